@@ -1,0 +1,236 @@
+//! Calls: what a VM asks of the window and of the host, and what comes back.
+//!
+//! One operation crosses a gate: *transmit*, which takes a burst of [`Packet`]s, each naming its peer, and ends whole:
+//! either every packet it reports as accepted is published, or none is.
+
+use core::fmt;
+use core::mem::{offset_of, size_of};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most packets in one call (rule G10 bounds the time a window is open).
+pub const MAX_BURST: usize = 256;
+
+/// One frame to send, in the request block. The VM writes it, the window reads it once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Packet {
+    /// First byte of the frame, bytes from the start of the registered packet memory.
+    pub offset: u32,
+    /// Bytes of the frame.
+    pub len: u16,
+    /// Place of the receiver in [`crate::directory::Directory::peers`].
+    pub peer: u16,
+}
+
+const _: () = assert!(size_of::<Packet>() == 8 && offset_of!(Packet, len) == 4 && offset_of!(Packet, peer) == 6);
+const _: () = assert!(MAX_BURST * size_of::<Packet>() <= crate::map::PAGE as usize);
+
+/// Which packets of a call were accepted: bit `i % 64` of word `i / 64` is packet `i`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Accepted(pub [u64; MAX_BURST / 64]);
+
+impl Accepted {
+    /// Marks packet `index`; an index of [`MAX_BURST`] or more is ignored.
+    #[inline(always)]
+    pub fn insert(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    /// Whether packet `index` was accepted.
+    #[inline(always)]
+    pub fn contains(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    /// How many were accepted.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+}
+
+/// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]),
+/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`] and [`Code::PeerNotReady`]).
+#[derive(Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Status(pub u64);
+
+/// What a [`Status`] says. A refused packet is always still the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Packets that were not accepted found a full ring: try later.
+    Ok = 0,
+    /// A peer's ring broke the protocol; the peer is quarantined for this sender.
+    PeerFault = 1,
+    /// A packet names a peer that is absent, draining, revoked or quarantined.
+    PeerNotReady = 2,
+    /// More packets than [`MAX_BURST`], or a packet outside the registered packet memory: the caller's mistake.
+    BadRequest = 3,
+    /// The host ended the call: fault or overrun in the gate or the window.
+    Aborted = 4,
+    /// The VM has not registered, or registration was refused.
+    NotRegistered = 5,
+    /// The host knows no such call.
+    Unknown = 6,
+}
+
+/// Which rule a peer's ring broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Clause {
+    /// `avail.idx` is further ahead than the queue is long. VIRTIO 2.7.6 "The Virtqueue Available Ring".
+    AvailIdx = 1,
+    /// A descriptor index is not below the queue size. VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
+    DescIndex = 2,
+    /// A chain is longer than the queue. VIRTIO 2.7.5.2 "Driver Requirements: The Virtqueue Descriptor Table".
+    ChainLength = 3,
+    /// A receive buffer is not device-writable. VIRTIO 5.1.6.3 "Setting Up Receive Buffers".
+    NotWritable = 4,
+    /// A buffer is not within the peer's regions.
+    Region = 5,
+    /// A chain is too short for header and frame. VIRTIO 5.1.6.3 "Setting Up Receive Buffers".
+    TooShort = 6,
+    /// A feature that was not negotiated was used (such as an indirect table). VIRTIO 2.7.5.3 "Indirect Descriptors".
+    NotNegotiated = 7,
+    /// The queue's areas are unaligned, outside the regions, or its size is not a power of two. VIRTIO 2.7 "Split Virtqueues".
+    Layout = 8,
+}
+
+impl Status {
+    /// All well.
+    pub const OK: Self = Self(Code::Ok as u64);
+
+    /// A status without a peer.
+    pub const fn new(code: Code) -> Self {
+        Self(code as u64)
+    }
+
+    /// A status about the peer at `peer` in the directory.
+    pub const fn of_peer(code: Code, peer: u16) -> Self {
+        Self(code as u64 | (peer as u64) << 16)
+    }
+
+    /// The peer at `peer` broke `clause`.
+    pub const fn peer_fault(clause: Clause, peer: u16) -> Self {
+        Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer as u64) << 16)
+    }
+
+    /// The code; a number of no meaning reads as [`Code::Unknown`].
+    pub const fn code(self) -> Code {
+        match self.0 as u8 {
+            0 => Code::Ok,
+            1 => Code::PeerFault,
+            2 => Code::PeerNotReady,
+            3 => Code::BadRequest,
+            4 => Code::Aborted,
+            5 => Code::NotRegistered,
+            _ => Code::Unknown,
+        }
+    }
+
+    /// The clause, if the status names one.
+    pub const fn clause(self) -> Option<Clause> {
+        match (self.0 >> 8) as u8 {
+            1 => Some(Clause::AvailIdx),
+            2 => Some(Clause::DescIndex),
+            3 => Some(Clause::ChainLength),
+            4 => Some(Clause::NotWritable),
+            5 => Some(Clause::Region),
+            6 => Some(Clause::TooShort),
+            7 => Some(Clause::NotNegotiated),
+            8 => Some(Clause::Layout),
+            _ => None,
+        }
+    }
+
+    /// The peer's place in the directory; meaningful with the codes that name one.
+    pub const fn peer(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.code())?;
+        match (self.code(), self.clause()) {
+            (Code::PeerFault, Some(clause)) => write!(f, "({clause:?}, peer {})", self.peer()),
+            (Code::PeerNotReady, _) => write!(f, "(peer {})", self.peer()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a transmit call returns: status in RAX, the four words of `accepted` in R8 to R11.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How the call ended.
+    pub status: Status,
+    /// What was delivered: accepted means published in the peer's used ring.
+    pub accepted: Accepted,
+}
+
+/// Calls to the host by VMCALL: number in RAX, arguments in RDI, RSI, RDX; result [`Status`] in RAX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Hypercall {
+    /// Ends the VM. RDI: exit code.
+    Exit = 0,
+    /// Writes a piece of text to the VM's console. RDI: its GPA, RSI: bytes, at most one page, not crossing RAM.
+    Console = 1,
+    /// Gives the CPU to the next VM. Returns when it is this VM's turn again.
+    Yield = 2,
+    /// Registers this vCPU for its gate. RDI: GPA of the packet memory (2 MiB aligned), RSI: its bytes (a multiple of
+    /// 2 MiB), RDX: GPA of the request block (one page). The host takes CR3 as it is.
+    Register = 3,
+    /// The gate [`crate::directory::GateKind::Hypercall`]: transmit RDI packets of the request block.
+    Transmit = 4,
+    /// Fills the [`ExitCounts`] at GPA RDI.
+    ExitCounts = 5,
+}
+
+impl Hypercall {
+    /// The call with number `number`.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Exit),
+            1 => Some(Self::Console),
+            2 => Some(Self::Yield),
+            3 => Some(Self::Register),
+            4 => Some(Self::Transmit),
+            5 => Some(Self::ExitCounts),
+            _ => None,
+        }
+    }
+}
+
+/// Exits of the calling VM so far, by basic exit reason. See: SDM volume 3, appendix C "VMX Basic Exit Reasons".
+/// The exit of the call that asks is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExitCounts {
+    /// One counter per reason; the last counts all reasons of 79 and above.
+    pub by_reason: [u64; 80],
+}
+
+impl Default for ExitCounts {
+    fn default() -> Self {
+        Self { by_reason: [0; 80] }
+    }
+}
+
+impl ExitCounts {
+    /// Exits of every reason.
+    pub fn total(&self) -> u64 {
+        self.by_reason.iter().sum()
+    }
+}
+
+/// CPUID leaf whose EBX, ECX, EDX spell "SluiceSluice" where a Sluice host is present; EAX: largest leaf.
+/// Leaf + 1 gives in EAX the directory layout version and in EBX the VM's id.
+pub const CPUID_BASE: u32 = 0x4000_0000;
+/// The signature, as EBX, ECX, EDX.
+pub const CPUID_SIGNATURE: [u32; 3] =
+    [u32::from_le_bytes(*b"Slui"), u32::from_le_bytes(*b"ceSl"), u32::from_le_bytes(*b"uice")];

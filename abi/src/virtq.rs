@@ -1,0 +1,111 @@
+//! Split virtqueue layout. See: VIRTIO 2.7 "Split Virtqueues". All fields are little-endian, as is the CPU.
+
+use crate::Gpa;
+use bitflags::bitflags;
+use core::mem::{offset_of, size_of};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Largest queue size. See: VIRTIO 2.7 "Split Virtqueues".
+pub const MAX_SIZE: u16 = 32_768;
+
+/// One descriptor. The driver writes it, the device reads it.
+/// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Desc {
+    /// Start of the buffer.
+    pub addr: Gpa,
+    /// Bytes in the buffer.
+    pub len: u32,
+    /// [`DescF`] bits.
+    pub flags: u16,
+    /// Next descriptor of the chain, if [`DescF::NEXT`].
+    pub next: u16,
+}
+
+const _: () = assert!(size_of::<Desc>() == 16);
+const _: () = assert!(offset_of!(Desc, len) == 8 && offset_of!(Desc, flags) == 12 && offset_of!(Desc, next) == 14);
+
+bitflags! {
+    /// Descriptor flags. See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct DescF: u16 {
+        /// The chain goes on at `next`.
+        const NEXT = 1;
+        /// The device writes this buffer (else it reads it).
+        const WRITE = 2;
+        /// The buffer holds a table of descriptors.
+        const INDIRECT = 4;
+    }
+}
+
+bitflags! {
+    /// Available ring flags, written by the driver. See: VIRTIO 2.7.6 "The Virtqueue Available Ring".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct AvailF: u16 {
+        /// The driver polls: no interrupt, please.
+        const NO_INTERRUPT = 1;
+    }
+}
+
+/// Byte offsets in the available ring (driver writes, device reads).
+/// See: VIRTIO 2.7.6 "The Virtqueue Available Ring".
+pub mod avail {
+    /// `le16 flags`
+    pub const FLAGS: u64 = 0;
+    /// `le16 idx`
+    pub const IDX: u64 = 2;
+    /// `le16 ring[size]`
+    pub const RING: u64 = 4;
+
+    /// Bytes of a ring of `size` entries, with `used_event`.
+    pub const fn len(size: u16) -> u64 {
+        RING + 2 * size as u64 + 2
+    }
+}
+
+/// Byte offsets in the used ring (device writes, driver reads).
+/// See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
+pub mod used {
+    /// `le16 flags`
+    pub const FLAGS: u64 = 0;
+    /// `le16 idx`
+    pub const IDX: u64 = 2;
+    /// `struct virtq_used_elem ring[size]`
+    pub const RING: u64 = 4;
+
+    /// Bytes of a ring of `size` entries, with `avail_event`.
+    pub const fn len(size: u16) -> u64 {
+        RING + 8 * size as u64 + 2
+    }
+}
+
+/// Bytes of a descriptor table of `size` entries.
+pub const fn desc_table_len(size: u16) -> u64 {
+    size_of::<Desc>() as u64 * size as u64
+}
+
+/// One element of the used ring. The device writes it, the driver reads it.
+/// See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct UsedElem {
+    /// Head of the chain that was used.
+    pub id: u32,
+    /// Bytes the device wrote into the chain.
+    pub len: u32,
+}
+
+const _: () = assert!(size_of::<UsedElem>() == 8 && offset_of!(UsedElem, len) == 4);
+
+/// Where the driver put one queue: the three areas of VIRTIO 2.7 "Split Virtqueues".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct QueueAddresses {
+    /// Descriptor table, 16-byte aligned.
+    pub desc: Gpa,
+    /// Driver area (available ring), 2-byte aligned.
+    pub driver: Gpa,
+    /// Device area (used ring), 4-byte aligned.
+    pub device: Gpa,
+}

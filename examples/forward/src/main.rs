@@ -1,0 +1,2 @@
+//! forward.
+fn main() {}

@@ -1,0 +1,2 @@
+//! microbench.
+fn main() {}

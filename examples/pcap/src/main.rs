@@ -1,0 +1,2 @@
+//! pcap.
+fn main() {}

@@ -1,0 +1,2 @@
+//! sluice-runtime.
+#![no_std]

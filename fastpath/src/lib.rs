@@ -1,0 +1,2 @@
+//! sluice.
+#![no_std]

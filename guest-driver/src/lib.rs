@@ -1,0 +1,2 @@
+//! sluice-driver.
+#![no_std]

@@ -1,0 +1,2 @@
+//! sluice-control.
+#![no_std]

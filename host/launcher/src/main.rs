@@ -1,0 +1,2 @@
+//! sluice-launcher.
+fn main() {}

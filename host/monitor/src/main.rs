@@ -1,0 +1,2 @@
+//! sluice-monitor.
+fn main() {}

@@ -1,0 +1,30 @@
+//! Bytes that somebody else can write while we read them: a peer's RAM, a VM's packet memory, a driver's rings.
+//!
+//! [`SharedMemory::slice`] is the one bound check; it turns a claim (an address and a length that a peer wrote) into a
+//! [`PeerSlice`], and everything after that is safe by construction: a [`Ring`] is indexed through a mask, a [`Table`] checks
+//! its index, a copy checks its length once.
+//!
+//! # Why not references
+//! `&[u8]` promises that the bytes do not change, and the compiler uses the promise: it may read a length twice, once to check
+//! and once to use (CVE-2020-14375 was such a pair). Here each access is one volatile or atomic access that returns a value.
+#![no_std]
+
+mod slice;
+
+pub use slice::{Cell16, PeerSlice, Plain, Ring, Table};
+use sluice_abi::Gpa;
+
+/// Memory that a descriptor can point into.
+pub trait SharedMemory {
+    /// The `len` bytes at `at`, if all of them are one run of this memory.
+    fn slice(&self, at: Gpa, len: u64) -> Result<PeerSlice<'_>, OutOfRegion>;
+}
+
+/// A range that is not within the memory it was said to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRegion {
+    /// Start of the range.
+    pub at: Gpa,
+    /// Its bytes.
+    pub len: u64,
+}

@@ -1,0 +1,2 @@
+//! sluice-tests.
+fn main() {}

@@ -1,0 +1,2 @@
+//! sluice-gate.
+#![no_std]

@@ -1,0 +1,2 @@
+//! sluice-inside.
+#![no_std]
