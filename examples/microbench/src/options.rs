@@ -1,0 +1,186 @@
+//! What the arguments ask for.
+
+use crate::frame::FRAME_LENGTHS;
+use core::fmt;
+use sluice_abi::call::MAX_BURST;
+
+/// Most values in one list.
+const LIST_LEN: usize = 16;
+
+/// The role of this VM and its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Options<'a> {
+    /// Measure every burst size with every frame length.
+    Send(Sweep<'a>),
+    /// Send so many frames and count the exits from the first to the last.
+    Proof(Proof<'a>),
+    /// Check what arrives.
+    Receive,
+}
+
+/// Options of `send`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep<'a> {
+    /// Name of the receiver; the only one if there is none.
+    pub to: Option<&'a str>,
+    /// Packets to measure in each row.
+    pub packets: u64,
+    /// Burst sizes.
+    pub bursts: List,
+    /// Frame lengths.
+    pub frames: List,
+}
+
+/// Options of `proof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof<'a> {
+    /// Name of the receiver; the only one if there is none.
+    pub to: Option<&'a str>,
+    /// Packets to send.
+    pub packets: u64,
+    /// Packets in one call.
+    pub burst: u16,
+    /// Bytes of each.
+    pub frame: u16,
+}
+
+/// Up to [`LIST_LEN`] numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    values: [u16; LIST_LEN],
+    len: usize,
+}
+
+impl List {
+    /// The numbers, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.values.iter().copied().take(self.len)
+    }
+
+    const fn of<const N: usize>(numbers: [u16; N]) -> Self {
+        let mut values = [0; LIST_LEN];
+        let mut at = 0;
+        while at < N {
+            values[at] = numbers[at];
+            at += 1;
+        }
+        Self { values, len: N }
+    }
+}
+
+/// An argument that means nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadArgument<'a> {
+    argument: &'a str,
+    wanted: &'static str,
+}
+
+impl fmt::Display for BadArgument<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "argument {:?}: {}", self.argument, self.wanted)
+    }
+}
+
+const BURSTS: &str = "bursts are 1 to 16 numbers from 1 to 256, with commas";
+const FRAMES: &str = "frames are 1 to 16 numbers from 60 to 1518, with commas";
+const PACKETS: &str = "packets is a number from 1 up";
+const KNOWN: &str = "known are to=NAME packets=N bursts=N,N,.. frames=N,N,..";
+const ROLE: &str = "the first word is send, proof or receive";
+
+impl<'a> Options<'a> {
+    /// Reads the arguments.
+    pub fn parse(args: &'a str) -> Result<Self, BadArgument<'a>> {
+        let mut words = args.split_ascii_whitespace();
+        match words.next().unwrap_or("") {
+            "send" => Sweep::parse(words).map(Self::Send),
+            "proof" => Proof::parse(words).map(Self::Proof),
+            "receive" => Ok(Self::Receive),
+            argument => Err(BadArgument { argument, wanted: ROLE }),
+        }
+    }
+}
+
+impl<'a> Sweep<'a> {
+    fn parse(words: impl Iterator<Item = &'a str>) -> Result<Self, BadArgument<'a>> {
+        let mut sweep = Self {
+            to: None,
+            packets: 1024,
+            bursts: List::of([1, 2, 4, 8, 16, 32, 64, 128, 256]),
+            frames: List::of([64, 128, 256, 512, 1024, 1518]),
+        };
+        for argument in words {
+            let bad = |wanted| BadArgument { argument, wanted };
+            match argument.split_once('=') {
+                Some(("to", name)) => sweep.to = Some(name),
+                Some(("packets", text)) => sweep.packets = positive(text).ok_or(bad(PACKETS))?,
+                Some(("bursts", text)) => sweep.bursts = list(text, 1, MAX_BURST as u16).ok_or(bad(BURSTS))?,
+                Some(("frames", text)) => {
+                    sweep.frames = list(text, *FRAME_LENGTHS.start(), *FRAME_LENGTHS.end()).ok_or(bad(FRAMES))?;
+                }
+                _ => return Err(bad(KNOWN)),
+            }
+        }
+        Ok(sweep)
+    }
+}
+
+impl<'a> Proof<'a> {
+    fn parse(mut words: impl Iterator<Item = &'a str>) -> Result<Self, BadArgument<'a>> {
+        let argument = words.next().unwrap_or("");
+        let packets = positive(argument).ok_or(BadArgument { argument, wanted: PACKETS })?;
+        let sweep = Sweep::parse(words)?;
+        let first = |list: List, len, otherwise| if list.len == len { list.values[0] } else { otherwise };
+        Ok(Self { to: sweep.to, packets, burst: first(sweep.bursts, 1, 32), frame: first(sweep.frames, 1, 64) })
+    }
+}
+
+fn positive(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|&number| number > 0)
+}
+
+fn list(text: &str, least: u16, most: u16) -> Option<List> {
+    let mut list = List { values: [0; LIST_LEN], len: 0 };
+    for number in text.split(',') {
+        *list.values.get_mut(list.len)? = number.parse().ok().filter(|n| (least..=most).contains(n))?;
+        list.len += 1;
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_defaults_are_the_whole_table() {
+        let Ok(Options::Send(sweep)) = Options::parse("send") else { panic!() };
+        assert_eq!(sweep.bursts.iter().collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        assert_eq!(sweep.frames.iter().collect::<Vec<_>>(), [64, 128, 256, 512, 1024, 1518]);
+    }
+
+    #[test]
+    fn each_option_is_read() {
+        let Ok(Options::Send(sweep)) = Options::parse("send to=b packets=7 bursts=32 frames=64,1518") else { panic!() };
+        assert_eq!((sweep.to, sweep.packets), (Some("b"), 7));
+        assert_eq!((sweep.bursts, sweep.frames), (List::of([32]), List::of([64, 1518])));
+        let proof = Proof { to: None, packets: 1_000_000, burst: 32, frame: 64 };
+        assert_eq!(Options::parse("proof 1000000"), Ok(Options::Proof(proof)));
+        assert_eq!(Options::parse(" receive "), Ok(Options::Receive));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for bad in ["", "sned", "send bursts=0", "send bursts=257", "send frames=59", "send packets=0", "send x=1", "proof", "send bursts="] {
+            let message = Options::parse(bad).unwrap_err().to_string();
+            assert!(message.contains(bad.rsplit(' ').next().unwrap()), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_argument_panics(args in "(send|proof|receive)? ?(bursts|frames|packets|to)?=?[0-9,]{0,40}") {
+            let _ = Options::parse(&args);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Links the monitor by its own script, where it runs on bare metal.
+
+use std::env;
+
+fn main() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../linker/monitor.ld");
+    println!("cargo:rerun-if-changed={script}");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        for argument in ["-no-pie", "-zmax-page-size=4096", "--build-id=none"] {
+            println!("cargo:rustc-link-arg-bins={argument}");
+        }
+        println!("cargo:rustc-link-arg-bins=-T{script}");
+    }
+}

@@ -1,0 +1,63 @@
+//! The monitor's own page tables: physical memory one to one, plus the sluice slot of the VM that is being served.
+
+use crate::platform::frames::OutOfFrames;
+use crate::vmx::ept::index;
+use crate::vmx::table::Table;
+use sluice_abi::{Hpa, map};
+use x86_64::registers::control::Cr3;
+
+const PRESENT_WRITE: u64 = 0b11;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// Top-level table for one VM. Entry 0 is every processor's, entry 128 this VM's slot.
+pub struct HostSpace {
+    root: Table,
+}
+
+impl HostSpace {
+    /// A space with nothing in the slot.
+    pub fn new() -> Result<Self, OutOfFrames> {
+        let root = Table::alloc()?;
+        let own = Table::at(Hpa(Cr3::read().0.start_address().as_u64()));
+        root.set(0, own.get(0));
+        Ok(Self { root })
+    }
+
+    /// What CR3 must hold.
+    pub fn root(&self) -> Hpa {
+        self.root.hpa()
+    }
+
+    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores.
+    pub fn map(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
+        let mut done = 0;
+        while done < len {
+            let (at, to) = (map::SLOT_VA + offset + done, hpa.0 + done);
+            if at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE {
+                self.table(at, 2)?.set(index(at, 1), to | PRESENT_WRITE | LARGE | NO_EXECUTE);
+                done += LARGE_PAGE;
+            } else {
+                self.table(at, 1)?.set(index(at, 0), to | PRESENT_WRITE | NO_EXECUTE);
+                done += 4096;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self, at: u64, level: u32) -> Result<Table, OutOfFrames> {
+        let mut table = self.root;
+        for above in (level..4).rev() {
+            let slot = index(at, above);
+            if table.get(slot) & 1 == 0 {
+                table.set(slot, Table::alloc()?.hpa().0 | PRESENT_WRITE);
+            }
+            table = Table::at(Hpa(table.get(slot) & ADDRESS));
+        }
+        Ok(table)
+    }
+}
+
+

@@ -1,0 +1,61 @@
+//! Ending a call from outside (rules G9, G10): a fault, a wrong CR3, an overrun in the gate or the window.
+
+use super::view::Place;
+use super::{Next, Vm};
+use crate::vmx::enter::Registers;
+use crate::vmx::field::Field;
+use crate::vmx::instruction::{invvpid, read, write};
+use sluice_abi::call::{Accepted, Code, Status};
+use sluice_abi::map;
+
+/// Ticks that a call may go on after the watchdog first saw it.
+pub const GRACE_TICKS: u64 = 10_000_000;
+
+/// The preemption timer found the vCPU in the gate or the window. The first time the call gets [`GRACE_TICKS`] to end; if the
+/// timer then finds the same call, it is aborted.
+pub fn watch(vm: &mut Vm, place: Place) -> Next {
+    let calls = vm.window_calls();
+    if vm.watched == Some(calls) {
+        return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
+    }
+    vm.watched = Some(calls);
+    Next::Resume
+}
+
+/// Brings the vCPU back to home, at the stub's abort label, with what the call did achieve.
+pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
+    vm.aborts += 1;
+    vm.watched = None;
+    let accepted = if place == Place::Window { vm.recover() } else { Accepted::default() };
+    let home = vm.views.home();
+    let Some(isolated) = vm.views.isolated() else {
+        return vm.stop(alloc::format!("exit reason {reason} outside home without a gate"));
+    };
+    isolated.disarm();
+    write(Field::EptPointer, home.0);
+    restore_stack(vm);
+    clear_events();
+    vm.registers = Registers::default();
+    vm.registers.0[Registers::RAX] = Status::new(Code::Aborted).0;
+    vm.registers.0[Registers::R8..Registers::R8 + 4].copy_from_slice(&accepted.0);
+    write(Field::GuestRip, map::SLOT_VA + map::GATE + u64::from(sluice_gate::STUB_ABORT));
+    write(Field::GuestRflags, 2);
+    invvpid(vm.vpid());
+    Next::Resume
+}
+
+/// Inside the window RSP is the window's own; the caller's was put aside first.
+fn restore_stack(vm: &mut Vm) {
+    let own = map::SLOT_VA + map::STACK;
+    if (own..=own + map::STACK_LEN).contains(&read(Field::GuestRsp)) {
+        write(Field::GuestRsp, vm.caller_rsp());
+    }
+}
+
+/// Nothing of the aborted call may be delivered in home.
+fn clear_events() {
+    write(Field::GuestPendingDebug, 0);
+    write(Field::GuestInterruptibility, 0);
+    write(Field::GuestActivity, 0);
+    write(Field::EntryInterruption, 0);
+}

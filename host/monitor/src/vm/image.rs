@@ -1,0 +1,110 @@
+//! The gate image: stub page, gate page, window page and window code, the same frames for every VM.
+
+use crate::platform::frames::{self, OutOfFrames};
+use crate::vmx::table::Table;
+use alloc::vec::Vec;
+use core::fmt;
+use elf::ElfBytes;
+use elf::abi::{PF_W, PF_X, PT_LOAD};
+use elf::endian::LittleEndian;
+use elf::segment::ProgramHeader;
+use sluice_abi::{Hpa, map};
+use sluice_memory::PeerSlice;
+
+/// A run of the window's code or constants.
+pub struct Part {
+    /// Slot offset.
+    pub offset: u64,
+    /// Where it is.
+    pub hpa: Hpa,
+    /// Bytes, whole pages.
+    pub len: u64,
+    /// Code, not constants.
+    pub execute: bool,
+}
+
+/// Everything of the host's that runs in a VM.
+pub struct GateImage {
+    /// Home: the stub.
+    pub stub: Hpa,
+    /// Gate view: open and close.
+    pub gate: Hpa,
+    /// Window view: enter and leave.
+    pub window: Hpa,
+    /// Window view: the operation.
+    pub code: Vec<Part>,
+}
+
+/// Why the window image can't be used.
+#[derive(Debug)]
+pub enum ImageError {
+    /// Not an ELF file.
+    NotElf,
+    /// A segment is outside the window's code range, writable, or cut short.
+    BadSegment(u64),
+    /// No memory for it.
+    OutOfFrames,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotElf => write!(f, "module \"window\": not an ELF file"),
+            Self::BadSegment(at) => write!(f, "module \"window\": segment at {at:#x} is outside the code range, writable or cut short"),
+            Self::OutOfFrames => write!(f, "module \"window\": no memory left"),
+        }
+    }
+}
+
+impl From<OutOfFrames> for ImageError {
+    fn from(_: OutOfFrames) -> Self {
+        Self::OutOfFrames
+    }
+}
+
+impl GateImage {
+    /// Lays out the pages of `trampoline/gate` and the window image `elf`.
+    pub fn load(elf: &[u8]) -> Result<Self, ImageError> {
+        let pages = sluice_gate::pages();
+        let [stub, gate, window] = [pages.stub, pages.gate, pages.window].map(|image| {
+            let table = Table::alloc()?;
+            table.fill(image);
+            Ok::<_, OutOfFrames>(table.hpa())
+        });
+        Ok(Self { stub: stub?, gate: gate?, window: window?, code: load_code(elf)? })
+    }
+}
+
+fn load_code(elf: &[u8]) -> Result<Vec<Part>, ImageError> {
+    let file = ElfBytes::<LittleEndian>::minimal_parse(elf).map_err(|_| ImageError::NotElf)?;
+    let segments = file.segments().ok_or(ImageError::NotElf)?;
+    segments
+        .iter()
+        .filter(|segment| segment.p_type == PT_LOAD && segment.p_memsz > 0)
+        .map(|segment| load_segment(elf, &segment))
+        .collect()
+}
+
+fn load_segment(elf: &[u8], segment: &ProgramHeader) -> Result<Part, ImageError> {
+    let bad = ImageError::BadSegment(segment.p_vaddr);
+    let offset = segment.p_vaddr.wrapping_sub(map::SLOT_VA);
+    let inside = offset.checked_sub(map::CODE).is_some_and(|at| at < map::CODE_LEN && segment.p_memsz <= map::CODE_LEN - at);
+    let bytes = usize::try_from(segment.p_offset)
+        .ok()
+        .zip(usize::try_from(segment.p_filesz).ok())
+        .and_then(|(from, len)| elf.get(from..from.checked_add(len)?));
+    let (true, Some(bytes)) = (inside && offset % map::PAGE == 0 && segment.p_flags & PF_W == 0, bytes) else {
+        return Err(bad);
+    };
+    let len = segment.p_memsz.next_multiple_of(map::PAGE);
+    let hpa = frames::alloc_contiguous(len, map::PAGE)?;
+    write(hpa, len, bytes).ok_or(bad)?;
+    Ok(Part { offset, hpa, len, execute: segment.p_flags & PF_X != 0 })
+}
+
+#[allow(unsafe_code, reason = "fills frames just allocated")]
+fn write(hpa: Hpa, len: u64, bytes: &[u8]) -> Option<()> {
+    // SAFETY: `len` bytes were just allocated at `hpa`, are identity-mapped and nobody else knows of them.
+    let frames = unsafe { PeerSlice::from_raw(hpa.0 as *mut u8, len) };
+    frames.copy_from_slice(0, bytes).ok()
+}

@@ -1,0 +1,47 @@
+//! Exceptions for the guest, in home only (rule G9).
+
+use super::Next;
+use crate::vmx::field::Field;
+use crate::vmx::instruction::{read, write};
+
+const VALID: u64 = 1 << 31;
+const ERROR_CODE: u64 = 1 << 11;
+const HARDWARE_EXCEPTION: u64 = 3 << 8;
+const INVALID_OPCODE: u64 = 6;
+const GENERAL_PROTECTION: u64 = 13;
+const MACHINE_CHECK: u64 = 18;
+
+/// Whether the exit was an NMI: the monitor's way to call a processor back.
+/// See: SDM volume 3, table "Format of the VM-Exit Interruption-Information Field".
+pub fn is_nmi() -> bool {
+    read(Field::ExitInterruption) >> 8 & 7 == 2
+}
+
+/// Gives an intercepted exception back to the guest; an NMI was for the monitor.
+pub fn reflect() -> Next {
+    let info = read(Field::ExitInterruption);
+    if is_nmi() {
+        return Next::Resume;
+    }
+    if info & 0xff == MACHINE_CHECK {
+        crate::platform::exit::finish(Err("machine check"));
+    }
+    let keep = VALID | ERROR_CODE | 0x7ff;
+    write(Field::EntryInterruption, info & keep);
+    write(Field::EntryErrorCode, read(Field::ExitInterruptionErrorCode));
+    write(Field::EntryInstructionLength, read(Field::InstructionLength));
+    Next::Resume
+}
+
+/// #UD at the instruction that exited.
+pub fn invalid_opcode() -> Next {
+    write(Field::EntryInterruption, VALID | HARDWARE_EXCEPTION | INVALID_OPCODE);
+    Next::Resume
+}
+
+/// #GP(0) at the instruction that exited.
+pub fn general_protection() -> Next {
+    write(Field::EntryInterruption, VALID | HARDWARE_EXCEPTION | ERROR_CODE | GENERAL_PROTECTION);
+    write(Field::EntryErrorCode, 0);
+    Next::Resume
+}

@@ -1,0 +1,185 @@
+//! Virtual machines: what each is made of, and how it runs.
+//!
+//! Reading order: [`run`] (all VMs, from start to report), `schedule` (one processor's share), `exit` (what an exit means),
+//! `view` (what a VM can reach). Lower layers: `crate::vmx` (the processor), `crate::platform` (the machine).
+
+mod abort;
+mod call;
+mod console;
+mod cpuid;
+mod descriptor_table;
+mod exit;
+mod image;
+mod inject;
+mod mailbox;
+mod mmio;
+mod operand;
+mod ram;
+mod schedule;
+mod shared;
+mod tables;
+mod view;
+mod walk;
+mod window;
+
+pub use mailbox::MAX_VMS;
+pub use schedule::run;
+
+use crate::load::Start;
+use crate::platform::frames::{self, OutOfFrames};
+use crate::platform::paging::HostSpace;
+use crate::vmx::enter::{Fxsave, Registers};
+use crate::vmx::field::Field;
+use crate::vmx::instruction::read;
+use crate::vmx::table::Table;
+use alloc::string::String;
+use console::Console;
+use image::GateImage;
+use ram::Ram;
+use sluice_abi::call::ExitCounts;
+use sluice_abi::directory::{Directory, GateKind};
+use sluice_abi::{Gpa, Hpa, map};
+use view::{HomePages, PeerMemory, Place, Views};
+use window::OwnWindow;
+
+/// What to do after an exit was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on in the guest.
+    Resume,
+    /// Let another VM of this processor run, then go on.
+    Switch,
+    /// The VM is over.
+    End,
+}
+
+/// How a VM ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    Running,
+    /// It said so, with this code.
+    Exited(u64),
+    /// The monitor stopped it.
+    Stopped(String),
+}
+
+/// One virtual machine with one vCPU.
+pub struct Vm {
+    id: u32,
+    name: String,
+    gate: GateKind,
+    ram: Ram,
+    start: Start,
+    /// Made on the processor that runs the VM, at its first turn.
+    vmcs: Option<Hpa>,
+    launched: bool,
+    registers: Registers,
+    fxsave: Fxsave,
+    views: Views,
+    host: HostSpace,
+    window: OwnWindow,
+    directory: Directory,
+    directory_page: Table,
+    /// Packet memory, its bytes, request block.
+    registered: Option<(Gpa, u64, Gpa)>,
+    console: Console,
+    exits: ExitCounts,
+    aborts: u64,
+    /// The call that the watchdog saw last.
+    watched: Option<u64>,
+    state: State,
+}
+
+/// What a VM is made from.
+pub struct Parts<'a> {
+    /// Its id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its gate.
+    pub gate: GateKind,
+    /// Its RAM, loaded.
+    pub ram: Ram,
+    /// Where it starts.
+    pub start: Start,
+    /// Whom it may send to.
+    pub peers: &'a [PeerMemory],
+    /// The host's pages.
+    pub image: &'a GateImage,
+}
+
+impl Vm {
+    /// Builds a VM that has not run yet.
+    pub fn new(parts: Parts) -> Result<Self, OutOfFrames> {
+        let directory_page = Table::alloc()?;
+        let window = OwnWindow::alloc()?;
+        let pages = HomePages { stub: parts.image.stub, directory: directory_page.hpa() };
+        let views = Views::new(parts.gate, parts.ram, &pages, parts.image, window.hpa(), parts.peers)?;
+        let mut host = HostSpace::new()?;
+        host.map(map::STATE, window.hpa(), map::STATE_LEN)?;
+        for peer in parts.peers {
+            host.map(peer.offset, peer.ram.hpa, peer.ram.len)?;
+        }
+        let mut registers = Registers::default();
+        registers.0[Registers::RDI] = parts.start.boot_info.0;
+        Ok(Self {
+            id: parts.id,
+            name: parts.name,
+            gate: parts.gate,
+            ram: parts.ram,
+            start: parts.start,
+            vmcs: None,
+            launched: false,
+            registers,
+            fxsave: Fxsave::initial(),
+            views,
+            host,
+            window,
+            directory: Directory::default(),
+            directory_page,
+            registered: None,
+            console: Console::default(),
+            exits: ExitCounts::default(),
+            aborts: 0,
+            watched: None,
+            state: State::Running,
+        })
+    }
+
+    /// VPID 0 is the monitor's own.
+    fn vpid(&self) -> u16 {
+        self.id as u16 + 1
+    }
+
+    /// Whether its vCPU stands in the gate or the window (the current VMCS is this VM's).
+    fn in_crossing(&self) -> bool {
+        matches!(self.views.place(read(Field::EptPointer)), Place::Gate | Place::Window)
+    }
+
+    /// Stops the VM for good, for the reason given. The others go on.
+    fn stop(&mut self, reason: String) -> Next {
+        crate::println!("vm {} stopped: {reason}", self.name);
+        self.finish(State::Stopped(reason))
+    }
+
+    /// The VM ends itself.
+    fn end(&mut self, code: u64) -> Next {
+        self.console.finish(&self.name);
+        crate::println!("vm {} exit code {code}", self.name);
+        self.finish(State::Exited(code))
+    }
+
+    fn finish(&mut self, state: State) -> Next {
+        self.console.finish(&self.name);
+        self.state = state;
+        mailbox::at_home(self.id);
+        shared::gone(self.id);
+        Next::End
+    }
+}
+
+/// RAM for a VM of `len` bytes.
+fn alloc_ram(len: u64) -> Result<Ram, OutOfFrames> {
+    frames::alloc_contiguous(len, 2 << 20).map(|hpa| Ram { hpa, len })
+}

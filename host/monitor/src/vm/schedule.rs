@@ -1,0 +1,204 @@
+//! All VMs, from start to report: which processor runs which, and for how long.
+
+use super::image::GateImage;
+use super::view::PeerMemory;
+use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared};
+use crate::load;
+use crate::platform::{exit as machine, msr, smp};
+use crate::vmx::field::Field;
+use crate::vmx::instruction::{self, read, write};
+use crate::vmx::table::Table;
+use crate::vmx::{enter, features, vmcs};
+use crate::{Machine, println};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use sluice_abi::{Hpa, map};
+use sluice_control::{Manifest, Network};
+use spin::Mutex;
+
+static VMS: [Mutex<Option<Vm>>; MAX_VMS] = [const { Mutex::new(None) }; MAX_VMS];
+static MSR_BITMAP: AtomicU64 = AtomicU64::new(0);
+static WATCHDOG_TICKS: AtomicU64 = AtomicU64::new(0);
+static QUANTUM_TICKS: AtomicU64 = AtomicU64::new(0);
+static PROCESSORS_DONE: AtomicUsize = AtomicUsize::new(0);
+
+/// Builds every VM, runs them to their ends, reports. `Err`: what is wrong with the machine or the manifest.
+pub fn run(machine: &Machine) -> Result<(), String> {
+    features::check().map_err(|missing| format!("{missing}"))?;
+    build(machine)?;
+    let processors = smp::cpu_count();
+    for cpu in 1..processors {
+        smp::run_on(cpu, processor);
+    }
+    processor(0);
+    while PROCESSORS_DONE.load(SeqCst) < processors {
+        core::hint::spin_loop();
+    }
+    report()
+}
+
+fn build(machine: &Machine) -> Result<(), String> {
+    let manifest = &machine.manifest;
+    let window = machine.module("window").ok_or("module \"window\": missing")?;
+    let image = GateImage::load(window).map_err(|error| format!("{error}"))?;
+    let no_memory = |name: &str| format!("vm \"{name}\": no memory left");
+    let mut rams = Vec::new();
+    for vm in &manifest.vms {
+        let too_large = |_| format!("vm \"{}\": ram_mib = {}: more than this machine has left", vm.name, vm.ram_mib);
+        rams.push(alloc_ram(u64::from(vm.ram_mib) << 20).map_err(too_large)?);
+    }
+    MSR_BITMAP.store(msr_bitmap().map_err(|_| no_memory("all"))?.0, SeqCst);
+    WATCHDOG_TICKS.store(manifest.watchdog_ticks, SeqCst);
+    QUANTUM_TICKS.store(manifest.quantum_ticks, SeqCst);
+    for (id, config) in manifest.vms.iter().enumerate() {
+        let modules = machine.modules_of(config)?;
+        let image_elf = machine
+            .module(&config.image)
+            .ok_or_else(|| format!("vm \"{}\": image \"{}\": no such boot module", config.name, config.image))?;
+        let start = load::load(rams[id].all(), &config.name, image_elf, &config.image, &config.args, &modules)?;
+        let peers: Vec<PeerMemory> = manifest
+            .peers_of(id)
+            .enumerate()
+            .map(|(place, peer)| PeerMemory { offset: map::peer_base(place as u8), ram: rams[peer] })
+            .collect();
+        let parts =
+            Parts { id: id as u32, name: config.name.clone(), gate: config.gate, ram: rams[id], start, peers: &peers, image: &image };
+        *VMS[id].lock() = Some(Vm::new(parts).map_err(|_| no_memory(&config.name))?);
+        place(manifest, id);
+        mailbox::ask(id as u32);
+    }
+    shared::install(Network::new(manifest));
+    Ok(())
+}
+
+/// The manifest's processor where there is one, else one each as far as they go.
+fn place(manifest: &Manifest, id: usize) {
+    let cpu = manifest.vms[id].cpu.unwrap_or(id) % smp::cpu_count();
+    mailbox::assign(id as u32, cpu);
+    println!(
+        "vm {}: gate {}, {} MiB, processor {cpu}",
+        manifest.vms[id].name,
+        manifest.vms[id].gate.name(),
+        manifest.vms[id].ram_mib
+    );
+}
+
+/// MSRs that a VM may read and write itself: FS and GS base. All others exit and are refused.
+fn msr_bitmap() -> Result<Hpa, crate::platform::frames::OutOfFrames> {
+    const FS_AND_GS_BASE: u64 = 0b11;
+    /// Byte 1,024: reads of MSRs from C000_0000; byte 3,072: writes. See: SDM volume 3, "MSR-Bitmap Address".
+    const READS: usize = 1024 / 8;
+    const WRITES: usize = 3072 / 8;
+    let bitmap = Table::alloc()?;
+    for index in 0..Table::WORDS {
+        bitmap.set(index, u64::MAX);
+    }
+    for area in [READS, WRITES] {
+        bitmap.set(area + 0x100 / 64, !FS_AND_GS_BASE);
+    }
+    Ok(bitmap.hpa())
+}
+
+/// One processor's share: its VMs in turn, until all of them have ended.
+fn processor(cpu: usize) {
+    if let Err(error) = vmcs::enable() {
+        machine::finish(Err(&format!("processor {cpu}: VMX can't be turned on: {error:?}")));
+    }
+    let own: Vec<usize> = (0..MAX_VMS).filter(|&id| VMS[id].lock().is_some() && mailbox::cpu(id as u32) == cpu).collect();
+    let shared = own.len() > 1;
+    loop {
+        let mut running = false;
+        for &id in &own {
+            if let Some(vm) = VMS[id].lock().as_mut().filter(|vm| vm.state == State::Running) {
+                running = true;
+                turn(vm, shared);
+            }
+        }
+        if !running {
+            break;
+        }
+    }
+    PROCESSORS_DONE.fetch_add(1, SeqCst);
+}
+
+/// Runs a VM until it ends or gives the processor away.
+fn turn(vm: &mut Vm, shared: bool) {
+    if let Err(error) = activate(vm) {
+        vm.stop(format!("its VMCS can't be made current: {error:?}"));
+        return;
+    }
+    vm.fxsave.load();
+    let quantum = if shared { &QUANTUM_TICKS } else { &WATCHDOG_TICKS }.load(SeqCst);
+    let mut next = Next::Resume;
+    while next == Next::Resume || (next == Next::Switch && !shared) {
+        next = step(vm, quantum);
+    }
+    vm.fxsave.save();
+}
+
+fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
+    if let Some(vmcs) = vm.vmcs {
+        return Ok(instruction::vmptrld(vmcs)?);
+    }
+    vm.vmcs = Some(vmcs::create(&vmcs::Setup {
+        vpid: vm.vpid(),
+        home: vm.views.home(),
+        eptp_list: vm.views.list(),
+        msr_bitmap: Hpa(MSR_BITMAP.load(SeqCst)),
+        host_cr3: vm.host.root(),
+        entry: vm.start.entry,
+        stack: vm.start.stack,
+        cr3: vm.start.cr3,
+    })?);
+    Ok(())
+}
+
+/// One entry, one exit.
+fn step(vm: &mut Vm, quantum: u64) -> Next {
+    if mailbox::begin(vm.id, !vm.in_crossing()) {
+        vm.refresh();
+    }
+    let ticks = if vm.watched.is_some() { super::abort::GRACE_TICKS } else { quantum };
+    write(Field::PreemptionTimer, timer(ticks));
+    if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
+        return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
+    }
+    let next = exit::handle(vm);
+    if !vm.in_crossing() {
+        vm.watched = None;
+        mailbox::at_home(vm.id);
+    }
+    next
+}
+
+/// The preemption timer counts at a rate of 2^n TSC ticks. See: SDM volume 3, appendix "Miscellaneous Data".
+fn timer(ticks: u64) -> u64 {
+    const VMX_MISC: u32 = 0x485;
+    (ticks >> (msr::read(VMX_MISC) & 31)).clamp(1, u64::from(u32::MAX))
+}
+
+/// Exits by VM and reason, and the verdict.
+fn report() -> Result<(), String> {
+    let mut verdict = Ok(());
+    for vm in VMS.iter().filter_map(|slot| slot.lock().take()) {
+        let mut line = format!("exits {} total={}", vm.name, vm.exits.total());
+        for (number, name) in exit::reason::NAMES {
+            let count = vm.exits.by_reason[usize::from(number)];
+            if count > 0 {
+                // Writing to a String does not fail.
+                let _ = write!(line, " {name}={count}");
+            }
+        }
+        println!("{line} aborts={}", vm.aborts);
+        match &vm.state {
+            State::Exited(0) | State::Running => {}
+            State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),
+            State::Stopped(reason) if verdict.is_ok() => verdict = Err(format!("vm {} stopped: {reason}", vm.name)),
+            _ => {}
+        }
+    }
+    verdict
+}

@@ -1,0 +1,52 @@
+//! What the processors share: every VM's device, and who may reach whom.
+
+use super::{Vm, mailbox};
+use crate::platform::smp;
+use alloc::vec::Vec;
+use sluice_abi::directory::Directory;
+use sluice_control::{Event, Network};
+use spin::Mutex;
+
+static NETWORK: Mutex<Option<Network>> = Mutex::new(None);
+
+/// Puts the network in place, before any VM runs.
+pub fn install(network: Network) {
+    *NETWORK.lock() = Some(network);
+}
+
+/// Reads register `offset` of VM `vm`'s device.
+pub fn device_read(vm: u32, offset: u32) -> u32 {
+    NETWORK.lock().as_mut().map_or(0, |network| network.read(vm, offset))
+}
+
+/// Writes a register of the VM's device, and tells the VM's senders what that changed.
+pub fn device_write(vm: &Vm, offset: u32, value: u32) {
+    let event = NETWORK.lock().as_mut().and_then(|network| network.write(vm.id, offset, value));
+    if let Some(Event::QueuesReady | Event::Reset) = event {
+        tell_senders(vm.id);
+    }
+}
+
+/// The VM is gone: so is its device.
+pub fn gone(vm: u32) {
+    if let Some(network) = NETWORK.lock().as_mut() {
+        network.remove(vm);
+    }
+    tell_senders(vm);
+}
+
+/// VM `vm`'s directory as it is now.
+pub fn directory(vm: u32) -> Directory {
+    NETWORK.lock().as_mut().map_or_else(Directory::default, |network| network.directory(vm))
+}
+
+/// Returns once no sender of `vm` can still act on what was before (rule G13).
+fn tell_senders(vm: u32) {
+    let senders: Vec<u32> = NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default();
+    for &sender in &senders {
+        mailbox::ask(sender);
+    }
+    for &sender in &senders {
+        mailbox::wait(sender, smp::current());
+    }
+}

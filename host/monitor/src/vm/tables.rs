@@ -1,0 +1,98 @@
+//! The host's own page tables for gate and window views (rule G5).
+//!
+//! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the host's,
+//! whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with accessed and dirty
+//! bits set in advance, so the processor has nothing to write.
+
+use crate::platform::frames::OutOfFrames;
+use crate::vmx::ept::{Access, View, index};
+use crate::vmx::table::Table;
+use sluice_abi::{Gpa, map};
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LARGE_PAGE: u64 = 2 << 20;
+/// Tables of one view: one of the third level, and room for eight peers of 2 GiB, packet memory and small pages.
+const RUN: usize = 32;
+
+/// How the view's instructions may use a range.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Fetch.
+    Code,
+    /// Load.
+    Constant,
+    /// Load and store.
+    Data,
+}
+
+/// The tables of one view.
+pub struct SlotTables {
+    root: Table,
+    run: Table,
+    used: usize,
+}
+
+impl SlotTables {
+    /// Tables that map nothing yet, made readable in `view`.
+    pub fn new(view: View) -> Result<Self, OutOfFrames> {
+        let (root, run) = (Table::alloc()?, Table::alloc_run(RUN)?);
+        root.set(map::SLOT_PML4_INDEX, link(0));
+        view.map(Gpa(map::SLOT_GPA + map::TABLES), run.hpa(), RUN as u64 * map::PAGE, Access::READ)?.not_yet_used();
+        Ok(Self { root, run, used: 1 })
+    }
+
+    /// The top-level table: what the page that CR3 names must be in this view.
+    pub fn root(&self) -> Table {
+        self.root
+    }
+
+    /// Maps `len` bytes at slot offset `offset`, page-aligned, one to one with the slot's guest-physical range.
+    pub fn map(&mut self, offset: u64, len: u64, usage: Use) -> Result<(), OutOfFrames> {
+        let bits = PRESENT
+            | ACCESSED
+            | DIRTY
+            | if usage == Use::Data { WRITE } else { 0 }
+            | if usage == Use::Code { 0 } else { NO_EXECUTE };
+        let mut at = offset;
+        while at < offset + len {
+            let gpa = map::SLOT_GPA + at;
+            if at % LARGE_PAGE == 0 && offset + len - at >= LARGE_PAGE {
+                self.table(at, 1)?.set(index(at, 1), gpa | bits | LARGE);
+                at += LARGE_PAGE;
+            } else {
+                self.table(at, 0)?.set(index(at, 0), gpa | bits);
+                at += map::PAGE;
+            }
+        }
+        Ok(())
+    }
+
+    /// The table that holds leaves of `level` for `offset`, made where it is missing.
+    fn table(&mut self, offset: u64, level: u32) -> Result<Table, OutOfFrames> {
+        let mut table = self.run;
+        for above in (level + 1..3).rev() {
+            let slot = index(offset, above);
+            if table.get(slot) & PRESENT == 0 {
+                if self.used == RUN {
+                    return Err(OutOfFrames);
+                }
+                table.set(slot, link(self.used));
+                self.used += 1;
+            }
+            let gpa = table.get(slot) & ADDRESS;
+            table = self.run.nth(((gpa - map::SLOT_GPA - map::TABLES) / map::PAGE) as usize);
+        }
+        Ok(table)
+    }
+}
+
+/// An entry that leads to table `number` of the run.
+fn link(number: usize) -> u64 {
+    (map::SLOT_GPA + map::TABLES + number as u64 * map::PAGE) | PRESENT | WRITE | ACCESSED
+}

@@ -1,0 +1,250 @@
+//! The views of a VM, by gate. See: docs/memory-map.md.
+
+use super::image::GateImage;
+use super::ram::Ram;
+use super::tables::{SlotTables, Use};
+use crate::platform::frames::{self, OutOfFrames};
+use crate::vmx::ept::{Access, EptPointer, View};
+use crate::vmx::instruction::invvpid;
+use crate::vmx::table::Table;
+use sluice_abi::directory::GateKind;
+use sluice_abi::{Gpa, Hpa, map};
+
+/// Places in the EPTP list. The rest of the list is 0 for ever.
+const HOME: usize = 0;
+const FIRST: usize = 1;
+const WINDOW: usize = 2;
+
+/// Where a vCPU was when it exited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its own view.
+    Home,
+    /// Own view and peers (gate `Guarded`).
+    Guarded,
+    /// The gate.
+    Gate,
+    /// The window.
+    Window,
+}
+
+/// All views of one VM.
+pub struct Views {
+    home: View,
+    crossing: Crossing,
+}
+
+enum Crossing {
+    None,
+    Guarded { view: View, list: Table },
+    Isolated(Isolated),
+}
+
+/// A peer's memory and where the sender has it.
+#[derive(Clone, Copy)]
+pub struct PeerMemory {
+    /// Slot offset.
+    pub offset: u64,
+    /// The peer's RAM.
+    pub ram: Ram,
+}
+
+/// Pages of the host's that a VM's home view shows it, read-only or execute-only.
+pub struct HomePages {
+    /// The stub.
+    pub stub: Hpa,
+    /// The directory.
+    pub directory: Hpa,
+}
+
+impl Views {
+    /// The views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`.
+    pub fn new(
+        gate: GateKind,
+        ram: Ram,
+        pages: &HomePages,
+        image: &GateImage,
+        state: Hpa,
+        peers: &[PeerMemory],
+    ) -> Result<Self, OutOfFrames> {
+        let home = home_view(ram, pages)?;
+        let crossing = match gate {
+            GateKind::Hypercall => Crossing::None,
+            GateKind::Direct => {
+                map_peers(home, peers)?;
+                Crossing::None
+            }
+            GateKind::Guarded => {
+                let view = home_view(ram, pages)?;
+                map_peers(view, peers)?;
+                Crossing::Guarded { view, list: list(home, view)? }
+            }
+            GateKind::Isolated => Crossing::Isolated(Isolated::new(home, image, state, peers)?),
+        };
+        Ok(Self { home, crossing })
+    }
+
+    /// The view a VM starts in.
+    pub fn home(&self) -> EptPointer {
+        self.home.pointer()
+    }
+
+    /// The page that VMFUNC reads, if this VM may use it.
+    pub fn list(&self) -> Option<Hpa> {
+        match &self.crossing {
+            Crossing::None => None,
+            Crossing::Guarded { list, .. } => Some(list.hpa()),
+            Crossing::Isolated(isolated) => Some(isolated.list.hpa()),
+        }
+    }
+
+    /// Which view the EPTP field names.
+    pub fn place(&self, eptp: u64) -> Place {
+        match &self.crossing {
+            Crossing::Guarded { view, .. } if view.pointer().0 == eptp => Place::Guarded,
+            Crossing::Isolated(isolated) if isolated.gate.pointer().0 == eptp => Place::Gate,
+            Crossing::Isolated(isolated) if isolated.window.pointer().0 == eptp => Place::Window,
+            _ => Place::Home,
+        }
+    }
+
+    /// The isolated gate's parts, if that is the gate.
+    pub fn isolated(&mut self) -> Option<&mut Isolated> {
+        match &mut self.crossing {
+            Crossing::Isolated(isolated) => Some(isolated),
+            _ => None,
+        }
+    }
+}
+
+fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
+    let view = View::new()?;
+    view.map(Gpa(0), ram.hpa, ram.len, Access::all())?.not_yet_used();
+    view.map(slot(map::GATE), pages.stub, map::PAGE, Access::READ | Access::EXECUTE)?.not_yet_used();
+    view.map(slot(map::DIRECTORY), pages.directory, map::PAGE, Access::READ)?.not_yet_used();
+    Ok(view)
+}
+
+fn map_peers(view: View, peers: &[PeerMemory]) -> Result<(), OutOfFrames> {
+    for peer in peers {
+        view.map(slot(peer.offset), peer.ram.hpa, peer.ram.len, Access::READ_WRITE)?.not_yet_used();
+    }
+    Ok(())
+}
+
+fn list(home: View, first: View) -> Result<Table, OutOfFrames> {
+    let list = Table::alloc()?;
+    list.set(HOME, home.pointer().0);
+    list.set(FIRST, first.pointer().0);
+    Ok(list)
+}
+
+fn slot(offset: u64) -> Gpa {
+    Gpa(map::SLOT_GPA + offset)
+}
+
+/// Gate view and window view of one vCPU.
+pub struct Isolated {
+    gate: View,
+    window: View,
+    list: Table,
+    constant: Table,
+    gate_tables: SlotTables,
+    window_tables: SlotTables,
+    cr3_page: Option<Gpa>,
+}
+
+/// A CR3 that no guest has: registration has not happened.
+const NO_CR3: u64 = u64::MAX;
+
+impl Isolated {
+    fn new(home: View, image: &GateImage, state: Hpa, peers: &[PeerMemory]) -> Result<Self, OutOfFrames> {
+        let (gate, window) = (View::new()?, View::new()?);
+        let mut isolated = Self {
+            list: list(home, gate)?,
+            constant: Table::alloc()?,
+            gate_tables: SlotTables::new(gate)?,
+            window_tables: SlotTables::new(window)?,
+            gate,
+            window,
+            cr3_page: None,
+        };
+        isolated.list.set(WINDOW, isolated.window.at_rest().0 | EptPointer::DISABLED);
+        isolated.constant.set(map::CONSTANT_WORD as usize / 8, NO_CR3);
+        isolated.fill_gate(image)?;
+        isolated.fill_window(image, state, peers)?;
+        Ok(isolated)
+    }
+
+    fn fill_gate(&mut self, image: &GateImage) -> Result<(), OutOfFrames> {
+        let (list, constant) = (self.list.hpa(), self.constant.hpa());
+        self.in_gate(map::GATE, image.gate, map::PAGE, Access::EXECUTE, Use::Code)?;
+        self.in_gate(map::LIST, list, map::PAGE, Access::READ_WRITE, Use::Data)?;
+        self.in_gate(map::CONSTANT, constant, map::PAGE, Access::READ, Use::Constant)
+    }
+
+    fn fill_window(&mut self, image: &GateImage, state: Hpa, peers: &[PeerMemory]) -> Result<(), OutOfFrames> {
+        self.in_window(map::GATE, image.window, map::PAGE, Access::EXECUTE, Use::Code)?;
+        for part in &image.code {
+            let (access, usage) =
+                if part.execute { (Access::EXECUTE, Use::Code) } else { (Access::READ, Use::Constant) };
+            self.in_window(part.offset, part.hpa, part.len, access, usage)?;
+        }
+        let stack = frames::alloc_contiguous(map::STACK_LEN, map::PAGE)?;
+        self.in_window(map::STACK, stack, map::STACK_LEN, Access::READ_WRITE, Use::Data)?;
+        self.in_window(map::STATE, state, map::STATE_LEN, Access::READ_WRITE, Use::Data)?;
+        for peer in peers {
+            self.in_window(peer.offset, peer.ram.hpa, peer.ram.len, Access::READ_WRITE, Use::Data)?;
+        }
+        Ok(())
+    }
+
+    fn in_gate(&mut self, at: u64, hpa: Hpa, len: u64, access: Access, usage: Use) -> Result<(), OutOfFrames> {
+        self.gate_tables.map(at, len, usage)?;
+        self.gate.map(slot(at), hpa, len, access).map(|flush| flush.not_yet_used())
+    }
+
+    fn in_window(&mut self, at: u64, hpa: Hpa, len: u64, access: Access, usage: Use) -> Result<(), OutOfFrames> {
+        self.window_tables.map(at, len, usage)?;
+        self.window.map(slot(at), hpa, len, access).map(|flush| flush.not_yet_used())
+    }
+
+    /// Takes CR3 `cr3` for this vCPU's, and lets the window be armed (rules G4, G5).
+    ///
+    /// The views change while the vCPU is in home, on its own processor, so its flushes are enough.
+    pub fn register(&mut self, cr3: u64, vpid: u16) -> Result<(), OutOfFrames> {
+        let page = Gpa(cr3 & !0xfff);
+        if let Some(old) = self.cr3_page.replace(page) {
+            self.gate.unmap(old)?.invept(self.gate.pointer().0);
+            self.window.unmap(old)?.invept(self.window.pointer().0);
+            invvpid(vpid);
+        }
+        let (gate, window) = (self.gate_tables.root().hpa(), self.window_tables.root().hpa());
+        self.gate.map(page, gate, map::PAGE, Access::READ)?.invept(self.gate.pointer().0);
+        self.window.map(page, window, map::PAGE, Access::READ)?.invept(self.window.pointer().0);
+        self.constant.set(map::CONSTANT_WORD as usize / 8, cr3 >> 12);
+        self.list.set(WINDOW, self.window.at_rest().0);
+        Ok(())
+    }
+
+    /// Shows the window the VM's packet memory and request block; before the first [`Isolated::register`] only.
+    pub fn show_packets(&mut self, packets: (Hpa, u64), request: Hpa) -> Result<(), OutOfFrames> {
+        self.in_window(map::PACKETS, packets.0, packets.1, Access::READ_WRITE, Use::Data)?;
+        self.in_window(map::REQUEST, request, map::PAGE, Access::READ, Use::Constant)
+    }
+
+    /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was.
+    pub fn disarm(&mut self) {
+        let entry = self.list.get(WINDOW);
+        self.list.set(WINDOW, entry & !0xff | u64::from(EptPointer::AT_REST));
+    }
+
+    /// Whether the list says what it must while the vCPU is in home: the window at rest, all else untouched.
+    pub fn at_rest(&self, home: EptPointer) -> bool {
+        let window = self.list.get(WINDOW) & !EptPointer::DISABLED;
+        self.list.get(HOME) == home.0
+            && self.list.get(FIRST) == self.gate.pointer().0
+            && window == self.window.at_rest().0
+            && (WINDOW + 1..Table::WORDS).all(|index| self.list.get(index) == 0)
+    }
+}

@@ -1,0 +1,125 @@
+//! A VM's window state, as the monitor handles it: attaching and detaching peers, recovery, the gate `Hypercall`.
+//!
+//! The state holds addresses in the sluice slot. The monitor has the same slot at the same addresses, per VM, while it serves
+//! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
+#![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
+
+use super::{Vm, shared};
+use crate::platform::frames::{self, OutOfFrames};
+use sluice_abi::call::{Accepted, Outcome};
+use sluice_abi::directory::{Directory, GateKind, PeerState};
+use sluice_abi::{Hpa, map};
+use sluice_inside::Window;
+use sluice_memory::PeerSlice;
+use zerocopy::IntoBytes;
+
+/// The frames of one VM's window state. Only the window's code and this file write them.
+pub struct OwnWindow(Hpa);
+
+impl OwnWindow {
+    /// State with no peer and no packet memory.
+    pub fn alloc() -> Result<Self, OutOfFrames> {
+        let hpa = frames::alloc_contiguous(map::STATE_LEN, map::PAGE)?;
+        // SAFETY: just allocated, identity-mapped, large enough (asserted in sluice-inside), aligned.
+        unsafe { (hpa.0 as *mut Window).write(Window::new()) };
+        Ok(Self(hpa))
+    }
+
+    /// Where the state is.
+    pub fn hpa(&self) -> Hpa {
+        self.0
+    }
+
+    fn get(&mut self) -> &mut Window {
+        // SAFETY: alloc wrote a valid state; the vCPU, the only other writer, has exited to this processor; &mut self makes
+        // the reference unique in the monitor.
+        unsafe { &mut *(self.0.0 as *mut Window) }
+    }
+}
+
+/// The slot as the window sees it, and the monitor while it serves this VM.
+fn slot(offset: u64, len: u64) -> PeerSlice<'static> {
+    // SAFETY: HostSpace maps these ranges for the VM that is being served; they are shared memory without references.
+    unsafe { PeerSlice::from_raw((map::SLOT_VA + offset) as *mut u8, len) }
+}
+
+impl Vm {
+    /// Calls that the window has begun.
+    pub(super) fn window_calls(&mut self) -> u64 {
+        self.window.get().calls()
+    }
+
+    /// RSP of the call that is in the window.
+    pub(super) fn caller_rsp(&mut self) -> u64 {
+        self.window.get().caller_rsp()
+    }
+
+    /// Ends an interrupted call: whole, or not at all.
+    pub(super) fn recover(&mut self) -> Accepted {
+        self.window.get().recover()
+    }
+
+    /// The gate `Hypercall`.
+    pub(super) fn transmit(&mut self, count: u64) -> Outcome {
+        sluice_inside::transmit(self.window.get(), slot(map::REQUEST, map::PAGE), count)
+    }
+
+    /// Makes packet memory and request block reachable for the window code, here too.
+    pub(super) fn show_packets_to_host(&mut self, packets: Hpa, len: u64, request: Hpa) -> Result<(), OutOfFrames> {
+        self.host.map(map::PACKETS, packets, len)?;
+        self.host.map(map::REQUEST, request, map::PAGE)?;
+        // SAFETY: mapped just now, here and in the window view, for as long as the VM lives.
+        unsafe { self.window.get().set_packets(slot(map::PACKETS, len)) };
+        Ok(())
+    }
+
+    /// Brings directory and window up to date; the VM stands in home.
+    ///
+    /// What is taken away is detached before the directory says so; what is new is attached before.
+    pub(super) fn refresh(&mut self) {
+        let mut new = shared::directory(self.id);
+        new.gate = self.gate as u32;
+        for index in 0..new.peers.len() {
+            if new.peers[index] != self.directory.peers[index] {
+                self.refresh_peer(&mut new, index);
+            }
+        }
+        self.write_directory(new);
+    }
+
+    fn refresh_peer(&mut self, new: &mut Directory, index: usize) {
+        let peer = &mut new.peers[index];
+        let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
+        self.window.get().detach_peer(index as u16);
+        if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
+            return;
+        }
+        // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
+        if let Err(clause) = unsafe { self.window.get().attach_peer(index as u16, peer, map::SLOT_VA as *mut u8) } {
+            crate::println!("vm {}: peer {}: queue refused: {clause:?}", self.name, peer.name());
+            peer.state = PeerState::Revoked as u32;
+        }
+    }
+
+    /// Generation first, state words last.
+    fn write_directory(&mut self, new: Directory) {
+        let page = self.directory_page;
+        let store = |directory: &Directory| {
+            for (index, word) in directory.as_bytes().as_chunks::<8>().0.iter().enumerate() {
+                page.set(index, u64::from_le_bytes(*word));
+            }
+        };
+        let mut quiet = new;
+        for (quiet, old) in quiet.peers.iter_mut().zip(&self.directory.peers) {
+            if *quiet != *old {
+                quiet.state = PeerState::Absent as u32;
+            }
+        }
+        page.set(core::mem::offset_of!(Directory, generation) / 8, u64::from(new.generation) | u64::from(new.gate) << 32);
+        store(&quiet);
+        store(&new);
+        self.directory = new;
+    }
+}
+
+const _: () = assert!(size_of::<Directory>() % 8 == 0 && core::mem::offset_of!(Directory, generation) == 16);

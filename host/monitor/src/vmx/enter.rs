@@ -1,0 +1,68 @@
+//! Going into a guest and coming back.
+#![allow(unsafe_code, reason = "the one place where a guest runs")]
+
+use super::field::Field;
+use super::instruction::{VmFail, read};
+use core::arch::{asm, global_asm};
+
+global_asm!(include_str!("enter.S"));
+
+unsafe extern "sysv64" {
+    fn vmx_enter(registers: *mut Registers, launched: u8) -> u8;
+}
+
+/// A guest's general registers, by number; RSP's place is unused, the VMCS has it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Registers(pub [u64; 16]);
+
+#[allow(missing_docs, reason = "register numbers, SDM volume 2, \"Instruction Format\"")]
+impl Registers {
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+    pub const R8: usize = 8;
+}
+
+/// x87 and SSE state of a guest. The monitor itself uses none.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub struct Fxsave([u8; 512]);
+
+impl Fxsave {
+    /// State as after FNINIT, with all SSE exceptions masked.
+    pub const fn initial() -> Self {
+        let mut area = [0; 512];
+        (area[0], area[1]) = (0x7f, 0x03);
+        (area[24], area[25]) = (0x80, 0x1f);
+        Self(area)
+    }
+
+    /// Saves the processor's state here.
+    pub fn save(&mut self) {
+        // SAFETY: 512 bytes, 16-byte aligned; CR4.OSFXSR is set by vmcs::enable.
+        unsafe { asm!("fxsave64 [{0}]", in(reg) self.0.as_mut_ptr(), options(nostack)) };
+    }
+
+    /// Loads the processor's state from here.
+    pub fn load(&self) {
+        // SAFETY: as in save; only initial and save write the area, so no reserved bit is set.
+        unsafe { asm!("fxrstor64 [{0}]", in(reg) self.0.as_ptr(), options(nostack, readonly)) };
+    }
+}
+
+/// Runs the guest of the current VMCS until its next exit.
+pub fn enter(registers: &mut Registers, launched: bool) -> Result<(), VmFail> {
+    // SAFETY: the current VMCS was written by vmcs.rs: host state is this processor's own, and the guest can touch only what
+    // its EPT maps. enter.S keeps every callee-saved register.
+    let refused = unsafe { vmx_enter(registers, u8::from(launched)) };
+    if refused == 0 {
+        return Ok(());
+    }
+    crate::println!("VM-instruction error {}", read(Field::InstructionError));
+    Err(VmFail("VM entry"))
+}

@@ -1,0 +1,106 @@
+//! What the processor must be able to do, checked before anything depends on it, each missing item by name.
+
+use crate::platform::msr;
+use core::fmt::{self, Write};
+use raw_cpuid::CpuId;
+
+const FEATURE_CONTROL: u32 = 0x3a;
+const VMX_BASIC: u32 = 0x480;
+const PROCBASED_CTLS2: u32 = 0x48b;
+const EPT_VPID_CAP: u32 = 0x48c;
+const VMFUNC: u32 = 0x491;
+
+/// A capability bit and its name. See: SDM volume 3, appendix "VMX Capability Reporting Facility".
+struct Required {
+    msr: u32,
+    bit: u32,
+    name: &'static str,
+}
+
+const REQUIRED: [Required; 12] = [
+    Required { msr: VMX_BASIC, bit: 55, name: "true VMX controls" },
+    Required { msr: PROCBASED_CTLS2, bit: 32 + 1, name: "EPT" },
+    Required { msr: PROCBASED_CTLS2, bit: 32 + 2, name: "descriptor-table exiting" },
+    Required { msr: PROCBASED_CTLS2, bit: 32 + 5, name: "VPID" },
+    Required { msr: PROCBASED_CTLS2, bit: 32 + 13, name: "VM functions" },
+    Required { msr: EPT_VPID_CAP, bit: 0, name: "EPT execute-only pages" },
+    Required { msr: EPT_VPID_CAP, bit: 6, name: "EPT walk length 4" },
+    Required { msr: EPT_VPID_CAP, bit: 14, name: "EPT write-back tables" },
+    Required { msr: EPT_VPID_CAP, bit: 16, name: "EPT 2 MiB pages" },
+    Required { msr: EPT_VPID_CAP, bit: 25, name: "INVEPT of one context" },
+    Required { msr: EPT_VPID_CAP, bit: 41, name: "INVVPID of one context" },
+    Required { msr: VMFUNC, bit: 0, name: "VMFUNC EPTP switching" },
+];
+
+/// What this processor lacks, as text.
+#[derive(Default)]
+pub struct Missing {
+    text: heapless::String<256>,
+}
+
+impl Missing {
+    fn add(&mut self, name: &str) {
+        let separator = if self.text.is_empty() { "" } else { ", " };
+        // A text that is full already names enough.
+        let _ = write!(self.text, "{separator}{name}");
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this processor lacks: {}", self.text)
+    }
+}
+
+/// Checks all that the monitor needs.
+pub fn check() -> Result<(), Missing> {
+    let mut missing = Missing::default();
+    let has = CpuId::new().get_feature_info().is_some_and(|info| info.has_vmx());
+    if !has {
+        missing.add("VMX");
+        return Err(missing);
+    }
+    // Bit 0: locked; bit 2: VMX outside SMX. See: SDM volume 3, "Enabling and Entering VMX Operation".
+    if msr::read(FEATURE_CONTROL) & 0b101 == 0b001 {
+        missing.add("VMX (switched off in firmware)");
+    }
+    for required in &REQUIRED {
+        // IA32_VMX_VMFUNC exists only with VM functions; the order of REQUIRED sees to that.
+        let readable = required.msr != VMFUNC || msr::read(PROCBASED_CTLS2) >> (32 + 13) & 1 == 1;
+        if !readable || msr::read(required.msr) >> required.bit & 1 == 0 {
+            missing.add(required.name);
+        }
+    }
+    if missing.text.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+/// Makes VMXON legal, where firmware left that open.
+pub fn unlock() {
+    if msr::read(FEATURE_CONTROL) & 1 == 0 {
+        msr::write(FEATURE_CONTROL, msr::read(FEATURE_CONTROL) | 0b101);
+    }
+}
+
+/// Bits that CR0 must have set and may have set in VMX operation.
+/// See: SDM volume 3, appendix "VMX-Fixed Bits in CR0".
+pub fn cr0_fixed() -> (u64, u64) {
+    (msr::read(0x486), msr::read(0x487))
+}
+
+/// Bits that CR4 must have set and may have set in VMX operation.
+/// See: SDM volume 3, appendix "VMX-Fixed Bits in CR4".
+pub fn cr4_fixed() -> (u64, u64) {
+    (msr::read(0x488), msr::read(0x489))
+}
+
+/// The revision that a VMXON region or VMCS starts with.
+pub fn revision() -> u64 {
+    msr::read(VMX_BASIC) & 0x7fff_ffff
+}
+
+/// The controls `wanted`, with the bits that the processor insists on; what it can't do is left out.
+/// `capability` is one of the TRUE control MSRs (or that of the secondary controls).
+pub fn controls(capability: u32, wanted: u32) -> u64 {
+    let (must, may) = (msr::read(capability) as u32, (msr::read(capability) >> 32) as u32);
+    u64::from((wanted | must) & may)
+}
