@@ -1,2 +1,4 @@
 //! microbench.
+#![allow(dead_code)]
+mod frame; mod options; mod row; mod tally;
 fn main() {}

@@ -1,2 +1,4 @@
 //! pcap.
+#![allow(dead_code)]
+mod announce; mod assembly; mod format;
 fn main() {}

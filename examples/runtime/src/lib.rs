@@ -1,2 +1,5 @@
 //! sluice-runtime.
-#![no_std]
+#![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(target_os = "none")]
+pub mod vm;

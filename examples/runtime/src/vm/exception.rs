@@ -3,11 +3,11 @@
 //! The tables lie in the image, far from the sluice slot: the host refuses to register a VM whose tables could be reached
 //! through a window (rule G14). There is no way to return and no second stack: a broken stack ends in a triple fault, which the
 //! host reports.
+#![allow(unsafe_code, reason = "descriptor tables and what the processor enters")]
 
-use super::console;
+use super::{console, host};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use sluice_gate::hypercall;
 
 /// Exit code after an exception.
 const EXIT_CODE: u64 = 102;
@@ -24,7 +24,6 @@ static GDT: [u64; 2] = [0, 0x00af_9b00_0000_ffff];
 #[repr(C, align(16))]
 struct Idt(UnsafeCell<[[u64; 2]; VECTORS]>);
 
-#[allow(unsafe_code, reason = "see SAFETY")]
 // SAFETY: the one CPU writes it once in `install`, before it tells the processor about it; afterwards nobody writes.
 unsafe impl Sync for Idt {}
 
@@ -70,12 +69,10 @@ global_asm!(
     common = sym common,
 );
 
-#[allow(unsafe_code, reason = "the address of the stubs")]
 unsafe extern "C" {
     static sluice_exception_stubs: [u8; VECTORS * STUB_LEN];
 }
 
-#[allow(unsafe_code, reason = "entered by the processor")]
 #[unsafe(naked)]
 extern "sysv64" fn common() -> ! {
     core::arch::naked_asm!("cld", "mov rdi, rsp", "and rsp, -16", "call {report}", "ud2", report = sym report)
@@ -91,7 +88,7 @@ extern "sysv64" fn report(frame: &Frame) -> ! {
         frame.rsp,
         cr2()
     ));
-    hypercall::exit(EXIT_CODE)
+    host::exit(EXIT_CODE)
 }
 
 fn name(vector: u64) -> &'static str {
@@ -108,7 +105,6 @@ fn name(vector: u64) -> &'static str {
     }
 }
 
-#[allow(unsafe_code, reason = "reads a control register")]
 fn cr2() -> u64 {
     let address;
     // SAFETY: ring 0; reading CR2 changes nothing.
@@ -125,7 +121,6 @@ fn gate(vector: usize) -> [u64; 2] {
 }
 
 /// Makes exceptions print and end the VM.
-#[allow(unsafe_code, reason = "loads descriptor tables")]
 pub fn install() {
     // SAFETY: called once, first of all, on the one CPU; nobody else refers to the table yet.
     unsafe { *IDT.0.get() = core::array::from_fn(gate) };
