@@ -19,8 +19,6 @@ pub const PAGE: u64 = 4096;
 
 /// Gate page: home has the stub here, the gate view the gate, the window view enter and leave.
 pub const GATE: u64 = 0;
-/// Read-only page with the registered CR3's page number at byte 0; gate view only.
-pub const CONSTANT: u64 = 0x0001_0000;
 /// Window code, execute and read; window view only. At most [`CODE_LEN`] bytes.
 pub const CODE: u64 = 0x0010_0000;
 /// Room for window code, bytes.
@@ -41,6 +39,15 @@ pub const DIRECTORY: u64 = 0x0023_0000;
 pub const TABLES: u64 = 0x0030_0000;
 /// Room for tables, bytes.
 pub const TABLES_LEN: u64 = 0x0010_0000;
+/// EPTP list of the vCPU; gate view only, read-write.
+///
+/// This distance and the next are part of the gate's encoding: the displacements that reach them consist of bytes that are
+/// no instruction in 64-bit mode (rule G2; trampoline/gate/src/gate.S).
+pub const LIST: u64 = 0x0606_2000;
+/// Read-only page with the registered CR3's page number at byte [`CONSTANT_WORD`]; gate view only.
+pub const CONSTANT: u64 = 0x0606_3000;
+/// Where in the page at [`CONSTANT`] the 64-bit word lies.
+pub const CONSTANT_WORD: u64 = 0x78;
 /// The VM's registered packet memory, at most [`PACKETS_LEN`] bytes, 2 MiB-aligned; window view, read-write.
 pub const PACKETS: u64 = 0x4000_0000;
 /// Room for packet memory, bytes: 1 GiB.

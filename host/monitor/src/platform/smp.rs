@@ -16,6 +16,9 @@ pub const MAX_CPUS: usize = 8;
 const AP_PAGE: u64 = 0x8000;
 
 global_asm!(
+    ".set AP_PAGE, {AP_PAGE}",
+    ".set AP_MAX, {AP_MAX}",
+    ".set AP_STACK_SHIFT, {AP_STACK_SHIFT}",
     include_str!("ap.S"),
     AP_PAGE = const AP_PAGE,
     AP_MAX = const MAX_CPUS,

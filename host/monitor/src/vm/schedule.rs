@@ -9,7 +9,8 @@ use crate::vmx::field::Field;
 use crate::vmx::instruction::{self, read, write};
 use crate::vmx::table::Table;
 use crate::vmx::{enter, features, vmcs};
-use crate::{Machine, println};
+use crate::println;
+use crate::start::Machine;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -58,7 +59,9 @@ fn build(machine: &Machine) -> Result<(), String> {
         let image_elf = machine
             .module(&config.image)
             .ok_or_else(|| format!("vm \"{}\": image \"{}\": no such boot module", config.name, config.image))?;
-        let start = load::load(rams[id].all(), &config.name, image_elf, &config.image, &config.args, &modules)?;
+        let contents =
+            load::Contents { vm: &config.name, image: (&config.image, image_elf), args: &config.args, modules: &modules };
+        let start = load::load(rams[id].all(), &contents)?;
         let peers: Vec<PeerMemory> = manifest
             .peers_of(id)
             .enumerate()
