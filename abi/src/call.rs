@@ -39,6 +39,17 @@ impl Accepted {
         }
     }
 
+    /// Marks the packets from `start` to before `end`.
+    #[inline(always)]
+    pub fn insert_run(&mut self, start: usize, end: usize) {
+        let mut at = start;
+        while let Some(word) = self.0.get_mut(at / 64).filter(|_| at < end) {
+            let bits = (64 - at % 64).min(end - at);
+            *word |= u64::MAX >> (64 - bits) << (at % 64);
+            at += bits;
+        }
+    }
+
     /// Whether packet `index` was accepted.
     #[inline(always)]
     pub fn contains(&self, index: usize) -> bool {
@@ -234,3 +245,19 @@ pub const CPUID_BASE: u32 = 0x4000_0000;
 /// The signature, as EBX, ECX, EDX.
 pub const CPUID_SIGNATURE: [u32; 3] =
     [u32::from_le_bytes(*b"Slui"), u32::from_le_bytes(*b"ceSl"), u32::from_le_bytes(*b"uice")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_marks_its_packets_and_no_others() {
+        for start in 0..=MAX_BURST {
+            for end in start..=MAX_BURST {
+                let mut accepted = Accepted::default();
+                accepted.insert_run(start, end);
+                assert!((0..MAX_BURST).all(|index| accepted.contains(index) == (start..end).contains(&index)));
+            }
+        }
+    }
+}

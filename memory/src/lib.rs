@@ -9,9 +9,10 @@
 //! and once to use (CVE-2020-14375 was such a pair). Here each access is one volatile or atomic access that returns a value.
 #![no_std]
 
+mod copy;
 mod slice;
 
-pub use slice::{Cell16, PeerSlice, Plain, Ring, Table};
+pub use slice::{Cell16, PeerSlice, Plain, Reach, Ring, Table, Words};
 use sluice_abi::Gpa;
 
 /// Memory that a descriptor can point into.

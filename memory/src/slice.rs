@@ -1,6 +1,7 @@
 //! Checked runs of shared memory and the accesses they allow.
 
 use crate::OutOfRegion;
+use crate::copy::{copy, store32, store64, zero_if_above};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU16, Ordering};
 use sluice_abi::Gpa;
@@ -69,6 +70,45 @@ impl<'m> PeerSlice<'m> {
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
 
+    /// As [`PeerSlice::sub`], for an offset that somebody else chose: while the processor guesses that the check passes, the
+    /// offset is 0 if it does not, so a guess reads nothing outside the run.
+    #[inline(always)]
+    pub fn claim(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
+        if len > self.len || offset > self.len - len {
+            return Err(OutOfRegion { at: Gpa(offset), len });
+        }
+        let offset = zero_if_above(offset, self.len - len);
+        // SAFETY: offset + len <= self.len was just checked, for this offset.
+        Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
+    }
+
+    /// For claiming pieces of at most `longest` bytes; claims nothing if the run is shorter than that.
+    #[inline(always)]
+    pub fn reach(self, longest: u64) -> Reach<'m> {
+        let (last, longest) = self.len.checked_sub(longest).map_or((0, 0), |last| (last, longest));
+        Reach { base: self.base, last, longest, memory: PhantomData }
+    }
+
+    /// `count` aligned words from `offset`; `None` if they are outside or not aligned.
+    #[inline(always)]
+    pub fn words(self, offset: u64, count: u64) -> Option<Words<'m>> {
+        let part = self.sub(offset, count.checked_mul(size_of::<u64>() as u64)?).ok()?;
+        let at = part.base.cast::<u64>().cast_const();
+        at.is_aligned().then_some(Words { at, end: at.wrapping_add(count as usize), memory: PhantomData })
+    }
+
+    /// Writes the 12 bytes of a header, given as words, to the start of the run, whatever its alignment.
+    #[inline(always)]
+    pub fn write_header(self, low: u64, high: u32) -> Result<(), OutOfRegion> {
+        let part = self.sub(0, 12)?;
+        // SAFETY: sub checked the bounds of both.
+        unsafe {
+            store64(part.base, low);
+            store32(part.base.add(8), high);
+        }
+        Ok(())
+    }
+
     /// The 16-bit index or flag word at `offset`; `None` if it is outside or not 2-byte aligned.
     pub fn cell16(self, offset: u64) -> Option<Cell16<'m>> {
         let part = self.sub(offset, 2).ok()?;
@@ -79,7 +119,7 @@ impl<'m> PeerSlice<'m> {
     /// is not a power of two.
     pub fn ring<T: Plain>(self, offset: u64, count: u16) -> Option<Ring<'m, T>> {
         let table = self.table(offset, count)?;
-        count.is_power_of_two().then_some(Ring { base: table.base, mask: count - 1, memory: PhantomData })
+        count.is_power_of_two().then_some(Ring { base: table.base, mask: usize::from(count) - 1, memory: PhantomData })
     }
 
     /// `count` elements from `offset`; `None` if they are outside or not aligned.
@@ -135,34 +175,67 @@ impl<'m> PeerSlice<'m> {
 #[repr(C, packed)]
 struct Unaligned<T>(T);
 
-/// Copies `len` bytes in 8-byte volatile accesses: no call to a library `memcpy` (the window has none), no vector registers.
-///
-/// # Safety
-/// `to` is valid for writes and `from` for reads of `len` bytes.
+/// Words that somebody else may be changing, each read once.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'m> {
+    at: *const u64,
+    end: *const u64,
+    memory: PhantomData<&'m ()>,
+}
+
+impl Words<'_> {
+    /// At most `count` of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn at_most(mut self, count: usize) -> Self {
+        self.end = self.at.wrapping_add(count.min(self.left()));
+        self
+    }
+
+    /// Words not yet read.
+    #[inline(always)]
+    pub fn left(&self) -> usize {
+        (self.end.addr() - self.at.addr()) / size_of::<u64>()
+    }
+}
+
 #[allow(unsafe_code, reason = "see PeerSlice")]
-#[inline(always)]
-unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
-    const WORD: usize = 8;
-    const LINE: usize = 64;
-    let mut at = 0;
-    // SAFETY: every access starts at `at` and ends at or before `len`; the wrapper has alignment 1.
-    unsafe {
-        while len - at >= LINE {
-            for word in 0..LINE / WORD {
-                let value = from.add(at + word * WORD).cast::<Unaligned<u64>>().read_volatile();
-                to.add(at + word * WORD).cast::<Unaligned<u64>>().write_volatile(value);
-            }
-            at += LINE;
+impl Iterator for Words<'_> {
+    type Item = u64;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u64> {
+        if self.at == self.end {
+            return None;
         }
-        while len - at >= WORD {
-            let value = from.add(at).cast::<Unaligned<u64>>().read_volatile();
-            to.add(at).cast::<Unaligned<u64>>().write_volatile(value);
-            at += WORD;
+        // SAFETY: PeerSlice::words checked that `at` to `end` are aligned words of the run; `at` is before `end`.
+        let word = unsafe { self.at.read_volatile() };
+        self.at = self.at.wrapping_add(1);
+        Some(word)
+    }
+}
+
+/// A run of which pieces of bounded length are claimed again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach<'m> {
+    base: *mut u8,
+    /// Last offset from which `longest` bytes are within the run.
+    last: u64,
+    longest: u64,
+    memory: PhantomData<&'m ()>,
+}
+
+#[allow(unsafe_code, reason = "see PeerSlice")]
+impl<'m> Reach<'m> {
+    /// As [`PeerSlice::claim`], but cheaper, and refused where less than the longest piece is left behind `offset`.
+    #[inline(always)]
+    pub fn claim(self, offset: u64, len: u64) -> Option<PeerSlice<'m>> {
+        if len > self.longest || offset > self.last {
+            return None;
         }
-        while at < len {
-            to.add(at).write_volatile(from.add(at).read_volatile());
-            at += 1;
-        }
+        let offset = zero_if_above(offset, self.last);
+        // SAFETY: offset + len <= last + longest, which PeerSlice::reach made at most the run's length.
+        Some(PeerSlice { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
 }
 
@@ -197,7 +270,7 @@ impl Cell16<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'m, T> {
     base: *mut T,
-    mask: u16,
+    mask: usize,
     memory: PhantomData<&'m ()>,
 }
 
@@ -206,21 +279,34 @@ impl<T: Plain> Ring<'_, T> {
     /// Number of elements.
     #[inline(always)]
     pub const fn size(&self) -> u16 {
-        self.mask + 1
+        self.mask as u16 + 1
     }
 
     /// The element at `index` modulo the size.
     #[inline(always)]
     pub fn get(&self, index: u16) -> T {
         // SAFETY: index & mask is below the count that PeerSlice::ring checked; aligned; any bits are a valid T.
-        unsafe { self.base.add(usize::from(index & self.mask)).read_volatile() }
+        unsafe { self.base.add(usize::from(index) & self.mask).read_volatile() }
     }
 
     /// Writes the element at `index` modulo the size.
     #[inline(always)]
     pub fn set(&self, index: u16, value: T) {
         // SAFETY: as in get.
-        unsafe { self.base.add(usize::from(index & self.mask)).write_volatile(value) };
+        unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
+    }
+}
+
+#[allow(unsafe_code, reason = "see PeerSlice")]
+impl Ring<'_, Desc> {
+    /// Address, length and flags of the descriptor at `index` modulo the size, each read once; `next` is not.
+    #[inline(always)]
+    pub fn buffer(&self, index: u16) -> (Gpa, u32, u16) {
+        // SAFETY: as in get; each field is a part of the element.
+        unsafe {
+            let desc = self.base.add(usize::from(index) & self.mask);
+            ((&raw const (*desc).addr).read_volatile(), (&raw const (*desc).len).read_volatile(), (&raw const (*desc).flags).read_volatile())
+        }
     }
 }
 
@@ -279,6 +365,14 @@ mod tests {
         assert!(all.sub(33, 0).is_err());
         assert!(all.sub(1, 32).is_err());
         assert!(all.sub(u64::MAX, 2).is_err());
+        for (offset, len) in [(0, 32), (32, 0), (31, 1), (33, 0), (1, 32), (u64::MAX, 2), (2, u64::MAX), (0, 33)] {
+            assert_eq!(all.claim(offset, len).map(|s| (s.base, s.len)), all.sub(offset, len).map(|s| (s.base, s.len)));
+        }
+        let reach = all.reach(8);
+        assert_eq!(reach.claim(24, 8).map(|s| (s.base, s.len)), all.sub(24, 8).ok().map(|s| (s.base, s.len)));
+        assert!(reach.claim(25, 1).is_none() && reach.claim(0, 9).is_none() && all.reach(33).claim(0, 1).is_none());
+        assert_eq!(all.words(8, 3).map(|words| (words.left(), words.count())), Some((3, 3)));
+        assert!(all.words(8, 4).is_none() && all.words(1, 1).is_none() && all.words(0, u64::MAX).is_none());
         assert!(all.write(25, 0u64).is_err());
         assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
         assert!(all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none());

@@ -1,0 +1,42 @@
+//! The window image: [`sluice_inside::transmit`] at the addresses of the window view.
+//!
+//! linker/window.ld puts the entry point first, at [`map::CODE`] of the sluice slot, and refuses data, relocations and more code
+//! than there is room. Built for any other target than bare metal it is a program that says so.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+#[allow(unsafe_code, reason = "fixed addresses of the window view, and the entry point's fixed name")]
+mod image {
+    use sluice_abi::map;
+    use sluice_inside::Window;
+    use sluice_memory::PeerSlice;
+
+    /// Called by `enter` of trampoline/gate/src/gate.S, on the window's own stack. What was accepted stays in the state.
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = ".text.entry")]
+    extern "sysv64" fn window_entry(count: u64) -> u64 {
+        // SAFETY: the host maps the state there, for this vCPU alone, and wrote a valid Window into it. A vCPU makes one call
+        // at a time, and the host writes only while the vCPU is outside.
+        let window = unsafe { &mut *((map::SLOT_VA + map::STATE) as *mut Window) };
+        // SAFETY: the host maps the request block there. It is read-only in this view, and nothing here writes to it.
+        let request = unsafe { PeerSlice::from_raw((map::SLOT_VA + map::REQUEST) as *mut u8, map::PAGE) };
+        sluice_inside::transmit(window, request, count).status.0
+    }
+
+    unsafe extern "C" {
+        /// Defined nowhere: if any panic is left in the window code, the image doesn't link (rule G12).
+        fn the_window_code_must_not_panic() -> !;
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        // SAFETY: never linked.
+        unsafe { the_window_code_must_not_panic() }
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("the window image runs in a window: build it for x86_64-unknown-none");
+    std::process::exit(2);
+}

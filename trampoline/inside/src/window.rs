@@ -1,0 +1,151 @@
+//! What outlives a call: the peers that can be reached, and how far the call in hand has come.
+
+use crate::{DeviceQueue, Regions};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
+use sluice_abi::call::{Accepted, Clause};
+use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::{map, net};
+use sluice_memory::PeerSlice;
+
+/// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
+const ETHERNET_HEADER: u32 = 14;
+/// Bytes that a VLAN tag adds. See: IEEE 802.1Q clause 9.
+const VLAN_TAG: u32 = 4;
+
+/// Nothing is filled that is not published.
+const IDLE: u32 = 0;
+/// Buffers are being filled.
+const FILLING: u32 = 1;
+/// All is filled, and `accepted` is final: what remains is to publish.
+const PUBLISHING: u32 = 2;
+
+/// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
+#[repr(C)]
+pub struct Window {
+    /// What the last call delivered; the gate's code hands it to the caller.
+    pub(crate) accepted: Accepted,
+    /// The caller's RSP; the gate's code puts it here.
+    caller_rsp: u64,
+    calls: u64,
+    phase: AtomicU32,
+    pub(crate) packets: Option<PeerSlice<'static>>,
+    pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
+}
+
+const _: () = assert!(offset_of!(Window, accepted) == 0 && offset_of!(Window, caller_rsp) == 32);
+const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
+
+/// What a sender knows of one peer.
+pub(crate) struct PeerWindow {
+    pub regions: Regions,
+    pub queue: DeviceQueue,
+    /// It broke a rule: nothing new is sent to it until it is attached anew.
+    pub quarantined: bool,
+    /// Longest frame that is accepted, bytes: MTU, Ethernet header, VLAN tag.
+    pub longest: u64,
+    /// Longest frame that its buffers must hold, bytes: MTU and Ethernet header.
+    pub owed: u32,
+}
+
+impl Window {
+    /// No packet memory, no peers.
+    pub const fn new() -> Self {
+        Self {
+            accepted: Accepted([0; _]),
+            caller_rsp: 0,
+            calls: 0,
+            phase: AtomicU32::new(IDLE),
+            packets: None,
+            peers: [const { None }; MAX_PEERS],
+        }
+    }
+
+    /// Calls begun so far.
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// RSP of the caller of the last call through a gate.
+    pub const fn caller_rsp(&self) -> u64 {
+        self.caller_rsp
+    }
+
+    /// Makes `peer` reachable at place `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    ///
+    /// # Safety
+    /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
+    /// offsets, readable and writable, and no Rust reference leads into them.
+    #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
+    pub unsafe fn attach_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        // SAFETY: the contract above.
+        let regions = unsafe { Regions::new(peer, base) }?;
+        let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
+        let owed = u32::from(peer.mtu) + ETHERNET_HEADER;
+        let queue = DeviceQueue::new(queue, &regions)?;
+        let attached = PeerWindow { regions, queue, quarantined: false, longest: u64::from(owed + VLAN_TAG).min(u64::from(net::MAX_FRAME)), owed };
+        *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
+        Ok(())
+    }
+
+    /// Forgets the peer at place `index`.
+    pub fn detach_peer(&mut self, index: u16) {
+        if let Some(peer) = self.peers.get_mut(usize::from(index)) {
+            *peer = None;
+        }
+    }
+
+    /// Whether the peer at place `index` broke a rule and was not attached anew.
+    pub fn is_quarantined(&self, index: u16) -> bool {
+        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined)
+    }
+
+    /// Registers packet memory: frames are taken from there and nowhere else.
+    pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
+        self.packets = Some(packets);
+    }
+
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) {
+        self.calls += 1;
+        self.accepted = Accepted([0; _]);
+        self.phase.store(FILLING, Ordering::Release);
+    }
+
+    /// From here on the call's outcome is fixed: it is completed even if it is interrupted.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, touched: u32) {
+        self.phase.store(PUBLISHING, Ordering::Release);
+        let mut rest = touched;
+        while rest != 0 {
+            if let Some(Some(peer)) = self.peers.get_mut(rest.trailing_zeros() as usize) {
+                peer.queue.publish();
+            }
+            rest &= rest - 1;
+        }
+        self.phase.store(IDLE, Ordering::Release);
+    }
+
+    /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
+    /// What it delivered is returned.
+    pub fn recover(&mut self) -> Accepted {
+        let publishing = match *self.phase.get_mut() {
+            IDLE => return self.accepted,
+            phase => phase == PUBLISHING,
+        };
+        for peer in self.peers.iter_mut().flatten() {
+            if publishing { peer.queue.publish() } else { peer.queue.rewind() }
+        }
+        if !publishing {
+            self.accepted = Accepted([0; _]);
+        }
+        *self.phase.get_mut() = IDLE;
+        self.accepted
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new()
+    }
+}
