@@ -1,2 +1,16 @@
-//! sluice-control.
+//! What every Sluice host knows, without a processor or an operating system under it: the [`Manifest`] that says which VMs there
+//! are, the [`Device`] that each VM's network driver talks to, and the [`Network`] that turns both into window directories.
+//!
+//! Two hosts use it: the monitor, and the launcher of the embedded default. Control plane only: no packet comes by here.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod device;
+mod manifest;
+mod network;
+
+pub use device::{Device, Event};
+pub use manifest::{Manifest, ManifestError, VmConfig};
+pub use network::Network;

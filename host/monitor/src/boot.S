@@ -142,3 +142,5 @@ boot_pd:    .skip 4 * 4096
 .balign 16
 boot_stack: .skip 65536
 boot_stack_top:
+
+.text

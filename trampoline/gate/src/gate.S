@@ -55,10 +55,7 @@ sluice_stub_page:
     mov ecx, 1
     xor eax, eax
     vmfunc_                             # to the gate view, at OPEN
-.if (. - sluice_stub_page) != OPEN
-.error "the stub's VMFUNC does not end at OPEN"
-.endif
-    .fill RETURN - OPEN, 1, 0xcc
+    .org sluice_stub_page + RETURN, 0xcc    # what follows the VMFUNC is in the gate page, at OPEN
     mov rax, rdx                        # the status came past two VMFUNCs that want EAX = 0
 stub_restore:
     popfq
@@ -97,12 +94,9 @@ sluice_gate_page:
     .byte 0xfa                          # cli                           no interrupt in the window that does not exit (A6, A7)
     .byte 0x0f, 0xae, 0xea              # lfence                        the check is over before the window opens (A13)
     vmfunc_                             # to the window view, at ENTER
-.if (. - sluice_gate_page) != ENTER
-.error "the opening VMFUNC does not end at ENTER"
-.endif
-    .fill ABORT - ENTER, 1, 0xcc
+    .org sluice_gate_page + ABORT, 0xcc
     .byte 0x0f, 0x01, 0xc1              # vmcall                        the monitor ends the call (rule G9)
-    .fill CLOSE - (. - sluice_gate_page), 1, 0xcc
+    .org sluice_gate_page + CLOSE, 0xcc
     .byte 0xc6, 0x05                    # mov byte [list + 16], AT_REST
     rip32 sluice_gate_page, WINDOW_ENTRY, 1
     .byte AT_REST
@@ -110,10 +104,7 @@ sluice_gate_page:
     .byte 0x31, 0xc0                    # xor eax, eax
     .byte 0xfc                          # cld
     vmfunc_                             # to home, at RETURN
-.if (. - sluice_gate_page) != RETURN
-.error "the closing VMFUNC does not end at RETURN"
-.endif
-    .fill 4096 - (. - sluice_gate_page), 1, 0xcc
+    .org sluice_gate_page + 4096, 0xcc
 
 # ------------------------------------------------------------------------------------------------------------- the window
 # RDI: count, checked inside. Everything else is the guest's and not looked at.

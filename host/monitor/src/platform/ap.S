@@ -11,7 +11,8 @@ ap_start:
     cld
     xor ax, ax
     mov ds, ax
-    lgdtd [AP_PAGE + (ap_gdt_pointer - ap_start)]
+    .byte 0x66, 0x0f, 0x01, 0x16        # lgdt, 32-bit base, from a 16-bit address
+    .short AP_PAGE + (ap_gdt_pointer - ap_start)
     mov eax, cr0
     or eax, 1
     mov cr0, eax
@@ -64,3 +65,5 @@ ap_ticket: .long 1
 .section .bss.ap, "aw", @nobits
 .balign 16
 ap_stacks: .skip (AP_MAX - 1) << AP_STACK_SHIFT
+
+.text

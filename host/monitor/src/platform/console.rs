@@ -29,8 +29,11 @@ impl Sink {
         }
         // SAFETY: COM1 is the monitor's alone.
         match unsafe { Uart16550::new_port(COM1) } {
-            Ok(mut uart) if uart.init(Config::default()).is_ok() => Self::Serial(uart),
-            _ => Self::Nowhere,
+            Ok(mut uart) => match uart.init(Config::default()) {
+                Ok(()) => Self::Serial(uart),
+                Err(_) => Self::Nowhere,
+            },
+            Err(_) => Self::Nowhere,
         }
     }
 

@@ -10,3 +10,4 @@ pub mod msr;
 pub mod multiboot;
 pub mod paging;
 pub mod smp;
+pub mod table;

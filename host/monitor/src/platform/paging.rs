@@ -2,7 +2,7 @@
 
 use crate::platform::frames::OutOfFrames;
 use crate::vmx::ept::index;
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use sluice_abi::{Hpa, map};
 use x86_64::registers::control::Cr3;
 

@@ -1,7 +1,7 @@
 //! The gate image: stub page, gate page, window page and window code, the same frames for every VM.
 
 use crate::platform::frames::{self, OutOfFrames};
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use alloc::vec::Vec;
 use core::fmt;
 use elf::ElfBytes;

@@ -31,7 +31,7 @@ use crate::platform::paging::HostSpace;
 use crate::vmx::enter::{Fxsave, Registers};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use alloc::string::String;
 use console::Console;
 use image::GateImage;

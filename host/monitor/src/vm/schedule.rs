@@ -7,7 +7,7 @@ use crate::load;
 use crate::platform::{exit as machine, msr, smp};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{self, read, write};
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use crate::vmx::{enter, features, vmcs};
 use crate::println;
 use crate::start::Machine;

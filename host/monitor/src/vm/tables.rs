@@ -6,7 +6,7 @@
 
 use crate::platform::frames::OutOfFrames;
 use crate::vmx::ept::{Access, View, index};
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use sluice_abi::{Gpa, map};
 
 const PRESENT: u64 = 1;

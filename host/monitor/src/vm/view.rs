@@ -6,7 +6,7 @@ use super::tables::{SlotTables, Use};
 use crate::platform::frames::{self, OutOfFrames};
 use crate::vmx::ept::{Access, EptPointer, View};
 use crate::vmx::instruction::invvpid;
-use crate::vmx::table::Table;
+use crate::platform::table::Table;
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
 

@@ -68,8 +68,7 @@ impl Vm {
     pub(super) fn show_packets_to_host(&mut self, packets: Hpa, len: u64, request: Hpa) -> Result<(), OutOfFrames> {
         self.host.map(map::PACKETS, packets, len)?;
         self.host.map(map::REQUEST, request, map::PAGE)?;
-        // SAFETY: mapped just now, here and in the window view, for as long as the VM lives.
-        unsafe { self.window.get().set_packets(slot(map::PACKETS, len)) };
+        self.window.get().set_packets(slot(map::PACKETS, len));
         Ok(())
     }
 

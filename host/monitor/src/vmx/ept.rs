@@ -1,7 +1,7 @@
 //! Extended page tables. See: SDM volume 3, "The Extended Page Table Mechanism (EPT)".
 
 use super::instruction::Flush;
-use super::table::Table;
+use crate::platform::table::Table;
 use crate::platform::frames::OutOfFrames;
 use bitflags::bitflags;
 use sluice_abi::{Gpa, Hpa};

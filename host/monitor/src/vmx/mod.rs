@@ -8,5 +8,4 @@ pub mod ept;
 pub mod features;
 pub mod field;
 pub mod instruction;
-pub mod table;
 pub mod vmcs;

@@ -5,7 +5,7 @@ use super::ept::EptPointer;
 use super::features;
 use super::field::Field;
 use super::instruction::{self, VmFail, write};
-use super::table::Table;
+use crate::platform::table::Table;
 use crate::platform::frames::OutOfFrames;
 use crate::platform::{cpu, msr};
 use sluice_abi::{Gpa, Hpa};

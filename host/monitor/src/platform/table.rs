@@ -30,7 +30,7 @@ impl Table {
     /// The table that a word of another table links to.
     ///
     /// Only the walkers of this crate call it, with words that [`Table::set`] wrote from a table's own address.
-    pub(super) const fn at(hpa: Hpa) -> Self {
+    pub(crate) const fn at(hpa: Hpa) -> Self {
         Self(hpa)
     }
 

@@ -1,0 +1,160 @@
+//! Every VM's device, and the directories that follow from them.
+
+use crate::{Device, Event, Manifest};
+use alloc::vec::Vec;
+use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Region};
+use sluice_abi::{Gpa, map};
+
+/// Devices of all VMs, and who may send to whom.
+#[derive(Clone, Debug)]
+pub struct Network {
+    vms: Vec<Node>,
+    generation: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    name: [u8; NAME_LEN],
+    ram_len: u64,
+    gate: u32,
+    peers: Vec<usize>,
+    device: Device,
+    gone: bool,
+}
+
+impl Network {
+    /// All VMs of `manifest`, no driver started yet.
+    pub fn new(manifest: &Manifest) -> Self {
+        let node = |id: usize| {
+            let vm = &manifest.vms[id];
+            let mut name = [0; NAME_LEN];
+            name.iter_mut().zip(vm.name.bytes()).for_each(|(to, from)| *to = from);
+            Node {
+                name,
+                ram_len: u64::from(vm.ram_mib) << 20,
+                gate: vm.gate as u32,
+                peers: manifest.peers_of(id).collect(),
+                device: Device::new(mac(id), vm.mtu),
+                gone: false,
+            }
+        };
+        Self { vms: (0..manifest.vms.len()).map(node).collect(), generation: 0 }
+    }
+
+    /// Reads register `offset` of VM `vm`'s device; 0 if there is no such VM.
+    pub fn read(&self, vm: u32, offset: u32) -> u32 {
+        self.vms.get(vm as usize).map_or(0, |node| node.device.read(offset))
+    }
+
+    /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
+    pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
+        let event = self.vms.get_mut(vm as usize)?.device.write(offset, value);
+        self.generation += u32::from(event.is_some());
+        event
+    }
+
+    /// VM `vm` is gone, and will not come back.
+    pub fn remove(&mut self, vm: u32) {
+        if let Some(node) = self.vms.get_mut(vm as usize) {
+            node.gone = true;
+            self.generation += 1;
+        }
+    }
+
+    /// The VMs that may send to VM `vm`.
+    pub fn senders_to(&self, vm: u32) -> impl Iterator<Item = u32> {
+        let sends = move |node: &Node| node.peers.contains(&(vm as usize));
+        (0..).zip(&self.vms).filter(move |(_, node)| sends(node)).map(|(id, _)| id)
+    }
+
+    /// VM `vm`'s directory as it is now.
+    pub fn directory(&self, vm: u32) -> Directory {
+        let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
+        let mut directory = Directory {
+            vm_id: vm,
+            generation: self.generation,
+            gate: node.gate,
+            peer_count: node.peers.len() as u32,
+            ..Directory::default()
+        };
+        for (place, &id) in node.peers.iter().enumerate() {
+            directory.peers[place] = self.peer(place, id);
+        }
+        directory
+    }
+
+    fn peer(&self, place: usize, id: usize) -> Peer {
+        let node = &self.vms[id];
+        let mut peer = Peer {
+            vm_id: id as u32,
+            name: node.name,
+            mac: node.device.mac(),
+            mtu: node.device.mtu(),
+            region_count: 1,
+            ..Peer::default()
+        };
+        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(place as u8) };
+        let state = match node.device.receiveq() {
+            _ if node.gone => PeerState::Revoked,
+            None => PeerState::Absent,
+            Some(queue) => {
+                (peer.queues[0], peer.queue_count) = (queue, 1);
+                PeerState::Ready
+            }
+        };
+        peer.state = state as u32;
+        peer
+    }
+}
+
+/// A locally administered address that ends in the VM's id. See: IEEE 802 clause 8.
+const fn mac(id: usize) -> [u8; 6] {
+    [0x02, b'S', b'l', b'u', b'i', id as u8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_abi::mmio::reg;
+
+    fn network() -> Network {
+        let vm = |name: &str, rest: &str| {
+            alloc::format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"guarded\"\n{rest}\n")
+        };
+        let text = vm("a", "peers = [\"c\", \"b\"]") + &vm("b", "") + &vm("c", "");
+        Network::new(&Manifest::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn a_peer_is_ready_while_its_driver_is() {
+        let mut network = network();
+        let state = |network: &Network| network.directory(0).peers[1].state;
+        assert_eq!(state(&network), PeerState::Absent as u32);
+        let steps = [
+            (reg::DRIVER_FEATURES_SEL, 1),
+            (reg::DRIVER_FEATURES, 1),
+            (reg::STATUS, 11),
+            (reg::QUEUE_SIZE, 64),
+            (reg::QUEUE_READY, 1),
+        ];
+        assert!(steps.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
+        let before = network.directory(0).generation;
+        assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
+        let directory = network.directory(0);
+        assert!(directory.generation > before);
+        assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
+        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
+        assert_eq!(state(&network), PeerState::Ready as u32);
+        network.remove(1);
+        assert_eq!(state(&network), PeerState::Revoked as u32);
+    }
+
+    #[test]
+    fn only_permitted_senders_are_told() {
+        let network = network();
+        assert_eq!(network.senders_to(1).collect::<Vec<_>>(), [0]);
+        assert_eq!(network.senders_to(0).count(), 0);
+        assert_eq!(network.directory(1).peer_count, 0);
+        assert_eq!(network.directory(9).peer_count, 0);
+    }
+}
