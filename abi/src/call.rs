@@ -56,6 +56,23 @@ impl Accepted {
         self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
+    /// Whether all of the first `count` packets were accepted.
+    #[inline(always)]
+    pub fn is_all(&self, count: usize) -> bool {
+        let mut rest = count;
+        for word in self.0 {
+            if rest < 64 {
+                let wanted = (1 << rest) - 1;
+                return word & wanted == wanted;
+            }
+            if word != u64::MAX {
+                return false;
+            }
+            rest -= 64;
+        }
+        rest == 0
+    }
+
     /// How many were accepted.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
@@ -257,6 +274,8 @@ mod tests {
                 let mut accepted = Accepted::default();
                 accepted.insert_run(start, end);
                 assert!((0..MAX_BURST).all(|index| accepted.contains(index) == (start..end).contains(&index)));
+                assert_eq!(accepted.is_all(end), start == 0 || end == 0);
+                assert!(end == MAX_BURST || !accepted.is_all(end + 1));
             }
         }
     }

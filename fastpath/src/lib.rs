@@ -1,2 +1,32 @@
-//! sluice.
+//! Poll-mode packet I/O between virtual machines: the API that a VNF links.
+//!
+//! ```text
+//! VirtioNet::rx_burst ─► Burst ─► PeerPort::tx_burst ─► Gate ─► the peer's receive queue
+//!        ▲                 │ left over: still the caller's
+//!     Mempool ◄────────────┘ accepted: delivered, buffers back in the pool
+//! ```
+//!
+//! Reading order: [`Port`] (what a VNF calls), [`Burst`] and [`Mempool`] (whose a buffer is), [`VirtioNet`] and [`PeerPort`] (the
+//! two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
+//!
+//! One thread per set of these; nothing here is `Sync`, takes a lock or allocates.
 #![no_std]
+
+mod burst;
+mod gate;
+mod mempool;
+mod packet_memory;
+mod peer_port;
+mod port;
+mod virtio_net;
+
+pub use burst::{BURST_SIZE, Burst};
+pub use gate::{Access, Gate, GateError};
+pub use mempool::{BUFFER_LEN, HEADROOM, Mempool};
+pub use packet_memory::PacketMemory;
+pub use peer_port::{PeerPort, Scatter};
+pub use port::{Port, PortStats};
+pub use sluice_abi::call::{Code, MAX_BURST, Status};
+pub use sluice_abi::directory::GateKind;
+pub use sluice_memory::PeerSlice;
+pub use virtio_net::{RX_SIZE, VirtioNet, VirtioNetError};

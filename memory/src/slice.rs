@@ -5,6 +5,7 @@ use crate::copy::{copy, store32, store64, zero_if_above};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU16, Ordering};
 use sluice_abi::Gpa;
+use sluice_abi::call::Packet;
 use sluice_abi::virtq::{Desc, UsedElem};
 
 /// A value of which every bit pattern is valid and which is read and written whole.
@@ -21,7 +22,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(u8, u16, u32, u64, Desc, UsedElem);
+plain!(u8, u16, u32, u64, Desc, UsedElem, Packet);
 
 /// A run of shared memory whose bounds were checked when it was made.
 ///

@@ -1,25 +1,7 @@
-//! One measured row and its two faces: JSON for programs, a table line for people.
+//! One measured row. It is printed as JSON; `cargo xtask bench` makes tables and plots of it.
 
 use core::fmt;
-
-/// What the tick counter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// One tick per instruction: an emulator.
-    Instructions,
-    /// Reference cycles; so many a second where that is known.
-    Cycles(Option<u64>),
-}
-
-impl Counter {
-    /// The name a row uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Instructions => "instructions",
-            Self::Cycles(_) => "cycles",
-        }
-    }
-}
+use sluice_runtime::Counter;
 
 /// What was measured for one burst size and frame length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +23,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// The name of its counter.
+    pub const fn counter_name(&self) -> &'static str {
+        match self.counter {
+            Counter::Instructions => "instructions",
+            Counter::Cycles(_) => "cycles",
+        }
+    }
+
     /// Ticks for one packet.
     pub fn per_packet(&self) -> f64 {
         self.ticks as f64 / self.packets as f64
@@ -67,29 +57,11 @@ impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.0;
         write!(f, r#"{{"gate":"{}","burst":{},"frame":{},"packets":{},"#, row.gate, row.burst, row.frame, row.packets)?;
-        write!(f, r#""counter":"{}","per_packet":{:.3},"#, row.counter.name(), row.per_packet())?;
+        write!(f, r#""counter":"{}","per_packet":{:.3},"#, row.counter_name(), row.per_packet())?;
         write!(f, r#""exits_per_packet":{:.6},"mpps":"#, row.exits_per_packet())?;
         match row.mpps() {
             Some(mpps) => write!(f, "{mpps:.3}}}"),
             None => write!(f, "null}}"),
-        }
-    }
-}
-
-/// Head of the table whose lines [`Line`] writes.
-pub const HEAD: &str = "gate       burst  frame  packets  ticks/packet  exits/packet  Mpps";
-
-/// Writes a row as one line of a table.
-pub struct Line<'a>(pub &'a Row);
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = self.0;
-        write!(f, "{:<9} {:>6} {:>6} {:>8}", row.gate, row.burst, row.frame, row.packets)?;
-        write!(f, " {:>13.2} {:>13.4}", row.per_packet(), row.exits_per_packet())?;
-        match row.mpps() {
-            Some(mpps) => write!(f, " {mpps:>5.1}"),
-            None => write!(f, " {:>5}", "-"),
         }
     }
 }
@@ -128,10 +100,5 @@ mod tests {
         assert!((value["mpps"].as_f64().unwrap() - 65.217).abs() < 0.001);
         assert_eq!(value["exits_per_packet"], 0.03125);
         assert_eq!(Row { counter: Counter::Cycles(None), ..row }.mpps(), None);
-    }
-
-    #[test]
-    fn a_line_stands_under_its_head() {
-        assert_eq!(Line(&ROW).to_string().len(), HEAD.len());
     }
 }

@@ -1,6 +1,6 @@
 //! The image as a VM of the monitor: no operating system, no allocator, RAM mapped one to one.
 //!
-//! The monitor enters `_start` (made by [`crate::entry!`]) as abi/src/boot.rs says; [`start`] makes exceptions speak, reads the
+//! The monitor enters `_start` (made by [`crate::entry!`]) as abi/src/boot.rs says; `start` makes exceptions speak, reads the
 //! boot information and runs the image's `main`.
 //!
 //! # Why no interrupts
@@ -15,13 +15,15 @@ mod memory;
 mod ticks;
 
 pub use console::print;
-pub use host::{exit_counts, yield_now};
-pub use ticks::{are_instructions as ticks_are_instructions, now as ticks};
 
+use crate::{Counter, SetupError};
 use boot::Boot;
+use core::fmt::Display;
 use core::panic::PanicInfo;
-use sluice_abi::call::Status;
+use sluice::{Access, PacketMemory};
+use sluice_abi::call::{Code, Status};
 use sluice_abi::{Gpa, map};
+use sluice_driver::VirtioMmio;
 use sluice_memory::PeerSlice;
 
 /// Exit code after a panic.
@@ -35,19 +37,25 @@ pub struct Machine {
     packets: Option<(Gpa, PeerSlice<'static>)>,
 }
 
-/// Runs `main` in the VM whose boot information is at `boot`; its result is the VM's exit code.
+/// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
 ///
 /// # Safety
-/// Called once, by `_start`, with what the monitor put into RDI.
+/// Called once, by `_start`, with what the monitor put into RDI, on the image's own stack.
 #[allow(unsafe_code, reason = "the first function of an image")]
-pub unsafe fn start(boot: u64, main: impl FnOnce(Machine) -> u8) -> ! {
+pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Machine) -> Result<(), E>) -> ! {
     exception::install();
     // SAFETY: the contract above.
     let boot = unsafe { Boot::read(Gpa(boot)) };
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
     let packets = unsafe { memory::packet_memory(free, end) };
-    exit(u64::from(main(Machine { boot, packets })))
+    match main(&mut Machine { boot, packets }) {
+        Ok(()) => exit(0),
+        Err(error) => {
+            print(format_args!("error: {error}\n"));
+            exit(1)
+        }
+    }
 }
 
 /// Ends the VM.
@@ -82,33 +90,47 @@ impl Machine {
         print(format_args!("file {name} end\n"));
     }
 
-    /// Packet memory: its place in this VM's RAM, and the memory.
-    pub fn packet_memory(&self) -> Option<(Gpa, PeerSlice<'static>)> {
-        self.packets
-    }
-
-    /// The request block.
-    pub fn request_block(&self) -> PeerSlice<'static> {
-        memory::request_block().1
-    }
-
-    /// Registers packet memory and request block with the host.
-    pub fn register(&self) -> Status {
-        let Some((packets, slice)) = self.packets else { return Status::new(sluice_abi::call::Code::NotRegistered) };
+    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
+        let (gpa, packets) = self.packets.ok_or(SetupError::NoMemory)?;
+        let (request_gpa, request) = memory::request_block();
         // SAFETY: both were made for this, and only PeerSlices lead to them.
-        unsafe { host::register(packets, slice.len(), memory::request_block().0) }
-    }
-
-    /// The page of the window directory.
-    pub fn directory_page(&self) -> PeerSlice<'static> {
-        let at = map::SLOT_VA + map::DIRECTORY;
+        match unsafe { host::register(gpa, packets.len(), request_gpa) } {
+            Status::OK => {}
+            status => return Err(SetupError::Refused(status)),
+        }
+        let directory = (map::SLOT_VA + map::DIRECTORY) as *mut u8;
         // SAFETY: the host maps the page for as long as the VM runs. It is read-only there: nobody writes through this slice.
-        unsafe { PeerSlice::from_raw(at as *mut u8, map::PAGE) }
+        let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
+        let memory = PacketMemory::new(gpa, packets).ok_or(SetupError::Refused(Status::new(Code::BadRequest)))?;
+        Ok((Access { directory, request, packets, slot: map::SLOT_VA as *mut u8 }, memory))
     }
 
-    /// First byte of the sluice slot.
-    pub fn slot(&self) -> *mut u8 {
-        map::SLOT_VA as *mut u8
+    /// The registers of this VM's network device.
+    pub fn transport(&self) -> VirtioMmio {
+        // SAFETY: the host emulates the registers there for as long as the VM runs; the boot page tables map them one to one.
+        unsafe { VirtioMmio::new(map::MMIO_GPA as *mut u32) }
+    }
+
+    /// Exits of this VM so far, the one of this call included.
+    pub fn exits(&self) -> u64 {
+        host::exit_counts().total()
+    }
+
+    /// Gives the CPU away, if it is shared.
+    pub fn yield_now(&self) {
+        host::yield_now();
+    }
+
+    /// The counter that [`Machine::ticks`] reads.
+    pub fn counter(&self) -> Counter {
+        if ticks::are_instructions() { Counter::Instructions } else { Counter::Cycles(None) }
+    }
+
+    /// The processor's tick counter.
+    #[inline(always)]
+    pub fn ticks(&self) -> u64 {
+        ticks::now()
     }
 }
 

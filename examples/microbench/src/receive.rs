@@ -1,0 +1,37 @@
+//! The receiver: checks every frame.
+
+use crate::Error;
+use crate::frame::{self, FRAME_LENGTHS};
+use crate::tally::Tally;
+use sluice::{Mempool, Port, VirtioNet};
+use sluice_runtime::{Machine, println};
+
+/// Buffers: twice the receive queue, so that a full ring can be taken and refilled at once.
+const BUFFERS: usize = 2 * sluice::RX_SIZE;
+
+pub fn receive(machine: &mut Machine) -> Result<(), Error> {
+    let (_, memory) = machine.setup().map_err(Error::Setup)?;
+    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
+    let mut free = [0; BUFFERS];
+    let pool = Mempool::new(buffers, &mut free);
+    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool).map_err(Error::Net)?;
+    let mut burst = pool.burst();
+    let mut tally = Tally::new();
+    let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
+    while !tally.finished() {
+        if net.rx_burst(&mut burst) == 0 {
+            machine.yield_now();
+            continue;
+        }
+        for frame in burst.frames() {
+            let copy = &mut bytes[..(frame.len() as usize).min(usize::from(*FRAME_LENGTHS.end()))];
+            tally.note(match frame.copy_to_slice(0, copy) {
+                Ok(()) => frame::check(copy),
+                Err(_) => Err(frame::Torn::Length),
+            });
+        }
+        burst.clear();
+    }
+    println!("{tally}");
+    if tally.clean() { Ok(()) } else { Err(Error::Dirty) }
+}

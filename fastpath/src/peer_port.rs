@@ -1,0 +1,84 @@
+//! Ports that send into peers' receive queues.
+
+use crate::{Burst, Gate, Port, PortStats};
+use sluice_abi::call::{Outcome, Packet, Status};
+
+/// The way to one peer. Sends only: what the peer sends arrives at this VM's own [`crate::VirtioNet`].
+pub struct PeerPort<'g> {
+    gate: &'g Gate,
+    peer: u16,
+    stats: PortStats,
+}
+
+impl<'g> PeerPort<'g> {
+    /// A port to the peer at place `peer` of the directory.
+    pub fn new(gate: &'g Gate, peer: u16) -> Self {
+        Self { gate, peer, stats: PortStats::default() }
+    }
+}
+
+impl Port for PeerPort<'_> {
+    fn rx_burst(&mut self, _: &mut Burst<'_>) -> usize {
+        0
+    }
+
+    #[inline]
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
+        let (gate, peer) = (self.gate, self.peer);
+        self.stats.transmit(burst, |packets| gate.send_to(peer, packets))
+    }
+
+    fn stats(&self) -> PortStats {
+        self.stats
+    }
+}
+
+/// The way to all peers at once: each frame names its peer ([`Burst::set_peer`]), and one crossing serves them all.
+pub struct Scatter<'g> {
+    gate: &'g Gate,
+    stats: PortStats,
+}
+
+impl<'g> Scatter<'g> {
+    /// A port to all peers of `gate`.
+    pub fn new(gate: &'g Gate) -> Self {
+        Self { gate, stats: PortStats::default() }
+    }
+}
+
+impl Port for Scatter<'_> {
+    fn rx_burst(&mut self, _: &mut Burst<'_>) -> usize {
+        0
+    }
+
+    #[inline]
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
+        let gate = self.gate;
+        self.stats.transmit(burst, |packets| gate.scatter(packets))
+    }
+
+    fn stats(&self) -> PortStats {
+        self.stats
+    }
+}
+
+impl PortStats {
+    #[inline(always)]
+    fn transmit(&mut self, burst: &mut Burst<'_>, send: impl FnOnce(&[Packet]) -> Outcome) -> Result<usize, Status> {
+        if burst.is_empty() {
+            return Ok(0);
+        }
+        let offered = burst.len();
+        let Outcome { status, accepted } = send(burst.packets());
+        let bytes = burst.accepted_bytes(&accepted);
+        let sent = burst.settle(&accepted);
+        self.tx_packets += sent as u64;
+        self.tx_bytes += bytes;
+        self.tx_partial += u64::from(sent < offered);
+        if status == Status::OK {
+            return Ok(sent);
+        }
+        self.tx_errors += 1;
+        Err(status)
+    }
+}

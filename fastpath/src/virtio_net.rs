@@ -1,0 +1,139 @@
+//! This VM's own network device: where frames from peers arrive.
+
+use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, Status};
+use core::fmt;
+use sluice_abi::Gpa;
+use sluice_abi::call::{Code, Packet};
+use sluice_abi::net::HDR_LEN;
+use sluice_driver::{DeviceFault, DriverQueue, QueueError, StartError, Started, Transport, start};
+
+/// Entries of the receive queue.
+pub const RX_SIZE: usize = 256;
+
+/// Bytes of a buffer that the device is given: header, then frame.
+const GIVEN: u32 = BUFFER_LEN - HEADROOM + HDR_LEN;
+
+/// The receive side of a virtio-net device.
+pub struct VirtioNet<'p> {
+    queue: DriverQueue<RX_SIZE>,
+    pool: &'p Mempool<'p>,
+    started: Started,
+    stats: PortStats,
+}
+
+/// Why there is no such device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VirtioNetError {
+    /// The memory for the queue.
+    Queue(QueueError),
+    /// The device.
+    Start(StartError),
+    /// The pool has fewer buffers than the queue has entries.
+    Pool(usize),
+}
+
+impl fmt::Display for VirtioNetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(error) => error.fmt(f),
+            Self::Start(error) => error.fmt(f),
+            Self::Pool(count) => write!(f, "the pool has {count} buffers; the receive queue alone takes {RX_SIZE}"),
+        }
+    }
+}
+
+impl<'p> VirtioNet<'p> {
+    /// Bytes of memory for its queue.
+    pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(BUFFER_LEN);
+
+    /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`.
+    pub fn start(transport: &mut impl Transport, memory: PacketMemory, pool: &'p Mempool<'p>) -> Result<Self, VirtioNetError> {
+        let queue = DriverQueue::new(memory.gpa, memory.memory).map_err(VirtioNetError::Queue)?;
+        if pool.available() < RX_SIZE {
+            return Err(VirtioNetError::Pool(pool.available()));
+        }
+        let addresses = queue.addresses();
+        let mut net = Self { queue, pool, started: Started { mac: [0; 6], mtu: 0 }, stats: PortStats::default() };
+        net.refill();
+        net.started = start(transport, addresses, RX_SIZE as u16).map_err(VirtioNetError::Start)?;
+        Ok(net)
+    }
+
+    /// This VM's address.
+    pub const fn mac(&self) -> [u8; 6] {
+        self.started.mac
+    }
+
+    /// Largest payload of a frame to this VM, bytes.
+    pub const fn mtu(&self) -> u16 {
+        self.started.mtu
+    }
+
+    /// The rule that the device side broke; nothing is received after that.
+    pub const fn fault(&self) -> Option<DeviceFault> {
+        self.queue.fault()
+    }
+
+    /// Gives the device a buffer for every free entry.
+    #[inline]
+    fn refill(&mut self) {
+        let memory = self.pool.memory();
+        while self.queue.room() > 0 {
+            let Some(offset) = self.pool.take() else {
+                self.stats.rx_no_mbuf += 1;
+                break;
+            };
+            let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset) - u64::from(HDR_LEN));
+            if !self.queue.give(at, GIVEN, offset) {
+                self.pool.give_back(offset);
+                break;
+            }
+        }
+        self.queue.publish();
+    }
+
+    #[inline]
+    fn receive(&mut self, burst: &mut Burst<'_>) -> Result<(), DeviceFault> {
+        let received = self.queue.take()?;
+        match received.len.checked_sub(HDR_LEN) {
+            Some(len) if len > 0 => {
+                burst.put(Packet { offset: received.token, len: len as u16, peer: 0 });
+                self.stats.rx_packets += 1;
+                self.stats.rx_bytes += u64::from(len);
+            }
+            _ => {
+                self.pool.give_back(received.token);
+                self.stats.rx_errors += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Port for VirtioNet<'_> {
+    /// `burst` must be of the pool that this port was started with; nothing is received into another one's.
+    #[inline]
+    fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize {
+        let before = burst.len();
+        let Ok(ready) = self.queue.ready() else { return 0 };
+        if ready == 0 || !core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast()) {
+            return 0;
+        }
+        for _ in 0..burst.room().min(usize::from(ready)) {
+            if self.receive(burst).is_err() {
+                break;
+            }
+        }
+        self.refill();
+        burst.len() - before
+    }
+
+    /// There is no host switch behind this device's transmit queue: send through a [`crate::PeerPort`].
+    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, Status> {
+        Err(Status::new(Code::Unknown))
+    }
+
+    fn stats(&self) -> PortStats {
+        self.stats
+    }
+}
