@@ -1,4 +1,141 @@
-//! The image as a Linux process.
-pub struct Machine;
-pub fn start<E: std::fmt::Display>(_main: impl FnOnce(&mut Machine) -> Result<(), E>) -> std::process::ExitCode { std::process::ExitCode::FAILURE }
-pub fn print(_: std::fmt::Arguments<'_>) {}
+//! The image as a Linux process, started by the launcher: RAM is a memfd that its senders map, too.
+//!
+//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
+
+mod control;
+mod mapping;
+mod ticks;
+
+pub use control::Control;
+
+use crate::{Counter, SetupError};
+use mapping::Slot;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use sluice::{Access, PacketMemory};
+use sluice_abi::{Gpa, map};
+use std::fmt::{Arguments, Display};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{env, fs, io, thread};
+
+/// This process in the role of a VM.
+pub struct Machine {
+    args: &'static str,
+    modules: Vec<(String, PathBuf)>,
+    out: PathBuf,
+    memory: Result<Memory, &'static str>,
+}
+
+struct Memory {
+    slot: Slot,
+    ram: sluice::PeerSlice<'static>,
+    directory: sluice::PeerSlice<'static>,
+}
+
+/// Runs `main`; whether it failed is the exit code.
+pub fn start<E: Display>(main: impl FnOnce(&mut Machine) -> Result<(), E>) -> ExitCode {
+    let machine = Machine::from_launcher();
+    match machine.map_err(|error| error.to_string()).and_then(|mut machine| main(&mut machine).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print(format_args!("error: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints `arguments`.
+pub fn print(arguments: Arguments<'_>) {
+    // A launcher that went away reads nothing; the process ends by itself.
+    let _ = io::stdout().lock().write_fmt(arguments);
+}
+
+impl Machine {
+    fn from_launcher() -> io::Result<Self> {
+        let peers = env::var("SLUICE_PEERS").ok().and_then(|count| count.parse::<u8>().ok());
+        let peers = peers.ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
+        pin();
+        let modules = env::var("SLUICE_MODULES").unwrap_or_default();
+        let named = |path: &str| Some((PathBuf::from(path).file_name()?.to_str()?.to_owned(), PathBuf::from(path)));
+        let slot = Slot::reserve()?;
+        for index in 0..peers {
+            slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+        }
+        let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
+        let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
+        Ok(Self {
+            args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
+            modules: modules.lines().filter_map(named).collect(),
+            out: env::var_os("SLUICE_OUT").map_or_else(PathBuf::new, PathBuf::from),
+            memory: Ok(Memory { slot, ram, directory }),
+        })
+    }
+
+    /// The arguments.
+    pub fn args(&self) -> &'static str {
+        self.args
+    }
+
+    /// The module named `name`.
+    pub fn module(&self, name: &str) -> Option<&'static [u8]> {
+        let (_, path) = self.modules.iter().find(|(known, _)| known == name)?;
+        fs::read(path).ok().map(|bytes| &*bytes.leak())
+    }
+
+    /// Writes the file `name` into the launcher's output folder.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) {
+        if let Err(error) = fs::write(self.out.join(name), bytes) {
+            print(format_args!("error: {name}: {error}\n"));
+        }
+    }
+
+    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
+        let memory = self.memory.as_ref().map_err(|_| SetupError::NoMemory)?;
+        let packets = memory.ram;
+        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+        let access = Access { directory: memory.directory, request, packets, slot: memory.slot.base() };
+        Ok((access, PacketMemory::new(Gpa(0), packets).ok_or(SetupError::NoMemory)?))
+    }
+
+    /// The registers of this process's network device: the launcher answers.
+    pub fn transport(&self) -> Control {
+        Control::new()
+    }
+
+    /// Exits: a process has none.
+    pub fn exits(&self) -> u64 {
+        0
+    }
+
+    /// Lets another process run.
+    pub fn yield_now(&self) {
+        thread::yield_now();
+    }
+
+    /// The counter that [`Machine::ticks`] reads.
+    pub fn counter(&self) -> Counter {
+        Counter::Cycles(Some(ticks::per_second()))
+    }
+
+    /// The processor's tick counter.
+    #[inline(always)]
+    pub fn ticks(&self) -> u64 {
+        ticks::now()
+    }
+}
+
+/// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
+fn pin() {
+    if let Some(cpu) = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok()) {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu);
+        // Only speed depends on it.
+        let _ = rustix::thread::sched_setaffinity(None, &set);
+    }
+}
+
+fn borrow(number: i32) -> io::Result<OwnedFd> {
+    control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
+}

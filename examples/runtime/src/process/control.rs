@@ -1,0 +1,53 @@
+//! Device registers over a socket: each access is one message and one answer. See: docs/interfaces.md.
+#![allow(unsafe_code, reason = "takes descriptors that the launcher passed by number")]
+
+use rustix::fd::BorrowedFd;
+use sluice_driver::Transport;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+
+/// The control socket.
+const CONTROL_FD: i32 = 3;
+/// The directory page.
+pub const DIRECTORY_FD: i32 = 4;
+/// This process's RAM.
+pub const RAM_FD: i32 = 5;
+/// RAM of the peer at place 0; the others follow.
+pub const FIRST_PEER_FD: i32 = 6;
+
+/// Lets `take` use the descriptor `number`, which the launcher passed.
+pub fn inherited<T>(number: i32, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    // SAFETY: the launcher passes these numbers open, and nothing here closes them; one that isn't open makes `take` fail.
+    take(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Registers of this process's network device.
+pub struct Control(Option<UnixStream>);
+
+impl Control {
+    pub(super) fn new() -> Self {
+        Self(inherited(CONTROL_FD, |fd| fd.try_clone_to_owned()).map(UnixStream::from).ok())
+    }
+
+    /// One message and its answer. Without a launcher every register reads 0: then there is no device.
+    fn exchange(&mut self, write: u32, register: u32, value: u32) -> u32 {
+        let mut answer = [0; 4];
+        let message = [write, register, value].map(u32::to_le_bytes);
+        let done = self.0.as_mut().map(|socket| socket.write_all(message.as_flattened()).and_then(|()| socket.read_exact(&mut answer)));
+        if !matches!(done, Some(Ok(()))) {
+            self.0 = None;
+            return 0;
+        }
+        u32::from_le_bytes(answer)
+    }
+}
+
+impl Transport for Control {
+    fn read(&mut self, register: u32) -> u32 {
+        self.exchange(0, register, 0)
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        self.exchange(1, register, value);
+    }
+}

@@ -1,0 +1,35 @@
+//! Memory that processes share.
+#![allow(unsafe_code, reason = "maps memory")]
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use sluice_abi::map::PAGE;
+use sluice_memory::PeerSlice;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::ptr::null_mut;
+
+/// RAM of `len` bytes that nobody can resize: a peer that shrank it would end its senders.
+pub fn ram(name: &str, len: u64) -> io::Result<OwnedFd> {
+    let file = sized(name, len)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// A page that we write and others only read, and its file.
+pub fn directory_page() -> io::Result<(OwnedFd, PeerSlice<'static>)> {
+    let file = sized("directory", PAGE)?;
+    // SAFETY: a new mapping of the kernel's choice, never unmapped, reached through the slice only.
+    let page = unsafe {
+        let page = mmap(null_mut(), PAGE as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)?;
+        PeerSlice::from_raw(page.cast(), PAGE)
+    };
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
+    Ok((file, page))
+}
+
+fn sized(name: &str, len: u64) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, len)?;
+    Ok(file)
+}
