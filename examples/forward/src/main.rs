@@ -1,2 +1,60 @@
-//! forward.
-fn main() {}
+//! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
+//!
+//! It ends when that peer does.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, VirtioNet};
+use sluice_abi::directory::PeerState;
+use sluice_runtime::{Error, Machine, println};
+
+sluice_runtime::entry!(run);
+
+fn run(machine: &mut Machine) -> Result<(), Error> {
+    let (gate, memory) = machine.connect()?;
+    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
+    let mut free = [0; 2 * RX_SIZE];
+    let pool = Mempool::new(buffers, &mut free);
+    let mut input = VirtioNet::start(&mut machine.transport(), queue, &pool)?;
+    let peer = machine.wait_for_peer(&gate, machine.args().split_whitespace().next())?;
+    let mut output = PeerPort::new(&gate, peer);
+    let mut seen = Seen::default();
+
+    let mut burst = pool.burst();
+    while gate.peer_state(peer) == PeerState::Ready {
+        let before = burst.len();
+        input.rx_burst(&mut burst);
+        burst.frames().skip(before).for_each(|frame| seen.look(frame));
+        let sent = output.tx_burst(&mut burst);
+        if sent != Ok(0) && burst.is_empty() {
+            continue;
+        }
+        machine.yield_now();
+    }
+
+    let stats = output.stats();
+    println!("forwarded {} of {} frames, {} bytes: {seen:?}", stats.tx_packets, input.stats().rx_packets, stats.tx_bytes);
+    Ok(())
+}
+
+/// Frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".
+#[derive(Debug, Default)]
+struct Seen {
+    ipv4: u64,
+    ipv6: u64,
+    arp: u64,
+    vlan: u64,
+    other: u64,
+}
+
+impl Seen {
+    fn look(&mut self, frame: PeerSlice<'_>) {
+        let counter = match frame.read::<u16>(12).map(u16::from_be) {
+            Ok(0x0800) => &mut self.ipv4,
+            Ok(0x86dd) => &mut self.ipv6,
+            Ok(0x0806) => &mut self.arp,
+            Ok(0x8100) => &mut self.vlan,
+            _ => &mut self.other,
+        };
+        *counter += 1;
+    }
+}

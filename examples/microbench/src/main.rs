@@ -13,8 +13,7 @@ mod tally;
 
 use core::fmt;
 use options::{BadArgument, Options};
-use sluice::{GateError, Status, VirtioNetError};
-use sluice_runtime::{Machine, SetupError};
+use sluice_runtime::Machine;
 
 sluice_runtime::entry!(run);
 
@@ -30,30 +29,23 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
 /// Why the benchmark ended early.
 enum Error {
     Argument(BadArgument<'static>),
-    Setup(SetupError),
-    Gate(GateError),
-    Net(VirtioNetError),
-    /// No peer of that name.
-    NoPeer(&'static str),
-    /// The peer went away or was refused.
-    Send(Status),
+    Machine(sluice_runtime::Error),
     /// Frames were lost, doubled, torn or out of order.
     Dirty,
-    /// No buffer where there must be one.
-    NoBuffer,
+}
+
+impl From<sluice_runtime::Error> for Error {
+    fn from(error: sluice_runtime::Error) -> Self {
+        Self::Machine(error)
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument(error) => error.fmt(f),
-            Self::Setup(error) => error.fmt(f),
-            Self::Gate(error) => error.fmt(f),
-            Self::Net(error) => error.fmt(f),
-            Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
-            Self::Send(status) => write!(f, "the gate refused packets: {status:?}"),
+            Self::Machine(error) => error.fmt(f),
             Self::Dirty => write!(f, "frames were lost, doubled, torn or reordered"),
-            Self::NoBuffer => write!(f, "the pool is empty"),
         }
     }
 }

@@ -10,11 +10,11 @@ use sluice_runtime::{Machine, println};
 const BUFFERS: usize = 2 * sluice::RX_SIZE;
 
 pub fn receive(machine: &mut Machine) -> Result<(), Error> {
-    let (_, memory) = machine.setup().map_err(Error::Setup)?;
-    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
+    let (_, memory) = machine.connect()?;
+    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_runtime::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
     let pool = Mempool::new(buffers, &mut free);
-    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool).map_err(Error::Net)?;
+    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool).map_err(sluice_runtime::Error::Net)?;
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];

@@ -5,11 +5,9 @@ use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
 use crate::options::{Proof, Sweep};
 use crate::row::{Json, Row};
 use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE};
-use sluice_abi::directory::PeerState;
+use sluice_runtime::Error::{NoBuffer, Send};
 use sluice_runtime::{Machine, println};
 
-/// Turns given away before the peer must be ready.
-const PATIENCE: u64 = 100_000_000;
 /// Calls before a row is measured.
 const WARM_UP: usize = 2;
 
@@ -41,14 +39,11 @@ fn with_sender(
     to: Option<&'static str>,
     work: impl FnOnce(&mut Sender<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (access, memory) = machine.setup().map_err(Error::Setup)?;
-    // SAFETY: the host just gave this access, and nothing else uses it.
-    #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
-    let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
-    let peer = to.map_or(Some(0), |name| gate.find(name)).ok_or(Error::NoPeer(to.unwrap_or("")))?;
+    let (gate, memory) = machine.connect()?;
+    let peer = machine.wait_for_peer(&gate, to)?;
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, &mut free);
-    let mut sender = Sender::new(machine, &gate, &pool, peer)?;
+    let mut sender = Sender::new(machine, &gate, &pool, peer);
     work(&mut sender)?;
     sender.finish()
 }
@@ -68,20 +63,12 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    fn new(machine: &'a Machine, gate: &'a Gate, pool: &'a Mempool<'a>, peer: u16) -> Result<Self, Error> {
-        let mut patience = PATIENCE;
-        while gate.peer_state(peer) != PeerState::Ready {
-            patience -= 1;
-            if patience == 0 || gate.peer_state(peer) == PeerState::Revoked {
-                return Err(Error::NoPeer("0"));
-            }
-            machine.yield_now();
-        }
+    fn new(machine: &'a Machine, gate: &'a Gate, pool: &'a Mempool<'a>, peer: u16) -> Self {
         let destination = gate.peer(peer).map_or([0; 6], |peer| peer.mac);
         let addresses = Addresses { destination, source: [2, 0, 0, 0, 0, 1] };
         let empty = (0..16).map(|_| machine.ticks().abs_diff(machine.ticks())).min().unwrap_or(0);
         let port = PeerPort::new(gate, peer);
-        Ok(Self { machine, gate, port, burst: pool.burst(), addresses, sequence: 0, since_turn: 0, turns: 0, empty })
+        Self { machine, gate, port, burst: pool.burst(), addresses, sequence: 0, since_turn: 0, turns: 0, empty }
     }
 
     /// One row: at least `packets` packets in calls that took the whole burst.
@@ -121,7 +108,7 @@ impl<'a> Sender<'a> {
         let before = self.machine.ticks();
         let sent = self.port.tx_burst(&mut self.burst);
         let ticks = self.machine.ticks() - before;
-        let whole = sent.map_err(Error::Send)? == usize::from(burst);
+        let whole = sent.map_err(Send)? == usize::from(burst);
         self.since_turn += usize::from(burst);
         self.drain()?;
         Ok(whole.then(|| ticks.saturating_sub(self.empty)))
@@ -131,7 +118,7 @@ impl<'a> Sender<'a> {
     fn drain(&mut self) -> Result<(), Error> {
         while !self.burst.is_empty() {
             self.give_turn();
-            self.port.tx_burst(&mut self.burst).map_err(Error::Send)?;
+            self.port.tx_burst(&mut self.burst).map_err(Send)?;
         }
         Ok(())
     }
@@ -151,7 +138,7 @@ impl<'a> Sender<'a> {
                 self.push(Kind::Data, 0, options.frame)?;
                 left -= 1;
             }
-            self.port.tx_burst(&mut self.burst).map_err(Error::Send)?;
+            self.port.tx_burst(&mut self.burst).map_err(Send)?;
         }
         // The second question is itself an exit, where there are exits.
         Ok((self.machine.exits() - before).saturating_sub(1))
@@ -161,8 +148,8 @@ impl<'a> Sender<'a> {
         let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
         let bytes = &mut bytes[..usize::from(len)];
         frame::write(bytes, self.addresses, Header { kind, row, sequence: self.sequence });
-        let to = self.burst.push(len).ok_or(Error::NoBuffer)?;
-        to.copy_from_slice(0, bytes).map_err(|_| Error::NoBuffer)?;
+        let to = self.burst.push(len).ok_or(NoBuffer)?;
+        to.copy_from_slice(0, bytes).map_err(|_| NoBuffer)?;
         self.sequence += u64::from(kind == Kind::Data);
         Ok(())
     }

@@ -1,4 +1,63 @@
-//! pcap.
-#![allow(dead_code)]
-mod announce; mod assembly; mod format;
-fn main() {}
+//! A capture file goes from one machine to another, byte for byte.
+//!
+//! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+mod announce;
+mod assembly;
+mod format;
+mod receive;
+mod send;
+
+use assembly::Fault;
+use core::fmt;
+use format::BadFile;
+use sluice_runtime::Machine;
+
+sluice_runtime::entry!(run);
+
+fn run(machine: &mut Machine) -> Result<(), Error> {
+    let mut words = machine.args().split_whitespace();
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("send"), Some(file), None, None) => send::send(machine, file, None),
+        (Some("send"), Some(file), Some(to), None) => {
+            let name = to.strip_prefix("to=").ok_or(Error::Arguments)?;
+            send::send(machine, file, Some(name))
+        }
+        (Some("receive"), Some(file), None, None) => receive::receive(machine, file),
+        _ => Err(Error::Arguments),
+    }
+}
+
+/// Why the capture did not get across.
+enum Error {
+    Arguments,
+    Machine(sluice_runtime::Error),
+    /// No such module.
+    NoFile(&'static str),
+    /// The file to send.
+    File(&'static str, BadFile),
+    /// A frame of the file, at this byte, is longer than the peer takes.
+    TooLong(&'static str, usize, usize),
+    /// What arrived.
+    Arrived(Fault),
+}
+
+impl From<sluice_runtime::Error> for Error {
+    fn from(error: sluice_runtime::Error) -> Self {
+        Self::Machine(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments => write!(f, "arguments: send FILE [to=NAME], or receive FILE"),
+            Self::Machine(error) => error.fmt(f),
+            Self::NoFile(name) => write!(f, "{name}: no such module"),
+            Self::File(name, error) => write!(f, "{name}: {error}"),
+            Self::TooLong(name, at, len) => write!(f, "{name}: byte {at}: a frame of {len} bytes is longer than the peer takes"),
+            Self::Arrived(fault) => fault.fmt(f),
+        }
+    }
+}

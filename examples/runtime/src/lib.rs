@@ -6,8 +6,9 @@
 //! ```ignore
 //! sluice_runtime::entry!(main);
 //!
-//! fn main(machine: &mut Machine) -> Result<(), SetupError> {
-//!     println!("started with {:?}", machine.args());
+//! fn main(machine: &mut Machine) -> Result<(), Error> {
+//!     let (gate, memory) = machine.connect()?;
+//!     println!("gate {}", gate.kind().name());
 //!     Ok(())
 //! }
 //! ```
@@ -20,6 +21,9 @@ mod machine;
 #[path = "vm/mod.rs"]
 mod machine;
 
+mod connect;
+
+pub use connect::Error;
 pub use machine::{Machine, print, start};
 
 use core::fmt;

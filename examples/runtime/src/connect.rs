@@ -1,0 +1,72 @@
+//! The first steps of every VNF: setting up, and finding a peer.
+
+use crate::{Machine, SetupError};
+use core::fmt;
+use sluice::{Gate, GateError, PacketMemory, Status, VirtioNetError};
+use sluice_abi::directory::PeerState;
+
+/// Turns given away before a peer must be ready.
+const PATIENCE: u64 = 100_000_000;
+
+/// Why a VNF can't start, or go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No memory, or the host refused it.
+    Setup(SetupError),
+    /// No gate.
+    Gate(GateError),
+    /// No network device.
+    Net(VirtioNetError),
+    /// No peer of that name is in the window directory.
+    NoPeer(&'static str),
+    /// The peer never became ready, or went away.
+    PeerGone,
+    /// The gate refused packets.
+    Send(Status),
+    /// The pool is empty, or a frame is larger than a buffer.
+    NoBuffer,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(error) => error.fmt(f),
+            Self::Gate(error) => error.fmt(f),
+            Self::Net(error) => error.fmt(f),
+            Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
+            Self::PeerGone => write!(f, "the peer went away, or was never there"),
+            Self::Send(status) => write!(f, "the gate refused packets: {status:?}"),
+            Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
+        }
+    }
+}
+
+impl From<VirtioNetError> for Error {
+    fn from(error: VirtioNetError) -> Self {
+        Self::Net(error)
+    }
+}
+
+impl Machine {
+    /// Registers packet memory with the host, and finds the gate. Once per machine.
+    #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
+    pub fn connect(&mut self) -> Result<(Gate, PacketMemory), Error> {
+        let (access, memory) = self.setup().map_err(Error::Setup)?;
+        // SAFETY: the host just gave this access; nothing else refers to the memory, and `setup` gives it once.
+        let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
+        Ok((gate, memory))
+    }
+
+    /// The place of the peer named `name` (without: the first peer), once it is ready.
+    pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<u16, Error> {
+        let peer = name.map_or(Some(0), |name| gate.find(name)).ok_or(Error::NoPeer(name.unwrap_or("")))?;
+        for _ in 0..PATIENCE {
+            match gate.peer_state(peer) {
+                PeerState::Ready => return Ok(peer),
+                PeerState::Revoked => break,
+                PeerState::Absent | PeerState::Draining => self.yield_now(),
+            }
+        }
+        Err(Error::PeerGone)
+    }
+}
