@@ -1,2 +1,46 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: everything a user or developer runs.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use xtask::{bench, demo, image, test};
+
+/// Builds, runs, tests and measures Sluice.
+///
+/// Every command does its own set-up: what is missing is installed where that is possible, else named in one line. The
+/// monitor runs in the emulator Bochs, which executes VMX and VMFUNC; without it, plain Linux processes over
+/// shared memory take its place, and the output says so.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows what Sluice does: packets through the protected gate, a table of costs, a capture that arrives byte for byte
+    Demo(demo::Options),
+    /// Runs all tests
+    Test(test::Options),
+    /// Measures what a packet costs, by gate, burst and frame size
+    Bench(bench::Options),
+    /// Makes a bootable image for a real machine
+    Image(image::Options),
+}
+
+fn main() -> ExitCode {
+    let done: Result<()> = match Options::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Image(options) => image::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

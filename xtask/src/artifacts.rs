@@ -1,0 +1,61 @@
+//! What cargo builds: images for VMs and the monitor, programs for the embedded default.
+
+use crate::progress::step;
+use crate::tools::TARGET;
+use anyhow::{Result, bail};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Packages whose programs run in a VM or on the bare machine.
+const BARE: [&str; 5] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap"];
+/// Packages whose programs run as processes.
+const HOSTED: [&str; 4] = ["sluice-launcher", "microbench", "forward", "pcap"];
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// Where results of commands go.
+pub fn results() -> PathBuf {
+    target_dir().join("sluice")
+}
+
+fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Where the programs for the bare machine are, once built.
+pub fn bare() -> PathBuf {
+    target_dir().join(TARGET).join("release")
+}
+
+/// Where the programs for processes are, once built.
+pub fn hosted() -> PathBuf {
+    target_dir().join("release")
+}
+
+/// Builds the programs for the bare machine.
+pub fn build_bare() -> Result<()> {
+    step("building monitor, window and VM images", || cargo(&BARE, &["--target", TARGET]))
+}
+
+/// Builds the programs for processes.
+pub fn build_hosted() -> Result<()> {
+    step("building launcher and examples", || cargo(&HOSTED, &[]))
+}
+
+fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args(["build", "--quiet", "--release", "--locked", "--bins"]).args(options);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    if !command.status()?.success() {
+        bail!("cargo build failed for {}", packages.join(", "));
+    }
+    Ok(())
+}

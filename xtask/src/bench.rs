@@ -1,0 +1,131 @@
+//! `cargo xtask bench`: what a packet costs.
+
+use crate::progress::step;
+use crate::{Host, Row, Scenario, artifacts, plot, table};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::fs;
+
+/// Packets in a row: in an emulator every packet costs the same, on a real machine they don't.
+const PACKETS_EMULATED: u64 = 1024;
+const PACKETS_NATIVE: u64 = 200_000;
+/// Runs of the embedded default; a row is the median of them.
+const RUNS_NATIVE: usize = 5;
+
+/// The gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gate {
+    /// Peer memory always mapped
+    Direct,
+    /// Peer memory in a second view
+    Guarded,
+    /// The host's code in a window view
+    Isolated,
+    /// One exit a call
+    Hypercall,
+}
+
+/// What to measure.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Gates, with commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    gate: Vec<Gate>,
+    /// Packets in a call, 1 to 256, with commas
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32, 64, 128, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
+    burst: Vec<u16>,
+    /// Frame sizes, 60 to 1518 bytes, with commas
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 256, 512, 1024, 1518], value_parser = clap::value_parser!(u16).range(60..=1518))]
+    frame: Vec<u16>,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+    /// Measure the embedded default (plain processes, a clock) instead of the emulated machine (an instruction counter)
+    #[arg(long)]
+    embedded: bool,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let host = if options.embedded { quietly(options, Host::embedded)? } else { quietly(options, Host::best)? };
+    let gates = if options.gate.is_empty() { Gate::value_variants() } else { &options.gate };
+    let rows = match host {
+        Host::Bochs => measure_emulated(gates, &options.burst, &options.frame)?,
+        Host::Embedded => measure_native(&options.burst, &options.frame)?,
+    };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!("{}", table::of(&rows));
+    println!("{}", conditions(host));
+    fs::create_dir_all(artifacts::results())?;
+    let picture = artifacts::results().join("bench.svg");
+    plot::write(&picture, &rows)?;
+    println!("Plot: {}", picture.display());
+    Ok(())
+}
+
+/// With `--json`, nothing but JSON may be on stdout.
+fn quietly(options: &Options, find: impl Fn() -> Result<Host>) -> Result<Host> {
+    if !options.json {
+        return find();
+    }
+    match crate::tools::emulator() {
+        Ok(()) if !options.embedded => artifacts::build_bare().map(|()| Host::Bochs),
+        _ => artifacts::build_hosted().map(|()| Host::Embedded),
+    }
+}
+
+/// What the figures of `host` are, in a sentence.
+pub fn conditions(host: Host) -> String {
+    match host {
+        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor): instructions of API, stub, gate and \
+                        window inside tx_burst. They are no time; in every run they are the same."
+            .into(),
+        Host::Embedded => format!("Measured with the time-stamp counter on this machine ({}), sender and receiver as two processes; medians of {RUNS_NATIVE} runs.", cpu()),
+    }
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown CPU", |(_, name)| name);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {count} processors")
+}
+
+/// One boot for each gate.
+pub fn measure_emulated(gates: &[Gate], bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for gate in gates {
+        let name = gate.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let scenario = scenario(bursts, frames, PACKETS_EMULATED)?.gate(&name)?;
+        let report = step(&format!("gate {name} in Bochs"), || Host::Bochs.run(&scenario))?;
+        report.check().with_context(|| format!("gate {name}"))?;
+        rows.extend(report.rows);
+    }
+    Ok(rows)
+}
+
+/// Medians of several runs.
+pub fn measure_native(bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
+    let scenario = scenario(bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
+    let mut runs = step("two processes", || (0..RUNS_NATIVE).map(|_| Host::Embedded.run(&scenario)).collect::<Result<Vec<_>>>())?;
+    for report in &runs {
+        report.check()?;
+    }
+    let rows = runs.iter().map(|report| report.rows.len()).min().unwrap_or(0);
+    Ok((0..rows)
+        .map(|row| {
+            runs.sort_by(|a, b| a.rows[row].per_packet.total_cmp(&b.rows[row].per_packet));
+            runs[RUNS_NATIVE / 2].rows[row].clone()
+        })
+        .collect())
+}
+
+fn scenario(bursts: &[u16], frames: &[u16], packets: u64) -> Result<Scenario> {
+    let list = |numbers: &[u16]| numbers.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let args = format!("send bursts={} frames={} packets={packets}", list(bursts), list(frames));
+    let scenario = Scenario::example("microbench")?.args("a", &args)?;
+    Ok(Scenario { timeout: 300, ..scenario })
+}

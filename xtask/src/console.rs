@@ -1,0 +1,111 @@
+//! What a run printed, taken apart. See: docs/interfaces.md.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Every line of the host's and the VMs' consoles.
+    pub lines: Vec<String>,
+    /// The host's verdict: `Err` says what failed. `None` if the run ended before it.
+    pub verdict: Option<Result<(), String>>,
+    /// Measured rows.
+    pub rows: Vec<Row>,
+    /// Files that VMs wrote.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Exits by VM, then by reason; also `total` and `aborts`.
+    pub exits: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// One measured row.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Row {
+    /// Name of the gate.
+    pub gate: String,
+    /// Packets in each call.
+    pub burst: u16,
+    /// Bytes of each.
+    pub frame: u16,
+    /// Packets measured.
+    pub packets: u64,
+    /// `instructions` or `cycles`.
+    pub counter: String,
+    /// Of these, for one packet.
+    pub per_packet: f64,
+    /// Exits for one packet.
+    pub exits_per_packet: f64,
+    /// Millions of packets a second, where the counter is a clock.
+    pub mpps: Option<f64>,
+}
+
+impl Report {
+    /// Takes `output` apart; the host's own lines carry the tag `host`.
+    pub fn parse(output: &str, host: &str) -> Self {
+        let mut report = Self::default();
+        for line in output.lines().map(|line| line.trim_end_matches('\r')) {
+            let Some((tag, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { continue };
+            report.lines.push(line.to_owned());
+            if tag == host { report.host_line(text) } else { report.vm_line(text) }
+        }
+        report
+    }
+
+    /// Whether the host and all VMs ended well; else why not.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match &self.verdict {
+            Some(Ok(())) => Ok(()),
+            Some(Err(reason)) => {
+                let said = self.lines.iter().find(|line| line.contains("] error: "));
+                anyhow::bail!("{reason}{}", said.map(|line| format!(" ({line})")).unwrap_or_default())
+            }
+            None => anyhow::bail!("no verdict"),
+        }
+    }
+
+    /// Whether some line contains `text`.
+    pub fn says(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.contains(text))
+    }
+
+    fn host_line(&mut self, text: &str) {
+        if let Some(verdict) = text.strip_prefix("RESULT ") {
+            let failed = verdict.strip_prefix("fail: ");
+            self.verdict = Some(failed.map_or(Ok(()), |reason| Err(reason.to_owned())));
+        } else if let Some(rest) = text.strip_prefix("exits ") {
+            let mut words = rest.split(' ');
+            let vm = words.next().unwrap_or_default().to_owned();
+            let counts = words.filter_map(|word| word.split_once('=')).filter_map(|(name, count)| Some((name.into(), count.parse().ok()?)));
+            self.exits.insert(vm, counts.collect());
+        }
+    }
+
+    fn vm_line(&mut self, text: &str) {
+        if let Some(json) = text.strip_prefix("row ") {
+            self.rows.extend(serde_json::from_str::<Row>(json));
+        } else if let Some((name, hex)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {
+            let file = self.files.entry(name.to_owned()).or_default();
+            if hex != "end" {
+                file.extend(hex.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_is_taken_apart() {
+        let text = "junk\n[monitor] exits a total=3 vmcall=2 cpuid=1 aborts=0\r\n[b] file x.pcap d4c3\n[b] file x.pcap b2\n\
+                    [b] file x.pcap end\n[a] row {\"gate\":\"isolated\",\"burst\":32,\"frame\":64,\"packets\":64,\"counter\":\
+                    \"instructions\",\"per_packet\":51.5,\"exits_per_packet\":0.0,\"mpps\":null}\n[monitor] RESULT fail: vm a exit code 1\n";
+        let report = Report::parse(text, "monitor");
+        assert_eq!(report.exits["a"]["vmcall"], 2);
+        assert_eq!(report.files["x.pcap"], [0xd4, 0xc3, 0xb2]);
+        assert_eq!((report.rows[0].burst, report.rows[0].per_packet), (32, 51.5));
+        assert_eq!(report.verdict, Some(Err("vm a exit code 1".into())));
+        assert!(report.check().is_err() && Report::parse("[a] RESULT pass", "monitor").verdict.is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask image`: a boot image for a real machine. See: docs/real-hardware.md.
+
+use crate::progress::step;
+use crate::{Scenario, artifacts, iso, tools};
+use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+
+/// Where to put it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// The file to write [default: target/sluice/sluice.iso]
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Writes an image that boots by legacy BIOS and by UEFI, from a USB stick or a CD.
+pub fn run(options: &Options) -> Result<()> {
+    tools::uefi()?;
+    artifacts::build_bare()?;
+    let target = options.output.clone().unwrap_or_else(|| artifacts::results().join("sluice.iso"));
+    fs::create_dir_all(artifacts::results())?;
+    let bench = Scenario::example("microbench")?;
+    let proof = Scenario::example("proof")?;
+    let (isolated, hypercall) = (bench.clone().gate("isolated")?, bench.clone().gate("hypercall")?);
+    let (guarded, direct) = (bench.clone().gate("guarded")?, bench.gate("direct")?);
+    let entries = [
+        ("microbench, gate isolated", &isolated),
+        ("microbench, gate guarded", &guarded),
+        ("microbench, gate direct", &direct),
+        ("microbench, gate hypercall", &hypercall),
+        ("1,000,000 packets on two processors, gate isolated", &proof),
+    ];
+    step("boot image", || iso::write(&target, &entries, 5, &[]))?;
+    println!("{}: write it to a USB stick, boot it, read the serial port: docs/real-hardware.md", target.display());
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Building Sluice and running it: on an emulated machine (the monitor in Bochs) or as plain processes (the launcher).
+//!
+//! The program `cargo xtask` and the system tests use it. Reading order: [`Scenario`] (what to run), [`Host`] (on what),
+//! [`Report`] (what came of it).
+#![forbid(unsafe_code)]
+
+pub mod artifacts;
+pub mod bench;
+mod bochs;
+mod console;
+pub mod demo;
+mod embedded;
+pub mod image;
+mod iso;
+mod plot;
+pub mod progress;
+mod scenario;
+mod table;
+pub mod test;
+pub mod tools;
+
+pub use console::{Report, Row};
+pub use scenario::{Host, Scenario};

@@ -1,0 +1,107 @@
+//! What to run, and on what.
+
+use crate::{Report, artifacts, bochs, embedded, tools};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::PathBuf;
+use toml::{Table, Value};
+
+/// A manifest, and the files that its VMs get.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The manifest as text.
+    pub manifest: String,
+    /// Files by the name of the module.
+    pub modules: Vec<(String, Vec<u8>)>,
+    /// Processors of an emulated machine.
+    pub processors: usize,
+    /// MiB of an emulated machine's memory.
+    pub memory_mib: u32,
+    /// Seconds after which it is stopped.
+    pub timeout: u64,
+}
+
+impl Scenario {
+    /// The scenario of a manifest given as text, on one processor.
+    pub fn new(manifest: impl Into<String>) -> Self {
+        Self { manifest: manifest.into(), modules: Vec::new(), processors: 1, memory_mib: 128, timeout: 60 }
+    }
+
+    /// The scenario of examples/manifests/`name`.toml, with the captures that it names.
+    pub fn example(name: &str) -> Result<Self> {
+        let path = artifacts::root().join("examples/manifests").join(name).with_extension("toml");
+        let mut scenario = Self::new(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
+        if scenario.manifest.contains("mixed.pcap") {
+            let capture = capture();
+            let bytes = fs::read(&capture).with_context(|| capture.display().to_string())?;
+            scenario.modules.push(("mixed.pcap".into(), bytes));
+        }
+        Ok(scenario)
+    }
+
+    /// The same with gate `gate` for every VM.
+    pub fn gate(self, gate: &str) -> Result<Self> {
+        self.edit(|vm| {
+            vm.insert("gate".into(), gate.into());
+        })
+    }
+
+    /// The same with other arguments for the VM named `name`.
+    pub fn args(self, name: &str, args: &str) -> Result<Self> {
+        self.edit(|vm| {
+            if vm.get("name").and_then(Value::as_str) == Some(name) {
+                vm.insert("args".into(), args.into());
+            }
+        })
+    }
+
+    fn edit(mut self, change: impl Fn(&mut Table)) -> Result<Self> {
+        let mut manifest: Table = self.manifest.parse()?;
+        for vm in manifest.get_mut("vm").and_then(Value::as_array_mut).into_iter().flatten() {
+            vm.as_table_mut().map(&change);
+        }
+        self.manifest = manifest.to_string();
+        Ok(self)
+    }
+}
+
+/// The capture that the examples send.
+pub fn capture() -> PathBuf {
+    artifacts::root().join("examples/captures/mixed.pcap")
+}
+
+/// What runs a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The monitor, in Bochs.
+    Bochs,
+    /// The launcher: the embedded default.
+    Embedded,
+}
+
+impl Host {
+    /// The emulator where it can be had; else the embedded default, with one line that says why. Builds what it needs.
+    pub fn best() -> Result<Self> {
+        match tools::emulator() {
+            Ok(()) => artifacts::build_bare().map(|()| Self::Bochs),
+            Err(why) => {
+                println!("No emulated machine here ({why}).");
+                Self::embedded()
+            }
+        }
+    }
+
+    /// The embedded default, with what it needs.
+    pub fn embedded() -> Result<Self> {
+        println!("Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other.");
+        artifacts::build_hosted().map(|()| Self::Embedded)
+    }
+
+    /// Runs `scenario` to its end.
+    pub fn run(self, scenario: &Scenario) -> Result<Report> {
+        match self {
+            Self::Bochs => bochs::run(scenario),
+            Self::Embedded => embedded::run(scenario),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask test`: all tests, and how many there were.
+
+use crate::{artifacts, tools};
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Which tests.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Only tests whose names contain this
+    filter: Option<String>,
+}
+
+/// Numbers of tests.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    filtered: u64,
+}
+
+/// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
+pub fn run(options: &Options) -> Result<()> {
+    let emulator = tools::emulator();
+    if emulator.is_ok() {
+        artifacts::build_bare()?;
+    }
+    artifacts::build_hosted()?;
+    let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
+    command.args(&options.filter);
+    if emulator.is_err() {
+        command.args(["--skip", "in_bochs"]);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo test")?;
+    let mut count = Count::default();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
+        println!("{line}");
+        count.add(&line);
+    }
+    let status = child.wait()?;
+    println!("\n{} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored);
+    if let Err(why) = emulator {
+        println!("The tests of the monitor (named in_bochs) were left out, {} of all not asked for: {why}", count.filtered);
+    }
+    if !status.success() || count.failed > 0 || count.passed == 0 {
+        bail!("not all tests passed");
+    }
+    Ok(())
+}
+
+impl Count {
+    /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` says.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let number = |what: &str| {
+            let words: Vec<&str> = result.split([' ', ';', '.']).collect();
+            words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+        };
+        self.passed += number("passed");
+        self.failed += number("failed");
+        self.ignored += number("ignored");
+        self.filtered += number("filtered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn results_are_added_up() {
+        let mut count = Count::default();
+        for line in ["test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s", "test x ... ok"] {
+            count.add(line);
+            count.add(line);
+        }
+        assert_eq!((count.passed, count.failed, count.ignored, count.filtered), (6, 0, 2, 4));
+    }
+}

@@ -1,0 +1,93 @@
+//! What must be installed, and installing it.
+
+use crate::progress::step;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The bare-metal target.
+pub const TARGET: &str = "x86_64-unknown-none";
+
+/// A Debian package and a file that shows it is there.
+type Package = (&'static str, &'static str);
+
+const EMULATOR: [Package; 7] = [
+    ("bochs", "/usr/bin/bochs"),
+    ("bochs-term", "/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so"),
+    ("bochsbios", "/usr/share/bochs/BIOS-bochs-latest"),
+    ("vgabios", "/usr/share/bochs/VGABIOS-lgpl-latest"),
+    ("grub-common", "/usr/bin/grub-mkrescue"),
+    ("grub-pc-bin", "/usr/lib/grub/i386-pc/multiboot2.mod"),
+    ("xorriso", "/usr/bin/xorriso"),
+];
+
+/// Also needed for an image that boots by UEFI.
+const UEFI: [Package; 2] = [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
+
+/// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
+pub fn emulator() -> Result<(), String> {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    FOUND.get_or_init(|| target().and_then(|()| packages(&EMULATOR)).map_err(|error| format!("{error:#}"))).clone()
+}
+
+/// Sees to what an image for a real machine needs.
+pub fn uefi() -> Result<()> {
+    target().and_then(|()| packages(&EMULATOR[4..])).and_then(|()| packages(&UEFI))
+}
+
+fn target() -> Result<()> {
+    let libraries = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
+    if Path::new(libraries.trim()).is_dir() {
+        return Ok(());
+    }
+    let added = step(&format!("rustup target add {TARGET}"), || quiet(Command::new("rustup").args(["target", "add", TARGET])));
+    if added { Ok(()) } else { bail!("the Rust target {TARGET} is missing: `rustup target add {TARGET}`") }
+}
+
+fn packages(wanted: &[Package]) -> Result<()> {
+    let missing = |packages: &[Package]| -> Vec<&str> {
+        packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(name, _)| *name).collect()
+    };
+    let names = missing(wanted);
+    if names.is_empty() {
+        return Ok(());
+    }
+    step(&format!("installing {}", names.join(" ")), || install(&names));
+    let still = missing(wanted);
+    if !still.is_empty() {
+        bail!("missing: {names} (on Debian: `apt-get install {names}`)", names = still.join(" "));
+    }
+    Ok(())
+}
+
+/// Tries apt-get, as root or by a sudo that asks nothing.
+fn install(names: &[&str]) {
+    let apt = ["apt-get", "-o", "DPkg::Lock::Timeout=400", "-y", "--no-install-recommends"];
+    for sudo in [&[][..], &["sudo", "-n"]] {
+        let command = |verb: &[&str]| {
+            let mut words = [sudo, &apt[..], verb].concat().into_iter();
+            let mut command = Command::new(words.next().unwrap_or_default());
+            command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
+            quiet(&mut command)
+        };
+        let verb = [&["install"], names].concat();
+        if command(&verb) || (command(&["update"]) && command(&verb)) {
+            return;
+        }
+    }
+}
+
+fn quiet(command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| program.clone())?;
+    if !output.status.success() {
+        bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
