@@ -108,9 +108,10 @@ fn msr_bitmap() -> Result<Hpa, crate::platform::frames::OutOfFrames> {
 /// One processor's share: its VMs in turn, until all of them have ended.
 fn processor(cpu: usize) {
     if let Err(error) = vmcs::enable() {
-        machine::finish(Err(&format!("processor {cpu}: VMX can't be turned on: {error:?}")));
+        machine::finish(Err(&format!("processor {cpu}: VMX can't be turned on: {error}")));
     }
-    let own: Vec<usize> = (0..MAX_VMS).filter(|&id| VMS[id].lock().is_some() && mailbox::cpu(id as u32) == cpu).collect();
+    // In this order: another processor holds the lock of a VM of its own for as long as that runs.
+    let own: Vec<usize> = (0..MAX_VMS).filter(|&id| mailbox::cpu(id as u32) == cpu && VMS[id].lock().is_some()).collect();
     let shared = own.len() > 1;
     loop {
         let mut running = false;
@@ -130,7 +131,7 @@ fn processor(cpu: usize) {
 /// Runs a VM until it ends or gives the processor away.
 fn turn(vm: &mut Vm, shared: bool) {
     if let Err(error) = activate(vm) {
-        vm.stop(format!("its VMCS can't be made current: {error:?}"));
+        vm.stop(format!("its VMCS can't be made current: {error}"));
         return;
     }
     vm.fxsave.load();

@@ -11,8 +11,6 @@
 # Guest registers lie in the order of their numbers: rax rcx rdx rbx (rsp) rbp rsi rdi r8..r15.
 # RSP, RIP and RFLAGS are the VMCS's.
 
-.set HOST_RSP, 0x6c14
-.set HOST_RIP, 0x6c16
 
 .global vmx_enter
 vmx_enter:
@@ -23,11 +21,11 @@ vmx_enter:
     push r14
     push r15
     push rdi
-    mov eax, HOST_RSP
+    mov eax, {HOST_RSP}
     vmwrite rax, rsp
     jna 2f
     lea rcx, [rip + vmx_exit]
-    mov eax, HOST_RIP
+    mov eax, {HOST_RIP}
     vmwrite rax, rcx
     jna 2f
     test sil, sil                   # the moves below leave ZF alone

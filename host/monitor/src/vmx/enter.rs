@@ -5,7 +5,7 @@ use super::field::Field;
 use super::instruction::{VmFail, read};
 use core::arch::{asm, global_asm};
 
-global_asm!(include_str!("enter.S"));
+global_asm!(include_str!("enter.S"), HOST_RSP = const Field::HostRsp as u32, HOST_RIP = const Field::HostRip as u32);
 
 unsafe extern "sysv64" {
     fn vmx_enter(registers: *mut Registers, launched: u8) -> u8;

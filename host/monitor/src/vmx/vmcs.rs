@@ -8,6 +8,7 @@ use super::instruction::{self, VmFail, write};
 use crate::platform::table::Table;
 use crate::platform::frames::OutOfFrames;
 use crate::platform::{cpu, msr};
+use core::fmt;
 use sluice_abi::{Gpa, Hpa};
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 
@@ -57,6 +58,15 @@ pub enum EnableError {
     OutOfFrames,
     /// The processor refused.
     Refused(VmFail),
+}
+
+impl fmt::Display for EnableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfFrames => write!(f, "no memory left"),
+            Self::Refused(VmFail(instruction)) => write!(f, "the processor refuses {instruction}"),
+        }
+    }
 }
 
 impl From<OutOfFrames> for EnableError {
