@@ -29,9 +29,13 @@ pub struct Gate {
     kind: Kind,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a VNF has one, and there is no allocator to box it")]
 enum Kind {
     /// The ring code runs here; with [`GateKind::Guarded`] inside a view that shows the peers.
-    Here { local: RefCell<Local>, guarded: bool },
+    Here {
+        local: RefCell<Local>,
+        guarded: bool,
+    },
     Isolated,
     Hypercall,
 }
@@ -123,7 +127,10 @@ impl Gate {
     pub fn peer_state(&self, index: u16) -> PeerState {
         let at = offset_of!(Directory, peers) + usize::from(index) * size_of::<Peer>() + offset_of!(Peer, state);
         let known = usize::from(index) < MAX_PEERS;
-        known.then(|| self.access.directory.read(at as u64).ok()).flatten().map_or(PeerState::Absent, PeerState::from_word)
+        known
+            .then(|| self.access.directory.read(at as u64).ok())
+            .flatten()
+            .map_or(PeerState::Absent, PeerState::from_word)
     }
 
     /// Sends `packets`, each to the peer it names.
@@ -207,7 +214,9 @@ impl Local {
     #[allow(unsafe_code, reason = "passes on the contract of Gate::discover")]
     fn attach_changed(&mut self, access: &Access) {
         for index in 0..MAX_PEERS as u16 {
-            let Some(peer) = read_peer(access.directory, index).filter(|peer| *peer != self.attached[usize::from(index)]) else {
+            let Some(peer) =
+                read_peer(access.directory, index).filter(|peer| *peer != self.attached[usize::from(index)])
+            else {
                 continue;
             };
             self.window.detach_peer(index);

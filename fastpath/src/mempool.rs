@@ -58,7 +58,10 @@ impl<'m> Mempool<'m> {
     pub(crate) fn slice(&self, offset: u32, len: u32) -> PeerSlice<'_> {
         let at = u64::from(offset.wrapping_sub(self.memory.offset));
         // A buffer of this pool is always inside; the empty slice is for what can't be.
-        self.memory.memory.sub(at, u64::from(len)).unwrap_or_else(|_| self.memory.memory.sub(0, 0).unwrap_or(self.memory.memory))
+        self.memory
+            .memory
+            .sub(at, u64::from(len))
+            .unwrap_or_else(|_| self.memory.memory.sub(0, 0).unwrap_or(self.memory.memory))
     }
 
     /// Takes a buffer: the request offset at which its frame starts.

@@ -47,7 +47,11 @@ impl<'p> VirtioNet<'p> {
     pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(BUFFER_LEN);
 
     /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`.
-    pub fn start(transport: &mut impl Transport, memory: PacketMemory, pool: &'p Mempool<'p>) -> Result<Self, VirtioNetError> {
+    pub fn start(
+        transport: &mut impl Transport,
+        memory: PacketMemory,
+        pool: &'p Mempool<'p>,
+    ) -> Result<Self, VirtioNetError> {
         let queue = DriverQueue::new(memory.gpa, memory.memory).map_err(VirtioNetError::Queue)?;
         if pool.available() < RX_SIZE {
             return Err(VirtioNetError::Pool(pool.available()));
@@ -116,7 +120,9 @@ impl Port for VirtioNet<'_> {
     fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize {
         let before = burst.len();
         let Ok(ready) = self.queue.ready() else { return 0 };
-        if ready == 0 || !core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast()) {
+        if ready == 0
+            || !core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast())
+        {
             return 0;
         }
         for _ in 0..burst.room().min(usize::from(ready)) {

@@ -38,12 +38,16 @@ impl Transport for VirtioMmio {
     fn read(&mut self, register: u32) -> u32 {
         let value;
         // SAFETY: within the registers that `new` was promised, aligned.
-        unsafe { asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register), options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register), options(nostack, preserves_flags))
+        };
         value
     }
 
     fn write(&mut self, register: u32, value: u32) {
         // SAFETY: as in read.
-        unsafe { asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register), in(reg) value, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register), in(reg) value, options(nostack, preserves_flags))
+        };
     }
 }

@@ -78,7 +78,9 @@ unsafe fn line(to: *mut u8, from: *const u8) {
 pub(crate) unsafe fn load64(at: *const u8) -> u64 {
     let word;
     // SAFETY: the caller's contract.
-    unsafe { core::arch::asm!("mov {}, qword ptr [{}]", out(reg) word, in(reg) at, options(nostack, preserves_flags, readonly)) };
+    unsafe {
+        core::arch::asm!("mov {}, qword ptr [{}]", out(reg) word, in(reg) at, options(nostack, preserves_flags, readonly))
+    };
     word
 }
 
@@ -97,7 +99,9 @@ pub(crate) unsafe fn store64(at: *mut u8, word: u64) {
 #[inline(always)]
 pub(crate) unsafe fn store32(at: *mut u8, word: u32) {
     // SAFETY: the caller's contract.
-    unsafe { core::arch::asm!("mov dword ptr [{}], {:e}", in(reg) at, in(reg) word, options(nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov dword ptr [{}], {:e}", in(reg) at, in(reg) word, options(nostack, preserves_flags))
+    };
 }
 
 /// `value`, or 0 where it is above `most`, without a branch to guess. In assembly, as the compiler would drop a comparison that

@@ -34,7 +34,10 @@ pub struct PeerSlice<'m> {
     memory: PhantomData<&'m ()>,
 }
 
-#[allow(unsafe_code, reason = "the one place where shared memory is touched; every block relies on the contract of from_raw")]
+#[allow(
+    unsafe_code,
+    reason = "the one place where shared memory is touched; every block relies on the contract of from_raw"
+)]
 impl<'m> PeerSlice<'m> {
     /// The `len` bytes at `base`.
     ///
@@ -306,7 +309,11 @@ impl Ring<'_, Desc> {
         // SAFETY: as in get; each field is a part of the element.
         unsafe {
             let desc = self.base.add(usize::from(index) & self.mask);
-            ((&raw const (*desc).addr).read_volatile(), (&raw const (*desc).len).read_volatile(), (&raw const (*desc).flags).read_volatile())
+            (
+                (&raw const (*desc).addr).read_volatile(),
+                (&raw const (*desc).len).read_volatile(),
+                (&raw const (*desc).flags).read_volatile(),
+            )
         }
     }
 }
@@ -376,7 +383,9 @@ mod tests {
         assert!(all.words(8, 4).is_none() && all.words(1, 1).is_none() && all.words(0, u64::MAX).is_none());
         assert!(all.write(25, 0u64).is_err());
         assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
-        assert!(all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none());
+        assert!(
+            all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none()
+        );
         assert!(all.table::<Desc>(0, 3).is_none());
     }
 

@@ -89,7 +89,10 @@ pub fn conditions(host: Host) -> String {
 
 fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown CPU", |(_, name)| name);
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown CPU", |(_, name)| name);
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{model}, {count} processors")
 }
@@ -110,7 +113,8 @@ pub fn measure_emulated(gates: &[Gate], bursts: &[u16], frames: &[u16]) -> Resul
 /// Medians of several runs.
 pub fn measure_native(bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
     let scenario = scenario(bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
-    let mut runs = step("two processes", || (0..RUNS_NATIVE).map(|_| Host::Embedded.run(&scenario)).collect::<Result<Vec<_>>>())?;
+    let mut runs =
+        step("two processes", || (0..RUNS_NATIVE).map(|_| Host::Embedded.run(&scenario)).collect::<Result<Vec<_>>>())?;
     for report in &runs {
         report.check()?;
     }

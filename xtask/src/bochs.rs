@@ -35,7 +35,10 @@ fn start(folder: &Path, timeout: u64) -> Result<std::process::ExitStatus> {
     let mut command = Command::new("timeout");
     command.args(["-s", "INT", "-k", "3", &timeout.to_string()]);
     command.args(["bochs", "-q", "-f", "bochsrc", "-rc", "commands"]).env("TERM", "dumb").current_dir(folder);
-    command.stdin(Stdio::null()).stdout(fs::File::create(folder.join("out"))?).stderr(fs::File::create(folder.join("err"))?);
+    command
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(folder.join("out"))?)
+        .stderr(fs::File::create(folder.join("err"))?);
     command.status().context("bochs")
 }
 

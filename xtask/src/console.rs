@@ -75,7 +75,9 @@ impl Report {
         } else if let Some(rest) = text.strip_prefix("exits ") {
             let mut words = rest.split(' ');
             let vm = words.next().unwrap_or_default().to_owned();
-            let counts = words.filter_map(|word| word.split_once('=')).filter_map(|(name, count)| Some((name.into(), count.parse().ok()?)));
+            let counts = words
+                .filter_map(|word| word.split_once('='))
+                .filter_map(|(name, count)| Some((name.into(), count.parse().ok()?)));
             self.exits.insert(vm, counts.collect());
         }
     }
@@ -86,7 +88,9 @@ impl Report {
         } else if let Some((name, hex)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {
             let file = self.files.entry(name.to_owned()).or_default();
             if hex != "end" {
-                file.extend(hex.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()));
+                file.extend(
+                    hex.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()),
+                );
             }
         }
     }

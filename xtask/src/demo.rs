@@ -60,15 +60,23 @@ fn summary(host: Host, rows: &[Row], bytes: usize, exits: Option<String>) {
     println!("What you saw");
     match (host, find("isolated"), find("hypercall"), find("direct")) {
         (Host::Bochs, Some(isolated), Some(hypercall), _) => {
-            println!("- VM a put frames straight into VM b's virtio-net receive queue, through a window that VMFUNC opens for a burst.");
+            println!(
+                "- VM a put frames straight into VM b's virtio-net receive queue, through a window that VMFUNC opens for a burst."
+            );
             println!(
                 "- 64 B, burst 32: {:.1} instructions and {} exits a packet; by hypercall {:.1} and {:.5}, and each exit costs a real CPU over a thousand cycles more.",
                 isolated.per_packet, isolated.exits_per_packet, hypercall.per_packet, hypercall.exits_per_packet
             );
         }
         (_, _, _, Some(direct)) => {
-            println!("- One process put frames straight into another's virtio-net receive queue. Nothing protects them here: that takes the monitor.");
-            println!("- 64 B, burst 32: {:.1} cycles a packet, {:.1} Mpps.", direct.per_packet, direct.mpps.unwrap_or(0.0));
+            println!(
+                "- One process put frames straight into another's virtio-net receive queue. Nothing protects them here: that takes the monitor."
+            );
+            println!(
+                "- 64 B, burst 32: {:.1} cycles a packet, {:.1} Mpps.",
+                direct.per_packet,
+                direct.mpps.unwrap_or(0.0)
+            );
         }
         _ => {}
     }

@@ -29,7 +29,8 @@ pub fn write(target: &Path, scenarios: &[(&str, &Scenario)], timeout: u32, platf
 
 fn entry(boot: &Path, number: usize, title: &str, scenario: &Scenario) -> Result<String> {
     fs::write(boot.join(format!("manifest{number}")), &scenario.manifest)?;
-    let mut text = format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\nmodule2 /boot/manifest{number} manifest\n");
+    let mut text =
+        format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\nmodule2 /boot/manifest{number} manifest\n");
     for image in ["window"].iter().chain(&IMAGES) {
         // Only what the manifest names, so that a missing one is noticed as on any machine.
         if *image == "window" || scenario.manifest.contains(&format!("\"{image}\"")) {

@@ -93,7 +93,9 @@ impl Host {
 
     /// The embedded default, with what it needs.
     pub fn embedded() -> Result<Self> {
-        println!("Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other.");
+        println!(
+            "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other."
+        );
         artifacts::build_hosted().map(|()| Self::Embedded)
     }
 

@@ -44,7 +44,10 @@ pub fn run(options: &Options) -> Result<()> {
     let status = child.wait()?;
     println!("\n{} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored);
     if let Err(why) = emulator {
-        println!("The tests of the monitor (named in_bochs) were left out, {} of all not asked for: {why}", count.filtered);
+        println!(
+            "The tests of the monitor (named in_bochs) were left out, {} of all not asked for: {why}",
+            count.filtered
+        );
     }
     if !status.success() || count.failed > 0 || count.passed == 0 {
         bail!("not all tests passed");
@@ -74,7 +77,10 @@ mod tests {
     #[test]
     fn results_are_added_up() {
         let mut count = Count::default();
-        for line in ["test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s", "test x ... ok"] {
+        for line in [
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+            "test x ... ok",
+        ] {
             count.add(line);
             count.add(line);
         }

@@ -23,7 +23,8 @@ const EMULATOR: [Package; 7] = [
 ];
 
 /// Also needed for an image that boots by UEFI.
-const UEFI: [Package; 2] = [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
+const UEFI: [Package; 2] =
+    [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
 
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
@@ -41,7 +42,8 @@ fn target() -> Result<()> {
     if Path::new(libraries.trim()).is_dir() {
         return Ok(());
     }
-    let added = step(&format!("rustup target add {TARGET}"), || quiet(Command::new("rustup").args(["target", "add", TARGET])));
+    let added =
+        step(&format!("rustup target add {TARGET}"), || quiet(Command::new("rustup").args(["target", "add", TARGET])));
     if added { Ok(()) } else { bail!("the Rust target {TARGET} is missing: `rustup target add {TARGET}`") }
 }
 

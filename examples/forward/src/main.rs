@@ -32,7 +32,12 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     }
 
     let stats = output.stats();
-    println!("forwarded {} of {} frames, {} bytes: {seen:?}", stats.tx_packets, input.stats().rx_packets, stats.tx_bytes);
+    println!(
+        "forwarded {} of {} frames, {} bytes: {seen:?}",
+        stats.tx_packets,
+        input.stats().rx_packets,
+        stats.tx_bytes
+    );
     Ok(())
 }
 

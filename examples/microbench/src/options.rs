@@ -171,7 +171,17 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for bad in ["", "sned", "send bursts=0", "send bursts=257", "send frames=59", "send packets=0", "send x=1", "proof x", "send bursts="] {
+        for bad in [
+            "",
+            "sned",
+            "send bursts=0",
+            "send bursts=257",
+            "send frames=59",
+            "send packets=0",
+            "send x=1",
+            "proof x",
+            "send bursts=",
+        ] {
             let message = Options::parse(bad).unwrap_err().to_string();
             assert!(message.contains(bad.rsplit(' ').next().unwrap()), "{message}");
         }

@@ -108,7 +108,9 @@ impl fmt::Display for BadFile {
             Wrong::Magic([a, b, c, d]) => write!(f, "not a pcap file: it starts with {a:02x} {b:02x} {c:02x} {d:02x}"),
             Wrong::Version([major, minor]) => write!(f, "version {major}.{minor}, want 2.4"),
             Wrong::LinkType(number) => write!(f, "link type {number}, want 1 (Ethernet)"),
-            Wrong::RecordHeaderCut(have) => write!(f, "truncated: {have} of {RECORD_HEADER_LEN} bytes of a record header"),
+            Wrong::RecordHeaderCut(have) => {
+                write!(f, "truncated: {have} of {RECORD_HEADER_LEN} bytes of a record header")
+            }
             Wrong::RecordCut(want, have) => write!(f, "truncated: {have} of {want} bytes of a record"),
             Wrong::LongerThanOriginal(len, original) => write!(f, "{len} bytes captured of a frame of {original}"),
         }
@@ -263,6 +265,9 @@ mod tests {
         assert_eq!(with(32, &[70, 0, 0, 0, 70]), "byte 100: truncated: 60 of 70 bytes of a record");
         let cut = Capture::open(&good[..30]).unwrap().records().next().unwrap().unwrap_err();
         assert_eq!(cut.to_string(), "byte 30: truncated: 6 of 16 bytes of a record header");
-        assert_eq!(Capture::open(&good[..5]).unwrap_err().to_string(), "byte 5: truncated: 5 of 24 bytes of the file header");
+        assert_eq!(
+            Capture::open(&good[..5]).unwrap_err().to_string(),
+            "byte 5: truncated: 5 of 24 bytes of the file header"
+        );
     }
 }

@@ -56,7 +56,9 @@ impl fmt::Display for Error {
             Self::Machine(error) => error.fmt(f),
             Self::NoFile(name) => write!(f, "{name}: no such module"),
             Self::File(name, error) => write!(f, "{name}: {error}"),
-            Self::TooLong(name, at, len) => write!(f, "{name}: byte {at}: a frame of {len} bytes is longer than the peer takes"),
+            Self::TooLong(name, at, len) => {
+                write!(f, "{name}: byte {at}: a frame of {len} bytes is longer than the peer takes")
+            }
             Self::Arrived(fault) => fault.fmt(f),
         }
     }

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::announce::MAX_LEN;
 use crate::assembly::{Assembly, Fault};
 use sluice::{Mempool, Port, RX_SIZE, VirtioNet};
-use sluice_runtime::Error::{NoBuffer, Net};
+use sluice_runtime::Error::{Net, NoBuffer};
 use sluice_runtime::{Machine, println};
 use spin::Mutex;
 

@@ -3,11 +3,11 @@
 //! The driver writes every register at any time and in any order; what makes no sense is ignored, as a device that can't signal
 //! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory.
 
+use sluice_abi::Gpa;
 use sluice_abi::directory::Queue;
 use sluice_abi::mmio::{self, Status, reg};
 use sluice_abi::net::{self, Config, F};
 use sluice_abi::virtq::QueueAddresses;
-use sluice_abi::Gpa;
 
 /// Queues: one to receive, one to transmit.
 const QUEUES: usize = 2;
@@ -48,7 +48,11 @@ struct DeviceQueue {
 impl Device {
     /// A device with address `mac` that takes payloads of `mtu` bytes.
     pub const fn new(mac: [u8; 6], mtu: u16) -> Self {
-        let no_queue = DeviceQueue { size: 0, ready: false, addresses: QueueAddresses { desc: Gpa(0), driver: Gpa(0), device: Gpa(0) } };
+        let no_queue = DeviceQueue {
+            size: 0,
+            ready: false,
+            addresses: QueueAddresses { desc: Gpa(0), driver: Gpa(0), device: Gpa(0) },
+        };
         Self {
             config: Config { mac, status: LINK_UP, max_virtqueue_pairs: 0, mtu },
             features: 0,
@@ -282,7 +286,8 @@ mod tests {
     #[test]
     fn the_configuration_is_what_was_asked_for() {
         let device = Device::new(MAC, 9000);
-        let bytes: alloc::vec::Vec<u8> = (0..3).flat_map(|word| device.read(reg::CONFIG + 4 * word).to_le_bytes()).collect();
+        let bytes: alloc::vec::Vec<u8> =
+            (0..3).flat_map(|word| device.read(reg::CONFIG + 4 * word).to_le_bytes()).collect();
         assert_eq!(bytes[..6], MAC);
         assert_eq!((bytes[6..8].to_vec(), bytes[10..].to_vec()), (alloc::vec![1, 0], 9000u16.to_le_bytes().to_vec()));
     }

@@ -173,7 +173,7 @@ impl Manifest {
         if self.id_of(&vm.name) != Some(id) {
             return Err(VmError::NameTwice);
         }
-        if !RAM_MIB.contains(&vm.ram_mib) || vm.ram_mib % 2 != 0 {
+        if !RAM_MIB.contains(&vm.ram_mib) || !vm.ram_mib.is_multiple_of(2) {
             return Err(VmError::Ram(vm.ram_mib));
         }
         if !MTU.contains(&vm.mtu) {
@@ -235,7 +235,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_in_one_line() {
-        let vm = |name: &str, rest: &str| format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n");
+        let vm = |name: &str, rest: &str| {
+            format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
+        };
         let cases = [
             (String::new(), "manifest: 0 VMs; 1 to 4 are possible"),
             ("[[vm]".into(), "manifest: line 1: "),
@@ -253,7 +255,10 @@ mod tests {
             (format!("{A}peers = [\"x\"]"), "manifest: vm \"a\": peer \"x\": no such vm"),
             (format!("{A}peers = [\"a\"]"), "manifest: vm \"a\": peer \"a\": a vm can't be its own peer"),
             (format!("{A}peers = [\"b\", \"b\"]\n{B}"), "manifest: vm \"a\": peer \"b\": \"a\" sends to it already"),
-            (format!("{A}peers = [\"b\"]\n{B}{}", vm("c", "peers = [\"b\"]")), "manifest: vm \"c\": peer \"b\": \"a\" sends to it"),
+            (
+                format!("{A}peers = [\"b\"]\n{B}{}", vm("c", "peers = [\"b\"]")),
+                "manifest: vm \"c\": peer \"b\": \"a\" sends to it",
+            ),
             (["a", "b", "c", "d", "e"].map(|name| vm(name, "")).concat(), "manifest: 5 VMs; 1 to 4 are possible"),
         ];
         for (text, expected) in cases {

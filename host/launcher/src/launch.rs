@@ -1,9 +1,9 @@
 //! From the manifest to the verdict.
 
+use crate::Options;
 use crate::machine::{self, Machine, Parts};
 use crate::memory;
 use crate::shared::Shared;
-use crate::Options;
 use sluice_abi::directory::GateKind;
 use sluice_control::{Manifest, ManifestError, VmConfig};
 use std::os::fd::OwnedFd;
@@ -40,10 +40,14 @@ pub enum LaunchError {
 
 /// Starts every VM, waits for all of them.
 pub fn run(options: &Options) -> Result<(), LaunchError> {
-    let text = fs::read_to_string(&options.manifest).map_err(|error| LaunchError::File { path: options.manifest.clone(), error })?;
+    let text = fs::read_to_string(&options.manifest)
+        .map_err(|error| LaunchError::File { path: options.manifest.clone(), error })?;
     let manifest = Manifest::parse(&text)?;
     let files = manifest.vms.iter().map(|vm| find_files(options, vm)).collect::<Result<Vec<_>, _>>()?;
-    println!("[launcher] embedded default: {} plain processes over shared memory, nothing protects them", manifest.vms.len());
+    println!(
+        "[launcher] embedded default: {} plain processes over shared memory, nothing protects them",
+        manifest.vms.len()
+    );
     let (shared, machines) = start(options, &manifest, files)?;
     wait(options, &manifest, &shared, machines)
 }
@@ -62,7 +66,11 @@ fn find_files(options: &Options, vm: &VmConfig) -> Result<Files, LaunchError> {
     Ok((image, modules))
 }
 
-fn start(options: &Options, manifest: &Manifest, files: Vec<Files>) -> Result<(Arc<Shared>, Vec<Machine>), LaunchError> {
+fn start(
+    options: &Options,
+    manifest: &Manifest,
+    files: Vec<Files>,
+) -> Result<(Arc<Shared>, Vec<Machine>), LaunchError> {
     let system = |vm: &VmConfig, what| {
         let vm = vm.name.clone();
         move |error| LaunchError::System { vm, what, error }
@@ -82,16 +90,33 @@ fn start(options: &Options, manifest: &Manifest, files: Vec<Files>) -> Result<(A
         let peers = manifest.peers_of(id).map(|peer| clone(&rams[peer])).collect::<Result<_, _>>()?;
         let asked = config.gate.name();
         if config.gate != GateKind::Direct {
-            println!("[launcher] vm {}: gate direct (the manifest asks for {asked}, which needs the monitor)", config.name);
+            println!(
+                "[launcher] vm {}: gate direct (the manifest asks for {asked}, which needs the monitor)",
+                config.name
+            );
         }
-        let parts = Parts { id: id as u32, config, image, modules, out: &options.out, directory, ram: clone(&rams[id])?, peers };
+        let parts = Parts {
+            id: id as u32,
+            config,
+            image,
+            modules,
+            out: &options.out,
+            directory,
+            ram: clone(&rams[id])?,
+            peers,
+        };
         machines.push(machine::start(parts, &shared).map_err(system(config, "process"))?);
     }
     Ok((shared, machines))
 }
 
 /// Waits for all; the first that ended badly is the verdict.
-fn wait(options: &Options, manifest: &Manifest, shared: &Shared, mut machines: Vec<Machine>) -> Result<(), LaunchError> {
+fn wait(
+    options: &Options,
+    manifest: &Manifest,
+    shared: &Shared,
+    mut machines: Vec<Machine>,
+) -> Result<(), LaunchError> {
     let end = Instant::now() + Duration::from_secs(options.timeout);
     let mut verdict = Ok(());
     while let Some(first) = machines.first() {

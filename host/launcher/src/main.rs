@@ -17,7 +17,10 @@ use std::process::ExitCode;
 /// Each VM's image is the program of that name in IMAGES. Console lines carry the VM's name. The last line says RESULT pass, or
 /// RESULT fail and why; the exit code is 0 or 1, and 2 for a wrong command line.
 #[derive(Parser)]
-#[command(version, after_help = "Example: sluice-launcher --images target/release --files examples/captures --out /tmp manifests/pcap.toml")]
+#[command(
+    version,
+    after_help = "Example: sluice-launcher --images target/release --files examples/captures --out /tmp manifests/pcap.toml"
+)]
 pub struct Options {
     /// The manifest: see docs/interfaces.md
     manifest: PathBuf,

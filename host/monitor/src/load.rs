@@ -66,11 +66,16 @@ pub fn load(ram: PeerSlice<'_>, contents: &Contents) -> Result<Start, String> {
         modules: [Module::default(); MAX_MODULES],
         args: [0; ARGS_LEN],
     };
-    let args = info.args.get_mut(..contents.args.len()).ok_or_else(|| format!("vm \"{vm}\": args: longer than {ARGS_LEN} bytes"))?;
+    let args = info
+        .args
+        .get_mut(..contents.args.len())
+        .ok_or_else(|| format!("vm \"{vm}\": args: longer than {ARGS_LEN} bytes"))?;
     args.copy_from_slice(contents.args.as_bytes());
     let end = load_modules(ram, contents, &mut info)?;
     info.free_len = end - info.free.0;
-    write_tables(ram).and_then(|()| ram.copy_from_slice(BOOT_INFO, info.as_bytes())).map_err(|_| format!("vm \"{vm}\": ram_mib: too small"))?;
+    write_tables(ram)
+        .and_then(|()| ram.copy_from_slice(BOOT_INFO, info.as_bytes()))
+        .map_err(|_| format!("vm \"{vm}\": ram_mib: too small"))?;
     Ok(Start { entry, stack: end & !15, boot_info: Gpa(BOOT_INFO), cr3: Gpa(PML4) })
 }
 
@@ -81,8 +86,11 @@ fn load_image(ram: PeerSlice<'_>, elf: &[u8]) -> Result<(u64, u64), String> {
         return Err(format!("ELF machine {}, not x86-64", file.ehdr.e_machine));
     }
     let mut end = IMAGE_START.0;
-    for segment in file.segments().ok_or("ELF file without segments")?.iter().filter(|segment| segment.p_type == PT_LOAD) {
-        let bytes = file.segment_data(&segment).map_err(|error| format!("segment at {:#x}: {error}", segment.p_paddr))?;
+    for segment in
+        file.segments().ok_or("ELF file without segments")?.iter().filter(|segment| segment.p_type == PT_LOAD)
+    {
+        let bytes =
+            file.segment_data(&segment).map_err(|error| format!("segment at {:#x}: {error}", segment.p_paddr))?;
         end = end.max(load_segment(ram, &segment, bytes)?);
     }
     if file.ehdr.e_entry < IMAGE_START.0 || file.ehdr.e_entry >= end {
@@ -107,7 +115,8 @@ fn load_modules(ram: PeerSlice<'_>, contents: &Contents, info: &mut BootInfo) ->
         return Err(format!("vm \"{}\": modules: more than {MAX_MODULES}", contents.vm));
     }
     for (entry, (name, bytes)) in info.modules.iter_mut().zip(contents.modules) {
-        let too_large = || format!("vm \"{}\": module \"{name}\" ({} bytes): does not fit into RAM", contents.vm, bytes.len());
+        let too_large =
+            || format!("vm \"{}\": module \"{name}\" ({} bytes): does not fit into RAM", contents.vm, bytes.len());
         end = end.checked_sub(bytes.len() as u64).ok_or_else(too_large)? & !(map::PAGE - 1);
         if end <= info.free.0 {
             return Err(too_large());
@@ -176,13 +185,17 @@ mod tests {
         let start = with_ram(|ram| {
             let files: [File; 1] = [("x.pcap", b"bytes")];
             let image = elf(0x20_0000, 0x1001, 0x20_0002);
-            let start = load(ram, &Contents { vm: "a", image: ("image", &image), args: "send", modules: &files }).unwrap();
+            let start =
+                load(ram, &Contents { vm: "a", image: ("image", &image), args: "send", modules: &files }).unwrap();
             assert_eq!(ram.read::<u32>(0x20_0000).unwrap().to_le_bytes(), *b"code");
             assert_eq!(ram.read::<u64>(BOOT_INFO).unwrap(), MAGIC);
             assert_eq!(ram.read::<u32>(start.stack).unwrap().to_le_bytes(), *b"byte");
             start
         });
-        assert_eq!(start, Start { entry: 0x20_0002, stack: RAM as u64 - 4096, boot_info: Gpa(0x8000), cr3: Gpa(0x1000) });
+        assert_eq!(
+            start,
+            Start { entry: 0x20_0002, stack: RAM as u64 - 4096, boot_info: Gpa(0x8000), cr3: Gpa(0x1000) }
+        );
     }
 
     #[test]

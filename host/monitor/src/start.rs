@@ -30,7 +30,9 @@ impl Machine {
     pub fn modules_of<'a>(&'a self, config: &'a VmConfig) -> Result<Vec<(&'a str, &'a [u8])>, String> {
         let find = |name: &'a String| {
             let bytes = self.module(name);
-            bytes.map(|bytes| (name.as_str(), bytes)).ok_or_else(|| format!("vm \"{}\": module \"{name}\": no such boot module", config.name))
+            bytes
+                .map(|bytes| (name.as_str(), bytes))
+                .ok_or_else(|| format!("vm \"{}\": module \"{name}\": no such boot module", config.name))
         };
         config.modules.iter().map(find).collect()
     }
@@ -43,7 +45,7 @@ extern "sysv64" fn monitor_main(magic: u32, information: u32) -> ! {
     descriptors::init();
     descriptors::mask_legacy_interrupts();
     let verdict = run(magic, information);
-    exit::finish(verdict.as_ref().map(|()| ()).map_err(String::as_str));
+    exit::finish(verdict.as_ref().copied().map_err(String::as_str));
 }
 
 fn run(magic: u32, information: u32) -> Result<(), String> {

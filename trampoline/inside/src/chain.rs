@@ -48,7 +48,9 @@ pub(crate) fn fill(
 /// Fills `buffer` with what follows the first `done` bytes of header and frame; how many bytes that were.
 fn piece(buffer: PeerSlice<'_>, frame: PeerSlice<'_>, done: u64) -> Result<u64, OutOfRegion> {
     let mut written = 0;
-    while written < buffer.len() && let Some(&byte) = HEADER.get((done + written) as usize) {
+    while written < buffer.len()
+        && let Some(&byte) = HEADER.get((done + written) as usize)
+    {
         buffer.write(written, byte)?;
         written += 1;
     }

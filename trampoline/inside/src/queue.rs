@@ -44,7 +44,8 @@ impl DeviceQueue {
     /// The queue `queue` in `regions`, as the driver leaves it at its start: nothing used.
     pub fn new(queue: &Queue, regions: &Regions) -> Result<Self, Clause> {
         let (size, at) = (queue.size, queue.addresses);
-        if size == 0 || size > virtq::MAX_SIZE || queue.features != net::F::VERSION_1.bits() | queue.features & HARMLESS {
+        if size == 0 || size > virtq::MAX_SIZE || queue.features != net::F::VERSION_1.bits() | queue.features & HARMLESS
+        {
             return Err(if size == 0 || size > virtq::MAX_SIZE { Clause::Layout } else { Clause::NotNegotiated });
         }
         let area = |at: Gpa, len| regions.find(at, len).map_err(|_| Clause::Layout);

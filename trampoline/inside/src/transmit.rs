@@ -4,15 +4,14 @@
 //! Every buffer of the burst is filled before any queue is published. So a call that is interrupted is undone without the peer
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
-use crate::window::{PeerWindow, Window};
 use crate::Enqueue;
+use crate::window::{PeerWindow, Window};
 use sluice_abi::call::{Clause, Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::net::HDR_LEN;
 use sluice_memory::{PeerSlice, Words};
 
 const PACKET_LEN: u64 = size_of::<Packet>() as u64;
-
 
 /// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: each is read once.
 ///

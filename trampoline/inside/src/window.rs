@@ -83,7 +83,13 @@ impl Window {
         let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
         let owed = u32::from(peer.mtu) + ETHERNET_HEADER;
         let queue = DeviceQueue::new(queue, &regions)?;
-        let attached = PeerWindow { regions, queue, quarantined: false, longest: u64::from(owed + VLAN_TAG).min(u64::from(net::MAX_FRAME)), owed };
+        let attached = PeerWindow {
+            regions,
+            queue,
+            quarantined: false,
+            longest: u64::from(owed + VLAN_TAG).min(u64::from(net::MAX_FRAME)),
+            owed,
+        };
         *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
     }

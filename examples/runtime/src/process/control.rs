@@ -33,7 +33,10 @@ impl Control {
     fn exchange(&mut self, write: u32, register: u32, value: u32) -> u32 {
         let mut answer = [0; 4];
         let message = [write, register, value].map(u32::to_le_bytes);
-        let done = self.0.as_mut().map(|socket| socket.write_all(message.as_flattened()).and_then(|()| socket.read_exact(&mut answer)));
+        let done = self
+            .0
+            .as_mut()
+            .map(|socket| socket.write_all(message.as_flattened()).and_then(|()| socket.read_exact(&mut answer)));
         if !matches!(done, Some(Ok(()))) {
             self.0 = None;
             return 0;

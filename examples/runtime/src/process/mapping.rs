@@ -16,7 +16,9 @@ impl Slot {
     /// Reserves the range; nothing is mapped in it.
     pub fn reserve() -> io::Result<Self> {
         // SAFETY: a new range of the kernel's choice.
-        let base = unsafe { mmap_anonymous(null_mut(), SLOT_LEN as usize, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE) }?;
+        let base = unsafe {
+            mmap_anonymous(null_mut(), SLOT_LEN as usize, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+        }?;
         Ok(Self(base.cast()))
     }
 

@@ -36,7 +36,10 @@ struct Memory {
 /// Runs `main`; whether it failed is the exit code.
 pub fn start<E: Display>(main: impl FnOnce(&mut Machine) -> Result<(), E>) -> ExitCode {
     let machine = Machine::from_launcher();
-    match machine.map_err(|error| error.to_string()).and_then(|mut machine| main(&mut machine).map_err(|error| error.to_string())) {
+    match machine
+        .map_err(|error| error.to_string())
+        .and_then(|mut machine| main(&mut machine).map_err(|error| error.to_string()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(format_args!("error: {error}\n"));
@@ -54,7 +57,8 @@ pub fn print(arguments: Arguments<'_>) {
 impl Machine {
     fn from_launcher() -> io::Result<Self> {
         let peers = env::var("SLUICE_PEERS").ok().and_then(|count| count.parse::<u8>().ok());
-        let peers = peers.ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
+        let peers = peers
+            .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
         pin();
         let modules = env::var("SLUICE_MODULES").unwrap_or_default();
         let named = |path: &str| Some((PathBuf::from(path).file_name()?.to_str()?.to_owned(), PathBuf::from(path)));

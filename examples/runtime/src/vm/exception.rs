@@ -126,5 +126,7 @@ pub fn install() {
     unsafe { *IDT.0.get() = core::array::from_fn(gate) };
     let (gdt, idt) = (Pointer::to(&raw const GDT), Pointer::to(IDT.0.get()));
     // SAFETY: both tables are static. CS keeps its cached descriptor, which equals the one the gates select.
-    unsafe { asm!("lgdt [{}]", "lidt [{}]", in(reg) &raw const gdt, in(reg) &raw const idt, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("lgdt [{}]", "lidt [{}]", in(reg) &raw const gdt, in(reg) &raw const idt, options(nostack, preserves_flags))
+    };
 }

@@ -1,8 +1,8 @@
 //! The monitor's own page tables: physical memory one to one, plus the sluice slot of the VM that is being served.
 
 use crate::platform::frames::OutOfFrames;
-use crate::vmx::ept::index;
 use crate::platform::table::Table;
+use crate::vmx::ept::index;
 use sluice_abi::{Hpa, map};
 use x86_64::registers::control::Cr3;
 
@@ -59,5 +59,3 @@ impl HostSpace {
         Ok(table)
     }
 }
-
-

@@ -105,7 +105,10 @@ extern "sysv64" fn ap_main(ticket: usize) -> ! {
 fn own_apic_id() -> u32 {
     let id = CpuId::new();
     if msr::read(APIC_BASE) & X2APIC_ENABLED != 0 {
-        return id.get_extended_topology_info().and_then(|mut levels| levels.next()).map_or(0, |level| level.x2apic_id());
+        return id
+            .get_extended_topology_info()
+            .and_then(|mut levels| levels.next())
+            .map_or(0, |level| level.x2apic_id());
     }
     id.get_feature_info().map_or(0, |info| u32::from(info.initial_local_apic_id()))
 }

@@ -7,7 +7,8 @@ use sluice_abi::call::{CPUID_BASE, CPUID_SIGNATURE};
 use sluice_abi::directory;
 
 /// Leaf 1 ECX: MONITOR, VMX, PCID, x2APIC, TSC deadline, XSAVE, OSXSAVE, AVX, F16C, FMA hidden.
-const LEAF1_ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
+const LEAF1_ECX_HIDDEN: u32 =
+    1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
 const HYPERVISOR: u32 = 1 << 31;
 /// Leaf 1 EDX: APIC and debug store hidden.
 const LEAF1_EDX_HIDDEN: u32 = 1 << 9 | 1 << 21;

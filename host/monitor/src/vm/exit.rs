@@ -104,11 +104,9 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::RDMSR | reason::WRMSR | reason::CONTROL_REGISTER | reason::RDPMC | reason::XSETBV => {
             inject::general_protection()
         }
-        reason::VMX_FIRST..=reason::VMX_LAST
-        | reason::INVEPT
-        | reason::INVVPID
-        | reason::MWAIT
-        | reason::MONITOR => inject::invalid_opcode(),
+        reason::VMX_FIRST..=reason::VMX_LAST | reason::INVEPT | reason::INVVPID | reason::MWAIT | reason::MONITOR => {
+            inject::invalid_opcode()
+        }
         _ => vm.stop(format!("exit reason {reason} at RIP {:#x}", read(Field::GuestRip))),
     }
 }

@@ -50,7 +50,9 @@ impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotElf => write!(f, "module \"window\": not an ELF file"),
-            Self::BadSegment(at) => write!(f, "module \"window\": segment at {at:#x} is outside the code range, writable or cut short"),
+            Self::BadSegment(at) => {
+                write!(f, "module \"window\": segment at {at:#x} is outside the code range, writable or cut short")
+            }
             Self::OutOfFrames => write!(f, "module \"window\": no memory left"),
         }
     }
@@ -88,12 +90,13 @@ fn load_code(elf: &[u8]) -> Result<Vec<Part>, ImageError> {
 fn load_segment(elf: &[u8], segment: &ProgramHeader) -> Result<Part, ImageError> {
     let bad = ImageError::BadSegment(segment.p_vaddr);
     let offset = segment.p_vaddr.wrapping_sub(map::SLOT_VA);
-    let inside = offset.checked_sub(map::CODE).is_some_and(|at| at < map::CODE_LEN && segment.p_memsz <= map::CODE_LEN - at);
+    let inside =
+        offset.checked_sub(map::CODE).is_some_and(|at| at < map::CODE_LEN && segment.p_memsz <= map::CODE_LEN - at);
     let bytes = usize::try_from(segment.p_offset)
         .ok()
         .zip(usize::try_from(segment.p_filesz).ok())
         .and_then(|(from, len)| elf.get(from..from.checked_add(len)?));
-    let (true, Some(bytes)) = (inside && offset % map::PAGE == 0 && segment.p_flags & PF_W == 0, bytes) else {
+    let (true, Some(bytes)) = (inside && offset.is_multiple_of(map::PAGE) && segment.p_flags & PF_W == 0, bytes) else {
         return Err(bad);
     };
     let len = segment.p_memsz.next_multiple_of(map::PAGE);

@@ -19,9 +19,9 @@ struct Mailbox {
     cpu: AtomicUsize,
 }
 
-static MAILBOXES: [Mailbox; MAX_VMS] = [const {
-    Mailbox { refresh: AtomicBool::new(false), busy: AtomicBool::new(false), cpu: AtomicUsize::new(0) }
-}; MAX_VMS];
+static MAILBOXES: [Mailbox; MAX_VMS] =
+    [const { Mailbox { refresh: AtomicBool::new(false), busy: AtomicBool::new(false), cpu: AtomicUsize::new(0) } };
+        MAX_VMS];
 
 fn of(vm: u32) -> &'static Mailbox {
     &MAILBOXES[vm as usize % MAX_VMS]

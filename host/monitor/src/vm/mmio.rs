@@ -19,7 +19,10 @@ pub fn emulate(vm: &mut Vm) -> Next {
         return vm.stop(describe(gpa));
     }
     let Some(access) = decode(vm) else {
-        return vm.stop(format!("virtio-mmio register {offset:#x}: unknown instruction at RIP {:#x}", read(Field::GuestRip)));
+        return vm.stop(format!(
+            "virtio-mmio register {offset:#x}: unknown instruction at RIP {:#x}",
+            read(Field::GuestRip)
+        ));
     };
     match access.store {
         Some(value) => shared::device_write(vm, offset as u32, value),
@@ -67,9 +70,13 @@ fn decode(vm: &Vm) -> Option<Access> {
     }
     let (size, length) = (instruction.memory_size().size(), instruction.len() as u64);
     match (instruction.op0_kind(), instruction.op1_kind()) {
-        (OpKind::Memory, source) if size == 4 => {
-            Some(Access { store: Some(operand(vm, &instruction, source)?), register: Register::None, size, widens: false, length })
-        }
+        (OpKind::Memory, source) if size == 4 => Some(Access {
+            store: Some(operand(vm, &instruction, source)?),
+            register: Register::None,
+            size,
+            widens: false,
+            length,
+        }),
         (OpKind::Register, OpKind::Memory) if matches!(size, 1 | 2 | 4) => {
             let register = instruction.op0_register();
             Some(Access { store: None, register, size, widens: movzx || size == 4, length })

@@ -4,13 +4,13 @@ use super::image::GateImage;
 use super::view::PeerMemory;
 use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared};
 use crate::load;
-use crate::platform::{exit as machine, msr, smp};
-use crate::vmx::field::Field;
-use crate::vmx::instruction::{self, read, write};
 use crate::platform::table::Table;
-use crate::vmx::{enter, features, vmcs};
+use crate::platform::{exit as machine, msr, smp};
 use crate::println;
 use crate::start::Machine;
+use crate::vmx::field::Field;
+use crate::vmx::instruction::{self, read, write};
+use crate::vmx::{enter, features, vmcs};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,16 +59,27 @@ fn build(machine: &Machine) -> Result<(), String> {
         let image_elf = machine
             .module(&config.image)
             .ok_or_else(|| format!("vm \"{}\": image \"{}\": no such boot module", config.name, config.image))?;
-        let contents =
-            load::Contents { vm: &config.name, image: (&config.image, image_elf), args: &config.args, modules: &modules };
+        let contents = load::Contents {
+            vm: &config.name,
+            image: (&config.image, image_elf),
+            args: &config.args,
+            modules: &modules,
+        };
         let start = load::load(rams[id].all(), &contents)?;
         let peers: Vec<PeerMemory> = manifest
             .peers_of(id)
             .enumerate()
             .map(|(place, peer)| PeerMemory { offset: map::peer_base(place as u8), ram: rams[peer] })
             .collect();
-        let parts =
-            Parts { id: id as u32, name: config.name.clone(), gate: config.gate, ram: rams[id], start, peers: &peers, image: &image };
+        let parts = Parts {
+            id: id as u32,
+            name: config.name.clone(),
+            gate: config.gate,
+            ram: rams[id],
+            start,
+            peers: &peers,
+            image: &image,
+        };
         *VMS[id].lock() = Some(Vm::new(parts).map_err(|_| no_memory(&config.name))?);
         place(manifest, id);
         mailbox::ask(id as u32);
@@ -111,7 +122,8 @@ fn processor(cpu: usize) {
         machine::finish(Err(&format!("processor {cpu}: VMX can't be turned on: {error}")));
     }
     // In this order: another processor holds the lock of a VM of its own for as long as that runs.
-    let own: Vec<usize> = (0..MAX_VMS).filter(|&id| mailbox::cpu(id as u32) == cpu && VMS[id].lock().is_some()).collect();
+    let own: Vec<usize> =
+        (0..MAX_VMS).filter(|&id| mailbox::cpu(id as u32) == cpu && VMS[id].lock().is_some()).collect();
     let shared = own.len() > 1;
     loop {
         let mut running = false;

@@ -5,8 +5,8 @@
 //! bits set in advance, so the processor has nothing to write.
 
 use crate::platform::frames::OutOfFrames;
-use crate::vmx::ept::{Access, View, index};
 use crate::platform::table::Table;
+use crate::vmx::ept::{Access, View, index};
 use sluice_abi::{Gpa, map};
 
 const PRESENT: u64 = 1;
@@ -62,7 +62,7 @@ impl SlotTables {
         let mut at = offset;
         while at < offset + len {
             let gpa = map::SLOT_GPA + at;
-            if at % LARGE_PAGE == 0 && offset + len - at >= LARGE_PAGE {
+            if at.is_multiple_of(LARGE_PAGE) && offset + len - at >= LARGE_PAGE {
                 self.table(at, 1)?.set(index(at, 1), gpa | bits | LARGE);
                 at += LARGE_PAGE;
             } else {

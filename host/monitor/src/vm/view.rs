@@ -4,9 +4,9 @@ use super::image::GateImage;
 use super::ram::Ram;
 use super::tables::{SlotTables, Use};
 use crate::platform::frames::{self, OutOfFrames};
+use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, View};
 use crate::vmx::instruction::invvpid;
-use crate::platform::table::Table;
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
 

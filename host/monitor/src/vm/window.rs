@@ -114,11 +114,14 @@ impl Vm {
                 quiet.state = PeerState::Absent as u32;
             }
         }
-        page.set(core::mem::offset_of!(Directory, generation) / 8, u64::from(new.generation) | u64::from(new.gate) << 32);
+        page.set(
+            core::mem::offset_of!(Directory, generation) / 8,
+            u64::from(new.generation) | u64::from(new.gate) << 32,
+        );
         store(&quiet);
         store(&new);
         self.directory = new;
     }
 }
 
-const _: () = assert!(size_of::<Directory>() % 8 == 0 && core::mem::offset_of!(Directory, generation) == 16);
+const _: () = assert!(size_of::<Directory>().is_multiple_of(8) && core::mem::offset_of!(Directory, generation) == 16);

@@ -1,8 +1,8 @@
 //! Extended page tables. See: SDM volume 3, "The Extended Page Table Mechanism (EPT)".
 
 use super::instruction::Flush;
-use crate::platform::table::Table;
 use crate::platform::frames::OutOfFrames;
+use crate::platform::table::Table;
 use bitflags::bitflags;
 use sluice_abi::{Gpa, Hpa};
 

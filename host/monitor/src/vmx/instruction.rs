@@ -42,7 +42,9 @@ with_region! {
 pub fn read(field: Field) -> u64 {
     let value: u64;
     // SAFETY: CPL 0, VMX root; reads nothing but the current VMCS. A refused read leaves the zero that value starts with.
-    unsafe { asm!("vmread {0}, {1}", inout(reg) 0u64 => value, in(reg) u64::from(field as u32), options(nomem, nostack)) };
+    unsafe {
+        asm!("vmread {0}, {1}", inout(reg) 0u64 => value, in(reg) u64::from(field as u32), options(nomem, nostack))
+    };
     value
 }
 

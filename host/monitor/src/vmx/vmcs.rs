@@ -5,8 +5,8 @@ use super::ept::EptPointer;
 use super::features;
 use super::field::Field;
 use super::instruction::{self, VmFail, write};
-use crate::platform::table::Table;
 use crate::platform::frames::OutOfFrames;
+use crate::platform::table::Table;
 use crate::platform::{cpu, msr};
 use core::fmt;
 use sluice_abi::{Gpa, Hpa};
@@ -222,13 +222,9 @@ fn write_guest_segments() {
     write(Field::GuestTrSelector, 24);
     write(Field::GuestTrLimit, 0x67);
     write(Field::GuestTrRights, TSS_BUSY);
-    for field in [
-        Field::GuestTrBase,
-        Field::GuestGdtrBase,
-        Field::GuestGdtrLimit,
-        Field::GuestIdtrBase,
-        Field::GuestIdtrLimit,
-    ] {
+    for field in
+        [Field::GuestTrBase, Field::GuestGdtrBase, Field::GuestGdtrLimit, Field::GuestIdtrBase, Field::GuestIdtrLimit]
+    {
         write(field, 0);
     }
 }
