@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages whose programs run in a VM or on the bare machine.
-const BARE: [&str; 5] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap"];
+const BARE: [&str; 6] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "attack"];
 /// Packages whose programs run as processes.
 const HOSTED: [&str; 4] = ["sluice-launcher", "microbench", "forward", "pcap"];
 

@@ -1,7 +1,7 @@
 //! What a packet costs: one machine sends bursts through a gate, another checks every frame.
 //!
 //! Arguments: `receive`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,N,..]` for a table of rows, or
-//! `proof N [..]` for N packets in a row with the exits between the first and the last.
+//! `proof N [to=NAME] [burst=N] [frame=N]` for N packets in a row with the exits between the first and the last.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod frame;

@@ -2,8 +2,11 @@
 
 use crate::frame::FRAME_LENGTHS;
 use core::fmt;
+use core::ops::RangeInclusive;
 use sluice_abi::call::MAX_BURST;
 
+/// Packets that one call can have.
+const BURST_SIZES: RangeInclusive<u16> = 1..=MAX_BURST as u16;
 /// Most values in one list.
 const LIST_LEN: usize = 16;
 
@@ -85,6 +88,7 @@ const BURSTS: &str = "bursts are 1 to 16 numbers from 1 to 256, with commas";
 const FRAMES: &str = "frames are 1 to 16 numbers from 60 to 1518, with commas";
 const PACKETS: &str = "packets is a number from 1 up";
 const KNOWN: &str = "known are to=NAME packets=N bursts=N,N,.. frames=N,N,..";
+const KNOWN_TO_PROOF: &str = "known are to=NAME burst=N frame=N";
 const ROLE: &str = "the first word is send, proof or receive";
 
 impl<'a> Options<'a> {
@@ -113,10 +117,8 @@ impl<'a> Sweep<'a> {
             match argument.split_once('=') {
                 Some(("to", name)) => sweep.to = Some(name),
                 Some(("packets", text)) => sweep.packets = positive(text).ok_or(bad(PACKETS))?,
-                Some(("bursts", text)) => sweep.bursts = list(text, 1, MAX_BURST as u16).ok_or(bad(BURSTS))?,
-                Some(("frames", text)) => {
-                    sweep.frames = list(text, *FRAME_LENGTHS.start(), *FRAME_LENGTHS.end()).ok_or(bad(FRAMES))?;
-                }
+                Some(("bursts", text)) => sweep.bursts = list(text, &BURST_SIZES).ok_or(bad(BURSTS))?,
+                Some(("frames", text)) => sweep.frames = list(text, &FRAME_LENGTHS).ok_or(bad(FRAMES))?,
                 _ => return Err(bad(KNOWN)),
             }
         }
@@ -128,9 +130,17 @@ impl<'a> Proof<'a> {
     fn parse(mut words: impl Iterator<Item = &'a str>) -> Result<Self, BadArgument<'a>> {
         let argument = words.next().unwrap_or("");
         let packets = positive(argument).ok_or(BadArgument { argument, wanted: PACKETS })?;
-        let sweep = Sweep::parse(words)?;
-        let first = |list: List, len, otherwise| if list.len == len { list.values[0] } else { otherwise };
-        Ok(Self { to: sweep.to, packets, burst: first(sweep.bursts, 1, 32), frame: first(sweep.frames, 1, 64) })
+        let mut proof = Self { to: None, packets, burst: 32, frame: 64 };
+        for argument in words {
+            let bad = |wanted| BadArgument { argument, wanted };
+            match argument.split_once('=') {
+                Some(("to", name)) => proof.to = Some(name),
+                Some(("burst", text)) => proof.burst = number(text, &BURST_SIZES).ok_or(bad(BURSTS))?,
+                Some(("frame", text)) => proof.frame = number(text, &FRAME_LENGTHS).ok_or(bad(FRAMES))?,
+                _ => return Err(bad(KNOWN_TO_PROOF)),
+            }
+        }
+        Ok(proof)
     }
 }
 
@@ -138,10 +148,14 @@ fn positive(text: &str) -> Option<u64> {
     text.parse().ok().filter(|&number| number > 0)
 }
 
-fn list(text: &str, least: u16, most: u16) -> Option<List> {
+fn number(text: &str, range: &RangeInclusive<u16>) -> Option<u16> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn list(text: &str, range: &RangeInclusive<u16>) -> Option<List> {
     let mut list = List { values: [0; LIST_LEN], len: 0 };
-    for number in text.split(',') {
-        *list.values.get_mut(list.len)? = number.parse().ok().filter(|n| (least..=most).contains(n))?;
+    for item in text.split(',') {
+        *list.values.get_mut(list.len)? = number(item, range)?;
         list.len += 1;
     }
     Some(list)
@@ -166,6 +180,8 @@ mod tests {
         assert_eq!((sweep.bursts, sweep.frames), (List::of([32]), List::of([64, 1518])));
         let proof = Proof { to: None, packets: 1_000_000, burst: 32, frame: 64 };
         assert_eq!(Options::parse("proof 1000000"), Ok(Options::Proof(proof)));
+        let proof = Proof { to: Some("b"), packets: 9, burst: 256, frame: 1518 };
+        assert_eq!(Options::parse("proof 9 to=b burst=256 frame=1518"), Ok(Options::Proof(proof)));
         assert_eq!(Options::parse(" receive "), Ok(Options::Receive));
     }
 
@@ -180,6 +196,8 @@ mod tests {
             "send packets=0",
             "send x=1",
             "proof x",
+            "proof 1 bursts=1",
+            "proof 1 frame=1519",
             "send bursts=",
         ] {
             let message = Options::parse(bad).unwrap_err().to_string();

@@ -18,11 +18,13 @@ pub fn receive(machine: &mut Machine) -> Result<(), Error> {
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
+    let mut patience = machine.patience();
     while !tally.finished() {
         if net.rx_burst(&mut burst) == 0 {
-            machine.yield_now();
+            patience.wait(machine)?;
             continue;
         }
+        patience.renew();
         for frame in burst.frames() {
             let copy = &mut bytes[..(frame.len() as usize).min(usize::from(*FRAME_LENGTHS.end()))];
             tally.note(match frame.copy_to_slice(0, copy) {

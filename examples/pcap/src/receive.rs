@@ -25,10 +25,13 @@ pub fn receive(machine: &mut Machine, file: &'static str) -> Result<(), Error> {
     let mut out = FILE.lock();
     let mut assembly = Assembly::new(&mut *out);
     let mut bytes = [0; LONGEST];
+    let mut patience = machine.patience();
     while assembly.file().is_none() {
         if net.rx_burst(&mut burst) == 0 {
-            machine.yield_now();
+            patience.wait(machine)?;
+            continue;
         }
+        patience.renew();
         for frame in burst.frames() {
             let copy = &mut bytes[..(frame.len() as usize).min(LONGEST)];
             frame.copy_to_slice(0, copy).map_err(|_| Error::Arrived(Fault::Malformed(assembly.frames())))?;

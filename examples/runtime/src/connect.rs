@@ -5,9 +5,6 @@ use core::fmt;
 use sluice::{Gate, GateError, PacketMemory, Status, VirtioNetError};
 use sluice_abi::directory::PeerState;
 
-/// Turns given away before a peer must be ready.
-const PATIENCE: u64 = 100_000_000;
-
 /// Why a VNF can't start, or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -19,8 +16,10 @@ pub enum Error {
     Net(VirtioNetError),
     /// No peer of that name is in the window directory.
     NoPeer(&'static str),
-    /// The peer never became ready, or went away.
+    /// The peer went away.
     PeerGone,
+    /// Nothing came from the other side for seconds.
+    Silence,
     /// The gate refused packets.
     Send(Status),
     /// The pool is empty, or a frame is larger than a buffer.
@@ -34,7 +33,8 @@ impl fmt::Display for Error {
             Self::Gate(error) => error.fmt(f),
             Self::Net(error) => error.fmt(f),
             Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
-            Self::PeerGone => write!(f, "the peer went away, or was never there"),
+            Self::PeerGone => write!(f, "the peer went away"),
+            Self::Silence => write!(f, "nothing came from the other side for too long"),
             Self::Send(status) => write!(f, "the gate refused packets: {status:?}"),
             Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
         }
@@ -60,13 +60,13 @@ impl Machine {
     /// The place of the peer named `name` (without: the first peer), once it is ready.
     pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<u16, Error> {
         let peer = name.map_or(Some(0), |name| gate.find(name)).ok_or(Error::NoPeer(name.unwrap_or("")))?;
-        for _ in 0..PATIENCE {
+        let mut patience = self.patience();
+        loop {
             match gate.peer_state(peer) {
                 PeerState::Ready => return Ok(peer),
-                PeerState::Revoked => break,
-                PeerState::Absent | PeerState::Draining => self.yield_now(),
+                PeerState::Revoked => return Err(Error::PeerGone),
+                PeerState::Absent | PeerState::Draining => patience.wait(self)?,
             }
         }
-        Err(Error::PeerGone)
     }
 }

@@ -22,9 +22,11 @@ mod machine;
 mod machine;
 
 mod connect;
+mod patience;
 
 pub use connect::Error;
 pub use machine::{Machine, print, start};
+pub use patience::Patience;
 
 use core::fmt;
 use sluice_abi::call::Status;

@@ -56,7 +56,8 @@ fn exit_counts(vm: &mut Vm, at: Gpa) -> Code {
 
 /// Registers packet memory, request block and CR3. Later calls may bring another CR3 but no other memory.
 fn register(vm: &mut Vm, packets: Gpa, len: u64, request: Gpa) -> Code {
-    let aligned = packets.0.is_multiple_of(LARGE_PAGE) && len.is_multiple_of(LARGE_PAGE) && request.0.is_multiple_of(map::PAGE);
+    let aligned =
+        packets.0.is_multiple_of(LARGE_PAGE) && len.is_multiple_of(LARGE_PAGE) && request.0.is_multiple_of(map::PAGE);
     let sized = len > 0 && len <= map::PACKETS_LEN;
     let places = vm.ram.host(packets, len).zip(vm.ram.host(request, map::PAGE));
     let (true, true, Some((packets_at, request_at))) = (aligned, sized, places) else { return Code::BadRequest };

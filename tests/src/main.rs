@@ -1,2 +1,0 @@
-//! sluice-tests.
-fn main() {}

@@ -1,0 +1,41 @@
+//! What a packet costs, in instructions: exact, and the same in every run.
+
+use crate::{example, in_bochs, passed};
+use xtask::Row;
+
+/// Instructions of API, stub, gate and window together, 64 B, burst 32.
+const BUDGET: f64 = 60.0;
+
+fn rows(gate: &str) -> Vec<Row> {
+    let args = "send bursts=1,32,256 frames=64,1518 packets=512";
+    let report = in_bochs(&example("microbench").args("a", args).and_then(|it| it.gate(gate)).expect("a manifest"));
+    passed(&report);
+    assert_eq!(report.rows.len(), 6);
+    report.rows
+}
+
+fn row(rows: &[Row], burst: u16, frame: u16) -> &Row {
+    rows.iter().find(|row| (row.burst, row.frame) == (burst, frame)).expect("the row")
+}
+
+#[test]
+fn the_isolated_gate_in_bochs_keeps_its_budget_without_an_exit() {
+    let rows = rows("isolated");
+    let headline = row(&rows, 32, 64);
+    assert_eq!((headline.counter.as_str(), headline.packets, headline.mpps), ("instructions", 512, None));
+    assert!(headline.per_packet <= BUDGET, "{headline:?}");
+    assert!(rows.iter().all(|row| row.exits_per_packet == 0.0), "{rows:?}");
+}
+
+#[test]
+fn a_hypercall_in_bochs_is_one_exit_a_call() {
+    for row in rows("hypercall") {
+        let exits = row.exits_per_packet * row.packets as f64;
+        assert_eq!(exits.round() as u64, row.packets / u64::from(row.burst), "{row:?}");
+    }
+}
+
+#[test]
+fn two_runs_in_bochs_give_identical_figures() {
+    assert_eq!(rows("isolated"), rows("isolated"));
+}

@@ -1,0 +1,44 @@
+//! The system as its users have it: the monitor in the emulator Bochs, and the embedded default.
+//!
+//! A test that needs the emulated machine has `in_bochs` in its name; `cargo xtask test` leaves it out where there is none.
+
+mod bad_input;
+mod capture;
+mod containment;
+mod cost;
+mod exits;
+
+use std::sync::LazyLock;
+use xtask::{Host, Report, Scenario, artifacts, tools};
+
+/// Runs `scenario` in the emulated machine.
+fn in_bochs(scenario: &Scenario) -> Report {
+    static BUILT: LazyLock<()> = LazyLock::new(|| {
+        tools::emulator().expect("the emulator");
+        artifacts::build_bare().expect("a build");
+    });
+    LazyLock::force(&BUILT);
+    Host::Bochs.run(scenario).expect("a verdict")
+}
+
+/// Runs `scenario` as plain processes.
+fn embedded(scenario: &Scenario) -> Report {
+    build_hosted();
+    Host::Embedded.run(scenario).expect("a verdict")
+}
+
+fn build_hosted() {
+    static BUILT: LazyLock<()> = LazyLock::new(|| artifacts::build_hosted().expect("a build"));
+    LazyLock::force(&BUILT);
+}
+
+/// The example manifest `name`.
+fn example(name: &str) -> Scenario {
+    Scenario::example(name).expect("an example manifest")
+}
+
+/// Fails, with the whole console, unless the run ended well.
+#[track_caller]
+fn passed(report: &Report) {
+    report.check().unwrap_or_else(|error| panic!("{error}\n{}", report.lines.join("\n")));
+}
