@@ -34,6 +34,10 @@ pub struct Hdr {
 pub const HDR_LEN: u32 = size_of::<Hdr>() as u32;
 const _: () = assert!(HDR_LEN == 12 && offset_of!(Hdr, num_buffers) == 10);
 
+/// The header of a frame that needs nothing done: all zero but `num_buffers`, 1. See: VIRTIO 5.1.6.4.1 "Device Requirements:
+/// Processing of Incoming Packets".
+pub const PLAIN_HDR: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
 bitflags! {
     /// Feature bits that Sluice knows. See: VIRTIO 5.1.3 "Feature bits", 6 "Reserved Feature Bits".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

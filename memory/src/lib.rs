@@ -10,10 +10,14 @@
 #![no_std]
 
 mod copy;
+mod ring;
 mod slice;
+mod transfer;
 
-pub use slice::{Cell16, PeerSlice, Plain, Reach, Ring, Table, Words};
+pub use ring::{Buffer, Cell16, Ring, Step, Steps, Table};
+pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
+pub use transfer::{Frame, Transfer};
 
 /// Memory that a descriptor can point into.
 pub trait SharedMemory {

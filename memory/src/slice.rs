@@ -1,9 +1,8 @@
 //! Checked runs of shared memory and the accesses they allow.
 
-use crate::OutOfRegion;
-use crate::copy::{copy, store32, store64, zero_if_above};
+use crate::copy::{copy, zero_if_above};
+use crate::{Cell16, OutOfRegion, Ring, Table};
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU16, Ordering};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::{Desc, UsedElem};
@@ -86,50 +85,25 @@ impl<'m> PeerSlice<'m> {
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
 
-    /// For claiming pieces of at most `longest` bytes; claims nothing if the run is shorter than that.
-    #[inline(always)]
-    pub fn reach(self, longest: u64) -> Reach<'m> {
-        let (last, longest) = self.len.checked_sub(longest).map_or((0, 0), |last| (last, longest));
-        Reach { base: self.base, last, longest, memory: PhantomData }
-    }
-
-    /// `count` aligned words from `offset`; `None` if they are outside or not aligned.
-    #[inline(always)]
-    pub fn words(self, offset: u64, count: u64) -> Option<Words<'m>> {
-        let part = self.sub(offset, count.checked_mul(size_of::<u64>() as u64)?).ok()?;
-        let at = part.base.cast::<u64>().cast_const();
-        at.is_aligned().then_some(Words { at, end: at.wrapping_add(count as usize), memory: PhantomData })
-    }
-
-    /// Writes the 12 bytes of a header, given as words, to the start of the run, whatever its alignment.
-    #[inline(always)]
-    pub fn write_header(self, low: u64, high: u32) -> Result<(), OutOfRegion> {
-        let part = self.sub(0, 12)?;
-        // SAFETY: sub checked the bounds of both.
-        unsafe {
-            store64(part.base, low);
-            store32(part.base.add(8), high);
-        }
-        Ok(())
-    }
-
     /// The 16-bit index or flag word at `offset`; `None` if it is outside or not 2-byte aligned.
     pub fn cell16(self, offset: u64) -> Option<Cell16<'m>> {
         let part = self.sub(offset, 2).ok()?;
-        part.base.cast::<u16>().is_aligned().then_some(Cell16 { at: part.base.cast(), memory: PhantomData })
+        // SAFETY: sub checked the bounds, and the rest is the contract of from_raw.
+        part.base.cast::<u16>().is_aligned().then(|| unsafe { Cell16::new(part.base.cast()) })
     }
 
     /// `count` elements from `offset`, indexed by a free-running index; `None` if they are outside or not aligned, or `count`
     /// is not a power of two.
     pub fn ring<T: Plain>(self, offset: u64, count: u16) -> Option<Ring<'m, T>> {
         let table = self.table(offset, count)?;
-        count.is_power_of_two().then_some(Ring { base: table.base, mask: usize::from(count) - 1, memory: PhantomData })
+        Ring::new(table)
     }
 
     /// `count` elements from `offset`; `None` if they are outside or not aligned.
     pub fn table<T: Plain>(self, offset: u64, count: u16) -> Option<Table<'m, T>> {
         let part = self.sub(offset, size_of::<T>() as u64 * u64::from(count)).ok()?;
-        part.base.cast::<T>().is_aligned().then_some(Table { base: part.base.cast(), count, memory: PhantomData })
+        // SAFETY: sub checked the bounds of all elements, and the rest is the contract of from_raw.
+        part.base.cast::<T>().is_aligned().then(|| unsafe { Table::new(part.base.cast(), count) })
     }
 
     /// Writes `value` at `offset`, whatever its alignment.
@@ -154,7 +128,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_from(self, offset: u64, source: PeerSlice<'_>) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, source.len)?;
         // SAFETY: both runs are source.len bytes, vouched for by from_raw.
-        unsafe { copy(target.base, source.base, source.len as usize) };
+        unsafe { copy::<0>(target.base, source.base, source.len as usize) };
         Ok(())
     }
 
@@ -162,7 +136,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_from_slice(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: target has bytes.len() bytes, and so has the slice; a slice is never shared memory (from_raw).
-        unsafe { copy(target.base, bytes.as_ptr(), bytes.len()) };
+        unsafe { copy::<0>(target.base, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -170,7 +144,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_to_slice(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
         let source = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: as in copy_from_slice, with the roles exchanged.
-        unsafe { copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
+        unsafe { copy::<0>(bytes.as_mut_ptr(), source.base, bytes.len()) };
         Ok(())
     }
 }
@@ -178,180 +152,6 @@ impl<'m> PeerSlice<'m> {
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Unaligned<T>(T);
-
-/// Words that somebody else may be changing, each read once.
-#[derive(Clone, Copy, Debug)]
-pub struct Words<'m> {
-    at: *const u64,
-    end: *const u64,
-    memory: PhantomData<&'m ()>,
-}
-
-impl Words<'_> {
-    /// At most `count` of them.
-    #[inline(always)]
-    #[must_use]
-    pub fn at_most(mut self, count: usize) -> Self {
-        self.end = self.at.wrapping_add(count.min(self.left()));
-        self
-    }
-
-    /// Words not yet read.
-    #[inline(always)]
-    pub fn left(&self) -> usize {
-        (self.end.addr() - self.at.addr()) / size_of::<u64>()
-    }
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl Iterator for Words<'_> {
-    type Item = u64;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<u64> {
-        if self.at == self.end {
-            return None;
-        }
-        // SAFETY: PeerSlice::words checked that `at` to `end` are aligned words of the run; `at` is before `end`.
-        let word = unsafe { self.at.read_volatile() };
-        self.at = self.at.wrapping_add(1);
-        Some(word)
-    }
-}
-
-/// A run of which pieces of bounded length are claimed again and again.
-#[derive(Clone, Copy, Debug)]
-pub struct Reach<'m> {
-    base: *mut u8,
-    /// Last offset from which `longest` bytes are within the run.
-    last: u64,
-    longest: u64,
-    memory: PhantomData<&'m ()>,
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl<'m> Reach<'m> {
-    /// As [`PeerSlice::claim`], but cheaper, and refused where less than the longest piece is left behind `offset`.
-    #[inline(always)]
-    pub fn claim(self, offset: u64, len: u64) -> Option<PeerSlice<'m>> {
-        if len > self.longest || offset > self.last {
-            return None;
-        }
-        let offset = zero_if_above(offset, self.last);
-        // SAFETY: offset + len <= last + longest, which PeerSlice::reach made at most the run's length.
-        Some(PeerSlice { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
-    }
-}
-
-/// A 16-bit word that both sides use as index or flags.
-#[derive(Clone, Copy, Debug)]
-pub struct Cell16<'m> {
-    at: *mut u16,
-    memory: PhantomData<&'m ()>,
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl Cell16<'_> {
-    fn atomic(&self) -> &AtomicU16 {
-        // SAFETY: aligned and in bounds since PeerSlice::cell16; shared memory is only touched atomically or volatilely.
-        unsafe { AtomicU16::from_ptr(self.at) }
-    }
-
-    /// The word; everything its writer wrote before it is seen after it.
-    #[inline(always)]
-    pub fn load_acquire(&self) -> u16 {
-        self.atomic().load(Ordering::Acquire)
-    }
-
-    /// Writes the word; whoever sees it sees everything written before it.
-    #[inline(always)]
-    pub fn store_release(&self, value: u16) {
-        self.atomic().store(value, Ordering::Release);
-    }
-}
-
-/// Elements indexed by a free-running index: always in bounds, by mask.
-#[derive(Clone, Copy, Debug)]
-pub struct Ring<'m, T> {
-    base: *mut T,
-    mask: usize,
-    memory: PhantomData<&'m ()>,
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl<T: Plain> Ring<'_, T> {
-    /// Number of elements.
-    #[inline(always)]
-    pub const fn size(&self) -> u16 {
-        self.mask as u16 + 1
-    }
-
-    /// The element at `index` modulo the size.
-    #[inline(always)]
-    pub fn get(&self, index: u16) -> T {
-        // SAFETY: index & mask is below the count that PeerSlice::ring checked; aligned; any bits are a valid T.
-        unsafe { self.base.add(usize::from(index) & self.mask).read_volatile() }
-    }
-
-    /// Writes the element at `index` modulo the size.
-    #[inline(always)]
-    pub fn set(&self, index: u16, value: T) {
-        // SAFETY: as in get.
-        unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
-    }
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl Ring<'_, Desc> {
-    /// Address, length and flags of the descriptor at `index` modulo the size, each read once; `next` is not.
-    #[inline(always)]
-    pub fn buffer(&self, index: u16) -> (Gpa, u32, u16) {
-        // SAFETY: as in get; each field is a part of the element.
-        unsafe {
-            let desc = self.base.add(usize::from(index) & self.mask);
-            (
-                (&raw const (*desc).addr).read_volatile(),
-                (&raw const (*desc).len).read_volatile(),
-                (&raw const (*desc).flags).read_volatile(),
-            )
-        }
-    }
-}
-
-/// Elements indexed by a number that may be wrong.
-#[derive(Clone, Copy, Debug)]
-pub struct Table<'m, T> {
-    base: *mut T,
-    count: u16,
-    memory: PhantomData<&'m ()>,
-}
-
-#[allow(unsafe_code, reason = "see PeerSlice")]
-impl<T: Plain> Table<'_, T> {
-    /// Number of elements.
-    #[inline(always)]
-    pub const fn size(&self) -> u16 {
-        self.count
-    }
-
-    /// The element at `index`, read once; `None` at or beyond the size.
-    #[inline(always)]
-    pub fn get(&self, index: u16) -> Option<T> {
-        // SAFETY: index is below the count that PeerSlice::table checked; aligned; any bits are a valid T.
-        (index < self.count).then(|| unsafe { self.base.add(usize::from(index)).read_volatile() })
-    }
-
-    /// Writes the element at `index`; `false` at or beyond the size.
-    #[inline(always)]
-    #[must_use]
-    pub fn set(&self, index: u16, value: T) -> bool {
-        if index < self.count {
-            // SAFETY: as in get.
-            unsafe { self.base.add(usize::from(index)).write_volatile(value) };
-        }
-        index < self.count
-    }
-}
 
 #[cfg(test)]
 mod tests {

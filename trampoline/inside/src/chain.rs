@@ -1,9 +1,8 @@
 //! Buffers of several descriptors. Rare with the drivers we know, so kept out of the way of the common case.
 
-use crate::queue::HEADER;
 use crate::{DeviceQueue, Enqueue, Regions};
 use sluice_abi::call::Clause;
-use sluice_abi::net::HDR_LEN;
+use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 use sluice_abi::virtq::DescF;
 use sluice_memory::{OutOfRegion, PeerSlice};
 
@@ -49,7 +48,7 @@ pub(crate) fn fill(
 fn piece(buffer: PeerSlice<'_>, frame: PeerSlice<'_>, done: u64) -> Result<u64, OutOfRegion> {
     let mut written = 0;
     while written < buffer.len()
-        && let Some(&byte) = HEADER.get((done + written) as usize)
+        && let Some(&byte) = PLAIN_HDR.get((done + written) as usize)
     {
         buffer.write(written, byte)?;
         written += 1;

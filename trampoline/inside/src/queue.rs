@@ -2,25 +2,19 @@
 
 use crate::Regions;
 use crate::chain;
-use sluice_abi::call::Clause;
+use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, HDR_LEN};
 use sluice_abi::virtq::{self, Desc, DescF, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, PeerSlice, Reach, Ring};
-
-/// The virtio-net header before a frame that needs nothing done: all zero but `num_buffers`, 1. See: VIRTIO 5.1.6.4.1
-/// "Device Requirements: Processing of Incoming Packets".
-pub(crate) const HEADER: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-const HEADER_LOW: u64 = 0;
-const HEADER_HIGH: u32 = 1 << 16;
+use sluice_memory::{Cell16, PeerSlice, Ring, Step, Steps, Table, Transfer};
 
 /// The device side of a split ring. The driver is the peer; it writes descriptor table and available ring at any time.
 ///
 /// The device uses each buffer as soon as it takes it, so one index counts both: entries taken and entries used.
 #[derive(Clone, Copy)]
 pub struct DeviceQueue {
-    desc: Ring<'static, Desc>,
+    desc: Table<'static, Desc>,
     avail_idx: Cell16<'static>,
     avail: Ring<'static, u16>,
     used_idx: Cell16<'static>,
@@ -53,7 +47,7 @@ impl DeviceQueue {
         let driver = area(at.driver, avail::len(size))?;
         let device = area(at.device, used::len(size))?;
         Ok(Self {
-            desc: desc.ring(0, size).ok_or(Clause::Layout)?,
+            desc: desc.table(0, size).ok_or(Clause::Layout)?,
             avail_idx: driver.cell16(avail::IDX).ok_or(Clause::Layout)?,
             avail: driver.ring(avail::RING, size).ok_or(Clause::Layout)?,
             used_idx: device.cell16(used::IDX).ok_or(Clause::Layout)?,
@@ -70,37 +64,60 @@ impl DeviceQueue {
         if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
     }
 
-    /// Fills the next buffer with header and `frame`. `buffers`: the reach of the regions' first one. `max_frame`: longest frame that the driver's buffers must hold.
+    /// Packets `from` to before `to` of `request`, as far as the ring goes without starting over.
+    ///
+    /// Ask for at most as many as [`DeviceQueue::available`] said; it doesn't look again.
+    #[inline(always)]
+    pub(crate) fn in_step(&self, request: &Table<'static, Packet>, from: u16, to: u16) -> Steps<'static> {
+        request.in_step(from, to, &self.avail, &self.used, self.next.0)
+    }
+
+    /// Fills the next buffers with the packets of `steps`, all for the peer at place `index`, while everything is as usual: how many.
+    ///
+    /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough. What is not usual may still be right:
+    /// the next packet is [`DeviceQueue::enqueue`]'s then.
+    #[inline(never)]
+    pub(crate) fn enqueue_usual(&mut self, mut steps: Steps<'_>, way: Transfer<'_>, first: Gpa, index: u16) -> u16 {
+        let count = steps.left();
+        while steps.take(|step| self.usual(step, way, first, index)).is_some() {}
+        let filled = (count - steps.left()) as u16;
+        self.next = self.next.advance(filled);
+        filled
+    }
+
+    /// The loop that decides what a packet costs; docs/performance.md has its instructions.
+    #[inline(always)]
+    fn usual(&self, step: Step<'_>, way: Transfer<'_>, first: Gpa, index: u16) -> Option<()> {
+        let (offset, len) = step.packet();
+        // Too long, too, if the packet is for another peer.
+        let frame = way.frame(offset, len.wrapping_sub(u32::from(index) << 16))?;
+        let head = step.head();
+        // Nobody looks at this entry before it is published.
+        step.set_id(u32::from(head));
+        step.set_len(frame.total());
+        let buffer = self.desc.buffer(head)?;
+        if buffer.flags() != DescF::WRITE.bits() || buffer.len() < frame.total() {
+            return None;
+        }
+        frame.put(buffer.addr().0.wrapping_sub(first.0))
+    }
+
+    /// Fills the next buffer, of any shape, with header and `frame`. `max_frame`: longest frame that the driver's buffers must hold.
     ///
     /// Call it at most as often as [`DeviceQueue::available`] said; it doesn't look again.
-    #[inline(always)]
-    pub fn enqueue(
-        &mut self,
-        regions: &Regions,
-        buffers: Reach<'_>,
-        frame: PeerSlice<'_>,
-        max_frame: u32,
-    ) -> Result<Enqueue, Clause> {
+    pub fn enqueue(&mut self, regions: &Regions, frame: PeerSlice<'_>, max_frame: u32) -> Result<Enqueue, Clause> {
         let head = self.avail.get(self.next.0);
-        if head >= self.desc.size() {
-            return Err(Clause::DescIndex);
+        let done = chain::fill(self, regions, head, frame, max_frame)?;
+        if done == Enqueue::Filled {
+            self.used.set(self.next.0, UsedElem { id: u32::from(head), len: HDR_LEN + frame.len() as u32 });
+            self.next = self.next.advance(1);
         }
-        let (addr, len, flags) = self.desc.buffer(head);
-        let total = u64::from(HDR_LEN) + frame.len();
-        let usual = flags == DescF::WRITE.bits() && u64::from(len) >= total;
-        if let Some(buffer) = usual.then(|| buffers.claim(regions.offset_in_first(addr), total)).flatten() {
-            fill(buffer, frame).map_err(|_| Clause::Region)?;
-        } else if chain::fill(self, regions, head, frame, max_frame)? == Enqueue::TooLong {
-            return Ok(Enqueue::TooLong);
-        }
-        self.used.set(self.next.0, UsedElem { id: u32::from(head), len: total as u32 });
-        self.next = self.next.advance(1);
-        Ok(Enqueue::Filled)
+        Ok(done)
     }
 
     /// The descriptor at `index`, read once.
     pub(crate) fn descriptor(&self, index: u16) -> Result<Desc, Clause> {
-        if index < self.desc.size() { Ok(self.desc.get(index)) } else { Err(Clause::DescIndex) }
+        self.desc.get(index).ok_or(Clause::DescIndex)
     }
 
     /// Entries of the ring.
@@ -123,21 +140,3 @@ impl DeviceQueue {
 
 /// Features that change nothing about the ring or the header.
 const HARMLESS: u64 = net::F::MAC.bits() | net::F::MTU.bits() | net::F::STATUS.bits();
-
-/// Header and frame into one buffer that has room for both.
-#[inline(always)]
-fn fill(buffer: PeerSlice<'_>, frame: PeerSlice<'_>) -> Result<(), sluice_memory::OutOfRegion> {
-    buffer.write_header(HEADER_LOW, HEADER_HIGH)?;
-    buffer.copy_from(u64::from(HDR_LEN), frame)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_two_words_are_the_header() {
-        assert_eq!(HEADER[..8], HEADER_LOW.to_le_bytes());
-        assert_eq!(HEADER[8..], HEADER_HIGH.to_le_bytes());
-    }
-}

@@ -4,7 +4,7 @@
 use sluice_abi::call::Clause;
 use sluice_abi::directory::{MAX_REGIONS, Peer};
 use sluice_abi::{Gpa, map};
-use sluice_memory::{OutOfRegion, PeerSlice, Reach, SharedMemory};
+use sluice_memory::{OutOfRegion, PeerSlice, SharedMemory};
 
 /// One run of a peer's guest-physical space and where it can be reached.
 #[derive(Clone, Copy)]
@@ -43,16 +43,10 @@ impl Regions {
         Ok(Self { first, others })
     }
 
-    /// The first region, for pieces of at most `longest` bytes.
+    /// The first region, and where it starts in the peer's guest-physical space.
     #[inline(always)]
-    pub fn reach(&self, longest: u64) -> Reach<'static> {
-        self.first.memory.reach(longest)
-    }
-
-    /// How far behind the start of the first region `at` is; a large number if it is before.
-    #[inline(always)]
-    pub fn offset_in_first(&self, at: Gpa) -> u64 {
-        at.0.wrapping_sub(self.first.gpa)
+    pub(crate) fn first(&self) -> (Gpa, PeerSlice<'static>) {
+        (Gpa(self.first.gpa), self.first.memory)
     }
 
     /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.

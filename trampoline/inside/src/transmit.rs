@@ -8,23 +8,21 @@ use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
 use sluice_abi::call::{Clause, Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::directory::MAX_PEERS;
-use sluice_abi::net::HDR_LEN;
-use sluice_memory::{PeerSlice, Words};
+use sluice_memory::{PeerSlice, Table, Transfer};
 
-const PACKET_LEN: u64 = size_of::<Packet>() as u64;
-
-/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: each is read once.
+/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: each is read whole, and
+/// what is read again is checked again.
 ///
 /// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an earlier
 /// packet of this call; a packet that the sender described wrongly is refused with all that follow it.
 #[inline]
-pub fn transmit(window: &mut Window, request: PeerSlice<'_>, count: u64) -> Outcome {
+pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) -> Outcome {
     window.begin();
     let mut call = Call { blocked: 0, touched: 0, status: Status::OK };
-    if count <= MAX_BURST as u64 {
-        call.fill(window, request, count as usize);
-    } else {
-        call.report(Status::new(Code::BadRequest));
+    let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
+    match count.and_then(|count| request.table(0, count)) {
+        Some(packets) => call.fill(window, packets),
+        None => call.report(Status::new(Code::BadRequest)),
     }
     window.publish(call.touched);
     Outcome { status: call.status, accepted: window.accepted }
@@ -54,24 +52,20 @@ enum Stop {
 
 impl Call {
     /// Takes the burst apart into runs of packets to one peer.
-    fn fill(&mut self, window: &mut Window, request: PeerSlice<'_>, count: usize) {
+    fn fill(&mut self, window: &mut Window, request: Table<'static, Packet>) {
         let Window { peers, packets: Some(packets), accepted, .. } = window else {
             return self.report(Status::new(Code::NotRegistered));
         };
         let mut at = 0;
-        while at < count {
-            let Some(words) = request.words(at as u64 * PACKET_LEN, (count - at) as u64) else {
-                return self.report(Status::new(Code::BadRequest));
-            };
-            let Some(index) = words.clone().next().map(|word| (word >> 48) as u16) else { return };
+        while let Some(Packet { peer: index, .. }) = request.get(at) {
             let Some(peer) = self.open(peers, index) else {
                 at += 1;
                 continue;
             };
-            let (filled, stop) = run(peer, *packets, index, words);
-            accepted.insert_run(at, at + filled);
+            let (end, stop) = run(peer, *packets, index, &request, at);
+            accepted.insert_run(usize::from(at), usize::from(end));
             // One that was not filled is refused. (None is, and it names another peer by now, if the sender is changing it.)
-            at += filled.max(1);
+            at = end.max(at + 1);
             self.touched |= bit(index);
             match stop {
                 Stop::RunEnds => {}
@@ -106,49 +100,50 @@ const fn bit(peer: u16) -> u32 {
     1u32.wrapping_shl(peer as u32)
 }
 
-/// Fills buffers of `peer`, at place `index`, with the packets in `words` while they are for it: how many, and why no more.
-///
-/// This is the loop that decides what a packet costs; docs/performance.md has its instructions.
+/// Fills buffers of `peer`, at place `index`, with packets of `request` from `from` on, while they are for it: the place of the
+/// first that was not filled, and why.
 #[inline(never)]
-fn run(peer: &mut PeerWindow, packets: PeerSlice<'_>, index: u16, words: Words<'_>) -> (usize, Stop) {
+fn run(
+    peer: &mut PeerWindow,
+    packets: PeerSlice<'static>,
+    index: u16,
+    request: &Table<'static, Packet>,
+    from: u16,
+) -> (u16, Stop) {
     let room = match peer.queue.available() {
-        Ok(room) => usize::from(room),
-        Err(clause) => return (0, Stop::Fault(clause)),
+        Ok(room) => room,
+        Err(clause) => return (from, Stop::Fault(clause)),
     };
-    let frames = packets.reach(peer.longest);
-    let buffers = peer.regions.reach(u64::from(HDR_LEN) + peer.longest);
-    let own = u64::from(index) << 16;
-    let mut now = words.at_most(room);
-    let all = now.left();
-    while let Some(word) = now.next() {
-        // Too large, too, if the packet is for another peer.
-        let (offset, len) = (word & 0xffff_ffff, (word >> 32).wrapping_sub(own));
-        let frame = match frames.claim(offset, len) {
-            Some(frame) => frame,
-            None => match unusual(peer, packets, index, word) {
-                Ok(frame) => frame,
-                Err(stop) => return (all - now.left() - 1, stop),
-            },
-        };
-        match peer.queue.enqueue(&peer.regions, buffers, frame, peer.owed) {
-            Ok(Enqueue::Filled) => {}
-            Ok(Enqueue::TooLong) => return (all - now.left() - 1, Stop::BadRequest),
-            Err(clause) => return (all - now.left() - 1, Stop::Fault(clause)),
+    let (first, memory) = peer.regions.first();
+    let way = Transfer::new(packets, memory, peer.longest);
+    let end = from.saturating_add(room).min(request.size());
+    let mut at = from;
+    while at < end {
+        let steps = peer.queue.in_step(request, at, end);
+        let filled = way.map_or(0, |way| peer.queue.enqueue_usual(steps, way, first, index));
+        at += filled;
+        if usize::from(filled) < steps.left() {
+            if let Err(stop) = one(peer, packets, index, request.get(at)) {
+                return (at, stop);
+            }
+            at += 1;
         }
     }
-    (all, if all < words.left() { Stop::Full } else { Stop::RunEnds })
+    (at, if at < request.size() { Stop::Full } else { Stop::RunEnds })
 }
 
-/// A packet that is another peer's, or wrong, or at the very end of packet memory.
+/// A packet that is another peer's, or wrong, or goes where it is not usual.
 #[cold]
 #[inline(never)]
-fn unusual<'p>(peer: &PeerWindow, packets: PeerSlice<'p>, index: u16, word: u64) -> Result<PeerSlice<'p>, Stop> {
-    if (word >> 48) as u16 != index {
-        return Err(Stop::RunEnds);
-    }
-    let len = word >> 32 & 0xffff;
+fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, index: u16, packet: Option<Packet>) -> Result<(), Stop> {
+    let Packet { offset, len, .. } = packet.filter(|packet| packet.peer == index).ok_or(Stop::RunEnds)?;
     if len > peer.longest {
         return Err(Stop::BadRequest);
     }
-    packets.claim(word & 0xffff_ffff, len).map_err(|_| Stop::BadRequest)
+    let frame = packets.claim(u64::from(offset), u64::from(len)).map_err(|_| Stop::BadRequest)?;
+    match peer.queue.enqueue(&peer.regions, frame, peer.owed) {
+        Ok(Enqueue::Filled) => Ok(()),
+        Ok(Enqueue::TooLong) => Err(Stop::BadRequest),
+        Err(clause) => Err(Stop::Fault(clause)),
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) struct PeerWindow {
     /// It broke a rule: nothing new is sent to it until it is attached anew.
     pub quarantined: bool,
     /// Longest frame that is accepted, bytes: MTU, Ethernet header, VLAN tag.
-    pub longest: u64,
+    pub longest: u16,
     /// Longest frame that its buffers must hold, bytes: MTU and Ethernet header.
     pub owed: u32,
 }
@@ -87,7 +87,7 @@ impl Window {
             regions,
             queue,
             quarantined: false,
-            longest: u64::from(owed + VLAN_TAG).min(u64::from(net::MAX_FRAME)),
+            longest: u16::try_from(owed + VLAN_TAG).map_or(net::MAX_FRAME, |longest| longest.min(net::MAX_FRAME)),
             owed,
         };
         *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);

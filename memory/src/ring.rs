@@ -1,0 +1,254 @@
+//! Virtqueue areas in shared memory.
+#![allow(unsafe_code, reason = "touches shared memory within bounds that PeerSlice checked")]
+
+use crate::Plain;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU16, Ordering};
+use sluice_abi::Gpa;
+use sluice_abi::call::Packet;
+use sluice_abi::virtq::{Desc, UsedElem};
+
+/// A 16-bit word that both sides use as index or flags.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell16<'m> {
+    at: *mut u16,
+    memory: PhantomData<&'m ()>,
+}
+
+impl Cell16<'_> {
+    /// # Safety
+    /// `at` is aligned, and the bytes are as [`crate::PeerSlice::from_raw`] wants them.
+    pub(crate) unsafe fn new(at: *mut u16) -> Self {
+        Self { at, memory: PhantomData }
+    }
+
+    fn atomic(&self) -> &AtomicU16 {
+        // SAFETY: aligned and in bounds since PeerSlice::cell16; shared memory is only touched atomically or volatilely.
+        unsafe { AtomicU16::from_ptr(self.at) }
+    }
+
+    /// The word; everything its writer wrote before it is seen after it.
+    #[inline(always)]
+    pub fn load_acquire(&self) -> u16 {
+        self.atomic().load(Ordering::Acquire)
+    }
+
+    /// Writes the word; whoever sees it sees everything written before it.
+    #[inline(always)]
+    pub fn store_release(&self, value: u16) {
+        self.atomic().store(value, Ordering::Release);
+    }
+}
+
+/// Elements indexed by a free-running index: always in bounds, by mask.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'m, T> {
+    base: *mut T,
+    mask: usize,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<'m, T: Plain> Ring<'m, T> {
+    /// The ring that `table` is, if its size is a power of two.
+    pub(crate) fn new(table: Table<'m, T>) -> Option<Self> {
+        let Table { base, count, memory } = table;
+        count.is_power_of_two().then_some(Self { base, mask: usize::from(count) - 1, memory })
+    }
+
+    /// The elements from `index` on to the end of the array: the first, and how many.
+    #[inline(always)]
+    pub(crate) fn tail(&self, index: u16) -> (*mut T, usize) {
+        let at = usize::from(index) & self.mask;
+        // SAFETY: in bounds, as in get.
+        (unsafe { self.base.add(at) }, self.mask + 1 - at)
+    }
+
+    /// Number of elements.
+    #[inline(always)]
+    pub const fn size(&self) -> u16 {
+        self.mask as u16 + 1
+    }
+
+    /// The element at `index` modulo the size.
+    #[inline(always)]
+    pub fn get(&self, index: u16) -> T {
+        // SAFETY: index & mask is below the count that PeerSlice::ring checked; aligned; any bits are a valid T.
+        unsafe { self.base.add(usize::from(index) & self.mask).read_volatile() }
+    }
+
+    /// Writes the element at `index` modulo the size.
+    #[inline(always)]
+    pub fn set(&self, index: u16, value: T) {
+        // SAFETY: as in get.
+        unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
+    }
+}
+
+/// Elements indexed by a number that may be wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'m, T> {
+    base: *mut T,
+    count: u16,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<T: Plain> Table<'_, T> {
+    /// # Safety
+    /// `base` is aligned, and the bytes of `count` elements are as [`crate::PeerSlice::from_raw`] wants them.
+    pub(crate) unsafe fn new(base: *mut T, count: u16) -> Self {
+        Self { base, count, memory: PhantomData }
+    }
+
+    /// Number of elements.
+    #[inline(always)]
+    pub const fn size(&self) -> u16 {
+        self.count
+    }
+
+    /// The element at `index`, read once; `None` at or beyond the size.
+    #[inline(always)]
+    pub fn get(&self, index: u16) -> Option<T> {
+        // SAFETY: index is below the count that PeerSlice::table checked; aligned; any bits are a valid T.
+        (index < self.count).then(|| unsafe { self.base.add(usize::from(index)).read_volatile() })
+    }
+
+    /// Writes the element at `index`; `false` at or beyond the size.
+    #[inline(always)]
+    #[must_use]
+    pub fn set(&self, index: u16, value: T) -> bool {
+        if index < self.count {
+            // SAFETY: as in get.
+            unsafe { self.base.add(usize::from(index)).write_volatile(value) };
+        }
+        index < self.count
+    }
+}
+
+impl<'m> Table<'m, Desc> {
+    /// The descriptor at `index`, to be read field by field; `None` at or beyond the size.
+    #[inline(always)]
+    pub fn buffer(&self, index: u16) -> Option<Buffer<'m>> {
+        // SAFETY: index is below the count.
+        let at = (index < self.count).then(|| unsafe { self.base.add(usize::from(index)) })?;
+        Some(Buffer { at, memory: PhantomData })
+    }
+}
+
+/// A descriptor that its driver may be changing: each call reads once.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer<'m> {
+    at: *const Desc,
+    memory: PhantomData<&'m ()>,
+}
+
+impl Buffer<'_> {
+    /// Where the buffer is.
+    #[inline(always)]
+    pub fn addr(&self) -> Gpa {
+        // SAFETY: Table::buffer checked the bounds; aligned, as the table is; any bits are valid.
+        unsafe { (&raw const (*self.at).addr).read_volatile() }
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        // SAFETY: as in addr.
+        unsafe { (&raw const (*self.at).len).read_volatile() }
+    }
+
+    /// Its flags.
+    #[inline(always)]
+    pub fn flags(&self) -> u16 {
+        // SAFETY: as in addr.
+        unsafe { (&raw const (*self.at).flags).read_volatile() }
+    }
+}
+
+impl<'m> Table<'m, Packet> {
+    /// The packets from `from` to before `to`, as far as there are any, in step with the entries of `avail` and `used` from `next`
+    /// on, as far as these go without starting over.
+    #[inline(always)]
+    pub fn in_step(
+        &self,
+        from: u16,
+        to: u16,
+        avail: &Ring<'m, u16>,
+        used: &Ring<'m, UsedElem>,
+        next: u16,
+    ) -> Steps<'m> {
+        let from = from.min(self.count);
+        let packets = usize::from(to.min(self.count)).saturating_sub(usize::from(from));
+        let ((heads, given), (used, room)) = (avail.tail(next), used.tail(next));
+        // SAFETY: from is at most the table's count.
+        let packets_at = unsafe { self.base.add(usize::from(from)) };
+        Steps { packets: packets_at, heads, used, at: 0, end: packets.min(given).min(room), memory: PhantomData }
+    }
+}
+
+/// Packets of a request, each with the entry of the available ring it will take and the entry of the used ring it will make.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'m> {
+    packets: *const Packet,
+    heads: *const u16,
+    used: *mut UsedElem,
+    at: usize,
+    /// At most as many as there are of each of the three.
+    end: usize,
+    memory: PhantomData<&'m ()>,
+}
+
+impl Steps<'_> {
+    /// Steps not yet taken.
+    #[inline(always)]
+    pub const fn left(&self) -> usize {
+        self.end - self.at
+    }
+
+    /// The next step, if there is one and `work` says that it is done; otherwise it stays the next.
+    #[inline(always)]
+    pub fn take(&mut self, work: impl FnOnce(Step<'_>) -> Option<()>) -> Option<()> {
+        if self.at == self.end {
+            return None;
+        }
+        work(Step { steps: self })?;
+        self.at += 1;
+        Some(())
+    }
+}
+
+/// One of [`Steps`].
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'s> {
+    steps: &'s Steps<'s>,
+}
+
+impl Step<'_> {
+    /// The packet: offset, and length with the peer's place in bits 31:16. Each is read once.
+    #[inline(always)]
+    pub fn packet(&self) -> (u32, u32) {
+        let packet = self.steps.packets.wrapping_add(self.steps.at).cast::<u32>();
+        // SAFETY: at is below end, so this is a packet of the table; any bits are valid.
+        unsafe { (packet.read_volatile(), packet.wrapping_add(1).read_volatile()) }
+    }
+
+    /// The entry of the available ring: a descriptor's index, or anything else that the driver wrote.
+    #[inline(always)]
+    pub fn head(&self) -> u16 {
+        // SAFETY: at is below end, so this is an entry of the ring.
+        unsafe { self.steps.heads.wrapping_add(self.steps.at).read_volatile() }
+    }
+
+    /// Writes `id` of the used ring's entry.
+    #[inline(always)]
+    pub fn set_id(&self, id: u32) {
+        // SAFETY: at is below end, so this is an entry of the ring.
+        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.steps.at)).id).write_volatile(id) };
+    }
+
+    /// Writes `len` of the used ring's entry.
+    #[inline(always)]
+    pub fn set_len(&self, len: u32) {
+        // SAFETY: as in set_id.
+        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.steps.at)).len).write_volatile(len) };
+    }
+}
