@@ -15,11 +15,15 @@ pub struct Burst<'p> {
     /// The first `len` are frames of the caller's.
     packets: [Packet; MAX_BURST],
     len: usize,
+    /// Bytes of all of them.
+    bytes: u64,
+    /// The peer that all of them name; `None` if they may differ.
+    peer: Option<u16>,
 }
 
 impl<'p> Burst<'p> {
     pub(crate) fn new(pool: &'p Mempool<'p>) -> Self {
-        Self { pool, packets: [Packet { offset: 0, len: 0, peer: 0 }; MAX_BURST], len: 0 }
+        Self { pool, packets: [Packet { offset: 0, len: 0, peer: 0 }; MAX_BURST], len: 0, bytes: 0, peer: Some(0) }
     }
 
     /// Number of frames.
@@ -64,6 +68,7 @@ impl<'p> Burst<'p> {
     pub fn set_peer(&mut self, index: usize, peer: u16) {
         if let Some(packet) = self.packets[..self.len].get_mut(index) {
             packet.peer = peer;
+            self.peer = None;
         }
     }
 
@@ -73,12 +78,39 @@ impl<'p> Burst<'p> {
         self.pool.give_back_all(&self.packets[..count]);
         self.packets.copy_within(count..self.len, 0);
         self.len -= count;
+        self.count_bytes();
     }
 
     /// Gives all frames back to the pool.
     pub fn clear(&mut self) {
         self.pool.give_back_all(&self.packets[..self.len]);
-        self.len = 0;
+        (self.len, self.bytes) = (0, 0);
+        self.peer = self.peer.or(Some(0));
+    }
+
+    /// Bytes of all frames.
+    #[inline(always)]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The frames, all addressed to `peer`. A burst that goes the same way again and again is addressed already.
+    #[inline(always)]
+    pub(crate) fn packets_to(&mut self, peer: u16) -> &[Packet] {
+        if self.peer != Some(peer) {
+            self.address(peer);
+        }
+        self.packets()
+    }
+
+    #[cold]
+    fn address(&mut self, peer: u16) {
+        self.packets[..self.len].iter_mut().for_each(|packet| packet.peer = peer);
+        self.peer = Some(peer);
+    }
+
+    fn count_bytes(&mut self) {
+        self.bytes = self.packets().iter().map(|packet| u64::from(packet.len)).sum();
     }
 
     #[inline(always)]
@@ -94,17 +126,10 @@ impl<'p> Burst<'p> {
     #[inline]
     pub(crate) fn put(&mut self, packet: Packet) {
         if let Some(slot) = self.packets.get_mut(self.len) {
-            *slot = packet;
+            *slot = Packet { peer: self.peer.unwrap_or(0), ..packet };
             self.len += 1;
+            self.bytes += u64::from(packet.len);
         }
-    }
-
-    /// Bytes of the frames that were accepted.
-    #[inline(always)]
-    pub(crate) fn accepted_bytes(&self, accepted: &Accepted) -> u64 {
-        let all = accepted.is_all(self.len);
-        let counted = |(index, _): &(usize, &Packet)| all || accepted.contains(*index);
-        self.packets().iter().enumerate().filter(counted).map(|(_, packet)| u64::from(packet.len)).sum()
     }
 
     /// Gives back what was accepted; the rest stays, in order. Returns how many were accepted.
@@ -130,7 +155,9 @@ impl<'p> Burst<'p> {
                 kept += 1;
             }
         }
-        core::mem::replace(&mut self.len, kept) - kept
+        let sent = core::mem::replace(&mut self.len, kept) - kept;
+        self.count_bytes();
+        sent
     }
 }
 

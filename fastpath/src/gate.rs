@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 use core::fmt;
 use core::mem::offset_of;
-use sluice_abi::call::{Code, MAX_BURST, Outcome, Packet, Status};
+use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::directory::{Directory, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
@@ -133,29 +133,13 @@ impl Gate {
             .map_or(PeerState::Absent, PeerState::from_word)
     }
 
-    /// Sends `packets`, each to the peer it names.
+    /// Sends `packets`, each to the peer it names; as many as a request block holds.
     #[inline(always)]
-    pub(crate) fn scatter(&self, packets: &[Packet]) -> Outcome {
-        self.send(packets, |packet| packet)
-    }
-
-    /// Sends `packets`, all to `peer`.
-    #[inline(always)]
-    pub(crate) fn send_to(&self, peer: u16, packets: &[Packet]) -> Outcome {
-        self.send(packets, |packet| Packet { peer, ..packet })
-    }
-
-    #[inline(always)]
-    fn send(&self, packets: &[Packet], address: impl Fn(Packet) -> Packet) -> Outcome {
-        let packets = packets.get(..MAX_BURST).unwrap_or(packets);
-        let Some(request) = self.access.request.table::<Packet>(0, MAX_BURST as u16) else {
-            return Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() };
-        };
-        for (index, packet) in (0..).zip(packets) {
-            // The table has MAX_BURST places.
-            let _ = request.set(index, address(*packet));
+    pub(crate) fn send(&self, packets: &[Packet]) -> Outcome {
+        match self.access.request.copy_from_slice(0, packets.as_bytes()) {
+            Ok(()) => self.call(packets.len() as u64),
+            Err(_) => Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() },
         }
-        self.call(packets.len() as u64)
     }
 
     #[inline(always)]

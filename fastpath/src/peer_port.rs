@@ -1,7 +1,7 @@
 //! Ports that send into peers' receive queues.
 
 use crate::{Burst, Gate, Port, PortStats};
-use sluice_abi::call::{Outcome, Packet, Status};
+use sluice_abi::call::{Outcome, Status};
 
 /// The way to one peer. Sends only: what the peer sends arrives at this VM's own [`crate::VirtioNet`].
 pub struct PeerPort<'g> {
@@ -25,7 +25,7 @@ impl Port for PeerPort<'_> {
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
         let (gate, peer) = (self.gate, self.peer);
-        self.stats.transmit(burst, |packets| gate.send_to(peer, packets))
+        self.stats.transmit(burst, |burst| gate.send(burst.packets_to(peer)))
     }
 
     fn stats(&self) -> PortStats {
@@ -54,7 +54,7 @@ impl Port for Scatter<'_> {
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
         let gate = self.gate;
-        self.stats.transmit(burst, |packets| gate.scatter(packets))
+        self.stats.transmit(burst, |burst| gate.send(burst.packets()))
     }
 
     fn stats(&self) -> PortStats {
@@ -64,16 +64,19 @@ impl Port for Scatter<'_> {
 
 impl PortStats {
     #[inline(always)]
-    fn transmit(&mut self, burst: &mut Burst<'_>, send: impl FnOnce(&[Packet]) -> Outcome) -> Result<usize, Status> {
+    fn transmit<'p>(
+        &mut self,
+        burst: &mut Burst<'p>,
+        send: impl FnOnce(&mut Burst<'p>) -> Outcome,
+    ) -> Result<usize, Status> {
         if burst.is_empty() {
             return Ok(0);
         }
-        let offered = burst.len();
-        let Outcome { status, accepted } = send(burst.packets());
-        let bytes = burst.accepted_bytes(&accepted);
+        let (offered, bytes) = (burst.len(), burst.bytes());
+        let Outcome { status, accepted } = send(burst);
         let sent = burst.settle(&accepted);
         self.tx_packets += sent as u64;
-        self.tx_bytes += bytes;
+        self.tx_bytes += bytes - burst.bytes();
         self.tx_partial += u64::from(sent < offered);
         if status == Status::OK {
             return Ok(sent);

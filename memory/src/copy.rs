@@ -6,7 +6,9 @@
 //! save and scrub them, and a guest can make their use fault.
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
+use core::mem::offset_of;
 use sluice_abi::net::PLAIN_HDR;
+use sluice_abi::virtq::{Desc, DescF};
 
 /// [`PLAIN_HDR`] as two words, of which an instruction can hold the second and sign-extend the first.
 const PLAIN_LOW: i32 = 0;
@@ -20,99 +22,77 @@ const _: () = {
 };
 
 const WORD: usize = size_of::<u64>();
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
-/// Copies `len` bytes to `GAP` bytes behind `to`. Each is read once and written once, but for the last 64, which may be moved twice.
+/// Copies `len` bytes: by lines, or by words if there is less than a line, or by bytes if there is less than a word. The last piece
+/// is a whole one, so some bytes are moved twice.
 ///
 /// # Safety
-/// `to` is valid for writes of `GAP + len` bytes and `from` for reads of `len` bytes.
-#[inline(always)]
-pub(crate) unsafe fn copy<const GAP: usize>(to: *mut u8, from: *const u8, len: usize) {
-    let (last, short) = len.overflowing_sub(LINE);
+/// `to` is valid for writes and `from` for reads of `len` bytes.
+#[inline(never)]
+pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    let mut at = 0;
     // SAFETY: the caller's contract; each access starts at 0 or later and ends at `len` or before.
     unsafe {
-        if short {
-            return copy_short(to.add(GAP), from, len);
-        }
-        if last != 0 {
-            copy_lines::<GAP>(to, from, last);
-        }
-        line::<GAP>(to, from, last);
-    }
-}
-
-/// Whole [`LINE`]s until at least the first `len` bytes, not 0, are copied.
-///
-/// # Safety
-/// As [`copy`], with `len` rounded up to whole lines.
-#[cold]
-#[inline(never)]
-unsafe fn copy_lines<const GAP: usize>(to: *mut u8, from: *const u8, len: usize) {
-    let mut at = 0;
-    while at < len {
-        // SAFETY: the caller's contract.
-        unsafe { line::<GAP>(to, from, at) };
-        at += LINE;
-    }
-}
-
-/// Fewer than [`LINE`] bytes.
-///
-/// # Safety
-/// As [`copy`] without a gap.
-#[cold]
-#[inline(never)]
-unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
-    let mut at = 0;
-    // SAFETY: the caller's contract; each access ends at `len` or before.
-    unsafe {
-        while len - at >= WORD {
-            store64(to.add(at), load64(from.add(at)));
-            at += WORD;
-        }
-        while at < len {
-            to.add(at).write_volatile(from.add(at).read_volatile());
-            at += 1;
+        if let Some(last) = len.checked_sub(LINE) {
+            while at < last {
+                line::<0>(to, at, from, at);
+                at += LINE;
+            }
+            line::<0>(to, last, from, last);
+        } else if let Some(last) = len.checked_sub(WORD) {
+            while at < last {
+                store64(to.add(at), load64(from.add(at)));
+                at += WORD;
+            }
+            store64(to.add(last), load64(from.add(last)));
+        } else {
+            while at < len {
+                to.add(at).write_volatile(from.add(at).read_volatile());
+                at += 1;
+            }
         }
     }
 }
 
-/// Copies [`LINE`] bytes from `at` behind `from` to `GAP + at` behind `to`.
+/// Copies [`LINE`] bytes from `from + from_at` to `to + to_at + GAP`: additions that an address has for nothing.
 ///
 /// # Safety
 /// Those bytes are valid for reads and for writes.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-unsafe fn line<const GAP: usize>(to: *mut u8, from: *const u8, at: usize) {
+pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
     // SAFETY: the caller's contract: eight words from 0 to 64.
     unsafe {
         core::arch::asm!(
             ".irp word, 0, 8, 16, 24, 32, 40, 48, 56",
-            "mov {value}, qword ptr [{from} + {at} + \\word]",
-            "mov qword ptr [{to} + {at} + {gap} + \\word], {value}",
+            "mov {value}, qword ptr [{from} + {from_at} + \\word]",
+            "mov qword ptr [{to} + {to_at} + {gap} + \\word], {value}",
             ".endr",
             value = out(reg) _,
             from = in(reg) from,
+            from_at = in(reg) from_at,
             to = in(reg) to,
-            at = in(reg) at,
+            to_at = in(reg) to_at,
             gap = const GAP,
             options(nostack, preserves_flags)
         );
     }
 }
 
-/// Writes the 12 bytes of [`PLAIN_HDR`].
+/// Writes the 12 bytes of [`PLAIN_HDR`] to `to + at`.
 ///
 /// # Safety
-/// `at` is valid for writes of 12 bytes, of any alignment.
+/// Those bytes are valid for writes.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn store_plain_header(at: *mut u8) {
+pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         core::arch::asm!(
-            "mov qword ptr [{at}], {low}",
-            "mov dword ptr [{at} + 8], {high}",
+            "mov qword ptr [{to} + {at}], {low}",
+            "mov dword ptr [{to} + {at} + 8], {high}",
+            to = in(reg) to,
             at = in(reg) at,
             low = const PLAIN_LOW,
             high = const PLAIN_HIGH,
@@ -141,6 +121,44 @@ pub(crate) unsafe fn load64(at: *const u8) -> u64 {
 pub(crate) unsafe fn store64(at: *mut u8, word: u64) {
     // SAFETY: the caller's contract.
     unsafe { core::arch::asm!("mov qword ptr [{}], {}", in(reg) at, in(reg) word, options(nostack, preserves_flags)) };
+}
+
+/// Whether the descriptor at `table + at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read once.
+/// In assembly, as the compiler would load what an instruction can compare in place.
+///
+/// # Safety
+/// The descriptor is valid for reads, and aligned.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) unsafe fn is_writable(table: *const Desc, at: usize, len: u32) -> bool {
+    // SAFETY: the caller's contract; reads two fields of the descriptor.
+    unsafe {
+        core::arch::asm!(
+            "cmp word ptr [{table} + {at} + {flags}], {write}",
+            "jne {no}",
+            "cmp dword ptr [{table} + {at} + {room}], {len:e}",
+            "jb {no}",
+            table = in(reg) table,
+            at = in(reg) at,
+            len = in(reg) len,
+            flags = const offset_of!(Desc, flags),
+            room = const offset_of!(Desc, len),
+            write = const DescF::WRITE.bits(),
+            no = label { return false },
+            options(nostack, readonly)
+        );
+    }
+    true
+}
+
+/// `value`, of which the compiler knows nothing any more; no instruction. For a loop's counter: the compiler would put it into
+/// another register for every exit of the loop.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn opaque(mut value: usize) -> usize {
+    // SAFETY: nothing is executed.
+    unsafe { core::arch::asm!("/* {} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// The low half of `value`. In assembly, as the compiler would leave it out where it knows that `value` is small.
@@ -176,14 +194,16 @@ pub(crate) fn zero_if_above(mut value: u64, most: u64) -> u64 {
 /// The same for Miri and other processors, where bytes are moved one at a time and nothing is guessed.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod portable {
-    pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, from: *const u8, at: usize) {
+    use sluice_abi::virtq::{Desc, DescF};
+
+    pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from.add(at), to.add(GAP + at), super::LINE) };
+        unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), super::LINE) };
     }
 
-    pub(crate) unsafe fn store_plain_header(at: *mut u8) {
+    pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
         // SAFETY: the caller's contract.
-        unsafe { at.cast().write_unaligned(super::PLAIN_HDR) };
+        unsafe { to.add(at).cast().write_unaligned(super::PLAIN_HDR) };
     }
 
     pub(crate) unsafe fn load64(at: *const u8) -> u64 {
@@ -196,6 +216,19 @@ mod portable {
         unsafe { at.cast::<u64>().write_unaligned(word) };
     }
 
+    pub(crate) unsafe fn is_writable(table: *const Desc, at: usize, len: u32) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let desc = table.byte_add(at);
+            let (flags, room) = ((&raw const (*desc).flags).read_volatile(), (&raw const (*desc).len).read_volatile());
+            flags == DescF::WRITE.bits() && room >= len
+        }
+    }
+
+    pub(crate) fn opaque(value: usize) -> usize {
+        value
+    }
+
     pub(crate) fn low32(value: u64) -> u64 {
         value & u64::from(u32::MAX)
     }
@@ -205,7 +238,7 @@ mod portable {
     }
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(crate) use portable::{line, load64, low32, store_plain_header, store64, zero_if_above};
+pub(crate) use portable::{is_writable, line, load64, low32, opaque, store_plain_header, store64, zero_if_above};
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "touches shared memory within bounds that PeerSlice checked")]
 
 use crate::Plain;
+use crate::copy::{is_writable, opaque};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU16, Ordering};
 use sluice_abi::Gpa;
@@ -128,39 +129,33 @@ impl<'m> Table<'m, Desc> {
     /// The descriptor at `index`, to be read field by field; `None` at or beyond the size.
     #[inline(always)]
     pub fn buffer(&self, index: u16) -> Option<Buffer<'m>> {
-        // SAFETY: index is below the count.
-        let at = (index < self.count).then(|| unsafe { self.base.add(usize::from(index)) })?;
-        Some(Buffer { at, memory: PhantomData })
+        let at = usize::from(index) * size_of::<Desc>();
+        (index < self.count).then_some(Buffer { table: self.base, at, memory: PhantomData })
     }
 }
 
-/// A descriptor that its driver may be changing: each call reads once.
+/// A descriptor that its driver may be changing: each field is read once by each call.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer<'m> {
-    at: *const Desc,
+    table: *const Desc,
+    /// Bytes from the start of the table.
+    at: usize,
     memory: PhantomData<&'m ()>,
 }
 
 impl Buffer<'_> {
-    /// Where the buffer is.
+    /// Whether it is one piece for the device to write, of at least `len` bytes.
+    #[inline(always)]
+    pub fn is_writable(&self, len: u32) -> bool {
+        // SAFETY: Table::buffer checked the bounds; aligned, as the table is.
+        unsafe { is_writable(self.table, self.at, len) }
+    }
+
+    /// Where it is.
     #[inline(always)]
     pub fn addr(&self) -> Gpa {
-        // SAFETY: Table::buffer checked the bounds; aligned, as the table is; any bits are valid.
-        unsafe { (&raw const (*self.at).addr).read_volatile() }
-    }
-
-    /// Its bytes.
-    #[inline(always)]
-    pub fn len(&self) -> u32 {
-        // SAFETY: as in addr.
-        unsafe { (&raw const (*self.at).len).read_volatile() }
-    }
-
-    /// Its flags.
-    #[inline(always)]
-    pub fn flags(&self) -> u16 {
-        // SAFETY: as in addr.
-        unsafe { (&raw const (*self.at).flags).read_volatile() }
+        // SAFETY: as in is_writable; any bits are valid.
+        unsafe { (&raw const (*self.table.byte_add(self.at)).addr).read_volatile() }
     }
 }
 
@@ -181,7 +176,7 @@ impl<'m> Table<'m, Packet> {
         let ((heads, given), (used, room)) = (avail.tail(next), used.tail(next));
         // SAFETY: from is at most the table's count.
         let packets_at = unsafe { self.base.add(usize::from(from)) };
-        Steps { packets: packets_at, heads, used, at: 0, end: packets.min(given).min(room), memory: PhantomData }
+        Steps { packets: packets_at, heads, used, len: packets.min(given).min(room), memory: PhantomData }
     }
 }
 
@@ -191,28 +186,26 @@ pub struct Steps<'m> {
     packets: *const Packet,
     heads: *const u16,
     used: *mut UsedElem,
-    at: usize,
     /// At most as many as there are of each of the three.
-    end: usize,
+    len: usize,
     memory: PhantomData<&'m ()>,
 }
 
 impl Steps<'_> {
-    /// Steps not yet taken.
+    /// How many.
     #[inline(always)]
-    pub const fn left(&self) -> usize {
-        self.end - self.at
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
-    /// The next step, if there is one and `work` says that it is done; otherwise it stays the next.
+    /// Takes them in order until `work` says that one is not done: how many were.
     #[inline(always)]
-    pub fn take(&mut self, work: impl FnOnce(Step<'_>) -> Option<()>) -> Option<()> {
-        if self.at == self.end {
-            return None;
+    pub fn take_while(&self, work: impl Fn(Step<'_>) -> Option<()>) -> usize {
+        let mut at = 0;
+        while at < self.len && work(Step { steps: self, at }).is_some() {
+            at = opaque(at + 1);
         }
-        work(Step { steps: self })?;
-        self.at += 1;
-        Some(())
+        at
     }
 }
 
@@ -220,35 +213,37 @@ impl Steps<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'s> {
     steps: &'s Steps<'s>,
+    /// Below the number of steps.
+    at: usize,
 }
 
 impl Step<'_> {
     /// The packet: offset, and length with the peer's place in bits 31:16. Each is read once.
     #[inline(always)]
     pub fn packet(&self) -> (u32, u32) {
-        let packet = self.steps.packets.wrapping_add(self.steps.at).cast::<u32>();
-        // SAFETY: at is below end, so this is a packet of the table; any bits are valid.
+        let packet = self.steps.packets.wrapping_add(self.at).cast::<u32>();
+        // SAFETY: at is below the number of steps, so this is a packet of the table; any bits are valid.
         unsafe { (packet.read_volatile(), packet.wrapping_add(1).read_volatile()) }
     }
 
     /// The entry of the available ring: a descriptor's index, or anything else that the driver wrote.
     #[inline(always)]
     pub fn head(&self) -> u16 {
-        // SAFETY: at is below end, so this is an entry of the ring.
-        unsafe { self.steps.heads.wrapping_add(self.steps.at).read_volatile() }
+        // SAFETY: at is below the number of steps, so this is an entry of the ring.
+        unsafe { self.steps.heads.wrapping_add(self.at).read_volatile() }
     }
 
     /// Writes `id` of the used ring's entry.
     #[inline(always)]
     pub fn set_id(&self, id: u32) {
-        // SAFETY: at is below end, so this is an entry of the ring.
-        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.steps.at)).id).write_volatile(id) };
+        // SAFETY: at is below the number of steps, so this is an entry of the ring.
+        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.at)).id).write_volatile(id) };
     }
 
     /// Writes `len` of the used ring's entry.
     #[inline(always)]
     pub fn set_len(&self, len: u32) {
         // SAFETY: as in set_id.
-        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.steps.at)).len).write_volatile(len) };
+        unsafe { (&raw mut (*self.steps.used.wrapping_add(self.at)).len).write_volatile(len) };
     }
 }

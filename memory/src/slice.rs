@@ -128,7 +128,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_from(self, offset: u64, source: PeerSlice<'_>) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, source.len)?;
         // SAFETY: both runs are source.len bytes, vouched for by from_raw.
-        unsafe { copy::<0>(target.base, source.base, source.len as usize) };
+        unsafe { copy(target.base, source.base, source.len as usize) };
         Ok(())
     }
 
@@ -136,7 +136,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_from_slice(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: target has bytes.len() bytes, and so has the slice; a slice is never shared memory (from_raw).
-        unsafe { copy::<0>(target.base, bytes.as_ptr(), bytes.len()) };
+        unsafe { copy(target.base, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_to_slice(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
         let source = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: as in copy_from_slice, with the roles exchanged.
-        unsafe { copy::<0>(bytes.as_mut_ptr(), source.base, bytes.len()) };
+        unsafe { copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
         Ok(())
     }
 }

@@ -2,9 +2,12 @@
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
 use crate::PeerSlice;
-use crate::copy::{copy, low32, store_plain_header};
+use crate::copy::{LINE, copy, line, low32, store_plain_header};
+use core::hint::cold_path;
 use core::marker::PhantomData;
 use sluice_abi::net::HDR_LEN;
+
+const HDR: usize = HDR_LEN as usize;
 
 /// A way for frames of bounded length from one run into another, each behind a header.
 ///
@@ -27,7 +30,7 @@ pub struct Transfer<'m> {
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'m> {
     way: Transfer<'m>,
-    from: *const u8,
+    offset: usize,
     len: u32,
 }
 
@@ -47,8 +50,7 @@ impl<'m> Transfer<'m> {
         if len > self.longest || u64::from(offset) > self.last_from {
             return None;
         }
-        // SAFETY: offset + len <= last_from + longest <= the run's length.
-        Some(Frame { way: self, from: unsafe { self.from.add(offset as usize) }, len })
+        Some(Frame { way: self, offset: offset as usize, len })
     }
 }
 
@@ -63,15 +65,21 @@ impl Frame<'_> {
     /// behind `offset`. While the processor guesses, the offset is below 4 GiB.
     #[inline(always)]
     pub fn put(self, offset: u64) -> Option<()> {
-        if offset > self.way.last_to {
+        let Transfer { from, to, last_to, .. } = self.way;
+        if offset > last_to {
             return None;
         }
-        // SAFETY: offset is below 4 GiB, so low32 leaves it; offset + header + len <= last_to + header + longest <= the run's
-        // length; `frame` checked the source.
+        let (offset, len) = (low32(offset) as usize, self.len as usize);
+        // SAFETY: the source: offset + len <= last_from + longest <= the run's length, checked by Transfer::frame. The target:
+        // offset is below 4 GiB, so low32 left it; offset + header + len <= last_to + header + longest <= the run's length.
         unsafe {
-            let to = self.way.to.add(low32(offset) as usize);
-            store_plain_header(to);
-            copy::<{ HDR_LEN as usize }>(to, self.from, self.len as usize);
+            store_plain_header(to, offset);
+            if len == LINE {
+                line::<HDR>(to, offset, from, self.offset);
+            } else {
+                cold_path();
+                copy(to.add(offset + HDR), from.add(self.offset), len);
+            }
         }
         Some(())
     }

@@ -5,7 +5,7 @@ use crate::chain;
 use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, HDR_LEN};
-use sluice_abi::virtq::{self, Desc, DescF, UsedElem, avail, used};
+use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
 use sluice_memory::{Cell16, PeerSlice, Ring, Step, Steps, Table, Transfer};
 
@@ -77,10 +77,8 @@ impl DeviceQueue {
     /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough. What is not usual may still be right:
     /// the next packet is [`DeviceQueue::enqueue`]'s then.
     #[inline(never)]
-    pub(crate) fn enqueue_usual(&mut self, mut steps: Steps<'_>, way: Transfer<'_>, first: Gpa, index: u16) -> u16 {
-        let count = steps.left();
-        while steps.take(|step| self.usual(step, way, first, index)).is_some() {}
-        let filled = (count - steps.left()) as u16;
+    pub(crate) fn enqueue_usual(&mut self, steps: Steps<'_>, way: Transfer<'_>, first: Gpa, index: u16) -> u16 {
+        let filled = steps.take_while(|step| self.usual(step, way, first, index)) as u16;
         self.next = self.next.advance(filled);
         filled
     }
@@ -96,7 +94,7 @@ impl DeviceQueue {
         step.set_id(u32::from(head));
         step.set_len(frame.total());
         let buffer = self.desc.buffer(head)?;
-        if buffer.flags() != DescF::WRITE.bits() || buffer.len() < frame.total() {
+        if !buffer.is_writable(frame.total()) {
             return None;
         }
         frame.put(buffer.addr().0.wrapping_sub(first.0))

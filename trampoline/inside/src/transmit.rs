@@ -122,7 +122,7 @@ fn run(
         let steps = peer.queue.in_step(request, at, end);
         let filled = way.map_or(0, |way| peer.queue.enqueue_usual(steps, way, first, index));
         at += filled;
-        if usize::from(filled) < steps.left() {
+        if usize::from(filled) < steps.len() {
             if let Err(stop) = one(peer, packets, index, request.get(at)) {
                 return (at, stop);
             }
