@@ -56,23 +56,6 @@ impl Accepted {
         self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
-    /// Whether all of the first `count` packets were accepted.
-    #[inline(always)]
-    pub fn is_all(&self, count: usize) -> bool {
-        let mut rest = count;
-        for word in self.0 {
-            if rest < 64 {
-                let wanted = (1 << rest) - 1;
-                return word & wanted == wanted;
-            }
-            if word != u64::MAX {
-                return false;
-            }
-            rest -= 64;
-        }
-        rest == 0
-    }
-
     /// How many were accepted.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
@@ -89,7 +72,7 @@ pub struct Status(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Packets that were not accepted found a full ring: try later.
+    /// Every packet was accepted.
     Ok = 0,
     /// A peer's ring broke the protocol; the peer is quarantined for this sender.
     PeerFault = 1,
@@ -103,6 +86,8 @@ pub enum Code {
     NotRegistered = 5,
     /// The host knows no such call.
     Unknown = 6,
+    /// Packets that were not accepted found a full ring: try later.
+    Full = 7,
 }
 
 /// Which rule a peer's ring broke.
@@ -130,6 +115,8 @@ pub enum Clause {
 impl Status {
     /// All well.
     pub const OK: Self = Self(Code::Ok as u64);
+    /// As much as there was room for.
+    pub const FULL: Self = Self(Code::Full as u64);
 
     /// A status without a peer.
     pub const fn new(code: Code) -> Self {
@@ -155,6 +142,7 @@ impl Status {
             3 => Code::BadRequest,
             4 => Code::Aborted,
             5 => Code::NotRegistered,
+            7 => Code::Full,
             _ => Code::Unknown,
         }
     }
@@ -274,8 +262,7 @@ mod tests {
                 let mut accepted = Accepted::default();
                 accepted.insert_run(start, end);
                 assert!((0..MAX_BURST).all(|index| accepted.contains(index) == (start..end).contains(&index)));
-                assert_eq!(accepted.is_all(end), start == 0 || end == 0);
-                assert!(end == MAX_BURST || !accepted.is_all(end + 1));
+                assert_eq!(accepted.count(), end - start);
             }
         }
     }

@@ -82,10 +82,10 @@ impl<'p> Burst<'p> {
     }
 
     /// Gives all frames back to the pool.
+    #[inline(always)]
     pub fn clear(&mut self) {
         self.pool.give_back_all(&self.packets[..self.len]);
         (self.len, self.bytes) = (0, 0);
-        self.peer = self.peer.or(Some(0));
     }
 
     /// Bytes of all frames.
@@ -133,18 +133,8 @@ impl<'p> Burst<'p> {
     }
 
     /// Gives back what was accepted; the rest stays, in order. Returns how many were accepted.
-    #[inline(always)]
-    pub(crate) fn settle(&mut self, accepted: &Accepted) -> usize {
-        let len = self.len;
-        if accepted.is_all(len) {
-            self.clear();
-            return len;
-        }
-        self.keep_refused(accepted)
-    }
-
     #[cold]
-    fn keep_refused(&mut self, accepted: &Accepted) -> usize {
+    pub(crate) fn settle(&mut self, accepted: &Accepted) -> usize {
         let mut kept = 0;
         for index in 0..self.len {
             let packet = self.packets[index];

@@ -72,13 +72,19 @@ impl PortStats {
         if burst.is_empty() {
             return Ok(0);
         }
-        let (offered, bytes) = (burst.len(), burst.bytes());
         let Outcome { status, accepted } = send(burst);
-        let sent = burst.settle(&accepted);
-        self.tx_packets += sent as u64;
-        self.tx_bytes += bytes - burst.bytes();
-        self.tx_partial += u64::from(sent < offered);
+        self.tx_packets += burst.len() as u64;
+        self.tx_bytes += burst.bytes();
         if status == Status::OK {
+            let sent = burst.len();
+            burst.clear();
+            return Ok(sent);
+        }
+        let sent = burst.settle(&accepted);
+        self.tx_packets -= burst.len() as u64;
+        self.tx_bytes -= burst.bytes();
+        self.tx_partial += u64::from(!burst.is_empty());
+        if status == Status::FULL {
             return Ok(sent);
         }
         self.tx_errors += 1;

@@ -119,6 +119,8 @@ sluice_window_page:
     pushfq
     test dword ptr [rsp], TF_NT_AC      # single-step, nested task, alignment checks (A6)
     jnz refuse
+    .byte 0x48, 0x8d, 0x35              # lea rsi, [state]
+    rip32 sluice_window_page, STATE
     .byte 0xe8                          # call window_entry
     rip32 sluice_window_page, CODE
     mov rdx, rax                        # status

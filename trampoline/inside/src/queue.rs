@@ -7,7 +7,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, HDR_LEN};
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, PeerSlice, Ring, Step, Steps, Table, Transfer};
+use sluice_memory::{Cell16, PeerSlice, Ring, Step, Table, Transfer};
 
 /// The device side of a split ring. The driver is the peer; it writes descriptor table and available ring at any time.
 ///
@@ -64,23 +64,25 @@ impl DeviceQueue {
         if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
     }
 
-    /// Packets `from` to before `to` of `request`, as far as the ring goes without starting over.
+    /// Fills the next buffers with packets `from` to before `to` of `request`, all for the peer at place `index`, whose memory starts
+    /// at `first` with what `way` leads to, while everything is as usual; how many, and whether it stopped at something unusual.
+    ///
+    /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough. What is not usual may still be right:
+    /// the next packet is [`DeviceQueue::enqueue`]'s then. Not more than that: the end of the ring's array.
     ///
     /// Ask for at most as many as [`DeviceQueue::available`] said; it doesn't look again.
     #[inline(always)]
-    pub(crate) fn in_step(&self, request: &Table<'static, Packet>, from: u16, to: u16) -> Steps<'static> {
-        request.in_step(from, to, &self.avail, &self.used, self.next.0)
-    }
-
-    /// Fills the next buffers with the packets of `steps`, all for the peer at place `index`, while everything is as usual: how many.
-    ///
-    /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough. What is not usual may still be right:
-    /// the next packet is [`DeviceQueue::enqueue`]'s then.
-    #[inline(never)]
-    pub(crate) fn enqueue_usual(&mut self, steps: Steps<'_>, way: Transfer<'_>, first: Gpa, index: u16) -> u16 {
-        let filled = steps.take_while(|step| self.usual(step, way, first, index)) as u16;
-        self.next = self.next.advance(filled);
-        filled
+    pub(crate) fn enqueue_usual(
+        &mut self,
+        (request, from, to): (&Table<'static, Packet>, u16, u16),
+        way: Transfer<'static>,
+        first: Gpa,
+        index: u16,
+    ) -> (u16, bool) {
+        let steps = request.in_step(from, to, &self.avail, &self.used, self.next.0);
+        let filled = steps.take_while(|step| self.usual(step, way, first, index));
+        self.next = self.next.advance(filled as u16);
+        (filled as u16, filled < steps.len())
     }
 
     /// The loop that decides what a packet costs; docs/performance.md has its instructions.

@@ -8,7 +8,7 @@ use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
 use sluice_abi::call::{Clause, Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::directory::MAX_PEERS;
-use sluice_memory::{PeerSlice, Table, Transfer};
+use sluice_memory::{PeerSlice, Table};
 
 /// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: each is read whole, and
 /// what is read again is checked again.
@@ -34,7 +34,7 @@ struct Call {
     blocked: u32,
     /// Bit `p`: peer `p` has something to publish.
     touched: u32,
-    /// What went wrong first.
+    /// What went wrong first; a full ring is what goes wrong least.
     status: Status,
 }
 
@@ -69,7 +69,10 @@ impl Call {
             self.touched |= bit(index);
             match stop {
                 Stop::RunEnds => {}
-                Stop::Full => self.blocked |= bit(index),
+                Stop::Full => {
+                    self.blocked |= bit(index);
+                    self.report(Status::FULL);
+                }
                 Stop::BadRequest => return self.report(Status::new(Code::BadRequest)),
                 Stop::Fault(clause) => {
                     peer.quarantined = true;
@@ -90,7 +93,7 @@ impl Call {
 
     #[cold]
     fn report(&mut self, status: Status) {
-        if self.status == Status::OK {
+        if self.status == Status::OK || self.status == Status::FULL {
             self.status = status;
         }
     }
@@ -102,7 +105,7 @@ const fn bit(peer: u16) -> u32 {
 
 /// Fills buffers of `peer`, at place `index`, with packets of `request` from `from` on, while they are for it: the place of the
 /// first that was not filled, and why.
-#[inline(never)]
+#[inline(always)]
 fn run(
     peer: &mut PeerWindow,
     packets: PeerSlice<'static>,
@@ -114,15 +117,16 @@ fn run(
         Ok(room) => room,
         Err(clause) => return (from, Stop::Fault(clause)),
     };
-    let (first, memory) = peer.regions.first();
-    let way = Transfer::new(packets, memory, peer.longest);
+    let (first, _) = peer.regions.first();
     let end = from.saturating_add(room).min(request.size());
     let mut at = from;
     while at < end {
-        let steps = peer.queue.in_step(request, at, end);
-        let filled = way.map_or(0, |way| peer.queue.enqueue_usual(steps, way, first, index));
+        let (filled, unusual) = match peer.way {
+            Some(way) => peer.queue.enqueue_usual((request, at, end), way, first, index),
+            None => (0, true),
+        };
         at += filled;
-        if usize::from(filled) < steps.len() {
+        if unusual {
             if let Err(stop) = one(peer, packets, index, request.get(at)) {
                 return (at, stop);
             }

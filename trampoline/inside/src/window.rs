@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause};
 use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
-use sluice_memory::PeerSlice;
+use sluice_memory::{PeerSlice, Transfer};
 
 /// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
 const ETHERNET_HEADER: u32 = 14;
@@ -46,6 +46,15 @@ pub(crate) struct PeerWindow {
     pub longest: u16,
     /// Longest frame that its buffers must hold, bytes: MTU and Ethernet header.
     pub owed: u32,
+    /// From packet memory into its first region, where both are long enough.
+    pub way: Option<Transfer<'static>>,
+}
+
+impl PeerWindow {
+    fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
+        let (_, memory) = self.regions.first();
+        self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
+    }
 }
 
 impl Window {
@@ -83,13 +92,15 @@ impl Window {
         let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
         let owed = u32::from(peer.mtu) + ETHERNET_HEADER;
         let queue = DeviceQueue::new(queue, &regions)?;
-        let attached = PeerWindow {
+        let mut attached = PeerWindow {
             regions,
             queue,
             quarantined: false,
             longest: u16::try_from(owed + VLAN_TAG).map_or(net::MAX_FRAME, |longest| longest.min(net::MAX_FRAME)),
             owed,
+            way: None,
         };
+        attached.lead(self.packets);
         *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
     }
@@ -109,6 +120,7 @@ impl Window {
     /// Registers packet memory: frames are taken from there and nowhere else.
     pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
         self.packets = Some(packets);
+        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
     }
 
     #[inline(always)]

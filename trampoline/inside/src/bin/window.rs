@@ -14,12 +14,13 @@ mod image {
     /// Called by `enter` of trampoline/gate/src/gate.S, on the window's own stack. What was accepted stays in the state.
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".text.entry")]
-    extern "sysv64" fn window_entry(count: u64) -> u64 {
-        // SAFETY: the host maps the state there, for this vCPU alone, and wrote a valid Window into it. A vCPU makes one call
-        // at a time, and the host writes only while the vCPU is outside.
-        let window = unsafe { &mut *((map::SLOT_VA + map::STATE) as *mut Window) };
+    extern "sysv64" fn window_entry(count: u64, state: *mut Window) -> u64 {
+        // SAFETY: `enter` passes the address of the state. The host maps it for this vCPU alone, and wrote a valid Window into it.
+        // A vCPU makes one call at a time, and the host writes only while the vCPU is outside.
+        let window = unsafe { &mut *state };
+        let request = state.cast::<u8>().wrapping_add((map::REQUEST - map::STATE) as usize);
         // SAFETY: the host maps the request block there. It is read-only in this view, and nothing here writes to it.
-        let request = unsafe { PeerSlice::from_raw((map::SLOT_VA + map::REQUEST) as *mut u8, map::PAGE) };
+        let request = unsafe { PeerSlice::from_raw(request, map::PAGE) };
         sluice_inside::transmit(window, request, count).status.0
     }
 
