@@ -14,7 +14,7 @@ mod ring;
 mod slice;
 mod transfer;
 
-pub use ring::{Buffer, Cell16, Ring, Step, Steps, Table};
+pub use ring::{Buffer, Cell16, Ring, Rings, Step, Steps, Table};
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
 pub use transfer::{Frame, Transfer};

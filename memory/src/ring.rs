@@ -56,14 +56,6 @@ impl<'m, T: Plain> Ring<'m, T> {
         count.is_power_of_two().then_some(Self { base, mask: usize::from(count) - 1, memory })
     }
 
-    /// The elements from `index` on to the end of the array: the first, and how many.
-    #[inline(always)]
-    pub(crate) fn tail(&self, index: u16) -> (*mut T, usize) {
-        let at = usize::from(index) & self.mask;
-        // SAFETY: in bounds, as in get.
-        (unsafe { self.base.add(at) }, self.mask + 1 - at)
-    }
-
     /// Number of elements.
     #[inline(always)]
     pub const fn size(&self) -> u16 {
@@ -160,23 +152,56 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
-    /// The packets from `from` to before `to`, as far as there are any, in step with the entries of `avail` and `used` from `next`
-    /// on, as far as these go without starting over.
+    /// The peer that the packet at `index` names.
     #[inline(always)]
-    pub fn in_step(
-        &self,
-        from: u16,
-        to: u16,
-        avail: &Ring<'m, u16>,
-        used: &Ring<'m, UsedElem>,
-        next: u16,
-    ) -> Steps<'m> {
-        let from = from.min(self.count);
-        let packets = usize::from(to.min(self.count)).saturating_sub(usize::from(from));
-        let ((heads, given), (used, room)) = (avail.tail(next), used.tail(next));
-        // SAFETY: from is at most the table's count.
-        let packets_at = unsafe { self.base.add(usize::from(from)) };
-        Steps { packets: packets_at, heads, used, len: packets.min(given).min(room), memory: PhantomData }
+    pub fn peer(&self, index: u16) -> Option<u16> {
+        // SAFETY: as in get.
+        (index < self.count).then(|| unsafe { (&raw const (*self.base.add(usize::from(index))).peer).read_volatile() })
+    }
+}
+
+/// The available and the used ring of one split virtqueue.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings<'m> {
+    heads: *const u16,
+    used: *mut UsedElem,
+    mask: usize,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<'m> Rings<'m> {
+    /// The pair of `avail` and `used`; `None` if they differ in size.
+    pub fn new(avail: Ring<'m, u16>, used: Ring<'m, UsedElem>) -> Option<Self> {
+        let rings = Self { heads: avail.base, used: used.base, mask: avail.mask, memory: PhantomData };
+        (avail.mask == used.mask).then_some(rings)
+    }
+
+    /// The packets of `request` from `from` on, in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
+    /// the rings' arrays.
+    #[inline(always)]
+    pub fn steps(&self, request: &Table<'m, Packet>, from: u16, next: u16, most: u16) -> Steps<'m> {
+        let at = usize::from(next) & self.mask;
+        Steps {
+            packets: request.base.wrapping_add(usize::from(from)),
+            heads: self.heads.wrapping_add(at),
+            used: self.used.wrapping_add(at),
+            len: usize::from(request.count.saturating_sub(from).min(most)).min(self.mask + 1 - at),
+            memory: PhantomData,
+        }
+    }
+
+    /// The available ring's entry at `index` modulo the size.
+    #[inline(always)]
+    pub fn head(&self, index: u16) -> u16 {
+        // SAFETY: index & mask is below the size of the ring; aligned; any bits are valid.
+        unsafe { self.heads.add(usize::from(index) & self.mask).read_volatile() }
+    }
+
+    /// Writes the used ring's entry at `index` modulo the size.
+    #[inline(always)]
+    pub fn set_used(&self, index: u16, element: UsedElem) {
+        // SAFETY: as in head.
+        unsafe { self.used.add(usize::from(index) & self.mask).write_volatile(element) };
     }
 }
 

@@ -7,7 +7,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, HDR_LEN};
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, PeerSlice, Ring, Step, Table, Transfer};
+use sluice_memory::{Cell16, PeerSlice, Rings, Step, Table, Transfer};
 
 /// The device side of a split ring. The driver is the peer; it writes descriptor table and available ring at any time.
 ///
@@ -16,9 +16,8 @@ use sluice_memory::{Cell16, PeerSlice, Ring, Step, Table, Transfer};
 pub struct DeviceQueue {
     desc: Table<'static, Desc>,
     avail_idx: Cell16<'static>,
-    avail: Ring<'static, u16>,
     used_idx: Cell16<'static>,
-    used: Ring<'static, UsedElem>,
+    rings: Rings<'static>,
     /// Entries filled, published or not.
     next: RingIdx,
     /// What `used.idx` says.
@@ -49,9 +48,12 @@ impl DeviceQueue {
         Ok(Self {
             desc: desc.table(0, size).ok_or(Clause::Layout)?,
             avail_idx: driver.cell16(avail::IDX).ok_or(Clause::Layout)?,
-            avail: driver.ring(avail::RING, size).ok_or(Clause::Layout)?,
             used_idx: device.cell16(used::IDX).ok_or(Clause::Layout)?,
-            used: device.ring(used::RING, size).ok_or(Clause::Layout)?,
+            rings: driver
+                .ring(avail::RING, size)
+                .zip(device.ring(used::RING, size))
+                .and_then(|(avail, used)| Rings::new(avail, used))
+                .ok_or(Clause::Layout)?,
             next: RingIdx(0),
             published: RingIdx(0),
         })
@@ -64,25 +66,26 @@ impl DeviceQueue {
         if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
     }
 
-    /// Fills the next buffers with packets `from` to before `to` of `request`, all for the peer at place `index`, whose memory starts
-    /// at `first` with what `way` leads to, while everything is as usual; how many, and whether it stopped at something unusual.
+    /// Fills the next buffers with packets of `request` from `from` on, while they are for the peer at place `index` and everything is
+    /// as usual: how many. `way` leads into the peer's memory, which starts at `first`.
     ///
-    /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough. What is not usual may still be right:
-    /// the next packet is [`DeviceQueue::enqueue`]'s then. Not more than that: the end of the ring's array.
-    ///
-    /// Ask for at most as many as [`DeviceQueue::available`] said; it doesn't look again.
-    #[inline(always)]
+    /// Usual is a buffer of one descriptor, in the peer's first region, that is long enough, and not beyond the end of the rings' arrays.
+    /// What is not usual may still be right: ask again, and if nothing is filled then, the packet is [`DeviceQueue::enqueue`]'s.
+    #[inline(never)]
     pub(crate) fn enqueue_usual(
         &mut self,
-        (request, from, to): (&Table<'static, Packet>, u16, u16),
-        way: Transfer<'static>,
-        first: Gpa,
+        request: Table<'static, Packet>,
+        from: u16,
         index: u16,
-    ) -> (u16, bool) {
-        let steps = request.in_step(from, to, &self.avail, &self.used, self.next.0);
-        let filled = steps.take_while(|step| self.usual(step, way, first, index));
-        self.next = self.next.advance(filled as u16);
-        (filled as u16, filled < steps.len())
+        first: Gpa,
+        way: &Transfer<'static>,
+    ) -> u16 {
+        let Ok(room) = self.available() else { return 0 };
+        let steps = self.rings.steps(&request, from, self.next.0, room);
+        let way = *way;
+        let filled = steps.take_while(|step| self.usual(step, way, first, index)) as u16;
+        self.next = self.next.advance(filled);
+        filled
     }
 
     /// The loop that decides what a packet costs; docs/performance.md has its instructions.
@@ -106,10 +109,10 @@ impl DeviceQueue {
     ///
     /// Call it at most as often as [`DeviceQueue::available`] said; it doesn't look again.
     pub fn enqueue(&mut self, regions: &Regions, frame: PeerSlice<'_>, max_frame: u32) -> Result<Enqueue, Clause> {
-        let head = self.avail.get(self.next.0);
+        let head = self.rings.head(self.next.0);
         let done = chain::fill(self, regions, head, frame, max_frame)?;
         if done == Enqueue::Filled {
-            self.used.set(self.next.0, UsedElem { id: u32::from(head), len: HDR_LEN + frame.len() as u32 });
+            self.rings.set_used(self.next.0, UsedElem { id: u32::from(head), len: HDR_LEN + frame.len() as u32 });
             self.next = self.next.advance(1);
         }
         Ok(done)

@@ -6,29 +6,35 @@
 
 use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
-use sluice_abi::call::{Clause, Code, MAX_BURST, Outcome, Packet, Status};
-use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::call::{Accepted, Clause, Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_memory::{PeerSlice, Table};
 
-/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: each is read whole, and
-/// what is read again is checked again.
+/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read again is
+/// checked again.
 ///
 /// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an earlier
 /// packet of this call; a packet that the sender described wrongly is refused with all that follow it.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) -> Outcome {
-    window.begin();
-    let mut call = Call { blocked: 0, touched: 0, status: Status::OK };
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
-    match count.and_then(|count| request.table(0, count)) {
-        Some(packets) => call.fill(window, packets),
-        None => call.report(Status::new(Code::BadRequest)),
+    let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
+        return Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() };
+    };
+    window.begin(count);
+    let index = request.peer(0).unwrap_or(0);
+    let filled = match window.peer(index) {
+        Some(peer) => peer.enqueue_usual(request, 0, index),
+        None => 0,
+    };
+    if filled != count {
+        return Call { blocked: 0, touched: 0, status: Status::OK }.go_on(window, request, (index, filled));
     }
-    window.publish(call.touched);
-    Outcome { status: call.status, accepted: window.accepted }
+    // All of it for one peer, and nothing special about it.
+    window.publish_all(index);
+    Outcome::default()
 }
 
-/// Progress of one call.
+/// Progress of a call that is not the simplest.
 struct Call {
     /// Bit `p`: no more for peer `p` in this call.
     blocked: u32,
@@ -38,60 +44,90 @@ struct Call {
     status: Status,
 }
 
-/// Why packets of one peer in a row came to an end.
-enum Stop {
-    /// The next packet is for another peer, or there is none.
-    RunEnds,
+/// Why a packet was not taken.
+enum Refused {
     /// The peer has no buffer left.
     Full,
     /// The peer broke a rule.
     Fault(Clause),
-    /// The sender described a packet wrongly.
+    /// The sender described the packet wrongly.
     BadRequest,
 }
 
 impl Call {
-    /// Takes the burst apart into runs of packets to one peer.
-    fn fill(&mut self, window: &mut Window, request: Table<'static, Packet>) {
-        let Window { peers, packets: Some(packets), accepted, .. } = window else {
-            return self.report(Status::new(Code::NotRegistered));
-        };
-        let mut at = 0;
-        while let Some(Packet { peer: index, .. }) = request.get(at) {
-            let Some(peer) = self.open(peers, index) else {
-                at += 1;
-                continue;
-            };
-            let (end, stop) = run(peer, *packets, index, &request, at);
-            accepted.insert_run(usize::from(at), usize::from(end));
-            // One that was not filled is refused. (None is, and it names another peer by now, if the sender is changing it.)
-            at = end.max(at + 1);
-            self.touched |= bit(index);
-            match stop {
-                Stop::RunEnds => {}
-                Stop::Full => {
-                    self.blocked |= bit(index);
-                    self.report(Status::FULL);
-                }
-                Stop::BadRequest => return self.report(Status::new(Code::BadRequest)),
-                Stop::Fault(clause) => {
-                    peer.quarantined = true;
-                    self.report(Status::peer_fault(clause, index));
-                }
+    /// The packets that follow the first `filled`, which were for the peer at place `index`.
+    #[inline(never)]
+    fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, (index, filled): (u16, u16)) -> Outcome {
+        window.accepted = Accepted::default();
+        self.take(window, index, 0, filled);
+        let mut at = filled;
+        while let Some(packet) = request.get(at) {
+            match self.next(window, request, packet, at) {
+                Ok(filled) => at += filled,
+                Err(()) => break,
             }
         }
+        window.publish(self.touched);
+        Outcome { status: self.status, accepted: window.accepted }
     }
 
-    /// The peer at place `index`, if it takes packets.
-    fn open<'p>(&mut self, peers: &'p mut [Option<PeerWindow>; MAX_PEERS], index: u16) -> Option<&'p mut PeerWindow> {
-        let peer = peers.get_mut(usize::from(index)).and_then(Option::as_mut).filter(|peer| !peer.quarantined);
-        if peer.is_none() && self.touched & bit(index) == 0 {
-            self.report(Status::of_peer(Code::PeerNotReady, index));
+    /// The packet at place `at`, and those after it that are for the same peer and usual: how many were dealt with. `Err`: the rest
+    /// is refused.
+    fn next(
+        &mut self,
+        window: &mut Window,
+        request: Table<'static, Packet>,
+        packet: Packet,
+        at: u16,
+    ) -> Result<u16, ()> {
+        let Some(packets) = window.packets else {
+            self.report(Status::new(Code::NotRegistered));
+            return Err(());
+        };
+        let index = packet.peer;
+        let Some(peer) = window.peer(index) else {
+            if self.touched & bit(index) == 0 {
+                self.report(Status::of_peer(Code::PeerNotReady, index));
+            }
+            return Ok(1);
+        };
+        if self.blocked & bit(index) != 0 {
+            return Ok(1);
         }
-        peer.filter(|_| self.blocked & bit(index) == 0)
+        let filled = match peer.enqueue_usual(request, at, index) {
+            0 => one(peer, packets, packet).map(|()| 1),
+            filled => Ok(filled),
+        };
+        match filled {
+            Ok(filled) => {
+                self.take(window, index, at, filled);
+                return Ok(filled);
+            }
+            Err(Refused::Full) => {
+                self.blocked |= bit(index);
+                self.report(Status::FULL);
+            }
+            Err(Refused::Fault(clause)) => {
+                self.touched |= bit(index);
+                peer.quarantined = true;
+                self.report(Status::peer_fault(clause, index));
+            }
+            Err(Refused::BadRequest) => {
+                self.report(Status::new(Code::BadRequest));
+                return Err(());
+            }
+        }
+        Ok(1)
     }
 
-    #[cold]
+    /// `filled` packets from `at` on are accepted.
+    fn take(&mut self, window: &mut Window, index: u16, at: u16, filled: u16) {
+        window.accepted.insert_run(usize::from(at), usize::from(at + filled));
+        if filled > 0 {
+            self.touched |= bit(index);
+        }
+    }
+
     fn report(&mut self, status: Status) {
         if self.status == Status::OK || self.status == Status::FULL {
             self.status = status;
@@ -103,51 +139,17 @@ const fn bit(peer: u16) -> u32 {
     1u32.wrapping_shl(peer as u32)
 }
 
-/// Fills buffers of `peer`, at place `index`, with packets of `request` from `from` on, while they are for it: the place of the
-/// first that was not filled, and why.
-#[inline(always)]
-fn run(
-    peer: &mut PeerWindow,
-    packets: PeerSlice<'static>,
-    index: u16,
-    request: &Table<'static, Packet>,
-    from: u16,
-) -> (u16, Stop) {
-    let room = match peer.queue.available() {
-        Ok(room) => room,
-        Err(clause) => return (from, Stop::Fault(clause)),
-    };
-    let (first, _) = peer.regions.first();
-    let end = from.saturating_add(room).min(request.size());
-    let mut at = from;
-    while at < end {
-        let (filled, unusual) = match peer.way {
-            Some(way) => peer.queue.enqueue_usual((request, at, end), way, first, index),
-            None => (0, true),
-        };
-        at += filled;
-        if unusual {
-            if let Err(stop) = one(peer, packets, index, request.get(at)) {
-                return (at, stop);
-            }
-            at += 1;
-        }
+/// A packet that is wrong, or goes where it is not usual.
+fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet) -> Result<(), Refused> {
+    if peer.queue.available().map_err(Refused::Fault)? == 0 {
+        return Err(Refused::Full);
     }
-    (at, if at < request.size() { Stop::Full } else { Stop::RunEnds })
-}
-
-/// A packet that is another peer's, or wrong, or goes where it is not usual.
-#[cold]
-#[inline(never)]
-fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, index: u16, packet: Option<Packet>) -> Result<(), Stop> {
-    let Packet { offset, len, .. } = packet.filter(|packet| packet.peer == index).ok_or(Stop::RunEnds)?;
-    if len > peer.longest {
-        return Err(Stop::BadRequest);
+    if packet.len > peer.longest {
+        return Err(Refused::BadRequest);
     }
-    let frame = packets.claim(u64::from(offset), u64::from(len)).map_err(|_| Stop::BadRequest)?;
-    match peer.queue.enqueue(&peer.regions, frame, peer.owed) {
-        Ok(Enqueue::Filled) => Ok(()),
-        Ok(Enqueue::TooLong) => Err(Stop::BadRequest),
-        Err(clause) => Err(Stop::Fault(clause)),
+    let frame = packets.claim(u64::from(packet.offset), u64::from(packet.len)).map_err(|_| Refused::BadRequest)?;
+    match peer.queue.enqueue(&peer.regions, frame, peer.owed).map_err(Refused::Fault)? {
+        Enqueue::Filled => Ok(()),
+        Enqueue::TooLong => Err(Refused::BadRequest),
     }
 }

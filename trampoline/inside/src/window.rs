@@ -3,10 +3,10 @@
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
-use sluice_abi::call::{Accepted, Clause};
+use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
-use sluice_memory::{PeerSlice, Transfer};
+use sluice_memory::{PeerSlice, Table, Transfer};
 
 /// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
 const ETHERNET_HEADER: u32 = 14;
@@ -19,16 +19,20 @@ const IDLE: u32 = 0;
 const FILLING: u32 = 1;
 /// All is filled, and `accepted` is final: what remains is to publish.
 const PUBLISHING: u32 = 2;
+/// The same, and the first `count` packets, so all of them, are accepted.
+const PUBLISHING_ALL: u32 = 3;
 
 /// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
 #[repr(C)]
 pub struct Window {
-    /// What the last call delivered; the gate's code hands it to the caller.
+    /// What the last call delivered, if that was not all; the gate's code hands it to the caller.
     pub(crate) accepted: Accepted,
     /// The caller's RSP; the gate's code puts it here.
     caller_rsp: u64,
     calls: u64,
     phase: AtomicU32,
+    /// Packets of the call.
+    count: u16,
     pub(crate) packets: Option<PeerSlice<'static>>,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
@@ -51,6 +55,14 @@ pub(crate) struct PeerWindow {
 }
 
 impl PeerWindow {
+    /// As [`DeviceQueue::enqueue_usual`].
+    #[inline(always)]
+    pub fn enqueue_usual(&mut self, request: Table<'static, Packet>, from: u16, index: u16) -> u16 {
+        let (first, _) = self.regions.first();
+        let Some(way) = &self.way else { return 0 };
+        self.queue.enqueue_usual(request, from, index, first, way)
+    }
+
     fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
         let (_, memory) = self.regions.first();
         self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
@@ -65,6 +77,7 @@ impl Window {
             caller_rsp: 0,
             calls: 0,
             phase: AtomicU32::new(IDLE),
+            count: 0,
             packets: None,
             peers: [const { None }; MAX_PEERS],
         }
@@ -123,23 +136,36 @@ impl Window {
         self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
     }
 
+    /// The peer at place `index`, if something can be sent to it.
     #[inline(always)]
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {
+        self.peers.get_mut(usize::from(index)).and_then(Option::as_mut).filter(|peer| !peer.quarantined)
+    }
+
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, count: u16) {
         self.calls += 1;
-        self.accepted = Accepted([0; _]);
+        self.count = count;
         self.phase.store(FILLING, Ordering::Release);
     }
 
-    /// From here on the call's outcome is fixed: it is completed even if it is interrupted.
-    #[inline(always)]
+    /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
     pub(crate) fn publish(&mut self, touched: u32) {
         self.phase.store(PUBLISHING, Ordering::Release);
-        let mut rest = touched;
-        while rest != 0 {
-            if let Some(Some(peer)) = self.peers.get_mut(rest.trailing_zeros() as usize) {
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            if let Some(peer) = peer.as_mut().filter(|_| touched >> index & 1 == 1) {
                 peer.queue.publish();
             }
-            rest &= rest - 1;
+        }
+        self.phase.store(IDLE, Ordering::Release);
+    }
+
+    /// The same, where all packets of the call are accepted, and all are for the peer at place `index`.
+    #[inline(always)]
+    pub(crate) fn publish_all(&mut self, index: u16) {
+        self.phase.store(PUBLISHING_ALL, Ordering::Release);
+        if let Some(Some(peer)) = self.peers.get_mut(usize::from(index)) {
+            peer.queue.publish();
         }
         self.phase.store(IDLE, Ordering::Release);
     }
@@ -147,17 +173,18 @@ impl Window {
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        let publishing = match *self.phase.get_mut() {
+        let phase = core::mem::replace(self.phase.get_mut(), IDLE);
+        match phase {
             IDLE => return self.accepted,
-            phase => phase == PUBLISHING,
-        };
+            PUBLISHING => {}
+            _ => self.accepted = Accepted::default(),
+        }
+        if phase == PUBLISHING_ALL {
+            self.accepted.insert_run(0, usize::from(self.count));
+        }
         for peer in self.peers.iter_mut().flatten() {
-            if publishing { peer.queue.publish() } else { peer.queue.rewind() }
+            if phase == FILLING { peer.queue.rewind() } else { peer.queue.publish() }
         }
-        if !publishing {
-            self.accepted = Accepted([0; _]);
-        }
-        *self.phase.get_mut() = IDLE;
         self.accepted
     }
 }
