@@ -8,13 +8,16 @@ use sluice_memory::PeerSlice;
 /// Frames in a burst, if nothing speaks for another number.
 pub const BURST_SIZE: usize = 32;
 
-/// Up to [`MAX_BURST`] frames. A port takes frames from its front; what it does not take stays, in order. Frames that are still
-/// here when the burst is dropped go back to their pool.
+/// Up to [`MAX_BURST`] frames. A port takes frames from its front; what it does not take stays, in order.
+///
+/// Buffers of frames that are gone stay with the burst, for the next ones: they are still in the cache. [`Burst::release`] gives them
+/// back to the pool, and so does dropping the burst, with all that is in it.
 pub struct Burst<'p> {
     pool: &'p Mempool<'p>,
-    /// The first `len` are frames of the caller's.
+    /// The first `len` are frames of the caller's; up to `owned`, `offset` is anywhere in a spare buffer.
     packets: [Packet; MAX_BURST],
     len: usize,
+    owned: usize,
     /// Bytes of all of them.
     bytes: u64,
     /// The peer that all of them name; `None` if they may differ.
@@ -23,7 +26,8 @@ pub struct Burst<'p> {
 
 impl<'p> Burst<'p> {
     pub(crate) fn new(pool: &'p Mempool<'p>) -> Self {
-        Self { pool, packets: [Packet { offset: 0, len: 0, peer: 0 }; MAX_BURST], len: 0, bytes: 0, peer: Some(0) }
+        let packets = [Packet { offset: 0, len: 0, peer: 0 }; MAX_BURST];
+        Self { pool, packets, len: 0, owned: 0, bytes: 0, peer: Some(0) }
     }
 
     /// Number of frames.
@@ -48,8 +52,14 @@ impl<'p> Burst<'p> {
         if u32::from(len) > BUFFER_LEN - HEADROOM || self.len == MAX_BURST {
             return None;
         }
-        let offset = self.pool.take()?;
-        self.put(Packet { offset, len, peer: 0 });
+        let offset = if self.len < self.owned {
+            Mempool::frame_start(self.packets[self.len].offset)
+        } else {
+            let offset = self.pool.take()?;
+            self.owned += 1;
+            offset
+        };
+        self.add(Packet { offset, len, peer: 0 });
         Some(self.pool.slice(offset, u32::from(len)))
     }
 
@@ -72,20 +82,25 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// Gives the first `count` frames, or all if there are fewer, back to the pool.
+    /// Drops the first `count` frames, or all if there are fewer.
     pub fn drop_front(&mut self, count: usize) {
         let count = count.min(self.len);
-        self.pool.give_back_all(&self.packets[..count]);
-        self.packets.copy_within(count..self.len, 0);
+        self.packets[..self.len].rotate_left(count);
         self.len -= count;
         self.count_bytes();
     }
 
-    /// Gives all frames back to the pool.
+    /// Drops all frames.
     #[inline(always)]
     pub fn clear(&mut self) {
-        self.pool.give_back_all(&self.packets[..self.len]);
         (self.len, self.bytes) = (0, 0);
+    }
+
+    /// Gives the buffers of frames that are gone back to the pool.
+    pub fn release(&mut self) {
+        let spares = self.packets.get(self.len..self.owned).unwrap_or_default();
+        spares.iter().for_each(|spare| self.pool.give_back(spare.offset));
+        self.owned = self.len;
     }
 
     /// Bytes of all frames.
@@ -122,9 +137,19 @@ impl<'p> Burst<'p> {
         self.pool
     }
 
-    /// Adds a frame that the caller of this made sure there is room for.
+    /// Adds a frame in a buffer of the pool's that the caller owns, where there is room; a spare buffer goes back for it.
     #[inline]
     pub(crate) fn put(&mut self, packet: Packet) {
+        if self.len < self.owned {
+            self.pool.give_back(self.packets[self.len].offset);
+        } else {
+            self.owned += 1;
+        }
+        self.add(packet);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, packet: Packet) {
         if let Some(slot) = self.packets.get_mut(self.len) {
             *slot = Packet { peer: self.peer.unwrap_or(0), ..packet };
             self.len += 1;
@@ -132,16 +157,13 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// Gives back what was accepted; the rest stays, in order. Returns how many were accepted.
+    /// Drops what was accepted; the rest stays, in order. Returns how many were accepted.
     #[cold]
     pub(crate) fn settle(&mut self, accepted: &Accepted) -> usize {
         let mut kept = 0;
         for index in 0..self.len {
-            let packet = self.packets[index];
-            if accepted.contains(index) {
-                self.pool.give_back(packet.offset);
-            } else {
-                self.packets[kept] = packet;
+            if !accepted.contains(index) {
+                self.packets.swap(kept, index);
                 kept += 1;
             }
         }
@@ -154,6 +176,7 @@ impl<'p> Burst<'p> {
 impl Drop for Burst<'_> {
     fn drop(&mut self) {
         self.clear();
+        self.release();
     }
 }
 

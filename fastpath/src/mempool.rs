@@ -4,7 +4,6 @@
 
 use crate::{Burst, PacketMemory};
 use core::cell::Cell;
-use sluice_abi::call::Packet;
 use sluice_memory::PeerSlice;
 
 /// Bytes of a buffer, a power of two.
@@ -70,7 +69,13 @@ impl<'m> Mempool<'m> {
         let count = self.count.get().checked_sub(1)?;
         let offset = self.free.get(count)?.get();
         self.count.set(count);
-        Some((offset & !(BUFFER_LEN - 1)) + HEADROOM)
+        Some(Self::frame_start(offset))
+    }
+
+    /// Where the frame starts in the buffer that `offset` is in.
+    #[inline(always)]
+    pub(crate) const fn frame_start(offset: u32) -> u32 {
+        (offset & !(BUFFER_LEN - 1)) + HEADROOM
     }
 
     /// Gives a buffer back; `offset` may be anywhere in it.
@@ -80,19 +85,6 @@ impl<'m> Mempool<'m> {
         if let Some(cell) = self.free.get(count) {
             cell.set(offset);
             self.count.set(count + 1);
-        }
-    }
-
-    /// Gives the buffers of `packets` back.
-    #[inline(always)]
-    pub(crate) fn give_back_all(&self, packets: &[Packet]) {
-        let count = self.count.get();
-        // There is room: the pool was made with all its buffers.
-        if let Some(cells) = self.free.get(count..count + packets.len()) {
-            for (cell, packet) in cells.iter().zip(packets) {
-                cell.set(packet.offset);
-            }
-            self.count.set(count + packets.len());
         }
     }
 }
