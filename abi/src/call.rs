@@ -184,7 +184,8 @@ impl fmt::Debug for Status {
 pub struct Outcome {
     /// How the call ended.
     pub status: Status,
-    /// What was delivered: accepted means published in the peer's used ring.
+    /// What was delivered: accepted means published in the peer's used ring. Not to be looked at if the status is [`Status::OK`],
+    /// which says that all was.
     pub accepted: Accepted,
 }
 

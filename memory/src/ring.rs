@@ -272,3 +272,66 @@ impl Step<'_> {
         unsafe { (&raw mut (*self.steps.used.wrapping_add(self.at)).len).write_volatile(len) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::PeerSlice;
+    use std::vec::Vec;
+
+    fn memory(words: &mut Vec<u64>) -> PeerSlice<'_> {
+        // SAFETY: the vector outlives the slice and is not touched otherwise.
+        unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), words.len() as u64 * 8) }
+    }
+
+    #[test]
+    fn steps_go_as_far_as_all_three_do_and_no_further() {
+        let (mut request, mut rings) = (std::vec![0; 6], std::vec![0; 8]);
+        let request = memory(&mut request).table::<Packet>(0, 6).unwrap();
+        let all = memory(&mut rings);
+        let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
+        for from in 0..=7 {
+            for next in [0, 1, 3, 4, 65_535] {
+                for most in 0..=7 {
+                    let expected = 6u16.saturating_sub(from).min(most).min(4 - next % 4);
+                    assert_eq!(rings.steps(&request, from, next, most).len(), usize::from(expected));
+                }
+            }
+        }
+        assert!(Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 2).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_step_reads_and_writes_its_own_entries() {
+        let (mut request, mut ring) = (std::vec![0; 4], std::vec![0; 8]);
+        let (request, all) = (memory(&mut request), memory(&mut ring));
+        request.write(16, Packet { offset: 7, len: 60, peer: 3 }).unwrap();
+        all.write(6, 0x1234u16).unwrap();
+        let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
+        let steps = rings.steps(&request.table(0, 4).unwrap(), 2, 3, 4);
+        let taken = steps.take_while(|step| {
+            assert_eq!((step.packet(), step.head()), ((7, 60 | 3 << 16), 0x1234));
+            step.set_id(5);
+            step.set_len(6);
+            Some(())
+        });
+        assert_eq!((taken, all.read(32 + 3 * 8)), (1, Ok(UsedElem { id: 5, len: 6 })));
+        assert_eq!(steps.take_while(|_| None), 0);
+    }
+
+    #[test]
+    fn a_buffer_is_writable_where_flags_and_length_say_so() {
+        let mut words = std::vec![0; 4];
+        let all = memory(&mut words);
+        let table = all.table::<Desc>(0, 2).unwrap();
+        for (flags, len, writable) in
+            [(2, 76, true), (2, 75, false), (3, 76, false), (0, 76, false), (2, u32::MAX, true)]
+        {
+            all.write(16, Desc { addr: Gpa(9), len, flags, next: 0xffff }).unwrap();
+            let buffer = table.buffer(1).unwrap();
+            assert_eq!((buffer.is_writable(76), buffer.addr()), (writable, Gpa(9)));
+        }
+        assert!(table.buffer(2).is_none() && table.buffer(u16::MAX).is_none());
+    }
+}

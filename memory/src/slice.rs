@@ -176,11 +176,6 @@ mod tests {
         for (offset, len) in [(0, 32), (32, 0), (31, 1), (33, 0), (1, 32), (u64::MAX, 2), (2, u64::MAX), (0, 33)] {
             assert_eq!(all.claim(offset, len).map(|s| (s.base, s.len)), all.sub(offset, len).map(|s| (s.base, s.len)));
         }
-        let reach = all.reach(8);
-        assert_eq!(reach.claim(24, 8).map(|s| (s.base, s.len)), all.sub(24, 8).ok().map(|s| (s.base, s.len)));
-        assert!(reach.claim(25, 1).is_none() && reach.claim(0, 9).is_none() && all.reach(33).claim(0, 1).is_none());
-        assert_eq!(all.words(8, 3).map(|words| (words.left(), words.count())), Some((3, 3)));
-        assert!(all.words(8, 4).is_none() && all.words(1, 1).is_none() && all.words(0, u64::MAX).is_none());
         assert!(all.write(25, 0u64).is_err());
         assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
         assert!(

@@ -84,3 +84,46 @@ impl Frame<'_> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use sluice_abi::net::PLAIN_HDR;
+    use std::vec::Vec;
+
+    fn memory(bytes: &mut [u8]) -> PeerSlice<'_> {
+        // SAFETY: the bytes outlive the slice and are not touched otherwise.
+        unsafe { PeerSlice::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
+    }
+
+    #[test]
+    fn every_frame_arrives_behind_its_header_and_nothing_else_is_written() {
+        for len in 0..=200 {
+            let mut from: Vec<u8> = (1..=250).collect();
+            let mut to = std::vec![0; 300];
+            let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
+            let frame = way.frame(50, len).unwrap();
+            assert_eq!((frame.total(), frame.put(88)), (12 + len, Some(())));
+            let end = 100 + len as usize;
+            assert_eq!((&to[88..100], &to[100..end]), (&PLAIN_HDR[..], &from[50..50 + len as usize]));
+            assert!(to[..88].iter().chain(&to[end..]).all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn what_could_leave_either_run_is_refused() {
+        let (mut from, mut to) = (std::vec![1; 250], std::vec![0; 300]);
+        let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
+        for (offset, len) in [(51, 1), (0, 201), (u32::MAX, 1), (0, u32::MAX)] {
+            assert!(way.frame(offset, len).is_none());
+        }
+        let frame = way.frame(0, 1).unwrap();
+        for offset in [89, 300, 1 << 32, u64::MAX] {
+            assert!(frame.put(offset).is_none());
+        }
+        assert!(Transfer::new(memory(&mut from), memory(&mut to), 251).is_none());
+        assert!(Transfer::new(memory(&mut to), memory(&mut from), 239).is_none());
+        assert!(to.iter().all(|&byte| byte == 0));
+    }
+}

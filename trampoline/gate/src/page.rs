@@ -36,6 +36,9 @@ pub const STUB_ABORT: u16 = 0x200;
 /// Offset in the window page of its first instruction. See: `gate.S`.
 pub const ENTER: u16 = 0x103 + 37;
 
+/// Offset in the gate page of what follows the window: from here on the call has ended. See: `gate.S`.
+pub const CLOSE: u16 = 0x1a8;
+
 /// The pages that lie at `SLOT_VA + GATE`, by view.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {

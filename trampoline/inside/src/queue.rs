@@ -128,11 +128,14 @@ impl DeviceQueue {
         self.desc.size()
     }
 
-    /// Shows the driver everything filled so far. See: VIRTIO 2.7.8.2 "Device Requirements: The Virtqueue Used Ring".
+    /// Shows the driver everything filled so far, if there is anything new. See: VIRTIO 2.7.8.2 "Device Requirements: The Virtqueue
+    /// Used Ring".
     #[inline(always)]
     pub fn publish(&mut self) {
-        self.used_idx.store_release(self.next.0);
-        self.published = self.next;
+        if self.next != self.published {
+            self.used_idx.store_release(self.next.0);
+            self.published = self.next;
+        }
     }
 
     /// Forgets what was filled and not published; the buffers will be filled again.

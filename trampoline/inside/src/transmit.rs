@@ -18,7 +18,8 @@ use sluice_memory::{PeerSlice, Table};
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) -> Outcome {
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
-        return Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() };
+        window.refuse();
+        return Outcome { status: Status::new(Code::BadRequest), accepted: window.accepted };
     };
     window.begin(count);
     let index = request.peer(0).unwrap_or(0);
@@ -27,10 +28,10 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) ->
         None => 0,
     };
     if filled != count {
-        return Call { blocked: 0, touched: 0, status: Status::OK }.go_on(window, request, (index, filled));
+        return Call { blocked: 0, status: Status::OK }.go_on(window, request, filled);
     }
     // All of it for one peer, and nothing special about it.
-    window.publish_all(index);
+    window.publish_whole(index);
     Outcome::default()
 }
 
@@ -38,8 +39,6 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) ->
 struct Call {
     /// Bit `p`: no more for peer `p` in this call.
     blocked: u32,
-    /// Bit `p`: peer `p` has something to publish.
-    touched: u32,
     /// What went wrong first; a full ring is what goes wrong least.
     status: Status,
 }
@@ -55,24 +54,24 @@ enum Refused {
 }
 
 impl Call {
-    /// The packets that follow the first `filled`, which were for the peer at place `index`.
+    /// The packets that follow the first `at`, which are filled.
     #[inline(never)]
-    fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, (index, filled): (u16, u16)) -> Outcome {
+    fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
         window.accepted = Accepted::default();
-        self.take(window, index, 0, filled);
-        let mut at = filled;
+        window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {
             match self.next(window, request, packet, at) {
-                Ok(filled) => at += filled,
+                // One that is refused is dealt with.
+                Ok(filled) => at += filled.max(1),
                 Err(()) => break,
             }
         }
-        window.publish(self.touched);
+        window.publish();
         Outcome { status: self.status, accepted: window.accepted }
     }
 
-    /// The packet at place `at`, and those after it that are for the same peer and usual: how many were dealt with. `Err`: the rest
-    /// is refused.
+    /// The packet at place `at`, and those after it that are for the same peer and usual: how many are filled. `Err`: the rest is
+    /// refused.
     fn next(
         &mut self,
         window: &mut Window,
@@ -80,19 +79,17 @@ impl Call {
         packet: Packet,
         at: u16,
     ) -> Result<u16, ()> {
+        let index = packet.peer;
         let Some(packets) = window.packets else {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
         };
-        let index = packet.peer;
         let Some(peer) = window.peer(index) else {
-            if self.touched & bit(index) == 0 {
-                self.report(Status::of_peer(Code::PeerNotReady, index));
-            }
-            return Ok(1);
+            self.report(Status::of_peer(Code::PeerNotReady, index));
+            return Ok(0);
         };
         if self.blocked & bit(index) != 0 {
-            return Ok(1);
+            return Ok(0);
         }
         let filled = match peer.enqueue_usual(request, at, index) {
             0 => one(peer, packets, packet).map(|()| 1),
@@ -100,7 +97,7 @@ impl Call {
         };
         match filled {
             Ok(filled) => {
-                self.take(window, index, at, filled);
+                window.accepted.insert_run(usize::from(at), usize::from(at + filled));
                 return Ok(filled);
             }
             Err(Refused::Full) => {
@@ -108,7 +105,6 @@ impl Call {
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
-                self.touched |= bit(index);
                 peer.quarantined = true;
                 self.report(Status::peer_fault(clause, index));
             }
@@ -117,15 +113,7 @@ impl Call {
                 return Err(());
             }
         }
-        Ok(1)
-    }
-
-    /// `filled` packets from `at` on are accepted.
-    fn take(&mut self, window: &mut Window, index: u16, at: u16, filled: u16) {
-        window.accepted.insert_run(usize::from(at), usize::from(at + filled));
-        if filled > 0 {
-            self.touched |= bit(index);
-        }
+        Ok(0)
     }
 
     fn report(&mut self, status: Status) {

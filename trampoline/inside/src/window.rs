@@ -13,14 +13,12 @@ const ETHERNET_HEADER: u32 = 14;
 /// Bytes that a VLAN tag adds. See: IEEE 802.1Q clause 9.
 const VLAN_TAG: u32 = 4;
 
-/// Nothing is filled that is not published.
-const IDLE: u32 = 0;
 /// Buffers are being filled.
-const FILLING: u32 = 1;
-/// All is filled, and `accepted` is final: what remains is to publish.
-const PUBLISHING: u32 = 2;
-/// The same, and the first `count` packets, so all of them, are accepted.
-const PUBLISHING_ALL: u32 = 3;
+const FILLING: u32 = 0;
+/// All is filled, and all packets of the call are accepted: nothing remains but to publish, if that.
+const WHOLE: u32 = 1;
+/// The same, but `accepted` says which are.
+const PARTIAL: u32 = 2;
 
 /// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
 #[repr(C)]
@@ -76,7 +74,7 @@ impl Window {
             accepted: Accepted([0; _]),
             caller_rsp: 0,
             calls: 0,
-            phase: AtomicU32::new(IDLE),
+            phase: AtomicU32::new(WHOLE),
             count: 0,
             packets: None,
             peers: [const { None }; MAX_PEERS],
@@ -149,42 +147,45 @@ impl Window {
         self.phase.store(FILLING, Ordering::Release);
     }
 
+    /// A call that is not even begun.
+    pub(crate) fn refuse(&mut self) {
+        self.calls += 1;
+        self.accepted = Accepted::default();
+        self.phase.store(PARTIAL, Ordering::Release);
+    }
+
     /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
-    pub(crate) fn publish(&mut self, touched: u32) {
-        self.phase.store(PUBLISHING, Ordering::Release);
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            if let Some(peer) = peer.as_mut().filter(|_| touched >> index & 1 == 1) {
-                peer.queue.publish();
-            }
-        }
-        self.phase.store(IDLE, Ordering::Release);
+    pub(crate) fn publish(&mut self) {
+        self.phase.store(PARTIAL, Ordering::Release);
+        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
     }
 
     /// The same, where all packets of the call are accepted, and all are for the peer at place `index`.
     #[inline(always)]
-    pub(crate) fn publish_all(&mut self, index: u16) {
-        self.phase.store(PUBLISHING_ALL, Ordering::Release);
+    pub(crate) fn publish_whole(&mut self, index: u16) {
+        self.phase.store(WHOLE, Ordering::Release);
         if let Some(Some(peer)) = self.peers.get_mut(usize::from(index)) {
             peer.queue.publish();
         }
-        self.phase.store(IDLE, Ordering::Release);
     }
 
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        let phase = core::mem::replace(self.phase.get_mut(), IDLE);
-        match phase {
-            IDLE => return self.accepted,
-            PUBLISHING => {}
-            _ => self.accepted = Accepted::default(),
+        let phase = self.phase.get_mut();
+        match *phase {
+            PARTIAL => {}
+            WHOLE => {
+                self.accepted = Accepted::default();
+                self.accepted.insert_run(0, usize::from(self.count));
+            }
+            _ => {
+                self.peers.iter_mut().flatten().for_each(|peer| peer.queue.rewind());
+                self.accepted = Accepted::default();
+            }
         }
-        if phase == PUBLISHING_ALL {
-            self.accepted.insert_run(0, usize::from(self.count));
-        }
-        for peer in self.peers.iter_mut().flatten() {
-            if phase == FILLING { peer.queue.rewind() } else { peer.queue.publish() }
-        }
+        *phase = PARTIAL;
+        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
         self.accepted
     }
 }

@@ -26,7 +26,7 @@ pub fn watch(vm: &mut Vm, place: Place) -> Next {
 pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     vm.aborts += 1;
     vm.watched = None;
-    let accepted = if place == Place::Window { vm.recover() } else { Accepted::default() };
+    let accepted = if begun(place) { vm.recover() } else { Accepted::default() };
     let home = vm.views.home();
     let Some(isolated) = vm.views.isolated() else {
         return vm.stop(alloc::format!("exit reason {reason} outside home without a gate"));
@@ -42,6 +42,13 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     write(Field::GuestRflags, 2);
     invvpid(vm.vpid());
     Next::Resume
+}
+
+/// Whether the window has had the call: it is there, or comes from there. (A guest that enters the gate behind the window gets what
+/// its last call delivered: a lie of its own.)
+fn begun(place: Place) -> bool {
+    let closing = map::SLOT_VA + map::GATE + u64::from(sluice_gate::CLOSE);
+    place == Place::Window || place == Place::Gate && read(Field::GuestRip) >= closing
 }
 
 /// Inside the window RSP is the window's own; the caller's was put aside first.
