@@ -195,3 +195,44 @@ impl Default for Window {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::Sender;
+    use sluice_abi::call::Packet;
+
+    /// A window that has filled two buffers of peer 0 when it is interrupted.
+    fn interrupted() -> Sender {
+        let mut sender = Sender::new(1, 8);
+        sender.peers[0].give(4);
+        let request = sender.request();
+        for index in 0..2 {
+            request.write(8 * index, Packet { offset: 0, len: 64, peer: 0 }).expect("inside");
+        }
+        sender.window.begin(2);
+        let packets = request.table(0, 2).expect("aligned");
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, 0)), Some(2));
+        sender
+    }
+
+    #[test]
+    fn a_call_interrupted_before_it_publishes_is_undone() {
+        let mut sender = interrupted();
+        assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted::default(), 0));
+        assert_eq!(sender.send(&[0, 0, 0, 0]).accepted, [0, 1, 2, 3]);
+        sender.check();
+    }
+
+    #[test]
+    fn a_call_interrupted_while_it_publishes_is_completed() {
+        let mut sender = interrupted();
+        sender.window.phase = AtomicU32::new(WHOLE);
+        assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b11, 0, 0, 0]), 2));
+        let mut sender = interrupted();
+        sender.window.accepted = Accepted([0b101, 0, 0, 0]);
+        sender.window.phase = AtomicU32::new(PARTIAL);
+        assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b101, 0, 0, 0]), 2));
+        assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b101, 0, 0, 0]), 2));
+    }
+}

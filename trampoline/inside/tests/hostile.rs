@@ -488,13 +488,13 @@ fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
 fn more_packets_than_a_burst_has_are_the_senders_mistake() {
     let mut sender = Sender::new(1, 16);
     sender.peers[0].give(16);
+    let burst = sender.transmit(&[Packet { offset: 0, len: 60, peer: 0 }; MAX_BURST]);
+    assert_eq!(burst, Burst { status: Status::FULL, accepted: (0..16).collect() });
     for count in [MAX_BURST as u64 + 1, 1 << 32, u64::MAX] {
         let burst = sender.call(count);
         assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
     }
-    sender.check();
-    let burst = sender.transmit(&[Packet { offset: 0, len: 60, peer: 0 }; MAX_BURST]);
-    assert_eq!(burst, Burst { status: Status::FULL, accepted: (0..16).collect() });
+    assert_eq!(sender.peers[0].used_idx(), 16);
 }
 
 #[test]
