@@ -1,0 +1,159 @@
+//! The three pages, byte by byte (rule G2): what the assembler made of gate.S, whatever the assembler.
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
+use sluice_abi::map;
+use sluice_gate::{CLOSE, ENTER, STUB_ABORT, STUB_ENTRY, pages};
+use std::collections::BTreeSet;
+
+type Page = [u8; 4096];
+
+const OPEN: u16 = 0x103;
+const RETURN: u16 = CLOSE + 15;
+const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
+
+/// Where slot 2 of the EPTP list is, seen from any page at `GATE`.
+const WINDOW_ENTRY: u64 = map::LIST + 16;
+
+/// The instruction at `offset`.
+fn decode(page: &Page, offset: u16) -> Instruction {
+    Decoder::with_ip(64, &page[usize::from(offset)..], u64::from(offset), DecoderOptions::NONE).decode()
+}
+
+/// Instructions from `offset` on, as they follow one another, to the VMFUNC.
+fn straight(page: &Page, offset: u16) -> Vec<Instruction> {
+    let mut all = vec![decode(page, offset)];
+    while let Some(last) = all.last().filter(|last| last.mnemonic() != Mnemonic::Vmfunc && !last.is_invalid()) {
+        all.push(decode(page, last.next_ip() as u16));
+    }
+    all
+}
+
+/// Places right behind a VMFUNC's bytes, aligned with anything or not.
+fn behind_vmfunc(page: &Page) -> Vec<u16> {
+    (3..).zip(page.windows(3)).filter(|(_, bytes)| **bytes == VMFUNC).map(|(at, _)| at).collect()
+}
+
+/// Follows every path from each of the 4,096 offsets: `Err` names the first instruction that a gate must not have.
+fn audit(page: &Page) -> Result<BTreeSet<Mnemonic>, String> {
+    let mut info = InstructionInfoFactory::new();
+    let mut seen = BTreeSet::new();
+    // Every offset is a start, so what follows an instruction is looked at anyway; only branches must be checked.
+    for offset in 0..4096 {
+        let instruction = decode(page, offset);
+        if instruction.is_invalid() || instruction.next_ip() > 4096 {
+            // #UD, or a fetch from the next page, which is not mapped: an exit.
+            continue;
+        }
+        let stores = |access| {
+            matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+        };
+        let writes = info.info(&instruction).used_memory().iter().any(|memory| stores(memory.access()));
+        let arms = instruction.mnemonic() == Mnemonic::Mov
+            && instruction.is_ip_rel_memory_operand()
+            && instruction.ip_rel_memory_address() == WINDOW_ENTRY
+            && instruction.memory_size().size() == 1;
+        if writes && !arms {
+            return Err(format!("{offset:#x}: {instruction} writes"));
+        }
+        let allowed = match instruction.flow_control() {
+            FlowControl::Next => true,
+            // INT3 can't be vectored; VMCALL and VMFUNC leave.
+            FlowControl::Interrupt => instruction.mnemonic() == Mnemonic::Int3,
+            FlowControl::Call => matches!(instruction.mnemonic(), Mnemonic::Vmcall | Mnemonic::Vmfunc),
+            FlowControl::ConditionalBranch => {
+                instruction.mnemonic() == Mnemonic::Jne && instruction.near_branch_target() == u64::from(ENTER) + 8
+            }
+            _ => false,
+        };
+        if !allowed {
+            return Err(format!("{offset:#x}: {instruction} goes elsewhere"));
+        }
+        seen.insert(instruction.mnemonic());
+    }
+    Ok(seen)
+}
+
+#[test]
+fn every_offset_of_the_gate_page_is_harmless() {
+    let seen = audit(pages().gate).expect("a clean page");
+    // What hides between the lines, so that a change is looked at.
+    for wanted in [Mnemonic::Mov, Mnemonic::Cmp, Mnemonic::Jne, Mnemonic::Vmfunc, Mnemonic::Vmcall, Mnemonic::Int3] {
+        assert!(seen.contains(&wanted), "{wanted:?} is not there");
+    }
+}
+
+#[test]
+fn the_gate_page_writes_the_list_twice_and_nothing_else() {
+    let stores: Vec<_> = (0..4096)
+        .map(|offset| decode(pages().gate, offset))
+        .filter(|it| it.is_ip_rel_memory_operand() && it.ip_rel_memory_address() == WINDOW_ENTRY && !it.is_invalid())
+        .map(|it| (it.ip() as u16, it.mnemonic(), it.immediate8()))
+        .collect();
+    assert_eq!(stores, [(OPEN, Mnemonic::Mov, 0x1e), (CLOSE, Mnemonic::Mov, 0x06)]);
+}
+
+#[test]
+fn opening_arms_then_checks_then_enters() {
+    use Mnemonic::{Cld, Cli, Cmp, Jne, Lfence, Mov, Shr, Vmfunc, Xor};
+    let open = straight(pages().gate, OPEN);
+    let mnemonics: Vec<_> = open.iter().map(Instruction::mnemonic).collect();
+    assert_eq!(mnemonics, [Mov, Mov, Shr, Cmp, Jne, Xor, Mov, Xor, Cld, Cli, Lfence, Vmfunc]);
+    assert_eq!(open[3].ip_rel_memory_address(), map::CONSTANT + map::CONSTANT_WORD);
+    assert_eq!(decode(pages().gate, open[4].near_branch_target() as u16).mnemonic(), Mnemonic::Vmcall);
+    let close = straight(pages().gate, CLOSE);
+    let mnemonics: Vec<_> = close.iter().map(Instruction::mnemonic).collect();
+    assert_eq!(mnemonics, [Mov, Xor, Xor, Cld, Vmfunc]);
+}
+
+#[test]
+fn each_vmfunc_ends_where_the_next_view_goes_on() {
+    let pages = pages();
+    assert_eq!(behind_vmfunc(pages.stub), [OPEN]);
+    assert_eq!(behind_vmfunc(pages.gate), [ENTER, RETURN]);
+    assert_eq!(behind_vmfunc(pages.window), [CLOSE]);
+}
+
+#[test]
+fn the_window_page_has_its_own_stack_before_it_calls() {
+    use Mnemonic::{Call, Jne, Lea, Mov, Pushfq, Test};
+    let enter: Vec<_> = straight(pages().window, ENTER).into_iter().take(7).collect();
+    let mnemonics: Vec<_> = enter.iter().map(Instruction::mnemonic).collect();
+    assert_eq!(mnemonics, [Mov, Lea, Pushfq, Test, Jne, Lea, Call]);
+    assert_eq!(enter[1].ip_rel_memory_address(), map::STACK + map::STACK_LEN);
+    assert_eq!(enter[5].ip_rel_memory_address(), map::STATE);
+    assert_eq!(enter[6].near_branch_target(), map::CODE);
+}
+
+#[test]
+fn the_stub_is_where_its_callers_look_for_it() {
+    assert_eq!(straight(pages().stub, STUB_ENTRY).last().map(Instruction::next_ip), Some(u64::from(OPEN)));
+    let abort = decode(pages().stub, STUB_ABORT);
+    assert_eq!(
+        (abort.mnemonic(), decode(pages().stub, abort.near_branch_target() as u16).mnemonic()),
+        (Mnemonic::Jmp, Mnemonic::Popfq)
+    );
+}
+
+/// Each edit is one that was made, or nearly made, in gates of this kind.
+#[test]
+fn the_audit_finds_what_it_looks_for() {
+    let find = |bytes: &[u8]| pages().gate.windows(bytes.len()).position(|window| window == bytes).expect("there");
+    let shift = find(&[0x48, 0xc1, 0xea, 0x0c]);
+    let fence = find(&[0x0f, 0xae, 0xea]);
+    let select = find(&[0x31, 0xc9, 0xb1, 0x02]);
+    let edits: [(&str, usize, &[u8]); 8] = [
+        ("the usual LFENCE hides a CALL", fence + 2, &[0xe8]),
+        ("SHR RAX hides a CALL", shift + 2, &[0xe8]),
+        ("MOV ECX, 2 has zeros", select, &[0xb9, 2, 0, 0, 0]),
+        ("zeros as filler", 0x800, &[0, 0]),
+        ("a return", 0x900, &[0xc3]),
+        ("an indirect jump", 0x900, &[0xff, 0xe0]),
+        ("a store elsewhere", 0x900, &[0xc6, 0x05, 0, 0, 0, 0, 1]),
+        ("a push", 0x900, &[0x50]),
+    ];
+    for (name, at, bytes) in edits {
+        let mut page = *pages().gate;
+        page[at..at + bytes.len()].copy_from_slice(bytes);
+        assert!(audit(&page).is_err(), "{name} was not found");
+    }
+}
