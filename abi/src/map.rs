@@ -57,6 +57,10 @@ pub const PEERS: u64 = 0x10_0000_0000;
 /// Distance from one peer's regions to the next peer's: 16 GiB.
 pub const PEER_STRIDE: u64 = 0x4_0000_0000;
 
+/// What else may be touched on a wrong guess: while the processor guesses that a bound check passes, an offset from the start of
+/// packet memory or of a peer's first region may be anything below this. So nothing of anybody else lies there (rule G8).
+pub const GUESS_REACH: u64 = 1 << 32;
+
 /// Slot offset of the first region of peer `index`.
 pub const fn peer_base(index: u8) -> u64 {
     PEERS + index as u64 * PEER_STRIDE
@@ -67,3 +71,4 @@ pub const MMIO_GPA: u64 = 0xfe00_0000;
 
 const _: () = assert!(peer_base(crate::directory::MAX_PEERS as u8) <= SLOT_LEN);
 const _: () = assert!(SLOT_PML4_INDEX == 128);
+const _: () = assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && 2 * GUESS_REACH <= PEER_STRIDE);

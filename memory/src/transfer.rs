@@ -11,8 +11,8 @@ const HDR: usize = HDR_LEN as usize;
 
 /// A way for frames of bounded length from one run into another, each behind a header.
 ///
-/// What lies within 4 GiB behind the start of either run must be no secret from whoever chooses the offsets: while the processor
-/// guesses that a check passes, it may touch that. The sluice slot is laid out for it ([`sluice_abi::map`]).
+/// What lies within [`sluice_abi::map::GUESS_REACH`] behind the start of either run must be no secret from whoever chooses the
+/// offsets: while the processor guesses that a check passes, it may touch that.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer<'m> {
     from: *const u8,

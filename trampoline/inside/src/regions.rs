@@ -36,6 +36,11 @@ impl Regions {
             Ok(Region { gpa: region.gpa.0, memory })
         });
         let first = regions.next().ok_or(Clause::Layout)??;
+        // What a wrong guess reaches must be this peer's.
+        let place = listed.first().map_or(0, |region| region.slot_offset % map::PEER_STRIDE);
+        if place > map::PEER_STRIDE - map::GUESS_REACH {
+            return Err(Clause::Layout);
+        }
         let mut others = [None; MAX_REGIONS - 1];
         for (slot, region) in others.iter_mut().zip(regions) {
             *slot = Some(region?);

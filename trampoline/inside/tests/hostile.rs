@@ -410,6 +410,13 @@ fn a_region_outside_the_slot_or_around_the_address_space_is_refused() {
 }
 
 #[test]
+fn a_region_too_near_to_the_next_peer_is_refused() {
+    let last = map::PEER_STRIDE - map::GUESS_REACH;
+    refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = last + map::PAGE);
+    refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = map::peer_base(1) - map::PAGE);
+}
+
+#[test]
 fn a_place_that_is_none_is_refused() {
     let peer = Peer::new(SIZE);
     assert_eq!(peer.attach(&mut Window::new(), MAX_PEERS as u16), Err(Clause::Layout));
