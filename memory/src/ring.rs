@@ -219,7 +219,7 @@ pub struct Steps<'m> {
 impl Steps<'_> {
     /// How many.
     #[inline(always)]
-    pub const fn len(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.len
     }
 
@@ -295,7 +295,7 @@ mod tests {
             for next in [0, 1, 3, 4, 65_535] {
                 for most in 0..=7 {
                     let expected = 6u16.saturating_sub(from).min(most).min(4 - next % 4);
-                    assert_eq!(rings.steps(&request, from, next, most).len(), usize::from(expected));
+                    assert_eq!(rings.steps(&request, from, next, most).count(), usize::from(expected));
                 }
             }
         }

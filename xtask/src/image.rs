@@ -20,7 +20,7 @@ pub fn run(options: &Options) -> Result<()> {
     artifacts::build_bare()?;
     let target = options.output.clone().unwrap_or_else(|| artifacts::results().join("sluice.iso"));
     fs::create_dir_all(artifacts::results())?;
-    let bench = Scenario::example("microbench")?;
+    let bench = Scenario::example("microbench")?.args("a", "send packets=200000")?;
     let proof = Scenario::example("proof")?;
     let (isolated, hypercall) = (bench.clone().gate("isolated")?, bench.clone().gate("hypercall")?);
     let (guarded, direct) = (bench.clone().gate("guarded")?, bench.gate("direct")?);

@@ -107,7 +107,7 @@ impl Window {
             regions,
             queue,
             quarantined: false,
-            longest: u16::try_from(owed + VLAN_TAG).map_or(net::MAX_FRAME, |longest| longest.min(net::MAX_FRAME)),
+            longest: u16::try_from(owed + VLAN_TAG).unwrap_or(net::MAX_FRAME),
             owed,
             way: None,
         };

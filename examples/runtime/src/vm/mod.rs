@@ -124,7 +124,7 @@ impl Machine {
 
     /// The counter that [`Machine::ticks`] reads.
     pub fn counter(&self) -> Counter {
-        if ticks::are_instructions() { Counter::Instructions } else { Counter::Cycles(None) }
+        if ticks::are_instructions() { Counter::Instructions } else { Counter::Cycles(ticks::per_second()) }
     }
 
     /// The processor's tick counter.

@@ -1,6 +1,7 @@
 //! The processor's tick counter, and whether its ticks are instructions or time.
 
 use core::arch::asm;
+use raw_cpuid::CpuId;
 
 /// Ticks since the processor started.
 #[inline(always)]
@@ -16,6 +17,14 @@ pub fn now() -> u64 {
 /// Whether each instruction is exactly one tick: an emulator that counts instructions, on one CPU.
 pub fn are_instructions() -> bool {
     (0..2).all(|_| run::<200>() == 201 && run::<1000>() == 1001)
+}
+
+/// Ticks in a second, where the processor says. See: SDM volume 2, "CPUID", leaf 15H "Time Stamp Counter and Nominal Core Crystal
+/// Clock Information", and leaf 16H "Processor Frequency Information", whose base frequency is the counter's where 15H is silent.
+pub fn per_second() -> Option<u64> {
+    let cpuid = CpuId::new();
+    let base = || cpuid.get_processor_frequency_info().map(|info| u64::from(info.processor_base_frequency()) * 1_000_000);
+    cpuid.get_tsc_info().and_then(|info| info.tsc_frequency()).or_else(base).filter(|&rate| rate > 0)
 }
 
 /// Ticks from one RDTSC to the next, with `LENGTH` do-nothing instructions and one MOV between.
