@@ -1,8 +1,9 @@
 //! The system as its users have it: the monitor in the emulator Bochs, and the embedded default.
 //!
-//! A test that needs the emulated machine has `in_bochs` in its name; `cargo xtask test` leaves it out where there is none.
+//! A test that needs Bochs or QEMU has `in_bochs` or `in_qemu` in its name; `cargo xtask test` leaves it out where there is none.
 
 mod bad_input;
+mod boot;
 mod capture;
 mod containment;
 mod cost;
@@ -13,11 +14,8 @@ use xtask::{Host, Report, Scenario, artifacts, tools};
 
 /// Runs `scenario` in the emulated machine.
 fn in_bochs(scenario: &Scenario) -> Report {
-    static BUILT: LazyLock<()> = LazyLock::new(|| {
-        tools::emulator().expect("the emulator");
-        artifacts::build_bare().expect("a build");
-    });
-    LazyLock::force(&BUILT);
+    tools::emulator().expect("the emulator");
+    build_bare();
     Host::Bochs.run(scenario).expect("a verdict")
 }
 
@@ -25,6 +23,11 @@ fn in_bochs(scenario: &Scenario) -> Report {
 fn embedded(scenario: &Scenario) -> Report {
     build_hosted();
     Host::Embedded.run(scenario).expect("a verdict")
+}
+
+fn build_bare() {
+    static BUILT: LazyLock<()> = LazyLock::new(|| artifacts::build_bare().expect("a build"));
+    LazyLock::force(&BUILT);
 }
 
 fn build_hosted() {

@@ -4,7 +4,7 @@ use crate::progress::step;
 use crate::{Scenario, artifacts, iso, tools};
 use anyhow::Result;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where to put it.
 #[derive(clap::Args, Clone, Debug)]
@@ -20,6 +20,13 @@ pub fn run(options: &Options) -> Result<()> {
     artifacts::build_bare()?;
     let target = options.output.clone().unwrap_or_else(|| artifacts::results().join("sluice.iso"));
     fs::create_dir_all(artifacts::results())?;
+    step("boot image", || write(&target))?;
+    println!("{}: write it to a USB stick, boot it, read the serial port: docs/real-hardware.md", target.display());
+    Ok(())
+}
+
+/// Writes the image to `target`.
+pub fn write(target: &Path) -> Result<()> {
     let bench = Scenario::example("microbench")?.args("a", "send packets=200000")?;
     let proof = Scenario::example("proof")?;
     let (isolated, hypercall) = (bench.clone().gate("isolated")?, bench.clone().gate("hypercall")?);
@@ -31,7 +38,5 @@ pub fn run(options: &Options) -> Result<()> {
         ("microbench, gate hypercall", &hypercall),
         ("1,000,000 packets on two processors, gate isolated", &proof),
     ];
-    step("boot image", || iso::write(&target, &entries, 5, &[]))?;
-    println!("{}: write it to a USB stick, boot it, read the serial port: docs/real-hardware.md", target.display());
-    Ok(())
+    iso::write(target, &entries, 5, &[])
 }

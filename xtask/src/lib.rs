@@ -14,6 +14,7 @@ pub mod image;
 mod iso;
 mod plot;
 pub mod progress;
+pub mod qemu;
 mod scenario;
 mod table;
 pub mod test;

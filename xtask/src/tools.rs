@@ -26,6 +26,9 @@ const EMULATOR: [Package; 7] = [
 const UEFI: [Package; 2] =
     [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
 
+/// To see such an image boot where there is no VMX.
+const QEMU: [Package; 2] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/ovmf/OVMF.fd")];
+
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
@@ -35,6 +38,11 @@ pub fn emulator() -> Result<(), String> {
 /// Sees to what an image for a real machine needs.
 pub fn uefi() -> Result<()> {
     target().and_then(|()| packages(&EMULATOR[4..])).and_then(|()| packages(&UEFI))
+}
+
+/// Sees to all that booting such an image in QEMU needs. `Err`: why it can't be done here, in one line.
+pub fn qemu() -> Result<(), String> {
+    uefi().and_then(|()| packages(&QEMU)).map_err(|error| format!("{error:#}"))
 }
 
 fn target() -> Result<()> {

@@ -3,7 +3,7 @@
 //! As an image of the monitor (`target_os = "none"`) a `Machine` is a VM; as a Linux program it is a process that the launcher
 //! started, which shares its memory with its peers. The examples are the same source for both.
 //!
-//! ```ignore
+//! ```text
 //! sluice_runtime::entry!(main);
 //!
 //! fn main(machine: &mut Machine) -> Result<(), Error> {

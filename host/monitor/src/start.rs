@@ -55,7 +55,7 @@ fn run(magic: u32, information: u32) -> Result<(), String> {
     let text = core::str::from_utf8(text.bytes).map_err(|error| format!("manifest: not UTF-8: {error}"))?;
     let manifest = Manifest::parse(text).map_err(|error| format!("{error}"))?;
     smp::start();
-    println!("{} processors, {} MiB for {} VMs", smp::cpu_count(), (free.1 - free.0) >> 20, manifest.vms.len());
+    println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), (free.1 - free.0) >> 20, manifest.vms.len());
     vm::run(&Machine { manifest, modules })
 }
 

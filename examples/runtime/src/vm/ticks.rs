@@ -23,7 +23,8 @@ pub fn are_instructions() -> bool {
 /// Clock Information", and leaf 16H "Processor Frequency Information", whose base frequency is the counter's where 15H is silent.
 pub fn per_second() -> Option<u64> {
     let cpuid = CpuId::new();
-    let base = || cpuid.get_processor_frequency_info().map(|info| u64::from(info.processor_base_frequency()) * 1_000_000);
+    let base =
+        || cpuid.get_processor_frequency_info().map(|info| u64::from(info.processor_base_frequency()) * 1_000_000);
     cpuid.get_tsc_info().and_then(|info| info.tsc_frequency()).or_else(base).filter(|&rate| rate > 0)
 }
 
