@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what a packet costs.
 
 use crate::progress::step;
-use crate::{Host, Row, Scenario, artifacts, plot, table};
-use anyhow::{Context, Result};
+use crate::{Host, Report, Row, Scenario, artifacts, plot, table};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::fs;
 
@@ -47,10 +47,11 @@ pub struct Options {
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let host = if options.embedded { quietly(options, Host::embedded)? } else { quietly(options, Host::best)? };
+    let host = if options.embedded { Host::embedded()? } else { Host::best()? };
     let gates = if options.gate.is_empty() { Gate::value_variants() } else { &options.gate };
     let rows = match host {
         Host::Bochs => measure_emulated(gates, &options.burst, &options.frame)?,
+        Host::Embedded if !gates.contains(&Gate::Direct) => bail!("the embedded default has no gate but direct"),
         Host::Embedded => measure_native(&options.burst, &options.frame)?,
     };
     if options.json {
@@ -64,17 +65,6 @@ pub fn run(options: &Options) -> Result<()> {
     plot::write(&picture, &rows)?;
     println!("Plot: {}", picture.display());
     Ok(())
-}
-
-/// With `--json`, nothing but JSON may be on stdout.
-fn quietly(options: &Options, find: impl Fn() -> Result<Host>) -> Result<Host> {
-    if !options.json {
-        return find();
-    }
-    match crate::tools::emulator() {
-        Ok(()) if !options.embedded => artifacts::build_bare().map(|()| Host::Bochs),
-        _ => artifacts::build_hosted().map(|()| Host::Embedded),
-    }
 }
 
 /// What the figures of `host` are, in a sentence.
@@ -104,8 +94,7 @@ pub fn measure_emulated(gates: &[Gate], bursts: &[u16], frames: &[u16]) -> Resul
         let name = gate.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let scenario = scenario(bursts, frames, PACKETS_EMULATED)?.gate(&name)?;
         let report = step(&format!("gate {name} in Bochs"), || Host::Bochs.run(&scenario))?;
-        report.check().with_context(|| format!("gate {name}"))?;
-        rows.extend(report.rows);
+        rows.extend(rows_of(report, bursts.len() * frames.len()).with_context(|| format!("gate {name}"))?);
     }
     Ok(rows)
 }
@@ -113,18 +102,22 @@ pub fn measure_emulated(gates: &[Gate], bursts: &[u16], frames: &[u16]) -> Resul
 /// Medians of several runs.
 pub fn measure_native(bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
     let scenario = scenario(bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
-    let mut runs =
-        step("two processes", || (0..RUNS_NATIVE).map(|_| Host::Embedded.run(&scenario)).collect::<Result<Vec<_>>>())?;
-    for report in &runs {
-        report.check()?;
+    let run = |_| rows_of(Host::Embedded.run(&scenario)?, bursts.len() * frames.len());
+    let mut runs = step("two processes", || (0..RUNS_NATIVE).map(run).collect::<Result<Vec<_>>>())?;
+    let median = |row: usize| {
+        runs.sort_by(|a, b| a[row].per_packet.total_cmp(&b[row].per_packet));
+        runs[RUNS_NATIVE / 2][row].clone()
+    };
+    Ok((0..bursts.len() * frames.len()).map(median).collect())
+}
+
+/// The rows of a run that ended well and has `count` of them.
+fn rows_of(report: Report, count: usize) -> Result<Vec<Row>> {
+    report.check()?;
+    if report.rows.len() != count {
+        bail!("{} rows of {count} could be read", report.rows.len());
     }
-    let rows = runs.iter().map(|report| report.rows.len()).min().unwrap_or(0);
-    Ok((0..rows)
-        .map(|row| {
-            runs.sort_by(|a, b| a.rows[row].per_packet.total_cmp(&b.rows[row].per_packet));
-            runs[RUNS_NATIVE / 2].rows[row].clone()
-        })
-        .collect())
+    Ok(report.rows)
 }
 
 fn scenario(bursts: &[u16], frames: &[u16], packets: u64) -> Result<Scenario> {

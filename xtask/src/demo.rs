@@ -13,6 +13,9 @@ pub struct Options {
     /// Use plain processes even where the emulated machine can be had
     #[arg(long)]
     embedded: bool,
+    /// Print one JSON object instead of tables and words
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the benchmark, the proof of no exits, and the capture; then says in words what was seen.
@@ -22,14 +25,21 @@ pub fn run(options: &Options) -> Result<()> {
         Host::Bochs => bench::measure_emulated(&[Gate::Isolated, Gate::Hypercall], &[1, 8, 32, 128, 256], &[64, 1518])?,
         Host::Embedded => bench::measure_native(&[1, 8, 32, 128, 256], &[64, 1518])?,
     };
-    println!("{}\n{}", table::of(&rows), bench::conditions(host));
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("demo.svg");
     plot::write(&picture, &rows)?;
-    println!("Plot: {}\n", picture.display());
-    let frames = pcap(host)?;
-    let exits = if host == Host::Bochs { Some(proof()?) } else { None };
-    summary(host, &rows, frames, exits);
+    if !options.json {
+        println!("{}\n{}", table::of(&rows), bench::conditions(host));
+        println!("Plot: {}\n", picture.display());
+    }
+    let bytes = pcap(host)?;
+    let proof = if host == Host::Bochs { Some(proof()?) } else { None };
+    if options.json {
+        let all = serde_json::json!({ "rows": rows, "capture_bytes": bytes, "proof": proof });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        summary(host, &rows, bytes, proof);
+    }
     Ok(())
 }
 

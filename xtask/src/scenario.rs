@@ -85,7 +85,7 @@ impl Host {
         match tools::emulator() {
             Ok(()) => artifacts::build_bare().map(|()| Self::Bochs),
             Err(why) => {
-                println!("No emulated machine here ({why}).");
+                eprintln!("No emulated machine here ({why}).");
                 Self::embedded()
             }
         }
@@ -93,7 +93,7 @@ impl Host {
 
     /// The embedded default, with what it needs.
     pub fn embedded() -> Result<Self> {
-        println!(
+        eprintln!(
             "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other."
         );
         artifacts::build_hosted().map(|()| Self::Embedded)
