@@ -74,7 +74,7 @@ fn summary(host: Host, rows: &[Row], bytes: usize, exits: Option<String>) {
                 "- VM a put frames straight into VM b's virtio-net receive queue, through a window that VMFUNC opens for a burst."
             );
             println!(
-                "- 64 B, burst 32: {:.1} instructions and {} exits a packet; by hypercall {:.1} and {:.5}, and each exit costs a real CPU over a thousand cycles more.",
+                "- 64 B, burst 32: {:.1} instructions and {} exits a packet; by hypercall {:.1} and {:.5}, and what an exit costs a real CPU no instruction count shows.",
                 isolated.per_packet, isolated.exits_per_packet, hypercall.per_packet, hypercall.exits_per_packet
             );
         }

@@ -24,7 +24,11 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) ->
     window.begin(count);
     let index = request.peer(0).unwrap_or(0);
     let filled = match window.peer(index) {
-        Some(peer) => peer.enqueue_usual(request, 0, index),
+        Some(peer) => match peer.enqueue_usual(request, 0, index) {
+            // The rings' arrays end within the burst.
+            filled if filled < count => filled + peer.enqueue_usual(request, filled, index),
+            filled => filled,
+        },
         None => 0,
     };
     if filled != count {
