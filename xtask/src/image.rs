@@ -2,7 +2,7 @@
 
 use crate::progress::step;
 use crate::{Scenario, artifacts, iso, tools};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub struct Options {
 
 /// Writes an image that boots by legacy BIOS and by UEFI, from a USB stick or a CD.
 pub fn run(options: &Options) -> Result<()> {
-    tools::uefi()?;
+    tools::uefi().map_err(Error::msg)?;
     artifacts::build_bare()?;
     let target = options.output.clone().unwrap_or_else(|| artifacts::results().join("sluice.iso"));
     fs::create_dir_all(artifacts::results())?;

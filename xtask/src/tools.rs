@@ -32,17 +32,24 @@ const QEMU: [Package; 2] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), 
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-    FOUND.get_or_init(|| target().and_then(|()| packages(&EMULATOR)).map_err(|error| format!("{error:#}"))).clone()
+    FOUND.get_or_init(|| all(&[target(), packages(&EMULATOR)])).clone()
 }
 
 /// Sees to what an image for a real machine needs.
-pub fn uefi() -> Result<()> {
-    target().and_then(|()| packages(&EMULATOR[4..])).and_then(|()| packages(&UEFI))
+pub fn uefi() -> Result<(), String> {
+    all(&[target(), packages(&[&EMULATOR[4..], &UEFI].concat())])
 }
 
 /// Sees to all that booting such an image in QEMU needs. `Err`: why it can't be done here, in one line.
 pub fn qemu() -> Result<(), String> {
-    uefi().and_then(|()| packages(&QEMU)).map_err(|error| format!("{error:#}"))
+    all(&[target(), packages(&[&EMULATOR[4..], &UEFI, &QEMU].concat())])
+}
+
+/// Everything that is missing, in one line.
+fn all(parts: &[Result<()>]) -> Result<(), String> {
+    let missing: Vec<_> =
+        parts.iter().filter_map(|part| part.as_ref().err()).map(|error| format!("{error:#}")).collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
 fn target() -> Result<()> {
