@@ -7,16 +7,21 @@
 //! # Why not references
 //! `&[u8]` promises that the bytes do not change, and the compiler uses the promise: it may read a length twice, once to check
 //! and once to use (CVE-2020-14375 was such a pair). Here each access is one volatile or atomic access that returns a value.
+//!
+//! Nor the pointers of the crate `volatile`: they are typed and aligned, where frames are neither, and every access would check
+//! its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
 
 mod copy;
 mod ring;
 mod slice;
+mod steps;
 mod transfer;
 
-pub use ring::{Buffer, Cell16, Ring, Rings, Step, Steps, Table};
+pub use ring::{Buffer, Cell16, Ring, Table};
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
+pub use steps::{Rings, Step, Steps};
 pub use transfer::{Frame, Transfer};
 
 /// Memory that a descriptor can point into.

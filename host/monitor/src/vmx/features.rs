@@ -1,7 +1,8 @@
 //! What the processor must be able to do, checked before anything depends on it, each missing item by name.
 
 use crate::platform::msr;
-use core::fmt::{self, Write};
+use alloc::vec::Vec;
+use core::fmt;
 use raw_cpuid::CpuId;
 
 const FEATURE_CONTROL: u32 = 0x3a;
@@ -32,23 +33,13 @@ const REQUIRED: [Required; 12] = [
     Required { msr: VMFUNC, bit: 0, name: "VMFUNC EPTP switching" },
 ];
 
-/// What this processor lacks, as text.
+/// What this processor lacks.
 #[derive(Default)]
-pub struct Missing {
-    text: heapless::String<256>,
-}
-
-impl Missing {
-    fn add(&mut self, name: &str) {
-        let separator = if self.text.is_empty() { "" } else { ", " };
-        // A text that is full already names enough.
-        let _ = write!(self.text, "{separator}{name}");
-    }
-}
+pub struct Missing(Vec<&'static str>);
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this processor lacks: {}", self.text)
+        write!(f, "this processor lacks: {}", self.0.join(", "))
     }
 }
 
@@ -57,21 +48,21 @@ pub fn check() -> Result<(), Missing> {
     let mut missing = Missing::default();
     let has = CpuId::new().get_feature_info().is_some_and(|info| info.has_vmx());
     if !has {
-        missing.add("VMX");
+        missing.0.push("VMX");
         return Err(missing);
     }
     // Bit 0: locked; bit 2: VMX outside SMX. See: SDM volume 3, "Enabling and Entering VMX Operation".
     if msr::read(FEATURE_CONTROL) & 0b101 == 0b001 {
-        missing.add("VMX (switched off in firmware)");
+        missing.0.push("VMX (switched off in firmware)");
     }
     for required in &REQUIRED {
         // IA32_VMX_VMFUNC exists only with VM functions; the order of REQUIRED sees to that.
         let readable = required.msr != VMFUNC || msr::read(PROCBASED_CTLS2) >> (32 + 13) & 1 == 1;
         if !readable || msr::read(required.msr) >> required.bit & 1 == 0 {
-            missing.add(required.name);
+            missing.0.push(required.name);
         }
     }
-    if missing.text.is_empty() { Ok(()) } else { Err(missing) }
+    if missing.0.is_empty() { Ok(()) } else { Err(missing) }
 }
 
 /// Makes VMXON legal, where firmware left that open.
