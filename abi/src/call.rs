@@ -18,9 +18,13 @@ pub struct Packet {
     pub offset: u32,
     /// Bytes of the frame.
     pub len: u16,
-    /// Place of the receiver in [`crate::directory::Directory::peers`].
+    /// Place of the receiver in [`crate::directory::Directory::peers`]; with [`HAS_HDR`] where the frame has a header.
     pub peer: u16,
 }
+
+/// Added to [`Packet::peer`]: a [`crate::net::Hdr`] lies right before the frame and goes with it. Without it, the frame goes with a
+/// [`crate::net::PLAIN_HDR`].
+pub const HAS_HDR: u16 = 1 << 15;
 
 const _: () = assert!(size_of::<Packet>() == 8 && offset_of!(Packet, len) == 4 && offset_of!(Packet, peer) == 6);
 const _: () = assert!(MAX_BURST * size_of::<Packet>() <= crate::map::PAGE as usize);
@@ -108,8 +112,17 @@ pub enum Clause {
     TooShort = 6,
     /// A feature that was not negotiated was used (such as an indirect table). VIRTIO 2.7.5.3 "Indirect Descriptors".
     NotNegotiated = 7,
-    /// The queue's areas are unaligned, outside the regions, or its size is not a power of two. VIRTIO 2.7 "Split Virtqueues".
+    /// The queue's areas are unaligned, outside the regions, or its size is none that its format has. VIRTIO 2.7 "Split Virtqueues",
+    /// 2.8 "Packed Virtqueues".
     Layout = 8,
+    /// An indirect table lies within another one, is no whole number of descriptors, is too long, or its descriptor has a `NEXT` flag.
+    /// VIRTIO 2.7.5.3 "Indirect Descriptors", 2.8.7 "Indirect Flag: Scatter-Gather Support".
+    Indirect = 9,
+    /// A buffer to be sent is device-writable, or a readable part follows a writable one. VIRTIO 2.7.4.2 "Driver Requirements:
+    /// Message Framing".
+    NotReadable = 10,
+    /// The header of a frame to be sent contradicts the frame or the features. VIRTIO 5.1.6.2 "Packet Transmission".
+    Header = 11,
 }
 
 impl Status {
@@ -158,6 +171,9 @@ impl Status {
             6 => Some(Clause::TooShort),
             7 => Some(Clause::NotNegotiated),
             8 => Some(Clause::Layout),
+            9 => Some(Clause::Indirect),
+            10 => Some(Clause::NotReadable),
+            11 => Some(Clause::Header),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod map;
 pub mod mmio;
 pub mod net;
+pub mod packed;
 pub mod ring_idx;
 pub mod virtq;
 

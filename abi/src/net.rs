@@ -39,17 +39,94 @@ const _: () = assert!(HDR_LEN == 12 && offset_of!(Hdr, num_buffers) == 10);
 pub const PLAIN_HDR: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 bitflags! {
+    /// Bits of [`Hdr::flags`]. See: VIRTIO 5.1.6 "Device Operation".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct HdrF: u8 {
+        /// The checksum at `csum_start + csum_offset` is still to be completed.
+        const NEEDS_CSUM = 1;
+        /// The device has validated the checksum.
+        const DATA_VALID = 2;
+        /// Coalesced-segments information is present; only with a feature that Sluice does not negotiate.
+        const RSC_INFO = 4;
+    }
+}
+
+/// Values of [`Hdr::gso_type`]. See: VIRTIO 5.1.6 "Device Operation".
+pub mod gso {
+    /// Not segmented.
+    pub const NONE: u8 = 0;
+    /// TCP over IPv4.
+    pub const TCPV4: u8 = 1;
+    /// UDP fragmentation.
+    pub const UDP: u8 = 3;
+    /// TCP over IPv6.
+    pub const TCPV6: u8 = 4;
+    /// UDP segmentation.
+    pub const UDP_L4: u8 = 5;
+    /// Added to a TCP type: the frame has ECN set.
+    pub const ECN: u8 = 0x80;
+}
+
+bitflags! {
     /// Feature bits that Sluice knows. See: VIRTIO 5.1.3 "Feature bits", 6 "Reserved Feature Bits".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct F: u64 {
+        /// The device takes frames whose checksum is incomplete.
+        const CSUM = 1 << 0;
+        /// The driver takes frames whose checksum is incomplete.
+        const GUEST_CSUM = 1 << 1;
         /// Configuration has an MTU.
         const MTU = 1 << 3;
         /// Configuration has a MAC.
         const MAC = 1 << 5;
+        /// The driver takes TCP segments over IPv4 that are longer than the MTU.
+        const GUEST_TSO4 = 1 << 7;
+        /// The same over IPv6.
+        const GUEST_TSO6 = 1 << 8;
+        /// The same with ECN.
+        const GUEST_ECN = 1 << 9;
+        /// The driver takes UDP datagrams to be fragmented.
+        const GUEST_UFO = 1 << 10;
+        /// The device takes TCP segments over IPv4 that are longer than the MTU.
+        const HOST_TSO4 = 1 << 11;
+        /// The same over IPv6.
+        const HOST_TSO6 = 1 << 12;
+        /// The same with ECN.
+        const HOST_ECN = 1 << 13;
+        /// The device takes UDP datagrams to be fragmented.
+        const HOST_UFO = 1 << 14;
+        /// A frame may fill several buffers of the receive queue.
+        const MRG_RXBUF = 1 << 15;
         /// Configuration has a link status.
         const STATUS = 1 << 16;
+        /// There is a control queue.
+        const CTRL_VQ = 1 << 17;
+        /// Receive modes are set over the control queue.
+        const CTRL_RX = 1 << 18;
+        /// VLANs are filtered over the control queue.
+        const CTRL_VLAN = 1 << 19;
+        /// The device can ask the driver to announce itself.
+        const GUEST_ANNOUNCE = 1 << 21;
+        /// There are several queue pairs.
+        const MQ = 1 << 22;
+        /// The MAC is set over the control queue.
+        const CTRL_MAC_ADDR = 1 << 23;
+        /// Descriptors may point to tables of descriptors.
+        const INDIRECT_DESC = 1 << 28;
+        /// Each side says at which entry it wants to be notified.
+        const EVENT_IDX = 1 << 29;
         /// The device follows VIRTIO 1.0 or later.
         const VERSION_1 = 1 << 32;
+        /// Addresses are translated by the platform.
+        const ACCESS_PLATFORM = 1 << 33;
+        /// Queues have the packed layout.
+        const RING_PACKED = 1 << 34;
+        /// Buffers are used in the order in which they were made available.
+        const IN_ORDER = 1 << 35;
+        /// Memory accesses are ordered by the platform's rules.
+        const ORDER_PLATFORM = 1 << 36;
+        /// A single queue can be reset.
+        const RING_RESET = 1 << 40;
     }
 }
 
@@ -59,13 +136,54 @@ pub const RECEIVEQ1: u32 = 0;
 /// The queue that the driver fills, in a device with one queue pair.
 pub const TRANSMITQ1: u32 = 1;
 
+/// The queue that the device fills, of queue pair `pair`, counted from 0. See: VIRTIO 5.1.2 "Virtqueues".
+pub const fn receiveq(pair: u16) -> u16 {
+    2 * pair
+}
+
+/// The queue that the driver fills, of queue pair `pair`, counted from 0.
+pub const fn transmitq(pair: u16) -> u16 {
+    2 * pair + 1
+}
+
+/// The control queue of a device with `pairs` queue pairs.
+pub const fn controlq(pairs: u16) -> u16 {
+    2 * pairs
+}
+
+/// Control commands: class and command, then data, then an answer byte that the device writes.
+/// See: VIRTIO 5.1.6.5 "Control Virtqueue".
+pub mod ctrl {
+    /// The answer byte: done.
+    pub const OK: u8 = 0;
+    /// The answer byte: refused.
+    pub const ERR: u8 = 1;
+    /// Class and command: sets the MAC address, 6 bytes. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
+    pub const MAC_ADDR_SET: [u8; 2] = [1, 1];
+    /// Class and command: the driver has announced itself, no data. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+    pub const ANNOUNCE_ACK: [u8; 2] = [3, 0];
+    /// Class and command: how many queue pairs are used, 16 bits. See: VIRTIO 5.1.6.5.5 "Device operation in multiqueue mode".
+    pub const MQ_VQ_PAIRS_SET: [u8; 2] = [4, 0];
+}
+
+bitflags! {
+    /// Bits of [`Config::status`]. See: VIRTIO 5.1.4 "Device configuration layout".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct LinkStatus: u16 {
+        /// The link is up.
+        const LINK_UP = 1;
+        /// The driver is asked to announce itself.
+        const ANNOUNCE = 2;
+    }
+}
+
 /// Device configuration. The device writes it. See: VIRTIO 5.1.4 "Device configuration layout".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
     /// MAC address, valid with [`F::MAC`].
     pub mac: [u8; 6],
-    /// Bit 0: link is up, valid with [`F::STATUS`].
+    /// [`LinkStatus`] bits, valid with [`F::STATUS`].
     pub status: u16,
     /// Queue pairs, valid with multiqueue; 0 otherwise.
     pub max_virtqueue_pairs: u16,

@@ -43,8 +43,17 @@ bitflags! {
     /// Available ring flags, written by the driver. See: VIRTIO 2.7.6 "The Virtqueue Available Ring".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct AvailF: u16 {
-        /// The driver polls: no interrupt, please.
+        /// The driver polls: no interrupt, please. A hint; no meaning with [`crate::net::F::EVENT_IDX`].
         const NO_INTERRUPT = 1;
+    }
+}
+
+bitflags! {
+    /// Used ring flags, written by the device. See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct UsedF: u16 {
+        /// The device polls: no notification, please. A hint; no meaning with [`crate::net::F::EVENT_IDX`].
+        const NO_NOTIFY = 1;
     }
 }
 
@@ -57,6 +66,11 @@ pub mod avail {
     pub const IDX: u64 = 2;
     /// `le16 ring[size]`
     pub const RING: u64 = 4;
+
+    /// `le16 used_event`, in a ring of `size` entries; only with [`crate::net::F::EVENT_IDX`].
+    pub const fn used_event(size: u16) -> u64 {
+        RING + 2 * size as u64
+    }
 
     /// Bytes of a ring of `size` entries, with `used_event`.
     pub const fn len(size: u16) -> u64 {
@@ -73,6 +87,11 @@ pub mod used {
     pub const IDX: u64 = 2;
     /// `struct virtq_used_elem ring[size]`
     pub const RING: u64 = 4;
+
+    /// `le16 avail_event`, in a ring of `size` entries; only with [`crate::net::F::EVENT_IDX`].
+    pub const fn avail_event(size: u16) -> u64 {
+        RING + 8 * size as u64
+    }
 
     /// Bytes of a ring of `size` entries, with `avail_event`.
     pub const fn len(size: u16) -> u64 {
@@ -98,14 +117,14 @@ pub struct UsedElem {
 
 const _: () = assert!(size_of::<UsedElem>() == 8 && offset_of!(UsedElem, len) == 4);
 
-/// Where the driver put one queue: the three areas of VIRTIO 2.7 "Split Virtqueues".
+/// Where the driver put one queue: the three areas of VIRTIO 2.6 "Virtqueues".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct QueueAddresses {
-    /// Descriptor table, 16-byte aligned.
+    /// Descriptor area, 16-byte aligned: descriptor table, or packed ring.
     pub desc: Gpa,
-    /// Driver area (available ring), 2-byte aligned.
+    /// Driver area: available ring, 2-byte aligned; or packed ring's driver event suppression, 4-byte aligned.
     pub driver: Gpa,
-    /// Device area (used ring), 4-byte aligned.
+    /// Device area: used ring, or packed ring's device event suppression; 4-byte aligned.
     pub device: Gpa,
 }
