@@ -123,6 +123,8 @@ pub enum Clause {
     NotReadable = 10,
     /// The header of a frame to be sent contradicts the frame or the features. VIRTIO 5.1.6.2 "Packet Transmission".
     Header = 11,
+    /// A descriptor within a packed chain is not marked available. VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
+    NotAvailable = 12,
 }
 
 impl Status {
@@ -174,6 +176,7 @@ impl Status {
             9 => Some(Clause::Indirect),
             10 => Some(Clause::NotReadable),
             11 => Some(Clause::Header),
+            12 => Some(Clause::NotAvailable),
             _ => None,
         }
     }

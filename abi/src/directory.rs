@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 /// Peers that one VM can reach.
 pub const MAX_PEERS: usize = 8;
 /// Memory regions of one peer.
-pub const MAX_REGIONS: usize = 4;
+pub const MAX_REGIONS: usize = 8;
 /// Queues of one peer that this VM may produce into.
 pub const MAX_QUEUES: usize = 4;
 /// Bytes of a VM's name, padded with zeros.

@@ -26,7 +26,7 @@ pub const CODE_LEN: u64 = 0x0001_0000;
 /// Private state of the window code, one per vCPU; window view only, read-write. [`STATE_LEN`] bytes.
 pub const STATE: u64 = 0x0020_0000;
 /// Room for private state, bytes.
-pub const STATE_LEN: u64 = 0x4000;
+pub const STATE_LEN: u64 = 0x8000;
 /// Lowest byte of the window's private stack; window view only, read-write. The page below is never mapped.
 pub const STACK: u64 = 0x0021_0000;
 /// Bytes of the private stack.

@@ -22,6 +22,12 @@ impl RingIdx {
     pub const fn ahead_of(self, earlier: Self) -> u16 {
         self.0.wrapping_sub(earlier.0)
     }
+
+    /// Whether the entry at `event` is one of those from `old` to before `self`.
+    /// See: VIRTIO 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression".
+    pub const fn has_passed(self, event: Self, old: Self) -> bool {
+        self.ahead_of(event).wrapping_sub(1) < self.ahead_of(old)
+    }
 }
 
 impl fmt::Debug for RingIdx {

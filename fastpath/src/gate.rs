@@ -7,7 +7,7 @@ use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::directory::{Directory, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
-use sluice_memory::PeerSlice;
+use sluice_memory::{Avx, PeerSlice, Words};
 use zerocopy::IntoBytes;
 
 /// What a host gives a VM or process to reach its peers with.
@@ -43,6 +43,7 @@ enum Kind {
 /// Window state of our own, for the gates that run the ring code here.
 struct Local {
     window: Window,
+    avx: Option<Avx>,
     generation: u32,
     attached: [Peer; MAX_PEERS],
 }
@@ -160,7 +161,10 @@ impl Gate {
         // Nothing calls back into the gate from within.
         let Ok(mut local) = local.try_borrow_mut() else { return Outcome::default() };
         local.refresh(&self.access);
-        let mut work = || sluice_inside::transmit(&mut local.window, self.access.request, count);
+        let mut work = || match local.avx {
+            Some(avx) => sluice_inside::transmit(&mut local.window, self.access.request, count, avx),
+            None => sluice_inside::transmit(&mut local.window, self.access.request, count, Words),
+        };
         if guarded {
             // SAFETY: the host offers this gate, says its directory; the rest is the contract of `discover`.
             unsafe { sluice_gate::guarded(work) }
@@ -181,7 +185,7 @@ impl Local {
     fn new(packets: PeerSlice<'static>) -> Self {
         let mut window = Window::new();
         window.set_packets(packets);
-        Self { window, generation: u32::MAX, attached: [Peer::default(); MAX_PEERS] }
+        Self { window, avx: Avx::detect(), generation: u32::MAX, attached: [Peer::default(); MAX_PEERS] }
     }
 
     /// Looks at the directory again if its generation moved.

@@ -12,16 +12,20 @@
 //! its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
 
-mod copy;
+mod lanes;
+mod notify;
 mod ring;
 mod slice;
 mod steps;
 mod transfer;
+mod word;
 
+pub use lanes::{Avx, Lanes, Words};
+pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
-pub use steps::{Rings, Step, Steps};
+pub use steps::{Heads, InOrder, Rings, Slots, Step, Steps};
 pub use transfer::{Frame, Transfer};
 
 /// Memory that a descriptor can point into.

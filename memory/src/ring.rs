@@ -2,12 +2,12 @@
 #![allow(unsafe_code, reason = "touches shared memory within bounds that PeerSlice checked")]
 
 use crate::Plain;
-use crate::copy::is_writable;
+use crate::word::is_writable;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU16, Ordering};
-use sluice_abi::Gpa;
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::Desc;
+use sluice_abi::{Gpa, packed};
 
 /// A 16-bit word that both sides use as index or flags.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,37 @@ impl Cell16<'_> {
     #[inline(always)]
     pub fn store_release(&self, value: u16) {
         self.atomic().store(value, Ordering::Release);
+    }
+}
+
+impl Table<'_, packed::Desc> {
+    fn word(&self, slot: u16) -> Option<&AtomicU64> {
+        let word = self.base.wrapping_add(usize::from(slot)).cast::<u64>().wrapping_add(1);
+        // SAFETY: slot is below the count that PeerSlice::table checked, so this is the second half of a descriptor; 8-byte
+        // aligned; shared memory is only touched atomically or volatilely.
+        (slot < self.count).then(|| unsafe { AtomicU64::from_ptr(word) })
+    }
+
+    /// The last word of the descriptor in `slot`: length, id, flags; everything its writer wrote before it is seen after it.
+    #[inline(always)]
+    pub fn load_acquire(&self, slot: u16) -> Option<u64> {
+        Some(self.word(slot)?.load(Ordering::Acquire))
+    }
+
+    /// Where the buffer of the descriptor in `slot` is, read once.
+    #[inline(always)]
+    pub fn addr(&self, slot: u16) -> Option<Gpa> {
+        let desc = self.base.wrapping_add(usize::from(slot));
+        // SAFETY: as in word; any bits are valid.
+        (slot < self.count).then(|| unsafe { (&raw const (*desc).addr).read_volatile() })
+    }
+
+    /// Writes the last word of the descriptor in `slot`; whoever sees it sees everything written before it. Nothing outside the ring.
+    #[inline(always)]
+    pub fn store_release(&self, slot: u16, word: u64) {
+        if let Some(place) = self.word(slot) {
+            place.store(word, Ordering::Release);
+        }
     }
 }
 
@@ -137,6 +168,13 @@ pub struct Buffer<'m> {
 }
 
 impl Buffer<'_> {
+    /// # Safety
+    /// `at` bytes behind `table` is a descriptor, valid for reads and aligned.
+    #[inline(always)]
+    pub(crate) unsafe fn new(table: *const Desc, at: usize) -> Self {
+        Self { table, at, memory: PhantomData }
+    }
+
     /// Whether it is one piece for the device to write, of at least `len` bytes.
     #[inline(always)]
     pub fn is_writable(&self, len: u32) -> bool {

@@ -1,11 +1,13 @@
 //! Checked runs of shared memory and the accesses they allow.
 
-use crate::copy::{copy, zero_if_above};
-use crate::{Cell16, OutOfRegion, Ring, Table};
+use crate::lanes::sealed::Lanes as _;
+use crate::word::zero_if_above;
+use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
-use sluice_abi::Gpa;
+use core::sync::atomic::{AtomicU8, Ordering};
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::{Desc, UsedElem};
+use sluice_abi::{Gpa, packed};
 
 /// A value of which every bit pattern is valid and which is read and written whole.
 ///
@@ -21,7 +23,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(u8, u16, u32, u64, Desc, UsedElem, Packet);
+plain!(u8, u16, u32, u64, Desc, UsedElem, Packet, packed::Desc);
 
 /// A run of shared memory whose bounds were checked when it was made.
 ///
@@ -125,10 +127,18 @@ impl<'m> PeerSlice<'m> {
 
     /// Copies all of `source` to `offset`. The two may overlap or change meanwhile; then the bytes copied are unspecified.
     #[inline(always)]
-    pub fn copy_from(self, offset: u64, source: PeerSlice<'_>) -> Result<(), OutOfRegion> {
+    pub fn copy_from(self, offset: u64, source: PeerSlice<'_>, lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, source.len)?;
         // SAFETY: both runs are source.len bytes, vouched for by from_raw.
-        unsafe { copy(target.base, source.base, source.len as usize) };
+        unsafe { lanes.copy(target.base, source.base, source.len as usize) };
+        Ok(())
+    }
+
+    /// Sets the bits `bits` of the byte at `offset`; others may be setting other bits of it.
+    pub fn set_bits(self, offset: u64, bits: u8) -> Result<(), OutOfRegion> {
+        let part = self.sub(offset, 1)?;
+        // SAFETY: sub checked the bounds; a byte is always aligned; shared memory is only touched atomically or volatilely.
+        unsafe { AtomicU8::from_ptr(part.base) }.fetch_or(bits, Ordering::Relaxed);
         Ok(())
     }
 
@@ -136,7 +146,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_from_slice(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: target has bytes.len() bytes, and so has the slice; a slice is never shared memory (from_raw).
-        unsafe { copy(target.base, bytes.as_ptr(), bytes.len()) };
+        unsafe { Words.copy(target.base, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -144,7 +154,7 @@ impl<'m> PeerSlice<'m> {
     pub fn copy_to_slice(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
         let source = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: as in copy_from_slice, with the roles exchanged.
-        unsafe { copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
+        unsafe { Words.copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
         Ok(())
     }
 }
@@ -185,16 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn every_length_is_copied_whole_and_no_further() {
-        for len in 0..200u64 {
-            let mut from: Vec<u64> = (1..40).map(|n| n * 0x0101_0203_0507_0b0d).collect();
-            let mut to = std::vec![0; 40];
-            memory(&mut to).copy_from(3, memory(&mut from).sub(1, len).unwrap()).unwrap();
-            let bytes = |words: &[u64]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
-            let (from, to) = (bytes(&from), bytes(&to));
-            assert_eq!(to[3..3 + len as usize], from[1..1 + len as usize]);
-            assert!(to[..3].iter().chain(&to[3 + len as usize..]).all(|&byte| byte == 0));
-        }
+    fn bits_are_set_and_others_stay() {
+        let mut words = std::vec![0; 1];
+        let all = memory(&mut words);
+        assert!(all.set_bits(3, 0x05).is_ok() && all.set_bits(3, 0x10).is_ok() && all.set_bits(8, 1).is_err());
+        assert_eq!(words, [0x1500_0000]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Frames out of one run into another: the checks of a whole burst, made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
-use crate::PeerSlice;
-use crate::copy::{LINE, copy, line, low32, store_plain_header};
+use crate::lanes::LINE;
+use crate::word::{low32, store_plain_header};
+use crate::{Lanes, PeerSlice};
 use core::hint::cold_path;
 use core::marker::PhantomData;
 use sluice_abi::net::HDR_LEN;
@@ -64,7 +65,7 @@ impl Frame<'_> {
     /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame to `offset`; `None`, and nothing is written, if less than header and longest frame is left
     /// behind `offset`. While the processor guesses, the offset is below 4 GiB.
     #[inline(always)]
-    pub fn put(self, offset: u64) -> Option<()> {
+    pub fn put(self, offset: u64, lanes: impl Lanes) -> Option<()> {
         let Transfer { from, to, last_to, .. } = self.way;
         if offset > last_to {
             return None;
@@ -75,10 +76,10 @@ impl Frame<'_> {
         unsafe {
             store_plain_header(to, offset);
             if len == LINE {
-                line::<HDR>(to, offset, from, self.offset);
+                lanes.line::<HDR>(to, offset, from, self.offset);
             } else {
                 cold_path();
-                copy(to.add(offset + HDR), from.add(self.offset), len);
+                lanes.copy(to.add(offset + HDR), from.add(self.offset), len);
             }
         }
         Some(())
@@ -89,6 +90,7 @@ impl Frame<'_> {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::Words;
     use sluice_abi::net::PLAIN_HDR;
     use std::vec::Vec;
 
@@ -104,7 +106,7 @@ mod tests {
             let mut to = std::vec![0; 300];
             let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
             let frame = way.frame(50, len).unwrap();
-            assert_eq!((frame.total(), frame.put(88)), (12 + len, Some(())));
+            assert_eq!((frame.total(), frame.put(88, Words)), (12 + len, Some(())));
             let end = 100 + len as usize;
             assert_eq!((&to[88..100], &to[100..end]), (&PLAIN_HDR[..], &from[50..50 + len as usize]));
             assert!(to[..88].iter().chain(&to[end..]).all(|&byte| byte == 0));
@@ -120,7 +122,7 @@ mod tests {
         }
         let frame = way.frame(0, 1).unwrap();
         for offset in [89, 300, 1 << 32, u64::MAX] {
-            assert!(frame.put(offset).is_none());
+            assert!(frame.put(offset, Words).is_none());
         }
         assert!(Transfer::new(memory(&mut from), memory(&mut to), 251).is_none());
         assert!(Transfer::new(memory(&mut to), memory(&mut from), 239).is_none());

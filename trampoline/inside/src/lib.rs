@@ -1,4 +1,4 @@
-//! What executes in the peer's view: the device side of its receive queue.
+//! What executes in the peer's view: the device side of its queues.
 //!
 //! Built twice from the same source: as the window image (`src/bin/window.rs`, linked by linker/window.ld, run in the window
 //! view) and as this library (the gates `Direct`, `Guarded` and `Hypercall`, the host, the tests).
@@ -9,13 +9,12 @@
 //! blamed on that peer. Nothing here allocates, logs, keeps statics, panics or calls through a pointer (rule G12).
 #![cfg_attr(not(test), no_std)]
 
-mod chain;
 mod queue;
 mod regions;
 mod transmit;
 mod window;
 
-pub use queue::{DeviceQueue, Enqueue};
+pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
 pub use regions::Regions;
 pub use transmit::transmit;
 pub use window::Window;

@@ -28,22 +28,37 @@ impl Regions {
     /// writable, and no Rust reference leads into them.
     pub unsafe fn new(peer: &Peer, base: *mut u8) -> Result<Self, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
-        let mut regions = listed.iter().map(|region| {
-            let end = region.slot_offset.checked_add(region.len).filter(|&end| end <= map::SLOT_LEN);
-            end.and(region.gpa.checked_add(region.len)).ok_or(Clause::Layout)?;
-            // SAFETY: inside the slot (checked), mapped there (the contract above).
-            let memory = unsafe { PeerSlice::from_raw(base.wrapping_add(region.slot_offset as usize), region.len) };
-            Ok(Region { gpa: region.gpa.0, memory })
-        });
-        let first = regions.next().ok_or(Clause::Layout)??;
         // What a wrong guess reaches must be this peer's.
         let place = listed.first().map_or(0, |region| region.slot_offset % map::PEER_STRIDE);
         if place > map::PEER_STRIDE - map::GUESS_REACH {
             return Err(Clause::Layout);
         }
+        Self::collect(listed.iter().map(|region| {
+            let end = region.slot_offset.checked_add(region.len).filter(|&end| end <= map::SLOT_LEN);
+            end.ok_or(Clause::Layout)?;
+            // SAFETY: inside the slot (checked), mapped there (the contract above).
+            let memory = unsafe { PeerSlice::from_raw(base.wrapping_add(region.slot_offset as usize), region.len) };
+            Ok((region.gpa, memory))
+        }))
+    }
+
+    /// The regions that start at these addresses of the peer's space, anywhere in this process, for a host that guesses at its own risk.
+    pub fn from_slices(slices: &[(Gpa, PeerSlice<'static>)]) -> Result<Self, Clause> {
+        Self::collect(slices.iter().map(|&slice| Ok(slice)))
+    }
+
+    fn collect(mut regions: impl Iterator<Item = Result<(Gpa, PeerSlice<'static>), Clause>>) -> Result<Self, Clause> {
+        let region = |(gpa, memory): (Gpa, PeerSlice<'static>)| {
+            gpa.checked_add(memory.len()).ok_or(Clause::Layout)?;
+            Ok(Region { gpa: gpa.0, memory })
+        };
+        let first = regions.next().ok_or(Clause::Layout)?.and_then(region)?;
         let mut others = [None; MAX_REGIONS - 1];
-        for (slot, region) in others.iter_mut().zip(regions) {
-            *slot = Some(region?);
+        for slot in &mut others {
+            *slot = regions.next().transpose()?.map(region).transpose()?;
+        }
+        if regions.next().is_some() {
+            return Err(Clause::Layout);
         }
         Ok(Self { first, others })
     }
@@ -52,6 +67,12 @@ impl Regions {
     #[inline(always)]
     pub(crate) fn first(&self) -> (Gpa, PeerSlice<'static>) {
         (Gpa(self.first.gpa), self.first.memory)
+    }
+
+    /// Behind the last byte of all of them.
+    pub(crate) fn end(&self) -> Gpa {
+        let ends = self.others.iter().flatten().chain([&self.first]).map(|region| region.gpa + region.memory.len());
+        Gpa(ends.max().unwrap_or(0))
     }
 
     /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.

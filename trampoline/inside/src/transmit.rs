@@ -6,16 +6,26 @@
 
 use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
-use sluice_abi::call::{Accepted, Clause, Code, MAX_BURST, Outcome, Packet, Status};
-use sluice_memory::{PeerSlice, Table};
+use sluice_abi::call::{Accepted, Clause, Code, HAS_HDR, MAX_BURST, Outcome, Packet, Status};
+use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
+use sluice_memory::{Lanes, PeerSlice, Table};
+use zerocopy::FromBytes;
 
 /// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read again is
 /// checked again.
 ///
 /// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an earlier
-/// packet of this call; a packet that the sender described wrongly is refused with all that follow it.
+/// packet of this call; a packet that the sender described wrongly is refused with all that follow it. `lanes`: the registers that
+/// the frames pass through; what is left there is cleared.
 #[inline]
-pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) -> Outcome {
+pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
+    let outcome = transmit_by(window, request, count, lanes);
+    lanes.scrub();
+    outcome
+}
+
+#[inline(always)]
+fn transmit_by(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
         window.refuse();
@@ -24,15 +34,15 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) ->
     window.begin(count);
     let index = request.peer(0).unwrap_or(0);
     let filled = match window.peer(index) {
-        Some(peer) => match peer.enqueue_usual(request, 0, index) {
+        Some(peer) => match peer.enqueue_usual(request, 0, index, lanes) {
             // The rings' arrays end within the burst.
-            filled if filled < count => filled + peer.enqueue_usual(request, filled, index),
+            filled if filled < count => filled + peer.enqueue_usual(request, filled, index, lanes),
             filled => filled,
         },
         None => 0,
     };
     if filled != count {
-        return Call { blocked: 0, status: Status::OK }.go_on(window, request, filled);
+        return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, filled);
     }
     // All of it for one peer, and nothing special about it.
     window.publish_whole(index);
@@ -40,11 +50,12 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64) ->
 }
 
 /// Progress of a call that is not the simplest.
-struct Call {
+struct Call<L> {
     /// Bit `p`: no more for peer `p` in this call.
     blocked: u32,
     /// What went wrong first; a full ring is what goes wrong least.
     status: Status,
+    lanes: L,
 }
 
 /// Why a packet was not taken.
@@ -57,7 +68,7 @@ enum Refused {
     BadRequest,
 }
 
-impl Call {
+impl<L: Lanes> Call<L> {
     /// The packets that follow the first `at`, which are filled.
     #[inline(never)]
     fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
@@ -83,7 +94,7 @@ impl Call {
         packet: Packet,
         at: u16,
     ) -> Result<u16, ()> {
-        let index = packet.peer;
+        let index = packet.peer & !HAS_HDR;
         let Some(packets) = window.packets else {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
@@ -95,8 +106,8 @@ impl Call {
         if self.blocked & bit(index) != 0 {
             return Ok(0);
         }
-        let filled = match peer.enqueue_usual(request, at, index) {
-            0 => one(peer, packets, packet).map(|()| 1),
+        let filled = match peer.enqueue_usual(request, at, index, self.lanes) {
+            0 => one(peer, packets, packet, self.lanes).map(|()| 1),
             filled => Ok(filled),
         };
         match filled {
@@ -131,17 +142,29 @@ const fn bit(peer: u16) -> u32 {
     1u32.wrapping_shl(peer as u32)
 }
 
-/// A packet that is wrong, or goes where it is not usual.
-fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet) -> Result<(), Refused> {
+/// A packet that is wrong, goes where it is not usual, or has a header.
+fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
     if peer.queue.available().map_err(Refused::Fault)? == 0 {
         return Err(Refused::Full);
     }
-    if packet.len > peer.longest {
+    let (hdr, frame) = frame(packets, packet).ok_or(Refused::BadRequest)?;
+    // A frame that is still to be segmented may be longer than the MTU.
+    if packet.len > peer.longest && hdr.gso_type == net::gso::NONE {
         return Err(Refused::BadRequest);
     }
-    let frame = packets.claim(u64::from(packet.offset), u64::from(packet.len)).map_err(|_| Refused::BadRequest)?;
-    match peer.queue.enqueue(&peer.regions, frame, peer.owed).map_err(Refused::Fault)? {
+    match peer.queue.enqueue(&peer.regions, &hdr, frame, peer.owed, lanes).map_err(Refused::Fault)? {
         Enqueue::Filled => Ok(()),
-        Enqueue::TooLong => Err(Refused::BadRequest),
+        Enqueue::Full => Err(Refused::Full),
+        Enqueue::TooLong | Enqueue::BadHeader => Err(Refused::BadRequest),
     }
+}
+
+/// Header and bytes of the frame that `packet` describes, if they are within packet memory. The header is read once.
+fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
+    let mut hdr = PLAIN_HDR;
+    if packet.peer & HAS_HDR != 0 {
+        packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
+    }
+    let frame = packets.claim(packet.offset.into(), packet.len.into()).ok()?;
+    Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

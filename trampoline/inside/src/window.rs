@@ -1,12 +1,13 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
+use crate::queue::{Burst, DirtyLog};
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
-use sluice_memory::{PeerSlice, Table, Transfer};
+use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
 /// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
 const ETHERNET_HEADER: u32 = 14;
@@ -55,10 +56,10 @@ pub(crate) struct PeerWindow {
 impl PeerWindow {
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
-    pub fn enqueue_usual(&mut self, request: Table<'static, Packet>, from: u16, index: u16) -> u16 {
-        let (first, _) = self.regions.first();
+    pub fn enqueue_usual(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+        let (region, _) = self.regions.first();
         let Some(way) = &self.way else { return 0 };
-        self.queue.enqueue_usual(request, from, index, first, way)
+        self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
     }
 
     fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
@@ -123,6 +124,13 @@ impl Window {
         }
     }
 
+    /// From now on every write into the memory of the peer at place `index` is marked in `log`, or in none. `false`, and nothing
+    /// changes, if there is no such peer or the log is too short for its memory.
+    pub fn set_log(&mut self, index: u16, log: Option<DirtyLog>) -> bool {
+        let peer = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
+        peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
+    }
+
     /// Whether the peer at place `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: u16) -> bool {
         matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined)
@@ -185,7 +193,7 @@ impl Window {
             }
         }
         *phase = PARTIAL;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
+        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish_again());
         self.accepted
     }
 }
@@ -201,6 +209,7 @@ mod tests {
     use super::*;
     use crate::peer::Sender;
     use sluice_abi::call::Packet;
+    use sluice_memory::Words;
 
     /// A window that has filled two buffers of peer 0 when it is interrupted.
     fn interrupted() -> Sender {
@@ -212,7 +221,7 @@ mod tests {
         }
         sender.window.begin(2);
         let packets = request.table(0, 2).expect("aligned");
-        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, 0)), Some(2));
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, 0, Words)), Some(2));
         sender
     }
 

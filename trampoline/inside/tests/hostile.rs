@@ -6,11 +6,12 @@ mod peer;
 use peer::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sluice_abi::call::{Accepted, Clause, Code, MAX_BURST, Packet, Status};
+use sluice_abi::call::{Accepted, Clause, Code, HAS_HDR, MAX_BURST, Packet, Status};
 use sluice_abi::directory::{self, MAX_PEERS, MAX_REGIONS};
 use sluice_abi::virtq::{Desc, DescF, UsedElem};
 use sluice_abi::{Gpa, map, net};
 use sluice_inside::{Window, transmit};
+use sluice_memory::Words;
 
 const SIZE: u16 = 8;
 /// Longest frame that a peer's buffers must hold, bytes.
@@ -426,8 +427,8 @@ fn a_place_that_is_none_is_refused() {
 #[test]
 fn a_feature_that_nobody_knows_is_refused() {
     const VERSION_1: u32 = 32;
-    let known = [net::F::MTU, net::F::MAC, net::F::STATUS, net::F::VERSION_1];
-    for bit in (0..64).filter(|&bit| known.iter().all(|feature| feature.bits() != 1 << bit)) {
+    let known = net::F::all().difference(net::F::ACCESS_PLATFORM);
+    for bit in (0..64).filter(|bit| known.bits() >> bit & 1 == 0) {
         refuses(Clause::NotNegotiated, |entry| entry.queues[0].features |= 1 << bit);
     }
     refuses(Clause::NotNegotiated, |entry| entry.queues[0].features &= !(1 << VERSION_1));
@@ -509,7 +510,7 @@ fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(4);
     let request = sender.request().sub(0, 24).expect("inside");
-    let burst = Burst::of(transmit(&mut sender.window, request, 4), 4);
+    let burst = Burst::of(transmit(&mut sender.window, request, 4, Words), 4);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
     sender.check();
 }
@@ -517,7 +518,7 @@ fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
 #[test]
 fn a_peer_that_is_not_there_is_not_ready() {
     let mut sender = Sender::new(2, SIZE);
-    for place in [2, MAX_PEERS as u16 - 1, MAX_PEERS as u16, 31, u16::MAX] {
+    for place in [2, MAX_PEERS as u16 - 1, MAX_PEERS as u16, 31, HAS_HDR - 1] {
         sender.peers.iter_mut().for_each(|peer| peer.give(1));
         let burst = sender.send(&[0, place, 1]);
         assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, place), accepted: vec![0, 2] });
@@ -539,7 +540,7 @@ fn a_detached_peer_is_not_ready() {
 fn without_packet_memory_nothing_is_sent() {
     let (mut window, peer) = (Window::new(), Peer::new(SIZE));
     assert_eq!(peer.attach(&mut window, 0), Ok(()));
-    let burst = Burst::of(transmit(&mut window, Memory::new(&[map::PAGE]).run(0), 1), 1);
+    let burst = Burst::of(transmit(&mut window, Memory::new(&[map::PAGE]).run(0), 1, Words), 1);
     assert_eq!(burst, Burst { status: Status::new(Code::NotRegistered), accepted: vec![] });
 }
 

@@ -52,16 +52,22 @@ fn task_base(gdt: u64, task: u16) -> u64 {
     (low >> 16 & 0xff_ffff) | (low >> 32 & 0xff00_0000) | high << 32
 }
 
-/// Sets the bits that VMX operation insists on, FXSAVE, and nothing that it forbids.
+/// State that is switched on in XCR0, for monitor and guests alike, as (EAX, EDX): x87, SSE, AVX. A guest's XSETBV exits.
+/// See: SDM volume 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features".
+pub const XCR0: (u32, u32) = (0b111, 0);
+
+/// Sets the bits that VMX operation insists on, XSAVE, and nothing that it forbids.
 /// `cr0` and `cr4` are (must be 1, may be 1).
 pub fn set_control_registers(cr0: (u64, u64), cr4: (u64, u64)) {
     let new0 = (Cr0::read_raw() | cr0.0 | Cr0Flags::NUMERIC_ERROR.bits()) & cr0.1;
-    let wanted4 = Cr4Flags::VIRTUAL_MACHINE_EXTENSIONS | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
+    let wanted4 =
+        Cr4Flags::VIRTUAL_MACHINE_EXTENSIONS | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::OSXSAVE;
     let new4 = (Cr4::read_raw() | cr4.0 | wanted4.bits()) & cr4.1;
     // SAFETY: paging, protection and long mode stay on (they are among the bits that VMX insists on); the rest only adds
     // instructions.
     unsafe {
         Cr0::write_raw(new0 & !(Cr0Flags::TASK_SWITCHED | Cr0Flags::EMULATE_COPROCESSOR).bits());
         Cr4::write_raw(new4);
+        asm!("xsetbv", in("ecx") 0, in("eax") XCR0.0, in("edx") XCR0.1, options(nomem, nostack, preserves_flags));
     }
 }

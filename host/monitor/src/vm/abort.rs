@@ -2,7 +2,7 @@
 
 use super::view::Place;
 use super::{Next, Vm};
-use crate::vmx::enter::Registers;
+use crate::vmx::enter::{self, Registers};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, read, write};
 use sluice_abi::call::{Accepted, Code, Status};
@@ -36,6 +36,7 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     restore_stack(vm);
     clear_events();
     vm.registers = Registers::default();
+    enter::clear_vectors();
     vm.registers.0[Registers::RAX] = Status::new(Code::Aborted).0;
     vm.registers.0[Registers::R8..Registers::R8 + 4].copy_from_slice(&accepted.0);
     write(Field::GuestRip, map::SLOT_VA + map::GATE + u64::from(sluice_gate::STUB_ABORT));

@@ -1,18 +1,18 @@
 //! CPUID as a VM sees it: the processor's own answer, less what rule G6 forbids, plus Sluice's leaves.
 
 use super::{Next, Vm, exit};
-use crate::vmx::enter::Registers;
+use crate::platform::cpu::XCR0;
+use crate::vmx::enter::{Registers, Xsave};
 use core::arch::x86_64::__cpuid_count;
 use sluice_abi::call::{CPUID_BASE, CPUID_SIGNATURE};
 use sluice_abi::directory;
 
-/// Leaf 1 ECX: MONITOR, VMX, PCID, x2APIC, TSC deadline, XSAVE, OSXSAVE, AVX, F16C, FMA hidden.
-const LEAF1_ECX_HIDDEN: u32 =
-    1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
+/// Leaf 1 ECX: MONITOR, VMX, FMA, PCID, x2APIC, TSC deadline, F16C hidden.
+const LEAF1_ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 29;
 const HYPERVISOR: u32 = 1 << 31;
 /// Leaf 1 EDX: APIC and debug store hidden.
 const LEAF1_EDX_HIDDEN: u32 = 1 << 9 | 1 << 21;
-/// Leaf 7 EBX: all hidden but FSGSBASE, BMI1, BMI2, ERMS (so no SMEP, SMAP, TSX, INVPCID, MPX, PT, AVX).
+/// Leaf 7 EBX: all hidden but FSGSBASE, BMI1, BMI2, ERMS (so no SMEP, SMAP, TSX, INVPCID, MPX, PT, AVX2, AVX-512).
 const LEAF7_EBX_SHOWN: u32 = 1 << 0 | 1 << 3 | 1 << 8 | 1 << 9;
 /// Leaf 7 ECX: UMIP only (so no PKU, LA57, CET, PKS).
 const LEAF7_ECX_SHOWN: u32 = 1 << 2;
@@ -36,6 +36,9 @@ fn answer(leaf: u32, subleaf: u32, vm_id: u32) -> [u32; 4] {
     match (leaf, subleaf) {
         (1, _) => [a, b, c & !LEAF1_ECX_HIDDEN | HYPERVISOR, d & !LEAF1_EDX_HIDDEN],
         (7, 0) => [0, b & LEAF7_EBX_SHOWN, c & LEAF7_ECX_SHOWN, 0],
+        // What is switched on in XCR0, where AVX state lies in an XSAVE area, and no further forms of XSAVE.
+        (0xd, 0) => [XCR0.0, Xsave::LEN as u32, Xsave::LEN as u32, XCR0.1],
+        (0xd, 2) => [a, b, 0, 0],
         (7 | 0xa | 0xd | 0xf | 0x10 | 0x12 | 0x14 | 0x19, _) => [0; 4],
         (0x8000_0001, _) => [a, b, c, d & !RDTSCP],
         (CPUID_BASE, _) => [CPUID_BASE + 1, CPUID_SIGNATURE[0], CPUID_SIGNATURE[1], CPUID_SIGNATURE[2]],

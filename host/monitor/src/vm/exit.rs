@@ -2,6 +2,8 @@
 
 use super::view::Place;
 use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio};
+use crate::platform::cpu::XCR0;
+use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
@@ -101,9 +103,8 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::EPT_VIOLATION => mmio::emulate(vm),
         reason::TRIPLE_FAULT => vm.stop(format!("triple fault at RIP {:#x}", read(Field::GuestRip))),
         reason::VMFUNC => vmfunc(vm),
-        reason::RDMSR | reason::WRMSR | reason::CONTROL_REGISTER | reason::RDPMC | reason::XSETBV => {
-            inject::general_protection()
-        }
+        reason::XSETBV => xsetbv(vm),
+        reason::RDMSR | reason::WRMSR | reason::CONTROL_REGISTER | reason::RDPMC => inject::general_protection(),
         reason::VMX_FIRST..=reason::VMX_LAST | reason::INVEPT | reason::INVVPID | reason::MWAIT | reason::MONITOR => {
             inject::invalid_opcode()
         }
@@ -131,9 +132,15 @@ fn io(vm: &mut Vm) -> Next {
     skip(Next::Resume)
 }
 
+/// A VM may switch on what is on; the host owns XCR0 (rule G6).
+fn xsetbv(vm: &mut Vm) -> Next {
+    let [number, low, high] = [Registers::RCX, Registers::RAX, Registers::RDX].map(|at| vm.registers.0[at] as u32);
+    if number == 0 && (low, high) == XCR0 { skip(Next::Resume) } else { inject::general_protection() }
+}
+
 /// VMFUNC in home: a view that isn't there, or the window, which home can't reach (rule G3).
 fn vmfunc(vm: &mut Vm) -> Next {
-    let index = vm.registers.0[crate::vmx::enter::Registers::RCX] as u32;
+    let index = vm.registers.0[Registers::RCX] as u32;
     vm.stop(format!("VMFUNC in home: view {index} is not valid, at RIP {:#x}", read(Field::GuestRip)))
 }
 

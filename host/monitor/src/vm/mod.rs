@@ -29,7 +29,7 @@ use crate::load::Start;
 use crate::platform::frames::{self, OutOfFrames};
 use crate::platform::paging::HostSpace;
 use crate::platform::table::Table;
-use crate::vmx::enter::{Fxsave, Registers};
+use crate::vmx::enter::{Registers, Xsave};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
 use alloc::string::String;
@@ -75,7 +75,7 @@ pub struct Vm {
     vmcs: Option<Hpa>,
     launched: bool,
     registers: Registers,
-    fxsave: Fxsave,
+    xsave: Xsave,
     views: Views,
     host: HostSpace,
     window: OwnWindow,
@@ -132,7 +132,7 @@ impl Vm {
             vmcs: None,
             launched: false,
             registers,
-            fxsave: Fxsave::initial(),
+            xsave: Xsave::initial(),
             views,
             host,
             window,

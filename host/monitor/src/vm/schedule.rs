@@ -146,13 +146,13 @@ fn turn(vm: &mut Vm, shared: bool) {
         vm.stop(format!("its VMCS can't be made current: {error}"));
         return;
     }
-    vm.fxsave.load();
+    vm.xsave.load();
     let quantum = if shared { &QUANTUM_TICKS } else { &WATCHDOG_TICKS }.load(SeqCst);
     let mut next = Next::Resume;
     while next == Next::Resume || (next == Next::Switch && !shared) {
         next = step(vm, quantum);
     }
-    vm.fxsave.save();
+    vm.xsave.save();
 }
 
 fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {

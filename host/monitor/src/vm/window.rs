@@ -10,7 +10,7 @@ use sluice_abi::call::{Accepted, Outcome};
 use sluice_abi::directory::{Directory, GateKind, PeerState};
 use sluice_abi::{Hpa, map};
 use sluice_inside::Window;
-use sluice_memory::PeerSlice;
+use sluice_memory::{PeerSlice, Words};
 use zerocopy::IntoBytes;
 
 /// The frames of one VM's window state. Only the window's code and this file write them.
@@ -61,7 +61,7 @@ impl Vm {
 
     /// The gate `Hypercall`.
     pub(super) fn transmit(&mut self, count: u64) -> Outcome {
-        sluice_inside::transmit(self.window.get(), slot(map::REQUEST, map::PAGE), count)
+        sluice_inside::transmit(self.window.get(), slot(map::REQUEST, map::PAGE), count, Words)
     }
 
     /// Makes packet memory and request block reachable for the window code, here too.

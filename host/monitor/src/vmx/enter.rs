@@ -3,6 +3,7 @@
 
 use super::field::Field;
 use super::instruction::{VmFail, read};
+use crate::platform::cpu::XCR0;
 use core::arch::{asm, global_asm};
 
 global_asm!(include_str!("enter.S"), HOST_RSP = const Field::HostRsp as u32, HOST_RIP = const Field::HostRip as u32);
@@ -28,31 +29,44 @@ impl Registers {
     pub const R8: usize = 8;
 }
 
-/// x87 and SSE state of a guest. The monitor itself uses none.
+/// x87, SSE and AVX state of a guest. The monitor itself uses none.
 #[derive(Clone)]
-#[repr(C, align(16))]
-pub struct Fxsave([u8; 512]);
+#[repr(C, align(64))]
+pub struct Xsave([u8; Self::LEN]);
 
-impl Fxsave {
-    /// State as after FNINIT, with all SSE exceptions masked.
+impl Xsave {
+    /// Bytes of the standard form with that state. See: SDM volume 1, "Standard Format".
+    pub const LEN: usize = 832;
+
+    /// State as after a reset, with all SSE exceptions masked.
     pub const fn initial() -> Self {
-        let mut area = [0; 512];
-        (area[0], area[1]) = (0x7f, 0x03);
-        (area[24], area[25]) = (0x80, 0x1f);
+        const MXCSR: usize = 24;
+        let mut area = [0; Self::LEN];
+        (area[MXCSR], area[MXCSR + 1]) = (0x80, 0x1f);
         Self(area)
     }
 
     /// Saves the processor's state here.
     pub fn save(&mut self) {
-        // SAFETY: 512 bytes, 16-byte aligned; CR4.OSFXSR is set by vmcs::enable.
-        unsafe { asm!("fxsave64 [{0}]", in(reg) self.0.as_mut_ptr(), options(nostack)) };
+        let (low, high) = XCR0;
+        // SAFETY: as many bytes as that state takes, 64-byte aligned; CR4.OSXSAVE and XCR0 are set by vmcs::enable.
+        unsafe { asm!("xsave64 [{0}]", in(reg) self.0.as_mut_ptr(), in("eax") low, in("edx") high, options(nostack)) };
     }
 
     /// Loads the processor's state from here.
     pub fn load(&self) {
+        let (low, high) = XCR0;
         // SAFETY: as in save; only initial and save write the area, so no reserved bit is set.
-        unsafe { asm!("fxrstor64 [{0}]", in(reg) self.0.as_ptr(), options(nostack, readonly)) };
+        unsafe {
+            asm!("xrstor64 [{0}]", in(reg) self.0.as_ptr(), in("eax") low, in("edx") high, options(nostack, readonly))
+        };
     }
+}
+
+/// Clears the vector registers of the guest that exited.
+pub fn clear_vectors() {
+    // SAFETY: AVX is switched on by vmcs::enable; the monitor is built for a target that keeps nothing in these registers.
+    unsafe { asm!("vzeroall", options(nomem, nostack, preserves_flags)) };
 }
 
 /// Runs the guest of the current VMCS until its next exit.

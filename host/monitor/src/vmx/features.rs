@@ -51,6 +51,10 @@ pub fn check() -> Result<(), Missing> {
         missing.0.push("VMX");
         return Err(missing);
     }
+    // The window moves frames through vector registers.
+    if !CpuId::new().get_feature_info().is_some_and(|info| info.has_avx() && info.has_xsave()) {
+        missing.0.push("AVX");
+    }
     // Bit 0: locked; bit 2: VMX outside SMX. See: SDM volume 3, "Enabling and Entering VMX Operation".
     if msr::read(FEATURE_CONTROL) & 0b101 == 0b001 {
         missing.0.push("VMX (switched off in firmware)");

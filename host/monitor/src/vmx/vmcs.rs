@@ -174,7 +174,7 @@ fn write_guest_state(setup: &Setup) {
         | Cr0Flags::NUMERIC_ERROR
         | Cr0Flags::EXTENSION_TYPE
         | Cr0Flags::MONITOR_COPROCESSOR;
-    let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
+    let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::OSXSAVE;
     let efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE | EferFlags::NO_EXECUTE_ENABLE;
     write(Field::GuestCr0, cr0.bits() | features::cr0_fixed().0);
     write(Field::Cr0Shadow, cr0.bits());

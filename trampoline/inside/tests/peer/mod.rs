@@ -7,7 +7,7 @@ use sluice_abi::net;
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
 use sluice_inside::{Window, transmit};
-use sluice_memory::PeerSlice;
+use sluice_memory::{PeerSlice, Words};
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::VecDeque;
 
@@ -375,7 +375,7 @@ impl Sender {
     pub fn call(&mut self, count: u64) -> Burst {
         let request = self.request();
         let packets = usize::try_from(count).map_or(0, |count| count.min(MAX_BURST));
-        Burst::of(transmit(&mut self.window, request, count), packets)
+        Burst::of(transmit(&mut self.window, request, count, Words), packets)
     }
 
     /// One call for a packet of `len` bytes at `offset` to peer 0.

@@ -1,7 +1,11 @@
 //! virtio-net: header, features, configuration. See: VIRTIO 5.1 "Network Device".
 
+pub mod ctrl;
+mod hdr;
+
 use bitflags::bitflags;
 use core::mem::{offset_of, size_of};
+pub use hdr::{HDR_LEN, Hdr, HdrF, Offloads, PLAIN_HDR, gso};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Virtio device ID of a network device. See: VIRTIO 5 "Device Types".
@@ -9,63 +13,6 @@ pub const DEVICE_ID: u32 = 1;
 
 /// Largest Ethernet frame that Sluice carries, bytes: a 16-bit length.
 pub const MAX_FRAME: u16 = u16::MAX;
-
-/// The header before each frame. See: VIRTIO 5.1.6 "Device Operation".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Hdr {
-    /// `VIRTIO_NET_HDR_F_*` bits.
-    pub flags: u8,
-    /// `VIRTIO_NET_HDR_GSO_*`.
-    pub gso_type: u8,
-    /// Bytes of headers before the first segment's payload.
-    pub hdr_len: u16,
-    /// Bytes of payload per segment.
-    pub gso_size: u16,
-    /// Where checksumming starts, bytes from the start of the frame.
-    pub csum_start: u16,
-    /// Where the checksum goes, bytes from `csum_start`.
-    pub csum_offset: u16,
-    /// Descriptor chains that hold this frame; 1 without mergeable buffers.
-    pub num_buffers: u16,
-}
-
-/// Bytes of [`Hdr`] on the wire.
-pub const HDR_LEN: u32 = size_of::<Hdr>() as u32;
-const _: () = assert!(HDR_LEN == 12 && offset_of!(Hdr, num_buffers) == 10);
-
-/// The header of a frame that needs nothing done: all zero but `num_buffers`, 1. See: VIRTIO 5.1.6.4.1 "Device Requirements:
-/// Processing of Incoming Packets".
-pub const PLAIN_HDR: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-
-bitflags! {
-    /// Bits of [`Hdr::flags`]. See: VIRTIO 5.1.6 "Device Operation".
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct HdrF: u8 {
-        /// The checksum at `csum_start + csum_offset` is still to be completed.
-        const NEEDS_CSUM = 1;
-        /// The device has validated the checksum.
-        const DATA_VALID = 2;
-        /// Coalesced-segments information is present; only with a feature that Sluice does not negotiate.
-        const RSC_INFO = 4;
-    }
-}
-
-/// Values of [`Hdr::gso_type`]. See: VIRTIO 5.1.6 "Device Operation".
-pub mod gso {
-    /// Not segmented.
-    pub const NONE: u8 = 0;
-    /// TCP over IPv4.
-    pub const TCPV4: u8 = 1;
-    /// UDP fragmentation.
-    pub const UDP: u8 = 3;
-    /// TCP over IPv6.
-    pub const TCPV6: u8 = 4;
-    /// UDP segmentation.
-    pub const UDP_L4: u8 = 5;
-    /// Added to a TCP type: the frame has ECN set.
-    pub const ECN: u8 = 0x80;
-}
 
 bitflags! {
     /// Feature bits that Sluice knows. See: VIRTIO 5.1.3 "Feature bits", 6 "Reserved Feature Bits".
@@ -149,21 +96,6 @@ pub const fn transmitq(pair: u16) -> u16 {
 /// The control queue of a device with `pairs` queue pairs.
 pub const fn controlq(pairs: u16) -> u16 {
     2 * pairs
-}
-
-/// Control commands: class and command, then data, then an answer byte that the device writes.
-/// See: VIRTIO 5.1.6.5 "Control Virtqueue".
-pub mod ctrl {
-    /// The answer byte: done.
-    pub const OK: u8 = 0;
-    /// The answer byte: refused.
-    pub const ERR: u8 = 1;
-    /// Class and command: sets the MAC address, 6 bytes. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
-    pub const MAC_ADDR_SET: [u8; 2] = [1, 1];
-    /// Class and command: the driver has announced itself, no data. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
-    pub const ANNOUNCE_ACK: [u8; 2] = [3, 0];
-    /// Class and command: how many queue pairs are used, 16 bits. See: VIRTIO 5.1.6.5.5 "Device operation in multiqueue mode".
-    pub const MQ_VQ_PAIRS_SET: [u8; 2] = [4, 0];
 }
 
 bitflags! {

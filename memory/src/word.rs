@@ -1,10 +1,6 @@
-//! Moving bytes that somebody else may be changing.
-//!
-//! # Why in assembly
-//! A plain loop becomes a call to a library `memcpy`, which the window does not have (rule G12) and which would be free to read
-//! a byte twice. Volatile accesses must be aligned, and frames are not. No vector registers: the window would have to
-//! save and scrub them, and a guest can make their use fault.
-#![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
+//! Single accesses and register operations that must be just what they say: no second read, no check left out because the compiler
+//! thinks to know better.
+#![allow(unsafe_code, reason = "one instruction each, on memory that its callers checked")]
 
 use core::mem::offset_of;
 use sluice_abi::net::PLAIN_HDR;
@@ -20,124 +16,6 @@ const _: () = {
         at += 1;
     }
 };
-
-const WORD: usize = size_of::<u64>();
-pub(crate) const LINE: usize = 64;
-/// Bytes from which on [`copy_long`] is faster: measured by `cargo xtask bench rings`.
-const LONG: usize = 768;
-
-/// Copies `len` bytes: by lines, or by words if there is less than a line, or by bytes if there is less than a word. The last piece
-/// is a whole one, so some bytes are moved twice. Long runs go by the string instruction.
-///
-/// # Safety
-/// `to` is valid for writes and `from` for reads of `len` bytes.
-#[inline(never)]
-pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
-    let mut at = 0;
-    // SAFETY: the caller's contract; each access starts at 0 or later and ends at `len` or before.
-    unsafe {
-        if len >= LONG {
-            return copy_long(to, from, len);
-        }
-        if let Some(last) = len.checked_sub(LINE) {
-            while at < last {
-                line::<0>(to, at, from, at);
-                at += LINE;
-            }
-            line::<0>(to, last, from, last);
-        } else if let Some(last) = len.checked_sub(WORD) {
-            while at < last {
-                store64(to.add(at), load64(from.add(at)));
-                at += WORD;
-            }
-            store64(to.add(last), load64(from.add(last)));
-        } else {
-            while at < len {
-                to.add(at).write_volatile(from.add(at).read_volatile());
-                at += 1;
-            }
-        }
-    }
-}
-
-/// Copies `len` bytes by the string instruction: from [`LONG`] on it moves more bytes in a cycle than moves by words or by SSE
-/// registers do, and REP MOVSQ far fewer. (An emulator that counts instructions counts each of its bytes.)
-///
-/// # Safety
-/// As [`copy`].
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-#[inline(always)]
-unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: the caller's contract. The direction flag is clear: the ABI says so, and the gate sees to it.
-    unsafe {
-        core::arch::asm!(
-            "rep movsb",
-            inout("rcx") len => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack, preserves_flags)
-        );
-    }
-}
-
-/// Copies [`LINE`] bytes from `from + from_at` to `to + to_at + GAP`: additions that an address has for nothing.
-///
-/// By words, or, where the target has vector registers, by these. The window's target has none (rule G12).
-///
-/// # Safety
-/// Those bytes are valid for reads and for writes.
-#[cfg(all(target_arch = "x86_64", not(target_feature = "sse2"), not(miri)))]
-#[inline(always)]
-pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
-    // SAFETY: the caller's contract: eight words from 0 to 64.
-    unsafe {
-        core::arch::asm!(
-            ".irp word, 0, 8, 16, 24, 32, 40, 48, 56",
-            "mov {value}, qword ptr [{from} + {from_at} + \\word]",
-            "mov qword ptr [{to} + {to_at} + {gap} + \\word], {value}",
-            ".endr",
-            value = out(reg) _,
-            from = in(reg) from,
-            from_at = in(reg) from_at,
-            to = in(reg) to,
-            to_at = in(reg) to_at,
-            gap = const GAP,
-            options(nostack, preserves_flags)
-        );
-    }
-}
-
-/// The same with vector registers.
-///
-/// # Safety
-/// The same.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-#[inline(always)]
-pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
-    // SAFETY: the caller's contract: four times 16 bytes.
-    unsafe {
-        core::arch::asm!(
-            "movups {a}, xmmword ptr [{from} + {from_at}]",
-            "movups {b}, xmmword ptr [{from} + {from_at} + 16]",
-            "movups {c}, xmmword ptr [{from} + {from_at} + 32]",
-            "movups {d}, xmmword ptr [{from} + {from_at} + 48]",
-            "movups xmmword ptr [{to} + {to_at} + {gap}], {a}",
-            "movups xmmword ptr [{to} + {to_at} + {gap} + 16], {b}",
-            "movups xmmword ptr [{to} + {to_at} + {gap} + 32], {c}",
-            "movups xmmword ptr [{to} + {to_at} + {gap} + 48], {d}",
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            from = in(reg) from,
-            from_at = in(reg) from_at,
-            to = in(reg) to,
-            to_at = in(reg) to_at,
-            gap = const GAP,
-            options(nostack, preserves_flags)
-        );
-    }
-}
 
 /// Writes the 12 bytes of [`PLAIN_HDR`] to `to + at`.
 ///
@@ -250,20 +128,10 @@ pub(crate) fn zero_if_above(mut value: u64, most: u64) -> u64 {
     value
 }
 
-/// The same for Miri and other processors, where bytes are moved one at a time and nothing is guessed.
+/// The same for Miri and other processors, where nothing is guessed.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod portable {
-    pub(crate) unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from, to, len) };
-    }
-
     use sluice_abi::virtq::{Desc, DescF};
-
-    pub(crate) unsafe fn line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
-        // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), super::LINE) };
-    }
 
     pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
         // SAFETY: the caller's contract.
@@ -302,9 +170,7 @@ mod portable {
     }
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(crate) use portable::{
-    copy_long, is_writable, line, load64, low32, opaque, store_plain_header, store64, zero_if_above,
-};
+pub(crate) use portable::{is_writable, load64, low32, opaque, store_plain_header, store64, zero_if_above};
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,198 @@
+//! The header before each frame. See: VIRTIO 5.1.6 "Device Operation".
+
+use super::F;
+use bitflags::bitflags;
+use core::mem::{offset_of, size_of};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The header before each frame. See: VIRTIO 5.1.6 "Device Operation".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Hdr {
+    /// `VIRTIO_NET_HDR_F_*` bits.
+    pub flags: u8,
+    /// `VIRTIO_NET_HDR_GSO_*`.
+    pub gso_type: u8,
+    /// Bytes of headers before the first segment's payload.
+    pub hdr_len: u16,
+    /// Bytes of payload per segment.
+    pub gso_size: u16,
+    /// Where checksumming starts, bytes from the start of the frame.
+    pub csum_start: u16,
+    /// Where the checksum goes, bytes from `csum_start`.
+    pub csum_offset: u16,
+    /// Descriptor chains that hold this frame; 1 without mergeable buffers.
+    pub num_buffers: u16,
+}
+
+/// Bytes of [`Hdr`] on the wire.
+pub const HDR_LEN: u32 = size_of::<Hdr>() as u32;
+const _: () = assert!(HDR_LEN == 12 && offset_of!(Hdr, num_buffers) == 10);
+
+/// The header of a frame that needs nothing done: all zero but `num_buffers`, 1. See: VIRTIO 5.1.6.4.1 "Device Requirements:
+/// Processing of Incoming Packets".
+pub const PLAIN_HDR: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
+bitflags! {
+    /// Bits of [`Hdr::flags`]. See: VIRTIO 5.1.6 "Device Operation".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct HdrF: u8 {
+        /// The checksum at `csum_start + csum_offset` is still to be completed.
+        const NEEDS_CSUM = 1;
+        /// The device has validated the checksum.
+        const DATA_VALID = 2;
+        /// Coalesced-segments information is present; only with a feature that Sluice does not negotiate.
+        const RSC_INFO = 4;
+    }
+}
+
+/// Values of [`Hdr::gso_type`]. See: VIRTIO 5.1.6 "Device Operation".
+pub mod gso {
+    /// Not segmented.
+    pub const NONE: u8 = 0;
+    /// TCP over IPv4.
+    pub const TCPV4: u8 = 1;
+    /// UDP fragmentation.
+    pub const UDP: u8 = 3;
+    /// TCP over IPv6.
+    pub const TCPV6: u8 = 4;
+    /// UDP segmentation.
+    pub const UDP_L4: u8 = 5;
+    /// Added to a TCP type: the frame has ECN set.
+    pub const ECN: u8 = 0x80;
+}
+
+bitflags! {
+    /// What one side may leave to the other.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Offloads: u8 {
+        /// Completing the checksum.
+        const CSUM = 1;
+        /// Segmenting TCP over IPv4.
+        const TSO4 = 2;
+        /// Segmenting TCP over IPv6.
+        const TSO6 = 4;
+        /// Segmenting TCP with ECN.
+        const ECN = 8;
+        /// Fragmenting UDP.
+        const UFO = 16;
+    }
+}
+
+impl F {
+    /// What the device may leave to the driver, in frames that the driver receives.
+    pub const fn offloads_to_driver(self) -> Offloads {
+        self.offloads([Self::GUEST_CSUM, Self::GUEST_TSO4, Self::GUEST_TSO6, Self::GUEST_ECN, Self::GUEST_UFO])
+    }
+
+    /// What the driver may leave to the device, in frames that the driver sends.
+    pub const fn offloads_to_device(self) -> Offloads {
+        self.offloads([Self::CSUM, Self::HOST_TSO4, Self::HOST_TSO6, Self::HOST_ECN, Self::HOST_UFO])
+    }
+
+    const fn offloads(self, features: [Self; 5]) -> Offloads {
+        let (mut bits, mut at) = (0, 0);
+        while at < features.len() {
+            bits |= (self.contains(features[at]) as u8) << at;
+            at += 1;
+        }
+        Offloads::from_bits_truncate(bits)
+    }
+}
+
+impl Hdr {
+    /// Whether this header fits a frame of `frame_len` bytes between sides that agreed on `offloads`: only what was agreed is left to
+    /// do, the checksum lies within the frame, and a segmented frame says how. `num_buffers` is not looked at.
+    /// See: VIRTIO 5.1.6.2.1 "Driver Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming
+    /// Packets".
+    pub const fn fits(&self, frame_len: u32, offloads: Offloads) -> bool {
+        let Some(flags) = HdrF::from_bits(self.flags) else { return false };
+        if flags.contains(HdrF::RSC_INFO) || !(flags.is_empty() || offloads.contains(Offloads::CSUM)) {
+            return false;
+        }
+        let needs_csum = flags.contains(HdrF::NEEDS_CSUM);
+        let csum_end = self.csum_start as u32 + self.csum_offset as u32 + 2;
+        (!needs_csum || csum_end <= frame_len) && self.gso_fits(frame_len, offloads, needs_csum)
+    }
+
+    const fn gso_fits(&self, frame_len: u32, offloads: Offloads, needs_csum: bool) -> bool {
+        let ecn = self.gso_type & gso::ECN != 0;
+        let needed = match self.gso_type & !gso::ECN {
+            gso::NONE => return !ecn,
+            gso::TCPV4 => Offloads::TSO4,
+            gso::TCPV6 => Offloads::TSO6,
+            gso::UDP if !ecn => Offloads::UFO,
+            _ => return false,
+        };
+        let agreed = offloads.contains(needed) && (!ecn || offloads.contains(Offloads::ECN));
+        agreed && needs_csum && self.gso_size > 0 && self.hdr_len as u32 <= frame_len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Offloads = Offloads::all();
+
+    #[test]
+    fn a_plain_header_fits_every_frame() {
+        let plain = Hdr { num_buffers: 1, ..Hdr::default() };
+        assert_eq!(plain.as_bytes(), PLAIN_HDR);
+        assert!(plain.fits(0, Offloads::empty()));
+    }
+
+    #[test]
+    fn a_checksum_lies_within_the_frame_and_was_agreed_on() {
+        let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..Hdr::default() };
+        for (len, offloads, fits) in
+            [(52, ALL, true), (51, ALL, false), (52, ALL.difference(Offloads::CSUM), false), (0, ALL, false)]
+        {
+            assert_eq!(hdr.fits(len, offloads), fits);
+        }
+        assert!(!Hdr { csum_start: u16::MAX, csum_offset: u16::MAX, ..hdr }.fits(65_535, ALL));
+        assert!(!Hdr { flags: HdrF::RSC_INFO.bits(), ..hdr }.fits(60, ALL));
+        assert!(!Hdr { flags: 0x80, ..hdr }.fits(60, ALL));
+    }
+
+    #[test]
+    fn a_segmented_frame_says_how_and_was_agreed_on() {
+        let tcp = |gso_type, gso_size, hdr_len| Hdr {
+            flags: HdrF::NEEDS_CSUM.bits(),
+            gso_type,
+            gso_size,
+            hdr_len,
+            csum_start: 34,
+            csum_offset: 16,
+            num_buffers: 0,
+        };
+        for (hdr, without, fits) in [
+            (tcp(gso::TCPV4, 1448, 54), Offloads::empty(), true),
+            (tcp(gso::TCPV4, 1448, 54), Offloads::TSO4, false),
+            (tcp(gso::TCPV6, 1448, 74), Offloads::empty(), true),
+            (tcp(gso::TCPV6, 1448, 74), Offloads::TSO6, false),
+            (tcp(gso::TCPV4 | gso::ECN, 1448, 54), Offloads::empty(), true),
+            (tcp(gso::TCPV4 | gso::ECN, 1448, 54), Offloads::ECN, false),
+            (tcp(gso::UDP, 1448, 42), Offloads::empty(), true),
+            (tcp(gso::UDP, 1448, 42), Offloads::UFO, false),
+            (tcp(gso::UDP | gso::ECN, 1448, 42), Offloads::empty(), false),
+            (tcp(gso::ECN, 1448, 42), Offloads::empty(), false),
+            (tcp(2, 1448, 42), Offloads::empty(), false),
+            (tcp(gso::TCPV4, 0, 54), Offloads::empty(), false),
+            (tcp(gso::TCPV4, 1448, 9001), Offloads::empty(), false),
+            (Hdr { flags: 0, ..tcp(gso::TCPV4, 1448, 54) }, Offloads::empty(), false),
+        ] {
+            assert_eq!(hdr.fits(9000, ALL.difference(without)), fits, "{hdr:?}");
+        }
+    }
+
+    #[test]
+    fn features_of_one_direction_say_nothing_of_the_other() {
+        let guest = F::GUEST_CSUM | F::GUEST_TSO6;
+        assert_eq!(guest.offloads_to_driver(), Offloads::CSUM | Offloads::TSO6);
+        assert_eq!(guest.offloads_to_device(), Offloads::empty());
+        let host = F::CSUM | F::HOST_TSO4 | F::HOST_ECN | F::HOST_UFO;
+        assert_eq!(host.offloads_to_device(), Offloads::CSUM | Offloads::TSO4 | Offloads::ECN | Offloads::UFO);
+        assert_eq!(host.offloads_to_driver(), Offloads::empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether the other side of a queue wants to be told.
+//!
+//! Both sides follow one handshake. Who publishes: publish, full fence, look what the other side asks for. Who wants to be
+//! told: ask, full fence, look whether there is something already. One of the two sees the other's write, so nothing is missed; without
+//! the fences both could look too early (the tests in memory/tests/notify.rs show it, by trying all orders).
+
+use crate::Cell16;
+use sluice_abi::packed::event;
+use sluice_abi::{RingIdx, virtq};
+
+/// A 16-bit word that both sides see.
+pub trait SharedWord {
+    /// The word; everything its writer wrote before it is seen after it.
+    fn load_acquire(&self) -> u16;
+    /// Writes the word; whoever sees it sees everything written before it.
+    fn store_release(&self, value: u16);
+    /// Orders every access before it against every access after it.
+    fn full_fence();
+}
+
+impl SharedWord for Cell16<'_> {
+    fn load_acquire(&self) -> u16 {
+        Cell16::load_acquire(self)
+    }
+
+    fn store_release(&self, value: u16) {
+        Cell16::store_release(self, value);
+    }
+
+    fn full_fence() {
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// What one side of a split virtqueue asks of the other. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.7.10
+/// "Available Buffer Notification Suppression".
+#[derive(Clone, Copy, Debug)]
+pub struct SplitEvents<W> {
+    /// `flags` of the ring that this side writes.
+    pub flags: W,
+    /// `used_event` or `avail_event` behind that ring; `None` unless [`sluice_abi::net::F::EVENT_IDX`] is negotiated.
+    pub event: Option<W>,
+}
+
+impl<W: SharedWord> SplitEvents<W> {
+    /// Who has published the entries from `old` to before `new`: whether the side that asks is to be told.
+    pub fn wanted(&self, old: RingIdx, new: RingIdx) -> bool {
+        W::full_fence();
+        match &self.event {
+            Some(event) => new.has_passed(RingIdx(event.load_acquire()), old),
+            None => self.flags.load_acquire() & virtq::AvailF::NO_INTERRUPT.bits() == 0,
+        }
+    }
+
+    /// Who asks: to be told of the entry at `next`, or of nothing. Look for entries once more after that.
+    ///
+    /// With an event index "nothing" is a request that is not renewed: one more may come.
+    pub fn ask(&self, next: Option<RingIdx>) {
+        match (&self.event, next) {
+            (Some(event), Some(next)) => event.store_release(next.0),
+            (Some(_), None) => {}
+            (None, next) => {
+                self.flags.store_release(if next.is_some() { 0 } else { virtq::AvailF::NO_INTERRUPT.bits() });
+            }
+        }
+        W::full_fence();
+    }
+}
+
+const _: () = assert!(virtq::AvailF::NO_INTERRUPT.bits() == virtq::UsedF::NO_NOTIFY.bits());
+
+/// What one side of a packed virtqueue asks of the other. See: VIRTIO 2.8.10 "Driver and Device Event Suppression".
+#[derive(Clone, Copy, Debug)]
+pub struct PackedEvents<W> {
+    /// [`sluice_abi::packed::EventSuppress::desc`]
+    pub desc: W,
+    /// [`sluice_abi::packed::EventSuppress::flags`]
+    pub flags: W,
+    /// Whether [`sluice_abi::net::F::EVENT_IDX`] is negotiated.
+    pub event_idx: bool,
+    /// Slots of the ring.
+    pub size: u16,
+}
+
+impl<W: SharedWord> PackedEvents<W> {
+    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap`: whether the side that asks is to be told.
+    pub fn wanted(&self, slot: u16, wrap: bool, count: u16) -> bool {
+        W::full_fence();
+        match self.flags.load_acquire() & 0b11 {
+            event::DISABLE => false,
+            event::DESC if self.event_idx => self.is_among(self.desc.load_acquire(), slot, wrap, count),
+            _ => true,
+        }
+    }
+
+    /// Whether the slot and lap `asked` is one of the `count` before `slot`.
+    fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u16) -> bool {
+        let at = asked & 0x7fff;
+        let behind = match asked >> 15 == u16::from(wrap) {
+            true => i32::from(slot) - i32::from(at),
+            false => i32::from(slot) + i32::from(self.size) - i32::from(at),
+        };
+        behind > 0 && behind <= i32::from(count)
+    }
+
+    /// Who asks: to be told of the slot and lap `next`, or of nothing. Look for descriptors once more after that.
+    pub fn ask(&self, next: Option<(u16, bool)>) {
+        let flags = match next {
+            None => event::DISABLE,
+            Some(_) if !self.event_idx => event::ENABLE,
+            Some((slot, wrap)) => {
+                self.desc.store_release(slot & 0x7fff | u16::from(wrap) << 15);
+                event::DESC
+            }
+        };
+        self.flags.store_release(flags);
+        W::full_fence();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    struct Word(Cell<u16>);
+
+    impl SharedWord for Word {
+        fn load_acquire(&self) -> u16 {
+            self.0.get()
+        }
+        fn store_release(&self, value: u16) {
+            self.0.set(value);
+        }
+        fn full_fence() {}
+    }
+
+    fn word() -> Word {
+        Word(Cell::new(0))
+    }
+
+    #[test]
+    fn a_split_ring_is_told_as_its_flag_or_its_index_says() {
+        let plain = SplitEvents { flags: word(), event: None };
+        assert!(plain.wanted(RingIdx(3), RingIdx(4)));
+        plain.ask(None);
+        assert!(!plain.wanted(RingIdx(3), RingIdx(4)));
+        let indexed = SplitEvents { flags: word(), event: Some(word()) };
+        for (next, old, new, wanted) in [
+            (5, 5, 6, true),
+            (5, 4, 6, true),
+            (5, 6, 7, false),
+            (5, 4, 5, false),
+            (65_535, 65_530, 2, true),
+            (5, 5, 5, false),
+        ] {
+            indexed.ask(Some(RingIdx(next)));
+            indexed.ask(None);
+            assert_eq!(indexed.wanted(RingIdx(old), RingIdx(new)), wanted, "{next} {old} {new}");
+        }
+    }
+
+    #[test]
+    fn a_packed_ring_is_told_as_its_flags_and_its_slot_say() {
+        let mut events = PackedEvents { desc: word(), flags: word(), event_idx: false, size: 6 };
+        events.ask(Some((3, true)));
+        assert!(events.wanted(1, false, 1));
+        events.ask(None);
+        assert!(!events.wanted(1, false, 1));
+        events.event_idx = true;
+        for (asked, slot, wrap, count, wanted) in [
+            ((3, true), 4, true, 1, true),
+            ((3, true), 3, true, 1, false),
+            ((3, true), 5, true, 1, false),
+            ((3, true), 5, true, 2, true),
+            ((5, true), 1, false, 2, true),
+            ((5, true), 1, false, 1, false),
+            ((1, false), 1, true, 6, true),
+            ((1, false), 1, true, 5, false),
+        ] {
+            events.ask(Some(asked));
+            assert_eq!(events.wanted(slot, wrap, count), wanted, "{asked:?} {slot} {wrap} {count}");
+        }
+    }
+}

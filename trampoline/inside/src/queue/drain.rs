@@ -1,0 +1,83 @@
+//! Frames that the driver sends, out of buffers of any shape.
+
+use super::DeviceQueue;
+use super::chain::Chain;
+use crate::Regions;
+use sluice_abi::call::Clause;
+use sluice_abi::net::{HDR_LEN, Hdr};
+use sluice_memory::{Lanes, OutOfRegion, PeerSlice};
+use zerocopy::FromBytes;
+
+/// What came out of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dequeue {
+    /// Nothing: the driver sends nothing.
+    Empty,
+    /// A frame. Its buffer is the driver's again after [`DeviceQueue::publish`].
+    Frame {
+        /// Its header, which fits it and the features.
+        hdr: Hdr,
+        /// Its bytes.
+        len: u32,
+    },
+    /// A frame that was longer than there was room. It is gone, as if it had been taken.
+    TooLong,
+}
+
+pub(super) fn drain(
+    queue: &mut DeviceQueue,
+    regions: &Regions,
+    into: PeerSlice<'_>,
+    lanes: impl Lanes,
+) -> Result<Dequeue, Clause> {
+    let Some(mut chain) = queue.next_chain()? else { return Ok(Dequeue::Empty) };
+    let mut draining = Draining { hdr: [0; _], done: 0, into, lanes };
+    draining.drain(&mut chain, regions)?;
+    let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
+    let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?;
+    let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, queue.features.offloads_to_device()));
+    if !fits {
+        return Err(Clause::Header);
+    }
+    queue.use_chain(&chain, 0);
+    Ok(if len > into.len() { Dequeue::TooLong } else { Dequeue::Frame { hdr, len: len as u32 } })
+}
+
+/// Header and frame on their way out of a buffer.
+struct Draining<'f, L> {
+    hdr: [u8; HDR_LEN as usize],
+    into: PeerSlice<'f>,
+    /// Bytes of both that were there so far.
+    done: u64,
+    lanes: L,
+}
+
+impl<L: Lanes> Draining<'_, L> {
+    fn drain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<(), Clause> {
+        while let Some(piece) = chain.next(regions)? {
+            if piece.writable {
+                return Err(Clause::NotReadable);
+            }
+            self.read(piece.memory(regions)?).map_err(|_| Clause::Region)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is in `buffer`; what there is no room for is only counted.
+    fn read(&mut self, buffer: PeerSlice<'_>) -> Result<(), OutOfRegion> {
+        let mut taken = 0;
+        while taken < buffer.len()
+            && let Some(byte) = self.hdr.get_mut((self.done + taken) as usize)
+        {
+            *byte = buffer.read(taken)?;
+            taken += 1;
+        }
+        let at = (self.done + taken).saturating_sub(HDR_LEN.into());
+        let len = (buffer.len() - taken).min(self.into.len().saturating_sub(at));
+        if len > 0 {
+            self.into.copy_from(at, buffer.sub(taken, len)?, self.lanes)?;
+        }
+        self.done += buffer.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Frames into buffers of any shape, and into several of them. Rare with the drivers we know, so kept out of the way of the common case.
+
+use super::chain::{Chain, MAX_CHAIN};
+use super::{DeviceQueue, DirtyLog};
+use crate::Regions;
+use core::mem::offset_of;
+use sluice_abi::call::Clause;
+use sluice_abi::net::{HDR_LEN, Hdr};
+use sluice_memory::{Lanes, OutOfRegion, PeerSlice};
+use zerocopy::IntoBytes;
+
+/// What became of a frame that broke no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueue {
+    /// In a buffer, or several; seen by the driver after [`DeviceQueue::publish`].
+    Filled,
+    /// The driver has not given enough buffers. Nothing is filled.
+    Full,
+    /// The driver's buffers are as long as they must be, and all of them together shorter than this frame. Nothing is filled.
+    TooLong,
+    /// The header does not fit the frame, or leaves to the driver what was not negotiated. Nothing is filled.
+    BadHeader,
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn fill(
+    queue: &mut DeviceQueue,
+    regions: &Regions,
+    hdr: &Hdr,
+    frame: PeerSlice<'_>,
+    owed: u32,
+    lanes: impl Lanes,
+) -> Result<Enqueue, Clause> {
+    if !hdr.fits(u32::try_from(frame.len()).unwrap_or(0), queue.features.offloads_to_driver()) {
+        return Ok(Enqueue::BadHeader);
+    }
+    let before = queue.pending();
+    let mut filling = Filling::new(hdr, frame, queue.log, lanes);
+    let done = filling.fill(queue, regions, owed);
+    if done != Ok(Enqueue::Filled) {
+        queue.keep(before);
+    }
+    done
+}
+
+/// Header and frame on their way into buffers.
+struct Filling<'f, L> {
+    hdr: Hdr,
+    frame: PeerSlice<'f>,
+    /// Bytes of both that are written.
+    done: u64,
+    /// Where `num_buffers` went, byte by byte.
+    num_buffers: [Option<PeerSlice<'static>>; 2],
+    log: Option<DirtyLog>,
+    lanes: L,
+}
+
+impl<'f, L: Lanes> Filling<'f, L> {
+    fn new(hdr: &Hdr, frame: PeerSlice<'f>, log: Option<DirtyLog>, lanes: L) -> Self {
+        let hdr = Hdr { num_buffers: 1, ..*hdr };
+        Self { hdr, frame, done: 0, num_buffers: [None; 2], log, lanes }
+    }
+
+    const fn total(&self) -> u64 {
+        HDR_LEN as u64 + self.frame.len()
+    }
+
+    fn fill(&mut self, queue: &mut DeviceQueue, regions: &Regions, owed: u32) -> Result<Enqueue, Clause> {
+        let (mut buffers, mut left) = (0, MAX_CHAIN);
+        loop {
+            let Some(mut chain) = queue.next_chain()? else {
+                return Ok(if buffers < queue.size() { Enqueue::Full } else { Enqueue::TooLong });
+            };
+            chain.limit(left);
+            let written = match self.fill_chain(&mut chain, regions) {
+                // Lawful, each of them, and too many.
+                Err(Clause::ChainLength) if buffers > 0 => return Ok(Enqueue::TooLong),
+                written => written?,
+            };
+            left = chain.left();
+            queue.use_chain(&chain, written);
+            buffers += 1;
+            if self.done == self.total() {
+                self.set_num_buffers(buffers).map_err(|_| Clause::Region)?;
+                return Ok(Enqueue::Filled);
+            }
+            if !queue.merges() {
+                return too_short(written, owed);
+            }
+            if written < HDR_LEN {
+                return Err(Clause::TooShort);
+            }
+        }
+    }
+
+    /// Fills `chain` as far as it goes; how many bytes that were.
+    fn fill_chain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<u32, Clause> {
+        let before = self.done;
+        while self.done < self.total()
+            && let Some(piece) = chain.next(regions)?
+        {
+            if !piece.writable {
+                return Err(Clause::NotWritable);
+            }
+            let written = self.write(piece.memory(regions)?).map_err(|_| Clause::Region)?;
+            self.done += written;
+            if let Some(log) = &self.log {
+                log.mark(piece.at, written);
+            }
+        }
+        chain.finish()?;
+        Ok((self.done - before) as u32)
+    }
+
+    /// Writes what comes next into `buffer`; how many bytes that were.
+    fn write(&mut self, buffer: PeerSlice<'static>) -> Result<u64, OutOfRegion> {
+        let mut written = 0;
+        while written < buffer.len()
+            && let Some(&byte) = self.hdr.as_bytes().get((self.done + written) as usize)
+        {
+            buffer.write(written, byte)?;
+            self.note_num_buffers(buffer.sub(written, 1)?, (self.done + written) as usize);
+            written += 1;
+        }
+        if written == buffer.len() {
+            return Ok(written);
+        }
+        let from = self.done + written - u64::from(HDR_LEN);
+        let len = (self.frame.len() - from).min(buffer.len() - written);
+        buffer.copy_from(written, self.frame.sub(from, len)?, self.lanes)?;
+        Ok(written + len)
+    }
+
+    fn note_num_buffers(&mut self, place: PeerSlice<'static>, at: usize) {
+        let byte = at.checked_sub(offset_of!(Hdr, num_buffers));
+        if let Some(noted) = byte.and_then(|byte| self.num_buffers.get_mut(byte)) {
+            *noted = Some(place);
+        }
+    }
+
+    /// See: VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming Packets".
+    fn set_num_buffers(&mut self, buffers: u16) -> Result<(), OutOfRegion> {
+        if buffers == 1 {
+            return Ok(());
+        }
+        self.num_buffers.iter().flatten().zip(buffers.to_le_bytes()).try_for_each(|(place, byte)| place.write(0, byte))
+    }
+}
+
+/// A chain of `capacity` bytes was too short: whose fault is that? See: VIRTIO 5.1.6.3.1 "Driver Requirements: Setting Up
+/// Receive Buffers".
+fn too_short(capacity: u32, owed: u32) -> Result<Enqueue, Clause> {
+    if capacity >= HDR_LEN + owed { Ok(Enqueue::TooLong) } else { Err(Clause::TooShort) }
+}

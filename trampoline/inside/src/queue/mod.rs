@@ -1,0 +1,252 @@
+//! One queue of a peer, from the device side. The driver is the peer; it writes its areas at any time.
+//!
+//! The device uses each buffer as soon as it takes it, so one position counts both: buffers taken and buffers used. Nothing that is used
+//! is seen before [`DeviceQueue::publish`], and until then [`DeviceQueue::rewind`] takes it back.
+//!
+//! # Why an enum and not a trait
+//! Which format a queue has is known when it is attached, and a burst asks once. A trait object would be an indirect branch (rule G12), and a
+//! type parameter would run through window, peers and calls.
+
+mod chain;
+mod drain;
+mod fill;
+mod log;
+mod packed;
+mod split;
+
+use crate::Regions;
+use chain::Chain;
+pub use drain::Dequeue;
+pub use fill::Enqueue;
+pub use log::DirtyLog;
+use packed::Packed;
+use sluice_abi::Gpa;
+use sluice_abi::call::{Clause, Packet};
+use sluice_abi::directory::Queue;
+use sluice_abi::net::{F, Hdr};
+use sluice_memory::{Lanes, PeerSlice, Step, Table, Transfer};
+use split::Split;
+
+/// The device side of a virtqueue, of the format and with the features that were negotiated.
+pub struct DeviceQueue {
+    ring: Ring,
+    features: F,
+    log: Option<DirtyLog>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "the larger one has its shadow inside, out of everybody's reach")]
+enum Ring {
+    Split(Split),
+    Packed(Packed),
+}
+
+/// Features that a queue can have, or that change nothing about rings and headers.
+const KNOWN: F = F::all().difference(F::ACCESS_PLATFORM);
+
+impl DeviceQueue {
+    /// The queue `queue` in `regions`, as the driver leaves it at its start: nothing used.
+    pub fn new(queue: &Queue, regions: &Regions) -> Result<Self, Clause> {
+        let wraps_at_start = 1 << 15 | 1 << 31;
+        let base = if queue.features & F::RING_PACKED.bits() != 0 { wraps_at_start } else { 0 };
+        Self::resume(queue, regions, base)
+    }
+
+    /// The queue `queue` in `regions`, from the position that [`DeviceQueue::base`] said when it was left.
+    pub fn resume(queue: &Queue, regions: &Regions, base: u32) -> Result<Self, Clause> {
+        let features = F::from_bits(queue.features).filter(|&features| KNOWN.contains(features));
+        let features = features.filter(|features| features.contains(F::VERSION_1)).ok_or(Clause::NotNegotiated)?;
+        let ring = if features.contains(F::RING_PACKED) {
+            Ring::Packed(Packed::new(queue, features, regions, base)?)
+        } else {
+            Ring::Split(Split::new(queue, features, regions, base)?)
+        };
+        Ok(Self { ring, features, log: None })
+    }
+
+    /// The position of what is published, as vhost-user has it. Split: the index of the next available entry. Packed: the next
+    /// slot (bits 14:0) and its wrap counter (15), for taken and once more (30:16, 31) for used.
+    /// See: "Vhost-user Protocol", "Ring states" and message `VHOST_USER_GET_VRING_BASE`.
+    pub fn base(&self) -> u32 {
+        match &self.ring {
+            Ring::Split(split) => split.base(),
+            Ring::Packed(packed) => packed.base(),
+        }
+    }
+
+    /// Buffers that the driver has given and that are not taken. A packed ring says so slot by slot, and does not count: 1 if there are any.
+    pub fn available(&self) -> Result<u16, Clause> {
+        match &self.ring {
+            Ring::Split(split) => split.available(),
+            Ring::Packed(packed) => Ok(u16::from(packed.is_available())),
+        }
+    }
+
+    /// Entries, or slots.
+    pub fn size(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(split) => split.size(),
+            Ring::Packed(packed) => packed.size(),
+        }
+    }
+
+    /// Whether one frame may fill several buffers.
+    fn merges(&self) -> bool {
+        self.features.contains(F::MRG_RXBUF)
+    }
+
+    /// Fills the next buffers with packets of `request` from `from` on, while they are for the peer at place `index` and everything is
+    /// as usual: how many. `way` leads into the peer's memory, which starts at `first`.
+    ///
+    /// Usual is a buffer of one descriptor, in the region that the way leads into, that is long enough, and not beyond the end of the rings'
+    /// arrays; and nobody logs what is written. What is not usual may still be right: ask again, and if nothing is filled then, the
+    /// packet is [`DeviceQueue::enqueue`]'s.
+    #[inline(always)]
+    pub(crate) fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+        if self.log.is_some() {
+            return 0;
+        }
+        match &mut self.ring {
+            Ring::Split(split) if split.in_order => split.enqueue_in_order(burst, from, lanes),
+            Ring::Split(split) => split.enqueue_usual(burst, from, lanes),
+            Ring::Packed(packed) => packed.enqueue_usual(burst, from, lanes),
+        }
+    }
+
+    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the driver's
+    /// buffers must hold if buffers aren't merged, bytes.
+    pub fn enqueue(
+        &mut self,
+        regions: &Regions,
+        hdr: &Hdr,
+        frame: PeerSlice<'_>,
+        owed: u32,
+        lanes: impl Lanes,
+    ) -> Result<Enqueue, Clause> {
+        fill::fill(self, regions, hdr, frame, owed, lanes)
+    }
+
+    /// Takes the next frame that the driver sends into `into`.
+    pub fn dequeue(&mut self, regions: &Regions, into: PeerSlice<'_>, lanes: impl Lanes) -> Result<Dequeue, Clause> {
+        drain::drain(self, regions, into, lanes)
+    }
+
+    /// The next chain, if there is one and what was used so far leaves room for it.
+    fn next_chain(&self) -> Result<Option<Chain>, Clause> {
+        match &self.ring {
+            Ring::Split(split) => split.next_chain(),
+            Ring::Packed(packed) => Ok(packed.next_chain()),
+        }
+    }
+
+    /// `chain`, which [`DeviceQueue::next_chain`] gave and which was followed to its end, is used; `written` bytes were written.
+    fn use_chain(&mut self, chain: &Chain, written: u32) {
+        match &mut self.ring {
+            Ring::Split(split) => split.use_chain(chain, written),
+            Ring::Packed(packed) => packed.use_chain(chain, written),
+        }
+    }
+
+    /// Shows the driver everything used so far, if there is anything new. See: VIRTIO 2.7.8.2 "Device Requirements: The Virtqueue
+    /// Used Ring".
+    #[inline(always)]
+    pub fn publish(&mut self) {
+        if let Some(log) = &self.log {
+            self.log_used(log);
+        }
+        match &mut self.ring {
+            Ring::Split(split) => split.publish(),
+            Ring::Packed(packed) => packed.publish(),
+        }
+    }
+
+    /// As [`DeviceQueue::publish`], where a publish of the same may have been interrupted.
+    pub(crate) fn publish_again(&mut self) {
+        if let Some(log) = &self.log {
+            self.log_used(log);
+        }
+        match &mut self.ring {
+            Ring::Split(split) => split.publish(),
+            Ring::Packed(packed) => packed.publish_again(),
+        }
+    }
+
+    #[cold]
+    fn log_used(&self, log: &DirtyLog) {
+        let (at, len) = match &self.ring {
+            Ring::Split(split) => split.device_area(),
+            Ring::Packed(packed) => packed.ring_area(),
+        };
+        log.mark(at, len);
+    }
+
+    /// Forgets what was used and not published; the buffers will be used again.
+    pub fn rewind(&mut self) {
+        self.keep(0);
+    }
+
+    /// Entries or slots that are used and not published.
+    fn pending(&self) -> u16 {
+        match &self.ring {
+            Ring::Split(split) => split.pending(),
+            Ring::Packed(packed) => packed.pending(),
+        }
+    }
+
+    /// Takes back all but the first `pending` of these.
+    fn keep(&mut self, pending: u16) {
+        match &mut self.ring {
+            Ring::Split(split) => split.keep(pending),
+            Ring::Packed(packed) => packed.keep(pending),
+        }
+    }
+
+    /// Whether the driver wants to be told of what was published since this was last asked. See: VIRTIO 2.7.7 "Used Buffer Notification
+    /// Suppression", 2.8.10 "Driver and Device Event Suppression".
+    pub fn needs_notification(&mut self) -> bool {
+        match &mut self.ring {
+            Ring::Split(split) => split.needs_notification(),
+            Ring::Packed(packed) => packed.needs_notification(),
+        }
+    }
+
+    /// Says whether the driver is to notify the device of its next buffer. Look for buffers once more after switching it on.
+    /// See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
+    pub fn ask_for_notifications(&mut self, on: bool) {
+        match &mut self.ring {
+            Ring::Split(split) => split.ask_for_notifications(on),
+            Ring::Packed(packed) => packed.ask_for_notifications(on),
+        }
+    }
+
+    /// From now on every write into the driver's memory is marked in `log`, or, without one, in none. `false`, and nothing changes,
+    /// if the log is too short for `regions`.
+    pub fn set_log(&mut self, log: Option<DirtyLog>, regions: &Regions) -> bool {
+        let fits = log.as_ref().is_none_or(|log| log.covers(regions));
+        if fits {
+            self.log = log;
+        }
+        fits
+    }
+}
+
+/// What the usual packets of a burst have in common.
+pub(crate) struct Burst<'m> {
+    /// All packets of the call.
+    pub request: Table<'static, Packet>,
+    /// Place of the peer that they are for.
+    pub peer: u16,
+    /// Start of the region that `way` leads into, in the peer's space.
+    pub region: Gpa,
+    /// From packet memory into that region.
+    pub way: &'m Transfer<'static>,
+}
+
+impl Burst<'_> {
+    /// The frame of the packet at `step`; `None` if it is too long, for another peer, or has a header.
+    #[inline(always)]
+    fn frame<R>(&self, way: Transfer<'static>, step: &Step<'_, R>) -> Option<sluice_memory::Frame<'static>> {
+        let (offset, len) = step.packet();
+        // Too long, too, if the packet is for another peer.
+        way.frame(offset, len.wrapping_sub(u32::from(self.peer) << 16))
+    }
+}

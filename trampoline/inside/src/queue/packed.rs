@@ -1,0 +1,262 @@
+//! The packed format. See: VIRTIO 2.8 "Packed Virtqueues".
+//!
+//! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it is published: the
+//! first slot last, as the driver looks at no slot behind one that is not used.
+
+use super::Burst;
+use super::chain::Chain;
+use crate::Regions;
+use core::cell::Cell;
+use sluice_abi::Gpa;
+use sluice_abi::call::{Clause, MAX_BURST};
+use sluice_abi::directory::Queue;
+use sluice_abi::net::F;
+use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
+use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table, Transfer};
+
+/// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
+/// this flag.
+const SKIP: u64 = (DescF::NEXT.bits() as u64) << 48;
+
+/// Where a side is: slot, and wrap counter of the lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub slot: u16,
+    pub wrap: bool,
+}
+
+impl Position {
+    /// `count` slots further on in a ring of `size`; `count` is at most `size`.
+    pub fn advance(self, count: u16, size: u16) -> Self {
+        let slot = u32::from(self.slot) + u32::from(count);
+        match slot.checked_sub(size.into()) {
+            Some(slot) => Self { slot: slot as u16, wrap: !self.wrap },
+            None => Self { slot: slot as u16, ..self },
+        }
+    }
+
+    /// Whether a descriptor here, with these flags, is available.
+    #[inline(always)]
+    pub fn is_available(self, flags: DescF) -> bool {
+        flags & (DescF::AVAIL | DescF::USED) == DescF::available(self.wrap)
+    }
+
+    /// Flags of a descriptor that is used here, with `written` bytes.
+    fn used(self, written: u32) -> DescF {
+        let write = if written > 0 { DescF::WRITE } else { DescF::empty() };
+        DescF::used(self.wrap) | write
+    }
+
+    /// As vhost-user has it.
+    fn to_base(self) -> u32 {
+        u32::from(self.slot) | u32::from(self.wrap) << 15
+    }
+}
+
+/// A ring of descriptors, and two event suppression structures.
+pub(super) struct Packed {
+    ring: Table<'static, Desc>,
+    ring_at: Gpa,
+    indirect: bool,
+    /// What the driver asks of us, and we of the driver.
+    driver: PackedEvents<Cell16<'static>>,
+    device: PackedEvents<Cell16<'static>>,
+    /// First slot that the driver does not see as used.
+    published: Position,
+    /// Slots behind it that are used: words of the shadow.
+    pending: u16,
+    /// Slots published since the driver was last considered for a notification.
+    considered: u16,
+    /// By slot behind `published`: what will be the last word of its descriptor.
+    shadow: [Cell<u64>; MAX_BURST],
+}
+
+impl Packed {
+    pub fn new(queue: &Queue, features: F, regions: &Regions, base: u32) -> Result<Self, Clause> {
+        let (size, at) = (queue.size, queue.addresses);
+        if size == 0 || size > packed::MAX_SIZE {
+            return Err(Clause::Layout);
+        }
+        let area = |at: Gpa, len| regions.find(at, len).map_err(|_| Clause::Layout);
+        let ring = area(at.desc, packed::ring_len(size))?;
+        let event_idx = features.contains(F::EVENT_IDX);
+        let events = |at| events(area(at, size_of::<EventSuppress>() as u64)?, event_idx, size);
+        Ok(Self {
+            ring: ring.table(0, size).ok_or(Clause::Layout)?,
+            ring_at: at.desc,
+            indirect: features.contains(F::INDIRECT_DESC),
+            driver: events(at.driver)?,
+            device: events(at.device)?,
+            published: position(base, size)?,
+            pending: 0,
+            considered: 0,
+            shadow: [const { Cell::new(SKIP) }; MAX_BURST],
+        })
+    }
+
+    pub fn base(&self) -> u32 {
+        self.published.to_base() | self.published.to_base() << 16
+    }
+
+    pub fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
+    fn next(&self) -> Position {
+        self.published.advance(self.pending, self.size())
+    }
+
+    /// Slots that may be used before something is published.
+    fn room(&self) -> u16 {
+        (MAX_BURST as u16).min(self.size()) - self.pending
+    }
+
+    pub fn is_available(&self) -> bool {
+        let next = self.next();
+        let word = self.ring.load_acquire(next.slot);
+        self.room() > 0 && word.is_some_and(|word| next.is_available(DescF::from_bits_retain((word >> 48) as u16)))
+    }
+
+    #[inline(never)]
+    pub fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+        let at = self.next();
+        let room = usize::from(self.pending)..usize::from(self.pending + self.room());
+        let Some(shadow) = self.shadow.get(room) else { return 0 };
+        let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
+        let way = *burst.way;
+        let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
+        let used = u64::from(at.used(1).bits()) << 48;
+        let filled = steps.take_while(|step| fill_usual(step, burst, way, (usual, used), lanes)) as u16;
+        self.pending += filled;
+        filled
+    }
+
+    pub fn next_chain(&self) -> Option<Chain> {
+        self.is_available().then(|| Chain::packed(self.ring, self.next(), self.room(), self.indirect))
+    }
+
+    pub fn use_chain(&mut self, chain: &Chain, written: u32) {
+        let flags = self.next().used(written).bits();
+        let word = u64::from(written) | u64::from(chain.id()) << 32 | u64::from(flags) << 48;
+        // As many as there was room for: Chain::packed was told.
+        let slots = self.shadow.iter().skip(self.pending.into()).take(chain.slots().into());
+        slots.enumerate().for_each(|(index, shadow)| shadow.set(if index == 0 { word } else { SKIP }));
+        self.pending += chain.slots();
+    }
+
+    #[inline(always)]
+    pub fn publish(&mut self) {
+        if self.pending > 0 {
+            self.write_used();
+        }
+    }
+
+    #[inline(never)]
+    fn write_used(&mut self) {
+        let (first, size) = (self.published.slot, self.size());
+        for (index, word) in (0..self.pending).zip(&self.shadow).rev() {
+            if word.get() != SKIP {
+                let slot = first + index;
+                self.ring.store_release(if slot < size { slot } else { slot - size }, word.get());
+            }
+        }
+        self.forget();
+    }
+
+    /// What is pending is published.
+    fn forget(&mut self) {
+        self.published = self.next();
+        self.considered = self.considered.saturating_add(self.pending);
+        self.pending = 0;
+    }
+
+    /// The first slot is written last: if it is, all are, and the driver may already be using them anew.
+    pub fn publish_again(&mut self) {
+        let word = self.ring.load_acquire(self.published.slot).unwrap_or(0);
+        if self.published.is_available(DescF::from_bits_retain((word >> 48) as u16)) {
+            self.publish();
+        } else {
+            self.forget();
+        }
+    }
+
+    pub fn pending(&self) -> u16 {
+        self.pending
+    }
+
+    /// Takes back all but the first `pending` slots that are used and not published.
+    pub fn keep(&mut self, pending: u16) {
+        self.pending = pending.min(self.pending);
+    }
+
+    pub fn needs_notification(&mut self) -> bool {
+        let count = core::mem::take(&mut self.considered);
+        count > 0 && self.driver.wanted(self.published.slot, self.published.wrap, count)
+    }
+
+    pub fn ask_for_notifications(&mut self, on: bool) {
+        let next = self.next();
+        self.device.ask(on.then_some((next.slot, next.wrap)));
+    }
+
+    pub fn ring_area(&self) -> (Gpa, u64) {
+        (self.ring_at, packed::ring_len(self.size()))
+    }
+}
+
+/// `(usual, used)`: flags of a descriptor that is as usual, and, in place, of one that is used.
+#[inline(always)]
+fn fill_usual(
+    step: Step<'_, Slots>,
+    burst: &Burst<'_>,
+    way: Transfer<'static>,
+    (usual, used): (u64, u64),
+    lanes: impl Lanes,
+) -> Option<()> {
+    const ID: u64 = 0xffff << 32;
+    let frame = burst.frame(way, &step)?;
+    let word = step.word();
+    if word >> 48 != usual || (word as u32) < frame.total() {
+        return None;
+    }
+    step.note(word & ID | used | u64::from(frame.total()));
+    frame.put(step.addr().0.wrapping_sub(burst.region.0), lanes)
+}
+
+fn events(area: PeerSlice<'static>, event_idx: bool, size: u16) -> Result<PackedEvents<Cell16<'static>>, Clause> {
+    let cell = |at| area.cell16(at).ok_or(Clause::Layout);
+    Ok(PackedEvents { desc: cell(0)?, flags: cell(2)?, event_idx, size })
+}
+
+/// The position that `base` says. For used descriptors it may be the same, or left out.
+fn position(base: u32, size: u16) -> Result<Position, Clause> {
+    let (taken, used) = (base as u16, (base >> 16) as u16);
+    let slot = taken & 0x7fff;
+    let valid = slot < size && (used == taken || used == 0);
+    valid.then_some(Position { slot, wrap: taken >> 15 == 1 }).ok_or(Clause::Layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_goes_round_a_ring_of_any_size() {
+        let mut at = Position { slot: 0, wrap: true };
+        for step in 1..=100u16 {
+            at = at.advance(3, 7);
+            assert_eq!((at.slot, at.wrap), (3 * step % 7, (3 * step / 7) % 2 == 0));
+        }
+    }
+
+    #[test]
+    fn a_base_names_a_slot_of_the_ring() {
+        let at = |slot, wrap| Ok(Position { slot, wrap });
+        assert_eq!(position(1 << 15 | 1 << 31, 8), at(0, true));
+        assert_eq!(position(1 << 15, 8), at(0, true));
+        assert_eq!(position(0x0007_0007, 8), at(7, false));
+        for base in [8, 0x0008_0008, 0x0001_0002, 0x8000_0001] {
+            assert_eq!(position(base, 8), Err(Clause::Layout));
+        }
+    }
+}

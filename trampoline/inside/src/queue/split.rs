@@ -1,0 +1,177 @@
+//! The split format. See: VIRTIO 2.7 "Split Virtqueues".
+
+use super::Burst;
+use super::chain::Chain;
+use crate::Regions;
+use sluice_abi::call::Clause;
+use sluice_abi::directory::Queue;
+use sluice_abi::net::F;
+use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
+use sluice_abi::{Gpa, RingIdx};
+use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table, Transfer};
+
+/// Descriptor table, available ring, used ring.
+pub(super) struct Split {
+    desc: Table<'static, Desc>,
+    avail_idx: Cell16<'static>,
+    used_idx: Cell16<'static>,
+    rings: Rings<'static>,
+    /// The driver uses descriptors in the order of the table.
+    pub in_order: bool,
+    indirect: bool,
+    /// What the driver asks of us, and we of the driver.
+    driver: SplitEvents<Cell16<'static>>,
+    device: SplitEvents<Cell16<'static>>,
+    device_area: Gpa,
+    /// Entries used, published or not.
+    next: RingIdx,
+    /// What `used.idx` says.
+    published: RingIdx,
+    /// What `used.idx` said when the driver was last considered for a notification.
+    considered: RingIdx,
+}
+
+impl Split {
+    pub fn new(queue: &Queue, features: F, regions: &Regions, base: u32) -> Result<Self, Clause> {
+        let (size, at) = (queue.size, queue.addresses);
+        if size == 0 || size > virtq::MAX_SIZE {
+            return Err(Clause::Layout);
+        }
+        let area = |at: Gpa, len| regions.find(at, len).map_err(|_| Clause::Layout);
+        let desc = area(at.desc, virtq::desc_table_len(size))?;
+        let driver = area(at.driver, avail::len(size))?;
+        let device = area(at.device, used::len(size))?;
+        let next = RingIdx(u16::try_from(base).map_err(|_| Clause::Layout)?);
+        let event_idx = features.contains(F::EVENT_IDX);
+        Ok(Self {
+            desc: desc.table(0, size).ok_or(Clause::Layout)?,
+            avail_idx: cell(driver, avail::IDX)?,
+            used_idx: cell(device, used::IDX)?,
+            rings: driver
+                .ring(avail::RING, size)
+                .zip(device.ring(used::RING, size))
+                .and_then(|(avail, used)| Rings::new(avail, used))
+                .ok_or(Clause::Layout)?,
+            in_order: features.contains(F::IN_ORDER),
+            indirect: features.contains(F::INDIRECT_DESC),
+            driver: events(driver, avail::FLAGS, event_idx.then_some(avail::used_event(size)))?,
+            device: events(device, used::FLAGS, event_idx.then_some(used::avail_event(size)))?,
+            device_area: at.device,
+            next,
+            published: next,
+            considered: next,
+        })
+    }
+
+    pub fn base(&self) -> u32 {
+        self.published.0.into()
+    }
+
+    pub fn size(&self) -> u16 {
+        self.desc.size()
+    }
+
+    #[inline(always)]
+    pub fn available(&self) -> Result<u16, Clause> {
+        let available = RingIdx(self.avail_idx.load_acquire()).ahead_of(self.next);
+        if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
+    }
+
+    #[inline(never)]
+    pub fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+        let Ok(room) = self.available() else { return 0 };
+        let steps = self.rings.steps(&burst.request, from, self.next.0, room);
+        let way = *burst.way;
+        self.taken(steps.take_while(|step| self.usual(step, burst, way, lanes)))
+    }
+
+    /// The loop that decides what a packet costs; docs/performance.md has its instructions.
+    #[inline(always)]
+    fn usual(&self, step: Step<'_, Heads>, burst: &Burst<'_>, way: Transfer<'static>, lanes: impl Lanes) -> Option<()> {
+        let frame = burst.frame(way, &step)?;
+        let head = step.head();
+        // Nobody looks at this entry before it is published.
+        step.set_used(head, frame.total());
+        let buffer = self.desc.buffer(head)?;
+        if !buffer.is_writable(frame.total()) {
+            return None;
+        }
+        frame.put(buffer.addr().0.wrapping_sub(burst.region.0), lanes)
+    }
+
+    #[inline(never)]
+    pub fn enqueue_in_order(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+        let Ok(room) = self.available() else { return 0 };
+        let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.next.0, room);
+        let way = *burst.way;
+        let filled = steps.take_while(|step| usual_in_order(step, burst, way, lanes));
+        self.taken(filled)
+    }
+
+    #[inline(always)]
+    fn taken(&mut self, count: usize) -> u16 {
+        self.next = self.next.advance(count as u16);
+        count as u16
+    }
+
+    pub fn next_chain(&self) -> Result<Option<Chain>, Clause> {
+        if self.available()? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Chain::split(self.desc, self.rings.head(self.next.0), self.indirect)))
+    }
+
+    pub fn use_chain(&mut self, chain: &Chain, written: u32) {
+        self.rings.set_used(self.next.0, UsedElem { id: chain.id().into(), len: written });
+        self.next = self.next.advance(1);
+    }
+
+    #[inline(always)]
+    pub fn publish(&mut self) {
+        if self.next != self.published {
+            self.used_idx.store_release(self.next.0);
+            self.published = self.next;
+        }
+    }
+
+    pub fn pending(&self) -> u16 {
+        self.next.ahead_of(self.published)
+    }
+
+    /// Takes back all but the first `pending` entries that are used and not published.
+    pub fn keep(&mut self, pending: u16) {
+        self.next = self.published.advance(pending);
+    }
+
+    pub fn needs_notification(&mut self) -> bool {
+        let old = core::mem::replace(&mut self.considered, self.published);
+        old != self.published && self.driver.wanted(old, self.published)
+    }
+
+    pub fn ask_for_notifications(&mut self, on: bool) {
+        self.device.ask(on.then_some(self.next));
+    }
+
+    pub fn device_area(&self) -> (Gpa, u64) {
+        (self.device_area, used::len(self.size()))
+    }
+}
+
+#[inline(always)]
+fn usual_in_order(step: Step<'_, InOrder>, burst: &Burst<'_>, way: Transfer<'static>, lanes: impl Lanes) -> Option<()> {
+    let frame = burst.frame(way, &step)?;
+    step.set_used(frame.total());
+    let buffer = step.buffer();
+    if !buffer.is_writable(frame.total()) {
+        return None;
+    }
+    frame.put(buffer.addr().0.wrapping_sub(burst.region.0), lanes)
+}
+
+fn cell(area: PeerSlice<'static>, at: u64) -> Result<Cell16<'static>, Clause> {
+    area.cell16(at).ok_or(Clause::Layout)
+}
+
+fn events(area: PeerSlice<'static>, flags: u64, event: Option<u64>) -> Result<SplitEvents<Cell16<'static>>, Clause> {
+    Ok(SplitEvents { flags: cell(area, flags)?, event: event.map(|at| cell(area, at)).transpose()? })
+}
