@@ -54,9 +54,9 @@ impl Chain {
         Self { next: Next::Split(table, head), indirect, left, id: head, slots: 0 }
     }
 
-    /// The one that starts at `start`; it may have at most `room` slots.
-    pub fn packed(ring: Table<'static, packed::Desc>, start: Position, room: u16, indirect: bool) -> Self {
-        Self { next: Next::Packed(ring, start), indirect, left: MAX_CHAIN.min(room), id: 0, slots: 0 }
+    pub fn packed(ring: Table<'static, packed::Desc>, start: Position, indirect: bool) -> Self {
+        let left = MAX_CHAIN.min(ring.size());
+        Self { next: Next::Packed(ring, start), indirect, left, id: 0, slots: 0 }
     }
 
     pub fn id(&self) -> u16 {

@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 /// What came out of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dequeue {
-    /// Nothing: the driver sends nothing.
+    /// Nothing: the driver sends nothing, or what was taken must be published first.
     Empty,
     /// A frame. Its buffer is the driver's again after [`DeviceQueue::publish`].
     Frame {
@@ -39,7 +39,9 @@ pub(super) fn drain(
     if !fits {
         return Err(Clause::Header);
     }
-    queue.use_chain(&chain, 0);
+    if !queue.use_chain(&chain, 0) {
+        return Ok(Dequeue::Empty);
+    }
     Ok(if len > into.len() { Dequeue::TooLong } else { Dequeue::Frame { hdr, len: len as u32 } })
 }
 
