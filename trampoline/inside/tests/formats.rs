@@ -95,7 +95,7 @@ fn a_frame_is_merged_over_as_many_buffers_as_it_takes() {
                     break;
                 }
                 assert_eq!((done, driver.take()), (Enqueue::Full, None));
-                let pieces = vec![driver.piece(5, true), driver.piece(7, true), driver.piece(48, true)];
+                let pieces = [driver.piece(5, true), driver.piece(7, true), driver.piece(48, true)];
                 driver.give(&pieces[if buffers % 2 == 0 { 2 } else { 0 }..], false);
                 buffers += 1;
                 assert!(buffers <= 5 + payload.len() / 48);
@@ -243,7 +243,7 @@ fn a_header_passes_where_its_offloads_are_negotiated_and_only_there() {
             assert_eq!(queue.enqueue(&regions, &tcp, frame, 1514, Words), Ok(done));
             queue.publish();
             let expected = [Hdr { num_buffers: 1, ..tcp }.as_bytes(), &payload].concat();
-            assert_eq!(driver.take(), (done == Enqueue::Filled).then(|| (2912, expected)));
+            assert_eq!(driver.take(), (done == Enqueue::Filled).then_some((2912, expected)));
         }
     }
 }

@@ -188,7 +188,7 @@ impl Chain {
         if !self.indirect {
             return Err(Clause::NotNegotiated);
         }
-        if flags.contains(DescF::NEXT) || len == 0 || len % size_of::<Desc>() as u32 != 0 {
+        if flags.contains(DescF::NEXT) || len == 0 || !len.is_multiple_of(size_of::<Desc>() as u32) {
             return Err(Clause::Indirect);
         }
         if len / size_of::<Desc>() as u32 > u32::from(MAX_CHAIN) {

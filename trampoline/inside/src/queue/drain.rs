@@ -32,7 +32,9 @@ pub(super) fn drain(
 ) -> Result<Dequeue, Clause> {
     let Some(mut chain) = queue.next_chain()? else { return Ok(Dequeue::Empty) };
     let mut draining = Draining { hdr: [0; _], done: 0, into, lanes };
-    draining.drain(&mut chain, regions)?;
+    let drained = draining.drain(&mut chain, regions);
+    lanes.scrub();
+    drained?;
     let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
     let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?;
     let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, queue.features.offloads_to_device()));

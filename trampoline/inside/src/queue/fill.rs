@@ -38,6 +38,7 @@ pub(super) fn fill(
     let before = queue.pending();
     let mut filling = Filling::new(hdr, frame, queue.log, lanes);
     let done = filling.fill(queue, regions, owed);
+    lanes.scrub();
     if done != Ok(Enqueue::Filled) {
         queue.keep(before);
     }

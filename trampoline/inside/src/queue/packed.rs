@@ -127,6 +127,7 @@ impl Packed {
         let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
         let used = u64::from(at.used(1).bits()) << 48;
         let filled = steps.take_while(|step| fill_usual(step, burst, way, (usual, used), lanes)) as u16;
+        lanes.scrub();
         self.pending += filled;
         filled
     }

@@ -119,7 +119,7 @@ impl Driver {
             vec![(table, 16 * pieces.len() as u32, DescF::INDIRECT.bits())]
         } else {
             let flags = |at: usize, writable: bool| {
-                u16::from(at + 1 < pieces.len()) * DescF::NEXT.bits() | u16::from(writable) * DescF::WRITE.bits()
+                (u16::from(at + 1 < pieces.len()) * DescF::NEXT.bits()) | (u16::from(writable) * DescF::WRITE.bits())
             };
             pieces.iter().enumerate().map(|(at, &(addr, len, writable))| (addr, len, flags(at, writable))).collect()
         };
