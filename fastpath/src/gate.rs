@@ -27,6 +27,7 @@ pub struct Access {
 pub struct Gate {
     access: Access,
     kind: Kind,
+    avx: Option<Avx>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VNF has one, and there is no allocator to box it")]
@@ -43,7 +44,6 @@ enum Kind {
 /// Window state of our own, for the gates that run the ring code here.
 struct Local {
     window: Window,
-    avx: Option<Avx>,
     generation: u32,
     attached: [Peer; MAX_PEERS],
 }
@@ -101,7 +101,7 @@ impl Gate {
             GateKind::Isolated => Kind::Isolated,
             GateKind::Hypercall => Kind::Hypercall,
         };
-        Ok(Self { access, kind })
+        Ok(Self { access, kind, avx: Avx::detect() })
     }
 
     /// Which gate it is.
@@ -137,7 +137,12 @@ impl Gate {
     /// Sends `packets`, each to the peer it names; as many as a request block holds.
     #[inline(always)]
     pub(crate) fn send(&self, packets: &[Packet]) -> Outcome {
-        match self.access.request.copy_from_slice(0, packets.as_bytes()) {
+        let (request, bytes) = (self.access.request, packets.as_bytes());
+        let copied = match self.avx {
+            Some(avx) => request.copy_from_slice_through(0, bytes, avx),
+            None => request.copy_from_slice(0, bytes),
+        };
+        match copied {
             Ok(()) => self.call(packets.len() as u64),
             Err(_) => Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() },
         }
@@ -161,7 +166,7 @@ impl Gate {
         // Nothing calls back into the gate from within.
         let Ok(mut local) = local.try_borrow_mut() else { return Outcome::default() };
         local.refresh(&self.access);
-        let mut work = || match local.avx {
+        let mut work = || match self.avx {
             Some(avx) => sluice_inside::transmit(&mut local.window, self.access.request, count, avx),
             None => sluice_inside::transmit(&mut local.window, self.access.request, count, Words),
         };
@@ -185,7 +190,7 @@ impl Local {
     fn new(packets: PeerSlice<'static>) -> Self {
         let mut window = Window::new();
         window.set_packets(packets);
-        Self { window, avx: Avx::detect(), generation: u32::MAX, attached: [Peer::default(); MAX_PEERS] }
+        Self { window, generation: u32::MAX, attached: [Peer::default(); MAX_PEERS] }
     }
 
     /// Looks at the directory again if its generation moved.

@@ -144,9 +144,15 @@ impl<'m> PeerSlice<'m> {
 
     /// Copies `bytes` to `offset`.
     pub fn copy_from_slice(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
+        self.copy_from_slice_through(offset, bytes, Words)
+    }
+
+    /// The same, through `lanes`.
+    #[inline(always)]
+    pub fn copy_from_slice_through(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, bytes.len() as u64)?;
         // SAFETY: target has bytes.len() bytes, and so has the slice; a slice is never shared memory (from_raw).
-        unsafe { Words.copy(target.base, bytes.as_ptr(), bytes.len()) };
+        unsafe { lanes.copy(target.base, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 

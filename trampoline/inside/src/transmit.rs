@@ -26,14 +26,17 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     };
     window.begin(count);
     let index = request.peer(0).unwrap_or(0);
-    let filled = match window.peer(index) {
-        Some(peer) => match peer.enqueue_usual(request, 0, index, lanes) {
-            // The rings' arrays end within the burst.
-            filled if filled < count => filled + peer.enqueue_usual(request, filled, index, lanes),
-            filled => filled,
-        },
-        None => 0,
-    };
+    let mut filled = 0;
+    if let Some(peer) = window.peer(index) {
+        // Again where the rings' arrays end within the burst.
+        loop {
+            let more = peer.enqueue_usual(request, filled, index, lanes);
+            filled += more;
+            if more == 0 || filled == count {
+                break;
+            }
+        }
+    }
     if filled != count {
         return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, filled);
     }
@@ -99,7 +102,7 @@ impl<L: Lanes> Call<L> {
         if self.blocked & bit(index) != 0 {
             return Ok(0);
         }
-        let filled = match peer.enqueue_usual(request, at, index, self.lanes) {
+        let filled = match peer.enqueue_more(request, at, index, self.lanes) {
             0 => one(peer, packets, packet, self.lanes).map(|()| 1),
             filled => Ok(filled),
         };

@@ -62,6 +62,12 @@ impl PeerWindow {
         self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
     }
 
+    /// The same, out of the way of the simplest call.
+    #[inline(never)]
+    pub fn enqueue_more(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+        self.enqueue_usual(request, from, peer, lanes)
+    }
+
     fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
         let (_, memory) = self.regions.first();
         self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
