@@ -1,116 +1,118 @@
-//! The driver's side: memory, a split ring, buffers, and the frames that should arrive.
+//! Memory: the driver's, and beside it the frames to send. Both lie in the sluice slot, where the window image expects them.
+//!
+//! A buffer, or a frame, is an odd number of cache lines away from the next, as in any packet pool: at a power of two all of them
+//! would fight for the same few sets of the caches.
+#![allow(unsafe_code, reason = "maps memory at fixed addresses")]
 
-use anyhow::{Result, anyhow};
-use sluice_abi::Gpa;
-use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
-use sluice_abi::virtq::QueueAddresses;
-use sluice_driver::DriverQueue;
+use anyhow::{Context, Result, anyhow, bail};
+use core::ffi::c_void;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+use sluice_abi::directory::{MAX_PEERS, Region};
+use sluice_abi::{Gpa, map};
 use sluice_memory::PeerSlice;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Entries of the ring.
-pub const SIZE: usize = 256;
-/// Bytes from one buffer, or frame to send, to the next.
-pub const STRIDE: u64 = 2048;
-/// Where the ring is; address 0 is none for some.
-const RING: u64 = 0x1_0000;
+/// Entries of a ring, buffers of a driver, and frames to send.
+pub const SIZE: u16 = 256;
+/// Bytes that a ring has for its areas.
+pub const RING_LEN: u64 = 0x4000;
+/// Where the first ring is; address 0 is none for some.
+const RINGS: u64 = 0x4000;
+/// Rings that there is room for.
+const MAX_RINGS: u64 = 24;
 /// Where the buffers are.
-const BUFFERS: u64 = 0x10_0000;
-/// Where the frames to send are.
-pub const FRAMES: u64 = 0x20_0000;
-const LEN: u64 = 0x40_0000;
+const BUFFERS: u64 = RINGS + MAX_RINGS * RING_LEN;
+/// Bytes between the end of one buffer and the next, and between frames. As they differ, where a frame lies in its page says nothing about
+/// where its buffer does; copies between like places of two pages are slow.
+const GAP: u64 = 192;
+const FRAME_GAP: u64 = 320;
+/// Largest distance of two arenas' frames.
+const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_PEERS as u64;
 
-/// Bursts that are looked at byte by byte.
-const CHECKED: usize = 4;
-
-/// What frame `index` begins with.
-pub fn frame(index: u64, len: u64) -> Vec<u8> {
-    (0..len).map(|at| (at * 7 + index * 31) as u8).collect()
-}
-
-/// One driver and its memory, and beside it frames to send.
+/// Memory of one driver, and frames to send.
 pub struct Arena {
-    /// The memory as rust-vmm sees it. It keeps the mapping.
-    pub mmap: GuestMemoryMmap,
-    /// The same memory as we see it.
+    /// The driver's memory as a file.
+    pub file: OwnedFd,
+    /// The driver's memory, from its guest-physical address 0 on.
     pub memory: PeerSlice<'static>,
-    queue: DriverQueue<SIZE>,
-    free: Vec<u32>,
-    /// Bursts taken so far.
-    checked: usize,
+    /// The frames.
+    pub packets: PeerSlice<'static>,
+    /// Bytes of a buffer.
+    pub buffer_len: u32,
+    place: u8,
+    rings: u64,
 }
 
 impl Arena {
-    /// All buffers free, and the frames written.
-    #[allow(unsafe_code, reason = "one mapping, two ways to touch it")]
-    pub fn new() -> Result<Self> {
-        let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN as usize)])?;
-        let base = mmap.get_host_address(GuestAddress(0))?;
-        // SAFETY: the mapping is kept for as long as the program runs (forgotten below); nobody makes references into it.
-        let memory = unsafe { PeerSlice::from_raw(base, LEN) };
-        std::mem::forget(mmap.clone());
-        let inside = |what| move |_| anyhow!("{what} is outside");
-        let ring = memory.sub(RING, DriverQueue::<SIZE>::MEMORY_LEN).map_err(inside("the ring"))?;
-        let queue = DriverQueue::new(Gpa(RING), ring).map_err(|_| anyhow!("no queue"))?;
-        for index in 0..SIZE as u64 {
-            memory.copy_from_slice(FRAMES + index * STRIDE, &frame(index, STRIDE)).map_err(inside("a frame"))?;
+    /// For buffers of `buffer_len` bytes. It stays mapped for as long as the program runs.
+    pub fn new(buffer_len: u32) -> Result<Self> {
+        static PLACES: AtomicU8 = AtomicU8::new(0);
+        let place = PLACES.fetch_add(1, Ordering::Relaxed);
+        if usize::from(place) >= MAX_PEERS {
+            bail!("there is room for {MAX_PEERS} drivers");
         }
-        Ok(Self { mmap, memory, queue, free: (0..SIZE as u32).rev().collect(), checked: 0 })
-    }
-
-    /// Where the ring is, for a device side.
-    pub fn addresses(&self) -> QueueAddresses {
-        self.queue.addresses()
-    }
-
-    /// Bytes of the mapping.
-    pub fn len(&self) -> u64 {
-        self.memory.len()
-    }
-
-    /// Where the buffer with token `token` is.
-    pub fn buffer(token: u32) -> u64 {
-        BUFFERS + u64::from(token) * STRIDE
-    }
-
-    /// Makes all free buffers available.
-    pub fn give_all(&mut self) {
-        while let Some(&token) = self.free.last()
-            && self.queue.give(Gpa(Self::buffer(token)), STRIDE as u32, token)
-        {
-            self.free.pop();
+        let all = |gap: u64| (u64::from(SIZE) * (u64::from(buffer_len) + gap)).next_multiple_of(map::PAGE);
+        let len = BUFFERS + all(GAP);
+        let file = memfd_create("driver", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, len)?;
+        let arena = Self {
+            memory: map_at(map::peer_base(place), len, Some(&file))?,
+            packets: map_at(map::PACKETS + u64::from(place) * PACKETS_STRIDE, all(FRAME_GAP), None)?,
+            file,
+            buffer_len,
+            place,
+            rings: 0,
+        };
+        for index in 0..SIZE {
+            let bytes = frame(index, buffer_len as usize);
+            arena.packets.copy_from_slice(arena.frame_at(index), &bytes).map_err(|_| anyhow!("a frame is outside"))?;
         }
-        self.queue.publish();
+        Ok(arena)
     }
 
-    /// Whether the next burst is looked at byte by byte.
-    pub const fn checks(&self) -> bool {
-        self.checked < CHECKED
+    /// Where the next ring has its areas.
+    pub fn ring(&mut self) -> Result<(Gpa, PeerSlice<'static>)> {
+        let at = RINGS + self.rings * RING_LEN;
+        self.rings += 1;
+        let memory = self.memory.sub(at, RING_LEN).ok().filter(|_| self.rings <= MAX_RINGS);
+        Ok((Gpa(at), memory.context("too many rings")?))
     }
 
-    /// Takes the `count` frames of `len` bytes that were sent. The first bursts are looked at byte by byte.
-    pub fn take_all(&mut self, count: u16, len: u16) -> Result<(), String> {
-        if self.queue.ready() != Ok(count) {
-            return Err(format!("{:?} frames arrived, not {count}", self.queue.ready()));
+    /// Where the buffer of slot `slot` is.
+    pub fn buffer_at(&self, slot: u16) -> Gpa {
+        Gpa(BUFFERS + u64::from(slot) * (u64::from(self.buffer_len) + GAP))
+    }
+
+    /// Where frame `index` is in `packets`.
+    pub fn frame_at(&self, index: u16) -> u64 {
+        u64::from(index) * (u64::from(self.buffer_len) + FRAME_GAP)
+    }
+
+    /// The driver's memory as a directory lists it.
+    pub fn region(&self) -> Region {
+        Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: map::peer_base(self.place) }
+    }
+}
+
+/// What frame `index` begins with; its first byte is that of no other.
+pub fn frame(index: u16, len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7) as u8 ^ (at >> 8) as u8 ^ index as u8).collect()
+}
+
+/// Zeroed memory, or `file`, at slot offset `offset`.
+pub fn map_at(offset: u64, len: u64, file: Option<&OwnedFd>) -> Result<PeerSlice<'static>> {
+    let (at, len) = ((map::SLOT_VA + offset) as *mut c_void, len.next_multiple_of(map::PAGE) as usize);
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: NOREPLACE takes nothing that is already mapped.
+    let mapped = unsafe {
+        match file {
+            Some(file) => mmap(at, len, rights, MapFlags::SHARED | MapFlags::FIXED_NOREPLACE, file, 0),
+            None => mmap_anonymous(at, len, rights, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE),
         }
-        for index in 0..u64::from(count) {
-            let received = self.queue.take().map_err(|fault| format!("{fault:?}"))?;
-            if received.len != u32::from(len) + HDR_LEN {
-                return Err(format!("{} bytes arrived, not {len} and a header", received.len));
-            }
-            self.free.push(received.token);
-            if self.checks() && !self.is_frame(received.token, index, len) {
-                return Err(format!("frame {index} of {len} bytes did not arrive as it was sent"));
-            }
-        }
-        self.checked += 1;
-        Ok(())
-    }
-
-    fn is_frame(&self, token: u32, index: u64, len: u16) -> bool {
-        let mut arrived = vec![0; HDR_LEN as usize + usize::from(len)];
-        self.memory.copy_to_slice(Self::buffer(token), &mut arrived).is_ok()
-            && arrived[HDR_LEN as usize..] == frame(index, len.into())
-            && arrived[..HDR_LEN as usize] == PLAIN_HDR
-    }
+    };
+    let mapped = mapped.ok().filter(|&mapped| mapped == at).with_context(|| format!("no memory at {at:p}"))?;
+    // SAFETY: just mapped, never unmapped, and only slices lead into it, or what the caller makes of its address.
+    Ok(unsafe { PeerSlice::from_raw(mapped.cast(), len as u64) })
 }

@@ -1,55 +1,150 @@
-//! The floor: header and frame copied into buffers whose places are known, and nothing checked. The ring is filled afterwards.
+//! The floor: header and frame copied to places that are known, and nothing checked. The ring is filled in afterwards.
+#![allow(unsafe_code, reason = "the floor checks nothing")]
 
-use crate::Enqueue;
-use crate::arena::{Arena, FRAMES, STRIDE};
-use crate::sluice_native::Sluice;
-use anyhow::Result;
+use crate::arena::{Arena, SIZE};
+use crate::device::{Device, Ring};
+use crate::layout::Layout;
+use anyhow::{Context, Result, bail};
+use core::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_storeu_si256};
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 
+const HDR: usize = HDR_LEN as usize;
+/// Bytes of a vector register.
+const VECTOR: usize = size_of::<__m256i>();
+/// Bytes from which on the string instruction is the fastest.
+const LONG: usize = 2048;
+
+/// From where to where: a frame, the buffer of a slot.
+type Place = (*const u8, *mut u8);
+type Burst = unsafe fn(&[Place]);
+
+/// Copies, and a ring of each format.
 pub struct Copy {
-    /// Does the rest of a device side's work.
-    device: Sluice,
-    count: u16,
-    len: usize,
+    rings: Vec<(Ring, Layout, u16)>,
+    frames: Vec<*const u8>,
+    buffers: Vec<*mut u8>,
+    places: Vec<Place>,
+    ring: usize,
+    len: u16,
+    burst: Burst,
 }
 
 impl Copy {
-    pub fn new() -> Result<Self> {
-        Ok(Self { device: Sluice::new()?, count: 0, len: 0 })
+    /// Into the buffers of the driver in `arena`.
+    pub fn new(arena: &Arena, rings: Vec<(Ring, Layout)>) -> Self {
+        let (from, to) = (arena.packets.as_ptr(), arena.memory.as_ptr());
+        Self {
+            rings: rings.into_iter().map(|(ring, layout)| (ring, layout, 0)).collect(),
+            frames: (0..SIZE).map(|index| from.wrapping_add(arena.frame_at(index) as usize).cast_const()).collect(),
+            buffers: (0..SIZE).map(|slot| to.wrapping_add(arena.buffer_at(slot).0 as usize)).collect(),
+            places: Vec::new(),
+            ring: 0,
+            len: 0,
+            burst: burst::<0>,
+        }
+    }
+
+    /// The next burst's places.
+    fn aim(&mut self, count: usize) {
+        let next = usize::from(self.rings[self.ring].2);
+        self.places.clear();
+        self.places.extend((0..count).map(|index| (self.frames[index], self.buffers[(next + index) % usize::from(SIZE)])));
     }
 }
 
-#[allow(unsafe_code, reason = "the floor checks nothing")]
-impl Enqueue for Copy {
-    fn name(&self) -> &'static str {
-        "copy"
-    }
+/// The copies of frames of `len` bytes.
+fn burst_of(len: u16) -> Result<Burst> {
+    Ok(match (len, is_x86_feature_detected!("avx")) {
+        (64, true) => burst_avx::<64>,
+        (128, true) => burst_avx::<128>,
+        (256, true) => burst_avx::<256>,
+        (512, true) => burst_avx::<512>,
+        (1024, true) => burst_avx::<1024>,
+        (1518, true) => burst_avx::<1518>,
+        (9000, true) => burst_avx::<9000>,
+        (64, false) => burst::<64>,
+        (128, false) => burst::<128>,
+        (256, false) => burst::<256>,
+        (512, false) => burst::<512>,
+        (1024, false) => burst::<1024>,
+        (1518, false) => burst::<1518>,
+        (9000, false) => burst::<9000>,
+        _ => bail!("no copies of {len} bytes"),
+    })
+}
 
-    fn prepare(&mut self, count: u16, len: u16) {
-        self.device.prepare(count, len);
-        (self.count, self.len) = (count, usize::from(len));
+/// # Safety
+/// Each pair is a frame of `LEN` bytes and a buffer with room for it and a header.
+unsafe fn burst<const LEN: usize>(places: &[Place]) {
+    for &(from, to) in places {
+        // SAFETY: the caller's contract; they are not in the same memory.
+        unsafe {
+            to.cast::<[u8; HDR]>().write(PLAIN_HDR);
+            to.add(HDR).copy_from_nonoverlapping(from, LEN);
+        }
+    }
+}
+
+/// # Safety
+/// As [`burst`], and the processor has AVX.
+#[target_feature(enable = "avx")]
+unsafe fn burst_avx<const LEN: usize>(places: &[Place]) {
+    for &(from, to) in places {
+        // SAFETY: the caller's contract.
+        unsafe {
+            to.cast::<[u8; HDR]>().write(PLAIN_HDR);
+            if LEN < LONG { vectors::<LEN>(from, to.add(HDR)) } else { string::<LEN>(from, to.add(HDR)) }
+        }
+    }
+}
+
+/// Whole registers, the last of them ending where the bytes end.
+///
+/// # Safety
+/// `LEN` bytes, at least [`VECTOR`], are valid at both.
+#[inline]
+#[target_feature(enable = "avx")]
+unsafe fn vectors<const LEN: usize>(from: *const u8, to: *mut u8) {
+    let mut at = 0;
+    while at < LEN {
+        let piece = at.min(LEN - VECTOR);
+        // SAFETY: the piece ends at `LEN` or before.
+        unsafe { _mm256_storeu_si256(to.add(piece).cast(), _mm256_loadu_si256(from.add(piece).cast())) };
+        at += VECTOR;
+    }
+}
+
+/// # Safety
+/// `LEN` bytes are valid at both.
+#[inline(always)]
+unsafe fn string<const LEN: usize>(from: *const u8, to: *mut u8) {
+    // SAFETY: the caller's contract; the direction flag is clear.
+    unsafe {
+        core::arch::asm!("rep movsb", inout("rcx") LEN => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
+    }
+}
+
+impl Device for Copy {
+    fn prepare(&mut self, ring: Ring, count: u16, len: u16) -> Result<()> {
+        self.ring = self.rings.iter().position(|(known, ..)| *known == ring).context("no such ring")?;
+        (self.len, self.burst) = (len, burst_of(len)?);
+        self.aim(count.into());
+        Ok(())
     }
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        let base = self.device.arena().memory.as_ptr();
-        for index in 0..u32::from(self.count) {
-            let from = base.wrapping_add((FRAMES + u64::from(index) * STRIDE) as usize);
-            let to = base.wrapping_add(Arena::buffer(index) as usize);
-            // SAFETY: both are inside the arena, which is as large as all frames and buffers, and do not overlap.
-            unsafe {
-                to.cast::<[u8; HDR_LEN as usize]>().write(PLAIN_HDR);
-                to.add(HDR_LEN as usize).copy_from_nonoverlapping(from, self.len);
-            }
-        }
-        self.count.into()
+        // SAFETY: frames and buffers are the arena's, which has room for as many bytes as the drivers expect; AVX was looked for.
+        unsafe { (self.burst)(&self.places) };
+        self.places.len()
     }
 
     fn finish(&mut self) {
-        self.device.enqueue();
-    }
-
-    fn arena(&mut self) -> &mut Arena {
-        self.device.arena()
+        let count = self.places.len();
+        let (_, layout, next) = &mut self.rings[self.ring];
+        layout.use_all(*next, count as u16, u32::from(self.len) + HDR_LEN);
+        *next = next.wrapping_add(count as u16);
+        self.aim(count);
     }
 }

@@ -1,134 +1,106 @@
-//! What an enqueue costs: our ring code and others', one after the other, on memory of the same layout, for the same driver.
+//! What an enqueue costs: our ring code and others', side by side on one memory, for one driver.
 //!
-//! One row per burst and frame size: ticks of the time-stamp counter a packet, the median of many short runs, in which the
-//! implementations take turns. The driver side runs on the same processor between the bursts and is not measured.
+//! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a packet, the median of
+//! many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings` builds what this needs and runs it.
+//!
+//! Reading order: [`device`] (what is compared), [`driver`] (the other side), [`series`] (what is measured).
 
 mod arena;
+mod clock;
 mod copy;
+mod device;
+mod driver;
+mod layout;
+mod one_core;
+mod rte_vhost;
+mod sender;
+mod series;
 mod sluice_native;
+mod sluice_window;
+mod two_cores;
 mod virtio_queue;
+mod world;
 
-use anyhow::{Result, bail};
-use arena::Arena;
+use anyhow::Result;
 use clap::Parser;
-use core::arch::x86_64::{_mm_lfence, _rdtsc};
-use serde::Serialize;
+use device::{Impl, Ring};
+use std::path::PathBuf;
+use world::World;
 
-/// Measures what an enqueue costs; prints rows of JSON, one a line.
+/// Frame sizes. The copies are made for each.
+const FRAMES: [u16; 7] = [64, 128, 256, 512, 1024, 1518, 9000];
+/// Longest frame that goes into an ordinary buffer, bytes of such a buffer, and bytes of the others.
+const SHORT: u16 = 1518;
+const BUFFER: u32 = 2048;
+const LARGE_BUFFER: u32 = 16_384;
+
+/// Measures what an enqueue costs; prints rows of JSON, one a line. Cycles are ticks of the time-stamp counter.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
+    /// Whose code, with commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    r#impl: Vec<Impl>,
+    /// Ring formats, with commas
+    #[arg(long, value_delimiter = ',', default_values = ["split", "in-order", "packed"])]
+    ring: Vec<Ring>,
+    /// Processors, 1 or 2, with commas
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=2))]
+    cores: Vec<u16>,
     /// Packets in a call, 1 to 256, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
     burst: Vec<u16>,
-    /// Frame sizes, 60 to 1518 bytes, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 256, 512, 1024, 1518], value_parser = clap::value_parser!(u16).range(60..=1518))]
+    /// Frame sizes, with commas
+    #[arg(long, value_delimiter = ',', default_values_t = FRAMES, value_parser = frame)]
     frame: Vec<u16>,
-    /// Turns that each implementation has; a row is the median of them
-    #[arg(long, default_value_t = 31)]
-    turns: usize,
+    /// Turns that each has; a row is the median of them
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u16).range(1..))]
+    turns: u16,
     /// Packets in a turn
-    #[arg(long, default_value_t = 8192)]
-    packets: usize,
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    packets: u32,
+    /// The window image; without it, no rows of sluice-window
+    #[arg(long)]
+    window: Option<PathBuf>,
+    /// The library made of rte_vhost/rte_vhost.c; without it, no rows of rte_vhost
+    #[arg(long)]
+    rte_vhost: Option<PathBuf>,
 }
 
-/// One measured row.
-#[derive(Serialize)]
-struct Row {
-    /// Whose code.
-    r#impl: &'static str,
-    ring: &'static str,
-    /// Processors: the driver side shares the one.
-    cores: u16,
-    /// Between two processors; none here.
-    round_trip_ns: Option<f64>,
-    frame: u16,
-    burst: u16,
-    cycles_per_packet: f64,
+fn frame(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|frame| FRAMES.contains(frame)).ok_or_else(|| format!("one of {FRAMES:?}"))
 }
 
-/// Somebody's device side of a receive queue.
-trait Enqueue {
-    /// Name in rows.
-    fn name(&self) -> &'static str;
-    /// Makes `count` frames of `len` bytes ready to be sent; not measured.
-    fn prepare(&mut self, count: u16, len: u16);
-    /// Puts the frames that are ready into the driver's buffers and publishes them; how many.
-    fn enqueue(&mut self) -> usize;
-    /// What of the work remains to be done and is not measured.
-    fn finish(&mut self) {}
-    /// The driver's memory.
-    fn arena(&mut self) -> &mut Arena;
+impl Options {
+    /// Whether `who` is to be measured and can be.
+    fn wants(&self, who: Impl) -> bool {
+        let there = match who {
+            Impl::SluiceWindow => self.window.is_some(),
+            Impl::RteVhost => self.rte_vhost.is_some(),
+            _ => true,
+        };
+        there && (self.r#impl.is_empty() || self.r#impl.contains(&who))
+    }
 }
 
 fn main() -> Result<()> {
-    pin();
     let options = Options::parse();
-    for &frame in &options.frame {
-        for &burst in &options.burst {
-            for row in measure(&options, burst, frame)? {
-                println!("{}", serde_json::to_string(&row)?);
-            }
+    // Before anybody's library chooses one.
+    let processors = clock::processors();
+    if processors.len() < 2 && options.cores.contains(&2) {
+        eprintln!("There is one processor here: no rows of two.");
+    }
+    let (short, long): (Vec<u16>, Vec<u16>) = options.frame.iter().partition(|&&frame| frame <= SHORT);
+    for (frames, buffer_len) in [(short, BUFFER), (long, LARGE_BUFFER)] {
+        let Some(&longest) = frames.iter().max() else { continue };
+        // The same bound for every short frame, whichever are asked for.
+        let mut world = World::new(&options, buffer_len, longest.max(SHORT))?;
+        for frame in frames {
+            series::run(&options, &processors, &mut world, frame, |row| Ok(println!("{}", serde_json::to_string(row)?)))?;
         }
     }
     Ok(())
 }
 
-/// Threads move between processors with different clocks and caches; this one stays.
-fn pin() {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(rustix::thread::sched_getcpu());
-    // Where that is forbidden the figures are noisier, not wrong.
-    let _ = rustix::thread::sched_setaffinity(None, &set);
-}
-
-fn measure(options: &Options, burst: u16, frame: u16) -> Result<Vec<Row>> {
-    let mut all: Vec<Box<dyn Enqueue>> = vec![
-        Box::new(sluice_native::Sluice::new()?),
-        Box::new(virtio_queue::VirtioQueue::new()?),
-        Box::new(copy::Copy::new()?),
-    ];
-    let mut turns = vec![Vec::new(); all.len()];
-    for _ in 0..options.turns {
-        for (turns, device) in turns.iter_mut().zip(&mut all) {
-            turns.push(turn(device.as_mut(), options.packets, burst, frame)?);
-        }
-    }
-    let rows = all.iter().zip(&mut turns).map(|(device, turns)| {
-        turns.sort_by(f64::total_cmp);
-        let cycles_per_packet = turns[turns.len() / 2];
-        Row { r#impl: device.name(), ring: "split", cores: 1, round_trip_ns: None, frame, burst, cycles_per_packet }
-    });
-    Ok(rows.collect())
-}
-
-/// Ticks a packet of about `packets` packets.
-fn turn(device: &mut dyn Enqueue, packets: usize, burst: u16, frame: u16) -> Result<f64> {
-    let empty = (0..16).map(|_| ticks().abs_diff(ticks())).min().unwrap_or(0);
-    let (mut sum, mut sent) = (0, 0);
-    while sent < packets {
-        device.arena().give_all();
-        device.prepare(burst, frame);
-        let before = ticks();
-        let accepted = device.enqueue();
-        sum += (ticks() - before).saturating_sub(empty);
-        if accepted != usize::from(burst) {
-            bail!("{}: {accepted} packets of {burst} accepted", device.name());
-        }
-        sent += accepted;
-        device.finish();
-        let name = device.name();
-        device.arena().take_all(burst, frame).map_err(|what| anyhow::anyhow!("{name}: {what}"))?;
-    }
-    Ok(sum as f64 / sent as f64)
-}
-
-#[inline(always)]
-#[allow(unsafe_code, reason = "RDTSC")]
-fn ticks() -> u64 {
-    // SAFETY: reads a counter; the fence lets everything before it end first.
-    unsafe {
-        _mm_lfence();
-        _rdtsc()
-    }
-}
+#[cfg(test)]
+mod tests;

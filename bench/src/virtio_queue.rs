@@ -1,71 +1,79 @@
 //! rust-vmm's `virtio-queue`, in the fastest of its ways that we found: an iterator over chains, one slice for each buffer.
 
-use crate::Enqueue;
-use crate::arena::{Arena, FRAMES, SIZE, STRIDE};
-use anyhow::{Result, anyhow};
+use crate::arena::{Arena, SIZE};
+use crate::device::{Device, Ring};
+use anyhow::{Context, Result, bail};
+use sluice_abi::directory::Queue as Vring;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory, VolatileSlice,
+};
 
+/// A split queue.
 pub struct VirtioQueue {
-    arena: Arena,
+    memory: GuestMemoryMmap,
+    packets: MmapRegion,
+    offsets: Vec<u64>,
     queue: Queue,
     count: usize,
     len: usize,
 }
 
 impl VirtioQueue {
-    pub fn new() -> Result<Self> {
-        let arena = Arena::new()?;
-        let mut queue = Queue::new(SIZE as u16)?;
-        let at = arena.addresses();
-        queue.try_set_desc_table_address(GuestAddress(at.desc.0))?;
-        queue.try_set_avail_ring_address(GuestAddress(at.driver.0))?;
-        queue.try_set_used_ring_address(GuestAddress(at.device.0))?;
+    /// With the queue `vring` of the driver in `arena`.
+    pub fn new(arena: &Arena, vring: Vring) -> Result<Self> {
+        let driver = GuestRegionMmap::new(region(arena.memory)?, GuestAddress(0)).context("no memory of a driver")?;
+        let memory = GuestMemoryMmap::from_regions(vec![driver])?;
+        let mut queue = Queue::new(SIZE)?;
+        queue.try_set_desc_table_address(GuestAddress(vring.addresses.desc.0))?;
+        queue.try_set_avail_ring_address(GuestAddress(vring.addresses.driver.0))?;
+        queue.try_set_used_ring_address(GuestAddress(vring.addresses.device.0))?;
         queue.set_ready(true);
-        if !queue.is_valid(&arena.mmap) {
-            return Err(anyhow!("virtio-queue refuses the queue"));
+        if !queue.is_valid(&memory) {
+            bail!("virtio-queue refuses the queue");
         }
-        Ok(Self { arena, queue, count: 0, len: 0 })
+        let offsets = (0..SIZE).map(|index| arena.frame_at(index)).collect();
+        Ok(Self { memory, packets: region(arena.packets)?, offsets, queue, count: 0, len: 0 })
     }
+}
+
+/// The same memory as rust-vmm sees it.
+#[allow(unsafe_code, reason = "one mapping, two ways to touch it")]
+fn region(memory: sluice_memory::PeerSlice<'static>) -> Result<MmapRegion> {
+    let builder = MmapRegionBuilder::new(memory.len() as usize);
+    // SAFETY: mapped for as long as the program runs.
+    let builder = unsafe { builder.with_raw_mmap_pointer(memory.as_ptr()) };
+    Ok(builder.build()?)
 }
 
 /// One frame into the next chain; its head.
-fn one(queue: &mut Queue, memory: &GuestMemoryMmap, frame: u64, len: usize) -> Option<u16> {
+fn one(queue: &mut Queue, memory: &GuestMemoryMmap, frame: &VolatileSlice<'_>) -> Option<u16> {
     let chain = queue.iter(memory).ok()?.next()?;
-    let head = chain.head_index();
-    let desc = chain.clone().find(|desc| desc.is_write_only() && desc.len() as usize >= len + HDR_LEN as usize)?;
-    let source = memory.get_slice(GuestAddress(frame), len).ok()?;
-    let target = memory.get_slice(desc.addr(), len + HDR_LEN as usize).ok()?;
+    let (head, len) = (chain.head_index(), frame.len() + HDR_LEN as usize);
+    let desc = chain.clone().find(|desc| desc.is_write_only() && desc.len() as usize >= len)?;
+    let target = memory.get_slice(desc.addr(), len).ok()?;
     target.write_slice(&PLAIN_HDR, 0).ok()?;
-    source.copy_to_volatile_slice(target.offset(HDR_LEN as usize).ok()?);
+    frame.copy_to_volatile_slice(target.offset(HDR_LEN as usize).ok()?);
     Some(head)
 }
 
-impl Enqueue for VirtioQueue {
-    fn name(&self) -> &'static str {
-        "virtio-queue"
-    }
-
-    fn prepare(&mut self, count: u16, len: u16) {
+impl Device for VirtioQueue {
+    fn prepare(&mut self, _: Ring, count: u16, len: u16) -> Result<()> {
         (self.count, self.len) = (count.into(), len.into());
+        Ok(())
     }
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        let memory = &self.arena.mmap;
         for index in 0..self.count {
-            let Some(head) = one(&mut self.queue, memory, FRAMES + index as u64 * STRIDE, self.len) else {
-                return index;
-            };
-            if self.queue.add_used(memory, head, self.len as u32 + HDR_LEN).is_err() {
+            let frame = self.packets.get_slice(self.offsets[index] as usize, self.len).ok();
+            let Some(head) = frame.and_then(|frame| one(&mut self.queue, &self.memory, &frame)) else { return index };
+            if self.queue.add_used(&self.memory, head, self.len as u32 + HDR_LEN).is_err() {
                 return index;
             }
         }
         self.count
-    }
-
-    fn arena(&mut self) -> &mut Arena {
-        &mut self.arena
     }
 }

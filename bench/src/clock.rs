@@ -1,0 +1,34 @@
+//! The time-stamp counter, and threads that stay where they are.
+#![allow(unsafe_code, reason = "RDTSC")]
+
+use anyhow::{Result, anyhow};
+use core::arch::x86_64::{_mm_lfence, _rdtsc};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Ticks so far. Everything before it has ended, stores on their way to memory excepted.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    // SAFETY: a fence, which every x86-64 processor has, and a counter that programs may read.
+    unsafe {
+        _mm_lfence();
+        _rdtsc()
+    }
+}
+
+/// Ticks from one reading of the clock to the next.
+pub fn empty() -> u64 {
+    (0..64).map(|_| ticks().abs_diff(ticks())).min().unwrap_or(0)
+}
+
+/// The processors that this program may use.
+pub fn processors() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+}
+
+/// Keeps the calling thread on processor `cpu`.
+pub fn pin(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).map_err(|error| anyhow!("processor {cpu}: {error}"))
+}

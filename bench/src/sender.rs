@@ -1,0 +1,68 @@
+//! What both builds of our ring code are given: a window with a peer for each queue, and a request.
+
+use crate::arena::{Arena, SIZE};
+use crate::device::Ring;
+use anyhow::{Context, Result, anyhow};
+use sluice_abi::call::Packet;
+use sluice_abi::directory::{Peer, PeerState, Queue};
+use sluice_abi::map;
+use sluice_inside::Window;
+use sluice_memory::PeerSlice;
+
+/// Bytes of an Ethernet header: a peer's MTU is without it.
+const ETHERNET_HEADER: u16 = 14;
+
+/// The rings of a window's peers, by place.
+pub struct Sender {
+    rings: Vec<Ring>,
+    offsets: Vec<u64>,
+    /// The request block.
+    pub request: PeerSlice<'static>,
+}
+
+impl Sender {
+    /// Makes the queues reachable for `window`, for frames of at most `longest` bytes.
+    pub fn new(
+        window: &mut Window,
+        request: PeerSlice<'static>,
+        arena: &Arena,
+        queues: &[(Ring, Queue)],
+        longest: u16,
+    ) -> Result<Self> {
+        window.set_packets(arena.packets);
+        for (place, (_, queue)) in queues.iter().enumerate() {
+            attach(window, place as u16, &peer(arena, *queue, longest))?;
+        }
+        let rings = queues.iter().map(|(ring, _)| *ring).collect();
+        Ok(Self { rings, offsets: (0..SIZE).map(|index| arena.frame_at(index)).collect(), request })
+    }
+
+    /// Writes the request.
+    pub fn prepare(&self, ring: Ring, count: u16, len: u16) -> Result<()> {
+        let peer = self.rings.iter().position(|&known| known == ring).context("no such ring")? as u16;
+        for index in 0..usize::from(count) {
+            let packet = Packet { offset: self.offsets[index] as u32, len, peer };
+            self.request.write(8 * index as u64, packet).map_err(|_| anyhow!("the request is too long"))?;
+        }
+        Ok(())
+    }
+}
+
+fn peer(arena: &Arena, queue: Queue, longest: u16) -> Peer {
+    let mut peer = Peer {
+        state: PeerState::Ready as u32,
+        mtu: longest - ETHERNET_HEADER,
+        region_count: 1,
+        queue_count: 1,
+        ..Default::default()
+    };
+    (peer.regions[0], peer.queues[0]) = (arena.region(), queue);
+    peer
+}
+
+#[allow(unsafe_code, reason = "vouches for the driver's memory")]
+fn attach(window: &mut Window, place: u16, peer: &Peer) -> Result<()> {
+    // SAFETY: the one region is the arena's, which is mapped there and stays so; only slices and cells lead into it.
+    let attached = unsafe { window.attach_peer(place, peer, map::SLOT_VA as *mut u8) };
+    attached.map_err(|clause| anyhow!("our ring code refuses the queue: {clause:?}"))
+}

@@ -1,0 +1,140 @@
+//! All bursts of one frame size, on one processor and on two.
+
+use crate::clock::pin;
+use crate::device::{Impl, Ring};
+use crate::driver::Series;
+use crate::two_cores::{Shared, Turn, ends};
+use crate::world::World;
+use crate::{Options, one_core};
+use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
+use std::thread;
+
+/// Turns before those that count.
+const WARM_UP_TURNS: u16 = 1;
+/// Packets of a turn on two processors before those that count.
+const WARM_UP_PACKETS: usize = 1024;
+
+/// One measured row.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Whose code.
+    pub r#impl: Impl,
+    /// The ring's format.
+    pub ring: Ring,
+    /// Processors: 1, device and driver in turn; 2, each has its own.
+    pub cores: u16,
+    /// Nanoseconds that a cache line takes to the other processor and back, right before and after the turns.
+    pub round_trip_ns: Option<f64>,
+    /// Bytes of a frame.
+    pub frame: u16,
+    /// Packets in a call.
+    pub burst: u16,
+    /// Ticks of the time-stamp counter.
+    pub cycles_per_packet: f64,
+}
+
+/// What came of one rival's turns.
+#[derive(Clone, Default)]
+struct Turns {
+    cycles: Vec<f64>,
+    round_trips: Vec<f64>,
+}
+
+/// Measures everything about frames of `frame` bytes; each row goes to `print`.
+pub fn run(
+    options: &Options,
+    processors: &[usize],
+    world: &mut World,
+    frame: u16,
+    mut print: impl FnMut(&Row) -> Result<()>,
+) -> Result<()> {
+    for &cores in &options.cores {
+        if processors.len() < usize::from(cores) {
+            continue;
+        }
+        pin(processors[0])?;
+        for &burst in &options.burst {
+            let all = match cores {
+                1 => on_one_core(options, world, frame, burst)?,
+                _ => on_two_cores(options, world, frame, burst, processors[1])?,
+            };
+            for (rival, turns) in world.rivals.iter().zip(all) {
+                print(&Row {
+                    r#impl: rival.who,
+                    ring: rival.ring,
+                    cores,
+                    round_trip_ns: (cores == 2).then(|| median(turns.round_trips)),
+                    frame,
+                    burst,
+                    cycles_per_packet: median(turns.cycles),
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Calls of a turn.
+fn calls(packets: usize, burst: u16) -> usize {
+    packets.div_ceil(burst.into())
+}
+
+fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> Result<Vec<Turns>> {
+    let mut all = vec![Turns::default(); world.rivals.len()];
+    for number in 0..WARM_UP_TURNS + options.turns {
+        for (place, rival) in world.rivals.iter().enumerate() {
+            let device = world.devices[rival.device].as_mut();
+            device.prepare(rival.ring, burst, frame)?;
+            let driver = &mut world.drivers[place];
+            if number == 0 {
+                driver.expect(series(rival.who, frame, burst))?;
+            }
+            let cycles = one_core::turn(device, driver, calls(options.packets as usize, burst), burst)
+                .with_context(|| format!("{:?}, {:?}, {frame} B, burst {burst}, one core", rival.who, rival.ring))?;
+            if number >= WARM_UP_TURNS {
+                all[place].cycles.push(cycles);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn on_two_cores(options: &Options, world: &mut World, frame: u16, burst: u16, other: usize) -> Result<Vec<Turns>> {
+    let (shared, drivers) = (Shared::default(), &mut world.drivers);
+    let (producer, consumer) = ends(&shared);
+    thread::scope(|scope| {
+        let taking = scope.spawn(move || pin(other).and_then(|()| consumer.run(drivers)));
+        let (warm_up, calls) = (calls(WARM_UP_PACKETS, burst), calls(options.packets as usize, burst));
+        let measure = || {
+            let mut all = vec![Turns::default(); world.rivals.len()];
+            for number in 0..options.turns {
+                for (place, rival) in world.rivals.iter().enumerate() {
+                    let device = world.devices[rival.device].as_mut();
+                    device.prepare(rival.ring, burst, frame)?;
+                    let begin = (number == 0).then(|| series(rival.who, frame, burst));
+                    all[place].round_trips.push(producer.round_trip()?);
+                    let turn = Turn { driver: place, begin, warm_up, calls, burst };
+                    all[place].cycles.push(producer.turn(device, turn)?);
+                    all[place].round_trips.push(producer.round_trip()?);
+                }
+            }
+            drop(producer);
+            Ok(all)
+        };
+        let all: Result<_> = measure();
+        // What the driver saw says more than that the device's side waited in vain.
+        let taken = taking.join().map_err(|_| anyhow!("the driver's thread panicked"))?;
+        taken.and(all).with_context(|| format!("{frame} B, burst {burst}, two cores"))
+    })
+}
+
+/// What the driver of a rival is told before its first turn.
+fn series(who: Impl, frame: u16, burst: u16) -> Series {
+    Series { burst, len: frame, counts_buffers: who.counts_buffers() }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,73 @@
+//! One memory, and all that are compared on it.
+
+use crate::Options;
+use crate::arena::Arena;
+use crate::copy::Copy;
+use crate::device::{Device, Impl, Ring};
+use crate::driver::Driver;
+use crate::rte_vhost::RteVhost;
+use crate::sluice_native::SluiceNative;
+use crate::sluice_window::SluiceWindow;
+use crate::virtio_queue::VirtioQueue;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+/// One that is compared: whose code, which ring, and the driver at the ring's other side.
+pub struct Rival {
+    /// Whose code.
+    pub who: Impl,
+    /// The ring's format.
+    pub ring: Ring,
+    /// Place among the devices.
+    pub device: usize,
+}
+
+/// All of them. Rival and driver have the same place.
+pub struct World {
+    /// Who is compared.
+    pub rivals: Vec<Rival>,
+    /// Their drivers.
+    pub drivers: Vec<Driver>,
+    /// Device sides, each with all its rings.
+    pub devices: Vec<Box<dyn Device>>,
+}
+
+impl World {
+    /// Buffers of `buffer_len` bytes, frames of at most `longest`.
+    pub fn new(options: &Options, buffer_len: u32, longest: u16) -> Result<Self> {
+        let mut arena = Arena::new(buffer_len)?;
+        let mut world = Self { rivals: Vec::new(), drivers: Vec::new(), devices: Vec::new() };
+        for &who in Impl::value_variants().iter().filter(|who| options.wants(**who)) {
+            world.add(who, options, &mut arena, longest).with_context(|| format!("{who:?}"))?;
+        }
+        Ok(world)
+    }
+
+    fn add(&mut self, who: Impl, options: &Options, arena: &mut Arena, longest: u16) -> Result<()> {
+        let first = self.drivers.len();
+        for &ring in who.rings().iter().filter(|ring| options.ring.contains(ring)) {
+            self.drivers.push(Driver::new(arena, ring)?);
+            self.rivals.push(Rival { who, ring, device: self.devices.len() });
+        }
+        let with = self.rivals[first..].iter().zip(&self.drivers[first..]);
+        let queues: Vec<_> = with.clone().map(|(rival, driver)| (rival.ring, driver.queue())).collect();
+        let Some(&(_, queue)) = queues.first() else { return Ok(()) };
+        let device: Box<dyn Device> = match who {
+            Impl::SluiceWindow => {
+                let image = options.window.as_deref().context("no window image")?;
+                Box::new(SluiceWindow::new(image, arena, &queues, longest)?)
+            }
+            Impl::SluiceNative => Box::new(SluiceNative::new(arena, &queues, longest)?),
+            Impl::RteVhost => {
+                let library = options.rte_vhost.as_deref().context("no library")?;
+                Box::new(RteVhost::new(library, arena, &queues)?)
+            }
+            Impl::VirtioQueue => Box::new(VirtioQueue::new(arena, queue)?),
+            Impl::Copy => {
+                Box::new(Copy::new(arena, with.map(|(rival, driver)| (rival.ring, driver.layout())).collect()))
+            }
+        };
+        self.devices.push(device);
+        Ok(())
+    }
+}
