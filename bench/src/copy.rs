@@ -11,8 +11,6 @@ use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 const HDR: usize = HDR_LEN as usize;
 /// Bytes of a vector register.
 const VECTOR: usize = size_of::<__m256i>();
-/// Bytes from which on the string instruction is the fastest.
-const LONG: usize = 2048;
 
 /// From where to where: a frame, the buffer of a slot.
 type Place = (*const u8, *mut u8);
@@ -93,7 +91,7 @@ unsafe fn burst_avx<const LEN: usize>(places: &[Place]) {
         // SAFETY: the caller's contract.
         unsafe {
             to.cast::<[u8; HDR]>().write(PLAIN_HDR);
-            if LEN < LONG { vectors::<LEN>(from, to.add(HDR)) } else { string::<LEN>(from, to.add(HDR)) }
+            vectors::<LEN>(from, to.add(HDR));
         }
     }
 }
@@ -105,23 +103,22 @@ unsafe fn burst_avx<const LEN: usize>(places: &[Place]) {
 #[inline]
 #[target_feature(enable = "avx")]
 unsafe fn vectors<const LEN: usize>(from: *const u8, to: *mut u8) {
-    let mut at = 0;
-    while at < LEN {
-        let piece = at.min(LEN - VECTOR);
-        // SAFETY: the piece ends at `LEN` or before.
-        unsafe { _mm256_storeu_si256(to.add(piece).cast(), _mm256_loadu_si256(from.add(piece).cast())) };
-        at += VECTOR;
-    }
-}
-
-/// # Safety
-/// `LEN` bytes are valid at both.
-#[inline(always)]
-unsafe fn string<const LEN: usize>(from: *const u8, to: *mut u8) {
-    // SAFETY: the caller's contract; the direction flag is clear.
+    // SAFETY: each piece ends at `LEN` or before.
     unsafe {
-        core::arch::asm!("rep movsb", inout("rcx") LEN => _, inout("rdi") to => _, inout("rsi") from => _,
-            options(nostack, preserves_flags));
+        let mut at = 0;
+        while at + 4 * VECTOR <= LEN {
+            let part = |index| _mm256_loadu_si256(from.add(at + index * VECTOR).cast());
+            let parts: [__m256i; 4] = [part(0), part(1), part(2), part(3)];
+            for (index, part) in parts.into_iter().enumerate() {
+                _mm256_storeu_si256(to.add(at + index * VECTOR).cast(), part);
+            }
+            at += 4 * VECTOR;
+        }
+        while at < LEN {
+            let piece = at.min(LEN - VECTOR);
+            _mm256_storeu_si256(to.add(piece).cast(), _mm256_loadu_si256(from.add(piece).cast()));
+            at += VECTOR;
+        }
     }
 }
 

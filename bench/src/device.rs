@@ -46,7 +46,7 @@ impl Impl {
     /// The formats it knows.
     pub const fn rings(self) -> &'static [Ring] {
         match self {
-            Self::VirtioQueue | Self::SluiceWindow | Self::SluiceNative => &[Ring::Split],
+            Self::VirtioQueue => &[Ring::Split],
             _ => &[Ring::Split, Ring::InOrder, Ring::Packed],
         }
     }

@@ -4,15 +4,17 @@ use crate::arena::Arena;
 use crate::device::{Device, Ring};
 use crate::sender::Sender;
 use anyhow::Result;
+use sluice_abi::call::Status;
 use sluice_abi::directory::Queue;
 use sluice_abi::map;
 use sluice_inside::{Window, transmit};
-use sluice_memory::PeerSlice;
+use sluice_memory::{Avx, PeerSlice, Words};
 
 /// A window in ordinary memory.
 pub struct SluiceNative {
     window: Box<Window>,
     sender: Sender,
+    lanes: Option<Avx>,
     count: u16,
 }
 
@@ -21,7 +23,7 @@ impl SluiceNative {
     pub fn new(arena: &Arena, queues: &[(Ring, Queue)], longest: u16) -> Result<Self> {
         let mut window = Box::new(Window::new());
         let sender = Sender::new(&mut window, page(), arena, queues, longest)?;
-        Ok(Self { window, sender, count: 0 })
+        Ok(Self { window, sender, lanes: Avx::detect(), count: 0 })
     }
 }
 
@@ -40,7 +42,11 @@ impl Device for SluiceNative {
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        let outcome = transmit(&mut self.window, self.sender.request, u64::from(self.count));
-        if outcome.status == sluice_abi::call::Status::OK { usize::from(self.count) } else { outcome.accepted.count() }
+        let (window, request, count) = (&mut self.window, self.sender.request, u64::from(self.count));
+        let outcome = match self.lanes {
+            Some(lanes) => transmit(window, request, count, lanes),
+            None => transmit(window, request, count, Words),
+        };
+        if outcome.status == Status::OK { usize::from(self.count) } else { outcome.accepted.count() }
     }
 }
