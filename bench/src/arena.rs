@@ -51,7 +51,7 @@ impl Arena {
         static PLACES: AtomicU8 = AtomicU8::new(0);
         let place = PLACES.fetch_add(1, Ordering::Relaxed);
         if usize::from(place) >= MAX_PEERS {
-            bail!("there is room for {MAX_PEERS} drivers");
+            bail!("there is room for {MAX_PEERS} drivers' memory");
         }
         let all = |gap: u64| (u64::from(SIZE) * (u64::from(buffer_len) + gap)).next_multiple_of(map::PAGE);
         let len = BUFFERS + all(GAP);

@@ -46,7 +46,8 @@ impl Copy {
     fn aim(&mut self, count: usize) {
         let next = usize::from(self.rings[self.ring].2);
         self.places.clear();
-        self.places.extend((0..count).map(|index| (self.frames[index], self.buffers[(next + index) % usize::from(SIZE)])));
+        self.places
+            .extend((0..count).map(|index| (self.frames[index], self.buffers[(next + index) % usize::from(SIZE)])));
     }
 }
 

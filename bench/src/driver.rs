@@ -54,8 +54,8 @@ impl Driver {
     pub fn new(arena: &mut Arena, ring: Ring) -> Result<Self> {
         let (at, areas) = arena.ring()?;
         let (layout, addresses) = match ring {
-            Ring::Split | Ring::InOrder => Split::new(at, areas),
-            Ring::Packed => Packed::new(at, areas),
+            Ring::Split | Ring::InOrder => Split::lay(at, areas),
+            Ring::Packed => Packed::lay(at, areas),
         }
         .with_context(|| format!("a ring needs more than {RING_LEN} bytes"))?;
         let features = ring.features().bits();

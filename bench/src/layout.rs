@@ -45,7 +45,7 @@ fn areas(at: Gpa) -> QueueAddresses {
 
 impl Split {
     /// At `at`, which is where `memory` is. The driver polls.
-    pub fn new(at: Gpa, memory: PeerSlice<'static>) -> Option<(Layout, QueueAddresses)> {
+    pub fn lay(at: Gpa, memory: PeerSlice<'static>) -> Option<(Layout, QueueAddresses)> {
         memory.cell16(DRIVER + avail::FLAGS)?.store_release(AvailF::NO_INTERRUPT.bits());
         let split = Self {
             desc: memory.ring(0, SIZE)?,
@@ -65,7 +65,7 @@ impl Split {
 
 impl Packed {
     /// At `at`, which is where `memory` is. The driver polls.
-    pub fn new(at: Gpa, memory: PeerSlice<'static>) -> Option<(Layout, QueueAddresses)> {
+    pub fn lay(at: Gpa, memory: PeerSlice<'static>) -> Option<(Layout, QueueAddresses)> {
         memory.cell16(DRIVER + offset_of!(EventSuppress, flags) as u64)?.store_release(event::DISABLE);
         let flags = |slot| memory.cell16(16 * u64::from(slot) + offset_of!(packed::Desc, flags) as u64);
         let packed = Self { words: memory.ring(0, 2 * SIZE)?, flags: (0..SIZE).map(flags).collect::<Option<_>>()? };
@@ -88,7 +88,7 @@ impl Packed {
 
 /// The wrap counter at position `at`: true in the first lap.
 const fn wrap(at: u16) -> bool {
-    at / SIZE % 2 == 0
+    (at / SIZE).is_multiple_of(2)
 }
 
 impl Layout {

@@ -96,7 +96,10 @@ fn main() -> Result<()> {
         // The same bound for every short frame, whichever are asked for.
         let mut world = World::new(&options, buffer_len, longest.max(SHORT))?;
         for frame in frames {
-            series::run(&options, &processors, &mut world, frame, |row| Ok(println!("{}", serde_json::to_string(row)?)))?;
+            series::run(&options, &processors, &mut world, frame, |row| {
+                println!("{}", serde_json::to_string(row)?);
+                Ok(())
+            })?;
         }
     }
     Ok(())

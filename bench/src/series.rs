@@ -16,7 +16,7 @@ const WARM_UP_TURNS: u16 = 1;
 const WARM_UP_PACKETS: usize = 1024;
 
 /// One measured row.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// Whose code.
     pub r#impl: Impl,

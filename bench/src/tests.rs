@@ -1,0 +1,114 @@
+//! Every device side delivers, and a driver finds out one that does not.
+
+use super::*;
+use crate::arena::Arena;
+use crate::driver::{Driver, Series};
+use crate::layout::Layout;
+use crate::series::Row;
+
+/// What `xtask` built, if it did.
+fn built(file: &str) -> Option<PathBuf> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.into(), PathBuf::from);
+    let path = target.join(file);
+    if !path.exists() {
+        eprintln!("without {}", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+/// Rows of all that there is, for bursts that divide the ring and one that does not.
+fn rows(cores: u16, frame: u16, buffer_len: u32) -> Vec<Row> {
+    let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=600", "--burst=1,7,64"]);
+    options.cores = vec![cores];
+    options.window = built("x86_64-unknown-none/release/window").filter(|_| is_x86_feature_detected!("avx"));
+    options.rte_vhost = built("sluice/librte_vhost_bench.so");
+    let mut world = World::new(&options, buffer_len, frame).unwrap();
+    let mut rows = Vec::new();
+    let print = |row: &Row| {
+        rows.push(row.clone());
+        Ok(())
+    };
+    series::run(&options, &clock::processors(), &mut world, frame, print).unwrap();
+    assert!(rows.len() >= 3 * 7, "{rows:?}");
+    rows
+}
+
+#[test]
+fn every_device_side_delivers_short_and_long_frames() {
+    for row in [rows(1, 64, BUFFER), rows(1, 9000, LARGE_BUFFER)].concat() {
+        assert!(row.cycles_per_packet > 0.0 && row.round_trip_ns.is_none(), "{row:?}");
+    }
+}
+
+#[test]
+fn every_device_side_delivers_to_another_processor() {
+    if clock::processors().len() < 2 {
+        return;
+    }
+    for row in rows(2, 1518, BUFFER) {
+        assert!(row.cycles_per_packet > 0.0 && row.round_trip_ns.is_some_and(|ns| ns > 0.0), "{row:?}");
+    }
+}
+
+#[test]
+fn a_row_is_printed_with_these_fields_and_no_others() {
+    let row = Row {
+        r#impl: Impl::RteVhost,
+        ring: Ring::InOrder,
+        cores: 1,
+        round_trip_ns: None,
+        frame: 64,
+        burst: 32,
+        cycles_per_packet: 56.25,
+    };
+    assert_eq!(
+        serde_json::to_string(&row).unwrap(),
+        r#"{"impl":"rte_vhost","ring":"in-order","cores":1,"round_trip_ns":null,"frame":64,"burst":32,"cycles_per_packet":56.25}"#
+    );
+}
+
+/// What a driver says of frames 0 and 1, 64 bytes each, if `device` says that two buffers are used.
+fn driver_says(arena: &mut Arena, ring: Ring, device: impl FnOnce(&Arena, &Layout)) -> Result<u16, String> {
+    let mut driver = Driver::new(arena, ring).unwrap();
+    driver.expect(Series { burst: 2, len: 64, counts_buffers: true }).unwrap();
+    driver.give_all();
+    device(arena, &driver.layout());
+    driver.take(2).map_err(|error| error.to_string())
+}
+
+/// The two frames, the second of which ends `short` bytes early.
+fn write(arena: &Arena, short: usize) {
+    for slot in 0..2 {
+        let bytes = [&sluice_abi::net::PLAIN_HDR[..], &arena::frame(slot, 64)].concat();
+        let len = bytes.len() - short * usize::from(slot);
+        arena.memory.copy_from_slice(arena.buffer_at(slot).0, &bytes[..len]).unwrap();
+    }
+}
+
+#[test]
+fn a_device_side_that_does_not_deliver_is_found_out() {
+    let mut arena = Arena::new(BUFFER).unwrap();
+    for ring in [Ring::Split, Ring::Packed] {
+        let right = |arena: &Arena, ring: &Layout| {
+            write(arena, 0);
+            ring.use_all(0, 2, 76);
+        };
+        assert_eq!(driver_says(&mut arena, ring, right), Ok(2));
+        assert_eq!(driver_says(&mut arena, ring, |_, _| ()), Ok(0));
+        let absent = driver_says(&mut arena, ring, |_, ring| ring.use_all(0, 2, 76)).unwrap_err();
+        assert!(absent.contains("did not arrive in its place"), "{absent}");
+        let torn = |arena: &Arena, ring: &Layout| {
+            write(arena, 1);
+            ring.use_all(0, 2, 76);
+        };
+        let torn = driver_says(&mut arena, ring, torn).unwrap_err();
+        assert!(torn.contains("frame 1 of 64 bytes did not arrive as it was sent"), "{torn}");
+        let long = |arena: &Arena, ring: &Layout| {
+            write(arena, 0);
+            ring.use_all(0, 2, 77);
+        };
+        let long = driver_says(&mut arena, ring, long).unwrap_err();
+        assert!(long.contains("77 bytes came back"), "{long}");
+    }
+}

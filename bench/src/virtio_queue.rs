@@ -8,7 +8,8 @@ use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{
-    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory, VolatileSlice,
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory,
+    VolatileSlice,
 };
 
 /// A split queue.

@@ -47,6 +47,17 @@ pub fn build_hosted() -> Result<()> {
     step("building launcher and examples", || cargo(&HOSTED, &[]))
 }
 
+/// Builds the ring benchmark.
+pub fn build_ring_bench() -> Result<()> {
+    step("building the ring benchmark", || cargo(&["ring-bench"], &[]))
+}
+
+/// Builds the window image alone: where it is.
+pub fn build_window() -> Result<PathBuf> {
+    step("building the window", || cargo(&["sluice-inside"], &["--target", TARGET]))?;
+    Ok(bare().join("window"))
+}
+
 fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(cargo);

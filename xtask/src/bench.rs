@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what a packet costs.
 
 use crate::progress::step;
-use crate::{Host, Report, Row, Scenario, artifacts, plot, table};
+use crate::{Host, Report, Row, Scenario, artifacts, plot, rings, table};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::fs;
@@ -27,7 +27,10 @@ pub enum Gate {
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Gates, with commas [default: all]
     #[arg(long, value_delimiter = ',')]
     gate: Vec<Gate>,
@@ -45,8 +48,18 @@ pub struct Options {
     embedded: bool,
 }
 
+/// What else can be measured.
+#[derive(clap::Subcommand, Clone, Debug)]
+enum What {
+    /// Measures what an enqueue costs, our ring code and others' side by side: real time on this machine, no gates
+    Rings(rings::Options),
+}
+
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(What::Rings(options)) = &options.what {
+        return rings::run(options);
+    }
     let host = if options.embedded { Host::embedded()? } else { Host::best()? };
     let gates = if options.gate.is_empty() { Gate::value_variants() } else { &options.gate };
     let rows = match host {
@@ -62,7 +75,7 @@ pub fn run(options: &Options) -> Result<()> {
     println!("{}", conditions(host));
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("bench.svg");
-    plot::write(&picture, &rows)?;
+    plot::gates(&picture, &rows)?;
     println!("Plot: {}", picture.display());
     Ok(())
 }
@@ -77,7 +90,8 @@ pub fn conditions(host: Host) -> String {
     }
 }
 
-fn cpu() -> String {
+/// The processor's model, and how many there are.
+pub fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()

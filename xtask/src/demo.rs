@@ -27,7 +27,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("demo.svg");
-    plot::write(&picture, &rows)?;
+    plot::gates(&picture, &rows)?;
     if !options.json {
         println!("{}\n{}", table::of(&rows), bench::conditions(host));
         println!("Plot: {}\n", picture.display());

@@ -15,6 +15,7 @@ mod iso;
 mod plot;
 pub mod progress;
 pub mod qemu;
+mod rings;
 mod scenario;
 mod table;
 pub mod test;

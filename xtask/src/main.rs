@@ -24,7 +24,7 @@ enum Command {
     /// Runs all tests
     Test(test::Options),
     /// Measures what a packet costs, by gate, burst and frame size
-    Bench(bench::Options),
+    Bench(Box<bench::Options>),
     /// Makes a bootable image for a real machine
     Image(image::Options),
 }

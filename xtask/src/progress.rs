@@ -1,6 +1,6 @@
 //! One line for everything that takes longer than a moment.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Says on stderr what goes on now, and afterwards how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -9,4 +9,27 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let result = work();
     eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
     result
+}
+
+/// A line now and then, of work that takes longer than 2 s.
+pub struct Slow {
+    start: Instant,
+    next: Duration,
+}
+
+impl Slow {
+    /// Starts now.
+    #[expect(clippy::new_without_default, reason = "it starts a clock")]
+    pub fn new() -> Self {
+        Self { start: Instant::now(), next: Duration::from_secs(2) }
+    }
+
+    /// Says `what` on stderr if it is time.
+    pub fn tell(&mut self, what: impl FnOnce() -> String) {
+        let passed = self.start.elapsed();
+        if passed >= self.next {
+            eprintln!("… {:.0} s: {}", passed.as_secs_f64(), what());
+            self.next = passed + Duration::from_secs(10);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Rows for people.
 
 use crate::Row;
+use crate::rings::RingRow;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 /// The rows as a table, with what was counted in its head.
@@ -25,4 +26,65 @@ pub fn of(rows: &[Row]) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
+}
+
+/// Round trips that differ by more than this factor make rows incomparable.
+const LIKE: f64 = 1.25;
+
+/// Rows of rings: one line for each case, one column for each implementation.
+pub fn of_rings(rows: &[RingRow]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    let mut cases: Vec<(Case<'_>, Vec<&RingRow>)> = Vec::new();
+    for row in rows {
+        if !names.contains(&row.r#impl.as_str()) {
+            names.push(&row.r#impl);
+        }
+        let case = (row.cores, row.frame, row.burst, row.ring.as_str());
+        match cases.iter_mut().find(|(known, _)| *known == case) {
+            Some((_, same)) => same.push(row),
+            None => cases.push((case, vec![row])),
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["cores", "frame", "burst", "ring"].iter().chain(&names).chain(&["round trip, ns"]));
+    for ((cores, frame, burst, ring), same) in cases {
+        let cost = |name: &&str| same.iter().find(|row| row.r#impl == **name).map(|row| row.cycles_per_packet);
+        let costs = names.iter().map(|name| cost(name).map_or("-".into(), |cost| format!("{cost:.1}")));
+        let case = [cores.to_string(), frame.to_string(), burst.to_string(), ring.to_owned()];
+        table.add_row(case.into_iter().chain(costs).chain([round_trips(&same)]));
+    }
+    for (_, column) in table.column_iter_mut().enumerate().filter(|(place, _)| *place != 3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+/// Processors, frame, burst, ring.
+type Case<'r> = (u16, u16, u16, &'r str);
+
+/// Least and greatest of the rows' round trips, marked where the rows don't compare.
+fn round_trips(rows: &[&RingRow]) -> String {
+    let trips = || rows.iter().filter_map(|row| row.round_trip_ns);
+    let Some(least) = trips().min_by(f64::total_cmp) else { return "-".into() };
+    let greatest = trips().fold(least, f64::max);
+    let mark = if greatest > LIKE * least { " !" } else { "" };
+    format!("{least:.0}-{greatest:.0}{mark}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, round_trip_ns: Option<f64>) -> RingRow {
+        let (ring, cores) = ("split".into(), 1 + u16::from(round_trip_ns.is_some()));
+        RingRow { r#impl: name.into(), ring, cores, round_trip_ns, frame: 64, burst: 32, cycles_per_packet: 7.0 }
+    }
+
+    #[test]
+    fn unlike_round_trips_are_marked() {
+        let text = of_rings(&[row("a", Some(100.0)), row("b", Some(124.0)), row("a", None)]);
+        assert!(text.contains("100-124") && !text.contains('!') && text.lines().count() == 3, "{text}");
+        assert!(of_rings(&[row("a", Some(100.0)), row("b", Some(126.0))]).contains("100-126 !"));
+    }
 }

@@ -29,6 +29,31 @@ const UEFI: [Package; 2] =
 /// To see such an image boot where there is no VMX.
 const QEMU: [Package; 2] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/ovmf/OVMF.fd")];
 
+/// What the ring benchmark's library for DPDK is made with.
+const DPDK: [Package; 3] =
+    [("libdpdk-dev", "/usr/include/dpdk/rte_vhost.h"), ("pkg-config", "/usr/bin/pkg-config"), ("gcc", "/usr/bin/gcc")];
+
+/// Sees to the bare-metal target. `Err`: why nothing can be built for it.
+pub fn bare_target() -> Result<(), String> {
+    all(&[target()])
+}
+
+/// Sees to DPDK's development files and a C compiler. `Err`: what can't be had, in one line.
+pub fn dpdk() -> Result<(), String> {
+    all(&[packages(&DPDK)])
+}
+
+/// Makes the shared library `library` of the C file `source`, for this processor and with DPDK.
+pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
+    let flags = |what| output(Command::new("pkg-config").args([what, "libdpdk"]));
+    let (compile, link) = (flags("--cflags")?, flags("--libs")?);
+    let mut command = Command::new("gcc");
+    command.args(["-O3", "-Wall", "-Wextra", "-shared", "-fPIC", "-o"]).arg(library).arg(source);
+    // DPDK's flags name the oldest processor that it knows: this one comes after them.
+    command.args(compile.split_whitespace()).arg("-march=native").args(link.split_whitespace());
+    output(&mut command).map(drop)
+}
+
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();

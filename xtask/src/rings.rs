@@ -1,0 +1,170 @@
+//! `cargo xtask bench rings`: what an enqueue costs, whose code it is.
+
+use crate::progress::Slow;
+use crate::{artifacts, bench, plot, table, tools};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What to measure. Cycles are ticks of the time-stamp counter.
+///
+/// In one run, on one memory, in turn: our ring code as the window image and as a library for this processor, DPDK's
+/// rte_vhost_enqueue_burst, rust-vmm's virtio-queue, and copying alone. On one core the driver works between the calls, outside
+/// the clock; on two it polls on the other, and rows compare at like round trips of a cache line only.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Whose code, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
+    #[arg(long = "impl")]
+    who: Option<String>,
+    /// Ring formats, with commas: split, in-order, packed [default: all]
+    #[arg(long)]
+    ring: Option<String>,
+    /// Processors, with commas: 1, 2 [default: both]
+    #[arg(long)]
+    cores: Option<String>,
+    /// Packets in a call, 1 to 256, with commas [default: 1,8,32,64,256]
+    #[arg(long)]
+    burst: Option<String>,
+    /// Frame sizes, with commas [default: 64,128,256,512,1024,1518,9000]
+    #[arg(long)]
+    frame: Option<String>,
+    /// Turns that each has; a row is the median of them [default: 31]
+    #[arg(long)]
+    turns: Option<String>,
+    /// Packets in a turn [default: 4096]
+    #[arg(long)]
+    packets: Option<String>,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// One measured row, as ring-bench prints it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RingRow {
+    /// Whose code.
+    pub r#impl: String,
+    /// The ring's format.
+    pub ring: String,
+    /// Processors.
+    pub cores: u16,
+    /// Nanoseconds that a cache line takes to the other processor and back; with two only.
+    pub round_trip_ns: Option<f64>,
+    /// Bytes of a frame.
+    pub frame: u16,
+    /// Packets in a call.
+    pub burst: u16,
+    /// Ticks of the time-stamp counter.
+    pub cycles_per_packet: f64,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let window = tools::bare_target().map_err(anyhow::Error::msg).and_then(|()| artifacts::build_window());
+    let library = tools::dpdk().map_err(anyhow::Error::msg).and_then(|()| library());
+    artifacts::build_ring_bench()?;
+    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
+    for (option, file) in [("--window", window), ("--rte-vhost", library)] {
+        match file {
+            Ok(file) => drop(command.arg(option).arg(file)),
+            Err(why) => eprintln!("No rows for {option}: {why:#}"),
+        }
+    }
+    command.args(options.given());
+    let rows = measure(command)?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!("{}", table::of_rings(&rows));
+    println!("{}", conditions());
+    let picture = artifacts::results().join("rings.svg");
+    plot::rings(&picture, &rows)?;
+    println!("Plot: {}", picture.display());
+    Ok(())
+}
+
+/// DPDK's vhost library with our few functions around it.
+fn library() -> Result<PathBuf> {
+    fs::create_dir_all(artifacts::results())?;
+    let library = artifacts::results().join("librte_vhost_bench.so");
+    tools::compile_with_dpdk(&artifacts::root().join("bench/rte_vhost/rte_vhost.c"), &library)?;
+    Ok(library)
+}
+
+fn conditions() -> String {
+    format!(
+        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. Two cores: ns that a cache line takes \
+         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a quarter.",
+        bench::cpu()
+    )
+}
+
+impl Options {
+    /// What was given, for ring-bench.
+    fn given(&self) -> Vec<String> {
+        let all = [
+            ("--impl", &self.who),
+            ("--ring", &self.ring),
+            ("--cores", &self.cores),
+            ("--burst", &self.burst),
+            ("--frame", &self.frame),
+            ("--turns", &self.turns),
+            ("--packets", &self.packets),
+        ];
+        all.iter().filter_map(|(option, value)| Some(format!("{option}={}", value.as_ref()?))).collect()
+    }
+}
+
+/// The rows of `command`, ring-bench.
+fn measure(mut command: Command) -> Result<Vec<RingRow>> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("ring-bench")?;
+    let lines = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
+    let mut progress = Slow::new();
+    let mut rows: Vec<RingRow> = Vec::new();
+    for line in lines {
+        let line = line?;
+        let row: RingRow = serde_json::from_str(&line).with_context(|| format!("ring-bench printed: {line}"))?;
+        progress.tell(|| format!("{} rows; {} B, burst {}, cores {}", rows.len(), row.frame, row.burst, row.cores));
+        rows.push(row);
+    }
+    if !child.wait()?.success() {
+        bail!("ring-bench failed");
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_these_fields_and_no_others() {
+        let text = r#"{"impl":"rte_vhost","ring":"in-order","cores":2,"round_trip_ns":98.5,"frame":64,"burst":32,"cycles_per_packet":56.25}"#;
+        let row: RingRow = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), text);
+        assert!(serde_json::from_str::<RingRow>(&text.replace("98.5", "null")).is_ok());
+        assert!(serde_json::from_str::<RingRow>(&text.replace("cores", "processors")).is_err());
+    }
+
+    #[test]
+    fn only_what_is_given_is_passed_on() {
+        let none = Options {
+            who: None,
+            ring: None,
+            cores: None,
+            burst: None,
+            frame: None,
+            turns: None,
+            packets: None,
+            json: true,
+        };
+        assert_eq!(none.given(), [""; 0]);
+        let some = Options { who: Some("copy".into()), burst: Some("1,32".into()), ..none };
+        assert_eq!(some.given(), ["--impl=copy", "--burst=1,32"]);
+    }
+}
