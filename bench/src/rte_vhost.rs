@@ -11,7 +11,7 @@ use sluice_abi::directory::Queue;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use vhost::vhost_user::Frontend;
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vmm_sys_util::eventfd::EventFd;
@@ -26,8 +26,7 @@ type Ready = unsafe extern "C" fn(c_uint) -> c_int;
 type Frame = unsafe extern "C" fn(c_uint, c_uint, c_uint) -> *mut u8;
 type Enqueue = unsafe extern "C" fn(c_int, c_uint) -> c_uint;
 
-/// The library, started.
-#[derive(Clone)]
+/// The library, started. It has one set of frames, so one user at a time.
 struct Vhost {
     socket: PathBuf,
     ready: Ready,
@@ -37,7 +36,7 @@ struct Vhost {
 
 /// Devices of the library.
 pub struct RteVhost {
-    vhost: Vhost,
+    vhost: MutexGuard<'static, Vhost>,
     devices: Vec<(Ring, c_int)>,
     buffer_len: u32,
     vid: c_int,
@@ -49,9 +48,10 @@ pub struct RteVhost {
 impl RteVhost {
     /// A device for each of `queues` of the driver in `arena`; `library` is the file of our C library.
     pub fn new(library: &Path, arena: &mut Arena, queues: &[(Ring, Queue)]) -> Result<Self> {
-        static VHOST: OnceLock<Result<Vhost, String>> = OnceLock::new();
-        let started = VHOST.get_or_init(|| start(library).map_err(|error| format!("{error:#}")));
-        let vhost = started.clone().map_err(|what| anyhow!("rte_vhost: {what}"))?;
+        static VHOST: OnceLock<Result<Mutex<Vhost>, String>> = OnceLock::new();
+        let started = VHOST.get_or_init(|| start(library).map(Mutex::new).map_err(|error| format!("{error:#}")));
+        let vhost = started.as_ref().map_err(|what| anyhow!("{what}"))?;
+        let vhost = vhost.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut devices, mut frontends) = (Vec::new(), Vec::new());
         for &(ring, queue) in queues {
             frontends.push(connect(&vhost.socket, arena, ring, queue).with_context(|| format!("{ring:?}"))?);
@@ -62,7 +62,7 @@ impl RteVhost {
             }
             devices.push((ring, vid));
         }
-        Ok(Self { vhost, devices, buffer_len: arena.buffer_len, vid: -1, count: 0, _frontends: frontends })
+        Ok(Self { buffer_len: arena.buffer_len, vhost, devices, vid: -1, count: 0, _frontends: frontends })
     }
 }
 

@@ -19,7 +19,7 @@ fn built(file: &str) -> Option<PathBuf> {
 
 /// Rows of all that there is, for bursts that divide the ring and one that does not.
 fn rows(cores: u16, frame: u16, buffer_len: u32) -> Vec<Row> {
-    let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=600", "--burst=1,7,64"]);
+    let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
     options.cores = vec![cores];
     options.window = built("x86_64-unknown-none/release/window").filter(|_| is_x86_feature_detected!("avx"));
     options.rte_vhost = built("sluice/librte_vhost_bench.so");
