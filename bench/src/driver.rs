@@ -18,6 +18,7 @@ const POISON: u8 = 0xee;
 
 /// A driver with one queue.
 pub struct Driver {
+    format: Ring,
     layout: Layout,
     queue: Queue,
     memory: PeerSlice<'static>,
@@ -60,6 +61,7 @@ impl Driver {
         .with_context(|| format!("a ring needs more than {RING_LEN} bytes"))?;
         let features = ring.features().bits();
         Ok(Self {
+            format: ring,
             layout,
             queue: Queue { addresses, features, size: SIZE, ..Default::default() },
             memory: arena.memory,
@@ -69,6 +71,11 @@ impl Driver {
             taken: RingIdx(0),
             expected: Expected::default(),
         })
+    }
+
+    /// The ring's format.
+    pub fn format(&self) -> Ring {
+        self.format
     }
 
     /// The queue, for a device side.

@@ -53,11 +53,11 @@ struct Options {
     /// Frame sizes, with commas
     #[arg(long, value_delimiter = ',', default_values_t = FRAMES, value_parser = frame)]
     frame: Vec<u16>,
-    /// Turns that each has; a row is the median of them
-    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Turns that each has, fewer where they take long; a row is the median of them
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     turns: u16,
     /// Packets in a turn
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     packets: u32,
     /// The window image; without it, no rows of sluice-window
     #[arg(long)]
@@ -75,7 +75,7 @@ impl Options {
     /// Whether `who` is to be measured and can be.
     fn wants(&self, who: Impl) -> bool {
         let there = match who {
-            Impl::SluiceWindow => self.window.is_some(),
+            Impl::SluiceWindow => self.window.is_some() && is_x86_feature_detected!("avx"),
             Impl::RteVhost => self.rte_vhost.is_some(),
             _ => true,
         };
@@ -89,6 +89,9 @@ fn main() -> Result<()> {
     let processors = clock::processors();
     if processors.len() < 2 && options.cores.contains(&2) {
         eprintln!("There is one processor here: no rows of two.");
+    }
+    if options.window.is_some() && !is_x86_feature_detected!("avx") {
+        eprintln!("This processor has no AVX, which the window code takes for granted: no rows of sluice-window.");
     }
     let (short, long): (Vec<u16>, Vec<u16>) = options.frame.iter().partition(|&&frame| frame <= SHORT);
     for (frames, buffer_len) in [(short, BUFFER), (long, LARGE_BUFFER)] {

@@ -9,9 +9,13 @@ use crate::{Options, one_core};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Turns before those that count.
 const WARM_UP_TURNS: u16 = 1;
+/// On a machine that has other things to do: seconds after which there are no more turns than [`FEWEST_TURNS`], for each burst.
+const ENOUGH: Duration = Duration::from_secs(3);
+const FEWEST_TURNS: u16 = 5;
 /// Packets of a turn on two processors before those that count.
 const WARM_UP_PACKETS: usize = 1024;
 
@@ -75,6 +79,12 @@ pub fn run(
     Ok(())
 }
 
+/// Numbers of the turns.
+fn turns(turns: u16) -> impl Iterator<Item = u16> {
+    let start = Instant::now();
+    (0..turns).take_while(move |&number| number < FEWEST_TURNS || start.elapsed() < ENOUGH)
+}
+
 /// Calls of a turn.
 fn calls(packets: usize, burst: u16) -> usize {
     packets.div_ceil(burst.into())
@@ -82,7 +92,7 @@ fn calls(packets: usize, burst: u16) -> usize {
 
 fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> Result<Vec<Turns>> {
     let mut all = vec![Turns::default(); world.rivals.len()];
-    for number in 0..WARM_UP_TURNS + options.turns {
+    for number in turns(WARM_UP_TURNS + options.turns) {
         for (place, rival) in world.rivals.iter().enumerate() {
             let device = world.devices[rival.device].as_mut();
             device.prepare(rival.ring, burst, frame)?;
@@ -108,7 +118,7 @@ fn on_two_cores(options: &Options, world: &mut World, frame: u16, burst: u16, ot
         let (warm_up, calls) = (calls(WARM_UP_PACKETS, burst), calls(options.packets as usize, burst));
         let measure = || {
             let mut all = vec![Turns::default(); world.rivals.len()];
-            for number in 0..options.turns {
+            for number in turns(options.turns) {
                 for (place, rival) in world.rivals.iter().enumerate() {
                     let device = world.devices[rival.device].as_mut();
                     device.prepare(rival.ring, burst, frame)?;

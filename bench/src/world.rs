@@ -49,25 +49,46 @@ impl World {
             self.drivers.push(Driver::new(arena, ring)?);
             self.rivals.push(Rival { who, ring, device: self.devices.len() });
         }
-        let with = self.rivals[first..].iter().zip(&self.drivers[first..]);
-        let queues: Vec<_> = with.clone().map(|(rival, driver)| (rival.ring, driver.queue())).collect();
-        let Some(&(_, queue)) = queues.first() else { return Ok(()) };
-        let device: Box<dyn Device> = match who {
-            Impl::SluiceWindow => {
-                let image = options.window.as_deref().context("no window image")?;
-                Box::new(SluiceWindow::new(image, arena, &queues, longest)?)
+        let drivers = &self.drivers[first..];
+        if drivers.is_empty() {
+            return Ok(());
+        }
+        match device(who, options, arena, drivers, longest) {
+            Ok(device) => self.devices.push(device),
+            // Not everywhere can DPDK be started where it is installed.
+            Err(error) if who == Impl::RteVhost => {
+                eprintln!("No rows of rte_vhost: {error:#}");
+                self.drivers.truncate(first);
+                self.rivals.truncate(first);
             }
-            Impl::SluiceNative => Box::new(SluiceNative::new(arena, &queues, longest)?),
-            Impl::RteVhost => {
-                let library = options.rte_vhost.as_deref().context("no library")?;
-                Box::new(RteVhost::new(library, arena, &queues)?)
-            }
-            Impl::VirtioQueue => Box::new(VirtioQueue::new(arena, queue)?),
-            Impl::Copy => {
-                Box::new(Copy::new(arena, with.map(|(rival, driver)| (rival.ring, driver.layout())).collect()))
-            }
-        };
-        self.devices.push(device);
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
+}
+
+/// The device side of `who` for the queues of `drivers`.
+fn device(
+    who: Impl,
+    options: &Options,
+    arena: &mut Arena,
+    drivers: &[Driver],
+    longest: u16,
+) -> Result<Box<dyn Device>> {
+    let queues: Vec<_> = drivers.iter().map(|driver| (driver.format(), driver.queue())).collect();
+    Ok(match who {
+        Impl::SluiceWindow => {
+            let image = options.window.as_deref().context("no window image")?;
+            Box::new(SluiceWindow::new(image, arena, &queues, longest)?)
+        }
+        Impl::SluiceNative => Box::new(SluiceNative::new(arena, &queues, longest)?),
+        Impl::RteVhost => {
+            let library = options.rte_vhost.as_deref().context("no library")?;
+            Box::new(RteVhost::new(library, arena, &queues)?)
+        }
+        Impl::VirtioQueue => Box::new(VirtioQueue::new(arena, drivers[0].queue())?),
+        Impl::Copy => {
+            Box::new(Copy::new(arena, drivers.iter().map(|driver| (driver.format(), driver.layout())).collect()))
+        }
+    })
 }
