@@ -5,11 +5,13 @@
 //! a byte twice. Volatile accesses must be aligned, and frames are not.
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
-use crate::word::{load64, store64};
+use crate::word::{load64, store_plain_header, store64};
+use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 
 /// Bytes that [`Lanes::line`] moves.
 pub(crate) const LINE: usize = 64;
 const WORD: usize = size_of::<u64>();
+const HDR: usize = HDR_LEN as usize;
 
 /// Registers that bytes are moved through.
 pub trait Lanes: Copy + sealed::Lanes {
@@ -23,11 +25,12 @@ pub trait Lanes: Copy + sealed::Lanes {
 
 pub(crate) mod sealed {
     pub trait Lanes {
-        /// Copies [`super::LINE`] bytes from `from + from_at` to `to + to_at + GAP`: additions that an address has for nothing.
+        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from + from_at`, a frame of [`super::LINE`] bytes to `to + to_at`:
+        /// additions that an address has for nothing. In few stores, as a processor can wait for few.
         ///
         /// # Safety
         /// Those bytes are valid for reads and for writes.
-        unsafe fn line<const GAP: usize>(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize);
+        unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize);
 
         /// Copies `len` bytes. The last piece is a whole one, so some bytes are moved twice.
         ///
@@ -81,9 +84,12 @@ impl Avx {
 impl Lanes for Words {}
 impl sealed::Lanes for Words {
     #[inline(always)]
-    unsafe fn line<const GAP: usize>(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+    unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract.
-        unsafe { line_of_words::<GAP>(to, to_at, from, from_at) }
+        unsafe {
+            store_plain_header(to, to_at);
+            line_of_words::<HDR>(to, to_at, from, from_at);
+        }
     }
 
     #[inline(always)]
@@ -99,9 +105,9 @@ impl sealed::Lanes for Words {
 impl Lanes for Avx {}
 impl sealed::Lanes for Avx {
     #[inline(always)]
-    unsafe fn line<const GAP: usize>(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+    unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract; there is AVX, says the token.
-        unsafe { line_of_vectors::<GAP>(to, to_at, from, from_at) }
+        unsafe { headed_line_of_vectors(to, to_at, from, from_at) }
     }
 
     #[inline(always)]
@@ -200,27 +206,43 @@ unsafe fn line_of_words<const GAP: usize>(to: *mut u8, to_at: usize, from: *cons
     }
 }
 
+/// The header, and what the frame will lie over.
+static HEADER: [u8; 16] = {
+    let (mut header, mut at) = ([0; 16], 0);
+    while at < HDR {
+        header[at] = PLAIN_HDR[at];
+        at += 1;
+    }
+    header
+};
+
 /// # Safety
 /// As [`sealed::Lanes::line`], and there is AVX.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-unsafe fn line_of_vectors<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
-    // SAFETY: the caller's contract: twice 32 bytes. A target without vector registers keeps nothing in them.
+unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+    // SAFETY: the caller's contract: 16 bytes, over the last four of which the frame comes, and twice 32. A target without vector
+    // registers keeps nothing in them.
     unsafe {
         core::arch::asm!(
             "vmovdqu ymm0, ymmword ptr [{from} + {from_at}]",
             "vmovdqu ymm1, ymmword ptr [{from} + {from_at} + 32]",
-            "vmovdqu ymmword ptr [{to} + {to_at} + {gap}], ymm0",
-            "vmovdqu ymmword ptr [{to} + {to_at} + {gap} + 32], ymm1",
+            "vmovdqu xmm2, xmmword ptr [rip + {header}]",
+            "vmovdqu xmmword ptr [{to} + {to_at}], xmm2",
+            "vmovdqu ymmword ptr [{to} + {to_at} + {hdr}], ymm0",
+            "vmovdqu ymmword ptr [{to} + {to_at} + {hdr} + 32], ymm1",
             from = in(reg) from,
             from_at = in(reg) from_at,
             to = in(reg) to,
             to_at = in(reg) to_at,
-            gap = const GAP,
+            hdr = const HDR,
+            header = sym HEADER,
             #[cfg(target_feature = "sse2")]
             out("xmm0") _,
             #[cfg(target_feature = "sse2")]
             out("xmm1") _,
+            #[cfg(target_feature = "sse2")]
+            out("xmm2") _,
             options(nostack, preserves_flags)
         );
     }
@@ -235,8 +257,11 @@ unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
     // access starts at 0 or later and ends at `len` or before.
     unsafe {
         let Some(last) = len.checked_sub(LINE) else { return copy_short(to, from, len) };
-        line_of_vectors::<0>(to, last, from, last);
         core::arch::asm!(
+            "vmovdqu ymm0, ymmword ptr [{from} + {last}]",
+            "vmovdqu ymm1, ymmword ptr [{from} + {last} + 32]",
+            "vmovdqu ymmword ptr [{to} + {last}], ymm0",
+            "vmovdqu ymmword ptr [{to} + {last} + 32], ymm1",
             "jmp 3f",
             "2:",
             "vmovdqu ymm0, ymmword ptr [{from} + {at}]",
@@ -269,11 +294,14 @@ fn clear_vectors() {
         core::arch::asm!(
             "vpxor xmm0, xmm0, xmm0",
             "vpxor xmm1, xmm1, xmm1",
+            "vpxor xmm2, xmm2, xmm2",
             "vzeroupper",
             #[cfg(target_feature = "sse2")]
             out("xmm0") _,
             #[cfg(target_feature = "sse2")]
             out("xmm1") _,
+            #[cfg(target_feature = "sse2")]
+            out("xmm2") _,
             options(nomem, nostack, preserves_flags)
         );
     }
@@ -287,7 +315,13 @@ mod portable {
         unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), super::LINE) };
     }
 
-    pub(super) use line_of_words as line_of_vectors;
+    pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            to.add(to_at).cast().write_unaligned(super::HEADER);
+            line_of_words::<{ super::HDR }>(to, to_at, from, from_at);
+        }
+    }
 
     pub(super) unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract.
@@ -299,7 +333,7 @@ mod portable {
     pub(super) fn clear_vectors() {}
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-use portable::{clear_vectors, copy_string, copy_vectors, line_of_vectors, line_of_words};
+use portable::{clear_vectors, copy_string, copy_vectors, headed_line_of_vectors, line_of_words};
 
 #[cfg(test)]
 mod tests {

@@ -74,11 +74,11 @@ impl Frame<'_> {
         // SAFETY: the source: offset + len <= last_from + longest <= the run's length, checked by Transfer::frame. The target:
         // offset is below 4 GiB, so low32 left it; offset + header + len <= last_to + header + longest <= the run's length.
         unsafe {
-            store_plain_header(to, offset);
             if len == LINE {
-                lanes.line::<HDR>(to, offset, from, self.offset);
+                lanes.line(to, offset, from, self.offset);
             } else {
                 cold_path();
+                store_plain_header(to, offset);
                 lanes.copy(to.add(offset + HDR), from.add(self.offset), len);
             }
         }
