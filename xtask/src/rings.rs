@@ -34,7 +34,7 @@ pub struct Options {
     /// Turns that each has, fewer where they take long; a row is the median of them [default: 21]
     #[arg(long)]
     turns: Option<String>,
-    /// Packets in a turn [default: 2048]
+    /// Packets in a turn, fewer of long frames [default: 2048]
     #[arg(long)]
     packets: Option<String>,
     /// Print rows as one JSON array
