@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Turns before those that count.
 const WARM_UP_TURNS: u16 = 1;
-/// Most bytes of a turn: less than a time slice.
+/// Most bytes of a turn: less than a time slice. But so many calls that an interrupted one stands out.
 const BYTES: usize = 4 << 20;
+const FEWEST_CALLS: usize = 8;
 /// On a machine that has other things to do: seconds after which there are no more turns than [`FEWEST_TURNS`], for each burst.
 const ENOUGH: Duration = Duration::from_secs(3);
 const FEWEST_TURNS: u16 = 5;
@@ -89,7 +90,7 @@ fn turns(turns: u16) -> impl Iterator<Item = u16> {
 
 /// Calls for `packets` packets of `frame` bytes, or for fewer if they are long.
 fn calls(packets: u32, frame: u16, burst: u16) -> usize {
-    (packets as usize).min(BYTES / usize::from(frame)).div_ceil(burst.into())
+    (packets as usize).min(BYTES / usize::from(frame)).div_ceil(burst.into()).max(FEWEST_CALLS)
 }
 
 fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> Result<Vec<Turns>> {
