@@ -28,6 +28,8 @@ const BUFFERS: u64 = RINGS + MAX_RINGS * RING_LEN;
 /// where its buffer does; copies between like places of two pages are slow.
 const GAP: u64 = 192;
 const FRAME_GAP: u64 = 320;
+/// From the device sides' view of a driver's memory to the driver's own.
+const DRIVER_VIEW: u64 = map::PEER_STRIDE / 2;
 /// Largest distance of two arenas' frames.
 const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_PEERS as u64;
 
@@ -35,8 +37,11 @@ const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_PEERS as u64;
 pub struct Arena {
     /// The driver's memory as a file.
     pub file: OwnedFd,
-    /// The driver's memory, from its guest-physical address 0 on.
+    /// The driver's memory, from its guest-physical address 0 on, as device sides see it.
     pub memory: PeerSlice<'static>,
+    /// The same as the driver sees it. Never at the address that a device side has: some caches know lines by linear address, and
+    /// whoever had the driver's would find its lines for nothing.
+    pub driver_memory: PeerSlice<'static>,
     /// The frames.
     pub packets: PeerSlice<'static>,
     /// Bytes of a buffer.
@@ -59,6 +64,7 @@ impl Arena {
         ftruncate(&file, len)?;
         let arena = Self {
             memory: map_at(map::peer_base(place), len, Some(&file))?,
+            driver_memory: map_at(map::peer_base(place) + DRIVER_VIEW, len, Some(&file))?,
             packets: map_at(map::PACKETS + u64::from(place) * PACKETS_STRIDE, all(FRAME_GAP), None)?,
             file,
             buffer_len,
@@ -72,11 +78,11 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Where the next ring has its areas.
+    /// Where the next ring has its areas, and these, as the driver sees them.
     pub fn ring(&mut self) -> Result<(Gpa, PeerSlice<'static>)> {
         let at = RINGS + self.rings * RING_LEN;
         self.rings += 1;
-        let memory = self.memory.sub(at, RING_LEN).ok().filter(|_| self.rings <= MAX_RINGS);
+        let memory = self.driver_memory.sub(at, RING_LEN).ok().filter(|_| self.rings <= MAX_RINGS);
         Ok((Gpa(at), memory.context("too many rings")?))
     }
 

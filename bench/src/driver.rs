@@ -64,7 +64,7 @@ impl Driver {
             format: ring,
             layout,
             queue: Queue { addresses, features, size: SIZE, ..Default::default() },
-            memory: arena.memory,
+            memory: arena.driver_memory,
             buffers: (0..SIZE).map(|slot| arena.buffer_at(slot)).collect(),
             buffer_len: arena.buffer_len,
             given: RingIdx(0),

@@ -54,9 +54,9 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = FRAMES, value_parser = frame)]
     frame: Vec<u16>,
     /// Turns that each has, fewer where they take long; a row is the median of them
-    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u16).range(1..))]
     turns: u16,
-    /// Packets in a turn
+    /// Packets in a turn, fewer of long frames
     #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     packets: u32,
     /// The window image; without it, no rows of sluice-window

@@ -1,6 +1,6 @@
 //! Device and driver on one processor, in turn; the clock runs while the device does.
 
-use crate::clock::{empty, ticks};
+use crate::clock::{cost, empty, ticks};
 use crate::device::Device;
 use crate::driver::Driver;
 use anyhow::{Result, bail};
@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 /// Ticks a packet of `calls` calls, with `burst` packets each.
 pub fn turn(device: &mut dyn Device, driver: &mut Driver, calls: usize, burst: u16) -> Result<f64> {
     let empty = empty();
-    let mut sum = 0;
+    let mut all = Vec::with_capacity(calls);
     for _ in 0..calls {
         driver.give_all();
         let before = ticks();
         let accepted = device.enqueue();
-        sum += (ticks() - before).saturating_sub(empty);
+        all.push((ticks() - before).saturating_sub(empty));
         if accepted != usize::from(burst) {
             bail!("{accepted} packets of {burst} were accepted");
         }
@@ -23,5 +23,5 @@ pub fn turn(device: &mut dyn Device, driver: &mut Driver, calls: usize, burst: u
             bail!("{arrived} frames of {burst} arrived");
         }
     }
-    Ok(sum as f64 / (calls * usize::from(burst)) as f64)
+    Ok(cost(all, burst))
 }

@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 
 /// Turns before those that count.
 const WARM_UP_TURNS: u16 = 1;
+/// Most bytes of a turn: less than a time slice. But so many calls that an interrupted one stands out.
+const BYTES: usize = 4 << 20;
+const FEWEST_CALLS: usize = 8;
 /// On a machine that has other things to do: seconds after which there are no more turns than [`FEWEST_TURNS`], for each burst.
 const ENOUGH: Duration = Duration::from_secs(3);
 const FEWEST_TURNS: u16 = 5;
 /// Packets of a turn on two processors before those that count.
-const WARM_UP_PACKETS: usize = 1024;
+const WARM_UP_PACKETS: u32 = 1024;
 
 /// One measured row.
 #[derive(Clone, Debug, Serialize)]
@@ -85,9 +88,9 @@ fn turns(turns: u16) -> impl Iterator<Item = u16> {
     (0..turns).take_while(move |&number| number < FEWEST_TURNS || start.elapsed() < ENOUGH)
 }
 
-/// Calls of a turn.
-fn calls(packets: usize, burst: u16) -> usize {
-    packets.div_ceil(burst.into())
+/// Calls for `packets` packets of `frame` bytes, or for fewer if they are long.
+fn calls(packets: u32, frame: u16, burst: u16) -> usize {
+    (packets as usize).min(BYTES / usize::from(frame)).div_ceil(burst.into()).max(FEWEST_CALLS)
 }
 
 fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> Result<Vec<Turns>> {
@@ -100,7 +103,7 @@ fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> 
             if number == 0 {
                 driver.expect(series(rival.who, frame, burst))?;
             }
-            let cycles = one_core::turn(device, driver, calls(options.packets as usize, burst), burst)
+            let cycles = one_core::turn(device, driver, calls(options.packets, frame, burst), burst)
                 .with_context(|| format!("{:?}, {:?}, {frame} B, burst {burst}, one core", rival.who, rival.ring))?;
             if number >= WARM_UP_TURNS {
                 all[place].cycles.push(cycles);
@@ -115,7 +118,7 @@ fn on_two_cores(options: &Options, world: &mut World, frame: u16, burst: u16, ot
     let (producer, consumer) = ends(&shared);
     thread::scope(|scope| {
         let taking = scope.spawn(move || pin(other).and_then(|()| consumer.run(drivers)));
-        let (warm_up, calls) = (calls(WARM_UP_PACKETS, burst), calls(options.packets as usize, burst));
+        let (warm_up, calls) = (calls(WARM_UP_PACKETS, frame, burst), calls(options.packets, frame, burst));
         let measure = || {
             let mut all = vec![Turns::default(); world.rivals.len()];
             for number in turns(options.turns) {

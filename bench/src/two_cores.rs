@@ -2,7 +2,7 @@
 //!
 //! The device learns of room from a counter beside the ring, so it finds the ring's own lines where the driver left them.
 
-use crate::clock::ticks;
+use crate::clock::{cost, empty, ticks};
 use crate::device::Device;
 use crate::driver::{Driver, Series};
 use anyhow::{Context, Result, anyhow, bail};
@@ -120,9 +120,9 @@ impl Producer<'_> {
         shared.done.store(false, Ordering::Relaxed);
         let packets = (warm_up + calls) as u64 * u64::from(burst);
         self.work.send(Work::Take { driver, begin, packets })?;
-        let empty = crate::clock::empty();
-        let (mut sum, mut sent) = (0, 0);
-        for call in 0..warm_up + calls {
+        let empty = empty();
+        let (mut all, mut sent) = (Vec::with_capacity(warm_up + calls), 0);
+        for _ in 0..warm_up + calls {
             shared.wait(|| shared.given.0.load(Ordering::Acquire) >= sent + u64::from(burst))?;
             let before = ticks();
             let accepted = device.enqueue();
@@ -132,10 +132,10 @@ impl Producer<'_> {
             }
             device.finish();
             sent += u64::from(burst);
-            sum += if call < warm_up { 0 } else { spent };
+            all.push(spent);
         }
         shared.wait(|| shared.done.load(Ordering::Acquire))?;
-        Ok(sum as f64 / (calls as u64 * u64::from(burst)) as f64)
+        Ok(cost(all.split_off(warm_up), burst))
     }
 }
 

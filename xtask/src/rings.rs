@@ -31,10 +31,10 @@ pub struct Options {
     /// Frame sizes, with commas [default: 64,128,256,512,1024,1518,9000]
     #[arg(long)]
     frame: Option<String>,
-    /// Turns that each has, fewer where they take long; a row is the median of them [default: 21]
+    /// Turns that each has, fewer where they take long; a row is the median of them [default: 41]
     #[arg(long)]
     turns: Option<String>,
-    /// Packets in a turn [default: 2048]
+    /// Packets in a turn, fewer of long frames [default: 2048]
     #[arg(long)]
     packets: Option<String>,
     /// Print rows as one JSON array
