@@ -53,6 +53,9 @@ pub enum DeviceFault {
     UsedLen,
     /// A packed descriptor is neither available nor used. VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
     UsedFlags,
+    /// A frame is said to lie in more buffers than were used for it. VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming
+    /// Packets".
+    NumBuffers,
 }
 
 impl fmt::Display for DeviceFault {
@@ -62,6 +65,7 @@ impl fmt::Display for DeviceFault {
             Self::UsedId => "the device used a buffer that it does not have (VIRTIO 2.7.8, 2.8.2)",
             Self::UsedLen => "the device wrote more than the buffer holds (VIRTIO 2.7.8, 2.8.4)",
             Self::UsedFlags => "a descriptor is neither available nor used (VIRTIO 2.8.1)",
+            Self::NumBuffers => "a frame lies in more buffers than were used (VIRTIO 5.1.6.4.1)",
         })
     }
 }
@@ -212,7 +216,19 @@ impl<const N: usize> DriverQueue<N> {
         }
         match &mut self.format {
             Format::Split(ring) => ring.ready(&mut self.ledger),
-            Format::Packed(ring) => ring.ready(&mut self.ledger),
+            Format::Packed(ring) => ring.ready(&mut self.ledger, u16::MAX),
+        }
+    }
+
+    /// Whether a buffer came back and was not taken yet.
+    #[inline]
+    pub fn is_ready(&mut self) -> Result<bool, DeviceFault> {
+        if let Some(fault) = self.ledger.fault {
+            return Err(fault);
+        }
+        match &mut self.format {
+            Format::Split(ring) => ring.is_ready(&mut self.ledger),
+            Format::Packed(ring) => ring.ready(&mut self.ledger, 1).map(|ready| ready > 0),
         }
     }
 
@@ -229,6 +245,11 @@ impl<const N: usize> DriverQueue<N> {
     /// The rule that the device broke, if it broke one.
     pub const fn fault(&self) -> Option<DeviceFault> {
         self.ledger.fault
+    }
+
+    /// The queue takes nothing more from the device, which broke a rule that only the user of the queue can see.
+    pub(crate) fn blame(&mut self, fault: DeviceFault) -> DeviceFault {
+        self.ledger.fail(fault)
     }
 
     /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device was reset, or the

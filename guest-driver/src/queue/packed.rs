@@ -209,13 +209,13 @@ impl Packed {
         Word(self.ring.load_acquire(slot).unwrap_or(0))
     }
 
-    /// The used descriptors that lie side by side. A slot that is neither as the driver left it nor used breaks the protocol.
+    /// The used descriptors that lie side by side, at most `most`. A slot that is neither as the driver left it nor used breaks the protocol.
     #[inline]
-    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<u16, DeviceFault> {
+    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>, most: u16) -> Result<u16, DeviceFault> {
         if ledger.batch_left > 0 {
             return Ok(ledger.batch_left);
         }
-        let most = ledger.in_flight();
+        let most = ledger.in_flight().min(most);
         let (mut at, mut ready) = (self.used, 0);
         while ready < most {
             let owner = self.word(at.slot).owner();

@@ -177,6 +177,11 @@ impl Split {
     }
 
     #[inline(always)]
+    pub fn is_ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<bool, DeviceFault> {
+        Ok(self.ready > 0 || self.ready(ledger)? > 0)
+    }
+
+    #[inline(always)]
     pub fn take<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
         if self.ready == 0 || ledger.in_flight() == 0 {
             return Err(ledger.nothing());
