@@ -79,7 +79,7 @@ impl Function for &mut Fake {
     fn read(&mut self, bar: u8, offset: u32, width: Width) -> u32 {
         assert!(bar == BAR && offset + width.bytes() <= BAR_LEN && offset.is_multiple_of(width.bytes()));
         if offset >= DEVICE {
-            let word = self.device.read(reg::CONFIG + (offset - DEVICE & !3));
+            let word = self.device.read(reg::CONFIG + ((offset - DEVICE) & !3));
             let wide = if width == Width::One { 0xff } else { 0xffff };
             assert!(
                 offset + width.bytes() <= DEVICE + 12 && (width == Width::One) == (offset < DEVICE + 6),
