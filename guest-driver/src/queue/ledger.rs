@@ -133,12 +133,10 @@ impl<const N: usize> Ledger<N> {
         Ok(())
     }
 
-    /// Takes the buffer `oldest` of a batch back. All but the last one are full.
-    #[cold]
-    pub fn take_of_batch(&mut self, oldest: u16) -> Result<(Held, u32), DeviceFault> {
-        let held = self.release(oldest.into())?;
+    /// Bytes in `held`, which was just taken out of a batch: all buffers but the last one are full.
+    pub fn len_in_batch(&mut self, held: Held) -> u32 {
         self.batch_left -= 1;
-        Ok((held, if self.batch_left == 0 { self.batch_len } else { held.len }))
+        if self.batch_left == 0 { self.batch_len } else { held.len }
     }
 
     /// The buffer `held` came back with `len` bytes.

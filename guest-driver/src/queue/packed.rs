@@ -130,12 +130,13 @@ impl Packed {
     #[inline(always)]
     fn put(&mut self, size: u16, addr: Gpa, len: u32, id: u16, flags: DescF) {
         let Place { slot, wrap } = self.next;
-        let mut shown = flags.union(DescF::available(wrap));
+        let mut word = Word::new(len, id, flags.union(DescF::available(wrap)));
         if self.hidden == 0 {
-            self.first = (slot, Word::new(len, id, shown));
-            shown = DescF::used(!wrap);
+            self.first = (slot, word);
+            word = Word::new(len, id, DescF::used(!wrap));
         }
-        let _ = self.ring.set(slot, Desc { addr, len, id, flags: shown.bits() });
+        self.ring.set_addr(slot, addr);
+        self.ring.store_release(slot, word.0);
         self.hidden += 1;
         self.next = self.next.advance(1, size);
     }
@@ -237,29 +238,38 @@ impl Packed {
         if most == 0 {
             return Err(ledger.nothing());
         }
-        let (held, len) =
-            if ledger.batch_left > 0 { ledger.take_of_batch(self.used.slot)? } else { self.take_used(ledger, most)? };
-        self.used = self.used.advance(held.slots, ledger.size);
-        ledger.received(held, len)
-    }
-
-    #[inline(always)]
-    fn take_used<const N: usize>(&mut self, ledger: &mut Ledger<N>, most: u16) -> Result<(Held, u32), DeviceFault> {
+        if ledger.batch_left > 0 {
+            return self.take_of_batch(ledger);
+        }
         let Place { slot, wrap } = self.used;
         let word = self.word(slot);
         if word.owner() != DescF::used(wrap) {
             return Err(ledger.nothing());
         }
-        let (id, len) = (word.id(), word.len());
-        if ledger.in_order && id != u32::from(slot) {
-            ledger.begin_batch(id, len, most)?;
-            return ledger.take_of_batch(slot);
+        if ledger.in_order && word.id() != u32::from(slot) {
+            ledger.begin_batch(word.id(), word.len(), most)?;
+            return self.take_of_batch(ledger);
         }
-        let held = ledger.release(id)?;
+        let held = self.release(ledger, word.id())?;
         if !ledger.in_order {
-            ledger.set_free(ledger.held(), id as u16);
+            ledger.set_free(ledger.held(), word.id() as u16);
         }
-        Ok((held, len))
+        ledger.received(held, word.len())
+    }
+
+    #[inline(always)]
+    fn release<const N: usize>(&mut self, ledger: &mut Ledger<N>, id: u32) -> Result<Held, DeviceFault> {
+        let held = ledger.release(id)?;
+        self.used = self.used.advance(held.slots, ledger.size);
+        Ok(held)
+    }
+
+    /// In order: the oldest buffer, which starts where the device will go on, is one of a batch.
+    #[cold]
+    fn take_of_batch<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+        let held = self.release(ledger, self.used.slot.into())?;
+        let len = ledger.len_in_batch(held);
+        ledger.received(held, len)
     }
 
     pub fn needs_notification(&mut self, size: u16) -> bool {

@@ -106,7 +106,7 @@ impl Split {
             return false;
         }
         let head = self.claim(ledger);
-        self.desc.set(head, Desc { addr: at, len, flags: DescF::WRITE.bits(), next: 0 });
+        self.desc.set_words(head, at, len, DescF::WRITE.bits(), 0);
         self.offer(ledger, head, token, len, 1);
         true
     }
@@ -186,39 +186,51 @@ impl Split {
         if self.ready == 0 || ledger.in_flight() == 0 {
             return Err(ledger.nothing());
         }
-        let (held, len) = if ledger.in_order { self.take_oldest(ledger)? } else { self.take_any(ledger)? };
+        let UsedElem { id, len } = self.used.get(ledger.taken as u16);
+        let held = if !ledger.in_order {
+            self.take_any(ledger, id)?
+        } else if ledger.batch_left == 0 && id == u32::from(self.oldest) {
+            self.take_oldest(ledger)?
+        } else {
+            return self.take_of_batch(ledger, id, len);
+        };
         self.ready -= 1;
         ledger.received(held, len)
     }
 
     #[inline(always)]
-    fn take_any<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<(Held, u32), DeviceFault> {
-        let UsedElem { id, len } = self.used.get(ledger.taken as u16);
+    fn take_any<const N: usize>(&mut self, ledger: &mut Ledger<N>, id: u32) -> Result<Held, DeviceFault> {
         let place = ledger.room;
         let held = ledger.release(id)?;
         ledger.set_free(place, id as u16);
         if held.slots > 1 {
             free_rest(ledger, id as u16, place, held.slots);
         }
-        Ok((held, len))
+        Ok(held)
     }
 
     #[inline(always)]
-    fn take_oldest<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<(Held, u32), DeviceFault> {
-        let oldest = self.oldest;
-        let (held, len) = if ledger.batch_left > 0 {
-            ledger.take_of_batch(oldest)?
-        } else {
-            let UsedElem { id, len } = self.used.get(ledger.taken as u16);
-            if id == u32::from(oldest) {
-                (ledger.release(id)?, len)
-            } else {
-                ledger.begin_batch(id, len, self.ready)?;
-                ledger.take_of_batch(oldest)?
-            }
-        };
-        self.oldest = (oldest + held.slots) & (ledger.size - 1);
-        Ok((held, len))
+    fn take_oldest<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Held, DeviceFault> {
+        let held = ledger.release(self.oldest.into())?;
+        self.oldest = (self.oldest + held.slots) & (ledger.size - 1);
+        Ok(held)
+    }
+
+    /// In order: the used element `id` and `len` is that of a batch, unless one is being taken already.
+    #[cold]
+    fn take_of_batch<const N: usize>(
+        &mut self,
+        ledger: &mut Ledger<N>,
+        id: u32,
+        len: u32,
+    ) -> Result<Received, DeviceFault> {
+        if ledger.batch_left == 0 {
+            ledger.begin_batch(id, len, self.ready)?;
+        }
+        let held = self.take_oldest(ledger)?;
+        self.ready -= 1;
+        let len = ledger.len_in_batch(held);
+        ledger.received(held, len)
     }
 
     pub fn needs_notification<const N: usize>(&mut self, ledger: &Ledger<N>) -> bool {
