@@ -27,8 +27,9 @@ pub(super) struct Ledger<const N: usize> {
     free: [u16; N],
     pub size: u16,
     pub in_order: bool,
-    /// Descriptors that the device does not have.
-    pub room: u16,
+    /// Descriptors that the device does not have. What changes with each buffer has 32 bits: the compiler reads narrower fields together with
+    /// their neighbours, and such a read waits for the writes before it.
+    pub room: u32,
     /// Buffers given, of these shown to the device, of these taken back: each counted freely.
     pub given: u32,
     pub published: u32,
@@ -46,7 +47,7 @@ impl<const N: usize> Ledger<N> {
             free: core::array::from_fn(|index| index as u16),
             size,
             in_order,
-            room: size,
+            room: size.into(),
             given: 0,
             published: 0,
             taken: 0,
@@ -64,20 +65,20 @@ impl<const N: usize> Ledger<N> {
 
     /// Buffers that were given and not taken back.
     #[inline(always)]
-    pub const fn held(&self) -> u16 {
-        self.given.wrapping_sub(self.taken) as u16
+    pub const fn held(&self) -> u32 {
+        self.given.wrapping_sub(self.taken)
     }
 
     /// The free number at `place` of the list of them.
     #[inline(always)]
-    pub fn free_at(&self, place: u16) -> Option<u16> {
-        self.free.get(usize::from(place)).copied()
+    pub fn free_at(&self, place: u32) -> Option<u16> {
+        self.free.get(place as usize).copied()
     }
 
     /// Puts a free number at `place` of the list.
     #[inline(always)]
-    pub fn set_free(&mut self, place: u16, number: u16) {
-        if let Some(free) = self.free.get_mut(usize::from(place)) {
+    pub fn set_free(&mut self, place: u32, number: u16) {
+        if let Some(free) = self.free.get_mut(place as usize) {
             *free = number;
         }
     }
@@ -114,7 +115,7 @@ impl<const N: usize> Ledger<N> {
         let was = *held;
         held.slots = 0;
         self.taken = self.taken.wrapping_add(1);
-        self.room += was.slots;
+        self.room += u32::from(was.slots);
         Ok(was)
     }
 

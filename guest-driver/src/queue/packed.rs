@@ -31,20 +31,29 @@ pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + driver_at(size)), device: Gpa(gpa.0 + device_at(size)) }
 }
 
-/// A slot of the ring and the wrap counter of its lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
+/// A slot of the ring in bits 30:0, and in bit 31 the wrap counter of its lap.
+/// See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
 #[derive(Clone, Copy)]
-struct Place {
-    slot: u16,
-    wrap: bool,
-}
+struct Place(u32);
 
-const START: Place = Place { slot: 0, wrap: true };
+const WRAP: u32 = 1 << 31;
+const START: Place = Place(WRAP);
 
 impl Place {
     #[inline(always)]
+    const fn slot(self) -> u16 {
+        self.0 as u16
+    }
+
+    #[inline(always)]
+    const fn wrap(self) -> bool {
+        self.0 & WRAP != 0
+    }
+
+    #[inline(always)]
     const fn advance(self, slots: u16, size: u16) -> Self {
-        let slot = self.slot + slots;
-        if slot < size { Self { slot, wrap: self.wrap } } else { Self { slot: slot - size, wrap: !self.wrap } }
+        let next = self.0 + slots as u32;
+        if next & !WRAP < size as u32 { Self(next) } else { Self((next - size as u32) ^ WRAP) }
     }
 }
 
@@ -92,7 +101,7 @@ pub(super) struct Packed {
     /// Where the device will mark the next one used.
     used: Place,
     /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
-    hidden: u16,
+    hidden: u32,
     first: (u16, Word),
     /// Slots published since the device was last notified or found not to want it.
     unnotified: u32,
@@ -129,7 +138,7 @@ impl Packed {
     /// device that goes by the order of the ring, all that follow.
     #[inline(always)]
     fn put(&mut self, size: u16, addr: Gpa, len: u32, id: u16, flags: DescF) {
-        let Place { slot, wrap } = self.next;
+        let (slot, wrap) = (self.next.slot(), self.next.wrap());
         let mut word = Word::new(len, id, flags.union(DescF::available(wrap)));
         if self.hidden == 0 {
             self.first = (slot, word);
@@ -145,7 +154,7 @@ impl Packed {
     #[inline(always)]
     fn number<const N: usize>(&self, ledger: &Ledger<N>) -> u16 {
         if ledger.in_order {
-            return self.next.slot;
+            return self.next.slot();
         }
         ledger.free_at(ledger.held()).unwrap_or(0)
     }
@@ -180,7 +189,7 @@ impl Packed {
                 self.put(ledger.size, addr, u32::from(count) * size_of::<Desc>() as u32, number, DescF::INDIRECT);
                 1
             }
-            None if ledger.room < count => return false,
+            None if ledger.room < count.into() => return false,
             None => {
                 for piece in chain.pieces() {
                     let next = if piece.last { DescF::empty() } else { DescF::NEXT };
@@ -189,7 +198,7 @@ impl Packed {
                 count
             }
         };
-        ledger.room -= slots;
+        ledger.room -= u32::from(slots);
         ledger.hold(number, token, chain.writable_len(), slots);
         true
     }
@@ -200,7 +209,7 @@ impl Packed {
         if self.hidden > 0 && ledger.fault.is_none() {
             self.ring.store_release(self.first.0, self.first.1.0);
             ledger.published = ledger.given;
-            self.unnotified = self.unnotified.saturating_add(self.hidden.into());
+            self.unnotified = self.unnotified.saturating_add(self.hidden);
             self.hidden = 0;
         }
     }
@@ -219,9 +228,9 @@ impl Packed {
         let most = ledger.in_flight().min(most);
         let (mut at, mut ready) = (self.used, 0);
         while ready < most {
-            let owner = self.word(at.slot).owner();
-            if owner != DescF::used(at.wrap) {
-                if owner != DescF::available(at.wrap) {
+            let owner = self.word(at.slot()).owner();
+            if owner != DescF::used(at.wrap()) {
+                if owner != DescF::available(at.wrap()) {
                     return Err(ledger.fail(DeviceFault::UsedFlags));
                 }
                 break;
@@ -241,7 +250,7 @@ impl Packed {
         if ledger.batch_left > 0 {
             return self.take_of_batch(ledger);
         }
-        let Place { slot, wrap } = self.used;
+        let (slot, wrap) = (self.used.slot(), self.used.wrap());
         let word = self.word(slot);
         if word.owner() != DescF::used(wrap) {
             return Err(ledger.nothing());
@@ -267,7 +276,7 @@ impl Packed {
     /// In order: the oldest buffer, which starts where the device will go on, is one of a batch.
     #[cold]
     fn take_of_batch<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
-        let held = self.release(ledger, self.used.slot.into())?;
+        let held = self.release(ledger, self.used.slot().into())?;
         let len = ledger.len_in_batch(held);
         ledger.received(held, len)
     }
@@ -276,7 +285,7 @@ impl Packed {
         let count = core::mem::take(&mut self.unnotified);
         match u16::try_from(count) {
             Ok(0) => false,
-            Ok(count) if count <= size => self.device.wanted(self.next.slot, self.next.wrap, count),
+            Ok(count) if count <= size => self.device.wanted(self.next.slot(), self.next.wrap(), count),
             // So many that the ring went round since the device was last looked at.
             _ => true,
         }
@@ -284,7 +293,7 @@ impl Packed {
 
     /// Asks the device for an interrupt at the next buffer, or for none.
     pub fn suppress_interrupts(&mut self, suppress: bool) {
-        self.driver.ask((!suppress).then_some((self.used.slot, self.used.wrap)));
+        self.driver.ask((!suppress).then_some((self.used.slot(), self.used.wrap())));
     }
 }
 

@@ -41,10 +41,10 @@ pub(super) struct Split {
     /// What the driver asks for.
     driver: SplitEvents<Cell16<'static>>,
     /// In order: the next descriptor, and the first one of the oldest buffer.
-    next: u16,
-    oldest: u16,
+    next: u32,
+    oldest: u32,
     /// Buffers that came back and were not taken yet.
-    ready: u16,
+    ready: u32,
     /// Buffers published since the device was last notified or found not to want it.
     unnotified: u32,
 }
@@ -86,8 +86,8 @@ impl Split {
         ledger.room -= 1;
         if ledger.in_order {
             let index = self.next;
-            self.next = (index + 1) & (ledger.size - 1);
-            index
+            self.next = (index + 1) & u32::from(ledger.size - 1);
+            index as u16
         } else {
             ledger.free_at(ledger.room).unwrap_or(0)
         }
@@ -123,7 +123,7 @@ impl Split {
         if ledger.room == 0 {
             return false;
         }
-        let head = if ledger.in_order { self.next } else { ledger.free_at(ledger.room - 1).unwrap_or(0) };
+        let head = if ledger.in_order { self.next as u16 } else { ledger.free_at(ledger.room - 1).unwrap_or(0) };
         let next = |index, piece: Piece| if piece.last { 0 } else { index + 1 };
         let table =
             |tables: Tables| tables.write(head, chain, count, |index, piece| descriptor(piece, next(index, piece)));
@@ -134,7 +134,7 @@ impl Split {
                 self.desc.set(head, Desc { addr, len, flags: DescF::INDIRECT.bits(), next: 0 });
                 1
             }
-            None if ledger.room < count => return false,
+            None if ledger.room < count.into() => return false,
             None => self.write_chain(ledger, chain, count),
         };
         self.offer(ledger, head, token, chain.writable_len(), slots);
@@ -168,11 +168,11 @@ impl Split {
     #[inline]
     pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<u16, DeviceFault> {
         let ready = RingIdx(self.used_idx.load_acquire()).ahead_of(RingIdx(ledger.taken as u16));
-        if ready > ledger.in_flight() || ready < self.ready {
+        if ready > ledger.in_flight() || u32::from(ready) < self.ready {
             self.ready = 0;
             return Err(ledger.fail(DeviceFault::UsedIdx));
         }
-        self.ready = ready;
+        self.ready = ready.into();
         Ok(ready)
     }
 
@@ -189,7 +189,7 @@ impl Split {
         let UsedElem { id, len } = self.used.get(ledger.taken as u16);
         let held = if !ledger.in_order {
             self.take_any(ledger, id)?
-        } else if ledger.batch_left == 0 && id == u32::from(self.oldest) {
+        } else if ledger.batch_left == 0 && id == self.oldest {
             self.take_oldest(ledger)?
         } else {
             return self.take_of_batch(ledger, id, len);
@@ -211,8 +211,8 @@ impl Split {
 
     #[inline(always)]
     fn take_oldest<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Held, DeviceFault> {
-        let held = ledger.release(self.oldest.into())?;
-        self.oldest = (self.oldest + held.slots) & (ledger.size - 1);
+        let held = ledger.release(self.oldest)?;
+        self.oldest = (self.oldest + u32::from(held.slots)) & u32::from(ledger.size - 1);
         Ok(held)
     }
 
@@ -225,7 +225,7 @@ impl Split {
         len: u32,
     ) -> Result<Received, DeviceFault> {
         if ledger.batch_left == 0 {
-            ledger.begin_batch(id, len, self.ready)?;
+            ledger.begin_batch(id, len, self.ready as u16)?;
         }
         let held = self.take_oldest(ledger)?;
         self.ready -= 1;
@@ -254,11 +254,11 @@ impl Split {
 
 /// Puts the descriptors behind `head` of a chain of `slots` into the list of free ones.
 #[cold]
-fn free_rest<const N: usize>(ledger: &mut Ledger<N>, head: u16, place: u16, slots: u16) {
+fn free_rest<const N: usize>(ledger: &mut Ledger<N>, head: u16, place: u32, slots: u16) {
     let mut index = head;
     for at in 1..slots {
         index = ledger.linked(index);
-        ledger.set_free(place + at, index);
+        ledger.set_free(place + u32::from(at), index);
     }
 }
 
