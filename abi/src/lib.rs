@@ -20,6 +20,7 @@ pub mod map;
 pub mod mmio;
 pub mod net;
 pub mod packed;
+pub mod pci;
 pub mod ring_idx;
 pub mod virtq;
 

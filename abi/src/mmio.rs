@@ -55,6 +55,8 @@ pub mod reg {
     pub const QUEUE_DEVICE_LOW: u32 = 0x0a0;
     /// (W) device area, high half
     pub const QUEUE_DEVICE_HIGH: u32 = 0x0a4;
+    /// (RW) 1: the queue is being reset; only with [`crate::net::F::RING_RESET`]
+    pub const QUEUE_RESET: u32 = 0x0c0;
     /// (R) changes whenever the configuration does
     pub const CONFIG_GENERATION: u32 = 0x0fc;
     /// (RW) device configuration starts here

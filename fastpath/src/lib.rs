@@ -18,6 +18,7 @@ mod mempool;
 mod packet_memory;
 mod peer_port;
 mod port;
+mod ring_format;
 mod virtio_net;
 
 pub use burst::{BURST_SIZE, Burst};
@@ -26,6 +27,7 @@ pub use mempool::{BUFFER_LEN, HEADROOM, Mempool};
 pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use port::{Port, PortStats};
+pub use ring_format::RingFormat;
 pub use sluice_abi::call::{Code, MAX_BURST, Status};
 pub use sluice_abi::directory::GateKind;
 pub use sluice_memory::PeerSlice;

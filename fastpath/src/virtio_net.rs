@@ -1,11 +1,13 @@
 //! This VM's own network device: where frames from peers arrive.
 
-use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, Status};
+use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, RingFormat, Status};
 use core::fmt;
 use sluice_abi::Gpa;
 use sluice_abi::call::{Code, Packet};
-use sluice_abi::net::HDR_LEN;
-use sluice_driver::{DeviceFault, DriverQueue, QueueError, StartError, Started, Transport, start};
+use sluice_abi::net::{F, HDR_LEN, receiveq};
+use sluice_driver::{
+    Arrival, DeviceFault, DriverQueue, Part, QueueError, Receiver, Setup, StartError, Started, Transport, Wanted,
+};
 
 /// Entries of the receive queue.
 pub const RX_SIZE: usize = 256;
@@ -16,6 +18,7 @@ const GIVEN: u32 = BUFFER_LEN - HEADROOM + HDR_LEN;
 /// The receive side of a virtio-net device.
 pub struct VirtioNet<'p> {
     queue: DriverQueue<RX_SIZE>,
+    receiver: Receiver,
     pool: &'p Mempool<'p>,
     started: Started,
     stats: PortStats,
@@ -46,21 +49,33 @@ impl<'p> VirtioNet<'p> {
     /// Bytes of memory for its queue.
     pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(BUFFER_LEN);
 
-    /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`.
+    /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`. The queue has the format `format` if the
+    /// device offers it.
     pub fn start(
         transport: &mut impl Transport,
         memory: PacketMemory,
         pool: &'p Mempool<'p>,
+        format: RingFormat,
     ) -> Result<Self, VirtioNetError> {
-        let queue = DriverQueue::new(memory.gpa, memory.memory).map_err(VirtioNetError::Queue)?;
         if pool.available() < RX_SIZE {
             return Err(VirtioNetError::Pool(pool.available()));
         }
-        let addresses = queue.addresses();
-        let mut net = Self { queue, pool, started: Started { mac: [0; 6], mtu: 0 }, stats: PortStats::default() };
+        let wanted = Wanted { features: format.features(), pairs: 1 };
+        let mut setup = Setup::new(transport, wanted).map_err(VirtioNetError::Start)?;
+        let features = setup.agreed().features;
+        let queue = DriverQueue::new(memory.gpa, memory.memory, RX_SIZE as u16, features);
+        let queue = queue.map_err(VirtioNetError::Queue)?;
+        setup.set_queue(receiveq(0), &queue).map_err(VirtioNetError::Start)?;
+        let receiver = Receiver::new(features);
+        let mut net = Self { queue, receiver, pool, started: *setup.agreed(), stats: PortStats::default() };
         net.refill();
-        net.started = start(transport, addresses, RX_SIZE as u16).map_err(VirtioNetError::Start)?;
+        setup.start();
         Ok(net)
+    }
+
+    /// The features that were agreed on with the device.
+    pub const fn features(&self) -> F {
+        self.started.features
     }
 
     /// This VM's address.
@@ -96,21 +111,27 @@ impl<'p> VirtioNet<'p> {
         self.queue.publish();
     }
 
+    /// One frame, if there is one; a header that asks for what was not agreed on, which is anything at all, goes with its frame.
     #[inline]
-    fn receive(&mut self, burst: &mut Burst<'_>) -> Result<(), DeviceFault> {
-        let received = self.queue.take()?;
-        match received.len.checked_sub(HDR_LEN) {
-            Some(len) if len > 0 => {
-                burst.put(Packet { offset: received.token, len: len as u16, peer: 0 });
+    fn receive(&mut self, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
+        let memory = self.pool.memory();
+        let header = |offset: u32| {
+            memory.memory.sub(u64::from(offset - memory.offset) - u64::from(HDR_LEN), HDR_LEN.into()).ok()
+        };
+        let mut part = [Part::default()];
+        match self.receiver.take(&mut self.queue, header, &mut part)? {
+            Arrival::Frame(frame) => {
+                burst.put(Packet { offset: part[0].token, len: frame.len as u16, peer: 0 });
                 self.stats.rx_packets += 1;
-                self.stats.rx_bytes += u64::from(len);
+                self.stats.rx_bytes += u64::from(frame.len);
             }
-            _ => {
-                self.pool.give_back(received.token);
+            Arrival::Dropped(_) => {
+                self.pool.give_back(part[0].token);
                 self.stats.rx_errors += 1;
             }
+            Arrival::Nothing => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -119,17 +140,12 @@ impl Port for VirtioNet<'_> {
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize {
         let before = burst.len();
-        let Ok(ready) = self.queue.ready() else { return 0 };
-        if ready == 0
+        if self.queue.is_ready() != Ok(true)
             || !core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast())
         {
             return 0;
         }
-        for _ in 0..burst.room().min(usize::from(ready)) {
-            if self.receive(burst).is_err() {
-                break;
-            }
-        }
+        while burst.room() > 0 && self.receive(burst) == Ok(true) {}
         self.refill();
         burst.len() - before
     }

@@ -4,13 +4,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice::{
-    Access, Burst, Code, Gate, MAX_BURST, Mempool, PacketMemory, PeerPort, PeerSlice, Port, RX_SIZE, Scatter, Status,
-    VirtioNet,
+    Access, Burst, Code, Gate, MAX_BURST, Mempool, PacketMemory, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat,
+    Scatter, Status, VirtioNet,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::{Directory, GateKind};
 use sluice_control::{Manifest, Network};
-use sluice_driver::Transport;
+use sluice_driver::Registers as DeviceRegisters;
 use zerocopy::IntoBytes;
 
 const MIB: u64 = 1 << 20;
@@ -28,7 +28,7 @@ fn memory(len: u64) -> PeerSlice<'static> {
 /// The device registers of one VM.
 struct Registers<'n>(&'n mut Network, u32);
 
-impl Transport for Registers<'_> {
+impl DeviceRegisters for Registers<'_> {
     fn read(&mut self, register: u32) -> u32 {
         self.0.read(self.1, register)
     }
@@ -54,11 +54,11 @@ fn network() -> Network {
 }
 
 impl Receiver {
-    fn start(network: &mut Network, vm: u32, ram: PeerSlice<'static>) -> Self {
+    fn start(network: &mut Network, vm: u32, ram: PeerSlice<'static>, format: RingFormat) -> Self {
         let packets = PacketMemory::new(Gpa(RAM / 2), ram.sub(RAM / 2, RAM / 2).expect("inside")).expect("small");
         let (queue, buffers) = packets.split_at(VirtioNet::QUEUE_LEN).expect("inside");
         let pool = Box::leak(Box::new(Mempool::new(buffers, Box::leak(Box::new([0; 2 * RX_SIZE])))));
-        let net = VirtioNet::start(&mut Registers(network, vm), queue, pool).expect("a device");
+        let net = VirtioNet::start(&mut Registers(network, vm), queue, pool, format).expect("a device");
         Self { ram, net, pool }
     }
 
@@ -77,12 +77,12 @@ fn bytes(frame: PeerSlice<'_>) -> Vec<u8> {
 }
 
 /// A gate to the receivers, a pool of the sender's, and the receivers.
-fn machines(buffers: usize) -> (Gate, &'static Mempool<'static>, Vec<Receiver>) {
+fn machines(buffers: usize, format: RingFormat) -> (Gate, &'static Mempool<'static>, Vec<Receiver>) {
     let mut network = network();
     let slot = memory(RECEIVERS as u64 * RAM);
     let part = |index: usize| slot.sub(index as u64 * RAM, RAM).expect("inside");
     let receivers: Vec<_> =
-        (0..RECEIVERS).map(|index| Receiver::start(&mut network, index as u32 + 1, part(index))).collect();
+        (0..RECEIVERS).map(|index| Receiver::start(&mut network, index as u32 + 1, part(index), format)).collect();
     let mut directory = Directory { gate: GateKind::Direct as u32, ..network.directory(0) };
     for (index, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
         peer.regions[0].slot_offset = index as u64 * RAM;
@@ -111,81 +111,89 @@ fn push(burst: &mut Burst<'_>, number: usize, len: u16) {
 
 #[test]
 fn frames_arrive_as_they_were_sent() {
-    let (gate, pool, mut receivers) = machines(MAX_BURST);
-    let mut port = PeerPort::new(&gate, 0);
-    let mut burst = pool.burst();
-    let lens = [1, 14, 59, 60, 63, 64, 65, 127, 128, 1499, 1514];
-    lens.iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
-    assert_eq!(port.tx_burst(&mut burst), Ok(lens.len()));
-    let expected: Vec<_> = lens.iter().enumerate().map(|(number, &len)| frame(number, len)).collect();
-    assert_eq!((receivers[0].take(), receivers[1].take().len(), burst.len()), (expected, 0, 0));
-    let sum = lens.iter().map(|&len| u64::from(len)).sum();
-    let stats = (port.stats(), receivers[0].net.stats());
-    assert_eq!((stats.0.tx_packets, stats.0.tx_bytes, stats.0.tx_partial), (lens.len() as u64, sum, 0));
-    assert_eq!((stats.1.rx_packets, stats.1.rx_bytes, stats.1.rx_errors), (lens.len() as u64, sum, 0));
+    for format in RingFormat::ALL {
+        let (gate, pool, mut receivers) = machines(MAX_BURST, format);
+        let mut port = PeerPort::new(&gate, 0);
+        let mut burst = pool.burst();
+        let lens = [1, 14, 59, 60, 63, 64, 65, 127, 128, 1499, 1514];
+        lens.iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
+        assert_eq!(port.tx_burst(&mut burst), Ok(lens.len()));
+        let expected: Vec<_> = lens.iter().enumerate().map(|(number, &len)| frame(number, len)).collect();
+        assert_eq!((receivers[0].take(), receivers[1].take().len(), burst.len()), (expected, 0, 0));
+        let sum = lens.iter().map(|&len| u64::from(len)).sum();
+        let stats = (port.stats(), receivers[0].net.stats());
+        assert_eq!((stats.0.tx_packets, stats.0.tx_bytes, stats.0.tx_partial), (lens.len() as u64, sum, 0));
+        assert_eq!((stats.1.rx_packets, stats.1.rx_bytes, stats.1.rx_errors), (lens.len() as u64, sum, 0));
+    }
 }
 
 #[test]
 fn what_a_full_ring_refuses_stays_in_order() {
-    let (gate, pool, mut receivers) = machines(MAX_BURST);
-    let mut port = PeerPort::new(&gate, 0);
-    let mut burst = pool.burst();
-    let mut sent = 0;
-    for number in 0..300 {
-        push(&mut burst, number, 64);
-        if burst.len() == 200 {
-            sent += port.tx_burst(&mut burst).expect("no error");
+    for format in RingFormat::ALL {
+        let (gate, pool, mut receivers) = machines(MAX_BURST, format);
+        let mut port = PeerPort::new(&gate, 0);
+        let mut burst = pool.burst();
+        let mut sent = 0;
+        for number in 0..300 {
+            push(&mut burst, number, 64);
+            if burst.len() == 200 {
+                sent += port.tx_burst(&mut burst).expect("no error");
+            }
         }
+        sent += port.tx_burst(&mut burst).expect("no error");
+        assert_eq!((sent, burst.len(), port.stats().tx_partial), (RX_SIZE, 300 - RX_SIZE, 1));
+        assert_eq!(burst.bytes(), 64 * (300 - RX_SIZE as u64));
+        assert_eq!(port.tx_burst(&mut burst), Ok(0));
+        let mut arrived = receivers[0].take();
+        assert_eq!(port.tx_burst(&mut burst), Ok(300 - RX_SIZE));
+        arrived.extend(receivers[0].take());
+        assert_eq!(arrived, (0..300).map(|number| frame(number, 64)).collect::<Vec<_>>());
     }
-    sent += port.tx_burst(&mut burst).expect("no error");
-    assert_eq!((sent, burst.len(), port.stats().tx_partial), (RX_SIZE, 300 - RX_SIZE, 1));
-    assert_eq!(burst.bytes(), 64 * (300 - RX_SIZE as u64));
-    assert_eq!(port.tx_burst(&mut burst), Ok(0));
-    let mut arrived = receivers[0].take();
-    assert_eq!(port.tx_burst(&mut burst), Ok(300 - RX_SIZE));
-    arrived.extend(receivers[0].take());
-    assert_eq!(arrived, (0..300).map(|number| frame(number, 64)).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_frame_that_is_too_long_is_refused_with_what_follows() {
-    let (gate, pool, mut receivers) = machines(MAX_BURST);
-    let mut port = PeerPort::new(&gate, 0);
-    let mut burst = pool.burst();
-    [64, 64, 1519, 64].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
-    assert_eq!(port.tx_burst(&mut burst), Err(Status::new(Code::BadRequest)));
-    assert_eq!((burst.len(), port.stats().tx_packets, port.stats().tx_errors), (2, 2, 1));
-    burst.drop_front(1);
-    assert_eq!(port.tx_burst(&mut burst), Ok(1));
-    assert_eq!(receivers[0].take(), [frame(0, 64), frame(1, 64), frame(3, 64)]);
+    for format in RingFormat::ALL {
+        let (gate, pool, mut receivers) = machines(MAX_BURST, format);
+        let mut port = PeerPort::new(&gate, 0);
+        let mut burst = pool.burst();
+        [64, 64, 1519, 64].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
+        assert_eq!(port.tx_burst(&mut burst), Err(Status::new(Code::BadRequest)));
+        assert_eq!((burst.len(), port.stats().tx_packets, port.stats().tx_errors), (2, 2, 1));
+        burst.drop_front(1);
+        assert_eq!(port.tx_burst(&mut burst), Ok(1));
+        assert_eq!(receivers[0].take(), [frame(0, 64), frame(1, 64), frame(3, 64)]);
+    }
 }
 
 #[test]
 fn a_scattered_burst_reaches_each_peer_in_order() {
-    let (gate, pool, mut receivers) = machines(MAX_BURST);
-    let mut burst = pool.burst();
-    for number in 0..9 {
-        push(&mut burst, number, 100);
-        burst.set_peer(number, u16::from(number % 3 == 0));
-    }
-    assert_eq!(Scatter::new(&gate).tx_burst(&mut burst), Ok(9));
-    assert_eq!(receivers[1].take(), [0, 3, 6].map(|number| frame(number, 100)));
-    assert_eq!(receivers[0].take(), [1, 2, 4, 5, 7, 8].map(|number| frame(number, 100)));
-    // A port of one peer does not care whom the frames named before.
-    push(&mut burst, 0, 64);
-    burst.set_peer(0, 1);
-    assert_eq!(PeerPort::new(&gate, 0).tx_burst(&mut burst), Ok(1));
-    assert_eq!((receivers[0].take().len(), receivers[1].take().len()), (1, 0));
-    let no_peer = PeerPort::new(&gate, 7).tx_burst(&mut {
+    for format in RingFormat::ALL {
+        let (gate, pool, mut receivers) = machines(MAX_BURST, format);
+        let mut burst = pool.burst();
+        for number in 0..9 {
+            push(&mut burst, number, 100);
+            burst.set_peer(number, u16::from(number % 3 == 0));
+        }
+        assert_eq!(Scatter::new(&gate).tx_burst(&mut burst), Ok(9));
+        assert_eq!(receivers[1].take(), [0, 3, 6].map(|number| frame(number, 100)));
+        assert_eq!(receivers[0].take(), [1, 2, 4, 5, 7, 8].map(|number| frame(number, 100)));
+        // A port of one peer does not care whom the frames named before.
         push(&mut burst, 0, 64);
-        burst
-    });
-    assert_eq!(no_peer, Err(Status::of_peer(Code::PeerNotReady, 7)));
+        burst.set_peer(0, 1);
+        assert_eq!(PeerPort::new(&gate, 0).tx_burst(&mut burst), Ok(1));
+        assert_eq!((receivers[0].take().len(), receivers[1].take().len()), (1, 0));
+        let no_peer = PeerPort::new(&gate, 7).tx_burst(&mut {
+            push(&mut burst, 0, 64);
+            burst
+        });
+        assert_eq!(no_peer, Err(Status::of_peer(Code::PeerNotReady, 7)));
+    }
 }
 
 #[test]
 fn every_buffer_is_in_the_pool_or_in_one_burst() {
-    let (gate, pool, _receivers) = machines(8);
+    let (gate, pool, _receivers) = machines(8, RingFormat::default());
     let mut port = PeerPort::new(&gate, 0);
     let (mut one, mut two) = (pool.burst(), pool.burst());
     (0..6).for_each(|number| push(&mut one, number, 64));
@@ -207,8 +215,8 @@ proptest! {
 
     /// Bursts of any size with frames of any length, and a receiver that looks now and then.
     #[test]
-    fn nothing_is_lost_doubled_or_torn(calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20)) {
-        let (gate, pool, mut receivers) = machines(MAX_BURST);
+    fn nothing_is_lost_doubled_or_torn(calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20), format in 0..3usize) {
+        let (gate, pool, mut receivers) = machines(MAX_BURST, RingFormat::ALL[format]);
         let mut port = PeerPort::new(&gate, 0);
         let mut burst = pool.burst();
         let (mut sent, mut arrived) = (Vec::new(), Vec::new());

@@ -1,21 +1,42 @@
 //! From an unknown device to a running one. See: VIRTIO 3.1.1 "Driver Requirements: Device Initialization".
+//!
+//! [`Setup`] agrees on features, from which the format of the queues follows; then queues are made and set up, and
+//! [`Setup::start`] lets the device use them.
 
-use crate::Transport;
+use crate::{DriverQueue, Transport};
 use core::fmt;
-use sluice_abi::mmio::{MAGIC, Status, VERSION, reg};
-use sluice_abi::net::{self, F};
+use core::mem::offset_of;
+use sluice_abi::mmio::Status;
+use sluice_abi::net::{self, Config, F, LinkStatus};
 use sluice_abi::virtq::QueueAddresses;
 
-/// What the driver takes of what the device offers.
-const WANTED: F = F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS);
+/// What a driver takes of any device.
+const ALWAYS: F = F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS);
+/// Times that a reset is looked for.
+const RESET_LOOKS: usize = 1 << 16;
 
-/// What a started device says of itself.
+/// What the driver would like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Features to take if they are offered. `VERSION_1`, `MAC`, `MTU` and `STATUS` are always taken.
+    pub features: F,
+    /// Queue pairs to use if there are as many; more than 1 only with [`F::MQ`].
+    pub pairs: u16,
+}
+
+/// What was agreed, and what the device says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// Its address.
+    /// Its address; all zero if it doesn't say.
     pub mac: [u8; 6],
     /// Largest payload of a frame, bytes.
     pub mtu: u16,
+    /// The features agreed on.
+    pub features: F,
+    /// Queue pairs that can be used: at least 1, at most as many as wanted.
+    pub pairs: u16,
+    /// Queue pairs that the device has: the control queue lies behind them.
+    pub max_pairs: u16,
 }
 
 /// Why a device can't be started.
@@ -25,14 +46,18 @@ pub enum StartError {
     NoDevice(u32, u32),
     /// Another kind of device.
     NotNet(u32),
+    /// It did not finish its reset.
+    ResetStuck,
     /// It does not offer [`F::VERSION_1`].
     Legacy,
     /// It did not take the features that it offers.
     FeaturesRefused,
-    /// Its receive queue has fewer entries than wanted.
-    QueueTooSmall(u32),
-    /// It did not take the queue.
-    QueueRefused,
+    /// It has this many queue pairs, which no device has.
+    Pairs(u16),
+    /// Its queue of this number has at most so many entries, fewer than wanted.
+    QueueTooSmall(u16, u16),
+    /// It did not take the queue of this number.
+    QueueRefused(u16),
 }
 
 impl fmt::Display for StartError {
@@ -40,152 +65,172 @@ impl fmt::Display for StartError {
         match self {
             Self::NoDevice(magic, version) => write!(f, "no virtio-mmio device: magic {magic:#x}, version {version}"),
             Self::NotNet(id) => write!(f, "virtio device {id}, not a network device"),
+            Self::ResetStuck => write!(f, "network device does not finish its reset"),
             Self::Legacy => write!(f, "network device without VIRTIO_F_VERSION_1"),
             Self::FeaturesRefused => write!(f, "network device refuses its own features"),
-            Self::QueueTooSmall(size) => write!(f, "receiveq1: at most {size} entries"),
-            Self::QueueRefused => write!(f, "receiveq1: refused"),
+            Self::Pairs(pairs) => write!(f, "network device with {pairs} queue pairs"),
+            Self::QueueTooSmall(queue, size) => write!(f, "queue {queue}: at most {size} entries"),
+            Self::QueueRefused(queue) => write!(f, "queue {queue}: refused"),
         }
     }
 }
 
-/// Starts the network device behind `transport`, with one receive queue of `size` entries at `receiveq`.
-pub fn start(transport: &mut impl Transport, receiveq: QueueAddresses, size: u16) -> Result<Started, StartError> {
-    let (magic, version) = (transport.read(reg::MAGIC_VALUE), transport.read(reg::VERSION));
-    if magic != MAGIC || version != VERSION {
-        return Err(StartError::NoDevice(magic, version));
-    }
-    match transport.read(reg::DEVICE_ID) {
-        net::DEVICE_ID => {}
-        id => return Err(StartError::NotNet(id)),
-    }
-    transport.write(reg::STATUS, 0);
-    let result = bring_up(transport, receiveq, size);
-    if result.is_err() {
-        transport.write(reg::STATUS, Status::FAILED.bits());
-    }
-    result
+/// A device whose features are agreed on and that is not started yet. If it is not, the device is told that the driver gave up.
+pub struct Setup<'t, T: Transport> {
+    transport: &'t mut T,
+    status: Status,
+    agreed: Started,
 }
 
-fn bring_up(transport: &mut impl Transport, receiveq: QueueAddresses, size: u16) -> Result<Started, StartError> {
-    let mut status = Status::ACKNOWLEDGE | Status::DRIVER;
-    transport.write(reg::STATUS, status.bits());
-    let features = negotiate(transport)?;
-    status |= Status::FEATURES_OK;
-    transport.write(reg::STATUS, status.bits());
-    if transport.read(reg::STATUS) & Status::FEATURES_OK.bits() == 0 {
-        return Err(StartError::FeaturesRefused);
+impl<'t, T: Transport> Setup<'t, T> {
+    /// Resets the network device behind `transport` and agrees with it on features.
+    pub fn new(transport: &'t mut T, wanted: Wanted) -> Result<Self, StartError> {
+        match transport.device_id()? {
+            net::DEVICE_ID => {}
+            id => return Err(StartError::NotNet(id)),
+        }
+        reset(transport)?;
+        let agreed = Started { mac: [0; 6], mtu: 1500, features: F::empty(), pairs: 1, max_pairs: 1 };
+        let mut setup = Self { transport, status: Status::empty(), agreed };
+        setup.advance(Status::ACKNOWLEDGE);
+        setup.advance(Status::DRIVER);
+        setup.negotiate(wanted.features)?;
+        setup.configuration(wanted.pairs)?;
+        Ok(setup)
     }
-    set_up_queue(transport, receiveq, size)?;
-    let started = configuration(transport, features);
-    transport.write(reg::STATUS, (status | Status::DRIVER_OK).bits());
-    Ok(started)
+
+    fn advance(&mut self, status: Status) {
+        self.status |= status;
+        self.transport.set_status(self.status);
+    }
+
+    /// A feature goes with those that it needs. See: VIRTIO 2.2.1 "Driver Requirements: Feature Bits".
+    fn negotiate(&mut self, wanted: F) -> Result<(), StartError> {
+        let features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
+        if !features.contains(F::VERSION_1) {
+            return Err(StartError::Legacy);
+        }
+        self.transport.set_driver_features(features);
+        self.advance(Status::FEATURES_OK);
+        if !self.transport.status().contains(Status::FEATURES_OK) {
+            return Err(StartError::FeaturesRefused);
+        }
+        self.agreed.features = features;
+        Ok(())
+    }
+
+    fn configuration(&mut self, pairs: u16) -> Result<(), StartError> {
+        let features = self.agreed.features;
+        let config = configuration(self.transport);
+        if features.contains(F::MAC) {
+            self.agreed.mac = config.mac;
+        }
+        if features.contains(F::MTU) {
+            self.agreed.mtu = config.mtu;
+        }
+        if features.contains(F::MQ) {
+            // See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout".
+            self.agreed.max_pairs = match config.max_virtqueue_pairs {
+                count @ 1..=0x8000 => count,
+                count => return Err(StartError::Pairs(count)),
+            };
+        }
+        self.agreed.pairs = pairs.clamp(1, self.agreed.max_pairs);
+        Ok(())
+    }
+
+    /// What was agreed.
+    pub const fn agreed(&self) -> &Started {
+        &self.agreed
+    }
+
+    /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue Configuration".
+    pub fn set_queue<const N: usize>(&mut self, index: u16, queue: &DriverQueue<N>) -> Result<(), StartError> {
+        set_queue(self.transport, index, queue.size(), queue.addresses())
+    }
+
+    /// Lets the device use its queues.
+    pub fn start(mut self) -> Started {
+        self.advance(Status::DRIVER_OK);
+        self.agreed
+    }
 }
 
-fn negotiate(transport: &mut impl Transport) -> Result<F, StartError> {
-    let mut offered = 0;
-    for half in 0..2 {
-        transport.write(reg::DEVICE_FEATURES_SEL, half);
-        offered |= u64::from(transport.read(reg::DEVICE_FEATURES)) << (32 * half);
+impl<T: Transport> Drop for Setup<'_, T> {
+    fn drop(&mut self) {
+        if !self.status.contains(Status::DRIVER_OK) {
+            self.transport.set_status(Status::FAILED);
+        }
     }
-    let features = F::from_bits_truncate(offered) & WANTED;
-    if !features.contains(F::VERSION_1) {
-        return Err(StartError::Legacy);
-    }
-    for half in 0..2 {
-        transport.write(reg::DRIVER_FEATURES_SEL, half);
-        transport.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
-    }
-    Ok(features)
 }
 
-/// See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
-fn set_up_queue(transport: &mut impl Transport, at: QueueAddresses, size: u16) -> Result<(), StartError> {
-    transport.write(reg::QUEUE_SEL, net::RECEIVEQ1);
-    let most = transport.read(reg::QUEUE_SIZE_MAX);
-    if transport.read(reg::QUEUE_READY) != 0 {
-        return Err(StartError::QueueRefused);
+/// See: VIRTIO 2.4.2 "Driver Requirements: Device Reset".
+fn reset(transport: &mut impl Transport) -> Result<(), StartError> {
+    transport.set_status(Status::empty());
+    let done = (0..RESET_LOOKS).any(|_| transport.status().is_empty());
+    if done { Ok(()) } else { Err(StartError::ResetStuck) }
+}
+
+fn set_queue(transport: &mut impl Transport, index: u16, size: u16, at: QueueAddresses) -> Result<(), StartError> {
+    let most = transport.queue_size_max(index);
+    if transport.queue_ready(index) {
+        return Err(StartError::QueueRefused(index));
     }
-    if most < u32::from(size) {
-        return Err(StartError::QueueTooSmall(most));
+    if most < size {
+        return Err(StartError::QueueTooSmall(index, most));
     }
-    transport.write(reg::QUEUE_SIZE, u32::from(size));
-    let halves = [
-        (reg::QUEUE_DESC_LOW, reg::QUEUE_DESC_HIGH, at.desc),
-        (reg::QUEUE_DRIVER_LOW, reg::QUEUE_DRIVER_HIGH, at.driver),
-        (reg::QUEUE_DEVICE_LOW, reg::QUEUE_DEVICE_HIGH, at.device),
-    ];
-    for (low, high, address) in halves {
-        transport.write(low, address.0 as u32);
-        transport.write(high, (address.0 >> 32) as u32);
+    transport.enable_queue(index, size, at);
+    if transport.queue_ready(index) { Ok(()) } else { Err(StartError::QueueRefused(index)) }
+}
+
+/// Takes queue `index` of a running device back, and gives the device the empty `queue` instead; between the two `emptied` is called,
+/// when the memory of the queue that was is the driver's again. Only with [`F::RING_RESET`].
+/// See: VIRTIO 2.6.1 "Virtqueue Reset".
+pub fn renew_queue<const N: usize>(
+    transport: &mut impl Transport,
+    index: u16,
+    emptied: impl FnOnce() -> DriverQueue<N>,
+) -> Result<DriverQueue<N>, StartError> {
+    transport.reset_queue(index);
+    if !(0..RESET_LOOKS).any(|_| transport.queue_is_reset(index)) {
+        return Err(StartError::ResetStuck);
     }
-    transport.write(reg::QUEUE_READY, 1);
-    if transport.read(reg::QUEUE_READY) == 1 { Ok(()) } else { Err(StartError::QueueRefused) }
+    let queue = emptied();
+    set_queue(transport, index, queue.size(), queue.addresses())?;
+    Ok(queue)
 }
 
 /// Reads the configuration until it did not change meanwhile; a device that changes it for ever is believed at last.
 /// See: VIRTIO 2.5.1 "Driver Requirements: Device Configuration Space".
-fn configuration(transport: &mut impl Transport, features: F) -> Started {
+fn configuration(transport: &mut impl Transport) -> Config {
     const ATTEMPTS: usize = 8;
-    let mut words = [0; 3];
+    let mut config = Config::default();
     for _ in 0..ATTEMPTS {
-        let before = transport.read(reg::CONFIG_GENERATION);
-        words = [0, 4, 8].map(|offset| transport.read(reg::CONFIG + offset));
-        if transport.read(reg::CONFIG_GENERATION) == before {
+        let before = transport.config_generation();
+        let word = |transport: &mut _, offset| Transport::config16(transport, offset as u32);
+        config = Config {
+            mac: core::array::from_fn(|at| transport.config8((offset_of!(Config, mac) + at) as u32)),
+            status: word(transport, offset_of!(Config, status)),
+            max_virtqueue_pairs: word(transport, offset_of!(Config, max_virtqueue_pairs)),
+            mtu: word(transport, offset_of!(Config, mtu)),
+        };
+        if transport.config_generation() == before {
             break;
         }
     }
-    let [[a, b, c, d], [e, f, _, _], [_, _, g, h]] = words.map(u32::to_le_bytes);
-    let mtu = if features.contains(F::MTU) { u16::from_le_bytes([g, h]) } else { 1500 };
-    Started { mac: [a, b, c, d, e, f], mtu }
+    config
+}
+
+/// What the device says of its link; up if it does not say. With [`LinkStatus::ANNOUNCE`] the driver is asked to send gratuitous packets,
+/// and then to say so by [`crate::ControlQueue::announce_ack`]. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+pub fn link_status(transport: &mut impl Transport, started: &Started) -> LinkStatus {
+    if !started.features.contains(F::STATUS) {
+        return LinkStatus::LINK_UP;
+    }
+    let status = LinkStatus::from_bits_truncate(configuration(transport).status);
+    let announce = started.features.contains(F::GUEST_ANNOUNCE);
+    if announce { status } else { status - LinkStatus::ANNOUNCE }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sluice_abi::Gpa;
-    use sluice_control::Device;
-
-    struct Registers<'a>(&'a mut Device);
-
-    impl Transport for Registers<'_> {
-        fn read(&mut self, register: u32) -> u32 {
-            self.0.read(register)
-        }
-        fn write(&mut self, register: u32, value: u32) {
-            self.0.write(register, value);
-        }
-    }
-
-    struct Fixed(u32);
-
-    impl Transport for Fixed {
-        fn read(&mut self, _: u32) -> u32 {
-            self.0
-        }
-        fn write(&mut self, _: u32, _: u32) {}
-    }
-
-    const AT: QueueAddresses = QueueAddresses { desc: Gpa(0x1_0000_1000), driver: Gpa(0x2000), device: Gpa(0x3000) };
-
-    #[test]
-    fn our_own_device_is_started() {
-        let mut device = Device::new([2, 3, 4, 5, 6, 7], 9000);
-        let started = start(&mut Registers(&mut device), AT, 256);
-        assert_eq!(started, Ok(Started { mac: [2, 3, 4, 5, 6, 7], mtu: 9000 }));
-        let queue = device.receiveq().unwrap();
-        assert_eq!((queue.size, queue.addresses), (256, AT));
-    }
-
-    #[test]
-    fn a_queue_larger_than_the_device_has_is_refused_and_the_device_told() {
-        let mut device = Device::new([2; 6], 1500);
-        assert_eq!(start(&mut Registers(&mut device), AT, 2048), Err(StartError::QueueTooSmall(1024)));
-        assert!(Status::from_bits_retain(device.read(reg::STATUS)).contains(Status::FAILED));
-    }
-
-    #[test]
-    fn what_is_no_device_is_named() {
-        assert_eq!(start(&mut Fixed(0), AT, 8), Err(StartError::NoDevice(0, 0)));
-        assert_eq!(start(&mut Fixed(u32::MAX), AT, 8), Err(StartError::NoDevice(u32::MAX, u32::MAX)));
-    }
-}
+mod tests;

@@ -63,6 +63,15 @@ impl Table<'_, packed::Desc> {
         (slot < self.count).then(|| unsafe { (&raw const (*desc).addr).read_volatile() })
     }
 
+    /// Writes where the buffer of the descriptor in `slot` is. Nothing outside the ring.
+    #[inline(always)]
+    pub fn set_addr(&self, slot: u16, addr: Gpa) {
+        if slot < self.count {
+            // SAFETY: slot is below the count that PeerSlice::table checked; aligned.
+            unsafe { (&raw mut (*self.base.add(usize::from(slot))).addr).write_volatile(addr) };
+        }
+    }
+
     /// Writes the last word of the descriptor in `slot`; whoever sees it sees everything written before it. Nothing outside the ring.
     #[inline(always)]
     pub fn store_release(&self, slot: u16, word: u64) {
@@ -106,6 +115,21 @@ impl<'m, T: Plain> Ring<'m, T> {
     pub fn set(&self, index: u16, value: T) {
         // SAFETY: as in get.
         unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
+    }
+}
+
+impl Ring<'_, Desc> {
+    /// Writes the descriptor at `index` modulo the size by two words: a structure would be put together in memory by narrow stores, and a wide
+    /// load right behind these waits for all of them.
+    #[inline(always)]
+    pub fn set_words(&self, index: u16, addr: Gpa, len: u32, flags: u16, next: u16) {
+        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        // SAFETY: as in get, and a descriptor is two words, aligned to 8 bytes.
+        unsafe {
+            let words = self.base.add(usize::from(index) & self.mask).cast::<u64>();
+            words.write_volatile(addr.0);
+            words.add(1).write_volatile(rest);
+        }
     }
 }
 
@@ -224,5 +248,18 @@ mod tests {
             assert_eq!((buffer.is_writable(76), buffer.addr()), (writable, Gpa(9)));
         }
         assert!(table.buffer(2).is_none() && table.buffer(u16::MAX).is_none());
+    }
+
+    #[test]
+    fn a_descriptor_written_by_words_is_the_same() {
+        let mut words = std::vec![0; 4];
+        let all = memory(&mut words);
+        all.ring::<Desc>(0, 2).unwrap().set_words(3, Gpa(0x1234_5678_9abc), 7, 3, 0xfffe);
+        let desc = Desc { addr: Gpa(0x1234_5678_9abc), len: 7, flags: 3, next: 0xfffe };
+        assert_eq!((all.table::<Desc>(0, 2).unwrap().get(1), all.read(0)), (Some(desc), Ok(0u64)));
+        let slots = all.table::<packed::Desc>(0, 2).unwrap();
+        slots.set_addr(0, Gpa(5));
+        slots.set_addr(2, Gpa(6));
+        assert_eq!((slots.addr(0), slots.addr(1)), (Some(Gpa(5)), Some(desc.addr)));
     }
 }

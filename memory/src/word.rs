@@ -135,7 +135,7 @@ mod portable {
 
     pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
         // SAFETY: the caller's contract.
-        unsafe { to.add(at).cast().write_unaligned(super::PLAIN_HDR) };
+        unsafe { to.add(at).cast::<[u8; 12]>().write_unaligned(super::PLAIN_HDR) };
     }
 
     pub(crate) unsafe fn load64(at: *const u8) -> u64 {

@@ -25,6 +25,18 @@ pub enum Gate {
     Hypercall,
 }
 
+/// Formats of the receiver's queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ring {
+    /// Split, buffers used in any order
+    #[default]
+    Split,
+    /// Split, buffers used in order
+    InOrder,
+    /// Packed
+    Packed,
+}
+
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -40,6 +52,9 @@ pub struct Options {
     /// Frame sizes, 60 to 1518 bytes, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 256, 512, 1024, 1518], value_parser = clap::value_parser!(u16).range(60..=1518))]
     frame: Vec<u16>,
+    /// Format of the receiver's queue
+    #[arg(long, value_enum, default_value_t)]
+    ring: Ring,
     /// Print rows as one JSON array
     #[arg(long)]
     json: bool,
@@ -63,9 +78,9 @@ pub fn run(options: &Options) -> Result<()> {
     let host = if options.embedded { Host::embedded()? } else { Host::best()? };
     let gates = if options.gate.is_empty() { Gate::value_variants() } else { &options.gate };
     let rows = match host {
-        Host::Bochs => measure_emulated(gates, &options.burst, &options.frame)?,
+        Host::Bochs => measure_emulated(gates, options.ring, &options.burst, &options.frame)?,
         Host::Embedded if !gates.contains(&Gate::Direct) => bail!("the embedded default has no gate but direct"),
-        Host::Embedded => measure_native(&options.burst, &options.frame)?,
+        Host::Embedded => measure_native(options.ring, &options.burst, &options.frame)?,
     };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -102,20 +117,24 @@ pub fn cpu() -> String {
 }
 
 /// One boot for each gate.
-pub fn measure_emulated(gates: &[Gate], bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
+pub fn measure_emulated(gates: &[Gate], ring: Ring, bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for gate in gates {
-        let name = gate.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let scenario = scenario(bursts, frames, PACKETS_EMULATED)?.gate(&name)?;
+        let name = name(*gate);
+        let scenario = scenario(ring, bursts, frames, PACKETS_EMULATED)?.gate(&name)?;
         let report = step(&format!("gate {name} in Bochs"), || Host::Bochs.run(&scenario))?;
         rows.extend(rows_of(report, bursts.len() * frames.len()).with_context(|| format!("gate {name}"))?);
     }
     Ok(rows)
 }
 
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// Medians of several runs.
-pub fn measure_native(bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
-    let scenario = scenario(bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
+pub fn measure_native(ring: Ring, bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
+    let scenario = scenario(ring, bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
     let run = |_| rows_of(Host::Embedded.run(&scenario)?, bursts.len() * frames.len());
     let mut runs = step("two processes", || (0..RUNS_NATIVE).map(run).collect::<Result<Vec<_>>>())?;
     let median = |row: usize| {
@@ -134,9 +153,10 @@ fn rows_of(report: Report, count: usize) -> Result<Vec<Row>> {
     Ok(report.rows)
 }
 
-fn scenario(bursts: &[u16], frames: &[u16], packets: u64) -> Result<Scenario> {
+fn scenario(ring: Ring, bursts: &[u16], frames: &[u16], packets: u64) -> Result<Scenario> {
     let list = |numbers: &[u16]| numbers.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     let args = format!("send bursts={} frames={} packets={packets}", list(bursts), list(frames));
-    let scenario = Scenario::example("microbench")?.args("a", &args)?;
+    let scenario =
+        Scenario::example("microbench")?.args("a", &args)?.args("b", &format!("receive ring={}", name(ring)))?;
     Ok(Scenario { timeout: 300, ..scenario })
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: what Sluice does, in a minute.
 
-use crate::bench::{self, Gate};
+use crate::bench::{self, Gate, Ring};
 use crate::progress::step;
 use crate::scenario::capture;
 use crate::{Host, Row, Scenario, artifacts, plot, table};
@@ -22,8 +22,13 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let host = if options.embedded { Host::embedded()? } else { Host::best()? };
     let rows = match host {
-        Host::Bochs => bench::measure_emulated(&[Gate::Isolated, Gate::Hypercall], &[1, 8, 32, 128, 256], &[64, 1518])?,
-        Host::Embedded => bench::measure_native(&[1, 8, 32, 128, 256], &[64, 1518])?,
+        Host::Bochs => bench::measure_emulated(
+            &[Gate::Isolated, Gate::Hypercall],
+            Ring::default(),
+            &[1, 8, 32, 128, 256],
+            &[64, 1518],
+        )?,
+        Host::Embedded => bench::measure_native(Ring::default(), &[1, 8, 32, 128, 256], &[64, 1518])?,
     };
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("demo.svg");

@@ -2,6 +2,7 @@
 
 pub mod ctrl;
 mod hdr;
+mod requires;
 
 use bitflags::bitflags;
 use core::mem::{offset_of, size_of};

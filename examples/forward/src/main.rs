@@ -3,7 +3,7 @@
 //! It ends when that peer does.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, VirtioNet};
+use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Error, Machine, println};
 
@@ -14,7 +14,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let mut input = VirtioNet::start(&mut machine.transport(), queue, &pool)?;
+    let mut input = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::default())?;
     let peer = machine.wait_for_peer(&gate, machine.args().split_whitespace().next())?;
     let mut output = PeerPort::new(&gate, peer);
     let mut seen = Seen::default();

@@ -1,6 +1,6 @@
 //! What a packet costs: one machine sends bursts through a gate, another checks every frame.
 //!
-//! Arguments: `receive`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,N,..]` for a table of rows, or
+//! Arguments: `receive [ring=split|in-order|packed]`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,N,..]` for a table of rows, or
 //! `proof N [to=NAME] [burst=N] [frame=N]` for N packets in a row with the exits between the first and the last.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -22,7 +22,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     match Options::parse(args).map_err(Error::Argument)? {
         Options::Send(sweep) => send::sweep(machine, &sweep),
         Options::Proof(proof) => send::proof(machine, &proof),
-        Options::Receive => receive::receive(machine),
+        Options::Receive(ring) => receive::receive(machine, ring),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::frame::FRAME_LENGTHS;
 use core::fmt;
 use core::ops::RangeInclusive;
+use sluice::RingFormat;
 use sluice_abi::call::MAX_BURST;
 
 /// Packets that one call can have.
@@ -17,8 +18,8 @@ pub enum Options<'a> {
     Send(Sweep<'a>),
     /// Send so many frames and count the exits from the first to the last.
     Proof(Proof<'a>),
-    /// Check what arrives.
-    Receive,
+    /// Check what arrives in a queue of this format.
+    Receive(RingFormat),
 }
 
 /// Options of `send`.
@@ -89,6 +90,7 @@ const FRAMES: &str = "frames are 1 to 16 numbers from 60 to 1518, with commas";
 const PACKETS: &str = "packets is a number from 1 up";
 const KNOWN: &str = "known are to=NAME packets=N bursts=N,N,.. frames=N,N,..";
 const KNOWN_TO_PROOF: &str = "known are to=NAME burst=N frame=N";
+const RINGS: &str = "known is ring=split, ring=in-order or ring=packed";
 const ROLE: &str = "the first word is send, proof or receive";
 
 impl<'a> Options<'a> {
@@ -98,7 +100,7 @@ impl<'a> Options<'a> {
         match words.next().unwrap_or("") {
             "send" => Sweep::parse(words).map(Self::Send),
             "proof" => Proof::parse(words).map(Self::Proof),
-            "receive" => Ok(Self::Receive),
+            "receive" => receive(words).map(Self::Receive),
             argument => Err(BadArgument { argument, wanted: ROLE }),
         }
     }
@@ -144,6 +146,12 @@ impl<'a> Proof<'a> {
     }
 }
 
+fn receive<'a>(words: impl Iterator<Item = &'a str>) -> Result<RingFormat, BadArgument<'a>> {
+    let format = |argument: &'a str| argument.strip_prefix("ring=").and_then(RingFormat::from_name);
+    let read = |argument| format(argument).ok_or(BadArgument { argument, wanted: RINGS });
+    words.map(read).try_fold(RingFormat::default(), |_, format| format)
+}
+
 fn positive(text: &str) -> Option<u64> {
     text.parse().ok().filter(|&number| number > 0)
 }
@@ -182,7 +190,8 @@ mod tests {
         assert_eq!(Options::parse("proof 1000000"), Ok(Options::Proof(proof)));
         let proof = Proof { to: Some("b"), packets: 9, burst: 256, frame: 1518 };
         assert_eq!(Options::parse("proof 9 to=b burst=256 frame=1518"), Ok(Options::Proof(proof)));
-        assert_eq!(Options::parse(" receive "), Ok(Options::Receive));
+        assert_eq!(Options::parse(" receive "), Ok(Options::Receive(RingFormat::InOrder)));
+        assert_eq!(Options::parse("receive ring=packed"), Ok(Options::Receive(RingFormat::Packed)));
     }
 
     #[test]
@@ -195,6 +204,8 @@ mod tests {
             "send frames=59",
             "send packets=0",
             "send x=1",
+            "receive ring=round",
+            "receive x=1",
             "proof x",
             "proof 1 bursts=1",
             "proof 1 frame=1519",

@@ -3,18 +3,18 @@
 use crate::Error;
 use crate::frame::{self, FRAME_LENGTHS};
 use crate::tally::Tally;
-use sluice::{Mempool, Port, VirtioNet};
+use sluice::{Mempool, Port, RingFormat, VirtioNet};
 use sluice_runtime::{Machine, println};
 
 /// Buffers: twice the receive queue, so that a full ring can be taken and refilled at once.
 const BUFFERS: usize = 2 * sluice::RX_SIZE;
 
-pub fn receive(machine: &mut Machine) -> Result<(), Error> {
+pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_runtime::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
     let pool = Mempool::new(buffers, &mut free);
-    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool).map_err(sluice_runtime::Error::Net)?;
+    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring).map_err(sluice_runtime::Error::Net)?;
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];

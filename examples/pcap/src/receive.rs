@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::announce::MAX_LEN;
 use crate::assembly::{Assembly, Fault};
-use sluice::{Mempool, Port, RX_SIZE, VirtioNet};
+use sluice::{Mempool, Port, RX_SIZE, RingFormat, VirtioNet};
 use sluice_runtime::Error::{Net, NoBuffer};
 use sluice_runtime::{Machine, println};
 use spin::Mutex;
@@ -20,7 +20,7 @@ pub fn receive(machine: &mut Machine, file: &'static str) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool).map_err(Net)?;
+    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
     let mut burst = pool.burst();
     let mut out = FILE.lock();
     let mut assembly = Assembly::new(&mut *out);

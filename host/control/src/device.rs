@@ -88,8 +88,22 @@ impl Device {
     }
 
     /// The features that the device offers.
-    const fn offered() -> u64 {
-        F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).bits()
+    const fn offered() -> F {
+        let rings = F::INDIRECT_DESC.union(F::EVENT_IDX).union(F::IN_ORDER).union(F::RING_PACKED);
+        F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(F::MRG_RXBUF).union(rings)
+    }
+
+    /// Whether the driver took only what is offered, and nothing without what it needs. See: VIRTIO 2.2.2 "Device Requirements: Feature
+    /// Bits".
+    fn agrees(&self) -> bool {
+        let taken = F::from_bits(self.features).filter(|&taken| Self::offered().contains(taken));
+        taken.is_some_and(|taken| taken.contains(F::VERSION_1) && taken.supported() == taken)
+    }
+
+    /// Sizes that a queue can have. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
+    fn is_size(&self, size: u16) -> bool {
+        let packed = self.features & F::RING_PACKED.bits() != 0;
+        (1..=QUEUE_SIZE_MAX).contains(&size) && (packed || size.is_power_of_two())
     }
 
     /// Reads the register at `offset`.
@@ -99,7 +113,7 @@ impl Device {
             reg::VERSION => mmio::VERSION,
             reg::DEVICE_ID => net::DEVICE_ID,
             reg::VENDOR_ID => VENDOR,
-            reg::DEVICE_FEATURES => half(Self::offered(), self.device_features_sel),
+            reg::DEVICE_FEATURES => half(Self::offered().bits(), self.device_features_sel),
             reg::QUEUE_SIZE_MAX => self.queue().map_or(0, |_| u32::from(QUEUE_SIZE_MAX)),
             reg::QUEUE_READY => self.queue().map_or(0, |queue| u32::from(queue.ready)),
             reg::STATUS => self.status.bits(),
@@ -165,10 +179,11 @@ impl Device {
     }
 
     fn set_ready(&mut self, value: u32) -> Option<Event> {
-        let features_agreed = self.status.contains(Status::FEATURES_OK);
+        let agreed = self.status.contains(Status::FEATURES_OK);
+        let fits = self.queue().is_some_and(|queue| self.is_size(queue.size));
         let queue = self.queues.get_mut(self.queue_sel as usize)?;
         let was_ready = queue.ready;
-        queue.ready = value == 1 && features_agreed && (1..=QUEUE_SIZE_MAX).contains(&queue.size);
+        queue.ready = value == 1 && agreed && fits;
         (was_ready && !queue.ready && self.status.contains(Status::DRIVER_OK)).then_some(Event::Reset)
     }
 
@@ -180,8 +195,7 @@ impl Device {
             *self = Self::new(self.config.mac, self.config.mtu);
             return was_in_use.then_some(Event::Reset);
         }
-        let agreed = self.features & !Self::offered() == 0 && self.features & F::VERSION_1.bits() != 0;
-        if !self.status.contains(Status::FEATURES_OK) && !agreed {
+        if !self.status.contains(Status::FEATURES_OK) && !self.agrees() {
             new.remove(Status::FEATURES_OK);
         }
         if !new.contains(Status::FEATURES_OK) {
@@ -249,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_driver_without_version_1_or_with_unknown_features_is_refused() {
-        for features in [0u64, 1 << 32 | 1 << 15] {
+        for features in [0u64, 1 << 32 | 1 << 17, 1 << 32 | 1 << 33, 1 << 32 | 1 << 63, 1 << 15 | 1 << 34] {
             let mut device = Device::new(MAC, 1500);
             for half in [0, 1] {
                 device.write(reg::DRIVER_FEATURES_SEL, half);
@@ -259,6 +273,41 @@ mod tests {
             assert_eq!(device.read(reg::STATUS), 3);
             assert_eq!(device.write(reg::STATUS, 15), None);
             assert_eq!(device.read(reg::STATUS), 3);
+        }
+    }
+
+    /// A device whose driver took `features`, and gave it a receive queue of `size` entries.
+    fn with_queue(features: F, size: u16) -> Device {
+        let mut device = Device::new(MAC, 1500);
+        for half in [0, 1] {
+            device.write(reg::DRIVER_FEATURES_SEL, half);
+            device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
+        }
+        for (offset, value) in
+            [(reg::STATUS, 11), (reg::QUEUE_SIZE, size.into()), (reg::QUEUE_READY, 1), (reg::STATUS, 15)]
+        {
+            device.write(offset, value);
+        }
+        device
+    }
+
+    #[test]
+    fn what_was_agreed_on_goes_with_the_queue() {
+        let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
+        for features in [F::VERSION_1, F::VERSION_1 | F::IN_ORDER, F::VERSION_1 | rings] {
+            assert_eq!(with_queue(features, 256).receiveq().map(|queue| queue.features), Some(features.bits()));
+        }
+    }
+
+    #[test]
+    fn a_queue_has_a_size_that_its_format_has() {
+        for (features, size, taken) in [
+            (F::VERSION_1, 255, false),
+            (F::VERSION_1 | F::RING_PACKED, 255, true),
+            (F::VERSION_1 | F::RING_PACKED, 0, false),
+            (F::VERSION_1 | F::RING_PACKED, 1025, false),
+        ] {
+            assert_eq!(with_queue(features, size).receiveq().is_some(), taken, "{features:?} {size}");
         }
     }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "takes descriptors that the launcher passed by number")]
 
 use rustix::fd::BorrowedFd;
-use sluice_driver::Transport;
+use sluice_driver::Registers;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -45,7 +45,7 @@ impl Control {
     }
 }
 
-impl Transport for Control {
+impl Registers for Control {
     fn read(&mut self, register: u32) -> u32 {
         self.exchange(0, register, 0)
     }

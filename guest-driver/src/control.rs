@@ -1,0 +1,188 @@
+//! The control queue: commands that the device answers. See: VIRTIO 5.1.6.5 "Control Virtqueue".
+
+use crate::{DeviceFault, DriverQueue, QueueError, Started, Transport};
+use core::fmt;
+use sluice_abi::Gpa;
+use sluice_abi::net::{self, F, ctrl};
+use sluice_memory::PeerSlice;
+
+/// Entries: one command is under way at a time.
+const SIZE: usize = 4;
+/// Bytes of a command: class, command, the longest data.
+const COMMAND_LEN: u64 = 8;
+/// An answer that no device gives.
+const NO_ANSWER: u8 = 0xff;
+/// Times that the answer is looked for.
+const LOOKS: usize = 1 << 24;
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `VIRTIO_NET_CTRL_MAC_ADDR_SET`
+    MacAddrSet,
+    /// `VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET`
+    VqPairsSet,
+    /// `VIRTIO_NET_CTRL_ANNOUNCE_ACK`
+    AnnounceAck,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The feature that it needs is not agreed on, or a value is none that the device has.
+    NotOffered,
+    /// The device answered that it did not.
+    Refused,
+    /// The device did not answer; this control queue takes no more commands.
+    Silent,
+    /// The device broke a rule.
+    Fault(DeviceFault),
+}
+
+/// A command that was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlError {
+    /// Which.
+    pub command: Command,
+    /// Why not.
+    pub cause: Cause,
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = match self.command {
+            Command::MacAddrSet => "VIRTIO_NET_CTRL_MAC_ADDR_SET",
+            Command::VqPairsSet => "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET",
+            Command::AnnounceAck => "VIRTIO_NET_CTRL_ANNOUNCE_ACK",
+        };
+        match self.cause {
+            Cause::NotOffered => write!(f, "{command}: not offered"),
+            Cause::Refused => write!(f, "{command}: refused"),
+            Cause::Silent => write!(f, "{command}: no answer"),
+            Cause::Fault(fault) => write!(f, "{command}: {fault}"),
+        }
+    }
+}
+
+/// The driver side of a control queue.
+pub struct ControlQueue {
+    queue: DriverQueue<SIZE>,
+    /// Command, then the answer byte.
+    memory: PeerSlice<'static>,
+    gpa: Gpa,
+    silent: bool,
+}
+
+const QUEUE_LEN: u64 = DriverQueue::<SIZE>::MEMORY_LEN;
+
+impl ControlQueue {
+    /// Bytes of memory that it needs.
+    pub const MEMORY_LEN: u64 = QUEUE_LEN + COMMAND_LEN + 8;
+
+    /// A control queue in `memory`, which lies at `gpa`; both aligned to 16 bytes. `features` are those agreed on.
+    pub fn new(gpa: Gpa, memory: PeerSlice<'static>, features: F) -> Result<Self, QueueError> {
+        let part = |at, len| memory.sub(at, len).map_err(|_| QueueError::Memory);
+        let queue = DriverQueue::new(gpa, part(0, QUEUE_LEN)?, SIZE as u16, features - F::INDIRECT_DESC)?;
+        let commands = part(QUEUE_LEN, COMMAND_LEN + 8)?;
+        Ok(Self { queue, memory: commands, gpa: Gpa(gpa.0 + QUEUE_LEN), silent: false })
+    }
+
+    /// The queue, for [`crate::Setup::set_queue`]; its number is [`ControlQueue::index`].
+    pub const fn queue(&self) -> &DriverQueue<SIZE> {
+        &self.queue
+    }
+
+    /// The number of the control queue. See: VIRTIO 5.1.2 "Virtqueues".
+    pub const fn index(agreed: &Started) -> u16 {
+        net::controlq(agreed.max_pairs)
+    }
+
+    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
+    pub fn set_mac(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        mac: [u8; 6],
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let offered = agreed.features.contains(F::CTRL_MAC_ADDR);
+        self.command(transport, agreed, (Command::MacAddrSet, offered, ctrl::MAC_ADDR_SET), &mac, wait)
+    }
+
+    /// Lets the device use `pairs` queue pairs, which are set up. See: VIRTIO 5.1.6.5.5 "Device operation in multiqueue mode".
+    pub fn set_pairs(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        pairs: u16,
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let offered = agreed.features.contains(F::MQ) && (1..=agreed.max_pairs).contains(&pairs);
+        let what = (Command::VqPairsSet, offered, ctrl::MQ_VQ_PAIRS_SET);
+        self.command(transport, agreed, what, &pairs.to_le_bytes(), wait)
+    }
+
+    /// Says that the gratuitous packets are sent. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+    pub fn announce_ack(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let offered = agreed.features.contains(F::GUEST_ANNOUNCE);
+        self.command(transport, agreed, (Command::AnnounceAck, offered, ctrl::ANNOUNCE_ACK), &[], wait)
+    }
+
+    /// `wait` is called between looks for the answer; it may let others run, and ends the wait by `false`.
+    fn command(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        (command, offered, code): (Command, bool, [u8; 2]),
+        data: &[u8],
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let failed = |cause| ControlError { command, cause };
+        if !offered || !agreed.features.contains(F::CTRL_VQ) {
+            return Err(failed(Cause::NotOffered));
+        }
+        if self.silent || !self.ask(code, data) {
+            return Err(failed(Cause::Silent));
+        }
+        if self.queue.needs_notification() {
+            transport.notify(Self::index(agreed));
+        }
+        self.answer(wait).map_err(failed)
+    }
+
+    /// Gives the device a command; `false` if the queue has no room for it.
+    fn ask(&mut self, code: [u8; 2], data: &[u8]) -> bool {
+        let written = self.memory.copy_from_slice(0, &code).is_ok()
+            && self.memory.copy_from_slice(2, data).is_ok()
+            && self.memory.write(COMMAND_LEN, NO_ANSWER).is_ok();
+        let command = [(self.gpa, 2 + data.len() as u32)];
+        let answer = [(Gpa(self.gpa.0 + COMMAND_LEN), 1)];
+        let given = written && self.queue.request(&command, &answer, 0);
+        self.queue.publish();
+        given
+    }
+
+    fn answer(&mut self, mut wait: impl FnMut() -> bool) -> Result<(), Cause> {
+        for _ in 0..LOOKS {
+            if self.queue.ready().map_err(Cause::Fault)? > 0 {
+                self.queue.take().map_err(Cause::Fault)?;
+                let answer = self.memory.read(COMMAND_LEN);
+                return if answer == Ok(ctrl::OK) { Ok(()) } else { Err(Cause::Refused) };
+            }
+            if !wait() {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        self.silent = true;
+        Err(Cause::Silent)
+    }
+}
+
+#[cfg(test)]
+mod tests;

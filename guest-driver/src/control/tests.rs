@@ -1,0 +1,140 @@
+use super::*;
+use crate::Registers;
+use sluice_abi::mmio::reg;
+use sluice_abi::virtq::{Desc, UsedElem, avail, used};
+use std::boxed::Box;
+use std::vec;
+use std::vec::Vec;
+
+const GPA: u64 = 0x4000;
+const AGREED: Started = Started {
+    mac: [0; 6],
+    mtu: 1500,
+    features: F::VERSION_1.union(F::CTRL_VQ).union(F::MQ).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE),
+    pairs: 2,
+    max_pairs: 4,
+};
+
+/// Registers of which only the notification counts.
+#[derive(Default)]
+struct Notified(Vec<u32>);
+
+impl Registers for Notified {
+    fn read(&mut self, _: u32) -> u32 {
+        0
+    }
+    fn write(&mut self, register: u32, value: u32) {
+        assert_eq!(register, reg::QUEUE_NOTIFY);
+        self.0.push(value);
+    }
+}
+
+#[allow(unsafe_code, reason = "makes test memory")]
+fn control() -> (ControlQueue, PeerSlice<'static>) {
+    let len = ControlQueue::MEMORY_LEN.next_multiple_of(16);
+    let words: &'static mut [u128] = Box::leak(vec![0; len as usize / 16].into_boxed_slice());
+    // SAFETY: leaked, and not touched otherwise.
+    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) };
+    (ControlQueue::new(Gpa(GPA), memory, AGREED.features).unwrap(), memory)
+}
+
+/// What a device does with its `round`th command: the bytes of it, and the answer, if it gives one.
+fn serve(
+    at: sluice_abi::virtq::QueueAddresses,
+    memory: PeerSlice<'static>,
+    round: u16,
+    answer: Option<(u8, u32)>,
+) -> Vec<u8> {
+    let area = |gpa: Gpa, len| memory.sub(gpa.0 - GPA, len).unwrap();
+    let avail_ring = area(at.driver, avail::len(4));
+    assert_eq!(avail_ring.cell16(avail::IDX).unwrap().load_acquire(), round.wrapping_add(1));
+    let head: u16 = avail_ring.ring(avail::RING, 4).unwrap().get(round);
+    let table = memory.table::<Desc>(0, 4).unwrap();
+    let command = table.get(head).unwrap();
+    let ack = table.get(command.next).unwrap();
+    assert_eq!((command.flags, ack.flags, ack.len), (1, 2, 1), "readable, then writable");
+    let mut bytes = vec![0; command.len as usize];
+    area(command.addr, command.len.into()).copy_to_slice(0, &mut bytes).unwrap();
+    if let Some((answer, len)) = answer {
+        area(ack.addr, 1).write(0, answer).unwrap();
+        let used_ring = area(at.device, used::len(4));
+        used_ring.ring(used::RING, 4).unwrap().set(round, UsedElem { id: head.into(), len });
+        used_ring.cell16(used::IDX).unwrap().store_release(round.wrapping_add(1));
+    }
+    bytes
+}
+
+#[test]
+fn each_command_is_carried_out_as_the_device_reads_it() {
+    let (mut control, memory) = control();
+    let at = control.queue().addresses();
+    let mut notified = Notified::default();
+    let mut seen = Vec::new();
+    let mut round = 0;
+    for _ in 0..3 {
+        let mut wait = || {
+            seen.push(serve(at, memory, round, Some((ctrl::OK, 1))));
+            round += 1;
+            true
+        };
+        control.set_mac(&mut notified, &AGREED, [2, 3, 4, 5, 6, 7], &mut wait).unwrap();
+        control.set_pairs(&mut notified, &AGREED, 3, &mut wait).unwrap();
+        control.announce_ack(&mut notified, &AGREED, &mut wait).unwrap();
+    }
+    assert_eq!(seen[..3], [vec![1, 1, 2, 3, 4, 5, 6, 7], vec![4, 0, 3, 0], vec![3, 0]]);
+    assert_eq!((notified.0, ControlQueue::index(&AGREED)), (vec![8; 9], 8));
+}
+
+#[test]
+fn an_answer_that_is_not_ok_is_an_error_that_names_the_command() {
+    for answer in [ctrl::ERR, NO_ANSWER, 7] {
+        let (mut control, memory) = control();
+        let at = control.queue().addresses();
+        let wait = || !serve(at, memory, 0, Some((answer, 1))).is_empty();
+        let error = control.set_pairs(&mut Notified::default(), &AGREED, 2, wait).unwrap_err();
+        assert_eq!(error, ControlError { command: Command::VqPairsSet, cause: Cause::Refused });
+        assert_eq!(std::format!("{error}"), "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET: refused");
+    }
+}
+
+#[test]
+fn a_device_that_never_answers_is_an_error_and_is_asked_no_more() {
+    let (mut control, memory) = control();
+    let mut looks = 0;
+    let wait = || {
+        looks += 1;
+        looks < 100
+    };
+    let error = control.announce_ack(&mut Notified::default(), &AGREED, wait).unwrap_err();
+    assert_eq!((error.command, error.cause, looks), (Command::AnnounceAck, Cause::Silent, 100));
+    let mut notified = Notified::default();
+    let error = control.set_mac(&mut notified, &AGREED, [2; 6], || true).unwrap_err();
+    assert_eq!((error.command, error.cause, notified.0.len()), (Command::MacAddrSet, Cause::Silent, 0));
+    assert_eq!(serve(control.queue().addresses(), memory, 0, None), [3, 0], "its buffer is left alone");
+}
+
+#[test]
+fn a_device_that_breaks_a_rule_is_named_with_the_command() {
+    let (mut control, memory) = control();
+    let at = control.queue().addresses();
+    let wait = || !serve(at, memory, 0, Some((ctrl::OK, 2))).is_empty();
+    let error = control.set_mac(&mut Notified::default(), &AGREED, [2; 6], wait).unwrap_err();
+    assert_eq!(error, ControlError { command: Command::MacAddrSet, cause: Cause::Fault(DeviceFault::UsedLen) });
+}
+
+#[test]
+fn what_was_not_agreed_on_is_not_asked() {
+    let (mut control, _) = control();
+    let mut notified = Notified::default();
+    let without = |features| Started { features: AGREED.features - features, ..AGREED };
+    let results = [
+        control.set_mac(&mut notified, &without(F::CTRL_MAC_ADDR), [2; 6], || true),
+        control.set_mac(&mut notified, &without(F::CTRL_VQ), [2; 6], || true),
+        control.announce_ack(&mut notified, &without(F::GUEST_ANNOUNCE), || true),
+        control.set_pairs(&mut notified, &without(F::MQ), 2, || true),
+        control.set_pairs(&mut notified, &AGREED, 0, || true),
+        control.set_pairs(&mut notified, &AGREED, 5, || true),
+    ];
+    assert!(results.iter().all(|result| matches!(result, Err(ControlError { cause: Cause::NotOffered, .. }))));
+    assert_eq!(notified.0, []);
+}

@@ -1,0 +1,201 @@
+use super::*;
+use crate::Registers;
+use sluice_abi::Gpa;
+use sluice_abi::mmio::reg;
+use sluice_control::Device;
+use sluice_memory::PeerSlice;
+use std::boxed::Box;
+use std::vec::Vec;
+
+/// Our own device behind registers, with what the driver did to its status, and what is offered besides.
+struct Fake {
+    device: Device,
+    more: F,
+    select: u32,
+    accepted: u64,
+    statuses: Vec<u32>,
+    /// Answers to reads of the generation and of the words of the configuration, by turns.
+    turns: u32,
+    unstable: u32,
+    pairs: u16,
+    stuck: bool,
+    deaf: bool,
+}
+
+impl Fake {
+    fn new(more: F) -> Self {
+        let device = Device::new([2, 3, 4, 5, 6, 7], 9000);
+        Self {
+            device,
+            more,
+            select: 0,
+            accepted: 0,
+            statuses: Vec::new(),
+            turns: 0,
+            unstable: 0,
+            pairs: 4,
+            stuck: false,
+            deaf: false,
+        }
+    }
+}
+
+impl Registers for Fake {
+    fn read(&mut self, register: u32) -> u32 {
+        match register {
+            reg::STATUS if self.stuck => 1,
+            reg::STATUS if self.deaf => self.device.read(reg::STATUS) & !Status::FEATURES_OK.bits(),
+            reg::STATUS => self.device.read(reg::STATUS) | if self.accepted & self.more.bits() != 0 { 8 } else { 0 },
+            reg::DEVICE_FEATURES => self.device.read(register) | (self.more.bits() >> (32 * (self.select & 1))) as u32,
+            reg::CONFIG_GENERATION => {
+                self.turns += 1;
+                if self.turns <= self.unstable { self.turns } else { 77 }
+            }
+            0x100 if self.turns < self.unstable => 0xffff_ffff,
+            0x108 => self.device.read(register) | u32::from(self.pairs),
+            _ => self.device.read(register),
+        }
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        match register {
+            reg::STATUS => self.statuses.push(value),
+            reg::DEVICE_FEATURES_SEL | reg::DRIVER_FEATURES_SEL => self.select = value,
+            reg::DRIVER_FEATURES => {
+                let shift = 32 * (self.select & 1);
+                self.accepted = self.accepted & !(0xffff_ffff << shift) | u64::from(value) << shift;
+            }
+            _ => {}
+        }
+        let value = match register {
+            reg::DRIVER_FEATURES => value & !(self.more.bits() >> (32 * (self.select & 1))) as u32,
+            _ => value,
+        };
+        self.device.write(register, value);
+    }
+}
+
+const WANT_NOTHING: Wanted = Wanted { features: F::empty(), pairs: 1 };
+
+#[allow(unsafe_code, reason = "makes test memory")]
+fn queue<const N: usize>(size: u16, features: F) -> DriverQueue<N> {
+    let len = DriverQueue::<N>::MEMORY_LEN;
+    let words: &'static mut [u128] = Box::leak(std::vec![0; len as usize / 16].into_boxed_slice());
+    // SAFETY: leaked, and not touched otherwise.
+    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) };
+    DriverQueue::new(Gpa(0x1_0000_1000), memory, size, features).unwrap()
+}
+
+#[test]
+fn the_steps_come_in_their_order() {
+    let mut fake = Fake::new(F::empty());
+    let mut setup = Setup::new(&mut fake, WANT_NOTHING).unwrap();
+    let queue = queue::<256>(256, setup.agreed().features);
+    setup.set_queue(0, &queue).unwrap();
+    let started = setup.start();
+    let features = F::VERSION_1 | F::MAC | F::MTU | F::STATUS;
+    assert_eq!(started, Started { mac: [2, 3, 4, 5, 6, 7], mtu: 9000, features, pairs: 1, max_pairs: 1 });
+    assert_eq!(fake.statuses, [0, 1, 3, 11, 15]);
+    let at = fake.device.receiveq().unwrap();
+    assert_eq!((at.size, at.addresses, at.features), (256, queue.addresses(), features.bits()));
+}
+
+#[test]
+fn each_format_is_agreed_on_with_our_own_device() {
+    for wanted in [F::empty(), F::IN_ORDER, F::RING_PACKED, F::RING_PACKED | F::IN_ORDER | F::EVENT_IDX | F::MRG_RXBUF]
+    {
+        let mut fake = Fake::new(F::empty());
+        let mut setup = Setup::new(&mut fake, Wanted { features: wanted, pairs: 1 }).unwrap();
+        let features = setup.agreed().features;
+        assert_eq!(features, wanted | ALWAYS);
+        setup.set_queue(0, &queue::<8>(8, features)).unwrap();
+        setup.start();
+        assert_eq!(fake.device.receiveq().map(|queue| queue.features), Some(features.bits()));
+    }
+}
+
+#[test]
+fn what_is_not_offered_is_not_taken() {
+    let mut fake = Fake::new(F::empty());
+    let setup = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 9 }).unwrap();
+    let offered = ALWAYS | F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
+    assert_eq!((setup.agreed().features, setup.agreed().pairs), (offered, 1));
+}
+
+#[test]
+fn a_feature_is_not_taken_without_what_it_needs() {
+    let needy = F::GUEST_TSO4 | F::GUEST_ECN | F::MQ | F::CTRL_MAC_ADDR | F::GUEST_ANNOUNCE;
+    let mut fake = Fake::new(needy);
+    let setup = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 4 }).unwrap();
+    assert!(!setup.agreed().features.intersects(needy));
+    drop(setup);
+    assert_eq!(fake.accepted & needy.bits(), 0);
+    let mut fake = Fake::new(needy | F::CTRL_VQ | F::GUEST_CSUM);
+    let setup = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 3 }).unwrap();
+    assert!(setup.agreed().features.contains(needy));
+    assert_eq!((setup.agreed().pairs, setup.agreed().max_pairs), (3, 4));
+}
+
+#[test]
+fn a_number_of_pairs_that_no_device_has_is_refused() {
+    for pairs in [0, 0x8001] {
+        let mut fake = Fake { pairs, ..Fake::new(F::MQ | F::CTRL_VQ) };
+        let error = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 2 }).err();
+        assert_eq!(error, Some(StartError::Pairs(pairs)));
+        assert_eq!(fake.statuses.last(), Some(&Status::FAILED.bits()));
+    }
+}
+
+#[test]
+fn a_configuration_that_changes_while_it_is_read_is_read_again() {
+    let mut fake = Fake { unstable: 4, ..Fake::new(F::empty()) };
+    assert_eq!(Setup::new(&mut fake, WANT_NOTHING).unwrap().agreed().mac, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(fake.turns, 6);
+    let mut fake = Fake { unstable: u32::MAX, ..Fake::new(F::empty()) };
+    assert!(Setup::new(&mut fake, WANT_NOTHING).is_ok(), "one that changes for ever ends the reading, not the driver");
+    assert_eq!(fake.turns, 16);
+}
+
+#[test]
+fn a_queue_larger_than_the_device_has_is_refused_and_the_device_told() {
+    let mut fake = Fake::new(F::empty());
+    let mut setup = Setup::new(&mut fake, WANT_NOTHING).unwrap();
+    assert_eq!(setup.set_queue(0, &queue::<2048>(2048, ALWAYS)), Err(StartError::QueueTooSmall(0, 1024)));
+    assert_eq!(setup.set_queue(7, &queue::<8>(8, ALWAYS)), Err(StartError::QueueTooSmall(7, 0)));
+    drop(setup);
+    assert!(Status::from_bits_retain(fake.device.read(reg::STATUS)).contains(Status::FAILED));
+}
+
+#[test]
+fn a_queue_that_the_device_does_not_take_or_has_already_is_refused() {
+    let mut fake = Fake::new(F::empty());
+    let mut setup = Setup::new(&mut fake, WANT_NOTHING).unwrap();
+    assert_eq!(setup.set_queue(0, &queue::<8>(6, ALWAYS | F::RING_PACKED)), Err(StartError::QueueRefused(0)));
+    assert_eq!(setup.set_queue(0, &queue::<8>(8, ALWAYS)), Ok(()));
+    assert_eq!(setup.set_queue(0, &queue::<8>(8, ALWAYS)), Err(StartError::QueueRefused(0)));
+}
+
+#[test]
+fn a_device_that_refuses_or_hangs_is_given_up() {
+    let mut fake = Fake { deaf: true, ..Fake::new(F::empty()) };
+    assert_eq!(Setup::new(&mut fake, WANT_NOTHING).err(), Some(StartError::FeaturesRefused));
+    assert_eq!(fake.statuses.last(), Some(&Status::FAILED.bits()));
+    let mut fake = Fake { stuck: true, ..Fake::new(F::empty()) };
+    assert_eq!(Setup::new(&mut fake, WANT_NOTHING).err(), Some(StartError::ResetStuck));
+}
+
+struct Fixed(u32);
+
+impl Registers for Fixed {
+    fn read(&mut self, _: u32) -> u32 {
+        self.0
+    }
+    fn write(&mut self, _: u32, _: u32) {}
+}
+
+#[test]
+fn what_is_no_device_is_named() {
+    for value in [0, u32::MAX] {
+        assert_eq!(Setup::new(&mut Fixed(value), WANT_NOTHING).err(), Some(StartError::NoDevice(value, value)));
+    }
+}

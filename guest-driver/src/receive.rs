@@ -1,0 +1,133 @@
+//! Frames out of buffers: a header that is checked, and one or several buffers of bytes.
+//! See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
+
+use crate::{DeviceFault, DriverQueue};
+use sluice_abi::net::{F, HDR_LEN, Hdr, Offloads};
+use sluice_memory::PeerSlice;
+
+/// Bytes of a frame within one buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The buffer.
+    pub token: u32,
+    /// Where the bytes start in it: behind the header in the first buffer of a frame, else 0.
+    pub start: u32,
+    /// How many there are.
+    pub len: u32,
+}
+
+/// A frame that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its header, which fits it and asks for nothing that was not agreed on.
+    pub hdr: Hdr,
+    /// How many parts it has.
+    pub parts: usize,
+    /// Bytes of all parts.
+    pub len: u32,
+}
+
+/// What came of looking for a frame. Buffers are the caller's again in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Nothing is there.
+    Nothing,
+    /// A frame.
+    Frame(Frame),
+    /// What lies in so many buffers is no frame: its header does not fit it, or it is empty, or of more parts than there is room for.
+    Dropped(usize),
+}
+
+/// Puts frames together.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver {
+    merges: bool,
+    offloads: Offloads,
+    /// What was dropped so far.
+    dropped: u64,
+}
+
+impl Receiver {
+    /// For a queue with these features.
+    pub const fn new(features: F) -> Self {
+        Self { merges: features.contains(F::MRG_RXBUF), offloads: features.offloads_to_driver(), dropped: 0 }
+    }
+
+    /// Frames that were dropped.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts than `parts` has, all
+    /// are taken but only the first named: have as many as the queue has entries.
+    pub fn take<'m, const N: usize>(
+        &mut self,
+        queue: &mut DriverQueue<N>,
+        memory: impl FnOnce(u32) -> Option<PeerSlice<'m>>,
+        parts: &mut [Part],
+    ) -> Result<Arrival, DeviceFault> {
+        if parts.is_empty() || !queue.is_ready()? {
+            return Ok(Arrival::Nothing);
+        }
+        let first = queue.take()?;
+        parts[0] = Part { token: first.token, start: HDR_LEN, len: first.len.saturating_sub(HDR_LEN) };
+        let hdr = memory(first.token).filter(|_| first.len >= HDR_LEN).and_then(header);
+        let count = match hdr {
+            Some(hdr) if self.merges => usize::from(hdr.num_buffers),
+            Some(_) => 1,
+            None => 0,
+        };
+        let len = self.rest(queue, count, parts)?;
+        let frame = hdr.filter(|hdr| count > 0 && count <= parts.len() && len > 0 && hdr.fits(len, self.offloads));
+        Ok(match frame {
+            Some(hdr) => Arrival::Frame(Frame { hdr, parts: count, len }),
+            None => self.drop(count.max(1).min(parts.len())),
+        })
+    }
+
+    /// Takes the other buffers of a frame of `count`: bytes of all. They were all used together, so they are all there.
+    fn rest<const N: usize>(
+        &self,
+        queue: &mut DriverQueue<N>,
+        count: usize,
+        parts: &mut [Part],
+    ) -> Result<u32, DeviceFault> {
+        let mut len = parts[0].len;
+        for at in 1..count {
+            if !queue.is_ready()? {
+                return Err(queue.blame(DeviceFault::NumBuffers));
+            }
+            let received = queue.take()?;
+            len = len.saturating_add(received.len);
+            if let Some(part) = parts.get_mut(at) {
+                *part = Part { token: received.token, start: 0, len: received.len };
+            }
+        }
+        Ok(len)
+    }
+
+    fn drop(&mut self, parts: usize) -> Arrival {
+        self.dropped += 1;
+        Arrival::Dropped(parts)
+    }
+}
+
+/// The header at the start of `buffer`, read once.
+fn header(buffer: PeerSlice<'_>) -> Option<Hdr> {
+    let mut bytes = [0; HDR_LEN as usize];
+    buffer.copy_to_slice(0, &mut bytes).ok()?;
+    let [flags, gso_type, a, b, c, d, e, f, g, h, i, j] = bytes;
+    let word = |low, high| u16::from_le_bytes([low, high]);
+    Some(Hdr {
+        flags,
+        gso_type,
+        hdr_len: word(a, b),
+        gso_size: word(c, d),
+        csum_start: word(e, f),
+        csum_offset: word(g, h),
+        num_buffers: word(i, j),
+    })
+}
+
+#[cfg(test)]
+mod tests;

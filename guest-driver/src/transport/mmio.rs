@@ -1,0 +1,141 @@
+//! Registers in memory. See: VIRTIO 4.2 "Virtio Over MMIO".
+
+use super::Transport;
+use crate::StartError;
+use core::arch::asm;
+use sluice_abi::mmio::{MAGIC, Status, VERSION, WINDOW_LEN, reg};
+use sluice_abi::net::F;
+use sluice_abi::virtq::QueueAddresses;
+
+/// Registers of a virtio-mmio device, however they are reached. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
+pub trait Registers {
+    /// Reads the 32-bit register at byte offset `register`.
+    fn read(&mut self, register: u32) -> u32;
+    /// Writes the 32-bit register at byte offset `register`.
+    fn write(&mut self, register: u32, value: u32);
+}
+
+impl<R: Registers> Transport for R {
+    fn device_id(&mut self) -> Result<u32, StartError> {
+        match (self.read(reg::MAGIC_VALUE), self.read(reg::VERSION)) {
+            (MAGIC, VERSION) => Ok(self.read(reg::DEVICE_ID)),
+            (magic, version) => Err(StartError::NoDevice(magic, version)),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        Status::from_bits_retain(self.read(reg::STATUS))
+    }
+
+    fn set_status(&mut self, status: Status) {
+        self.write(reg::STATUS, status.bits());
+    }
+
+    fn device_features(&mut self) -> F {
+        let mut half = |half: u32| {
+            self.write(reg::DEVICE_FEATURES_SEL, half);
+            u64::from(self.read(reg::DEVICE_FEATURES)) << (32 * half)
+        };
+        F::from_bits_truncate(half(0) | half(1))
+    }
+
+    fn set_driver_features(&mut self, features: F) {
+        for half in 0..2 {
+            self.write(reg::DRIVER_FEATURES_SEL, half);
+            self.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
+        }
+    }
+
+    fn queue_size_max(&mut self, queue: u16) -> u16 {
+        self.write(reg::QUEUE_SEL, queue.into());
+        u16::try_from(self.read(reg::QUEUE_SIZE_MAX)).unwrap_or(u16::MAX)
+    }
+
+    fn queue_ready(&mut self, queue: u16) -> bool {
+        self.write(reg::QUEUE_SEL, queue.into());
+        self.read(reg::QUEUE_READY) != 0
+    }
+
+    fn enable_queue(&mut self, queue: u16, size: u16, at: QueueAddresses) {
+        self.write(reg::QUEUE_SEL, queue.into());
+        self.write(reg::QUEUE_SIZE, size.into());
+        let halves = [
+            (reg::QUEUE_DESC_LOW, reg::QUEUE_DESC_HIGH, at.desc),
+            (reg::QUEUE_DRIVER_LOW, reg::QUEUE_DRIVER_HIGH, at.driver),
+            (reg::QUEUE_DEVICE_LOW, reg::QUEUE_DEVICE_HIGH, at.device),
+        ];
+        for (low, high, address) in halves {
+            self.write(low, address.0 as u32);
+            self.write(high, (address.0 >> 32) as u32);
+        }
+        self.write(reg::QUEUE_READY, 1);
+    }
+
+    fn reset_queue(&mut self, queue: u16) {
+        self.write(reg::QUEUE_SEL, queue.into());
+        self.write(reg::QUEUE_RESET, 1);
+    }
+
+    fn queue_is_reset(&mut self, queue: u16) -> bool {
+        self.write(reg::QUEUE_SEL, queue.into());
+        self.read(reg::QUEUE_RESET) == 0 && self.read(reg::QUEUE_READY) == 0
+    }
+
+    fn notify(&mut self, queue: u16) {
+        self.write(reg::QUEUE_NOTIFY, queue.into());
+    }
+
+    fn config_generation(&mut self) -> u32 {
+        self.read(reg::CONFIG_GENERATION)
+    }
+
+    /// By words, which is all that some hosts emulate.
+    fn config8(&mut self, offset: u32) -> u8 {
+        (self.read(reg::CONFIG + (offset & !3)) >> (8 * (offset & 3))) as u8
+    }
+
+    fn config16(&mut self, offset: u32) -> u16 {
+        (self.read(reg::CONFIG + (offset & !3)) >> (8 * (offset & 2))) as u16
+    }
+}
+
+/// Registers at an address.
+pub struct VirtioMmio {
+    base: *mut u32,
+}
+
+#[allow(unsafe_code, reason = "device registers")]
+impl VirtioMmio {
+    /// The device whose registers start at `base`.
+    ///
+    /// # Safety
+    /// [`WINDOW_LEN`] bytes from `base` are device registers, mapped for as long as the result lives.
+    pub const unsafe fn new(base: *mut u32) -> Self {
+        Self { base }
+    }
+
+    fn register(&self, register: u32) -> *mut u32 {
+        assert!(u64::from(register) < WINDOW_LEN && register.is_multiple_of(4), "no register at {register:#x}");
+        self.base.wrapping_byte_add(register as usize)
+    }
+}
+
+/// By plain MOV, which hosts that emulate registers understand; a volatile access may be folded into an arithmetic instruction.
+#[allow(unsafe_code, reason = "device registers")]
+impl Registers for VirtioMmio {
+    fn read(&mut self, register: u32) -> u32 {
+        let value;
+        // SAFETY: within the registers that `new` was promised, aligned.
+        unsafe {
+            asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register), options(nostack, preserves_flags))
+        };
+        value
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        // SAFETY: as in read.
+        unsafe {
+            asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register), in(reg) value, options(nostack, preserves_flags))
+        };
+    }
+}
