@@ -3,6 +3,7 @@
 
 use crate::Plain;
 use crate::word::is_writable;
+use core::cell::Cell;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use sluice_abi::call::Packet;
@@ -77,6 +78,22 @@ impl Table<'_, packed::Desc> {
     pub fn store_release(&self, slot: u16, word: u64) {
         if let Some(place) = self.word(slot) {
             place.store(word, Ordering::Release);
+        }
+    }
+
+    /// Writes the last words of the descriptors from `slot` on, the first one last; whoever sees one sees everything written before
+    /// it. Where a word is `skip` nothing is written, nor outside the ring.
+    #[inline(always)]
+    pub fn store_release_all(&self, slot: u16, words: &[Cell<u64>], skip: u64) {
+        let room = usize::from(self.count.saturating_sub(slot));
+        let descs = self.base.wrapping_add(usize::from(slot)).cast::<[u64; 2]>();
+        let words = words.get(..words.len().min(room)).unwrap_or_default();
+        for (at, word) in words.iter().enumerate().rev() {
+            if word.get() != skip {
+                // SAFETY: slot + at is below the count that PeerSlice::table checked; the rest as in word.
+                unsafe { AtomicU64::from_ptr(descs.wrapping_add(at).cast::<u64>().wrapping_add(1)) }
+                    .store(word.get(), Ordering::Release);
+            }
         }
     }
 }

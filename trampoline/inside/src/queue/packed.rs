@@ -158,13 +158,11 @@ impl Packed {
 
     #[inline(never)]
     fn write_used(&mut self) {
-        let (first, size) = (self.published.slot, self.size());
-        for (index, word) in (0..self.pending).zip(&self.shadow).rev() {
-            if word.get() != SKIP {
-                let slot = first + index;
-                self.ring.store_release(if slot < size { slot } else { slot - size }, word.get());
-            }
-        }
+        let first = self.published.slot;
+        let pending = self.shadow.get(..self.pending.into()).unwrap_or_default();
+        let (before_wrap, behind) = pending.split_at(pending.len().min((self.size() - first).into()));
+        self.ring.store_release_all(0, behind, SKIP);
+        self.ring.store_release_all(first, before_wrap, SKIP);
         self.forget();
     }
 
