@@ -9,11 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// What to measure. Cycles are ticks of the time-stamp counter.
-///
-/// In one run, on one memory, in turn: our ring code as the window image and as a library for this processor, DPDK's
-/// rte_vhost_enqueue_burst, rust-vmm's virtio-queue, and copying alone. On one core the driver works between the calls, outside
-/// the clock; on two it polls on the other, and rows compare at like round trips of a cache line only.
+/// What to measure.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Whose code, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
