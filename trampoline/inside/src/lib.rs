@@ -24,5 +24,9 @@ pub use window::Window;
 extern crate self as sluice_inside;
 #[cfg(test)]
 #[allow(dead_code, missing_docs, reason = "the unit tests need a part of it")]
+#[path = "../tests/driver/mod.rs"]
+mod driver;
+#[cfg(test)]
+#[allow(dead_code, missing_docs, reason = "the unit tests need a part of it")]
 #[path = "../tests/peer/mod.rs"]
 mod peer;

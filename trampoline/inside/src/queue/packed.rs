@@ -54,6 +54,7 @@ impl Position {
 }
 
 /// A ring of descriptors, and two event suppression structures.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Packed {
     ring: Table<'static, Desc>,
     ring_at: Gpa,

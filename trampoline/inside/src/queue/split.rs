@@ -11,6 +11,7 @@ use sluice_abi::{Gpa, RingIdx};
 use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table, Transfer};
 
 /// Descriptor table, available ring, used ring.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Split {
     desc: Table<'static, Desc>,
     avail_idx: Cell16<'static>,
