@@ -9,6 +9,7 @@
 mod chain;
 mod ledger;
 mod packed;
+mod slot;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
+use super::slot::{Place, START, Word};
 use super::{DeviceFault, QueueError, Received};
 use sluice_abi::Gpa;
 use sluice_abi::net::F;
@@ -29,64 +30,6 @@ pub(super) const fn len(size: u16) -> u64 {
 /// Where the areas of a queue of `size` entries are that starts at `gpa`.
 pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + driver_at(size)), device: Gpa(gpa.0 + device_at(size)) }
-}
-
-/// A slot of the ring in bits 30:0, and in bit 31 the wrap counter of its lap.
-/// See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
-#[derive(Clone, Copy)]
-struct Place(u32);
-
-const WRAP: u32 = 1 << 31;
-const START: Place = Place(WRAP);
-
-impl Place {
-    #[inline(always)]
-    const fn slot(self) -> u16 {
-        self.0 as u16
-    }
-
-    #[inline(always)]
-    const fn wrap(self) -> bool {
-        self.0 & WRAP != 0
-    }
-
-    #[inline(always)]
-    const fn advance(self, slots: u16, size: u16) -> Self {
-        let next = self.0 + slots as u32;
-        if next & !WRAP < size as u32 { Self(next) } else { Self((next - size as u32) ^ WRAP) }
-    }
-}
-
-/// What the device can change of a descriptor: length, id, flags.
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    #[inline(always)]
-    const fn new(len: u32, id: u16, flags: DescF) -> Self {
-        Self(len as u64 | (id as u64) << 32 | (flags.bits() as u64) << 48)
-    }
-
-    const fn flags(self) -> DescF {
-        DescF::from_bits_retain((self.0 >> 48) as u16)
-    }
-
-    const fn id(self) -> u32 {
-        (self.0 >> 32) as u16 as u32
-    }
-
-    /// Bytes that the device wrote: without the flag there are none, whatever `len` says.
-    /// See: VIRTIO 2.8.4 "Element Address and Length".
-    #[inline(always)]
-    const fn len(self) -> u32 {
-        if self.flags().contains(DescF::WRITE) { self.0 as u32 } else { 0 }
-    }
-
-    /// The two bits that say whose the descriptor is.
-    #[inline(always)]
-    const fn owner(self) -> DescF {
-        self.flags().intersection(DescF::AVAIL.union(DescF::USED))
-    }
 }
 
 /// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for is ever read.
