@@ -35,7 +35,11 @@ pub fn run(options: &Options) -> Result<()> {
 fn command() -> Command {
     let mut command = Command::new("cargo");
     // The toolchain that cargo was started with would go before the one that is named.
-    command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").args(["+nightly", "miri"]);
+    command
+        .current_dir(artifacts::root())
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .args(["+nightly", "miri"]);
     // Memory of the tests is never freed, and addresses are other machines' numbers.
     command.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-isolation");
     command.arg("--target-dir").arg(artifacts::results().join("miri"));
