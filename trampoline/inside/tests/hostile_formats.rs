@@ -538,3 +538,35 @@ fn a_ring_that_is_reset_or_resized_under_us_is_used_as_it_was_and_no_further() {
         assert!(queue.available().is_ok_and(|available| available == 0) || queue.available() == Err(Clause::AvailIdx));
     }
 }
+
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 1.
+#[test]
+fn a_header_flag_that_is_not_known_is_ignored() {
+    for features in FORMATS {
+        let ring = Ring::new(features);
+        let hdr = Hdr { flags: 0x80, ..Hdr::default() };
+        ring.memory.run(0).copy_from_slice(BUFFERS, hdr.as_bytes()).expect("inside");
+        ring.give(&[SENT]);
+        let (mut queue, regions) = ring.device();
+        let room = Memory::new(&[2048]);
+        let done = queue.dequeue(&regions, room.run(0), Words);
+        assert!(matches!(done, Ok(Dequeue::Frame { len: 60, .. })), "{done:?}");
+    }
+}
+
+/// `avail.idx` is read anew by each call, and the second time it is too far.
+#[test]
+fn what_is_written_between_two_calls_is_checked_anew() {
+    for features in &FORMATS[..2] {
+        let ring = Ring::new(*features);
+        ring.give(&[PLENTY]);
+        let (mut queue, regions) = ring.device();
+        assert_eq!(queue.available(), Ok(1));
+        ring.write(DRIVER + avail::IDX, SIZE + 1);
+        let frame = Memory::new(&[100]);
+        let done = queue.enqueue(&regions, &Hdr::default(), frame.run(0), 1514, Words);
+        assert_eq!((done.err(), queue.available()), (Some(Clause::AvailIdx), Err(Clause::AvailIdx)));
+        queue.publish();
+        assert_eq!(ring.used(), 0);
+    }
+}
