@@ -71,7 +71,7 @@ impl Receiver {
         }
         let first = queue.take()?;
         parts[0] = Part { token: first.token, start: HDR_LEN, len: first.len.saturating_sub(HDR_LEN) };
-        let hdr = memory(first.token).filter(|_| first.len >= HDR_LEN).and_then(header);
+        let hdr = memory(first.token).filter(|_| first.len >= HDR_LEN).and_then(header).map(Hdr::known);
         let count = match hdr {
             Some(hdr) if self.merges => usize::from(hdr.num_buffers),
             Some(_) => 1,

@@ -79,10 +79,10 @@ impl<'m> PeerSlice<'m> {
     /// offset is 0 if it does not, so a guess reads nothing outside the run.
     #[inline(always)]
     pub fn claim(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
-        if len > self.len || offset > self.len - len {
+        if len > self.len || offset > last_offset(self.len, len) {
             return Err(OutOfRegion { at: Gpa(offset), len });
         }
-        let offset = zero_if_above(offset, self.len - len);
+        let offset = zero_if_above(offset, last_offset(self.len, len));
         // SAFETY: offset + len <= self.len was just checked, for this offset.
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
@@ -163,6 +163,14 @@ impl<'m> PeerSlice<'m> {
         unsafe { Words.copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
         Ok(())
     }
+}
+
+/// Last offset from which `len` bytes are within a run of `run` bytes, of which there are at least as many.
+///
+/// `cargo xtask fuzz --planted` compiles this with the bound check left out, to see that the fuzzer finds it.
+#[inline(always)]
+const fn last_offset(run: u64, len: u64) -> u64 {
+    if cfg!(sluice_planted_bug) { run } else { run - len }
 }
 
 #[derive(Clone, Copy)]

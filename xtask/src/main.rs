@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, image, test};
+use xtask::{bench, demo, fuzz, image, miri, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -25,6 +25,10 @@ enum Command {
     Test(test::Options),
     /// Measures what a packet costs, by gate, burst and frame size
     Bench(Box<bench::Options>),
+    /// Runs the fuzz targets: each side of a queue against a hostile other side
+    Fuzz(fuzz::Options),
+    /// Runs the unit tests of the ring code under Miri
+    Miri(miri::Options),
     /// Makes a bootable image for a real machine
     Image(image::Options),
 }
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Miri(options) => miri::run(&options),
         Command::Image(options) => image::run(&options),
     };
     match done {

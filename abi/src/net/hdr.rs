@@ -101,6 +101,12 @@ impl F {
 }
 
 impl Hdr {
+    /// The same without flags of no meaning, which a receiver ignores. See: VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission",
+    /// 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets".
+    pub const fn known(self) -> Self {
+        Self { flags: HdrF::from_bits_truncate(self.flags).bits(), ..self }
+    }
+
     /// Whether this header fits a frame of `frame_len` bytes between sides that agreed on `offloads`: only what was agreed is left to
     /// do, the checksum lies within the frame, and a segmented frame says how. `num_buffers` is not looked at.
     /// See: VIRTIO 5.1.6.2.1 "Driver Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming

@@ -195,3 +195,10 @@ fn a_fault_of_the_queue_comes_through() {
     rig.show();
     assert_eq!(rig.take(), Err(DeviceFault::UsedLen));
 }
+
+/// VIRTIO 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets", statement 1.
+#[test]
+fn a_header_flag_that_is_not_known_does_not_drop_the_frame() {
+    let arrival = Rig::one(OFFLOADS, Hdr { flags: 0x80, ..PLAIN }, 60);
+    assert!(matches!(arrival, Ok(Arrival::Frame(Frame { parts: 1, len: 60, .. }))), "{arrival:?}");
+}

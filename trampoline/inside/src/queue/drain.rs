@@ -36,7 +36,7 @@ pub(super) fn drain(
     lanes.scrub();
     drained?;
     let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
-    let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?;
+    let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?.known();
     let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, queue.features.offloads_to_device()));
     if !fits {
         return Err(Clause::Header);

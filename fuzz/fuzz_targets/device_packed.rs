@@ -1,0 +1,7 @@
+//! A device side whose driver is hostile: packed ring.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sluice_fuzz::device::{Input, run};
+
+fuzz_target!(|input: Input| run(&input, true));
