@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use sluice_abi::Gpa;
-use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
+use sluice_abi::net::{F, HDR_LEN, PLAIN_HDR};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_driver::DriverQueue;
 use sluice_memory::PeerSlice;
@@ -51,7 +51,7 @@ impl Arena {
         std::mem::forget(mmap.clone());
         let inside = |what| move |_| anyhow!("{what} is outside");
         let ring = memory.sub(RING, DriverQueue::<SIZE>::MEMORY_LEN).map_err(inside("the ring"))?;
-        let queue = DriverQueue::new(Gpa(RING), ring).map_err(|_| anyhow!("no queue"))?;
+        let queue = DriverQueue::new(Gpa(RING), ring, SIZE as u16, F::VERSION_1).map_err(|_| anyhow!("no queue"))?;
         for index in 0..SIZE as u64 {
             memory.copy_from_slice(FRAMES + index * STRIDE, &frame(index, STRIDE)).map_err(inside("a frame"))?;
         }

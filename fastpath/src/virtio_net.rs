@@ -4,7 +4,7 @@ use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats,
 use core::fmt;
 use sluice_abi::Gpa;
 use sluice_abi::call::{Code, Packet};
-use sluice_abi::net::HDR_LEN;
+use sluice_abi::net::{F, HDR_LEN};
 use sluice_driver::{DeviceFault, DriverQueue, QueueError, StartError, Started, Transport, start};
 
 /// Entries of the receive queue.
@@ -52,7 +52,8 @@ impl<'p> VirtioNet<'p> {
         memory: PacketMemory,
         pool: &'p Mempool<'p>,
     ) -> Result<Self, VirtioNetError> {
-        let queue = DriverQueue::new(memory.gpa, memory.memory).map_err(VirtioNetError::Queue)?;
+        let queue =
+            DriverQueue::new(memory.gpa, memory.memory, RX_SIZE as u16, F::VERSION_1).map_err(VirtioNetError::Queue)?;
         if pool.available() < RX_SIZE {
             return Err(VirtioNetError::Pool(pool.available()));
         }

@@ -6,6 +6,9 @@
 //! is a [`DeviceFault`], not a panic and not a read outside a buffer.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod init;
 mod queue;
 mod transport;

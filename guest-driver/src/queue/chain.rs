@@ -1,0 +1,87 @@
+//! Buffers of several pieces, and the tables that hold them where a descriptor may point to a table.
+
+use sluice_abi::{Gpa, packed, virtq};
+use sluice_memory::{PeerSlice, Plain};
+
+/// Descriptors of one indirect table. Longer chains go into the ring itself.
+pub(super) const TABLE: u16 = 16;
+/// Bytes of one indirect table; split and packed descriptors are of one size.
+pub(super) const TABLE_LEN: u64 = virtq::desc_table_len(TABLE);
+
+const _: () = assert!(TABLE_LEN == packed::ring_len(TABLE));
+
+/// A buffer: pieces that the device reads, then pieces that it writes.
+/// See: VIRTIO 2.7.4.2 "Driver Requirements: Message Framing", 2.8.17 "Driver Requirements: Scatter-Gather Support".
+#[derive(Clone, Copy)]
+pub(super) struct Chain<'a> {
+    pub readable: &'a [(Gpa, u32)],
+    pub writable: &'a [(Gpa, u32)],
+}
+
+/// One descriptor's worth.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub at: Gpa,
+    pub len: u32,
+    pub write: bool,
+    pub last: bool,
+}
+
+impl<'a> Chain<'a> {
+    /// How many pieces; `None` if there are none, one is empty, or all together have 4 GiB or more.
+    /// See: VIRTIO 2.7.5.2 "Driver Requirements: The Virtqueue Descriptor Table".
+    pub fn count(self) -> Option<u16> {
+        let mut total = 0u32;
+        for piece in self.pieces() {
+            total = total.checked_add(piece.len).filter(|_| piece.len > 0)?;
+        }
+        u16::try_from(self.len()).ok().filter(|&count| count > 0)
+    }
+
+    const fn len(self) -> usize {
+        self.readable.len() + self.writable.len()
+    }
+
+    /// Bytes that the device may write; see [`Chain::count`] for the bound.
+    pub fn writable_len(self) -> u32 {
+        self.writable.iter().map(|&(_, len)| len).sum()
+    }
+
+    /// The pieces in their order.
+    pub fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
+        let all =
+            self.readable.iter().map(|piece| (piece, false)).chain(self.writable.iter().map(|piece| (piece, true)));
+        let count = self.len();
+        all.enumerate().map(move |(index, (&(at, len), write))| Piece { at, len, write, last: index + 1 == count })
+    }
+}
+
+/// A table of descriptors for each number of a buffer. The driver writes them, the device reads them.
+/// See: VIRTIO 2.7.5.3 "Indirect Descriptors", 2.8.7 "Indirect Flag: Scatter-Gather Support".
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    pub memory: PeerSlice<'static>,
+    pub gpa: Gpa,
+}
+
+impl Tables {
+    /// Writes what `descriptor` makes of each piece into the table of buffer `number`: where the table is. `None` if there are more than
+    /// [`TABLE`], or only one.
+    pub fn write<D: Plain>(
+        self,
+        number: u16,
+        chain: Chain<'_>,
+        count: u16,
+        descriptor: impl Fn(u16, Piece) -> D,
+    ) -> Option<Gpa> {
+        if !(2..=TABLE).contains(&count) {
+            return None;
+        }
+        let start = u64::from(number) * TABLE_LEN;
+        let table = self.memory.sub(start, TABLE_LEN).ok()?;
+        for (index, piece) in (0..).zip(chain.pieces()) {
+            table.write(u64::from(index) * size_of::<D>() as u64, descriptor(index, piece)).ok()?;
+        }
+        self.gpa.checked_add(start)
+    }
+}

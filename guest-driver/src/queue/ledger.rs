@@ -1,0 +1,174 @@
+//! What the driver remembers of the buffers that the device has: in private memory, out of the device's reach.
+
+use super::{DeviceFault, Received};
+
+/// One buffer: what was given, and what it takes of the ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The caller's name for it.
+    pub token: u32,
+    /// Bytes that the device may write.
+    pub len: u32,
+    /// Descriptors of the ring that it takes; 0 if the device does not have it.
+    pub slots: u16,
+    /// In a split ring out of order, the next descriptor of its chain.
+    pub next: u16,
+    /// Which buffer it is, in the order in which they were given.
+    pub place: u32,
+}
+
+const NOTHING: Held = Held { token: 0, len: 0, slots: 0, next: 0, place: 0 };
+
+/// The buffers by their number, free numbers, and how far each side has come.
+///
+/// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: a buffer is called by its first descriptor, and those go round.
+pub(super) struct Ledger<const N: usize> {
+    held: [Held; N],
+    free: [u16; N],
+    pub size: u16,
+    pub in_order: bool,
+    /// Descriptors that the device does not have.
+    pub room: u16,
+    /// Buffers given, of these shown to the device, of these taken back: each counted freely.
+    pub given: u32,
+    pub published: u32,
+    pub taken: u32,
+    /// Buffers of a batch that are still to be taken, and the bytes in the last of them.
+    pub batch_left: u16,
+    batch_len: u32,
+    pub fault: Option<DeviceFault>,
+}
+
+impl<const N: usize> Ledger<N> {
+    pub fn new(size: u16, in_order: bool) -> Self {
+        Self {
+            held: [NOTHING; N],
+            free: core::array::from_fn(|index| index as u16),
+            size,
+            in_order,
+            room: size,
+            given: 0,
+            published: 0,
+            taken: 0,
+            batch_left: 0,
+            batch_len: 0,
+            fault: None,
+        }
+    }
+
+    /// Buffers that were shown to the device and not taken back.
+    #[inline(always)]
+    pub const fn in_flight(&self) -> u16 {
+        self.published.wrapping_sub(self.taken) as u16
+    }
+
+    /// Buffers that were given and not taken back.
+    #[inline(always)]
+    pub const fn held(&self) -> u16 {
+        self.given.wrapping_sub(self.taken) as u16
+    }
+
+    /// The free number at `place` of the list of them.
+    #[inline(always)]
+    pub fn free_at(&self, place: u16) -> Option<u16> {
+        self.free.get(usize::from(place)).copied()
+    }
+
+    /// Puts a free number at `place` of the list.
+    #[inline(always)]
+    pub fn set_free(&mut self, place: u16, number: u16) {
+        if let Some(free) = self.free.get_mut(usize::from(place)) {
+            *free = number;
+        }
+    }
+
+    /// Notes that the buffer `number` was given.
+    #[inline(always)]
+    pub fn hold(&mut self, number: u16, token: u32, len: u32, slots: u16) {
+        if let Some(held) = self.held.get_mut(usize::from(number)) {
+            *held = Held { token, len, slots, next: held.next, place: self.given };
+        }
+        self.given = self.given.wrapping_add(1);
+    }
+
+    /// Notes which descriptor follows `number` in a chain.
+    pub fn link(&mut self, number: u16, next: u16) {
+        if let Some(held) = self.held.get_mut(usize::from(number)) {
+            held.next = next;
+        }
+    }
+
+    /// The descriptor that follows `number` in a chain.
+    pub fn linked(&self, number: u16) -> u16 {
+        self.held.get(usize::from(number)).map_or(0, |held| held.next)
+    }
+
+    /// Takes the buffer `number` back, if the device has it.
+    #[inline(always)]
+    pub fn release(&mut self, number: u32) -> Result<Held, DeviceFault> {
+        let (published, hidden) = (self.published, self.given.wrapping_sub(self.published));
+        let held = match self.held.get_mut(number as usize) {
+            Some(held) if held.slots > 0 && (hidden == 0 || held.place.wrapping_sub(published) >= hidden) => held,
+            _ => return Err(self.fail(DeviceFault::UsedId)),
+        };
+        let was = *held;
+        held.slots = 0;
+        self.taken = self.taken.wrapping_add(1);
+        self.room += was.slots;
+        Ok(was)
+    }
+
+    /// The device names the buffer `number`, which is not the oldest: all up to it are used, if there are not more than `most`.
+    /// See: VIRTIO 2.7.9 "In-order use of descriptors", 2.8.8 "In-order use of descriptors".
+    #[cold]
+    pub fn begin_batch(&mut self, number: u32, len: u32, most: u16) -> Result<(), DeviceFault> {
+        let held = self.held.get(number as usize).filter(|held| held.slots > 0);
+        let before =
+            held.map(|held| held.place.wrapping_sub(self.taken)).filter(|&before| before < self.in_flight().into());
+        let before = before.ok_or(DeviceFault::UsedId).map_err(|fault| self.fail(fault))?;
+        if before >= most.into() {
+            return Err(self.fail(DeviceFault::UsedIdx));
+        }
+        (self.batch_left, self.batch_len) = (before as u16 + 1, len);
+        Ok(())
+    }
+
+    /// Takes the buffer `oldest` of a batch back. All but the last one are full.
+    #[cold]
+    pub fn take_of_batch(&mut self, oldest: u16) -> Result<(Held, u32), DeviceFault> {
+        let held = self.release(oldest.into())?;
+        self.batch_left -= 1;
+        Ok((held, if self.batch_left == 0 { self.batch_len } else { held.len }))
+    }
+
+    /// The buffer `held` came back with `len` bytes.
+    #[inline(always)]
+    pub fn received(&mut self, held: Held, len: u32) -> Result<Received, DeviceFault> {
+        if len > held.len {
+            return Err(self.fail(DeviceFault::UsedLen));
+        }
+        Ok(Received { token: held.token, len })
+    }
+
+    /// Nothing more is given to or taken from the device.
+    #[cold]
+    pub fn fail(&mut self, fault: DeviceFault) -> DeviceFault {
+        self.published = self.taken;
+        self.batch_left = 0;
+        self.room = 0;
+        *self.fault.get_or_insert(fault)
+    }
+
+    /// Why nothing can be taken: the fault, or that nothing is there.
+    #[cold]
+    pub fn nothing(&self) -> DeviceFault {
+        self.fault.unwrap_or(DeviceFault::UsedIdx)
+    }
+
+    /// The caller's name for any buffer that the device still has; it has it no longer.
+    pub fn reclaim(&mut self) -> Option<u32> {
+        let held = self.held.iter_mut().find(|held| held.slots > 0)?;
+        held.slots = 0;
+        Some(held.token)
+    }
+}

@@ -1,0 +1,240 @@
+//! One queue, from the driver side, in each of the formats. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
+//!
+//! Reading order: [`DriverQueue`], `ledger` (what is remembered), `split` and `packed` (what is written and read), `chain`.
+//!
+//! # Why no descriptor is read back
+//! A free list in the descriptors themselves, as drivers that trust their device have it, would let the device steer it. Here
+//! each number that the device writes is looked up in private memory.
+
+mod chain;
+mod ledger;
+mod packed;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use chain::{Chain, TABLE_LEN, Tables};
+use core::fmt;
+use ledger::Ledger;
+use packed::Packed;
+use sluice_abi::net::F;
+use sluice_abi::virtq::QueueAddresses;
+use sluice_abi::{Gpa, virtq};
+use sluice_memory::PeerSlice;
+use split::Split;
+
+/// Why there is no such queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueError {
+    /// The memory is too small or not aligned to 16 bytes.
+    Memory,
+    /// The size is 0, more than the queue can have, or, in a split ring, no power of two.
+    Size(u16),
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => write!(f, "queue memory is too small or not aligned to 16 bytes"),
+            Self::Size(size) => write!(f, "a queue of {size} entries can't be had"),
+        }
+    }
+}
+
+/// Which rule the device broke. The queue takes nothing more from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceFault {
+    /// More buffers are said to be used than the device has, or fewer than a moment ago. VIRTIO 2.7.8 "The Virtqueue Used Ring".
+    UsedIdx,
+    /// A buffer is said to be used that the device does not have. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.2 "Polling of available
+    /// and used descriptors".
+    UsedId,
+    /// More bytes were written than the buffer has. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.4 "Element Address and Length".
+    UsedLen,
+    /// A packed descriptor is neither available nor used. VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
+    UsedFlags,
+}
+
+impl fmt::Display for DeviceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UsedIdx => "the device used buffers that it does not have (VIRTIO 2.7.8)",
+            Self::UsedId => "the device used a buffer that it does not have (VIRTIO 2.7.8, 2.8.2)",
+            Self::UsedLen => "the device wrote more than the buffer holds (VIRTIO 2.7.8, 2.8.4)",
+            Self::UsedFlags => "a descriptor is neither available nor used (VIRTIO 2.8.1)",
+        })
+    }
+}
+
+/// A buffer that came back: filled, or sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// What [`DriverQueue::give`] or [`DriverQueue::send`] was told of it.
+    pub token: u32,
+    /// Bytes that the device wrote, header included; at most what the buffer holds.
+    pub len: u32,
+}
+
+/// The driver side of a queue of at most `N` entries.
+///
+/// What matters of a buffer is kept here, out of the device's reach; of shared memory only what the device writes is read, once.
+pub struct DriverQueue<const N: usize> {
+    ledger: Ledger<N>,
+    format: Format,
+    tables: Option<Tables>,
+    addresses: QueueAddresses,
+}
+
+enum Format {
+    Split(Split),
+    Packed(Packed),
+}
+
+impl<const N: usize> DriverQueue<N> {
+    const SIZE: u16 = {
+        assert!(N > 0 && N <= virtq::MAX_SIZE as usize);
+        assert!(packed::len(N as u16) <= split::len(N as u16));
+        N as u16
+    };
+
+    /// Bytes of memory that a queue needs, of whatever format.
+    pub const MEMORY_LEN: u64 = split::len(Self::SIZE).next_multiple_of(64);
+
+    /// Bytes behind [`Self::MEMORY_LEN`] that a queue uses for indirect tables, if it is given them.
+    pub const TABLES_LEN: u64 = TABLE_LEN * N as u64;
+
+    /// An empty queue of `size` entries in `memory`, which lies at `gpa` of this VM. Both must be 16-byte aligned.
+    ///
+    /// `features` are those agreed with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go into tables if
+    /// the memory has [`Self::MEMORY_LEN`] + [`Self::TABLES_LEN`] bytes. Interrupts are suppressed.
+    pub fn new(gpa: Gpa, memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
+        let packed = features.contains(F::RING_PACKED);
+        if size == 0 || size > Self::SIZE || !packed && !size.is_power_of_two() {
+            return Err(QueueError::Size(size));
+        }
+        if !gpa.0.is_multiple_of(16) || gpa.checked_add(memory.len()).is_none() {
+            return Err(QueueError::Memory);
+        }
+        let tables = memory.sub(Self::MEMORY_LEN, Self::TABLES_LEN).ok();
+        let tables = tables.filter(|_| features.contains(F::INDIRECT_DESC));
+        let mut queue = Self {
+            ledger: Ledger::new(size, features.contains(F::IN_ORDER)),
+            format: match packed {
+                true => Format::Packed(Packed::new(memory, size, features)?),
+                false => Format::Split(Split::new(memory, size, features)?),
+            },
+            tables: tables.map(|memory| Tables { memory, gpa: Gpa(gpa.0 + Self::MEMORY_LEN) }),
+            addresses: if packed { packed::addresses(gpa, size) } else { split::addresses(gpa, size) },
+        };
+        queue.suppress_interrupts(true);
+        Ok(queue)
+    }
+
+    /// Where its areas are, for the device.
+    pub const fn addresses(&self) -> QueueAddresses {
+        self.addresses
+    }
+
+    /// Entries.
+    pub const fn size(&self) -> u16 {
+        self.ledger.size
+    }
+
+    /// Descriptors that are free: as many buffers of one piece can be given.
+    #[inline]
+    pub const fn room(&self) -> usize {
+        self.ledger.room as usize
+    }
+
+    /// Gives the device the `len` bytes at `at` to fill; it sees them after [`DriverQueue::publish`]. Returns `false`, and gives
+    /// nothing, if there is no room.
+    #[must_use]
+    #[inline]
+    pub fn give(&mut self, at: Gpa, len: u32, token: u32) -> bool {
+        match &mut self.format {
+            Format::Split(ring) => ring.give(&mut self.ledger, at, len, token),
+            Format::Packed(ring) => ring.give(&mut self.ledger, at, len, token),
+        }
+    }
+
+    /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`]. Returns `false`, and
+    /// gives nothing, if there is no room, a piece is empty, or they are none, more than the queue is long, or 4 GiB.
+    #[must_use]
+    pub fn send(&mut self, readable: &[(Gpa, u32)], token: u32) -> bool {
+        self.request(readable, &[], token)
+    }
+
+    /// The same with pieces `writable` behind them for the device to fill.
+    #[must_use]
+    pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: u32) -> bool {
+        let chain = Chain { readable, writable };
+        let Some(count) = chain.count() else { return false };
+        match &mut self.format {
+            Format::Split(ring) => ring.add(&mut self.ledger, self.tables, chain, count, token),
+            Format::Packed(ring) => ring.add(&mut self.ledger, self.tables, chain, count, token),
+        }
+    }
+
+    /// Shows the device all buffers given so far.
+    #[inline]
+    pub fn publish(&mut self) {
+        match &mut self.format {
+            Format::Split(ring) => ring.publish(&mut self.ledger),
+            Format::Packed(ring) => ring.publish(&mut self.ledger),
+        }
+    }
+
+    /// Whether the device wants to be told of what was published since the last call. See: VIRTIO 2.7.10 "Available Buffer
+    /// Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+    #[must_use]
+    pub fn needs_notification(&mut self) -> bool {
+        match &mut self.format {
+            Format::Split(ring) => ring.needs_notification(&self.ledger),
+            Format::Packed(ring) => ring.needs_notification(self.ledger.size),
+        }
+    }
+
+    /// Asks the device for no interrupts, or for one when the next buffer comes back. What came back before that is told by
+    /// [`DriverQueue::ready`] alone: call it after this. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and
+    /// Device Event Suppression".
+    pub fn suppress_interrupts(&mut self, suppress: bool) {
+        match &mut self.format {
+            Format::Split(ring) => ring.suppress_interrupts(&self.ledger, suppress),
+            Format::Packed(ring) => ring.suppress_interrupts(suppress),
+        }
+    }
+
+    /// How many buffers came back and were not taken yet: at least that many, and none only if there are none.
+    #[inline]
+    pub fn ready(&mut self) -> Result<u16, DeviceFault> {
+        if let Some(fault) = self.ledger.fault {
+            return Err(fault);
+        }
+        match &mut self.format {
+            Format::Split(ring) => ring.ready(&mut self.ledger),
+            Format::Packed(ring) => ring.ready(&mut self.ledger),
+        }
+    }
+
+    /// Takes the next buffer that came back. Call it at most as often as [`DriverQueue::ready`] said; beyond that it may say
+    /// [`DeviceFault::UsedIdx`], which is no fault of the device then and does not stay.
+    #[inline]
+    pub fn take(&mut self) -> Result<Received, DeviceFault> {
+        match &mut self.format {
+            Format::Split(ring) => ring.take(&mut self.ledger),
+            Format::Packed(ring) => ring.take(&mut self.ledger),
+        }
+    }
+
+    /// The rule that the device broke, if it broke one.
+    pub const fn fault(&self) -> Option<DeviceFault> {
+        self.ledger.fault
+    }
+
+    /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device was reset, or the
+    /// queue was: it must write no more. The queue is of no use afterwards; make it anew.
+    pub fn reclaim(&mut self) -> Option<u32> {
+        self.ledger.room = 0;
+        self.ledger.reclaim()
+    }
+}

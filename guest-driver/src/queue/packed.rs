@@ -1,0 +1,288 @@
+//! A packed ring. See: VIRTIO 2.8 "Packed Virtqueues".
+
+use super::chain::{Chain, Piece, Tables};
+use super::ledger::{Held, Ledger};
+use super::{DeviceFault, QueueError, Received};
+use sluice_abi::Gpa;
+use sluice_abi::net::F;
+use sluice_abi::packed::{Desc, DescF, EventSuppress, ring_len};
+use sluice_abi::virtq::QueueAddresses;
+use sluice_memory::{Cell16, PackedEvents, PeerSlice, Table};
+
+/// Each area starts on a cache line of its own.
+const LINE: u64 = 64;
+const EVENT_LEN: u64 = size_of::<EventSuppress>() as u64;
+
+const fn driver_at(size: u16) -> u64 {
+    ring_len(size).next_multiple_of(LINE)
+}
+
+const fn device_at(size: u16) -> u64 {
+    (driver_at(size) + EVENT_LEN).next_multiple_of(LINE)
+}
+
+/// Bytes of memory for a queue of `size` entries.
+pub(super) const fn len(size: u16) -> u64 {
+    device_at(size) + EVENT_LEN
+}
+
+/// Where the areas of a queue of `size` entries are that starts at `gpa`.
+pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
+    QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + driver_at(size)), device: Gpa(gpa.0 + device_at(size)) }
+}
+
+/// A slot of the ring and the wrap counter of its lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
+#[derive(Clone, Copy)]
+struct Place {
+    slot: u16,
+    wrap: bool,
+}
+
+const START: Place = Place { slot: 0, wrap: true };
+
+impl Place {
+    #[inline(always)]
+    const fn advance(self, slots: u16, size: u16) -> Self {
+        let slot = self.slot + slots;
+        if slot < size { Self { slot, wrap: self.wrap } } else { Self { slot: slot - size, wrap: !self.wrap } }
+    }
+}
+
+/// What the device can change of a descriptor: length, id, flags.
+#[derive(Clone, Copy)]
+struct Word(u64);
+
+impl Word {
+    #[inline(always)]
+    const fn new(len: u32, id: u16, flags: DescF) -> Self {
+        Self(len as u64 | (id as u64) << 32 | (flags.bits() as u64) << 48)
+    }
+
+    const fn flags(self) -> DescF {
+        DescF::from_bits_retain((self.0 >> 48) as u16)
+    }
+
+    const fn id(self) -> u32 {
+        (self.0 >> 32) as u16 as u32
+    }
+
+    /// Bytes that the device wrote: without the flag there are none, whatever `len` says.
+    /// See: VIRTIO 2.8.4 "Element Address and Length".
+    #[inline(always)]
+    const fn len(self) -> u32 {
+        if self.flags().contains(DescF::WRITE) { self.0 as u32 } else { 0 }
+    }
+
+    /// The two bits that say whose the descriptor is.
+    #[inline(always)]
+    const fn owner(self) -> DescF {
+        self.flags().intersection(DescF::AVAIL.union(DescF::USED))
+    }
+}
+
+/// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for is ever read.
+pub(super) struct Packed {
+    ring: Table<'static, Desc>,
+    /// What the device asks for.
+    device: PackedEvents<Cell16<'static>>,
+    /// What the driver asks for.
+    driver: PackedEvents<Cell16<'static>>,
+    /// Where the next buffer goes.
+    next: Place,
+    /// Where the device will mark the next one used.
+    used: Place,
+    /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
+    hidden: u16,
+    first: (u16, Word),
+    /// Slots published since the device was last notified or found not to want it.
+    unnotified: u32,
+}
+
+impl Packed {
+    /// An empty queue of `size` entries.
+    pub fn new(memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
+        let ring = memory.table(0, size).ok_or(QueueError::Memory)?;
+        for slot in 0..size {
+            let _ = ring.set(slot, Desc::default());
+        }
+        let events = |at| {
+            let cell = |at| {
+                let cell = memory.cell16(at).ok_or(QueueError::Memory)?;
+                cell.store_release(0);
+                Ok(cell)
+            };
+            Ok(PackedEvents { desc: cell(at)?, flags: cell(at + 2)?, event_idx: features.contains(F::EVENT_IDX), size })
+        };
+        Ok(Self {
+            ring,
+            driver: events(driver_at(size))?,
+            device: events(device_at(size))?,
+            next: START,
+            used: START,
+            hidden: 0,
+            first: (0, Word(0)),
+            unnotified: 0,
+        })
+    }
+
+    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then, and with it, for a
+    /// device that goes by the order of the ring, all that follow.
+    #[inline(always)]
+    fn put(&mut self, size: u16, addr: Gpa, len: u32, id: u16, flags: DescF) {
+        let Place { slot, wrap } = self.next;
+        let mut shown = flags.union(DescF::available(wrap));
+        if self.hidden == 0 {
+            self.first = (slot, Word::new(len, id, shown));
+            shown = DescF::used(!wrap);
+        }
+        let _ = self.ring.set(slot, Desc { addr, len, id, flags: shown.bits() });
+        self.hidden += 1;
+        self.next = self.next.advance(1, size);
+    }
+
+    /// A number for a buffer that starts at the next slot: in order, that slot.
+    #[inline(always)]
+    fn number<const N: usize>(&self, ledger: &Ledger<N>) -> u16 {
+        if ledger.in_order {
+            return self.next.slot;
+        }
+        ledger.free_at(ledger.held()).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn give<const N: usize>(&mut self, ledger: &mut Ledger<N>, at: Gpa, len: u32, token: u32) -> bool {
+        if ledger.room == 0 {
+            return false;
+        }
+        let number = self.number(ledger);
+        self.put(ledger.size, at, len, number, DescF::WRITE);
+        ledger.room -= 1;
+        ledger.hold(number, token, len, 1);
+        true
+    }
+
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece.
+    pub fn add<const N: usize>(
+        &mut self,
+        ledger: &mut Ledger<N>,
+        tables: Option<Tables>,
+        chain: Chain<'_>,
+        count: u16,
+        token: u32,
+    ) -> bool {
+        if ledger.room == 0 {
+            return false;
+        }
+        let number = self.number(ledger);
+        let slots = match tables.and_then(|tables| tables.write(number, chain, count, |_, piece| in_table(piece))) {
+            Some(addr) => {
+                self.put(ledger.size, addr, u32::from(count) * size_of::<Desc>() as u32, number, DescF::INDIRECT);
+                1
+            }
+            None if ledger.room < count => return false,
+            None => {
+                for piece in chain.pieces() {
+                    let next = if piece.last { DescF::empty() } else { DescF::NEXT };
+                    self.put(ledger.size, piece.at, piece.len, number, next.union(write_flag(piece)));
+                }
+                count
+            }
+        };
+        ledger.room -= slots;
+        ledger.hold(number, token, chain.writable_len(), slots);
+        true
+    }
+
+    /// See: VIRTIO 2.8.21.1.1 "Driver Requirements: Updating flags".
+    #[inline]
+    pub fn publish<const N: usize>(&mut self, ledger: &mut Ledger<N>) {
+        if self.hidden > 0 && ledger.fault.is_none() {
+            self.ring.store_release(self.first.0, self.first.1.0);
+            ledger.published = ledger.given;
+            self.unnotified = self.unnotified.saturating_add(self.hidden.into());
+            self.hidden = 0;
+        }
+    }
+
+    #[inline(always)]
+    fn word(&self, slot: u16) -> Word {
+        Word(self.ring.load_acquire(slot).unwrap_or(0))
+    }
+
+    /// The used descriptors that lie side by side. A slot that is neither as the driver left it nor used breaks the protocol.
+    #[inline]
+    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<u16, DeviceFault> {
+        if ledger.batch_left > 0 {
+            return Ok(ledger.batch_left);
+        }
+        let most = ledger.in_flight();
+        let (mut at, mut ready) = (self.used, 0);
+        while ready < most {
+            let owner = self.word(at.slot).owner();
+            if owner != DescF::used(at.wrap) {
+                if owner != DescF::available(at.wrap) {
+                    return Err(ledger.fail(DeviceFault::UsedFlags));
+                }
+                break;
+            }
+            ready += 1;
+            at = at.advance(1, ledger.size);
+        }
+        Ok(ready)
+    }
+
+    #[inline(always)]
+    pub fn take<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+        let most = ledger.in_flight();
+        if most == 0 {
+            return Err(ledger.nothing());
+        }
+        let (held, len) =
+            if ledger.batch_left > 0 { ledger.take_of_batch(self.used.slot)? } else { self.take_used(ledger, most)? };
+        self.used = self.used.advance(held.slots, ledger.size);
+        ledger.received(held, len)
+    }
+
+    #[inline(always)]
+    fn take_used<const N: usize>(&mut self, ledger: &mut Ledger<N>, most: u16) -> Result<(Held, u32), DeviceFault> {
+        let Place { slot, wrap } = self.used;
+        let word = self.word(slot);
+        if word.owner() != DescF::used(wrap) {
+            return Err(ledger.nothing());
+        }
+        let (id, len) = (word.id(), word.len());
+        if ledger.in_order && id != u32::from(slot) {
+            ledger.begin_batch(id, len, most)?;
+            return ledger.take_of_batch(slot);
+        }
+        let held = ledger.release(id)?;
+        if !ledger.in_order {
+            ledger.set_free(ledger.held(), id as u16);
+        }
+        Ok((held, len))
+    }
+
+    pub fn needs_notification(&mut self, size: u16) -> bool {
+        let count = core::mem::take(&mut self.unnotified);
+        match u16::try_from(count) {
+            Ok(0) => false,
+            Ok(count) if count <= size => self.device.wanted(self.next.slot, self.next.wrap, count),
+            // So many that the ring went round since the device was last looked at.
+            _ => true,
+        }
+    }
+
+    /// Asks the device for an interrupt at the next buffer, or for none.
+    pub fn suppress_interrupts(&mut self, suppress: bool) {
+        self.driver.ask((!suppress).then_some((self.used.slot, self.used.wrap)));
+    }
+}
+
+const fn write_flag(piece: Piece) -> DescF {
+    if piece.write { DescF::WRITE } else { DescF::empty() }
+}
+
+/// In a table only one flag has a meaning. See: VIRTIO 2.8.19 "Driver Requirements: Indirect Descriptors".
+const fn in_table(piece: Piece) -> Desc {
+    Desc { addr: piece.at, len: piece.len, id: 0, flags: write_flag(piece).bits() }
+}

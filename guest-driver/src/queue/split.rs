@@ -1,0 +1,252 @@
+//! A split ring. See: VIRTIO 2.7 "Split Virtqueues".
+
+use super::chain::{Chain, Piece, Tables};
+use super::ledger::{Held, Ledger};
+use super::{DeviceFault, QueueError, Received};
+use sluice_abi::net::F;
+use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, desc_table_len, used};
+use sluice_abi::{Gpa, RingIdx};
+use sluice_memory::{Cell16, PeerSlice, Ring, SplitEvents};
+
+/// Each area starts on a cache line of its own.
+const LINE: u64 = 64;
+
+const fn avail_at(size: u16) -> u64 {
+    desc_table_len(size).next_multiple_of(LINE)
+}
+
+const fn used_at(size: u16) -> u64 {
+    (avail_at(size) + avail::len(size)).next_multiple_of(LINE)
+}
+
+/// Bytes of memory for a queue of `size` entries.
+pub(super) const fn len(size: u16) -> u64 {
+    used_at(size) + used::len(size)
+}
+
+/// Where the areas of a queue of `size` entries are that starts at `gpa`.
+pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
+    QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + avail_at(size)), device: Gpa(gpa.0 + used_at(size)) }
+}
+
+/// The areas, and the driver's place in them. Of what the device can write, only `used` and what it asks for is ever read.
+pub(super) struct Split {
+    desc: Ring<'static, Desc>,
+    avail: Ring<'static, u16>,
+    avail_idx: Cell16<'static>,
+    used: Ring<'static, UsedElem>,
+    used_idx: Cell16<'static>,
+    /// What the device asks for.
+    device: SplitEvents<Cell16<'static>>,
+    /// What the driver asks for.
+    driver: SplitEvents<Cell16<'static>>,
+    /// In order: the next descriptor, and the first one of the oldest buffer.
+    next: u16,
+    oldest: u16,
+    /// Buffers that came back and were not taken yet.
+    ready: u16,
+    /// Buffers published since the device was last notified or found not to want it.
+    unnotified: u32,
+}
+
+impl Split {
+    /// An empty queue of `size` entries.
+    pub fn new(memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
+        let part = |at, len| memory.sub(at, len).map_err(|_| QueueError::Memory);
+        let driver = part(avail_at(size), avail::len(size))?;
+        let device = part(used_at(size), used::len(size))?;
+        let event_idx = features.contains(F::EVENT_IDX);
+        let cell = |area: PeerSlice<'static>, at| {
+            let cell = area.cell16(at).ok_or(QueueError::Memory)?;
+            cell.store_release(0);
+            Ok(cell)
+        };
+        let events = |area, event| {
+            let event = event_idx.then(|| cell(area, event)).transpose()?;
+            Ok(SplitEvents { flags: cell(area, avail::FLAGS)?, event })
+        };
+        Ok(Self {
+            desc: memory.ring(0, size).ok_or(QueueError::Memory)?,
+            avail: driver.ring(avail::RING, size).ok_or(QueueError::Memory)?,
+            avail_idx: cell(driver, avail::IDX)?,
+            used: device.ring(used::RING, size).ok_or(QueueError::Memory)?,
+            used_idx: cell(device, used::IDX)?,
+            device: events(device, used::avail_event(size))?,
+            driver: events(driver, avail::used_event(size))?,
+            next: 0,
+            oldest: 0,
+            ready: 0,
+            unnotified: 0,
+        })
+    }
+
+    /// A free descriptor; the caller has seen that there is one.
+    #[inline(always)]
+    fn claim<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> u16 {
+        ledger.room -= 1;
+        if ledger.in_order {
+            let index = self.next;
+            self.next = (index + 1) & (ledger.size - 1);
+            index
+        } else {
+            ledger.free_at(ledger.room).unwrap_or(0)
+        }
+    }
+
+    /// Puts the buffer that starts at descriptor `head` into the available ring.
+    #[inline(always)]
+    fn offer<const N: usize>(&mut self, ledger: &mut Ledger<N>, head: u16, token: u32, len: u32, slots: u16) {
+        self.avail.set(ledger.given as u16, head);
+        ledger.hold(head, token, len, slots);
+    }
+
+    #[inline(always)]
+    pub fn give<const N: usize>(&mut self, ledger: &mut Ledger<N>, at: Gpa, len: u32, token: u32) -> bool {
+        if ledger.room == 0 {
+            return false;
+        }
+        let head = self.claim(ledger);
+        self.desc.set(head, Desc { addr: at, len, flags: DescF::WRITE.bits(), next: 0 });
+        self.offer(ledger, head, token, len, 1);
+        true
+    }
+
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece.
+    pub fn add<const N: usize>(
+        &mut self,
+        ledger: &mut Ledger<N>,
+        tables: Option<Tables>,
+        chain: Chain<'_>,
+        count: u16,
+        token: u32,
+    ) -> bool {
+        if ledger.room == 0 {
+            return false;
+        }
+        let head = if ledger.in_order { self.next } else { ledger.free_at(ledger.room - 1).unwrap_or(0) };
+        let next = |index, piece: Piece| if piece.last { 0 } else { index + 1 };
+        let table =
+            |tables: Tables| tables.write(head, chain, count, |index, piece| descriptor(piece, next(index, piece)));
+        let slots = match tables.and_then(table) {
+            Some(addr) => {
+                self.claim(ledger);
+                let len = count as u32 * size_of::<Desc>() as u32;
+                self.desc.set(head, Desc { addr, len, flags: DescF::INDIRECT.bits(), next: 0 });
+                1
+            }
+            None if ledger.room < count => return false,
+            None => self.write_chain(ledger, chain, count),
+        };
+        self.offer(ledger, head, token, chain.writable_len(), slots);
+        true
+    }
+
+    /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver Requirements: The
+    /// Virtqueue Descriptor Table".
+    fn write_chain<const N: usize>(&mut self, ledger: &mut Ledger<N>, chain: Chain<'_>, count: u16) -> u16 {
+        let mut index = self.claim(ledger);
+        for piece in chain.pieces() {
+            let next = if piece.last { 0 } else { self.claim(ledger) };
+            self.desc.set(index, descriptor(piece, next));
+            ledger.link(index, next);
+            index = next;
+        }
+        count
+    }
+
+    /// See: VIRTIO 2.7.13.3 "Updating idx".
+    #[inline]
+    pub fn publish<const N: usize>(&mut self, ledger: &mut Ledger<N>) {
+        let count = ledger.given.wrapping_sub(ledger.published);
+        if count > 0 && ledger.fault.is_none() {
+            self.avail_idx.store_release(ledger.given as u16);
+            ledger.published = ledger.given;
+            self.unnotified = self.unnotified.saturating_add(count);
+        }
+    }
+
+    #[inline]
+    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<u16, DeviceFault> {
+        let ready = RingIdx(self.used_idx.load_acquire()).ahead_of(RingIdx(ledger.taken as u16));
+        if ready > ledger.in_flight() || ready < self.ready {
+            self.ready = 0;
+            return Err(ledger.fail(DeviceFault::UsedIdx));
+        }
+        self.ready = ready;
+        Ok(ready)
+    }
+
+    #[inline(always)]
+    pub fn take<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+        if self.ready == 0 || ledger.in_flight() == 0 {
+            return Err(ledger.nothing());
+        }
+        let (held, len) = if ledger.in_order { self.take_oldest(ledger)? } else { self.take_any(ledger)? };
+        self.ready -= 1;
+        ledger.received(held, len)
+    }
+
+    #[inline(always)]
+    fn take_any<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<(Held, u32), DeviceFault> {
+        let UsedElem { id, len } = self.used.get(ledger.taken as u16);
+        let place = ledger.room;
+        let held = ledger.release(id)?;
+        ledger.set_free(place, id as u16);
+        if held.slots > 1 {
+            free_rest(ledger, id as u16, place, held.slots);
+        }
+        Ok((held, len))
+    }
+
+    #[inline(always)]
+    fn take_oldest<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<(Held, u32), DeviceFault> {
+        let oldest = self.oldest;
+        let (held, len) = if ledger.batch_left > 0 {
+            ledger.take_of_batch(oldest)?
+        } else {
+            let UsedElem { id, len } = self.used.get(ledger.taken as u16);
+            if id == u32::from(oldest) {
+                (ledger.release(id)?, len)
+            } else {
+                ledger.begin_batch(id, len, self.ready)?;
+                ledger.take_of_batch(oldest)?
+            }
+        };
+        self.oldest = (oldest + held.slots) & (ledger.size - 1);
+        Ok((held, len))
+    }
+
+    pub fn needs_notification<const N: usize>(&mut self, ledger: &Ledger<N>) -> bool {
+        let new = ledger.published as u16;
+        let count = core::mem::take(&mut self.unnotified);
+        match u16::try_from(count) {
+            Ok(0) => false,
+            Ok(count) => self.device.wanted(RingIdx(new.wrapping_sub(count)), RingIdx(new)),
+            // So many that indices went round since the device was last looked at.
+            Err(_) => true,
+        }
+    }
+
+    /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that is furthest away.
+    pub fn suppress_interrupts<const N: usize>(&mut self, ledger: &Ledger<N>, suppress: bool) {
+        let next = ledger.taken as u16;
+        let furthest = self.driver.event.is_some().then(|| RingIdx(next.wrapping_sub(1)));
+        self.driver.ask(if suppress { furthest } else { Some(RingIdx(next)) });
+    }
+}
+
+/// Puts the descriptors behind `head` of a chain of `slots` into the list of free ones.
+#[cold]
+fn free_rest<const N: usize>(ledger: &mut Ledger<N>, head: u16, place: u16, slots: u16) {
+    let mut index = head;
+    for at in 1..slots {
+        index = ledger.linked(index);
+        ledger.set_free(place + at, index);
+    }
+}
+
+const fn descriptor(piece: Piece, next: u16) -> Desc {
+    let write = if piece.write { DescF::WRITE } else { DescF::empty() };
+    let flags = write.union(if piece.last { DescF::empty() } else { DescF::NEXT });
+    Desc { addr: piece.at, len: piece.len, flags: flags.bits(), next }
+}
