@@ -19,13 +19,6 @@ use zerocopy::FromBytes;
 /// the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
-    let outcome = transmit_by(window, request, count, lanes);
-    lanes.scrub();
-    outcome
-}
-
-#[inline(always)]
-fn transmit_by(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
         window.refuse();

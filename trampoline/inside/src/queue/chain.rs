@@ -54,9 +54,9 @@ impl Chain {
         Self { next: Next::Split(table, head), indirect, left, id: head, slots: 0 }
     }
 
-    /// The one that starts at `start`; it may have at most `room` slots.
-    pub fn packed(ring: Table<'static, packed::Desc>, start: Position, room: u16, indirect: bool) -> Self {
-        Self { next: Next::Packed(ring, start), indirect, left: MAX_CHAIN.min(room), id: 0, slots: 0 }
+    pub fn packed(ring: Table<'static, packed::Desc>, start: Position, indirect: bool) -> Self {
+        let left = MAX_CHAIN.min(ring.size());
+        Self { next: Next::Packed(ring, start), indirect, left, id: 0, slots: 0 }
     }
 
     pub fn id(&self) -> u16 {
@@ -188,7 +188,7 @@ impl Chain {
         if !self.indirect {
             return Err(Clause::NotNegotiated);
         }
-        if flags.contains(DescF::NEXT) || len == 0 || len % size_of::<Desc>() as u32 != 0 {
+        if flags.contains(DescF::NEXT) || len == 0 || !len.is_multiple_of(size_of::<Desc>() as u32) {
             return Err(Clause::Indirect);
         }
         if len / size_of::<Desc>() as u32 > u32::from(MAX_CHAIN) {

@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 /// What came out of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dequeue {
-    /// Nothing: the driver sends nothing.
+    /// Nothing: the driver sends nothing, or what was taken must be published first.
     Empty,
     /// A frame. Its buffer is the driver's again after [`DeviceQueue::publish`].
     Frame {
@@ -32,14 +32,18 @@ pub(super) fn drain(
 ) -> Result<Dequeue, Clause> {
     let Some(mut chain) = queue.next_chain()? else { return Ok(Dequeue::Empty) };
     let mut draining = Draining { hdr: [0; _], done: 0, into, lanes };
-    draining.drain(&mut chain, regions)?;
+    let drained = draining.drain(&mut chain, regions);
+    lanes.scrub();
+    drained?;
     let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
     let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?;
     let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, queue.features.offloads_to_device()));
     if !fits {
         return Err(Clause::Header);
     }
-    queue.use_chain(&chain, 0);
+    if !queue.use_chain(&chain, 0) {
+        return Ok(Dequeue::Empty);
+    }
     Ok(if len > into.len() { Dequeue::TooLong } else { Dequeue::Frame { hdr, len: len as u32 } })
 }
 

@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 pub enum Enqueue {
     /// In a buffer, or several; seen by the driver after [`DeviceQueue::publish`].
     Filled,
-    /// The driver has not given enough buffers. Nothing is filled.
+    /// The driver has not given enough buffers, or some that were filled must be published first. Nothing is filled.
     Full,
     /// The driver's buffers are as long as they must be, and all of them together shorter than this frame. Nothing is filled.
     TooLong,
@@ -38,6 +38,7 @@ pub(super) fn fill(
     let before = queue.pending();
     let mut filling = Filling::new(hdr, frame, queue.log, lanes);
     let done = filling.fill(queue, regions, owed);
+    lanes.scrub();
     if done != Ok(Enqueue::Filled) {
         queue.keep(before);
     }
@@ -79,7 +80,9 @@ impl<'f, L: Lanes> Filling<'f, L> {
                 written => written?,
             };
             left = chain.left();
-            queue.use_chain(&chain, written);
+            if !queue.use_chain(&chain, written) {
+                return Ok(Enqueue::Full);
+            }
             buffers += 1;
             if self.done == self.total() {
                 self.set_num_buffers(buffers).map_err(|_| Clause::Region)?;

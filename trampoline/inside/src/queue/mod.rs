@@ -139,11 +139,14 @@ impl DeviceQueue {
     }
 
     /// `chain`, which [`DeviceQueue::next_chain`] gave and which was followed to its end, is used; `written` bytes were written.
-    fn use_chain(&mut self, chain: &Chain, written: u32) {
+    /// `false`, and nothing is used, if something must be published first.
+    #[must_use]
+    fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
         match &mut self.ring {
             Ring::Split(split) => split.use_chain(chain, written),
-            Ring::Packed(packed) => packed.use_chain(chain, written),
+            Ring::Packed(packed) => return packed.use_chain(chain, written),
         }
+        true
     }
 
     /// Shows the driver everything used so far, if there is anything new. See: VIRTIO 2.7.8.2 "Device Requirements: The Virtqueue

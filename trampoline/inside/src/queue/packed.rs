@@ -127,21 +127,26 @@ impl Packed {
         let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
         let used = u64::from(at.used(1).bits()) << 48;
         let filled = steps.take_while(|step| fill_usual(step, burst, way, (usual, used), lanes)) as u16;
+        lanes.scrub();
         self.pending += filled;
         filled
     }
 
     pub fn next_chain(&self) -> Option<Chain> {
-        self.is_available().then(|| Chain::packed(self.ring, self.next(), self.room(), self.indirect))
+        self.is_available().then(|| Chain::packed(self.ring, self.next(), self.indirect))
     }
 
-    pub fn use_chain(&mut self, chain: &Chain, written: u32) {
+    /// `false`, and nothing is used, if there is no room for it before something is published.
+    pub fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
+        if chain.slots() > self.room() {
+            return false;
+        }
         let flags = self.next().used(written).bits();
         let word = u64::from(written) | u64::from(chain.id()) << 32 | u64::from(flags) << 48;
-        // As many as there was room for: Chain::packed was told.
         let slots = self.shadow.iter().skip(self.pending.into()).take(chain.slots().into());
         slots.enumerate().for_each(|(index, shadow)| shadow.set(if index == 0 { word } else { SKIP }));
         self.pending += chain.slots();
+        true
     }
 
     #[inline(always)]

@@ -82,7 +82,9 @@ impl Split {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps(&burst.request, from, self.next.0, room);
         let way = *burst.way;
-        self.taken(steps.take_while(|step| self.usual(step, burst, way, lanes)))
+        let filled = steps.take_while(|step| self.usual(step, burst, way, lanes));
+        lanes.scrub();
+        self.taken(filled)
     }
 
     /// The loop that decides what a packet costs; docs/performance.md has its instructions.
@@ -105,6 +107,7 @@ impl Split {
         let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.next.0, room);
         let way = *burst.way;
         let filled = steps.take_while(|step| usual_in_order(step, burst, way, lanes));
+        lanes.scrub();
         self.taken(filled)
     }
 
