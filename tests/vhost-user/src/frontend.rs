@@ -258,8 +258,10 @@ impl Pair {
                 let mut hdr = [0; HDR_LEN as usize];
                 self.memory.copy_to_slice(at, &mut hdr).map_err(outside)?;
                 at += u64::from(HDR_LEN);
-                let count = u16::from_le_bytes([hdr[10], hdr[11]]);
-                if len < HDR_LEN || hdr[..10] != PLAIN_HDR[..10] || !(self.mergeable || count == 1) || count == 0 {
+                // DPDK 22.11 leaves it 0 in some packets if buffers are not merged, though VIRTIO 5.1.6.4.1 "Device Requirements: Processing of
+                // Incoming Packets" wants 1.
+                let count = if self.mergeable { u16::from_le_bytes([hdr[10], hdr[11]]) } else { 1 };
+                if len < HDR_LEN || hdr[..10] != PLAIN_HDR[..10] || count == 0 {
                     bail!("receive queue: {len} bytes with header {hdr:?}");
                 }
                 (0, count, (len - HDR_LEN) as usize)

@@ -1,0 +1,41 @@
+//! Every combination, with few packets. `cargo xtask peers` runs them with many.
+
+use std::sync::{Mutex, PoisonError};
+use vhost_peers::{Combination, Format, Side};
+
+/// Packets for each.
+const PACKETS: u64 = 20_000;
+
+/// testpmd and we take a processor each: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn all_are_clean(side: Side, ring: Format) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut count = 0;
+    for combination in Combination::all().into_iter().filter(|one| (one.side, one.ring) == (side, ring)) {
+        let row = combination.run(PACKETS).unwrap_or_else(|error| panic!("{error:?}"));
+        assert!(row.is_clean() && row.packets == PACKETS, "{combination}: {row:?}");
+        count += 1;
+    }
+    assert!(count >= 32, "{count} combinations");
+}
+
+#[test]
+fn split_rings_of_our_device_side_with_testpmd() {
+    all_are_clean(Side::Device, Format::Split);
+}
+
+#[test]
+fn packed_rings_of_our_device_side_with_testpmd() {
+    all_are_clean(Side::Device, Format::Packed);
+}
+
+#[test]
+fn split_rings_of_our_driver_side_with_testpmd() {
+    all_are_clean(Side::Driver, Format::Split);
+}
+
+#[test]
+fn packed_rings_of_our_driver_side_with_testpmd() {
+    all_are_clean(Side::Driver, Format::Packed);
+}
