@@ -12,6 +12,7 @@ pub mod demo;
 mod embedded;
 pub mod image;
 mod iso;
+pub mod peers;
 mod plot;
 pub mod progress;
 pub mod qemu;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, image, test};
+use xtask::{bench, demo, image, peers, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -25,6 +25,8 @@ enum Command {
     Test(test::Options),
     /// Measures what a packet costs, by gate, burst and frame size
     Bench(bench::Options),
+    /// Sends packets through our rings and back, with DPDK's testpmd at the other end, and counts what is wrong
+    Peers(peers::Options),
     /// Makes a bootable image for a real machine
     Image(image::Options),
 }
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Peers(options) => peers::run(&options),
         Command::Image(options) => image::run(&options),
     };
     match done {

@@ -144,7 +144,7 @@ impl Combination {
 
     /// What our front-end asks for.
     pub fn request(&self) -> Request {
-        Request { features: self.features(), pairs: self.pairs, size: self.queue_size, notified: false }
+        Request { features: self.features(), pairs: self.pairs, size: self.queue_size }
     }
 
     /// Runs it with `packets` frames.

@@ -1,7 +1,7 @@
 //! Our front-end: the driver side, in memory that the back-end maps.
 #![allow(unsafe_code, reason = "hands a mapping to queues that are dropped first")]
 
-use crate::backend::is_readable;
+use crate::backend::{ROUNDS, is_readable};
 use crate::memory::Mapping;
 use crate::traffic::{LONGEST, Port};
 use anyhow::{Context, Result, anyhow, bail};
@@ -45,8 +45,6 @@ pub struct Request {
     pub pairs: u16,
     /// Entries of each queue.
     pub size: u16,
-    /// Whether the device is to notify us of received frames.
-    pub notified: bool,
 }
 
 /// A device of a back-end, and the driver side of its rings.
@@ -55,6 +53,7 @@ pub struct Frontend {
     pairs: Vec<Pair>,
     _messages: Messages,
     socket: UnixStream,
+    rounds: u32,
     _file: File,
     _memory: Mapping,
 }
@@ -95,7 +94,7 @@ impl Frontend {
             Pair::new(slice.sub(at, PAIR_LEN).map_err(outside)?, GPA + at, request)
         };
         let pairs = (0..request.pairs).map(pair).collect::<Result<Vec<_>>>()?;
-        let mut frontend = Self { pairs, _messages: messages, socket, _file: file, _memory: memory };
+        let mut frontend = Self { pairs, _messages: messages, socket, rounds: 0, _file: file, _memory: memory };
         frontend.start(request.features.contains(F::RING_PACKED))?;
         Ok(frontend)
     }
@@ -125,15 +124,21 @@ impl Frontend {
         (0..2 * self.pairs.len()).try_for_each(|index| Ok(messages.set_vring_enable(index, true)?))
     }
 
+    /// Asks the device to tell of the next frame on `pair`. What came before is not told of.
+    pub fn ask_for_notifications(&mut self, pair: u16) -> Result<()> {
+        self.pair(pair)?.receive.suppress_interrupts(false);
+        Ok(())
+    }
+
     /// Waits until the device tells of frames on `pair`; `false` if it doesn't within `patience`.
     pub fn wait(&self, pair: u16, patience: Duration) -> Result<bool> {
-        let pair = self.pairs.get(usize::from(pair)).context("no such pair")?;
+        let [call, _] = &self.pairs.get(usize::from(pair)).context("no such pair")?.call;
         // SAFETY: the descriptor is open for as long as the pair is borrowed.
-        let call = unsafe { BorrowedFd::borrow_raw(pair.call[0].as_raw_fd()) };
-        let told = is_readable(&call, patience)?;
-        // Read to be told again. Without it there is nothing to read.
-        let _ = pair.call[0].read();
-        Ok(told)
+        let readable = is_readable(&unsafe { BorrowedFd::borrow_raw(call.as_raw_fd()) }, patience)?;
+        if readable {
+            call.read()?;
+        }
+        Ok(readable)
     }
 
     /// Whether the back-end has hung up.
@@ -186,7 +191,6 @@ impl Pair {
             kick: events()?,
             call: events()?,
         };
-        pair.receive.suppress_interrupts(!request.notified);
         (0..u32::from(request.size)).for_each(|token| pair.give(token));
         pair.receive.publish();
         Ok(pair)
@@ -303,6 +307,10 @@ impl Port for Frontend {
     }
 
     fn serve(&mut self) -> Result<()> {
+        self.rounds = (self.rounds + 1) % ROUNDS;
+        if self.rounds == 0 && self.is_over()? {
+            bail!("the back-end has hung up");
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long anything of it may take.
@@ -31,6 +31,7 @@ pub struct Testpmd {
     child: Child,
     input: ChildStdin,
     output: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
     prefix: String,
 }
 
@@ -59,14 +60,12 @@ impl Testpmd {
             .spawn()
             .context("stdbuf dpdk-testpmd")?;
         let output = Arc::new(Mutex::new(Vec::new()));
-        if let Some(stdout) = child.stdout.take() {
-            collect(stdout, output.clone());
-        }
-        if let Some(stderr) = child.stderr.take() {
-            collect(stderr, output.clone());
-        }
+        let readers = [
+            child.stdout.take().map(|stdout| collect(stdout, output.clone())),
+            child.stderr.take().map(|stderr| collect(stderr, output.clone())),
+        ];
         let input = child.stdin.take().context("no way to talk to testpmd")?;
-        Ok(Self { child, input, output, prefix })
+        Ok(Self { child, input, output, readers: readers.into_iter().flatten().collect(), prefix })
     }
 
     /// All it said so far.
@@ -114,6 +113,7 @@ impl Drop for Testpmd {
     fn drop(&mut self) {
         // It may have ended by itself; and its folder, which stays behind when it is killed, may never have been made.
         let _ = self.kill();
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
         let _ = fs::remove_dir_all(PathBuf::from("/var/run/dpdk").join(&self.prefix));
     }
 }
@@ -134,7 +134,10 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
     if *wide_vectors {
         words.push("--force-max-simd-bitwidth=512".into());
     }
-    words.extend(["--", "-i", "--auto-start", "--no-flush-rx", "--nb-cores=1", "--forward-mode=io"].map(String::from));
+    words.extend(
+        ["--", "-i", "--auto-start", "--no-flush-rx", "--disable-link-check", "--nb-cores=1", "--forward-mode=io"]
+            .map(String::from),
+    );
     words.extend(["--port-topology=loop".into(), "--total-num-mbufs=32768".into()]);
     words.extend([format!("--rxq={pairs}"), format!("--txq={pairs}")]);
     words.extend([format!("--rxd={ring}"), format!("--txd={ring}")]);
@@ -142,10 +145,10 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
 }
 
 /// Keeps the lines of `from` until it ends.
-fn collect(from: impl std::io::Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) {
+fn collect(from: impl std::io::Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             to.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-    });
+    })
 }

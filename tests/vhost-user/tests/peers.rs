@@ -1,16 +1,15 @@
 //! Every combination, with few packets. `cargo xtask peers` runs them with many.
 
-use std::sync::{Mutex, PoisonError};
+#[allow(dead_code, reason = "a part is needed here")]
+mod common;
+
 use vhost_peers::{Combination, Format, Side};
 
 /// Packets for each.
 const PACKETS: u64 = 20_000;
 
-/// testpmd and we take a processor each: one test at a time.
-static TURN: Mutex<()> = Mutex::new(());
-
 fn all_are_clean(side: Side, ring: Format) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = common::turn();
     let mut count = 0;
     for combination in Combination::all().into_iter().filter(|one| (one.side, one.ring) == (side, ring)) {
         let row = combination.run(PACKETS).unwrap_or_else(|error| panic!("{error:?}"));

@@ -9,7 +9,7 @@ use sluice_abi::{packed, virtq};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue};
 use sluice_memory::Words;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vhost::vhost_user::{Error, Result};
 
@@ -36,6 +36,7 @@ pub struct Device {
     vrings: Vec<Vring>,
     memory: Option<Memory>,
     scratch: Option<Mapping>,
+    calls: u64,
 }
 
 /// One ring as far as it is set up.
@@ -60,7 +61,14 @@ pub(super) fn refuse<T>(why: String) -> Result<T> {
 impl Device {
     pub(super) fn new(offer: Offer) -> Self {
         let vrings = (0..2 * offer.pairs).map(|_| Vring::default()).collect();
-        Self { offer, features: F::empty(), vrings, memory: None, scratch: Mapping::private(2 * HALF as usize).ok() }
+        Self {
+            offer,
+            features: F::empty(),
+            vrings,
+            memory: None,
+            scratch: Mapping::private(2 * HALF as usize).ok(),
+            calls: 0,
+        }
     }
 
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
@@ -174,10 +182,6 @@ impl Device {
         vrings.is_some_and(|vrings| vrings.iter().all(|vring| vring.enabled && vring.queue.is_some()))
     }
 
-    fn running(&mut self, index: u16) -> Option<&mut Vring> {
-        self.vrings.get_mut(usize::from(index)).filter(|vring| vring.enabled && vring.queue.is_some())
-    }
-
     /// Fills buffers of the pair's receive queue with `frame`; `false` if there are too few, or the ring is not running.
     pub fn enqueue(&mut self, pair: u16, frame: &[u8]) -> anyhow::Result<bool> {
         let Self { memory: Some(memory), scratch: Some(scratch), vrings, .. } = self else { return Ok(false) };
@@ -214,13 +218,15 @@ impl Device {
     /// Shows the front-end's driver what was filled and taken, and tells it where it wants to be told.
     pub fn publish(&mut self, pair: u16) -> anyhow::Result<()> {
         for index in [receiveq(pair), transmitq(pair)] {
-            let Some(vring) = self.running(index) else { continue };
+            let vring = self.vrings.get_mut(usize::from(index)).filter(|vring| vring.enabled);
+            let Some(vring) = vring else { continue };
             let Some(queue) = &mut vring.queue else { continue };
             queue.publish();
             if queue.needs_notification()
                 && let Some(mut call) = vring.call.as_ref()
             {
                 call.write_all(&1u64.to_le_bytes())?;
+                self.calls += 1;
             }
         }
         Ok(())
@@ -228,17 +234,20 @@ impl Device {
 
     /// Asks the driver to tell of the next frame that it sends on `pair`, or not to.
     pub fn ask_for_notifications(&mut self, pair: u16, on: bool) {
-        if let Some(queue) = self.running(transmitq(pair)).and_then(|vring| vring.queue.as_mut()) {
+        let vring = self.vrings.get_mut(usize::from(transmitq(pair)));
+        if let Some(queue) = vring.and_then(|vring| vring.queue.as_mut()) {
             queue.ask_for_notifications(on);
         }
     }
 
-    /// How often the driver told of frames on `pair` since this was last asked; waits for the first time.
-    pub fn notified(&mut self, pair: u16) -> anyhow::Result<u64> {
-        let kick = self.running(transmitq(pair)).and_then(|vring| vring.kick.as_ref());
-        let mut count = [0; 8];
-        kick.ok_or_else(|| anyhow!("no kick"))?.read_exact(&mut count)?;
-        Ok(u64::from_le_bytes(count))
+    /// What the driver tells of its frames on `pair` by.
+    pub(super) fn kick(&self, pair: u16) -> Option<&File> {
+        self.vrings.get(usize::from(transmitq(pair)))?.kick.as_ref()
+    }
+
+    /// How often the driver was told of something.
+    pub const fn calls(&self) -> u64 {
+        self.calls
     }
 }
 

@@ -10,6 +10,7 @@ use crate::traffic::Port;
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
+use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use vhost::vhost_user::BackendReqHandler;
 
 /// Rounds of traffic between two looks at the socket.
-const ROUNDS: u32 = 256;
+pub(crate) const ROUNDS: u32 = 256;
 
 /// A socket that front-ends connect to, one after the other.
 pub struct Backend {
@@ -76,6 +77,17 @@ impl Session {
         }
         self.messages.handle_request()?;
         Ok(true)
+    }
+
+    /// Waits until the driver tells of frames on `pair`; `false` if it doesn't within `patience`.
+    pub fn wait(&self, pair: u16, patience: Duration) -> Result<bool> {
+        let device = self.device();
+        let kick = device.kick(pair).context("a ring without kick")?;
+        let readable = is_readable(kick, patience)?;
+        if readable {
+            (&mut &*kick).read_exact(&mut [0; 8])?;
+        }
+        Ok(readable)
     }
 
     /// Handles messages until `pairs` queue pairs are running.
