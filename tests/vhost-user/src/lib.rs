@@ -17,6 +17,7 @@ pub mod backend;
 mod combination;
 pub mod frontend;
 pub mod memory;
+mod pattern;
 pub mod testpmd;
 pub mod traffic;
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// By turns all formats; features and sizes as they come.
 fn combination(side: Side, time: u16) -> Combination {
     let ring = if time.is_multiple_of(2) { Format::Split } else { Format::Packed };
-    let mergeable = time % 3 == 0;
+    let mergeable = time.is_multiple_of(3);
     Combination {
         side,
         ring,

@@ -60,6 +60,7 @@ pub struct Session {
 impl Session {
     /// Of the front-end at the other end of `socket`.
     pub fn new(socket: UnixStream, offer: Offer) -> Self {
+        #[allow(clippy::arc_with_non_send_sync, reason = "the crate vhost asks for this; it all stays in one thread")]
         let device = Arc::new(Mutex::new(Device::new(offer)));
         Self { messages: BackendReqHandler::from_stream(socket, device.clone()), device, rounds: 0 }
     }
