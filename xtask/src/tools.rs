@@ -53,6 +53,8 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
     command.args(compile.split_whitespace()).arg("-march=native").args(link.split_whitespace());
     output(&mut command).map(drop)
 }
+/// The third-party peer of our rings.
+const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
@@ -68,6 +70,11 @@ pub fn uefi() -> Result<(), String> {
 /// Sees to all that booting such an image in QEMU needs. `Err`: why it can't be done here, in one line.
 pub fn qemu() -> Result<(), String> {
     all(&[target(), packages(&[&EMULATOR[4..], &UEFI, &QEMU].concat())])
+}
+
+/// Sees to DPDK's testpmd. `Err`: why it can't be had here, in one line.
+pub fn testpmd() -> Result<(), String> {
+    all(&[packages(&TESTPMD)])
 }
 
 /// Everything that is missing, in one line.
