@@ -70,6 +70,11 @@ pub fn qemu() -> Result<(), String> {
     all(&[target(), packages(&[&EMULATOR[4..], &UEFI, &QEMU].concat())])
 }
 
+/// Sees to the C++ compiler that the fuzzer's own part needs.
+pub fn compiler() -> Result<(), String> {
+    all(&[packages(&[("g++", "/usr/bin/g++")])])
+}
+
 /// Everything that is missing, in one line.
 fn all(parts: &[Result<()>]) -> Result<(), String> {
     let missing: Vec<_> =
