@@ -277,8 +277,10 @@ mod tests {
 
     #[test]
     fn a_run_marks_its_packets_and_no_others() {
-        for start in 0..=MAX_BURST {
-            for end in start..=MAX_BURST {
+        // Miri would take minutes for all of them.
+        let step = if cfg!(miri) { 61 } else { 1 };
+        for start in (0..=MAX_BURST).step_by(step) {
+            for end in (start..=MAX_BURST).step_by(step) {
                 let mut accepted = Accepted::default();
                 accepted.insert_run(start, end);
                 assert!((0..MAX_BURST).all(|index| accepted.contains(index) == (start..end).contains(&index)));

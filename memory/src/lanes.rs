@@ -318,7 +318,7 @@ mod portable {
     pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract.
         unsafe {
-            to.add(to_at).cast().write_unaligned(super::HEADER);
+            to.add(to_at).cast::<[u8; 16]>().write_unaligned(super::HEADER);
             line_of_words::<{ super::HDR }>(to, to_at, from, from_at);
         }
     }
@@ -338,7 +338,6 @@ use portable::{clear_vectors, copy_string, copy_vectors, headed_line_of_vectors,
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::sealed::Lanes as _;
     use super::*;
     use std::vec::Vec;
 

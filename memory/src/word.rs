@@ -2,8 +2,10 @@
 //! thinks to know better.
 #![allow(unsafe_code, reason = "one instruction each, on memory that its callers checked")]
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 use core::mem::offset_of;
 use sluice_abi::net::PLAIN_HDR;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::virtq::{Desc, DescF};
 
 /// [`PLAIN_HDR`] as two words, of which an instruction can hold the second and sign-extend the first.

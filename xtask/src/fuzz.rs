@@ -41,7 +41,7 @@ pub struct Options {
     /// Compile one bound check out, and fail unless each target that meets it finds that
     #[arg(long)]
     planted: bool,
-    /// Merge inputs that the corpus lacks into it, from this folder with one folder for each target
+    /// Instead, merge inputs that the corpus lacks into it, from this folder with one folder for each target
     #[arg(long)]
     merge: Option<PathBuf>,
 }

@@ -20,29 +20,26 @@ pub fn run(options: &Options) -> Result<()> {
     if let Err(why) = available() {
         bail!("Miri can't be had: {why}");
     }
-    let mut command = command();
-    command.args(["test", "--quiet", "--locked", "--lib"]);
-    for package in PACKAGES {
-        command.args(["--package", package]);
-    }
-    command.arg("--").args(&options.filter);
+    let mut command = command(options.filter.as_deref());
     if !step("unit tests under Miri", || command.status())?.success() {
         bail!("Miri found something");
     }
     Ok(())
 }
 
-fn command() -> Command {
+/// The command that runs them, or those whose names contain `filter`.
+pub fn command(filter: Option<&str>) -> Command {
     let mut command = Command::new("cargo");
     // The toolchain that cargo was started with would go before the one that is named.
-    command
-        .current_dir(artifacts::root())
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .args(["+nightly", "miri"]);
-    // Memory of the tests is never freed, and addresses are other machines' numbers.
-    command.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-isolation");
+    command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    command.args(["+nightly", "miri", "test", "--locked", "--lib"]);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
     command.arg("--target-dir").arg(artifacts::results().join("miri"));
+    // Memory of the tests is never freed.
+    command.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-isolation");
+    command.arg("--").args(filter);
     command
 }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests, and how many there were.
 
-use crate::{artifacts, tools};
+use crate::{artifacts, miri, tools};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -24,7 +24,7 @@ struct Count {
 
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
-    let (emulator, qemu, testpmd) = (tools::emulator(), tools::qemu(), tools::testpmd());
+    let (emulator, qemu, testpmd, compiler) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::compiler());
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
@@ -32,30 +32,43 @@ pub fn run(options: &Options) -> Result<()> {
     let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
     command.args(&options.filter);
-    let left_out = [("in_bochs", &emulator), ("in_qemu", &qemu), ("with_testpmd", &testpmd)];
+    let left_out =
+        [("in_bochs", &emulator), ("in_qemu", &qemu), ("with_testpmd", &testpmd), ("fuzz_", &compiler)];
     let left_out: Vec<_> = left_out.iter().filter_map(|(name, tool)| Some((name, tool.as_ref().err()?))).collect();
     for (name, _) in &left_out {
         command.args(["--skip", name]);
     }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo test")?;
     let mut count = Count::default();
-    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
-        println!("{line}");
-        count.add(&line);
+    let mut succeeded = count.run(&mut command)?;
+    let interpreter = miri::available();
+    if interpreter.is_ok() {
+        succeeded &= count.run(&mut miri::command(options.filter.as_deref()))?;
     }
-    let status = child.wait()?;
     let Count { passed, failed, ignored, filtered } = count;
     println!("\n{passed} passed, {failed} failed, {ignored} ignored, {filtered} left out");
     for (name, why) in left_out {
         println!("Tests named {name} were left out: {why}");
     }
-    if !status.success() || failed > 0 || passed == 0 {
+    if let Err(why) = interpreter {
+        println!("Miri did not run the unit tests: {why}");
+    }
+    if !succeeded || failed > 0 || passed == 0 {
         bail!("not all tests passed");
     }
     Ok(())
 }
 
 impl Count {
+    /// Runs `command`, shows and counts what it prints; whether it succeeded.
+    fn run(&mut self, command: &mut Command) -> Result<bool> {
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cargo test")?;
+        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
+            println!("{line}");
+            self.add(&line);
+        }
+        Ok(child.wait()?.success())
+    }
+
     /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` says.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };

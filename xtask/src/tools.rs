@@ -77,6 +77,11 @@ pub fn testpmd() -> Result<(), String> {
     all(&[packages(&TESTPMD)])
 }
 
+/// Sees to the C++ compiler that the fuzzer's own part needs.
+pub fn compiler() -> Result<(), String> {
+    all(&[packages(&[("g++", "/usr/bin/g++")])])
+}
+
 /// Everything that is missing, in one line.
 fn all(parts: &[Result<()>]) -> Result<(), String> {
     let missing: Vec<_> =
