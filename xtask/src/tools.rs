@@ -54,6 +54,9 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
     output(&mut command).map(drop)
 }
 
+/// The third-party peer of our rings.
+const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
+
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
@@ -68,6 +71,11 @@ pub fn uefi() -> Result<(), String> {
 /// Sees to all that booting such an image in QEMU needs. `Err`: why it can't be done here, in one line.
 pub fn qemu() -> Result<(), String> {
     all(&[target(), packages(&[&EMULATOR[4..], &UEFI, &QEMU].concat())])
+}
+
+/// Sees to DPDK's testpmd. `Err`: why it can't be had here, in one line.
+pub fn testpmd() -> Result<(), String> {
+    all(&[packages(&TESTPMD)])
 }
 
 /// Everything that is missing, in one line.
