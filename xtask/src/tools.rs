@@ -53,6 +53,7 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
     command.args(compile.split_whitespace()).arg("-march=native").args(link.split_whitespace());
     output(&mut command).map(drop)
 }
+
 /// The third-party peer of our rings.
 const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 

@@ -196,12 +196,15 @@ impl Flow {
         let state = &mut pairs[usize::from(pair)];
         for taken in 0..BURST {
             let Some(len) = port.receive(pair, frame)? else { return Ok(taken) };
-            let len_of = |number| Pattern::len(number, plan.long_frames);
+            let (frame, len_of) = (&frame[..len], |number| Pattern::len(number, plan.long_frames));
+            let number = pattern.read(Kind::Counted, pair, len_of, frame);
+            // A probe that took its time.
+            if number.is_none() && pattern.read(Kind::Probe, pair, |_| PROBE, frame).is_some() {
+                continue;
+            }
             state.in_flight = state.in_flight.saturating_sub(buffers(len));
-            let frame = &frame[..len];
-            match pattern.read(Kind::Counted, pair, len_of, frame) {
+            match number {
                 Some(number) => state.came_back(number),
-                None if pattern.read(Kind::Probe, pair, |_| PROBE, frame).is_some() => {}
                 None => state.tally.torn += 1,
             }
         }

@@ -70,7 +70,8 @@ impl<P: Told> Port for Sleeper<'_, P> {
             self.port.ask()?;
             received = self.port.receive(pair, into)?;
         }
-        self.on_their_way -= u64::from(received.is_some());
+        // A late probe was not counted when it was sent.
+        self.on_their_way = self.on_their_way.saturating_sub(received.is_some().into());
         self.idle = received.is_none();
         Ok(received)
     }
