@@ -97,7 +97,8 @@ impl ControlQueue {
         net::controlq(agreed.max_pairs)
     }
 
-    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
+    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for neither filter nor address
+    /// unless both features are negotiated.
     pub fn set_mac(
         &mut self,
         transport: &mut impl Transport,
@@ -105,7 +106,7 @@ impl ControlQueue {
         mac: [u8; 6],
         wait: impl FnMut() -> bool,
     ) -> Result<(), ControlError> {
-        let offered = agreed.features.contains(F::CTRL_MAC_ADDR);
+        let offered = agreed.features.contains(F::CTRL_MAC_ADDR | F::CTRL_RX);
         self.command(transport, agreed, (Command::MacAddrSet, offered, ctrl::MAC_ADDR_SET), &mac, wait)
     }
 

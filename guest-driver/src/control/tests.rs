@@ -10,7 +10,12 @@ const GPA: u64 = 0x4000;
 const AGREED: Started = Started {
     mac: [0; 6],
     mtu: 1500,
-    features: F::VERSION_1.union(F::CTRL_VQ).union(F::MQ).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE),
+    features: F::VERSION_1
+        .union(F::CTRL_VQ)
+        .union(F::MQ)
+        .union(F::CTRL_RX)
+        .union(F::CTRL_MAC_ADDR)
+        .union(F::GUEST_ANNOUNCE),
     pairs: 2,
     max_pairs: 4,
 };
@@ -129,6 +134,7 @@ fn what_was_not_agreed_on_is_not_asked() {
     let without = |features| Started { features: AGREED.features - features, ..AGREED };
     let results = [
         control.set_mac(&mut notified, &without(F::CTRL_MAC_ADDR), [2; 6], || true),
+        control.set_mac(&mut notified, &without(F::CTRL_RX), [2; 6], || true),
         control.set_mac(&mut notified, &without(F::CTRL_VQ), [2; 6], || true),
         control.announce_ack(&mut notified, &without(F::GUEST_ANNOUNCE), || true),
         control.set_pairs(&mut notified, &without(F::MQ), 2, || true),

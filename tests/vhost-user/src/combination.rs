@@ -101,12 +101,8 @@ impl Combination {
     }
 
     /// The features that this takes.
-    ///
-    /// No indirect descriptors where testpmd is a driver of packed rings: DPDK 22.11 marks the header's entry of such a table as one for the
-    /// device to write (`vring_desc_init_indirect_packed`), against VIRTIO 2.8.7 "Indirect Flag: Scatter-Gather Support", and is blamed for it.
     pub fn features(&self) -> F {
-        let mut features = F::VERSION_1;
-        features.set(F::INDIRECT_DESC, self.side == Side::Driver || self.ring == Format::Split);
+        let mut features = F::VERSION_1 | F::INDIRECT_DESC;
         features.set(F::RING_PACKED, self.ring == Format::Packed);
         features.set(F::MRG_RXBUF, self.mergeable);
         features.set(F::IN_ORDER, self.in_order);

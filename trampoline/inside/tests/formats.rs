@@ -389,3 +389,16 @@ fn every_page_that_is_written_is_logged() {
         assert!(marked(used.0) && !marked(driver.queue.addresses.driver.0));
     }
 }
+
+#[test]
+fn a_packed_indirect_table_to_be_sent_may_say_that_it_is_writable() {
+    let mut driver = Driver::new(8, F::RING_PACKED | F::INDIRECT_DESC);
+    let (mut queue, regions) = driver.device();
+    let (room, pieces) = (Memory::new(&[2048]), [driver.piece(12, true), driver.piece(60, true)]);
+    driver.put(&pieces, &[&[0; 12], &bytes(3, 60)[..]].concat());
+    driver.give(&pieces, true);
+    assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Frame { hdr: PLAIN, len: 60 }));
+    assert_eq!(peer::read(room.run(0), 0, 60), bytes(3, 60));
+    driver.give(&pieces[..1], false);
+    assert_eq!(queue.dequeue(&regions, room.run(0), Words), Err(sluice_abi::call::Clause::NotReadable));
+}

@@ -17,6 +17,8 @@ pub(super) struct Piece {
     pub len: u32,
     /// The device may write it, and not read it.
     pub writable: bool,
+    /// It is in an indirect table of a packed ring.
+    pub in_packed_table: bool,
 }
 
 impl Piece {
@@ -180,7 +182,7 @@ impl Chain {
         }
         let more = index + 1 < table.size();
         self.next = if more { Next::PackedIndirect(table, index + 1) } else { Next::End };
-        Ok(piece(desc.addr, desc.len, flags))
+        Ok(Piece { in_packed_table: true, ..piece(desc.addr, desc.len, flags) })
     }
 
     /// The bytes of an indirect table, if there may be one here, of that length.
@@ -206,5 +208,5 @@ const fn entries(len: u32) -> u16 {
 const _: () = assert!(size_of::<Desc>() == size_of::<packed::Desc>());
 
 fn piece(at: Gpa, len: u32, flags: DescF) -> Piece {
-    Piece { at, len, writable: flags.contains(DescF::WRITE) }
+    Piece { at, len, writable: flags.contains(DescF::WRITE), in_packed_table: false }
 }

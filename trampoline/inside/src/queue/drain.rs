@@ -59,7 +59,8 @@ struct Draining<'f, L> {
 impl<L: Lanes> Draining<'_, L> {
     fn drain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<(), Clause> {
         while let Some(piece) = chain.next(regions)? {
-            if piece.writable {
+            // DPDK's driver sets the flag in every entry of such a table, and to read what may be written does no harm.
+            if piece.writable && !piece.in_packed_table {
                 return Err(Clause::NotReadable);
             }
             self.read(piece.memory(regions)?).map_err(|_| Clause::Region)?;
