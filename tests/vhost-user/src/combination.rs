@@ -202,6 +202,7 @@ impl fmt::Display for Combination {
         let Self { side, ring, mergeable, in_order, vectorized, queue_size, pairs } = *self;
         let names = [(mergeable, " mergeable"), (in_order, " in-order"), (vectorized, " vectorized")];
         let names: String = names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-        write!(f, "our {side:?} side, {ring:?} rings of {queue_size},{names} {pairs} pairs")
+        let (side, ring) = (format!("{side:?}").to_lowercase(), format!("{ring:?}").to_lowercase());
+        write!(f, "our {side} side, {ring} rings of {queue_size},{names} {pairs} pairs")
     }
 }
