@@ -269,6 +269,7 @@ fn a_queue_is_renewed_only_once_its_reset_is_done() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "inline assembly")]
 fn a_mapped_function_reads_and_writes_its_own_bytes() {
     let mut config = [0x1041_1af4u32, 0];
     let mut bar = [0x1122_3344u32, 0x5566_7788];
