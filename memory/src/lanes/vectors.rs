@@ -6,6 +6,10 @@ use super::HDR;
 use super::{LINE, words::copy_short};
 use sluice_abi::net::PLAIN_HDR;
 
+/// Bytes of a vector register.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const VECTOR: usize = 32;
+
 /// The header, and what the frame will lie over.
 static HEADER: [u8; 16] = {
     let (mut header, mut at) = ([0; 16], 0);
@@ -53,16 +57,21 @@ pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *co
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(never)]
 pub(super) unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: the caller's contract. From 64 bytes on: the last 64 first, so that what the loop, 64 at a time, leaves is done; each
-    // access starts at 0 or later and ends at `len` or before.
+    // SAFETY: the caller's contract. From 64 bytes on: the last 64 first, so that what the loop, 64 at a time, leaves is done; then the
+    // first 32, which the loop begins within or behind; each access starts at 0 or later and ends at `len` or before.
     unsafe {
         let Some(last) = len.checked_sub(LINE) else { return copy_short(to, from, len) };
+        // Behind the first 32 bytes, from where on stores are aligned: one that is not costs two where it crosses a cache line.
+        let aligned = VECTOR - (to as usize) % VECTOR;
         core::arch::asm!(
             "vmovdqu ymm0, ymmword ptr [{from} + {last}]",
             "vmovdqu ymm1, ymmword ptr [{from} + {last} + 32]",
             "vmovdqu ymmword ptr [{to} + {last}], ymm0",
             "vmovdqu ymmword ptr [{to} + {last} + 32], ymm1",
+            "vmovdqu ymm0, ymmword ptr [{from}]",
+            "vmovdqu ymmword ptr [{to}], ymm0",
             "jmp 3f",
+            ".p2align 5",
             "2:",
             "vmovdqu ymm0, ymmword ptr [{from} + {at}]",
             "vmovdqu ymm1, ymmword ptr [{from} + {at} + 32]",
@@ -76,7 +85,7 @@ pub(super) unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
             from = in(reg) from,
             to = in(reg) to,
             last = in(reg) last,
-            at = inout(reg) 0usize => _,
+            at = inout(reg) aligned => _,
             #[cfg(target_feature = "sse2")]
             out("xmm0") _,
             #[cfg(target_feature = "sse2")]
