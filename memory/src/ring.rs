@@ -216,11 +216,11 @@ impl Buffer<'_> {
         Self { table, at, memory: PhantomData }
     }
 
-    /// Whether it is one piece for the device to write, of at least `len` bytes.
+    /// Whether it is one piece for the device to write, of at least `len` bytes. `LINES`: these are a header and [`crate::LINE`] bytes.
     #[inline(always)]
-    pub fn is_writable(&self, len: u32) -> bool {
+    pub fn is_writable<const LINES: bool>(&self, len: u32) -> bool {
         // SAFETY: Table::buffer checked the bounds; aligned, as the table is.
-        unsafe { is_writable(self.table, self.at, len) }
+        unsafe { is_writable::<LINES>(self.table, self.at, len) }
     }
 
     /// Where it is.
@@ -232,11 +232,12 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
-    /// The peer that the packet at `index` names.
+    /// Length of the packet at `index`, with the peer's place in bits 31:16, read once.
     #[inline(always)]
-    pub fn peer(&self, index: u16) -> Option<u16> {
-        // SAFETY: as in get.
-        (index < self.count).then(|| unsafe { (&raw const (*self.base.add(usize::from(index))).peer).read_volatile() })
+    pub fn len_and_peer(&self, index: u16) -> Option<u32> {
+        // SAFETY: as in get; the second half of a packet.
+        (index < self.count)
+            .then(|| unsafe { self.base.add(usize::from(index)).cast::<u32>().wrapping_add(1).read_volatile() })
     }
 }
 
@@ -262,7 +263,8 @@ mod tests {
         {
             all.write(16, Desc { addr: Gpa(9), len, flags, next: 0xffff }).unwrap();
             let buffer = table.buffer(1).unwrap();
-            assert_eq!((buffer.is_writable(76), buffer.addr()), (writable, Gpa(9)));
+            assert_eq!((buffer.is_writable::<false>(76), buffer.addr()), (writable, Gpa(9)));
+            assert_eq!(buffer.is_writable::<true>(76), writable);
         }
         assert!(table.buffer(2).is_none() && table.buffer(u16::MAX).is_none());
     }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "touches shared memory within bounds that PeerSlice and Steps checked")]
 
 use crate::ring::Buffer;
-use crate::word::opaque;
+use crate::word::{is_packet, opaque};
 use crate::{Ring, Table};
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -121,9 +121,9 @@ impl<'m, R> Steps<'m, R> {
 
     /// Takes them in order until `work` says that one is not done: how many were.
     #[inline(always)]
-    pub fn take_while(&self, work: impl Fn(Step<'_, R>) -> Option<()>) -> usize {
+    pub fn take_while(&self, work: impl Fn(&Step<'_, R>) -> Option<()>) -> usize {
         let mut at = 0;
-        while at < self.len && work(Step { steps: self, at }).is_some() {
+        while at < self.len && work(&Step { steps: self, at }).is_some() {
             at = opaque(at + 1);
         }
         at
@@ -156,12 +156,25 @@ pub struct Step<'s, R> {
 }
 
 impl<R> Step<'_, R> {
-    /// The packet: offset, and length with the peer's place in bits 31:16. Each is read once.
+    /// Where the packet starts, read once.
     #[inline(always)]
-    pub fn packet(&self) -> (u32, u32) {
-        let packet = self.steps.packets.wrapping_add(self.at).cast::<u32>();
+    pub fn offset(&self) -> u32 {
         // SAFETY: at is below the number of steps, so this is a packet of the table; any bits are valid.
-        unsafe { (packet.read_volatile(), packet.wrapping_add(1).read_volatile()) }
+        unsafe { self.steps.packets.wrapping_add(self.at).cast::<u32>().read_volatile() }
+    }
+
+    /// The packet's length, with the peer's place in bits 31:16, read once.
+    #[inline(always)]
+    pub fn len_and_peer(&self) -> u32 {
+        // SAFETY: as in offset.
+        unsafe { self.steps.packets.wrapping_add(self.at).cast::<u32>().wrapping_add(1).read_volatile() }
+    }
+
+    /// Whether that is `word`.
+    #[inline(always)]
+    pub fn is(&self, word: u32) -> bool {
+        // SAFETY: as in offset.
+        unsafe { is_packet(self.steps.packets, self.at, word) }
     }
 }
 
@@ -304,7 +317,8 @@ mod tests {
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
         let steps = rings.steps(&request.table(0, 4).unwrap(), 2, 3, 4);
         let taken = steps.take_while(|step| {
-            assert_eq!((step.packet(), step.head()), ((7, 60 | 3 << 16), 0x1234));
+            assert_eq!((step.offset(), step.len_and_peer(), step.head()), (7, 60 | 3 << 16, 0x1234));
+            assert_eq!([60 | 3 << 16, 60, 61 | 3 << 16].map(|word| step.is(word)), [true, false, false]);
             step.set_used(5, 6);
             Some(())
         });
@@ -322,7 +336,7 @@ mod tests {
         let steps = rings.steps_in_order(&all.table(64, 4).unwrap(), &request.table(0, 4).unwrap(), 0, 1, 4);
         let taken = steps.take_while(|step| {
             step.set_used(76);
-            assert_eq!(step.buffer().is_writable(76), step.at == 1);
+            assert_eq!(step.buffer().is_writable::<false>(76), step.at == 1);
             assert_eq!(step.buffer().addr().0, if step.at == 1 { 9 } else { 0 });
             Some(())
         });

@@ -36,13 +36,24 @@ pub struct Frame<'m> {
 }
 
 impl<'m> Transfer<'m> {
-    /// For frames of at most `longest` bytes; `None` if one of the runs is too short for even one of those.
+    /// For frames of at most `longest` bytes; `None` if that is less than [`LINE`], or one of the runs is too short for even one of
+    /// those.
     #[inline(always)]
     pub fn new(from: PeerSlice<'m>, to: PeerSlice<'m>, longest: u16) -> Option<Self> {
         let longest = u32::from(longest);
+        if longest < LINE as u32 {
+            return None;
+        }
         let last = |run: PeerSlice<'m>, piece: u32| run.len().min(1 << 32).checked_sub(u64::from(piece));
         let (last_from, last_to) = (last(from, longest)?, last(to, longest + HDR_LEN)?);
         Some(Self { from: from.as_ptr(), last_from, to: to.as_ptr(), last_to, longest, memory: PhantomData })
+    }
+
+    /// The [`LINE`] bytes at `offset`; `None` if less than the longest frame is left behind it.
+    #[inline(always)]
+    pub fn line(self, offset: u32) -> Option<Frame<'m>> {
+        // new saw to it that these are not too many.
+        (u64::from(offset) <= self.last_from).then_some(Frame { way: self, offset: offset as usize, len: LINE as u32 })
     }
 
     /// The `len` bytes at `offset`; `None` if they are too many, or less than the longest frame is left behind `offset`.
@@ -106,7 +117,7 @@ mod tests {
             let mut from: Vec<u8> = (1..=250).collect();
             let mut to = std::vec![0; 300];
             let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
-            let frame = way.frame(50, len).unwrap();
+            let frame = if len == LINE as u32 { way.line(50) } else { way.frame(50, len) }.unwrap();
             assert_eq!((frame.total(), frame.put(88, Words)), (12 + len, Some(())));
             let end = 100 + len as usize;
             assert_eq!((&to[88..100], &to[100..end]), (&PLAIN_HDR[..], &from[50..50 + len as usize]));
@@ -121,11 +132,12 @@ mod tests {
         for (offset, len) in [(51, 1), (0, 201), (u32::MAX, 1), (0, u32::MAX)] {
             assert!(way.frame(offset, len).is_none());
         }
+        assert!(way.line(50).is_some() && [51, u32::MAX].map(|offset| way.line(offset)).iter().all(Option::is_none));
         let frame = way.frame(0, 1).unwrap();
         for offset in [89, 300, 1 << 32, u64::MAX] {
             assert!(frame.put(offset, Words).is_none());
         }
-        assert!(Transfer::new(memory(&mut from), memory(&mut to), 251).is_none());
+        assert!([251, 63].iter().all(|&longest| Transfer::new(memory(&mut from), memory(&mut to), longest).is_none()));
         assert!(Transfer::new(memory(&mut to), memory(&mut from), 239).is_none());
         assert!(to.iter().all(|&byte| byte == 0));
     }

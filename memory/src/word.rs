@@ -3,8 +3,12 @@
 #![allow(unsafe_code, reason = "one instruction each, on memory that its callers checked")]
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::LINE;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 use core::mem::offset_of;
-use sluice_abi::net::PLAIN_HDR;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use sluice_abi::call::Packet;
+use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::virtq::{Desc, DescF};
 
@@ -13,6 +17,9 @@ use sluice_abi::virtq::{Desc, DescF};
 const PLAIN_LOW: i32 = 0;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const PLAIN_HIGH: u32 = u32::from_le_bytes([PLAIN_HDR[8], PLAIN_HDR[9], PLAIN_HDR[10], PLAIN_HDR[11]]);
+/// Bytes of a header and a line.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const HEADED_LINE: u32 = HDR_LEN + LINE as u32;
 const _: () = {
     let mut at = 0;
     while at < 8 {
@@ -65,26 +72,59 @@ pub(crate) unsafe fn store64(at: *mut u8, word: u64) {
 }
 
 /// Whether the descriptor at `table + at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read once.
-/// In assembly, as the compiler would load what an instruction can compare in place.
+/// In assembly, as the compiler would load what an instruction can compare in place. `LINES`: `len` is [`HEADED_LINE`], which needs no register.
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn is_writable(table: *const Desc, at: usize, len: u32) -> bool {
+pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usize, len: u32) -> bool {
+    macro_rules! compare {
+        ($len:literal, $($kind:tt)*) => {
+            core::arch::asm!(
+                "cmp word ptr [{table} + {at} + {flags}], {write}",
+                "jne {no}",
+                concat!("cmp dword ptr [{table} + {at} + {room}], ", $len),
+                "jb {no}",
+                table = in(reg) table,
+                at = in(reg) at,
+                len = $($kind)*,
+                flags = const offset_of!(Desc, flags),
+                room = const offset_of!(Desc, len),
+                write = const DescF::WRITE.bits(),
+                no = label { return false },
+                options(nostack, readonly)
+            )
+        };
+    }
     // SAFETY: the caller's contract; reads two fields of the descriptor.
     unsafe {
+        if LINES {
+            compare!("{len}", const HEADED_LINE);
+        } else {
+            compare!("{len:e}", in(reg) len);
+        }
+    }
+    true
+}
+
+/// Whether length and peer of the packet at `packets[at]`, read once, are `word`. In assembly, as above.
+///
+/// # Safety
+/// The packet is valid for reads, and aligned.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) unsafe fn is_packet(packets: *const Packet, at: usize, word: u32) -> bool {
+    // SAFETY: the caller's contract; reads the second half of the packet.
+    unsafe {
         core::arch::asm!(
-            "cmp word ptr [{table} + {at} + {flags}], {write}",
+            "cmp dword ptr [{packets} + {size} * {at} + {len}], {word:e}",
             "jne {no}",
-            "cmp dword ptr [{table} + {at} + {room}], {len:e}",
-            "jb {no}",
-            table = in(reg) table,
+            packets = in(reg) packets,
             at = in(reg) at,
-            len = in(reg) len,
-            flags = const offset_of!(Desc, flags),
-            room = const offset_of!(Desc, len),
-            write = const DescF::WRITE.bits(),
+            word = in(reg) word,
+            size = const size_of::<Packet>(),
+            len = const offset_of!(Packet, len),
             no = label { return false },
             options(nostack, readonly)
         );
@@ -135,6 +175,7 @@ pub(crate) fn zero_if_above(mut value: u64, most: u64) -> u64 {
 /// The same for Miri and other processors, where nothing is guessed.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod portable {
+    use sluice_abi::call::Packet;
     use sluice_abi::virtq::{Desc, DescF};
 
     pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
@@ -152,13 +193,18 @@ mod portable {
         unsafe { at.cast::<u64>().write_unaligned(word) };
     }
 
-    pub(crate) unsafe fn is_writable(table: *const Desc, at: usize, len: u32) -> bool {
+    pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usize, len: u32) -> bool {
         // SAFETY: the caller's contract.
         unsafe {
             let desc = table.byte_add(at);
             let (flags, room) = ((&raw const (*desc).flags).read_volatile(), (&raw const (*desc).len).read_volatile());
             flags == DescF::WRITE.bits() && room >= len
         }
+    }
+
+    pub(crate) unsafe fn is_packet(packets: *const Packet, at: usize, word: u32) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { (&raw const (*packets.add(at)).len).cast::<u32>().read_volatile() == word }
     }
 
     pub(crate) fn opaque(value: usize) -> usize {
@@ -174,7 +220,7 @@ mod portable {
     }
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(crate) use portable::{is_writable, load64, low32, opaque, store_plain_header, store64, zero_if_above};
+pub(crate) use portable::{is_packet, is_writable, load64, low32, opaque, store_plain_header, store64, zero_if_above};
 
 #[cfg(test)]
 mod tests {

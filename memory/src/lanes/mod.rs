@@ -13,8 +13,8 @@ use sluice_abi::net::HDR_LEN;
 use vectors::{clear_vectors, copy_vectors, headed_line_of_vectors};
 use words::{copy_words, line_of_words};
 
-/// Bytes that [`Lanes::line`] moves.
-pub(crate) const LINE: usize = 64;
+/// Bytes of a frame that [`Lanes`] move at once.
+pub const LINE: usize = 64;
 const HDR: usize = HDR_LEN as usize;
 
 /// Registers that bytes are moved through.

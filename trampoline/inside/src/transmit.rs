@@ -25,7 +25,7 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         return Outcome { status: Status::new(Code::BadRequest), accepted: window.accepted };
     };
     window.begin(count);
-    let index = request.peer(0).unwrap_or(0);
+    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.

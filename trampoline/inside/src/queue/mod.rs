@@ -24,7 +24,7 @@ use sluice_abi::Gpa;
 use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
-use sluice_memory::{Lanes, PeerSlice, Step, Table, Transfer};
+use sluice_memory::{LINE, Lanes, PeerSlice, Step, Steps, Table, Transfer};
 use split::Split;
 
 /// The device side of a virtqueue, of the format and with the features that were negotiated.
@@ -40,6 +40,25 @@ pub struct DeviceQueue {
 enum Ring {
     Split(Split),
     Packed(Packed),
+}
+
+impl Ring {
+    /// As [`DeviceQueue::enqueue_usual`], which says what is usual; see [`Burst::fill`] for `LINES`.
+    #[inline(always)]
+    fn enqueue<const LINES: bool>(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+        // Two steps: what the loops have to save for later they have no register for.
+        match self {
+            Self::Split(split) => {
+                let filled = if split.in_order {
+                    split.fill_in_order::<LINES>(burst, from, lanes)
+                } else {
+                    split.fill::<LINES>(burst, from, lanes)
+                };
+                split.take(filled)
+            }
+            Self::Packed(packed) => packed.take(packed.fill::<LINES>(burst, from, lanes)),
+        }
+    }
 }
 
 /// Features that a queue can have, or that change nothing about rings and headers.
@@ -107,10 +126,10 @@ impl DeviceQueue {
         if self.log.is_some() {
             return 0;
         }
-        match &mut self.ring {
-            Ring::Split(split) if split.in_order => split.enqueue_in_order(burst, from, lanes),
-            Ring::Split(split) => split.enqueue_usual(burst, from, lanes),
-            Ring::Packed(packed) => packed.enqueue_usual(burst, from, lanes),
+        if burst.request.len_and_peer(from) == Some(burst.line()) {
+            self.ring.enqueue::<true>(burst, from, lanes)
+        } else {
+            self.ring.enqueue::<false>(burst, from, lanes)
         }
     }
 
@@ -247,12 +266,35 @@ pub(crate) struct Burst<'m> {
 }
 
 impl Burst<'_> {
-    /// The frame of the packet at `step`; `None` if it is too long, for another peer, or has a header.
+    /// Length and peer of a packet of [`LINE`] bytes that is for that peer and has no header.
     #[inline(always)]
-    fn frame<R>(&self, way: Transfer<'static>, step: &Step<'_, R>) -> Option<sluice_memory::Frame<'static>> {
-        let (offset, len) = step.packet();
-        // Too long, too, if the packet is for another peer.
-        way.frame(offset, len.wrapping_sub(u32::from(self.peer) << 16))
+    fn line(&self) -> u32 {
+        LINE as u32 | u32::from(self.peer) << 16
+    }
+
+    /// Puts packets where `place` says, which prepares a buffer for so many bytes, until one is not usual: how many. `LINES`: usual
+    /// are those of [`LINE`] bytes alone, which in the loop are a constant then. What frames left in vector registers is cleared.
+    #[inline(always)]
+    fn fill<const LINES: bool, R>(
+        &self,
+        steps: &Steps<'_, R>,
+        lanes: impl Lanes,
+        place: impl Fn(&Step<'_, R>, u32) -> Option<Gpa>,
+    ) -> u16 {
+        // Not read anew for each packet.
+        let (way, region, line) = (*self.way, self.region.0, self.line());
+        let filled = steps.take_while(|step| {
+            let frame = if LINES {
+                step.is(line).then(|| way.line(step.offset()))?
+            } else {
+                // Too long, too, if the packet is for another peer or has a header.
+                way.frame(step.offset(), step.len_and_peer().wrapping_sub(line - LINE as u32))
+            }?;
+            let to = place(step, frame.total())?;
+            frame.put(to.0.wrapping_sub(region), lanes)
+        });
+        lanes.scrub();
+        filled as u16
     }
 }
 

@@ -12,11 +12,13 @@ use sluice_abi::call::{Clause, MAX_BURST};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
-use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table, Transfer};
+use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Steps, Table};
 
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
 /// this flag.
 const SKIP: u64 = (DescF::NEXT.bits() as u64) << 48;
+/// Where the buffer's id is in a descriptor's last word.
+const ID: u64 = 0xffff << 32;
 
 /// Where a side is: slot, and wrap counter of the lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,18 +121,28 @@ impl Packed {
     }
 
     #[inline(never)]
-    pub fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let at = self.next();
         let room = usize::from(self.pending)..usize::from(self.pending + self.room());
         let Some(shadow) = self.shadow.get(room) else { return 0 };
         let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
-        let way = *burst.way;
         let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
         let used = u64::from(at.used(1).bits()) << 48;
-        let filled = steps.take_while(|step| fill_usual(step, burst, way, (usual, used), lanes)) as u16;
-        lanes.scrub();
-        self.pending += filled;
-        filled
+        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
+            let word = step.word();
+            if word >> 48 != usual || (word as u32) < total {
+                return None;
+            }
+            step.note(word & ID | used | u64::from(total));
+            Some(step.addr())
+        })
+    }
+
+    /// What was filled is used.
+    #[inline(always)]
+    pub fn take(&mut self, count: u16) -> u16 {
+        self.pending += count;
+        count
     }
 
     pub fn next_chain(&self) -> Option<Chain> {
@@ -206,25 +218,6 @@ impl Packed {
     pub fn ring_area(&self) -> (Gpa, u64) {
         (self.ring_at, packed::ring_len(self.size()))
     }
-}
-
-/// `(usual, used)`: flags of a descriptor that is as usual, and, in place, of one that is used.
-#[inline(always)]
-fn fill_usual(
-    step: Step<'_, Slots>,
-    burst: &Burst<'_>,
-    way: Transfer<'static>,
-    (usual, used): (u64, u64),
-    lanes: impl Lanes,
-) -> Option<()> {
-    const ID: u64 = 0xffff << 32;
-    let frame = burst.frame(way, &step)?;
-    let word = step.word();
-    if word >> 48 != usual || (word as u32) < frame.total() {
-        return None;
-    }
-    step.note(word & ID | used | u64::from(frame.total()));
-    frame.put(step.addr().0.wrapping_sub(burst.region.0), lanes)
 }
 
 fn events(area: PeerSlice<'static>, event_idx: bool, size: u16) -> Result<PackedEvents<Cell16<'static>>, Clause> {

@@ -8,7 +8,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table, Transfer};
+use sluice_memory::{Cell16, Lanes, PeerSlice, Rings, SplitEvents, Table};
 
 /// Descriptor table, available ring, used ring.
 #[cfg_attr(test, derive(Clone))]
@@ -79,43 +79,35 @@ impl Split {
     }
 
     #[inline(never)]
-    pub fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps(&burst.request, from, self.next.0, room);
-        let way = *burst.way;
-        let filled = steps.take_while(|step| self.usual(step, burst, way, lanes));
-        lanes.scrub();
-        self.taken(filled)
-    }
-
-    /// The loop that decides what a packet costs; docs/performance.md has its instructions.
-    #[inline(always)]
-    fn usual(&self, step: Step<'_, Heads>, burst: &Burst<'_>, way: Transfer<'static>, lanes: impl Lanes) -> Option<()> {
-        let frame = burst.frame(way, &step)?;
-        let head = step.head();
-        // Nobody looks at this entry before it is published.
-        step.set_used(head, frame.total());
-        let buffer = self.desc.buffer(head)?;
-        if !buffer.is_writable(frame.total()) {
-            return None;
-        }
-        frame.put(buffer.addr().0.wrapping_sub(burst.region.0), lanes)
+        // The loop that decides what a packet costs; docs/performance.md has its instructions.
+        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
+            let head = step.head();
+            // Nobody looks at this entry before it is published.
+            step.set_used(head, total);
+            let buffer = self.desc.buffer(head)?;
+            buffer.is_writable::<LINES>(total).then(|| buffer.addr())
+        })
     }
 
     #[inline(never)]
-    pub fn enqueue_in_order(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill_in_order<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.next.0, room);
-        let way = *burst.way;
-        let filled = steps.take_while(|step| usual_in_order(step, burst, way, lanes));
-        lanes.scrub();
-        self.taken(filled)
+        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
+            step.set_used(total);
+            let buffer = step.buffer();
+            buffer.is_writable::<LINES>(total).then(|| buffer.addr())
+        })
     }
 
+    /// What was filled is used.
     #[inline(always)]
-    fn taken(&mut self, count: usize) -> u16 {
-        self.next = self.next.advance(count as u16);
-        count as u16
+    pub fn take(&mut self, count: u16) -> u16 {
+        self.next = self.next.advance(count);
+        count
     }
 
     pub fn next_chain(&self) -> Result<Option<Chain>, Clause> {
@@ -159,17 +151,6 @@ impl Split {
     pub fn device_area(&self) -> (Gpa, u64) {
         (self.device_area, used::len(self.size()))
     }
-}
-
-#[inline(always)]
-fn usual_in_order(step: Step<'_, InOrder>, burst: &Burst<'_>, way: Transfer<'static>, lanes: impl Lanes) -> Option<()> {
-    let frame = burst.frame(way, &step)?;
-    step.set_used(frame.total());
-    let buffer = step.buffer();
-    if !buffer.is_writable(frame.total()) {
-        return None;
-    }
-    frame.put(buffer.addr().0.wrapping_sub(burst.region.0), lanes)
 }
 
 fn cell(area: PeerSlice<'static>, at: u64) -> Result<Cell16<'static>, Clause> {
