@@ -156,6 +156,13 @@ pub struct Step<'s, R> {
 }
 
 impl<R> Step<'_, R> {
+    /// The one that comes `count` later, if it is one of these.
+    #[inline(always)]
+    pub fn ahead(&self, count: usize) -> Option<Self> {
+        let at = self.at + count;
+        (at < self.steps.len).then_some(Self { steps: self.steps, at })
+    }
+
     /// Where the packet starts, read once.
     #[inline(always)]
     pub fn offset(&self) -> u32 {
@@ -319,6 +326,7 @@ mod tests {
         let taken = steps.take_while(|step| {
             assert_eq!((step.offset(), step.len_and_peer(), step.head()), (7, 60 | 3 << 16, 0x1234));
             assert_eq!([60 | 3 << 16, 60, 61 | 3 << 16].map(|word| step.is(word)), [true, false, false]);
+            assert!(step.ahead(1).is_none());
             step.set_used(5, 6);
             Some(())
         });
@@ -338,6 +346,7 @@ mod tests {
             step.set_used(76);
             assert_eq!(step.buffer().is_writable::<false>(76), step.at == 1);
             assert_eq!(step.buffer().addr().0, if step.at == 1 { 9 } else { 0 });
+            assert_eq!(step.ahead(1).map(|step| step.at), (step.at == 0).then_some(1));
             Some(())
         });
         assert_eq!((taken, all.read(32 + 2 * 8)), (2, Ok(UsedElem { id: 3, len: 76 })));

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
 use crate::lanes::LINE;
-use crate::word::{low32, store_plain_header};
+use crate::word::{low32, prefetch_for_write, store_plain_header};
 use crate::{Lanes, PeerSlice};
 use core::hint::cold_path;
 use core::marker::PhantomData;
@@ -47,6 +47,13 @@ impl<'m> Transfer<'m> {
         let last = |run: PeerSlice<'m>, piece: u32| run.len().min(1 << 32).checked_sub(u64::from(piece));
         let (last_from, last_to) = (last(from, longest)?, last(to, longest + HDR_LEN)?);
         Some(Self { from: from.as_ptr(), last_from, to: to.as_ptr(), last_to, longest, memory: PhantomData })
+    }
+
+    /// Begins to fetch, for writing, the first two cache lines of what may be written to `offset`, of which nothing is believed. It is below
+    /// 4 GiB, then.
+    #[inline(always)]
+    pub fn prefetch(self, offset: u64) {
+        prefetch_for_write(self.to.wrapping_add(low32(offset) as usize));
     }
 
     /// The [`LINE`] bytes at `offset`; `None` if less than the longest frame is left behind it.

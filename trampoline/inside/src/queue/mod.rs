@@ -61,6 +61,9 @@ impl Ring {
     }
 }
 
+/// Buffers between the one that is filled and the one that is fetched.
+const AHEAD: usize = 4;
+
 /// Features that a queue can have, or that change nothing about rings and headers.
 const KNOWN: F = F::all().difference(F::ACCESS_PLATFORM);
 
@@ -274,11 +277,14 @@ impl Burst<'_> {
 
     /// Puts packets where `place` says, which prepares a buffer for so many bytes, until one is not usual: how many. `LINES`: usual
     /// are those of [`LINE`] bytes alone, which in the loop are a constant then. What frames left in vector registers is cleared.
+    ///
+    /// Longer frames keep the processor from looking ahead, so the buffer that `next` says will be wanted is fetched early.
     #[inline(always)]
     fn fill<const LINES: bool, R>(
         &self,
         steps: &Steps<'_, R>,
         lanes: impl Lanes,
+        next: impl Fn(&Step<'_, R>) -> Option<Gpa>,
         place: impl Fn(&Step<'_, R>, u32) -> Option<Gpa>,
     ) -> u16 {
         // Not read anew for each packet.
@@ -287,6 +293,9 @@ impl Burst<'_> {
             let frame = if LINES {
                 step.is(line).then(|| way.line(step.offset()))?
             } else {
+                if let Some(next) = step.ahead(AHEAD).and_then(|step| next(&step)) {
+                    way.prefetch(next.0.wrapping_sub(region));
+                }
                 // Too long, too, if the packet is for another peer or has a header.
                 way.frame(step.offset(), step.len_and_peer().wrapping_sub(line - LINE as u32))
             }?;

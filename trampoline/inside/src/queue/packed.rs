@@ -128,14 +128,19 @@ impl Packed {
         let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
         let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
         let used = u64::from(at.used(1).bits()) << 48;
-        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
-            let word = step.word();
-            if word >> 48 != usual || (word as u32) < total {
-                return None;
-            }
-            step.note(word & ID | used | u64::from(total));
-            Some(step.addr())
-        })
+        burst.fill::<LINES, _>(
+            &steps,
+            lanes,
+            |step| Some(step.addr()),
+            |step, total| {
+                let word = step.word();
+                if word >> 48 != usual || (word as u32) < total {
+                    return None;
+                }
+                step.note(word & ID | used | u64::from(total));
+                Some(step.addr())
+            },
+        )
     }
 
     /// What was filled is used.

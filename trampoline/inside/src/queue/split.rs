@@ -8,7 +8,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, Lanes, PeerSlice, Rings, SplitEvents, Table};
+use sluice_memory::{Cell16, Heads, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
 
 /// Descriptor table, available ring, used ring.
 #[cfg_attr(test, derive(Clone))]
@@ -83,7 +83,8 @@ impl Split {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps(&burst.request, from, self.next.0, room);
         // The loop that decides what a packet costs; docs/performance.md has its instructions.
-        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
+        let next = |step: &Step<'_, Heads>| Some(self.desc.buffer(step.head())?.addr());
+        burst.fill::<LINES, _>(&steps, lanes, next, |step, total| {
             let head = step.head();
             // Nobody looks at this entry before it is published.
             step.set_used(head, total);
@@ -96,11 +97,16 @@ impl Split {
     pub fn fill_in_order<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.next.0, room);
-        burst.fill::<LINES, _>(&steps, lanes, |step, total| {
-            step.set_used(total);
-            let buffer = step.buffer();
-            buffer.is_writable::<LINES>(total).then(|| buffer.addr())
-        })
+        burst.fill::<LINES, _>(
+            &steps,
+            lanes,
+            |step| Some(step.buffer().addr()),
+            |step, total| {
+                step.set_used(total);
+                let buffer = step.buffer();
+                buffer.is_writable::<LINES>(total).then(|| buffer.addr())
+            },
+        )
     }
 
     /// What was filled is used.
