@@ -6,21 +6,25 @@
 
 mod entry;
 mod home;
+mod stepping;
 
 use crate::in_bochs;
 use xtask::{Report, Scenario};
 
-const VICTIM: &str =
-    "[[vm]]\nname = \"victim\"\nram_mib = 8\nimage = \"attack\"\nargs = \"victim\"\ngate = \"isolated\"\npeers = [\"attacker\"]\n";
-const BYSTANDERS: &str = "[[vm]]\nname = \"c\"\nram_mib = 8\nimage = \"microbench\"\nargs = \"proof 2000\"\ngate = \"isolated\"\n\
-                          peers = [\"d\"]\n[[vm]]\nname = \"d\"\nram_mib = 8\nimage = \"microbench\"\nargs = \"receive\"\ngate = \"isolated\"\n";
+/// A VM's entry in a manifest.
+fn vm(name: &str, image: &str, args: &str, rest: &str) -> String {
+    format!("[[vm]]\nname = \"{name}\"\nram_mib = 8\nimage = \"{image}\"\nargs = \"{args}\"\n{rest}\n")
+}
 
 /// The victim never becomes a receiver, so its packet memory is nobody else's to write.
 fn attack(gate: &str, args: &str) -> Report {
-    let attacker = format!(
-        "[[vm]]\nname = \"attacker\"\nram_mib = 8\nimage = \"attack\"\nargs = \"{args}\"\ngate = \"{gate}\"\npeers = [\"victim\"]\n"
-    );
-    in_bochs(&Scenario::new(format!("{attacker}{VICTIM}{BYSTANDERS}")))
+    let all = [
+        vm("attacker", "attack", args, &format!("gate = \"{gate}\"\npeers = [\"victim\"]")),
+        vm("victim", "attack", "victim", "gate = \"isolated\"\npeers = [\"attacker\"]"),
+        vm("c", "microbench", "proof 2000", "gate = \"isolated\"\npeers = [\"d\"]"),
+        vm("d", "microbench", "receive", "gate = \"isolated\""),
+    ];
+    in_bochs(&Scenario::new(all.concat()))
 }
 
 #[track_caller]

@@ -52,11 +52,8 @@ struct Alias {
     code: [Page; 2],
 }
 
-static ALIAS: Alias = Alias {
-    slot: [const { Page::new() }; 2],
-    below: [const { Page::new() }; 3],
-    code: [const { Page::new() }; 2],
-};
+static ALIAS: Alias =
+    Alias { slot: [const { Page::new() }; 2], below: [const { Page::new() }; 3], code: [const { Page::new() }; 2] };
 
 /// Maps the alias into the tables in force, for every ring.
 pub fn install() {

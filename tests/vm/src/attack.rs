@@ -1,10 +1,11 @@
 //! Which attacks there are, and how one ends.
 
-use crate::{alias, home, leap, sweep, victim};
+use crate::{alias, home, leap, numbered, stepping, sweep, victim};
 use core::fmt;
-use sluice::{Gate, PacketMemory};
+use sluice::{Gate, PacketMemory, RingFormat};
 use sluice_abi::Gpa;
 use sluice_gate::hypercall;
+use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
 
 /// Turns that the attacker gives away first, so that the victim is ready.
@@ -12,12 +13,15 @@ const HEAD_START: usize = 4;
 
 pub fn run(machine: &mut Machine) -> Result<(), Error> {
     let mut words = machine.args().split_whitespace();
-    match (words.next(), words.next().and_then(|number| number.parse().ok())) {
+    let (attack, how) = (words.next(), words.next().unwrap_or(""));
+    match (attack, how.parse().ok()) {
         (Some("victim"), _) => victim::watch(machine),
+        (Some("receive"), _) => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         (Some("read"), _) => home::read(machine),
         (Some("write"), _) => home::write(machine),
         (Some("vmfunc"), Some(view)) => home::vmfunc(machine, view),
         (Some("sweep"), _) => sweep::sweep(machine),
+        (Some("step"), _) => stepping::step(machine),
         _ => Err(Error::Arguments),
     }
 }
@@ -29,12 +33,23 @@ pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
     Ok(parts)
 }
 
+/// What an attacker has once it is registered.
+pub struct Armed {
+    pub gate: Gate,
+    pub own: PacketMemory,
+    pub request: PeerSlice<'static>,
+}
+
 /// The same, with landings and a page of the VM's own at the gate's address.
-pub fn arm(machine: &mut Machine) -> Result<PacketMemory, Error> {
-    let (_, own) = prepare(machine)?;
+#[allow(unsafe_code, reason = "as Machine::connect")]
+pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
+    let (access, own) = machine.setup().map_err(sluice_runtime::Error::Setup)?;
+    // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
+    let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
+    (0..HEAD_START).for_each(|_| machine.yield_now());
     leap::install();
     alias::install();
-    Ok(own)
+    Ok(Armed { gate, own, request: access.request })
 }
 
 /// One exit from home, at which the monitor looks at the EPTP list.
@@ -58,6 +73,8 @@ pub enum Error {
     NotStopped(u64),
     /// An entry at byte `offset` came out of the gate elsewhere than it should.
     Landed { offset: u16, vector: u64 },
+    /// A register, by number (16: a vector register), has what it shouldn't.
+    Leaked { register: usize, value: u64 },
 }
 
 impl From<sluice_runtime::Error> for Error {
@@ -74,6 +91,7 @@ impl fmt::Display for Error {
             Self::Harmed(words) => write!(f, "{words} words changed"),
             Self::Endless => write!(f, "the attacker does not end"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),
+            Self::Leaked { register, value } => write!(f, "register {register} came back with {value:#x}"),
             Self::Landed { offset, vector } => write!(f, "entry at byte {offset:#x} ended in exception {vector}"),
         }
     }

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use sluice_abi::call::Status;
 use sluice_abi::map;
-use sluice_gate::{CLOSE, STUB_ABORT};
+use sluice_gate::STUB_ABORT;
 
 /// Selectors of [`Tables::gdt`].
 pub const KERNEL_CODE: u64 = 8;
@@ -29,7 +29,7 @@ pub const RDI: usize = 7;
 /// First address of the gate page, in every view.
 pub const GATE: u64 = map::SLOT_VA + map::GATE;
 /// Where the gate's closing VMFUNC comes out in home.
-const RETURN: u64 = GATE + CLOSE as u64 + 15;
+pub const RETURN: u64 = GATE + sluice_gate::RETURN as u64;
 /// Where the monitor resumes an aborted call.
 pub const ABORT: u64 = GATE + STUB_ABORT as u64;
 

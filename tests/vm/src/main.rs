@@ -8,6 +8,8 @@ mod alias;
 #[cfg(target_os = "none")]
 mod attack;
 #[cfg(target_os = "none")]
+mod crossing;
+#[cfg(target_os = "none")]
 mod debug;
 #[cfg(target_os = "none")]
 mod home;
@@ -16,7 +18,13 @@ mod hostile;
 #[cfg(target_os = "none")]
 mod leap;
 #[cfg(target_os = "none")]
+mod numbered;
+#[cfg(target_os = "none")]
+mod stepping;
+#[cfg(target_os = "none")]
 mod sweep;
+#[cfg(target_os = "none")]
+mod vectors;
 #[cfg(target_os = "none")]
 mod victim;
 
