@@ -27,6 +27,8 @@
 
 .set STATE_ACCEPTED,   STATE + 0        # sluice_inside::Window, first fields
 .set STATE_CALLER_RSP, STATE + 32
+.set STATE_PHASE,      STATE + 48
+.set FILLING, 0                         # sluice_inside::window::FILLING
 .set STACK_TOP, STACK + STACK_LEN
 
 .macro vmfunc_
@@ -112,6 +114,9 @@ sluice_gate_page:
 .global sluice_window_page
 sluice_window_page:
     .fill ENTER, 1, 0xcc
+    .byte 0xc7, 0x05                    # mov dword [state.phase], FILLING  from here on an aborted call is this one, which has
+    rip32 sluice_window_page, STATE_PHASE, 4 #                          delivered nothing yet, and no more the last (A17, A20)
+    .long FILLING
     .byte 0x48, 0x89, 0x25              # mov [state.caller_rsp], rsp
     rip32 sluice_window_page, STATE_CALLER_RSP
     .byte 0x48, 0x8d, 0x25              # lea rsp, [stack top]          own stack before anything needs one (A5)

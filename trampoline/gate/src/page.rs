@@ -28,16 +28,19 @@ unsafe extern "C" {
     static sluice_window_page: [u8; 4096];
 }
 
+/// Offset in the gate page of its first instruction, behind the stub's VMFUNC. See: `gate.S`.
+pub const OPEN: u16 = 0x103;
 /// Offset in the stub page of the function that a VM calls. See: `gate.S`.
-pub const STUB_ENTRY: u16 = 0x103 - 21;
+pub const STUB_ENTRY: u16 = OPEN - 21;
 /// Offset in the stub page where the monitor resumes an aborted call: RSP as the caller's VMFUNC had it, RAX the status,
 /// R8 to R11 what was accepted, everything else cleared. See: `gate.S`.
 pub const STUB_ABORT: u16 = 0x200;
 /// Offset in the window page of its first instruction. See: `gate.S`.
-pub const ENTER: u16 = 0x103 + 37;
-
+pub const ENTER: u16 = OPEN + 37;
 /// Offset in the gate page of what follows the window: from here on the call has ended. See: `gate.S`.
 pub const CLOSE: u16 = 0x1a8;
+/// Offset in the stub page of what follows the gate's closing VMFUNC. See: `gate.S`.
+pub const RETURN: u16 = CLOSE + 15;
 
 /// The pages that lie at `SLOT_VA + GATE`, by view.
 #[derive(Clone, Copy, Debug)]

@@ -2,13 +2,11 @@
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
 use sluice_abi::map;
-use sluice_gate::{CLOSE, ENTER, STUB_ABORT, STUB_ENTRY, pages};
+use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, pages};
 use std::collections::BTreeSet;
 
 type Page = [u8; 4096];
 
-const OPEN: u16 = 0x103;
-const RETURN: u16 = CLOSE + 15;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
 /// Where slot 2 of the EPTP list is, seen from any page at `GATE`.
@@ -116,12 +114,12 @@ fn each_vmfunc_ends_where_the_next_view_goes_on() {
 #[test]
 fn the_window_page_has_its_own_stack_before_it_calls() {
     use Mnemonic::{Call, Jne, Lea, Mov, Pushfq, Test};
-    let enter: Vec<_> = straight(pages().window, ENTER).into_iter().take(7).collect();
+    let enter: Vec<_> = straight(pages().window, ENTER).into_iter().take(8).collect();
     let mnemonics: Vec<_> = enter.iter().map(Instruction::mnemonic).collect();
-    assert_eq!(mnemonics, [Mov, Lea, Pushfq, Test, Jne, Lea, Call]);
-    assert_eq!(enter[1].ip_rel_memory_address(), map::STACK + map::STACK_LEN);
-    assert_eq!(enter[5].ip_rel_memory_address(), map::STATE);
-    assert_eq!(enter[6].near_branch_target(), map::CODE);
+    assert_eq!(mnemonics, [Mov, Mov, Lea, Pushfq, Test, Jne, Lea, Call]);
+    assert_eq!(enter[2].ip_rel_memory_address(), map::STACK + map::STACK_LEN);
+    assert_eq!(enter[6].ip_rel_memory_address(), map::STATE);
+    assert_eq!(enter[7].near_branch_target(), map::CODE);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const ETHERNET_HEADER: u32 = 14;
 /// Bytes that a VLAN tag adds. See: IEEE 802.1Q clause 9.
 const VLAN_TAG: u32 = 4;
 
-/// Buffers are being filled.
+/// Buffers are being filled, or will be: the gate's code says so when a call enters.
 const FILLING: u32 = 0;
 /// All is filled, and all packets of the call are accepted: nothing remains but to publish, if that.
 const WHOLE: u32 = 1;
@@ -29,6 +29,7 @@ pub struct Window {
     /// The caller's RSP; the gate's code puts it here.
     caller_rsp: u64,
     calls: u64,
+    /// How far the call is; the gate's code begins it anew.
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
@@ -37,6 +38,7 @@ pub struct Window {
 }
 
 const _: () = assert!(offset_of!(Window, accepted) == 0 && offset_of!(Window, caller_rsp) == 32);
+const _: () = assert!(offset_of!(Window, phase) == 48 && FILLING == 0);
 const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
 
 /// What a sender knows of one peer.

@@ -45,11 +45,14 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     Next::Resume
 }
 
-/// Whether the window has had the call: it is there, or comes from there. (A guest that enters the gate behind the window gets what
-/// its last call delivered: a lie of its own.)
+/// Whether the window has had the call: it is there, past the instruction that says so in the window's state, or comes from there.
+/// (A guest that enters the gate behind the window gets what its last call delivered: a lie of its own.)
 fn begun(place: Place) -> bool {
-    let closing = map::SLOT_VA + map::GATE + u64::from(sluice_gate::CLOSE);
-    place == Place::Window || place == Place::Gate && read(Field::GuestRip) >= closing
+    let at = read(Field::GuestRip).wrapping_sub(map::SLOT_VA + map::GATE);
+    match place {
+        Place::Window => at != u64::from(sluice_gate::ENTER),
+        _ => at >= u64::from(sluice_gate::CLOSE),
+    }
 }
 
 /// Inside the window RSP is the window's own; the caller's was put aside first.

@@ -7,6 +7,7 @@ use super::Burst;
 use super::chain::Chain;
 use crate::Regions;
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_abi::Gpa;
 use sluice_abi::call::{Clause, MAX_BURST};
 use sluice_abi::directory::Queue;
@@ -55,6 +56,52 @@ impl Position {
     }
 }
 
+/// First slot that the driver does not see as used (bits 15:0), its wrap counter (16), and how many slots behind it are used, which are
+/// words of the shadow (47:32). In one word: a call that is interrupted leaves all of it as it was, or as it will be.
+struct Cursor(AtomicU64);
+
+impl Cursor {
+    fn new(published: Position) -> Self {
+        let cursor = Self(AtomicU64::new(0));
+        cursor.set(published, 0);
+        cursor
+    }
+
+    #[inline(always)]
+    fn word(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn published(&self) -> Position {
+        let word = self.word();
+        Position { slot: word as u16, wrap: word >> 16 & 1 == 1 }
+    }
+
+    #[inline(always)]
+    fn pending(&self) -> u16 {
+        (self.word() >> 32) as u16
+    }
+
+    /// Release: what it says of the ring is in the ring before.
+    #[inline(always)]
+    fn set(&self, published: Position, pending: u16) {
+        let word = u64::from(published.slot) | u64::from(published.wrap) << 16 | u64::from(pending) << 32;
+        self.0.store(word, Ordering::Release);
+    }
+
+    fn set_pending(&self, pending: u16) {
+        self.set(self.published(), pending);
+    }
+}
+
+#[cfg(test)]
+impl Clone for Cursor {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.word()))
+    }
+}
+
 /// A ring of descriptors, and two event suppression structures.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Packed {
@@ -64,10 +111,7 @@ pub(super) struct Packed {
     /// What the driver asks of us, and we of the driver.
     driver: PackedEvents<Cell16<'static>>,
     device: PackedEvents<Cell16<'static>>,
-    /// First slot that the driver does not see as used.
-    published: Position,
-    /// Slots behind it that are used: words of the shadow.
-    pending: u16,
+    cursor: Cursor,
     /// Slots published since the driver was last considered for a notification.
     considered: u16,
     /// By slot behind `published`: what will be the last word of its descriptor.
@@ -90,15 +134,15 @@ impl Packed {
             indirect: features.contains(F::INDIRECT_DESC),
             driver: events(at.driver)?,
             device: events(at.device)?,
-            published: position(base, size)?,
-            pending: 0,
+            cursor: Cursor::new(position(base, size)?),
             considered: 0,
             shadow: [const { Cell::new(SKIP) }; MAX_BURST],
         })
     }
 
     pub fn base(&self) -> u32 {
-        self.published.to_base() | self.published.to_base() << 16
+        let base = self.cursor.published().to_base();
+        base | base << 16
     }
 
     pub fn size(&self) -> u16 {
@@ -106,12 +150,12 @@ impl Packed {
     }
 
     fn next(&self) -> Position {
-        self.published.advance(self.pending, self.size())
+        self.cursor.published().advance(self.pending(), self.size())
     }
 
     /// Slots that may be used before something is published.
     fn room(&self) -> u16 {
-        (MAX_BURST as u16).min(self.size()) - self.pending
+        (MAX_BURST as u16).min(self.size()) - self.pending()
     }
 
     pub fn is_available(&self) -> bool {
@@ -123,7 +167,7 @@ impl Packed {
     #[inline(never)]
     pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let at = self.next();
-        let room = usize::from(self.pending)..usize::from(self.pending + self.room());
+        let room = usize::from(self.pending())..usize::from(self.pending() + self.room());
         let Some(shadow) = self.shadow.get(room) else { return 0 };
         let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
         let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
@@ -146,7 +190,7 @@ impl Packed {
     /// What was filled is used.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
-        self.pending += count;
+        self.cursor.set_pending(self.pending() + count);
         count
     }
 
@@ -161,23 +205,23 @@ impl Packed {
         }
         let flags = self.next().used(written).bits();
         let word = u64::from(written) | u64::from(chain.id()) << 32 | u64::from(flags) << 48;
-        let slots = self.shadow.iter().skip(self.pending.into()).take(chain.slots().into());
+        let slots = self.shadow.iter().skip(self.pending().into()).take(chain.slots().into());
         slots.enumerate().for_each(|(index, shadow)| shadow.set(if index == 0 { word } else { SKIP }));
-        self.pending += chain.slots();
+        self.cursor.set_pending(self.pending() + chain.slots());
         true
     }
 
     #[inline(always)]
     pub fn publish(&mut self) {
-        if self.pending > 0 {
+        if self.pending() > 0 {
             self.write_used();
         }
     }
 
     #[inline(never)]
     fn write_used(&mut self) {
-        let first = self.published.slot;
-        let pending = self.shadow.get(..self.pending.into()).unwrap_or_default();
+        let first = self.cursor.published().slot;
+        let pending = self.shadow.get(..self.pending().into()).unwrap_or_default();
         let (before_wrap, behind) = pending.split_at(pending.len().min((self.size() - first).into()));
         self.ring.store_release_all(0, behind, SKIP);
         self.ring.store_release_all(first, before_wrap, SKIP);
@@ -186,33 +230,35 @@ impl Packed {
 
     /// What is pending is published.
     fn forget(&mut self) {
-        self.published = self.next();
-        self.considered = self.considered.saturating_add(self.pending);
-        self.pending = 0;
+        self.considered = self.considered.saturating_add(self.pending());
+        self.cursor.set(self.next(), 0);
     }
 
     /// The first slot is written last: if it is, all are, and the driver may already be using them anew.
     pub fn publish_again(&mut self) {
-        let word = self.ring.load_acquire(self.published.slot).unwrap_or(0);
-        if self.published.is_available(DescF::from_bits_retain((word >> 48) as u16)) {
+        let first = self.cursor.published();
+        let word = self.ring.load_acquire(first.slot).unwrap_or(0);
+        if first.is_available(DescF::from_bits_retain((word >> 48) as u16)) {
             self.publish();
         } else {
             self.forget();
         }
     }
 
+    #[inline(always)]
     pub fn pending(&self) -> u16 {
-        self.pending
+        self.cursor.pending()
     }
 
     /// Takes back all but the first `pending` slots that are used and not published.
     pub fn keep(&mut self, pending: u16) {
-        self.pending = pending.min(self.pending);
+        self.cursor.set_pending(pending.min(self.pending()));
     }
 
     pub fn needs_notification(&mut self) -> bool {
         let count = core::mem::take(&mut self.considered);
-        count > 0 && self.driver.wanted(self.published.slot, self.published.wrap, count)
+        let published = self.cursor.published();
+        count > 0 && self.driver.wanted(published.slot, published.wrap, count)
     }
 
     pub fn ask_for_notifications(&mut self, on: bool) {

@@ -1,36 +1,6 @@
-//! What an attacker in home gets: an exit, and its end; the victim's memory stays, and the others go on.
+//! A1, A3: VMFUNC and peer memory, by plain code in home.
 
-use crate::in_bochs;
-use xtask::{Report, Scenario};
-
-const VICTIM: &str =
-    "[[vm]]\nname = \"victim\"\nram_mib = 8\nimage = \"attack\"\nargs = \"victim\"\ngate = \"isolated\"\n";
-const BYSTANDERS: &str = "[[vm]]\nname = \"c\"\nram_mib = 8\nimage = \"microbench\"\nargs = \"proof 2000\"\ngate = \"isolated\"\n\
-                          peers = [\"d\"]\n[[vm]]\nname = \"d\"\nram_mib = 8\nimage = \"microbench\"\nargs = \"receive\"\ngate = \"isolated\"\n";
-
-/// The victim never becomes a receiver, so its packet memory is nobody else's to write.
-fn attack(gate: &str, args: &str) -> Report {
-    let attacker = format!(
-        "[[vm]]\nname = \"attacker\"\nram_mib = 8\nimage = \"attack\"\nargs = \"{args}\"\ngate = \"{gate}\"\npeers = [\"victim\"]\n"
-    );
-    in_bochs(&Scenario::new(format!("{attacker}{VICTIM}{BYSTANDERS}")))
-}
-
-#[track_caller]
-fn unharmed(report: &Report) {
-    assert!(report.says("words, 0 changed") && report.says("vm victim exit code 0"), "{:#?}", report.lines);
-    assert!(report.says("[d] received 2000 lost 0 doubled 0 torn 0 reordered 0"), "{:#?}", report.lines);
-    assert!(report.says("vm c exit code 0") && report.says("vm d exit code 0"));
-}
-
-/// The attacker's end was `why`, after one exit `reason`.
-#[track_caller]
-fn stopped(report: &Report, reason: &str, why: &str) {
-    let verdict = report.verdict.clone().expect("a verdict").expect_err("a VM that was stopped");
-    assert!(verdict.starts_with(&format!("vm attacker stopped: {why}")), "{verdict}");
-    assert_eq!(report.exits["attacker"].get(reason), Some(&1), "{:?}", report.exits);
-    unharmed(report);
-}
+use super::{attack, stopped, unharmed};
 
 #[test]
 fn reading_peer_memory_in_home_in_bochs_is_exit_48() {

@@ -1,0 +1,55 @@
+//! A hostile VM, its victim, and two that go on meanwhile. Each attack of the list in docs/threat-model.md that an emulator can show is
+//! a test here; the attacks themselves are in tests/vm/src.
+//!
+//! Beside each attack stands what has to come of it: how it is contained, which counter of the monitor's says so, and what the caller
+//! sees. Always: the victim finds no word of its memory changed, once the attacker is gone, and the others lose nothing.
+
+mod entry;
+mod home;
+mod stepping;
+
+use crate::in_bochs;
+use xtask::{Report, Scenario};
+
+/// A VM's entry in a manifest.
+fn vm(name: &str, image: &str, args: &str, rest: &str) -> String {
+    format!("[[vm]]\nname = \"{name}\"\nram_mib = 8\nimage = \"{image}\"\nargs = \"{args}\"\n{rest}\n")
+}
+
+/// The victim never becomes a receiver, so its packet memory is nobody else's to write.
+fn attack(gate: &str, args: &str) -> Report {
+    let all = [
+        vm("attacker", "attack", args, &format!("gate = \"{gate}\"\npeers = [\"victim\"]")),
+        vm("victim", "attack", "victim", "gate = \"isolated\"\npeers = [\"attacker\"]"),
+        vm("c", "microbench", "proof 2000", "gate = \"isolated\"\npeers = [\"d\"]"),
+        vm("d", "microbench", "receive", "gate = \"isolated\""),
+    ];
+    in_bochs(&Scenario::new(all.concat()))
+}
+
+#[track_caller]
+fn unharmed(report: &Report) {
+    assert!(report.says("words, 0 changed") && report.says("vm victim exit code 0"), "{:#?}", report.lines);
+    assert!(report.says("[d] received 2000 lost 0 doubled 0 torn 0 reordered 0"), "{:#?}", report.lines);
+    assert!(report.says("vm c exit code 0") && report.says("vm d exit code 0"));
+}
+
+/// The attacker ended by itself, after `aborts` aborted calls, and said each of `lines`.
+#[track_caller]
+fn contained(report: &Report, aborts: u64, lines: &[&str]) {
+    crate::passed(report);
+    for line in lines {
+        assert!(report.says(&format!("[attacker] {line}")), "{line}: {:#?}", report.lines);
+    }
+    assert_eq!(report.exits["attacker"]["aborts"], aborts, "{:?}", report.exits);
+    unharmed(report);
+}
+
+/// The attacker's end was `why`, after one exit `reason`.
+#[track_caller]
+fn stopped(report: &Report, reason: &str, why: &str) {
+    let verdict = report.verdict.clone().expect("a verdict").expect_err("a VM that was stopped");
+    assert!(verdict.starts_with(&format!("vm attacker stopped: {why}")), "{verdict}");
+    assert_eq!(report.exits["attacker"].get(reason), Some(&1), "{:?}", report.exits);
+    unharmed(report);
+}

@@ -1,0 +1,53 @@
+//! Calls through the gate made by hand: a VMFUNC of the VM's own where the stub has its own, and everything else as the attack wants.
+#![allow(unsafe_code, reason = "leaps")]
+
+use crate::attack::Error;
+use crate::leap::{self, End, Landing, State};
+use crate::{alias, vectors};
+use sluice_gate::OPEN;
+
+/// What a call starts with: VMFUNC to the gate's first instruction, `count` packets, and nothing else in the registers.
+pub fn proper(count: u64) -> State {
+    let mut state = State::at(alias::vmfunc_before(OPEN));
+    state.general[leap::RCX] = 1;
+    state.general[leap::RDI] = count;
+    state
+}
+
+/// Calls with `state`.
+pub fn call(state: &State) -> Landing {
+    // SAFETY: landings are installed, and the window writes no memory that Rust refers to: packet memory is reached by PeerSlice.
+    unsafe { leap::leap(state) }
+}
+
+/// Registers that the window keeps, by number: RBX, RBP, R12 to R15.
+const KEPT: [usize; 6] = [3, 5, 12, 13, 14, 15];
+/// What is in them, and in the vector registers, before a call of [`checked`].
+const MARK: u64 = 0x6b65_7074_6b65_7074;
+
+/// Calls with `state`, marks in all registers that a call may keep, and checks that what comes back is nothing but status, accepted
+/// packets and those marks (A15).
+pub fn checked(mut state: State) -> Result<Landing, Error> {
+    KEPT.iter().for_each(|&number| state.general[number] = MARK);
+    vectors::mark(MARK);
+    let landing = call(&state);
+    let vectors = vectors::read();
+    let aborted = landing.end() == End::Aborted;
+    let kept = if aborted { 0 } else { MARK };
+    for (number, &value) in landing.general.iter().enumerate() {
+        let wanted = match number {
+            leap::RAX | leap::RDX | 8..=11 => continue,
+            _ if KEPT.contains(&number) => kept,
+            _ => 0,
+        };
+        if value != wanted {
+            return Err(Error::Leaked { register: number, value });
+        }
+    }
+    // The window uses YMM0 to YMM2, and leaves no upper half.
+    let clean = vectors.iter().enumerate().all(|(number, value)| {
+        let low = if aborted || number < 3 { 0 } else { MARK };
+        *value == [low, low, 0, 0]
+    });
+    if clean { Ok(landing) } else { Err(Error::Leaked { register: 16, value: vectors[0][0] }) }
+}

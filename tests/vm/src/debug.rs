@@ -1,0 +1,36 @@
+//! Breakpoints in the debug registers. See: SDM volume 3, "Debug Registers".
+#![allow(unsafe_code, reason = "debug registers")]
+
+use core::arch::asm;
+
+/// DR7 without breakpoints: only the bit that is always set.
+const NONE: u64 = 1 << 10;
+/// DR7: breakpoint 0 counts.
+const FIRST: u64 = 0b11;
+
+/// What makes breakpoint 0 hit. The numbers are those of its R/W and LEN fields.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+pub enum On {
+    /// The instruction at the address is about to execute.
+    Execution = 0b0000,
+    /// One of the eight bytes at the address is written.
+    Write = 0b1001,
+    /// One of them is read or written.
+    Access = 0b1011,
+}
+
+/// Sets breakpoint 0.
+pub fn set(address: u64, on: On) {
+    load(address, NONE | FIRST | (on as u64) << 16);
+}
+
+/// No breakpoint any more.
+pub fn clear() {
+    load(0, NONE);
+}
+
+fn load(address: u64, control: u64) {
+    // SAFETY: ring 0. A breakpoint raises an exception, which is a landing (see `leap.rs`).
+    unsafe { asm!("mov dr0, {}", "mov dr7, {}", in(reg) address, in(reg) control, options(nomem, nostack)) };
+}

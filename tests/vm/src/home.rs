@@ -1,0 +1,72 @@
+//! A1: attacks from home, by plain code. Each should end the VM, or tell it so.
+#![allow(unsafe_code, reason = "attacks are what safe code can't do")]
+
+use crate::attack::{Error, prepare};
+use sluice::{Mempool, PacketMemory, PeerPort, Port, Status};
+use sluice_abi::map;
+use sluice_runtime::{Machine, println};
+
+/// Where the window has the first word of the first peer's pattern.
+pub fn peer_word(own: PacketMemory) -> *mut u64 {
+    (map::SLOT_VA + map::peer_base(0) + own.gpa.0) as *mut u64
+}
+
+/// Reads peer memory in home.
+pub fn read(machine: &mut Machine) -> Result<(), Error> {
+    let (_, own) = prepare(machine)?;
+    // SAFETY: nothing is mapped there, or memory that nobody here refers to.
+    let word = unsafe { peer_word(own).read_volatile() };
+    Err(Error::NotStopped(word))
+}
+
+/// Writes peer memory in home.
+pub fn write(machine: &mut Machine) -> Result<(), Error> {
+    let (_, own) = prepare(machine)?;
+    // SAFETY: as in `read`.
+    unsafe { peer_word(own).write_volatile(0) };
+    Err(Error::NotStopped(0))
+}
+
+/// VMFUNC to view `view` from a page of the VM's own. Then: does the gate still work for a proper call?
+pub fn vmfunc(machine: &mut Machine, view: u32) -> Result<(), Error> {
+    let (gate, own) = prepare(machine)?;
+    println!("told: {:?}", forge(view));
+    let mut free = [0; 1];
+    let pool = Mempool::new(own, &mut free);
+    let mut burst = pool.burst();
+    let pushed = burst.push(64).is_some();
+    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, 0).tx_burst(&mut burst));
+    Ok(())
+}
+
+/// Switches to view `view`, which is to be the end.
+pub fn switch_to(view: u32) -> Result<(), Error> {
+    Err(Error::NotStopped(forge(view).0))
+}
+
+/// Switches to view `view`, with the registers and the stack that the stub would have, so that an aborted call comes back.
+fn forge(view: u32) -> Status {
+    let status: u64;
+    // SAFETY: the frame is the one that the stub makes, and the stub's abort path takes it down.
+    unsafe {
+        core::arch::asm!(
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "push rbx",
+            "push rbp",
+            "push r12",
+            "push r13",
+            "push r14",
+            "push r15",
+            "pushfq",
+            "xor eax, eax",
+            "vmfunc",
+            "ud2",
+            "2:",
+            out("rax") status,
+            inout("ecx") view => _,
+            clobber_abi("sysv64"),
+        );
+    }
+    Status(status)
+}

@@ -1,0 +1,102 @@
+//! Numbered frames: what a sender takes for accepted arrives once, whole, in order, or the receiver says so.
+
+use crate::attack::Error;
+use crate::leap::{End, Landing};
+use sluice::{Mempool, PacketMemory, Port, RingFormat, VirtioNet};
+use sluice_abi::call::{Accepted, HAS_HDR, Packet, Status};
+use sluice_memory::PeerSlice;
+use sluice_runtime::{Machine, println};
+
+/// Words of a frame; each is the frame's number.
+const WORDS: u64 = 8;
+/// The number of the last frame, whose last word is how many came before.
+const LAST: u64 = u64::MAX;
+/// Buffers of the sender's: frames from here on, with room for a header before.
+const BUFFER: u32 = 2048;
+const HEADROOM: u32 = 64;
+
+/// Sends frames in order, whatever becomes of a call.
+pub struct Sender {
+    own: PacketMemory,
+    request: PeerSlice<'static>,
+    /// How many the gate has taken.
+    pub sent: u64,
+}
+
+impl Sender {
+    pub fn new(own: PacketMemory, request: PeerSlice<'static>) -> Self {
+        Self { own, request, sent: 0 }
+    }
+
+    /// Asks for the next `count` frames to be sent to peer 0, with headers if `headers`.
+    pub fn ask(&self, count: u64, headers: bool) -> Result<(), Error> {
+        for index in 0..count {
+            self.fill(index, [self.sent + index; WORDS as usize], headers)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the last frame.
+    pub fn ask_last(&self) -> Result<(), Error> {
+        let mut words = [LAST; WORDS as usize];
+        words[WORDS as usize - 1] = self.sent;
+        self.fill(0, words, false)
+    }
+
+    fn fill(&self, index: u64, words: [u64; WORDS as usize], header: bool) -> Result<(), Error> {
+        let offset = index as u32 * BUFFER + HEADROOM;
+        let memory = self.own.memory.sub(u64::from(offset), 8 * WORDS).map_err(|_| Error::Arguments)?;
+        (0..).zip(words).try_for_each(|(at, word)| memory.write(8 * at, word)).map_err(|_| Error::Arguments)?;
+        let packet = Packet { offset, len: 8 * WORDS as u16, peer: if header { HAS_HDR } else { 0 } };
+        self.request.write(8 * index, packet).map_err(|_| Error::Arguments)
+    }
+
+    /// Counts what a call of `count` frames delivered: the first few, or it was wrong.
+    pub fn note(&mut self, landing: &Landing, count: u64) -> Result<(), Error> {
+        let accepted = match landing.end() {
+            End::Returned(Status::OK) => count,
+            End::Exception(vector) => return Err(Error::Landed { offset: landing.rip as u16, vector }),
+            End::Aborted | End::Returned(_) => {
+                let [first, rest @ ..] = landing.general.as_chunks::<4>().0[2];
+                let accepted = Accepted([first, rest[0], rest[1], rest[2]]);
+                let run = u64::from(first.trailing_ones());
+                if accepted.count() as u64 != run || run > count {
+                    return Err(Error::NotStopped(first));
+                }
+                run
+            }
+        };
+        self.sent += accepted;
+        Ok(())
+    }
+}
+
+/// Receives until the last frame.
+pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
+    let (_, memory) = machine.connect()?;
+    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
+    let mut free = [0; 2 * sluice::RX_SIZE];
+    let pool = Mempool::new(buffers, &mut free);
+    let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
+    let mut net = net.map_err(|error| Error::Machine(error.into()))?;
+    let mut burst = pool.burst();
+    let (mut expected, mut wrong, mut patience) = (0, 0, machine.patience());
+    loop {
+        if net.rx_burst(&mut burst) == 0 {
+            patience.wait(machine)?;
+            continue;
+        }
+        patience.renew();
+        for frame in burst.frames() {
+            let words: [u64; WORDS as usize] = core::array::from_fn(|at| frame.read(8 * at as u64).unwrap_or(0));
+            if words[0] == LAST {
+                wrong += u64::from(words[WORDS as usize - 1] != expected);
+                println!("received {expected} wrong {wrong}");
+                return if wrong == 0 { Ok(()) } else { Err(Error::Harmed(wrong as usize)) };
+            }
+            wrong += u64::from(words != [expected; WORDS as usize]);
+            expected += 1;
+        }
+        burst.clear();
+    }
+}
