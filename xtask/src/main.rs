@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, fuzz, image, miri, peers, test};
+use xtask::{audit, bench, demo, fuzz, image, miri, peers, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -31,6 +31,8 @@ enum Command {
     Miri(miri::Options),
     /// Sends packets through our rings and back, with DPDK's testpmd at the other end, and counts what is wrong
     Peers(peers::Options),
+    /// Checks the machine code of gate and window, or any ELF file for stray VMFUNCs
+    Audit(audit::Options),
     /// Makes a bootable image for a real machine
     Image(image::Options),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Miri(options) => miri::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Audit(options) => audit::run(&options),
         Command::Image(options) => image::run(&options),
     };
     match done {

@@ -12,6 +12,7 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, InstructionIn
 use sluice_abi::map;
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A page of machine code.
 pub type Page = [u8; map::PAGE as usize];
@@ -45,6 +46,21 @@ pub enum End {
     Undefined,
     /// A fetch from the page behind, which is not mapped: an exit.
     Outside,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Window => "armed, checked and into the window",
+            Self::AtRest => "into the window at rest: exit",
+            Self::Home => "home",
+            Self::Anywhere => "home or exit",
+            Self::Vmcall => "VMCALL",
+            Self::Int3 => "INT3",
+            Self::Undefined => "no instruction: exit",
+            Self::Outside => "off the page: exit",
+        })
+    }
 }
 
 /// Something that a gate must not do.

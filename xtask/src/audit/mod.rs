@@ -1,0 +1,101 @@
+//! `cargo xtask audit`: what the machine code of gate and window is, whatever compiler and assembler made it.
+//!
+//! Reading order: [`gate`] (the three pages), [`window`] (the image, with the page that enters it), [`vnf`] (anybody's ELF file).
+//! [`code`] finds what can be executed, [`flow`] what is known at each instruction of it.
+
+mod allowed;
+mod binary;
+mod calls;
+mod code;
+mod flow;
+mod gate;
+mod image;
+mod registers;
+mod report;
+mod stack;
+mod vectors;
+mod vmfunc;
+mod vnf;
+mod window;
+
+use crate::{artifacts, tools};
+use anyhow::{Context, Error, Result, bail};
+use binary::Binary;
+use std::fs;
+use std::path::PathBuf;
+
+pub use gate::Pages;
+pub use report::{Finding, Rule};
+
+/// What to audit.
+///
+/// Without a file: builds monitor and window image as they are released, and checks the gate's three pages (taken from the monitor), the
+/// window image with the page that enters it, and the monitor's segments. Each rule of docs/threat-model.md that the machine code can
+/// show is a row: what was counted, and whether it holds. The gate page is followed from each of its 4,096 bytes, along every path, to where it ends.
+///
+/// Exit code 0: all rules hold. 1: one does not (below the table: where, by address and symbol), or there was nothing to look at.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// An ELF file to look at instead: a VNF, or a window image
+    path: Option<PathBuf>,
+    /// What the file is [default: a window image if its entry point is called window_entry, else a VNF]
+    #[arg(long = "as", value_enum, requires = "path")]
+    kind: Option<Kind>,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Kinds of files.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A window image: all rules of the window
+    Window,
+    /// Anything else: nothing writable and executable, no VMFUNC that nobody declares
+    Vnf,
+}
+
+/// Audits and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let rules = match &options.path {
+        None => release()?,
+        Some(path) => {
+            let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            file(&name, &bytes, options.kind)?
+        }
+    };
+    println!("{}", if options.json { serde_json::to_string_pretty(&rules)? } else { report::table(&rules) });
+    let broken = rules.iter().filter(|rule| !rule.holds).count();
+    if broken > 0 {
+        bail!("{broken} of {} rules do not hold", rules.len());
+    }
+    Ok(())
+}
+
+/// The images as they are released, built first.
+pub fn release() -> Result<Vec<Rule>> {
+    tools::bare_target().map_err(Error::msg)?;
+    let (monitor, window) = artifacts::build_host()?;
+    let monitor = Binary::parse(&fs::read(monitor)?)?;
+    let mut rules = gate_pages(&Pages::of(&monitor)?);
+    rules.extend(report::of("window", window::rules(&Pages::of(&monitor)?.window, &Binary::parse(&fs::read(window)?)?)));
+    rules.extend(report::of("monitor", vnf::rules(&monitor)));
+    Ok(rules)
+}
+
+/// The gate's pages.
+pub fn gate_pages(pages: &Pages) -> Vec<Rule> {
+    report::of("gate", gate::rules(pages))
+}
+
+/// The ELF file `bytes`, called `name`. A window image is entered by the page that this program has.
+pub fn file(name: &str, bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Rule>> {
+    let binary = Binary::parse(bytes)?;
+    let window = binary.symbols.find("window_entry") == Some(binary.entry);
+    let rules = match kind.unwrap_or(if window { Kind::Window } else { Kind::Vnf }) {
+        Kind::Window => window::rules(&Pages::here().window, &binary),
+        Kind::Vnf => vnf::rules(&binary),
+    };
+    Ok(report::of(name, rules))
+}
