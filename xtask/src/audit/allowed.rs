@@ -10,13 +10,17 @@ use std::collections::BTreeMap;
 
 /// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and CMOVcc besides.
 const ORDINARY: &[Mnemonic] = {
-    use Mnemonic::{Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul};
-    use Mnemonic::{Inc, Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb};
+    use Mnemonic::{
+        Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul,
+    };
+    use Mnemonic::{
+        Inc, Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb,
+    };
     use Mnemonic::{Shl, Shld, Shr, Shrd, Sub, Test, Xadd, Xchg, Xor};
     &[
-        Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul, Inc, Jmp, Lea,
-        Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb, Shl, Shld, Shr, Shrd, Sub, Test,
-        Xadd, Xchg, Xor,
+        Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul, Inc,
+        Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb, Shl, Shld,
+        Shr, Shrd, Sub, Test, Xadd, Xchg, Xor,
     ]
 };
 /// What else the fast path needs: copies, and orders of accesses.
@@ -27,15 +31,20 @@ const PAGE: [Mnemonic; 2] = [Mnemonic::Pushfq, Mnemonic::Vmfunc];
 
 /// Nothing but these, whatever it may do. Vector instructions have a rule of their own.
 pub fn instructions(code: &Code<'_>, page: u64) -> Rule {
-    let on_page = |one: &Instruction| (page & !(map::PAGE - 1)..).contains(&one.ip()) && one.ip() < (page & !(map::PAGE - 1)) + map::PAGE;
+    let on_page = |one: &Instruction| {
+        (page & !(map::PAGE - 1)..).contains(&one.ip()) && one.ip() < (page & !(map::PAGE - 1)) + map::PAGE
+    };
     let judge = |one: &Instruction| {
         let mnemonic = one.mnemonic();
         let conditional = one.condition_code() != ConditionCode::None && !one.is_loopcc() && !one.is_loop();
-        let listed = ORDINARY.contains(&mnemonic) || SPECIAL.contains(&mnemonic) || on_page(one) && PAGE.contains(&mnemonic);
+        let listed =
+            ORDINARY.contains(&mnemonic) || SPECIAL.contains(&mnemonic) || on_page(one) && PAGE.contains(&mnemonic);
         (!is_vector(one) && !conditional && !listed).then_some("is not among the window's instructions")
     };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    code.instructions.values().for_each(|one| *counts.entry(format!("{:?}", one.mnemonic()).to_lowercase()).or_default() += 1);
+    code.instructions
+        .values()
+        .for_each(|one| *counts.entry(format!("{:?}", one.mnemonic()).to_lowercase()).or_default() += 1);
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let list: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -49,7 +58,9 @@ pub fn direct(code: &Code<'_>) -> Rule {
         FlowControl::IndirectBranch | FlowControl::IndirectCall => Some("goes where a register or memory says"),
         _ => None,
     };
-    let branch = |one: &Instruction| matches!(one.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch);
+    let branch = |one: &Instruction| {
+        matches!(one.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch)
+    };
     let figure = format!("{} direct branches", code.count(branch));
     Rule::new("no indirect branch", "G12", figure, code.wrong(judge))
 }
@@ -79,7 +90,8 @@ pub fn statics(code: &Code<'_>, image: &Binary) -> Rule {
     let state = map::SLOT_VA + map::STATE..map::SLOT_VA + map::STATE + map::STATE_LEN;
     let stack_top = map::SLOT_VA + map::STACK + map::STACK_LEN;
     let findings = code.wrong(|one| {
-        let absolute = one.memory_base() == Register::None && one.memory_index() == Register::None && one.memory_displ_size() > 0;
+        let absolute =
+            one.memory_base() == Register::None && one.memory_index() == Register::None && one.memory_displ_size() > 0;
         if absolute {
             return Some("has an absolute address");
         }
@@ -91,7 +103,8 @@ pub fn statics(code: &Code<'_>, image: &Binary) -> Rule {
         let writes = info.info(one).used_memory().iter().any(|memory| memory.access() != OpAccess::Read);
         let constant = image.segment(at).is_some_and(|segment| !segment.execute) && !writes;
         let stack = one.mnemonic() == Mnemonic::Lea && at == stack_top;
-        (!constant && !stack && !state.contains(&at)).then_some("names an address that is neither a constant nor in the state")
+        (!constant && !stack && !state.contains(&at))
+            .then_some("names an address that is neither a constant nor in the state")
     });
     Rule::new("no statics", "G7", format!("{fixed} fixed addresses"), findings)
 }

@@ -21,7 +21,12 @@ pub fn recursion(code: &Code<'_>, order: &Order) -> Rule {
 
 /// Puts callees before their callers.
 pub fn order(code: &Code<'_>) -> Order {
-    let mut search = Search { code, done: BTreeSet::new(), path: Vec::new(), order: Order { functions: Vec::new(), circles: Vec::new() } };
+    let mut search = Search {
+        code,
+        done: BTreeSet::new(),
+        path: Vec::new(),
+        order: Order { functions: Vec::new(), circles: Vec::new() },
+    };
     code.functions.keys().for_each(|start| search.visit(*start));
     search.order
 }

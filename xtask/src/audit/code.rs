@@ -58,7 +58,9 @@ impl<'b> Code<'b> {
         let mut code = Self { space, instructions: BTreeMap::new(), functions: BTreeMap::new(), astray: Vec::new() };
         while let Some(start) = open.pop_first() {
             let function = code.follow(start, &starts);
-            open.extend(function.calls.values().filter(|target| !code.functions.contains_key(target) && **target != start));
+            open.extend(
+                function.calls.values().filter(|target| !code.functions.contains_key(target) && **target != start),
+            );
             code.functions.insert(start, function);
         }
         code.overlaps();
@@ -140,11 +142,12 @@ fn call(instruction: &Instruction) -> Option<u64> {
 /// Where execution goes on in the same function.
 pub fn successors(instruction: &Instruction) -> Vec<u64> {
     let (next, target) = (instruction.next_ip(), instruction.near_branch_target());
-    match instruction.flow_control() {
-        FlowControl::Next | FlowControl::IndirectCall | FlowControl::XbeginXabortXend => vec![next],
+    if instruction.mnemonic() == Mnemonic::Vmfunc {
         // What follows lies in another view.
-        FlowControl::Call if instruction.mnemonic() == Mnemonic::Vmfunc => vec![],
-        FlowControl::Call => vec![next],
+        return vec![];
+    }
+    match instruction.flow_control() {
+        FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall | FlowControl::XbeginXabortXend => vec![next],
         FlowControl::UnconditionalBranch => vec![target],
         FlowControl::ConditionalBranch => vec![next, target],
         FlowControl::IndirectBranch | FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => vec![],

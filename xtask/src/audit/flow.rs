@@ -20,7 +20,9 @@ pub fn flow<F: Fact>(
     let mut known = BTreeMap::from([(entry, start)]);
     let mut open = vec![entry];
     while let Some(address) = open.pop() {
-        let (Some(instruction), Some(before)) = (code.instructions.get(&address), known.get(&address)) else { continue };
+        let (Some(instruction), Some(before)) = (code.instructions.get(&address), known.get(&address)) else {
+            continue;
+        };
         let behind = step(instruction, *before);
         for next in successors(instruction).into_iter().filter(|next| function.instructions.contains(next)) {
             let met = known.get(&next).map_or(behind, |other| behind.meet(*other));

@@ -37,7 +37,11 @@ impl Pages {
             let bytes = monitor.segment(at).and_then(|segment| segment.from(at)?.first_chunk().copied());
             bytes.with_context(|| format!("{name} is cut short"))
         };
-        Ok(Self { stub: page("sluice_stub_page")?, gate: page("sluice_gate_page")?, window: page("sluice_window_page")? })
+        Ok(Self {
+            stub: page("sluice_stub_page")?,
+            gate: page("sluice_gate_page")?,
+            window: page("sluice_window_page")?,
+        })
     }
 }
 
@@ -45,7 +49,13 @@ impl Pages {
 pub fn rules(pages: &Pages) -> Vec<Rule> {
     let walked = walk(&pages.gate, CLOSE);
     let (route, broken) = route(pages);
-    vec![crossing(pages, &route, broken), every_offset(&walked), writes(&walked), straight(&walked), filler(&pages.gate, &route)]
+    vec![
+        crossing(pages, &route, broken),
+        every_offset(&walked),
+        writes(&walked),
+        straight(&walked),
+        filler(&pages.gate, &route),
+    ]
 }
 
 fn finding(view: &str, offset: u64, what: impl Into<String>) -> Finding {
@@ -66,7 +76,10 @@ fn route(pages: &Pages) -> (Route, Vec<Finding>) {
         };
         starts.push(behind);
     }
-    let wanted = [(2, ENTER, "the window is not entered where it begins"), (3, CLOSE, "the window does not leave to where the gate closes")];
+    let wanted = [
+        (2, ENTER, "the window is not entered where it begins"),
+        (3, CLOSE, "the window does not leave to where the gate closes"),
+    ];
     let broken = wanted.into_iter().filter(|(place, at, _)| starts[*place] != *at);
     let broken = broken.map(|(place, _, what)| finding(views[place - 1].0, starts[place].into(), what)).collect();
     (starts[1..].iter().enumerate().map(|(page, behind)| (page, *behind)).collect(), broken)
@@ -80,7 +93,9 @@ fn behind_vmfunc(page: &Page, start: u16) -> Option<u16> {
         let instruction = Decoder::with_ip(64, page.get(at..)?, at as u64, DecoderOptions::NONE).decode();
         let next = match (instruction.mnemonic(), instruction.flow_control()) {
             (Mnemonic::Vmfunc, _) => return u16::try_from(instruction.next_ip()).ok(),
-            (_, FlowControl::Next | FlowControl::ConditionalBranch) if !instruction.is_invalid() => instruction.next_ip(),
+            (_, FlowControl::Next | FlowControl::ConditionalBranch) if !instruction.is_invalid() => {
+                instruction.next_ip()
+            }
             (Mnemonic::Call, FlowControl::Call) => instruction.next_ip(),
             (_, FlowControl::UnconditionalBranch) => instruction.near_branch_target(),
             _ => return None,
@@ -92,12 +107,17 @@ fn behind_vmfunc(page: &Page, start: u16) -> Option<u16> {
 
 /// Each VMFUNC ends where the next view goes on, and there is no other.
 fn crossing(pages: &Pages, route: &Route, mut broken: Vec<Finding>) -> Rule {
-    let segment = |page: &Page| Segment { address: 0, len: map::PAGE, bytes: page.to_vec(), write: false, execute: true };
+    let segment =
+        |page: &Page| Segment { address: 0, len: map::PAGE, bytes: page.to_vec(), write: false, execute: true };
     let declared = |views: &[usize]| -> Vec<u64> {
         let mine = route.iter().filter(|(view, _)| views.contains(view));
         mine.map(|(_, behind)| u64::from(*behind) - VMFUNC.len() as u64).collect()
     };
-    let views = [("stub", &pages.stub, declared(&[0])), ("gate", &pages.gate, declared(&[1, 3])), ("window", &pages.window, declared(&[2]))];
+    let views = [
+        ("stub", &pages.stub, declared(&[0])),
+        ("gate", &pages.gate, declared(&[1, 3])),
+        ("window", &pages.window, declared(&[2])),
+    ];
     let mut stray = 0;
     for (view, page, declared) in views {
         let places = vmfunc::places([&segment(page)].into_iter(), &Symbols::default(), &declared);
@@ -122,7 +142,8 @@ fn every_offset(walked: &Walk) -> Rule {
 fn writes(walked: &Walk) -> Rule {
     let stores: Vec<_> = walked.stores.iter().map(|(at, value)| format!("{value:#04x} at {at:#x}")).collect();
     let wrong = (stores.len() != 2).then(|| finding("gate", 0, format!("{} stores to the list, not 2", stores.len())));
-    Rule::new("list stores", "G3", format!("{} stores", stores.len()), wrong.into_iter().collect()).detail(stores.join(", "))
+    Rule::new("list stores", "G3", format!("{} stores", stores.len()), wrong.into_iter().collect())
+        .detail(stores.join(", "))
 }
 
 /// One branch, forward; whether it is that, [`walk`] says.
@@ -142,7 +163,8 @@ fn filler(page: &Page, route: &Route) -> Rule {
         cover(page, start.into(), &mut code);
     }
     let other = page.iter().zip(&code).zip(0..).filter(|((byte, code), _)| !**code && **byte != INT3);
-    let findings = other.map(|((byte, _), at)| finding("gate", at, format!("{byte:#04x} beside the call's way"))).collect();
+    let findings =
+        other.map(|((byte, _), at)| finding("gate", at, format!("{byte:#04x} beside the call's way"))).collect();
     let bytes = code.iter().filter(|code| **code).count();
     Rule::new("filler", "G1", format!("{bytes} bytes of code, {} of INT3", page.len() - bytes), findings)
 }

@@ -14,7 +14,8 @@ fn finding(binary: &Binary, address: u64, what: String) -> Finding {
 /// Nothing is mapped both writable and executable.
 pub fn write_or_execute(binary: &Binary) -> Rule {
     let both = binary.segments.iter().filter(|segment| segment.write && segment.execute);
-    let findings = both.map(|segment| finding(binary, segment.address, "a segment both writable and executable".into()));
+    let findings =
+        both.map(|segment| finding(binary, segment.address, "a segment both writable and executable".into()));
     let figure = format!("{} segments", binary.segments.len());
     Rule::new("write or execute", "G1", figure, findings.collect())
 }
@@ -35,7 +36,8 @@ pub fn place(binary: &Binary) -> Rule {
     let room = start..start + map::CODE_LEN;
     let outside = |address: u64, len: u64| address < room.start || len > room.end.saturating_sub(address);
     let outside = binary.segments.iter().filter(|segment| outside(segment.address, segment.len));
-    let mut findings: Vec<_> = outside.map(|segment| finding(binary, segment.address, "a segment outside the window's code".into())).collect();
+    let mut findings: Vec<_> =
+        outside.map(|segment| finding(binary, segment.address, "a segment outside the window's code".into())).collect();
     if binary.entry != start {
         findings.push(finding(binary, binary.entry, format!("the entry point is not the first byte, {start:#x}")));
     }

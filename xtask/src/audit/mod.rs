@@ -76,26 +76,28 @@ pub fn run(options: &Options) -> Result<()> {
 /// The images as they are released, built first.
 pub fn release() -> Result<Vec<Rule>> {
     tools::bare_target().map_err(Error::msg)?;
-    let (monitor, window) = artifacts::build_host()?;
-    let monitor = Binary::parse(&fs::read(monitor)?)?;
-    let mut rules = gate_pages(&Pages::of(&monitor)?);
-    rules.extend(report::of("window", window::rules(&Pages::of(&monitor)?.window, &Binary::parse(&fs::read(window)?)?)));
-    rules.extend(report::of("monitor", vnf::rules(&monitor)));
-    Ok(rules)
+    let (monitor, image) = artifacts::build_host()?;
+    let (monitor, image) = (fs::read(monitor)?, fs::read(image)?);
+    let pages = Pages::of(&Binary::parse(&monitor)?)?;
+    Ok([gate(&pages), window("window", &pages, &image)?, file("monitor", &monitor, Some(Kind::Vnf))?].concat())
 }
 
 /// The gate's pages.
-pub fn gate_pages(pages: &Pages) -> Vec<Rule> {
+pub fn gate(pages: &Pages) -> Vec<Rule> {
     report::of("gate", gate::rules(pages))
 }
 
-/// The ELF file `bytes`, called `name`. A window image is entered by the page that this program has.
+/// The window image `bytes`, entered by the window page of `pages`.
+pub fn window(name: &str, pages: &Pages, bytes: &[u8]) -> Result<Vec<Rule>> {
+    Ok(report::of(name, window::rules(&pages.window, &Binary::parse(bytes)?)))
+}
+
+/// The ELF file `bytes`. A window image is entered by the page that this program has.
 pub fn file(name: &str, bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Rule>> {
     let binary = Binary::parse(bytes)?;
-    let window = binary.symbols.find("window_entry") == Some(binary.entry);
-    let rules = match kind.unwrap_or(if window { Kind::Window } else { Kind::Vnf }) {
-        Kind::Window => window::rules(&Pages::here().window, &binary),
-        Kind::Vnf => vnf::rules(&binary),
-    };
-    Ok(report::of(name, rules))
+    let entered = binary.symbols.find("window_entry") == Some(binary.entry);
+    match kind.unwrap_or(if entered { Kind::Window } else { Kind::Vnf }) {
+        Kind::Window => window(name, &Pages::here(), bytes),
+        Kind::Vnf => Ok(report::of(name, vnf::rules(&binary))),
+    }
 }

@@ -36,7 +36,8 @@ pub fn scrubbed(code: &Code<'_>, page: u64) -> Rule {
     let leaves = before.iter().filter_map(|(at, left)| Some((code.instructions.get(at)?, *left)));
     let leaves: Vec<_> = leaves.filter(|(one, _)| one.mnemonic() == Mnemonic::Vmfunc).collect();
     let dirty = leaves.iter().filter(|(_, left)| left.0 != 0);
-    let findings = dirty.map(|(one, left)| code.finding(one, &format!("leaves the window with {}", names(left.0)))).collect();
+    let findings =
+        dirty.map(|(one, left)| code.finding(one, &format!("leaves the window with {}", names(left.0)))).collect();
     rule(format!("{} registers and the flags, {} way out", SCRATCH.len(), leaves.len()), findings)
 }
 
@@ -60,6 +61,7 @@ fn behind(instruction: &Instruction, left: Left, info: &mut InstructionInfoFacto
 }
 
 fn names(left: u16) -> String {
-    let register = (0..SCRATCH.len()).filter(|place| left & (1 << place) != 0).map(|place| format!("{:?}", SCRATCH[place]));
+    let register =
+        (0..SCRATCH.len()).filter(|place| left & (1 << place) != 0).map(|place| format!("{:?}", SCRATCH[place]));
     register.chain((left & FLAGS != 0).then(|| "flags".into())).collect::<Vec<_>>().join(", ")
 }

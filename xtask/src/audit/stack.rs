@@ -45,13 +45,18 @@ pub fn rules(code: &Code<'_>, order: &Order, page: u64) -> [Rule; 2] {
     let mut findings = BTreeSet::new();
     for start in &order.functions {
         let entered = if *start == page { Rsp::Foreign } else { Rsp::Depth(0) };
-        let need = Stack { code, needs: &needs, findings: &mut findings, info: InstructionInfoFactory::new() }.need(*start, entered);
+        let need = Stack { code, needs: &needs, findings: &mut findings, info: InstructionInfoFactory::new() }
+            .need(*start, entered);
         needs.insert(*start, need);
     }
     let deepest = needs.remove(&page).unwrap_or_default();
     let mut over = order.circles.clone();
     if deepest.bytes > map::STACK_LEN {
-        over.push(Finding { address: page, symbol: code.name(page), what: format!("needs {} bytes of stack", deepest.bytes) });
+        over.push(Finding {
+            address: page,
+            symbol: code.name(page),
+            what: format!("needs {} bytes of stack", deepest.bytes),
+        });
     }
     let chain: Vec<_> = deepest.chain.iter().map(|start| code.name(*start)).collect();
     let figure = format!("{} of {} bytes", deepest.bytes, map::STACK_LEN);
@@ -81,7 +86,9 @@ impl Stack<'_, '_> {
             let Rsp::Depth(own) = rsp.max(self.behind(function, instruction, rsp)) else { continue };
             let called = function.calls.get(&at).map(|callee| (callee, own + RETURN));
             let called = called.or_else(|| function.tails.get(&at).map(|callee| (callee, own)));
-            let need = called.and_then(|(callee, depth)| self.needs.get(callee).map(|need| (depth + need.bytes, need.chain.as_slice())));
+            let need = called.and_then(|(callee, depth)| {
+                self.needs.get(callee).map(|need| (depth + need.bytes, need.chain.as_slice()))
+            });
             let (bytes, chain) = need.unwrap_or((own, &[]));
             if bytes > deepest.bytes {
                 deepest = Need { bytes, chain: [&[start], chain].concat() };
@@ -113,7 +120,8 @@ impl Stack<'_, '_> {
         if touches && rsp == Rsp::Foreign {
             return Err("uses the guest's stack");
         }
-        let below = instruction.memory_base() == Register::RSP && (instruction.memory_displacement64() as i64) < 0;
+        let plain = instruction.memory_base() == Register::RSP && instruction.memory_index() == Register::None;
+        let below = plain && (instruction.memory_displacement64() as i64) < 0;
         if below && instruction.mnemonic() != Mnemonic::Lea {
             return Err("reaches below the stack");
         }
@@ -128,7 +136,9 @@ impl Stack<'_, '_> {
     }
 
     fn sets(&mut self, instruction: &Instruction) -> bool {
-        let written = |access| matches!(access, OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite);
+        let written = |access| {
+            matches!(access, OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite)
+        };
         let used = self.info.info(instruction).used_registers();
         used.iter().any(|used| used.register().full_register() == Register::RSP && written(used.access()))
     }
@@ -143,7 +153,9 @@ fn set(instruction: &Instruction, rsp: Rsp) -> Result<Rsp, &'static str> {
         Opcode::Mov_r64_rm64 if whole && fixed.is_some_and(|at| STATE.contains(&at)) => return Ok(Rsp::Foreign),
         Opcode::Sub_rm64_imm8 | Opcode::Sub_rm64_imm32 if whole => instruction.immediate(1) as i64,
         Opcode::Add_rm64_imm8 | Opcode::Add_rm64_imm32 if whole => -(instruction.immediate(1) as i64),
-        Opcode::Lea_r64_m if whole && instruction.memory_base() == Register::RSP && instruction.memory_index() == Register::None => {
+        Opcode::Lea_r64_m
+            if whole && instruction.memory_base() == Register::RSP && instruction.memory_index() == Register::None =>
+        {
             -(instruction.memory_displacement64() as i64)
         }
         _ if instruction.is_stack_instruction() && !whole => -i64::from(instruction.stack_pointer_increment()),

@@ -13,7 +13,12 @@ const WORKING: [Register; 3] = [Register::YMM0, Register::YMM1, Register::YMM2];
 /// Whether it touches registers of vectors, x87 or masks, or is one of their instructions without an operand.
 pub fn is_vector(instruction: &Instruction) -> bool {
     let foreign = |register: Register| {
-        register.is_vector_register() || register.is_mm() || register.is_st() || register.is_k() || register.is_bnd() || register.is_tmm()
+        register.is_vector_register()
+            || register.is_mm()
+            || register.is_st()
+            || register.is_k()
+            || register.is_bnd()
+            || register.is_tmm()
     };
     let operands = (0..instruction.op_count()).any(|place| foreign(instruction.op_register(place)));
     operands || instruction.encoding() != EncodingKind::Legacy || instruction.fpu_stack_increment_info().writes_top()
@@ -112,7 +117,8 @@ pub fn scrubbed(code: &Code<'_>, order: &Order, entry: u64) -> Rule {
             let returns = instruction.flow_control() == FlowControl::Return;
             let Some(left) = tail.or(returns.then_some(left)) else { continue };
             if *start == entry && left.filled != 0 {
-                findings.push(code.finding(instruction, &format!("leaves something of a frame in {}", names(left.filled))));
+                findings
+                    .push(code.finding(instruction, &format!("leaves something of a frame in {}", names(left.filled))));
             }
             all = all.meet(left);
         }

@@ -37,7 +37,7 @@ fn is_boundary(segment: &Segment, symbols: &Symbols, address: u64) -> bool {
     let Some(bytes) = segment.from(start) else { return false };
     let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
     while decoder.ip() < address {
-        drop(decoder.decode());
+        let _ = decoder.decode();
     }
     decoder.ip() == address
 }
@@ -49,8 +49,11 @@ pub fn rule(part_of: &'static str, places: &[Place]) -> Rule {
         false => "the bytes of a VMFUNC within other instructions",
     };
     let stray = places.iter().filter(|place| !place.declared);
-    let findings: Vec<_> = stray.map(|place| Finding { address: place.address, symbol: place.symbol.clone(), what: what(place).into() }).collect();
+    let findings: Vec<_> = stray
+        .map(|place| Finding { address: place.address, symbol: place.symbol.clone(), what: what(place).into() })
+        .collect();
     let figure = format!("{} declared, {} stray", places.len() - findings.len(), findings.len());
-    let declared = places.iter().filter(|place| place.declared).map(|place| format!("{:#x} {}", place.address, place.symbol));
+    let declared =
+        places.iter().filter(|place| place.declared).map(|place| format!("{:#x} {}", place.address, place.symbol));
     Rule::new("VMFUNC", part_of, figure, findings).detail(declared.collect::<Vec<_>>().join(", "))
 }
