@@ -39,7 +39,8 @@ pub fn instructions(code: &Code<'_>, page: u64) -> Rule {
         let conditional = one.condition_code() != ConditionCode::None && !one.is_loopcc() && !one.is_loop();
         let listed =
             ORDINARY.contains(&mnemonic) || SPECIAL.contains(&mnemonic) || on_page(one) && PAGE.contains(&mnemonic);
-        (!is_vector(one) && !conditional && !listed).then_some("is not among the window's instructions")
+        let system = (0..one.op_count()).any(|place| is_system(one.op_register(place)));
+        (!is_vector(one) && !conditional && !listed || system).then_some("is not among the window's instructions")
     };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     code.instructions
@@ -50,6 +51,11 @@ pub fn instructions(code: &Code<'_>, page: u64) -> Rule {
     let list: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let figure = format!("{} instructions", code.instructions.len());
     Rule::new("instructions", "G12", figure, code.wrong(judge)).detail(list.join(", "))
+}
+
+/// MOV, PUSH and POP reach these, too.
+fn is_system(register: Register) -> bool {
+    register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr()
 }
 
 /// Where execution goes is in the code: no branch or call through a register or memory.
@@ -73,12 +79,10 @@ pub fn inside(code: &Code<'_>) -> Rule {
 
 /// FS and GS are the guest's (attack A10).
 pub fn segments(code: &Code<'_>) -> Rule {
-    let guests = |register: Register| matches!(register, Register::FS | Register::GS);
     let mut memory = 0;
     let findings = code.wrong(|one| {
         memory += usize::from(one.memory_base() != Register::None);
-        let operand = (0..one.op_count()).any(|place| guests(one.op_register(place)));
-        (operand || guests(one.memory_segment())).then_some("goes through a segment of the guest's")
+        matches!(one.memory_segment(), Register::FS | Register::GS).then_some("goes through a segment of the guest's")
     });
     Rule::new("no FS or GS", "G4", format!("{memory} memory operands"), findings)
 }

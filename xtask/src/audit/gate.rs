@@ -62,27 +62,38 @@ fn finding(view: &str, offset: u64, what: impl Into<String>) -> Finding {
     Finding { address: offset, symbol: format!("{view} page"), what: what.into() }
 }
 
-/// The VMFUNCs of a call, and where the next view goes on behind them. `Err`: where one is missing.
-type Route = Vec<(usize, u16)>;
+/// One view's part in a call, and where its VMFUNC ends.
+struct Leg {
+    view: &'static str,
+    behind: u16,
+}
 
-/// Follows a call through the views' pages: stub, gate, window, gate, stub.
-fn route(pages: &Pages) -> (Route, Vec<Finding>) {
-    let views = [("stub", &pages.stub), ("gate", &pages.gate), ("window", &pages.window), ("gate", &pages.gate)];
-    let mut starts = vec![STUB_ENTRY];
-    for (view, page) in views {
-        // What runs in the window is a call between the two places; it comes back where it left off.
-        let Some(behind) = starts.last().and_then(|start| behind_vmfunc(page, *start)) else {
-            return (Vec::new(), vec![finding(view, starts.last().copied().unwrap_or(0).into(), "no VMFUNC follows")]);
-        };
-        starts.push(behind);
-    }
+/// A call through the views' pages: stub, gate, window, gate. What is missing or leads elsewhere is found.
+fn route(pages: &Pages) -> (Vec<Leg>, Vec<Finding>) {
+    let opens = behind_vmfunc(&pages.stub, STUB_ENTRY);
     let wanted = [
-        (2, ENTER, "the window is not entered where it begins"),
-        (3, CLOSE, "the window does not leave to where the gate closes"),
+        ("stub", &pages.stub, Some(STUB_ENTRY), None),
+        ("gate", &pages.gate, opens, Some(ENTER)),
+        ("window", &pages.window, Some(ENTER), Some(CLOSE)),
+        ("gate", &pages.gate, Some(CLOSE), None),
     ];
-    let broken = wanted.into_iter().filter(|(place, at, _)| starts[*place] != *at);
-    let broken = broken.map(|(place, _, what)| finding(views[place - 1].0, starts[place].into(), what)).collect();
-    (starts[1..].iter().enumerate().map(|(page, behind)| (page, *behind)).collect(), broken)
+    let (mut legs, mut broken) = (Vec::new(), Vec::new());
+    for (view, page, start, wanted) in wanted {
+        match start.and_then(|start| behind_vmfunc(page, start)) {
+            None => broken.push(finding(view, start.unwrap_or(0).into(), "no VMFUNC follows")),
+            Some(behind) => {
+                if wanted.is_some_and(|wanted| wanted != behind) {
+                    broken.push(finding(
+                        view,
+                        behind.into(),
+                        "the VMFUNC before does not lead to where the next view begins",
+                    ));
+                }
+                legs.push(Leg { view, behind });
+            }
+        }
+    }
+    (legs, broken)
 }
 
 /// Where the first VMFUNC behind `start` ends, along jumps but not along conditional ones.
@@ -106,28 +117,20 @@ fn behind_vmfunc(page: &Page, start: u16) -> Option<u16> {
 }
 
 /// Each VMFUNC ends where the next view goes on, and there is no other.
-fn crossing(pages: &Pages, route: &Route, mut broken: Vec<Finding>) -> Rule {
-    let segment =
-        |page: &Page| Segment { address: 0, len: map::PAGE, bytes: page.to_vec(), write: false, execute: true };
-    let declared = |views: &[usize]| -> Vec<u64> {
-        let mine = route.iter().filter(|(view, _)| views.contains(view));
-        mine.map(|(_, behind)| u64::from(*behind) - VMFUNC.len() as u64).collect()
-    };
-    let views = [
-        ("stub", &pages.stub, declared(&[0])),
-        ("gate", &pages.gate, declared(&[1, 3])),
-        ("window", &pages.window, declared(&[2])),
-    ];
+fn crossing(pages: &Pages, legs: &[Leg], mut broken: Vec<Finding>) -> Rule {
     let mut stray = 0;
-    for (view, page, declared) in views {
-        let places = vmfunc::places([&segment(page)].into_iter(), &Symbols::default(), &declared);
+    for (view, page) in [("stub", &pages.stub), ("gate", &pages.gate), ("window", &pages.window)] {
+        let mine = legs.iter().filter(|leg| leg.view == view);
+        let declared: Vec<_> = mine.map(|leg| u64::from(leg.behind) - VMFUNC.len() as u64).collect();
+        let page = Segment { address: 0, len: map::PAGE, bytes: page.to_vec(), write: false, execute: true };
+        let places = vmfunc::places([&page].into_iter(), &Symbols::default(), &declared);
         let others = places.iter().filter(|place| !place.declared);
+        let before = broken.len();
         broken.extend(others.map(|place| finding(view, place.address, "the bytes of a VMFUNC beside the call's way")));
-        stray += places.iter().filter(|place| !place.declared).count();
+        stray += broken.len() - before;
     }
-    let views = ["gate", "window", "gate", "home"];
-    let detail: Vec<_> = route.iter().zip(views).map(|((_, behind), view)| format!("{view} at {behind:#x}")).collect();
-    Rule::new("VMFUNC", "G2", format!("{} declared, {stray} stray", route.len()), broken).detail(detail.join(", "))
+    let detail: Vec<_> = legs.iter().map(|leg| format!("{} to {:#x}", leg.view, leg.behind)).collect();
+    Rule::new("VMFUNC", "G2", format!("{} declared, {stray} stray", legs.len()), broken).detail(detail.join(", "))
 }
 
 /// Whoever enters, at any byte, ends in the window behind the check, in home, or in an exit.
@@ -156,12 +159,10 @@ fn straight(walked: &Walk) -> Rule {
 }
 
 /// Whatever is not on a call's way is INT3.
-fn filler(page: &Page, route: &Route) -> Rule {
+fn filler(page: &Page, legs: &[Leg]) -> Rule {
     let mut code = vec![false; page.len()];
-    let opens = route.first().map(|(_, behind)| *behind);
-    for start in opens.into_iter().chain([CLOSE]) {
-        cover(page, start.into(), &mut code);
-    }
+    let opens = legs.iter().filter(|leg| leg.view == "stub").map(|leg| leg.behind);
+    opens.chain([CLOSE]).for_each(|start| cover(page, start.into(), &mut code));
     let other = page.iter().zip(&code).zip(0..).filter(|((byte, code), _)| !**code && **byte != INT3);
     let findings =
         other.map(|((byte, _), at)| finding("gate", at, format!("{byte:#04x} beside the call's way"))).collect();

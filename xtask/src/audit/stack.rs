@@ -51,10 +51,10 @@ pub fn rules(code: &Code<'_>, order: &Order, page: u64) -> [Rule; 2] {
     }
     let deepest = needs.remove(&page).unwrap_or_default();
     let mut over = order.circles.clone();
-    if deepest.bytes > map::STACK_LEN {
+    if let Some(at) = deepest.chain.last().copied().filter(|_| deepest.bytes > map::STACK_LEN) {
         over.push(Finding {
-            address: page,
-            symbol: code.name(page),
+            address: at,
+            symbol: code.name(at),
             what: format!("needs {} bytes of stack", deepest.bytes),
         });
     }
