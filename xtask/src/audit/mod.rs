@@ -10,6 +10,7 @@ mod code;
 mod flow;
 mod gate;
 mod image;
+mod kept;
 mod registers;
 mod report;
 mod stack;

@@ -16,7 +16,7 @@ const RETURN: u64 = 8;
 
 /// What RSP holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rsp {
+pub enum Rsp {
     /// What the guest chose.
     Foreign,
     /// This many bytes below what it was at entry, or below the window's stack's top.
@@ -107,7 +107,7 @@ impl Stack<'_, '_> {
 
     fn run(&mut self, function: &Function, instruction: &Instruction, rsp: Rsp) -> Result<Rsp, &'static str> {
         let returns = instruction.flow_control() == FlowControl::Return;
-        let (touches, sets) = (self.touches(instruction), self.sets(instruction));
+        let (touches, sets) = (self.touches(instruction), writes(instruction, Register::RSP, &mut self.info));
         if rsp == Rsp::Unknown && (returns || touches || sets) {
             return Err("is reached with different stacks");
         }
@@ -134,14 +134,21 @@ impl Stack<'_, '_> {
     fn touches(&mut self, instruction: &Instruction) -> bool {
         self.info.info(instruction).used_memory().iter().any(|memory| memory.base() == Register::RSP)
     }
+}
 
-    fn sets(&mut self, instruction: &Instruction) -> bool {
-        let written = |access| {
-            matches!(access, OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite)
-        };
-        let used = self.info.info(instruction).used_registers();
-        used.iter().any(|used| used.register().full_register() == Register::RSP && written(used.access()))
-    }
+/// RSP behind `instruction`, in code whose stack is balanced.
+pub fn moved(instruction: &Instruction, rsp: Rsp, info: &mut InstructionInfoFactory) -> Rsp {
+    let stays =
+        matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall | FlowControl::Return);
+    if stays || !writes(instruction, Register::RSP, info) { rsp } else { set(instruction, rsp).unwrap_or(rsp) }
+}
+
+/// Whether `instruction` writes `register` or a part of it.
+pub fn writes(instruction: &Instruction, register: Register, info: &mut InstructionInfoFactory) -> bool {
+    use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
+    let written = |access| matches!(access, Write | ReadWrite | CondWrite | ReadCondWrite);
+    let used = info.info(instruction).used_registers();
+    used.iter().any(|used| used.register().full_register() == register && written(used.access()))
 }
 
 /// An instruction that writes RSP.

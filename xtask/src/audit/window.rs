@@ -3,7 +3,7 @@
 use super::binary::{Binary, Segment, Symbols};
 use super::code::{Code, Space};
 use super::report::Rule;
-use super::{allowed, calls, image, registers, stack, vectors, vmfunc};
+use super::{allowed, calls, image, kept, registers, stack, vectors, vmfunc};
 use sluice_abi::map;
 use sluice_audit::{Page, VMFUNC};
 use sluice_gate::{CLOSE, ENTER};
@@ -37,6 +37,7 @@ pub fn rules(page: &Page, binary: &Binary) -> Vec<Rule> {
         vectors::registers(&code),
         vectors::scrubbed(&code, &order, binary.entry),
         registers::scrubbed(&code, ENTERED),
+        kept::rule(&code, ENTERED),
         calls::recursion(&code, &order),
         bounded,
         balanced,
