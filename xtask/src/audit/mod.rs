@@ -29,12 +29,6 @@ pub use gate::Pages;
 pub use report::{Finding, Rule};
 
 /// What to audit.
-///
-/// Without a file: builds monitor and window image as they are released, and checks the gate's three pages (taken from the monitor), the
-/// window image with the page that enters it, and the monitor's segments. Each rule of docs/threat-model.md that the machine code can
-/// show is a row: what was counted, and whether it holds. The gate page is followed from each of its 4,096 bytes, along every path, to where it ends.
-///
-/// Exit code 0: all rules hold. 1: one does not (below the table: where, by address and symbol), or there was nothing to look at.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// An ELF file to look at instead: a VNF, or a window image

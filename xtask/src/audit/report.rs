@@ -5,6 +5,8 @@ use serde::{Serialize, Serializer};
 
 /// Columns of the table.
 const WIDTH: u16 = 150;
+/// Findings of a rule that are shown; JSON has all.
+const SHOWN: usize = 16;
 
 /// One rule, and whether it holds.
 #[derive(Clone, Debug, Serialize)]
@@ -64,10 +66,15 @@ pub fn table(rules: &[Rule]) -> String {
         let holds = if rule.holds { "yes" } else { "NO" };
         table.add_row([&rule.image, rule.rule, rule.part_of, holds, &rule.figure, &rule.detail]);
     }
-    let mut text = table.to_string();
-    for (rule, finding) in rules.iter().flat_map(|rule| rule.findings.iter().map(move |finding| (rule, finding))) {
-        let Finding { address, symbol, what } = finding;
-        text.push_str(&format!("\n{}, {}: {address:#x} {symbol}: {what}", rule.image, rule.rule));
+    let mut text = table.trim_fmt();
+    for rule in rules {
+        let more = rule.findings.len().saturating_sub(SHOWN);
+        for Finding { address, symbol, what } in rule.findings.iter().take(SHOWN) {
+            text.push_str(&format!("\n{}, {}: {address:#x} {symbol}: {what}", rule.image, rule.rule));
+        }
+        if more > 0 {
+            text.push_str(&format!("\n{}, {}: and {more} more", rule.image, rule.rule));
+        }
     }
     text
 }

@@ -45,8 +45,9 @@ pub fn rules(code: &Code<'_>, order: &Order, page: u64) -> [Rule; 2] {
     let mut findings = BTreeSet::new();
     for start in &order.functions {
         let entered = if *start == page { Rsp::Foreign } else { Rsp::Depth(0) };
-        let need = Stack { code, needs: &needs, findings: &mut findings, info: InstructionInfoFactory::new() }
-            .need(*start, entered);
+        let need =
+            Stack { code, needs: &needs, findings: &mut findings, info: InstructionInfoFactory::new(), unknown: false }
+                .need(*start, entered);
         needs.insert(*start, need);
     }
     let deepest = needs.remove(&page).unwrap_or_default();
@@ -73,6 +74,8 @@ struct Stack<'a, 'c> {
     needs: &'a BTreeMap<u64, Need>,
     findings: &'a mut BTreeSet<Finding>,
     info: InstructionInfoFactory,
+    /// Ways with different stacks have met in this function.
+    unknown: bool,
 }
 
 impl Stack<'_, '_> {
@@ -108,8 +111,10 @@ impl Stack<'_, '_> {
     fn run(&mut self, function: &Function, instruction: &Instruction, rsp: Rsp) -> Result<Rsp, &'static str> {
         let returns = instruction.flow_control() == FlowControl::Return;
         let (touches, sets) = (self.touches(instruction), writes(instruction, Register::RSP, &mut self.info));
-        if rsp == Rsp::Unknown && (returns || touches || sets) {
-            return Err("is reached with different stacks");
+        if rsp == Rsp::Unknown {
+            // Once in a function: what follows is as unknown.
+            let news = (returns || touches || sets) && !std::mem::replace(&mut self.unknown, true);
+            return if news { Err("is reached with different stacks") } else { Ok(rsp) };
         }
         if returns && (rsp != Rsp::Depth(0) || instruction.stack_pointer_increment() != RETURN as i32) {
             return Err("does not return with the stack as it was");
