@@ -23,7 +23,7 @@ pub const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 /// What the page may consist of besides, read from any byte. They change registers and flags, and read memory, as whoever entered could
 /// have done before.
 const HARMLESS: &[Mnemonic] = {
-    use Mnemonic::{Adc, Add, And, Cld, Cli, Cmp, Fimul, Leave, Lfence, Mov, Or, Ror, Sar, Scasb, Shr, Xor};
+    use Mnemonic::*;
     &[Adc, Add, And, Cld, Cli, Cmp, Fimul, Leave, Lfence, Mov, Or, Ror, Sar, Scasb, Shr, Xor]
 };
 
@@ -170,9 +170,8 @@ impl Walker<'_> {
 
     /// An instruction with nothing behind it but the next one.
     fn straight(&mut self, instruction: &Instruction, state: &mut State) -> Step {
-        use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
         let memory = self.info.info(instruction).used_memory();
-        if memory.iter().any(|memory| matches!(memory.access(), Write | CondWrite | ReadWrite | ReadCondWrite)) {
+        if memory.iter().any(|memory| writes(memory.access())) {
             let Some(value) = state::list_store(instruction) else { return Step::Wrong("writes") };
             self.walk.stores.insert(offset(instruction.ip()), value);
             return if state.store(value) { Step::Behind } else { Step::Wrong("neither arms nor closes the window") };
@@ -194,6 +193,12 @@ fn vmfunc(state: &mut State) -> Step {
             Step::Both(End::Anywhere)
         }
     }
+}
+
+/// Whether an access may write.
+pub fn writes(access: OpAccess) -> bool {
+    use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
+    matches!(access, Write | CondWrite | ReadWrite | ReadCondWrite)
 }
 
 /// An instruction's offset in the page.

@@ -1,6 +1,7 @@
 //! What is known of the machine on a path: as much as decides about the window.
 
-use iced_x86::{Code, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+use crate::writes;
+use iced_x86::{Code, Instruction, InstructionInfoFactory, OpKind, Register};
 use sluice_abi::map;
 
 /// Where slot 2 of the EPTP list is, the window's.
@@ -101,11 +102,6 @@ impl State {
 pub fn list_store(instruction: &Instruction) -> Option<u8> {
     let slot = instruction.is_ip_rel_memory_operand() && instruction.ip_rel_memory_address() == WINDOW_SLOT;
     (slot && instruction.code() == Code::Mov_rm8_imm8).then(|| instruction.immediate8())
-}
-
-fn writes(access: OpAccess) -> bool {
-    use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
-    matches!(access, Write | CondWrite | ReadWrite | ReadCondWrite)
 }
 
 fn compares_constant(instruction: &Instruction) -> bool {

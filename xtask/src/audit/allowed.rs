@@ -10,13 +10,7 @@ use std::collections::BTreeMap;
 
 /// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and CMOVcc besides.
 const ORDINARY: &[Mnemonic] = {
-    use Mnemonic::{
-        Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul,
-    };
-    use Mnemonic::{
-        Inc, Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb,
-    };
-    use Mnemonic::{Shl, Shld, Shr, Shrd, Sub, Test, Xadd, Xchg, Xor};
+    use Mnemonic::*;
     &[
         Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul, Inc,
         Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb, Shl, Shld,

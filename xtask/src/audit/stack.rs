@@ -4,7 +4,7 @@ use super::calls::Order;
 use super::code::{Code, Function};
 use super::flow::{Fact, flow};
 use super::report::{Finding, Rule};
-use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
+use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, Register};
 use sluice_abi::map;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,10 +150,8 @@ pub fn moved(instruction: &Instruction, rsp: Rsp, info: &mut InstructionInfoFact
 
 /// Whether `instruction` writes `register` or a part of it.
 pub fn writes(instruction: &Instruction, register: Register, info: &mut InstructionInfoFactory) -> bool {
-    use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
-    let written = |access| matches!(access, Write | ReadWrite | CondWrite | ReadCondWrite);
     let used = info.info(instruction).used_registers();
-    used.iter().any(|used| used.register().full_register() == register && written(used.access()))
+    used.iter().any(|used| used.register().full_register() == register && sluice_audit::writes(used.access()))
 }
 
 /// An instruction that writes RSP.
