@@ -58,6 +58,12 @@ pub fn build_window() -> Result<PathBuf> {
     Ok(bare().join("window"))
 }
 
+/// Builds monitor and window image: where they are.
+pub fn build_host() -> Result<(PathBuf, PathBuf)> {
+    step("building monitor and window", || cargo(&["sluice-monitor", "sluice-inside"], &["--target", TARGET]))?;
+    Ok((bare().join("sluice-monitor"), bare().join("window")))
+}
+
 fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(cargo);

@@ -25,6 +25,7 @@ struct Count {
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
     let (emulator, qemu, testpmd, compiler) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::compiler());
+    let bare = tools::bare_target();
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
@@ -32,7 +33,13 @@ pub fn run(options: &Options) -> Result<()> {
     let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
     command.args(&options.filter);
-    let left_out = [("in_bochs", &emulator), ("in_qemu", &qemu), ("with_testpmd", &testpmd), ("fuzz_", &compiler)];
+    let left_out = [
+        ("in_bochs", &emulator),
+        ("in_qemu", &qemu),
+        ("with_testpmd", &testpmd),
+        ("fuzz_", &compiler),
+        ("audit_", &bare),
+    ];
     let left_out: Vec<_> = left_out.iter().filter_map(|(name, tool)| Some((name, tool.as_ref().err()?))).collect();
     for (name, _) in &left_out {
         command.args(["--skip", name]);

@@ -1,16 +1,10 @@
 //! The three pages, byte by byte (rule G2): what the assembler made of gate.S, whatever the assembler.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 use sluice_abi::map;
+use sluice_audit::{End, Page, VMFUNC, walk};
 use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, pages};
-use std::collections::BTreeSet;
-
-type Page = [u8; 4096];
-
-const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
-
-/// Where slot 2 of the EPTP list is, seen from any page at `GATE`.
-const WINDOW_ENTRY: u64 = map::LIST + 16;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The instruction at `offset`.
 fn decode(page: &Page, offset: u16) -> Instruction {
@@ -31,63 +25,26 @@ fn behind_vmfunc(page: &Page) -> Vec<u16> {
     (3..).zip(page.windows(3)).filter(|(_, bytes)| **bytes == VMFUNC).map(|(at, _)| at).collect()
 }
 
-/// Follows every path from each of the 4,096 offsets: `Err` names the first instruction that a gate must not have.
-fn audit(page: &Page) -> Result<BTreeSet<Mnemonic>, String> {
-    let mut info = InstructionInfoFactory::new();
-    let mut seen = BTreeSet::new();
-    // Every offset is a start, so what follows an instruction is looked at anyway; only branches must be checked.
-    for offset in 0..4096 {
-        let instruction = decode(page, offset);
-        if instruction.is_invalid() || instruction.next_ip() > 4096 {
-            // #UD, or a fetch from the next page, which is not mapped: an exit.
-            continue;
-        }
-        let stores = |access| {
-            matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
-        };
-        let writes = info.info(&instruction).used_memory().iter().any(|memory| stores(memory.access()));
-        let arms = instruction.mnemonic() == Mnemonic::Mov
-            && instruction.is_ip_rel_memory_operand()
-            && instruction.ip_rel_memory_address() == WINDOW_ENTRY
-            && instruction.memory_size().size() == 1;
-        if writes && !arms {
-            return Err(format!("{offset:#x}: {instruction} writes"));
-        }
-        let allowed = match instruction.flow_control() {
-            FlowControl::Next => true,
-            // INT3 can't be vectored; VMCALL and VMFUNC leave.
-            FlowControl::Interrupt => instruction.mnemonic() == Mnemonic::Int3,
-            FlowControl::Call => matches!(instruction.mnemonic(), Mnemonic::Vmcall | Mnemonic::Vmfunc),
-            FlowControl::ConditionalBranch => {
-                instruction.mnemonic() == Mnemonic::Jne && instruction.near_branch_target() == u64::from(ENTER) + 8
-            }
-            _ => false,
-        };
-        if !allowed {
-            return Err(format!("{offset:#x}: {instruction} goes elsewhere"));
-        }
-        seen.insert(instruction.mnemonic());
+#[test]
+fn every_offset_of_the_gate_page_is_harmless() {
+    let walk = walk(pages().gate, CLOSE);
+    assert_eq!(walk.findings, BTreeSet::new());
+    // What hides between the lines, so that a change is looked at.
+    for wanted in [Mnemonic::Mov, Mnemonic::Cmp, Mnemonic::Jne, Mnemonic::Vmfunc, Mnemonic::Vmcall, Mnemonic::Int3] {
+        assert!(walk.mnemonics.contains(&wanted), "{wanted:?} is not there");
     }
-    Ok(seen)
 }
 
 #[test]
-fn every_offset_of_the_gate_page_is_harmless() {
-    let seen = audit(pages().gate).expect("a clean page");
-    // What hides between the lines, so that a change is looked at.
-    for wanted in [Mnemonic::Mov, Mnemonic::Cmp, Mnemonic::Jne, Mnemonic::Vmfunc, Mnemonic::Vmcall, Mnemonic::Int3] {
-        assert!(seen.contains(&wanted), "{wanted:?} is not there");
-    }
+fn only_who_arms_the_window_and_passes_the_check_enters_it() {
+    let ends = walk(pages().gate, CLOSE).ends;
+    assert_eq!(ends.get(&End::Window), Some(&1), "{ends:?}");
+    assert!(ends.values().sum::<u32>() > 4096, "{ends:?}");
 }
 
 #[test]
 fn the_gate_page_writes_the_list_twice_and_nothing_else() {
-    let stores: Vec<_> = (0..4096)
-        .map(|offset| decode(pages().gate, offset))
-        .filter(|it| it.is_ip_rel_memory_operand() && it.ip_rel_memory_address() == WINDOW_ENTRY && !it.is_invalid())
-        .map(|it| (it.ip() as u16, it.mnemonic(), it.immediate8()))
-        .collect();
-    assert_eq!(stores, [(OPEN, Mnemonic::Mov, 0x1e), (CLOSE, Mnemonic::Mov, 0x06)]);
+    assert_eq!(walk(pages().gate, CLOSE).stores, BTreeMap::from([(OPEN, 0x1e), (CLOSE, 0x06)]));
 }
 
 #[test]
@@ -139,19 +96,29 @@ fn the_audit_finds_what_it_looks_for() {
     let shift = find(&[0x48, 0xc1, 0xea, 0x0c]);
     let fence = find(&[0x0f, 0xae, 0xea]);
     let select = find(&[0x31, 0xc9, 0xb1, 0x02]);
-    let edits: [(&str, usize, &[u8]); 8] = [
-        ("the usual LFENCE hides a CALL", fence + 2, &[0xe8]),
-        ("SHR RAX hides a CALL", shift + 2, &[0xe8]),
-        ("MOV ECX, 2 has zeros", select, &[0xb9, 2, 0, 0, 0]),
-        ("zeros as filler", 0x800, &[0, 0]),
-        ("a return", 0x900, &[0xc3]),
-        ("an indirect jump", 0x900, &[0xff, 0xe0]),
-        ("a store elsewhere", 0x900, &[0xc6, 0x05, 0, 0, 0, 0, 1]),
-        ("a push", 0x900, &[0x50]),
+    let check = find(&[0x75, 0x16]);
+    let (stranger, armed) = ("is not among", "with the window armed");
+    let edits: [(&str, usize, &[u8], &str); 15] = [
+        ("the usual LFENCE hides a CALL", fence + 2, &[0xe8], stranger),
+        ("SHR RAX hides a CALL", shift + 2, &[0xe8], stranger),
+        ("MOV ECX, 2 has zeros", select, &[0xb9, 2, 0, 0, 0], "writes"),
+        ("zeros as filler", 0x800, &[0, 0], "writes"),
+        ("a return", 0x900, &[0xc3], stranger),
+        ("an indirect jump", 0x900, &[0xff, 0xe0], stranger),
+        ("a store elsewhere", 0x900, &[0xc6, 0x05, 0, 0, 0, 0, 1], "writes"),
+        ("a push", 0x900, &[0x50], stranger),
+        ("no branch behind the check", check, &[0x31, 0xc0], armed),
+        ("PCID compared with the page", shift + 3, &[0x0b], armed),
+        ("a check of another register", shift - 3, &[0x0f, 0x20, 0xd2], armed),
+        ("a loop", check + 1, &[0xfe], "does not lead forward"),
+        ("a second branch", 0x900, &[0x75, 0x02], "second branch"),
+        ("an armed way home", usize::from(CLOSE) + 6, &[0x1e], armed),
+        ("a slot neither valid nor at rest", usize::from(CLOSE) + 6, &[0x16], "neither arms nor closes"),
     ];
-    for (name, at, bytes) in edits {
+    for (name, at, bytes, what) in edits {
         let mut page = *pages().gate;
         page[at..at + bytes.len()].copy_from_slice(bytes);
-        assert!(audit(&page).is_err(), "{name} was not found");
+        let findings = walk(&page, CLOSE).findings;
+        assert!(findings.iter().any(|finding| finding.what.contains(what)), "{name} was not found: {findings:?}");
     }
 }
