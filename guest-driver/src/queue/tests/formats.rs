@@ -64,8 +64,7 @@ fn buffers_come_back_in_any_order_and_can_be_given_again_past_the_wrap() {
     for features in [SPLIT, PACKED] {
         let (mut queue, mut device) = given(8, features);
         let mut held = device.take_all();
-        let rounds = if cfg!(miri) { 100 } else { 70_000 };
-        for round in 0..rounds {
+        for round in 0..rounds(70_000, 60) {
             let buffer = held.remove(round * 5 % held.len());
             device.finish(&buffer, 76);
             assert_eq!(queue.ready(), Ok(1));
@@ -84,7 +83,7 @@ fn a_packed_queue_of_a_size_that_is_no_power_of_two_goes_round() {
     for features in [PACKED, PACKED_IN_ORDER] {
         for size in [1, 3, 5, 7] {
             let (mut queue, mut device) = queue_of(size, features);
-            for round in 0..40 {
+            for round in 0..rounds(40, 5) {
                 assert!((0..size).all(|token| queue.give(Gpa(0x8000), 64, token.into())));
                 assert!(!queue.give(Gpa(0x8000), 64, 99));
                 queue.publish();
@@ -128,7 +127,7 @@ const MORE: (Gpa, u32) = (Gpa(0x300), 7);
 fn a_chain_is_one_buffer_and_comes_back_as_one() {
     for features in ALL {
         let (mut queue, mut device) = queue_of(8, features);
-        for round in 0..50 {
+        for round in 0..rounds(50, 5) {
             assert!(queue.send(&[HDR, FRAME], round) && queue.send(&[HDR, FRAME, MORE], round + 1));
             assert!(queue.request(&[HDR], &[FRAME], round + 2));
             assert!(!queue.send(&[HDR, FRAME], 9));
@@ -216,7 +215,7 @@ fn without_the_feature_or_without_tables_there_are_no_indirect_descriptors() {
 fn one_used_element_stands_for_a_batch_and_what_it_skips_is_full() {
     for features in [SPLIT_IN_ORDER, PACKED_IN_ORDER] {
         let (mut queue, mut device) = queue_of(8, features);
-        for _ in 0..20 {
+        for _ in 0..rounds(20, 5) {
             assert!((0..5).all(|token| queue.give(Gpa(0x8000), 2048, token)));
             queue.publish();
             let buffers = device.take_all();
@@ -233,7 +232,7 @@ fn one_used_element_stands_for_a_batch_and_what_it_skips_is_full() {
 fn a_batch_of_chains_is_taken_whole() {
     for features in [SPLIT_IN_ORDER, PACKED_IN_ORDER] {
         let (mut queue, mut device) = queue_of(8, features);
-        for _ in 0..20 {
+        for _ in 0..rounds(20, 5) {
             assert!(queue.send(&[HDR, FRAME], 1) && queue.send(&[HDR, FRAME, MORE], 2) && queue.send(&[FRAME], 3));
             queue.publish();
             let buffers = device.take_all();
@@ -297,7 +296,7 @@ fn a_device_that_was_not_looked_at_for_long_is_told() {
     for features in ALL.map(|features| features | F::EVENT_IDX) {
         let (mut queue, mut device) = queue_of(8, features);
         device.set_device16(if features.contains(F::RING_PACKED) { 2 } else { used::avail_event(8) }, 2);
-        let rounds = if cfg!(miri) { 0 } else { 8200 };
+        let rounds = rounds(8200, 0);
         for _ in 0..rounds {
             assert!((0..8).all(|token| queue.give(Gpa(0x8000), 64, token)));
             queue.publish();

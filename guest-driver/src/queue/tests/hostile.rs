@@ -286,7 +286,7 @@ fn no_write_of_the_device_panics() {
         seed
     };
     for features in ALL {
-        for _ in 0..if cfg!(miri) { 10 } else { 2000 } {
+        for _ in 0..rounds(2000, 10) {
             let (mut queue, device) = given(5, features);
             for _ in 0..20 {
                 let at = random() % (device.memory.len() - 8);

@@ -145,11 +145,11 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 512 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: rounds(512, 2), failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn what_goes_in_comes_out(
-        steps in prop::collection::vec(step(), 1..300),
+        steps in prop::collection::vec(step(), 1..rounds(300, 40)),
         format in 0..4usize,
         indirect: bool,
         event_idx: bool,
