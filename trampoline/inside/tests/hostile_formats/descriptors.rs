@@ -1,6 +1,7 @@
 //! Buffers outside the regions, for the other direction, too short, or changed during the call.
 
 use super::*;
+use sluice_abi::call::HAS_HDR;
 use sluice_abi::map;
 use sluice_abi::net::HDR_LEN;
 use sluice_inside::Dequeue;
@@ -76,5 +77,39 @@ fn in_every_format_a_descriptor_that_changes_during_the_call_is_checked_as_it_is
         }
         let outcome = transmit(&mut window, request.run(0), 2, Words);
         assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0), 1));
+    }
+}
+
+/// Sums that are lawful, and offsets that are small, if only 32 bits of them are kept.
+#[test]
+fn in_every_format_offset_and_length_that_overflow_32_bits_are_blamed() {
+    const WHOLE: u64 = 1 << 32;
+    let end = LEN - 50;
+    let (far, long) = (GPA + WHOLE + BUFFERS, (WHOLE - end + 1600) as u32);
+    for piece in [(far, 1600, WRITE), (GPA + end, long, WRITE), (far + WHOLE, u32::MAX, WRITE)] {
+        blames(Clause::Region, &[piece]);
+        blames(Clause::Region, &[(GPA + BUFFERS, 20, WRITE), piece]);
+        blames_table(Clause::Region, &[piece], (GPA + TABLE, 16, INDIRECT));
+        blames_frame(Clause::Region, F::empty(), Hdr::default(), &[(GPA + BUFFERS, 12, 0), (piece.0, piece.1, 0)]);
+    }
+    blames_table(Clause::Region, &[PLENTY], (GPA + WHOLE + TABLE, 16, INDIRECT));
+}
+
+/// See: `in_every_format_offset_and_length_that_overflow_32_bits_are_blamed`; these are the sender's.
+#[test]
+fn in_every_format_a_packet_whose_offset_and_length_overflow_32_bits_is_the_senders_mistake() {
+    for features in FORMATS {
+        let ring = Ring::new(features);
+        let mut window = attached(&[&ring]);
+        ring.give_each(SIZE);
+        let before = ring.bytes(0, LEN);
+        for (offset, len) in [(u32::MAX, 1), (u32::MAX, 100), (u32::MAX - 99, 100), (u32::MAX - 1000, 1100)] {
+            for peer in [0, HAS_HDR] {
+                let done = transmit_all(&mut window, &[Packet { offset, len, peer }]);
+                assert_eq!(done, (Status::new(Code::BadRequest), vec![]), "{features:?} {offset:#x} {len}");
+            }
+        }
+        assert!(ring.bytes(0, LEN) == before && !window.is_quarantined(0));
+        assert_eq!(send(&mut window, &[0]), (Status::OK, vec![0]));
     }
 }

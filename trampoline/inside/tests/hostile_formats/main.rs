@@ -29,6 +29,8 @@ const DEVICE: u64 = 0x3000;
 const TABLE: u64 = 0x4000;
 const BUFFERS: u64 = 0x8000;
 const SIZE: u16 = 8;
+/// Bytes of packet memory.
+const PACKETS_LEN: u64 = 0x4000;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
@@ -42,11 +44,12 @@ const FORMATS: [F; 4] = [SPLIT, F::IN_ORDER, PACKED, F::RING_PACKED.union(F::IN_
 struct Ring {
     memory: Memory,
     features: F,
+    size: u16,
 }
 
 impl Ring {
     fn new(features: F) -> Self {
-        Self { memory: Memory::new(&[LEN]), features: features | F::VERSION_1 }
+        Self { memory: Memory::new(&[LEN]), features: features | F::VERSION_1, size: SIZE }
     }
 
     fn is_packed(&self) -> bool {
@@ -83,6 +86,24 @@ impl Ring {
         }
     }
 
+    /// Chains of one descriptor each, from the start of the ring on, `count` in all.
+    fn give_each(&self, count: u16) {
+        for index in 0..count {
+            let lap = if self.is_packed() { packed::DescF::AVAIL.bits() } else { 0 };
+            let at = GPA + BUFFERS + 2048 * u64::from(index);
+            self.desc(16 * u64::from(index), (at, 1600, WRITE | lap), index);
+            if !self.is_packed() {
+                self.write(DRIVER + avail::RING + 2 * u64::from(index), index);
+                self.write(DRIVER + avail::IDX, index + 1);
+            }
+        }
+    }
+
+    /// All areas are zero, as a driver makes them when it begins anew.
+    fn clear(&self) {
+        self.memory.run(0).copy_from_slice(0, &[0; BUFFERS as usize]).expect("inside");
+    }
+
     /// An indirect table of these pieces.
     fn table(&self, pieces: &[(u64, u32, u16)]) {
         for (index, &(addr, len, flags)) in (0u16..).zip(pieces) {
@@ -94,7 +115,7 @@ impl Ring {
     fn queue(&self) -> Queue {
         let at = |offset| Gpa(GPA + offset);
         let addresses = QueueAddresses { desc: at(0), driver: at(DRIVER), device: at(DEVICE) };
-        Queue { addresses, features: self.features.bits(), size: SIZE, ..Default::default() }
+        Queue { addresses, features: self.features.bits(), size: self.size, ..Default::default() }
     }
 
     fn device(&self) -> (DeviceQueue, Regions) {
@@ -132,17 +153,32 @@ impl Ring {
 fn call(ring: &Ring) -> (Window, Status, Vec<usize>, u16) {
     let other = Ring::new(ring.features);
     other.give(&[PLENTY]);
-    let (packets, request) = (Memory::new(&[0x1000]), Memory::new(&[4096]));
+    let mut window = attached(&[ring, &other]);
+    let (status, accepted) = send(&mut window, &[1, 0, 0]);
+    (window, status, accepted, other.used())
+}
+
+/// A window with packet memory and these rings, by place.
+fn attached(rings: &[&Ring]) -> Window {
     let mut window = Window::new();
-    ring.attach(&mut window, 0);
-    other.attach(&mut window, 1);
-    window.set_packets(packets.run(0));
-    for (at, peer) in [1, 0, 0].into_iter().enumerate() {
-        request.run(0).write(8 * at as u64, Packet { offset: 0, len: 100, peer }).expect("inside");
+    (0..).zip(rings).for_each(|(place, ring)| ring.attach(&mut window, place));
+    window.set_packets(Memory::new(&[PACKETS_LEN]).run(0));
+    window
+}
+
+/// A call for a packet of 100 bytes to each of `places`: its status, and which were accepted.
+fn send(window: &mut Window, places: &[u16]) -> (Status, Vec<usize>) {
+    transmit_all(window, &Vec::from_iter(places.iter().map(|&peer| Packet { offset: 0, len: 100, peer })))
+}
+
+fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>) {
+    let request = Memory::new(&[4096]);
+    for (at, &packet) in (0..).zip(packets) {
+        request.run(0).write(8 * at, packet).expect("inside");
     }
-    let outcome = transmit(&mut window, request.run(0), 3, Words);
-    let accepted = (0..3).filter(|&at| outcome.accepted.contains(at)).collect();
-    (window, outcome.status, accepted, other.used())
+    let outcome = transmit(window, request.run(0), packets.len() as u64, Words);
+    let whole = outcome.status == Status::OK;
+    (outcome.status, (0..packets.len()).filter(|&at| whole || outcome.accepted.contains(at)).collect())
 }
 
 /// `lie` makes a ring of each of these formats break `clause`.
@@ -155,10 +191,7 @@ fn blames_in(formats: &[F], more: F, clause: Clause, lie: impl Fn(&Ring)) {
         assert_eq!((status, accepted), (Status::peer_fault(clause, 0), vec![0]), "{features:?}");
         assert_eq!([0, 1].map(|place| window.is_quarantined(place)), [true, false]);
         assert_eq!((ring.used(), other), (0, 1), "{features:?}");
-        let request = Memory::new(&[4096]);
-        request.run(0).write(0, Packet { offset: 0, len: 100, peer: 0 }).expect("inside");
-        let again = transmit(&mut window, request.run(0), 1, Words);
-        assert_eq!(again.status, Status::of_peer(Code::PeerNotReady, 0));
+        assert_eq!(send(&mut window, &[0]).0, Status::of_peer(Code::PeerNotReady, 0));
     }
 }
 
