@@ -40,6 +40,24 @@ fn a_packed_queue_is_laid_out_as_its_addresses_say() {
 }
 
 #[test]
+fn the_areas_of_a_queue_of_any_size_are_aligned_and_lie_behind_each_other() {
+    for (features, size) in ALL.into_iter().flat_map(|features| (1..=8u16).map(move |size| (features, size))) {
+        let packed = features.contains(F::RING_PACKED);
+        if !packed && !size.is_power_of_two() {
+            continue;
+        }
+        let at = queue_of(size, features).0.addresses();
+        let lens =
+            if packed { [16 * size, 4, 4] } else { [16 * size, avail::len(size) as u16, used::len(size) as u16] };
+        let [desc, driver, device] = [at.desc.0, at.driver.0, at.device.0];
+        let aligned = if packed { [16, 4, 4] } else { [16, 2, 4] };
+        assert_eq!([desc % aligned[0], driver % aligned[1], device % aligned[2]], [0; 3], "{size}");
+        assert!(desc + u64::from(lens[0]) <= driver && driver + u64::from(lens[1]) <= device);
+        assert!(device + u64::from(lens[2]) <= GPA + Queue::MEMORY_LEN);
+    }
+}
+
+#[test]
 fn what_the_device_writes_is_cleared_before_it_is_told_of_the_queue() {
     for features in ALL.map(|features| features | F::EVENT_IDX) {
         let (mut queue, device) = queue_of(8, features);
@@ -266,6 +284,18 @@ fn a_device_that_wants_no_notification_gets_none() {
         let (mut queue, device) = given(1, PACKED);
         device.set_device16(2, flags);
         assert_eq!(queue.needs_notification(), wanted);
+    }
+}
+
+#[test]
+fn without_an_event_index_the_event_of_the_device_means_nothing() {
+    for features in [SPLIT, SPLIT_IN_ORDER] {
+        for (event, flags) in [0, 1, 2, 65_535].into_iter().flat_map(|event| [(event, 0), (event, 1)]) {
+            let (mut queue, device) = given(2, features);
+            device.set_device16(used::avail_event(8), event);
+            device.set_device16(used::FLAGS, flags);
+            assert_eq!(queue.needs_notification(), flags == 0, "{event}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::device::Buffer;
 use super::*;
 use proptest::prelude::*;
+use sluice_abi::virtq::avail;
 use std::collections::VecDeque;
 
 /// A step. Numbers are taken modulo what makes sense.
@@ -72,6 +73,11 @@ impl Model {
             token: 0,
             slots: Default::default(),
         }
+    }
+
+    /// `avail.idx`, which counts all buffers that were ever shown; of a packed ring, nothing.
+    fn shown_count(&self) -> u16 {
+        if self.device.is_packed() { 0 } else { self.device.driver16(avail::IDX) }
     }
 
     fn given(&mut self, done: bool, len: u32, slots: usize) {
@@ -162,7 +168,10 @@ proptest! {
         let size = if features.contains(F::RING_PACKED) { odd } else { 1 << size };
         let mut model = Model::new(size, features);
         for step in &steps {
+            let (shown, hidden) = (model.shown_count(), model.hidden.len() as u16);
             model.run(step);
+            let published = if matches!(step, Step::Publish) && !model.device.is_packed() { hidden } else { 0 };
+            prop_assert_eq!(model.shown_count(), shown.wrapping_add(published));
         }
     }
 }

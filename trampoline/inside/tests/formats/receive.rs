@@ -121,3 +121,35 @@ fn a_header_before_the_frame_goes_through_the_window() {
     assert_eq!(driver.take(), Some((112, [&PLAIN_HDR[..], &payload].concat())));
     assert_eq!(driver.take(), None);
 }
+
+#[test]
+fn a_header_that_contradicts_itself_or_the_features_is_not_passed_on() {
+    let flags = HdrF::NEEDS_CSUM.bits();
+    let csum = Hdr { flags, csum_start: 34, csum_offset: 16, ..PLAIN };
+    let tcp = Hdr { gso_type: gso::TCPV4, hdr_len: 54, gso_size: 1448, ..csum };
+    let all = F::GUEST_CSUM | F::GUEST_TSO4 | F::GUEST_TSO6 | F::GUEST_ECN | F::GUEST_UFO;
+    for (without, hdr) in [
+        (F::empty(), Hdr { csum_start: 2900, ..csum }),
+        (F::empty(), Hdr { flags: 0, ..tcp }),
+        (F::empty(), Hdr { gso_size: 0, ..tcp }),
+        (F::empty(), Hdr { gso_type: gso::UDP_L4, ..tcp }),
+        (F::empty(), Hdr { flags: flags | HdrF::RSC_INFO.bits(), ..csum }),
+        (F::GUEST_CSUM, csum),
+        (F::GUEST_CSUM, Hdr { flags: HdrF::DATA_VALID.bits(), ..PLAIN }),
+        (F::GUEST_TSO4, tcp),
+        (F::GUEST_TSO6, Hdr { gso_type: gso::TCPV6, ..tcp }),
+        (F::GUEST_UFO, Hdr { gso_type: gso::UDP, ..tcp }),
+        (F::GUEST_ECN, Hdr { gso_type: gso::TCPV4 | gso::ECN, ..tcp }),
+    ] {
+        for (format, size) in FORMATS {
+            let mut driver = Driver::new(size, format | (all - without));
+            let (mut queue, regions) = driver.device();
+            let piece = driver.piece(3000, true);
+            driver.give(&[piece], false);
+            let (_memory, frame) = frame(&bytes(1, 2900));
+            assert_eq!(queue.enqueue(&regions, &hdr, frame, 1514, Words), Ok(Enqueue::BadHeader), "{hdr:?}");
+            queue.publish();
+            assert_eq!(driver.take(), None);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::*;
 use sluice_abi::call::HAS_HDR;
 use sluice_abi::map;
 use sluice_abi::net::HDR_LEN;
-use sluice_inside::Dequeue;
+use sluice_inside::{Dequeue, Enqueue};
 
 #[test]
 fn in_every_format_an_address_outside_is_blamed() {
@@ -111,5 +111,22 @@ fn in_every_format_a_packet_whose_offset_and_length_overflow_32_bits_is_the_send
         }
         assert!(ring.bytes(0, LEN) == before && !window.is_quarantined(0));
         assert_eq!(send(&mut window, &[0]), (Status::OK, vec![0]));
+    }
+}
+
+/// Nothing is behind the first region but, in the peer's own space, the second.
+#[test]
+fn in_every_format_a_buffer_over_two_regions_is_blamed() {
+    for features in FORMATS {
+        let (ring, second) = (Ring::new(features), Memory::new(&[LEN]));
+        let regions = [(Gpa(GPA), ring.memory.run(0)), (Gpa(GPA + LEN), second.run(0))];
+        let regions = Regions::from_slices(&regions).expect("two regions");
+        let frame = Memory::new(&[100]);
+        for (at, done) in [(GPA + LEN - 50, Err(Clause::Region)), (GPA + LEN, Ok(Enqueue::Filled))] {
+            ring.clear();
+            ring.give(&[(at, 1600, WRITE)]);
+            let mut queue = DeviceQueue::new(&ring.queue(), &regions).expect("a lawful queue");
+            assert_eq!(queue.enqueue(&regions, &Hdr::default(), frame.run(0), 1514, Words), done, "{features:?}");
+        }
     }
 }

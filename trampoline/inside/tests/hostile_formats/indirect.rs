@@ -1,6 +1,7 @@
 //! Tables of descriptors.
 
 use super::*;
+use sluice_inside::Dequeue;
 
 #[test]
 fn an_indirect_table_that_was_not_negotiated_is_blamed() {
@@ -67,6 +68,12 @@ fn the_write_flag_of_an_indirect_descriptor_is_ignored() {
         ring.table(&[PLENTY]);
         ring.give(&[(GPA + TABLE, 16, INDIRECT | WRITE)]);
         assert_eq!((call(&ring).2, ring.used()), (vec![0, 1], 1));
+        let ring = Ring::new(features | F::INDIRECT_DESC);
+        ring.table(&[SENT]);
+        ring.give(&[(GPA + TABLE, 16, INDIRECT | WRITE)]);
+        let (mut queue, regions) = ring.device();
+        let room = Memory::new(&[2048]);
+        assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Frame { hdr: Hdr::default(), len: 60 }));
     }
 }
 
