@@ -1,7 +1,7 @@
 //! The driver side of virtio-net, in poll mode: no interrupts, no allocation, no lock.
 //!
-//! Reading order: [`Setup`] (agreeing with the device), [`DriverQueue`] (one queue), [`Receiver`] (frames out of buffers), [`Sender`] (headers of
-//! frames to be sent), [`ControlQueue`], [`Transport`] (how a device is reached).
+//! Reading order: [`Setup`] (agreeing with the device), [`DriverQueue`] (one queue), [`Receiver`] (frames out of buffers),
+//! [`Sender`] (headers of frames to be sent), [`ControlQueue`], [`Transport`] (how a device is reached).
 //!
 //! The device side is whoever has a window on this VM: what it writes is read once and checked, and a device that breaks a rule
 //! is a [`DeviceFault`], not a panic and not a read outside a buffer.
