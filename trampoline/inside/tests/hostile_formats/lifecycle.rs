@@ -195,7 +195,7 @@ fn in_every_format_a_queue_area_outside_the_regions_is_refused() {
     for features in FORMATS {
         let ring = Ring::new(features);
         let regions = ring.device().1;
-        for at in [0, GPA - 16, GPA + LEN - 2, GPA + LEN, GPA + (1 << 32), u64::MAX - 15].map(|at| Gpa(at & !1)) {
+        for at in [0, GPA - 16, GPA + LEN - 2, GPA + LEN, GPA + (1 << 32), u64::MAX - 15].map(Gpa) {
             for area in 0..3 {
                 let mut queue = ring.queue();
                 let areas = &mut queue.addresses;
