@@ -6,11 +6,9 @@ use anyhow::{Context, Result, anyhow};
 use sluice_abi::call::Packet;
 use sluice_abi::directory::{Peer, PeerState, Queue};
 use sluice_abi::map;
+use sluice_abi::net::ETHERNET_HEADER;
 use sluice_inside::Window;
 use sluice_memory::PeerSlice;
-
-/// Bytes of an Ethernet header: a peer's MTU is without it.
-const ETHERNET_HEADER: u16 = 14;
 
 /// The rings of a window's peers, by place.
 pub struct Sender {

@@ -31,6 +31,8 @@ pub enum Command {
 pub enum Cause {
     /// The feature that it needs is not agreed on, or a value is none that the device has.
     NotOffered,
+    /// A queue that it is about is not set up.
+    NotSetUp,
     /// The device answered that it did not.
     Refused,
     /// The device did not answer; this control queue takes no more commands.
@@ -57,6 +59,7 @@ impl fmt::Display for ControlError {
         };
         match self.cause {
             Cause::NotOffered => write!(f, "{command}: not offered"),
+            Cause::NotSetUp => write!(f, "{command}: a queue is not set up"),
             Cause::Refused => write!(f, "{command}: refused"),
             Cause::Silent => write!(f, "{command}: no answer"),
             Cause::Fault(fault) => write!(f, "{command}: {fault}"),
@@ -110,7 +113,8 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::MacAddrSet, offered, ctrl::MAC_ADDR_SET), &mac, wait)
     }
 
-    /// Lets the device use `pairs` queue pairs, which are set up. See: VIRTIO 5.1.6.5.5 "Device operation in multiqueue mode".
+    /// Lets the device use `pairs` queue pairs, both queues of which it must have been told of. See: VIRTIO 5.1.6.5.6.1 "Driver
+    /// Requirements: Automatic receive steering in multiqueue mode".
     pub fn set_pairs(
         &mut self,
         transport: &mut impl Transport,
@@ -120,6 +124,11 @@ impl ControlQueue {
     ) -> Result<(), ControlError> {
         let offered = agreed.features.contains(F::MQ) && (1..=agreed.max_pairs).contains(&pairs);
         let what = (Command::VqPairsSet, offered, ctrl::MQ_VQ_PAIRS_SET);
+        let mut ready =
+            |pair| transport.queue_ready(net::receiveq(pair)) && transport.queue_ready(net::transmitq(pair));
+        if offered && !(0..pairs).all(&mut ready) {
+            return Err(ControlError { command: Command::VqPairsSet, cause: Cause::NotSetUp });
+        }
         self.command(transport, agreed, what, &pairs.to_le_bytes(), wait)
     }
 

@@ -13,7 +13,7 @@ use sluice_abi::virtq::QueueAddresses;
 /// What a driver takes of any device.
 const ALWAYS: F = F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS);
 /// Times that a reset is looked for.
-const RESET_LOOKS: usize = 1 << 16;
+const RESET_LOOKS: usize = if cfg!(miri) { 1 << 8 } else { 1 << 16 };
 
 /// What the driver would like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

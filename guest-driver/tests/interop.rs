@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use sluice_abi::Gpa;
 use sluice_abi::directory::Queue as QueueEntry;
 use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF};
-use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver};
+use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Sender};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
 use std::collections::VecDeque;
+use zerocopy::IntoBytes;
 
 const N: usize = 64;
 const LEN: u64 = 1 << 20;
@@ -169,7 +170,9 @@ proptest! {
             let place = BUFFERS + (number % N) as u64 * STRIDE;
             let len: u32 = pieces.iter().sum();
             let sent = frame(number, len);
-            memory.copy_from_slice(place, &[0; HDR_LEN as usize]).unwrap();
+            let hdr = if len < 8 { Hdr::default() } else { hdr(number) };
+            let header = Sender::new(features, 1500).header(hdr, len).unwrap();
+            memory.copy_from_slice(place, header.as_bytes()).unwrap();
             memory.copy_from_slice(place + u64::from(HDR_LEN), &sent).unwrap();
             // The header has a descriptor of its own, or shares one with the first piece.
             let mut chain = vec![(Gpa(place), HDR_LEN)];
@@ -187,9 +190,10 @@ proptest! {
             let mut target = vec![0; 8192];
             // SAFETY: the vector outlives the slice and is not touched otherwise.
             let into = unsafe { PeerSlice::from_raw(target.as_mut_ptr(), 8192) };
-            let Dequeue::Frame { len: got, .. } = device.dequeue(&regions, into, Words).expect("no fault") else {
+            let Dequeue::Frame { hdr, len: got } = device.dequeue(&regions, into, Words).expect("no fault") else {
                 panic!("no frame")
             };
+            assert_eq!(hdr, header);
             device.publish();
             device.ask_for_notifications(true);
             assert_eq!(bytes(into, 0, got), sent);

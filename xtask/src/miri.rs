@@ -5,10 +5,8 @@ use crate::progress::step;
 use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
 
-/// Packages whose unit tests run under Miri; the last takes minutes.
-pub const PACKAGES: [&str; 4] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver"];
-/// Those that all tests include.
-pub const QUICK: &[&str] = PACKAGES.split_at(3).0;
+/// Packages whose unit tests run under Miri.
+const PACKAGES: [&str; 4] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver"];
 
 /// Which tests.
 #[derive(clap::Args, Clone, Debug)]
@@ -22,20 +20,20 @@ pub fn run(options: &Options) -> Result<()> {
     if let Err(why) = available() {
         bail!("Miri can't be had: {why}");
     }
-    let mut command = command(&PACKAGES, options.filter.as_deref());
+    let mut command = command(options.filter.as_deref());
     if !step("unit tests under Miri", || command.status())?.success() {
         bail!("Miri found something");
     }
     Ok(())
 }
 
-/// The command that runs those of `packages`, or of these the ones whose names contain `filter`.
-pub fn command(packages: &[&str], filter: Option<&str>) -> Command {
+/// The command that runs them, or those whose names contain `filter`.
+pub fn command(filter: Option<&str>) -> Command {
     let mut command = Command::new("cargo");
     // The toolchain that cargo was started with would go before the one that is named.
     command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     command.args(["+nightly", "miri", "test", "--locked", "--lib"]);
-    for package in packages {
+    for package in PACKAGES {
         command.args(["--package", package]);
     }
     command.arg("--target-dir").arg(artifacts::results().join("miri"));

@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut succeeded = count.run(&mut command)?;
     let interpreter = miri::available();
     if interpreter.is_ok() {
-        succeeded &= count.run(&mut miri::command(miri::QUICK, options.filter.as_deref()))?;
+        succeeded &= count.run(&mut miri::command(options.filter.as_deref()))?;
     }
     let Count { passed, failed, ignored, filtered } = count;
     println!("\n{passed} passed, {failed} failed, {ignored} ignored, {filtered} left out");

@@ -14,6 +14,8 @@ pub const DEVICE_ID: u32 = 1;
 
 /// Largest Ethernet frame that Sluice carries, bytes: a 16-bit length.
 pub const MAX_FRAME: u16 = u16::MAX;
+/// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
+pub const ETHERNET_HEADER: u16 = 14;
 
 bitflags! {
     /// Feature bits that Sluice knows. See: VIRTIO 5.1.3 "Feature bits", 6 "Reserved Feature Bits".

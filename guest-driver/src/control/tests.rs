@@ -20,17 +20,25 @@ const AGREED: Started = Started {
     max_pairs: 4,
 };
 
-/// Registers of which only the notification counts.
+/// Registers of a device that was told of queues 0 to 7 but `missing`, and what it is notified of.
 #[derive(Default)]
-struct Notified(Vec<u32>);
+struct Notified {
+    of: Vec<u32>,
+    missing: Option<u32>,
+    selected: u32,
+}
 
 impl Registers for Notified {
-    fn read(&mut self, _: u32) -> u32 {
-        0
+    fn read(&mut self, register: u32) -> u32 {
+        assert_eq!(register, reg::QUEUE_READY);
+        u32::from(self.selected < 8 && self.missing != Some(self.selected))
     }
     fn write(&mut self, register: u32, value: u32) {
-        assert_eq!(register, reg::QUEUE_NOTIFY);
-        self.0.push(value);
+        match register {
+            reg::QUEUE_SEL => self.selected = value,
+            reg::QUEUE_NOTIFY => self.of.push(value),
+            other => panic!("{other:#x}"),
+        }
     }
 }
 
@@ -87,7 +95,7 @@ fn each_command_is_carried_out_as_the_device_reads_it() {
         control.announce_ack(&mut notified, &AGREED, &mut wait).unwrap();
     }
     assert_eq!(seen[..3], [vec![1, 1, 2, 3, 4, 5, 6, 7], vec![4, 0, 3, 0], vec![3, 0]]);
-    assert_eq!((notified.0, ControlQueue::index(&AGREED)), (vec![8; 9], 8));
+    assert_eq!((notified.of, ControlQueue::index(&AGREED)), (vec![8; 9], 8));
 }
 
 #[test]
@@ -114,7 +122,7 @@ fn a_device_that_never_answers_is_an_error_and_is_asked_no_more() {
     assert_eq!((error.command, error.cause, looks), (Command::AnnounceAck, Cause::Silent, 100));
     let mut notified = Notified::default();
     let error = control.set_mac(&mut notified, &AGREED, [2; 6], || true).unwrap_err();
-    assert_eq!((error.command, error.cause, notified.0.len()), (Command::MacAddrSet, Cause::Silent, 0));
+    assert_eq!((error.command, error.cause, notified.of.len()), (Command::MacAddrSet, Cause::Silent, 0));
     assert_eq!(serve(control.queue().addresses(), memory, 0, None), [3, 0], "its buffer is left alone");
 }
 
@@ -142,5 +150,22 @@ fn what_was_not_agreed_on_is_not_asked() {
         control.set_pairs(&mut notified, &AGREED, 5, || true),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ControlError { cause: Cause::NotOffered, .. }))));
-    assert_eq!(notified.0, []);
+    assert_eq!(notified.of, []);
+}
+
+#[test]
+fn pairs_are_not_enabled_before_all_their_queues_are_set_up() {
+    for missing in 0..8 {
+        let (mut control, memory) = control();
+        let at = control.queue().addresses();
+        let mut notified = Notified { missing: Some(missing), ..Notified::default() };
+        let result = control.set_pairs(&mut notified, &AGREED, 4, || true);
+        assert_eq!(result, Err(ControlError { command: Command::VqPairsSet, cause: Cause::NotSetUp }), "{missing}");
+        assert_eq!(notified.of, []);
+        // Those before it are.
+        let pairs = missing as u16 / 2;
+        let wait = || !serve(at, memory, 0, Some((ctrl::OK, 1))).is_empty();
+        let result = control.set_pairs(&mut notified, &AGREED, pairs, wait);
+        assert_eq!((result.is_ok(), notified.of), (pairs > 0, vec![8; usize::from(pairs > 0)]));
+    }
 }

@@ -58,6 +58,7 @@ impl Registers for Fake {
     }
 
     fn write(&mut self, register: u32, value: u32) {
+        assert!(register < reg::CONFIG, "the configuration is the device's");
         match register {
             reg::STATUS => self.statuses.push(value),
             reg::DEVICE_FEATURES_SEL | reg::DRIVER_FEATURES_SEL => self.select = value,

@@ -14,8 +14,12 @@ const _: () = assert!(TABLE_LEN == packed::ring_len(TABLE));
 /// See: VIRTIO 2.7.4.2 "Driver Requirements: Message Framing", 2.8.17 "Driver Requirements: Scatter-Gather Support".
 #[derive(Clone, Copy)]
 pub(super) struct Chain<'a> {
-    pub readable: &'a [(Gpa, u32)],
-    pub writable: &'a [(Gpa, u32)],
+    readable: &'a [(Gpa, u32)],
+    writable: &'a [(Gpa, u32)],
+    /// Pieces.
+    pub count: u16,
+    /// Bytes that the device may write.
+    pub writable_len: u32,
 }
 
 /// One descriptor's worth.
@@ -28,31 +32,24 @@ pub(super) struct Piece {
 }
 
 impl<'a> Chain<'a> {
-    /// How many pieces; `None` if there are none, one is empty, or all together have 4 GiB or more.
+    /// `None` if there are no pieces, one is empty, or all together have 4 GiB or more.
     /// See: VIRTIO 2.7.5.2 "Driver Requirements: The Virtqueue Descriptor Table".
-    pub fn count(self) -> Option<u16> {
-        let mut total = 0u32;
-        for piece in self.pieces() {
-            total = total.checked_add(piece.len).filter(|_| piece.len > 0)?;
-        }
-        u16::try_from(self.len()).ok().filter(|&count| count > 0)
-    }
-
-    const fn len(self) -> usize {
-        self.readable.len() + self.writable.len()
-    }
-
-    /// Bytes that the device may write; see [`Chain::count`] for the bound.
-    pub fn writable_len(self) -> u32 {
-        self.writable.iter().map(|&(_, len)| len).sum()
+    pub fn new(readable: &'a [(Gpa, u32)], writable: &'a [(Gpa, u32)]) -> Option<Self> {
+        let len = |pieces: &[(Gpa, u32)]| {
+            pieces.iter().try_fold(0u32, |sum, &(_, len)| sum.checked_add(len).filter(|_| len > 0))
+        };
+        let writable_len = len(writable)?;
+        len(readable)?.checked_add(writable_len)?;
+        let count = u16::try_from(readable.len() + writable.len()).ok().filter(|&count| count > 0)?;
+        Some(Self { readable, writable, count, writable_len })
     }
 
     /// The pieces in their order.
     pub fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
         let all =
             self.readable.iter().map(|piece| (piece, false)).chain(self.writable.iter().map(|piece| (piece, true)));
-        let count = self.len();
-        all.enumerate().map(move |(index, (&(at, len), write))| Piece { at, len, write, last: index + 1 == count })
+        let last = usize::from(self.count) - 1;
+        all.enumerate().map(move |(index, (&(at, len), write))| Piece { at, len, write, last: index == last })
     }
 }
 
@@ -67,14 +64,8 @@ pub(super) struct Tables {
 impl Tables {
     /// Writes what `descriptor` makes of each piece into the table of buffer `number`: where the table is. `None` if there are more than
     /// [`TABLE`], or only one.
-    pub fn write<D: Plain>(
-        self,
-        number: u16,
-        chain: Chain<'_>,
-        count: u16,
-        descriptor: impl Fn(u16, Piece) -> D,
-    ) -> Option<Gpa> {
-        if !(2..=TABLE).contains(&count) {
+    pub fn write<D: Plain>(self, number: u16, chain: Chain<'_>, descriptor: impl Fn(u16, Piece) -> D) -> Option<Gpa> {
+        if !(2..=TABLE).contains(&chain.count) {
             return None;
         }
         let start = u64::from(number) * TABLE_LEN;

@@ -24,6 +24,9 @@ use sluice_abi::{Gpa, virtq};
 use sluice_memory::PeerSlice;
 use split::Split;
 
+/// Each area starts on a cache line of its own.
+const LINE: u64 = 64;
+
 /// Why there is no such queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
@@ -103,7 +106,7 @@ impl<const N: usize> DriverQueue<N> {
     };
 
     /// Bytes of memory that a queue needs, of whatever format.
-    pub const MEMORY_LEN: u64 = split::len(Self::SIZE).next_multiple_of(64);
+    pub const MEMORY_LEN: u64 = split::len(Self::SIZE).next_multiple_of(LINE);
 
     /// Bytes behind [`Self::MEMORY_LEN`] that a queue uses for indirect tables, if it is given them.
     pub const TABLES_LEN: u64 = TABLE_LEN * N as u64;
@@ -172,11 +175,10 @@ impl<const N: usize> DriverQueue<N> {
     /// The same with pieces `writable` behind them for the device to fill.
     #[must_use]
     pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: u32) -> bool {
-        let chain = Chain { readable, writable };
-        let Some(count) = chain.count() else { return false };
+        let Some(chain) = Chain::new(readable, writable).filter(|_| self.ledger.room > 0) else { return false };
         match &mut self.format {
-            Format::Split(ring) => ring.add(&mut self.ledger, self.tables, chain, count, token),
-            Format::Packed(ring) => ring.add(&mut self.ledger, self.tables, chain, count, token),
+            Format::Split(ring) => ring.add(&mut self.ledger, self.tables, chain, token),
+            Format::Packed(ring) => ring.add(&mut self.ledger, self.tables, chain, token),
         }
     }
 

@@ -3,15 +3,13 @@
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
 use super::slot::{Place, START, Word};
-use super::{DeviceFault, QueueError, Received};
+use super::{DeviceFault, LINE, QueueError, Received};
 use sluice_abi::Gpa;
 use sluice_abi::net::F;
 use sluice_abi::packed::{Desc, DescF, EventSuppress, ring_len};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_memory::{Cell16, PackedEvents, PeerSlice, Table};
 
-/// Each area starts on a cache line of its own.
-const LINE: u64 = 64;
 const EVENT_LEN: u64 = size_of::<EventSuppress>() as u64;
 
 const fn driver_at(size: u16) -> u64 {
@@ -114,35 +112,31 @@ impl Packed {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece.
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
     pub fn add<const N: usize>(
         &mut self,
         ledger: &mut Ledger<N>,
         tables: Option<Tables>,
         chain: Chain<'_>,
-        count: u16,
         token: u32,
     ) -> bool {
-        if ledger.room == 0 {
-            return false;
-        }
         let number = self.number(ledger);
-        let slots = match tables.and_then(|tables| tables.write(number, chain, count, |_, piece| in_table(piece))) {
+        let slots = match tables.and_then(|tables| tables.write(number, chain, |_, piece| in_table(piece))) {
             Some(addr) => {
-                self.put(ledger.size, addr, u32::from(count) * size_of::<Desc>() as u32, number, DescF::INDIRECT);
+                self.put(ledger.size, addr, u32::from(chain.count) * size_of::<Desc>() as u32, number, DescF::INDIRECT);
                 1
             }
-            None if ledger.room < count.into() => return false,
+            None if ledger.room < chain.count.into() => return false,
             None => {
                 for piece in chain.pieces() {
                     let next = if piece.last { DescF::empty() } else { DescF::NEXT };
                     self.put(ledger.size, piece.at, piece.len, number, next.union(write_flag(piece)));
                 }
-                count
+                chain.count
             }
         };
         ledger.room -= u32::from(slots);
-        ledger.hold(number, token, chain.writable_len(), slots);
+        ledger.hold(number, token, chain.writable_len, slots);
         true
     }
 

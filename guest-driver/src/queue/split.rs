@@ -2,14 +2,11 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
-use super::{DeviceFault, QueueError, Received};
+use super::{DeviceFault, LINE, QueueError, Received};
 use sluice_abi::net::F;
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, desc_table_len, used};
 use sluice_abi::{Gpa, RingIdx};
 use sluice_memory::{Cell16, PeerSlice, Ring, SplitEvents};
-
-/// Each area starts on a cache line of its own.
-const LINE: u64 = 64;
 
 const fn avail_at(size: u16) -> u64 {
     desc_table_len(size).next_multiple_of(LINE)
@@ -111,39 +108,34 @@ impl Split {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece.
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
     pub fn add<const N: usize>(
         &mut self,
         ledger: &mut Ledger<N>,
         tables: Option<Tables>,
         chain: Chain<'_>,
-        count: u16,
         token: u32,
     ) -> bool {
-        if ledger.room == 0 {
-            return false;
-        }
         let head = if ledger.in_order { self.next as u16 } else { ledger.free_at(ledger.room - 1).unwrap_or(0) };
         let next = |index, piece: Piece| if piece.last { 0 } else { index + 1 };
-        let table =
-            |tables: Tables| tables.write(head, chain, count, |index, piece| descriptor(piece, next(index, piece)));
+        let table = |tables: Tables| tables.write(head, chain, |index, piece| descriptor(piece, next(index, piece)));
         let slots = match tables.and_then(table) {
             Some(addr) => {
                 self.claim(ledger);
-                let len = count as u32 * size_of::<Desc>() as u32;
+                let len = u32::from(chain.count) * size_of::<Desc>() as u32;
                 self.desc.set(head, Desc { addr, len, flags: DescF::INDIRECT.bits(), next: 0 });
                 1
             }
-            None if ledger.room < count.into() => return false,
-            None => self.write_chain(ledger, chain, count),
+            None if ledger.room < chain.count.into() => return false,
+            None => self.write_chain(ledger, chain),
         };
-        self.offer(ledger, head, token, chain.writable_len(), slots);
+        self.offer(ledger, head, token, chain.writable_len, slots);
         true
     }
 
     /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver Requirements: The
     /// Virtqueue Descriptor Table".
-    fn write_chain<const N: usize>(&mut self, ledger: &mut Ledger<N>, chain: Chain<'_>, count: u16) -> u16 {
+    fn write_chain<const N: usize>(&mut self, ledger: &mut Ledger<N>, chain: Chain<'_>) -> u16 {
         let mut index = self.claim(ledger);
         for piece in chain.pieces() {
             let next = if piece.last { 0 } else { self.claim(ledger) };
@@ -151,7 +143,7 @@ impl Split {
             ledger.link(index, next);
             index = next;
         }
-        count
+        chain.count
     }
 
     /// See: VIRTIO 2.7.13.3 "Updating idx".

@@ -202,3 +202,12 @@ fn a_header_flag_that_is_not_known_does_not_drop_the_frame() {
     let arrival = Rig::one(OFFLOADS, Hdr { flags: 0x80, ..PLAIN }, 60);
     assert!(matches!(arrival, Ok(Arrival::Frame(Frame { parts: 1, len: 60, .. }))), "{arrival:?}");
 }
+
+/// VIRTIO 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets", statement 2.
+#[test]
+fn checksum_fields_mean_nothing_without_the_flag() {
+    for features in [F::empty(), OFFLOADS] {
+        let hdr = Hdr { csum_start: u16::MAX, csum_offset: u16::MAX, ..PLAIN };
+        assert_eq!(Rig::one(features, hdr, 60), Ok(Arrival::Frame(Frame { hdr, parts: 1, len: 60 })));
+    }
+}

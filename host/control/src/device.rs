@@ -340,4 +340,15 @@ mod tests {
         assert_eq!(bytes[..6], MAC);
         assert_eq!((bytes[6..8].to_vec(), bytes[10..].to_vec()), (alloc::vec![1, 0], 9000u16.to_le_bytes().to_vec()));
     }
+
+    #[test]
+    fn the_mtu_stays_whatever_the_driver_writes() {
+        let mut device = Device::new(MAC, 9000);
+        for register in (0..reg::CONFIG + 12).step_by(4) {
+            for value in [0, 1, 0xffff_ffff] {
+                device.write(register, value);
+                assert_eq!(device.read(reg::CONFIG + 8) >> 16, 9000, "{register:#x}");
+            }
+        }
+    }
 }

@@ -23,10 +23,10 @@ pub use window::Window;
 #[cfg(test)]
 extern crate self as sluice_inside;
 #[cfg(test)]
-#[allow(dead_code, missing_docs, reason = "the unit tests need a part of it")]
+#[allow(dead_code, missing_docs, unused_imports, reason = "the unit tests need a part of it")]
 #[path = "../tests/driver/mod.rs"]
 mod driver;
 #[cfg(test)]
-#[allow(dead_code, missing_docs, reason = "the unit tests need a part of it")]
+#[allow(dead_code, missing_docs, unused_imports, reason = "the unit tests need a part of it")]
 #[path = "../tests/peer/mod.rs"]
 mod peer;

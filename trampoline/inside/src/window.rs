@@ -9,8 +9,6 @@ use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
-/// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
-const ETHERNET_HEADER: u32 = 14;
 /// Bytes that a VLAN tag adds. See: IEEE 802.1Q clause 9.
 const VLAN_TAG: u32 = 4;
 
@@ -110,7 +108,7 @@ impl Window {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
-        let owed = u32::from(peer.mtu) + ETHERNET_HEADER;
+        let owed = u32::from(peer.mtu) + u32::from(net::ETHERNET_HEADER);
         let queue = DeviceQueue::new(queue, &regions)?;
         let mut attached = PeerWindow {
             regions,

@@ -49,6 +49,10 @@ impl Device {
         Self { memory, at: queue.addresses(), size: queue.size(), packed, next: start, used: start }
     }
 
+    pub fn is_packed(&self) -> bool {
+        self.packed
+    }
+
     fn area(&self, gpa: Gpa) -> PeerSlice<'static> {
         let at = gpa.0 - GPA;
         self.memory.sub(at, self.memory.len() - at).unwrap()

@@ -277,6 +277,16 @@ fn a_batch_with_more_bytes_than_its_last_buffer_has_is_found() {
 }
 
 #[test]
+fn what_is_ready_besides_a_fault_is_not_taken() {
+    for features in ALL {
+        let (mut queue, mut device) = given(3, features);
+        device.take_all().iter().zip([2049, 60, 60]).for_each(|(buffer, len)| device.finish(buffer, len));
+        assert_eq!(queue.ready(), Ok(3));
+        assert_eq!([queue.take(), queue.take()], [Err(DeviceFault::UsedLen); 2]);
+    }
+}
+
+#[test]
 fn no_write_of_the_device_panics() {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move || {
@@ -286,7 +296,7 @@ fn no_write_of_the_device_panics() {
         seed
     };
     for features in ALL {
-        for _ in 0..if cfg!(miri) { 10 } else { 2000 } {
+        for _ in 0..rounds(2000, 10) {
             let (mut queue, device) = given(5, features);
             for _ in 0..20 {
                 let at = random() % (device.memory.len() - 8);

@@ -18,6 +18,11 @@ const PACKED: F = F::VERSION_1.union(F::RING_PACKED);
 const PACKED_IN_ORDER: F = F::VERSION_1.union(F::RING_PACKED).union(F::IN_ORDER);
 const ALL: [F; 4] = [SPLIT, SPLIT_IN_ORDER, PACKED, PACKED_IN_ORDER];
 
+/// `all`, or `interpreted` under Miri, which takes a thousand times as long and sees what the first laps of a ring do.
+fn rounds<T>(all: T, interpreted: T) -> T {
+    if cfg!(miri) { interpreted } else { all }
+}
+
 /// An empty queue of `size` entries and its device.
 fn queue_of(size: u16, features: F) -> (Queue, Device) {
     let memory = memory::<N>(features.contains(F::INDIRECT_DESC));

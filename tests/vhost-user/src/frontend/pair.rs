@@ -4,10 +4,11 @@ use super::Request;
 use crate::traffic::LONGEST;
 use anyhow::{Context, Result, anyhow, bail};
 use sluice_abi::Gpa;
-use sluice_abi::net::{F, HDR_LEN, PLAIN_HDR};
-use sluice_driver::{DriverQueue, Received};
+use sluice_abi::net::{F, HDR_LEN, Hdr, PLAIN_HDR};
+use sluice_driver::{DriverQueue, Received, Sender};
 use sluice_memory::{OutOfRegion, PeerSlice};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use zerocopy::IntoBytes;
 
 /// Entries of the largest queue.
 const LARGEST: usize = 1_024;
@@ -27,6 +28,7 @@ type Queue = DriverQueue<LARGEST>;
 pub struct Pair {
     pub receive: Box<Queue>,
     pub transmit: Box<Queue>,
+    sender: Sender,
     /// Buffers of the transmit queue that the device does not have.
     free: Vec<u32>,
     /// A frame of which only the first buffers came back yet: bytes, and buffers that are to come.
@@ -50,6 +52,7 @@ impl Pair {
         let mut pair = Self {
             receive: queue(0)?,
             transmit: queue(QUEUE_LEN)?,
+            sender: Sender::new(request.features, u16::MAX),
             free: (0..u32::from(request.size)).collect(),
             partial: None,
             mergeable: request.features.contains(F::MRG_RXBUF),
@@ -89,7 +92,8 @@ impl Pair {
     pub fn send(&mut self, frame: &[u8]) -> Result<bool> {
         let Some(&token) = self.free.last() else { return Ok(false) };
         let (at, len) = (Self::send_at(token), frame.len() as u32);
-        self.memory.copy_from_slice(at, &[&[0; HDR_LEN as usize], frame].concat()).map_err(outside)?;
+        let hdr = self.sender.header(Hdr::default(), len).map_err(|error| anyhow!("{len} bytes: {error:?}"))?;
+        self.memory.copy_from_slice(at, &[hdr.as_bytes(), frame].concat()).map_err(outside)?;
         let (gpa, total, half) = (self.gpa + at, HDR_LEN + len, HDR_LEN + len / 2);
         let all = [(Gpa(gpa), total)];
         let apart = [(Gpa(gpa), HDR_LEN), (Gpa(gpa + u64::from(HDR_LEN)), len)];

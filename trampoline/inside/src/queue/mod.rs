@@ -332,7 +332,7 @@ mod tests {
         for (features, size) in FORMATS {
             let mut driver = Driver::new(size, features);
             let (mut queue, regions) = driver.device();
-            for _ in 0..10 {
+            for _ in 0..if cfg!(miri) { 3 } else { 10 } {
                 // Before the first write that the driver sees, and after the last.
                 fill(&mut driver, &mut queue, &regions, 3);
                 queue.publish_again();

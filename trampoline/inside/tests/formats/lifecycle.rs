@@ -1,0 +1,57 @@
+//! Queues that are left and taken up, and the log of what is written.
+
+use super::*;
+use sluice_inside::{DeviceQueue, DirtyLog, Enqueue};
+use sluice_memory::Words;
+
+#[test]
+fn a_queue_goes_on_where_it_was_left() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut queue, regions) = driver.device();
+        for round in 0..40 {
+            queue = DeviceQueue::resume(&driver.queue, &regions, queue.base()).expect("lawful");
+            for at in 0..1 + round % 3 {
+                let piece = driver.piece(100, true);
+                driver.give(&[piece], false);
+                let (_memory, frame) = frame(&bytes(at, 60));
+                assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 88, Words), Ok(Enqueue::Filled));
+            }
+            if round % 4 == 0 {
+                queue.rewind();
+                for at in 0..1 + round % 3 {
+                    let (_memory, frame) = frame(&bytes(at, 60));
+                    assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 88, Words), Ok(Enqueue::Filled));
+                }
+            }
+            queue.publish();
+            for at in 0..1 + round % 3 {
+                assert_eq!(driver.take(), Some((72, arrived(1, &bytes(at, 60)))));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_page_that_is_written_is_logged() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features | F::MRG_RXBUF);
+        let (mut queue, regions) = driver.device();
+        let (short, log) = (Memory::new(&[0x8000]), Memory::new(&[0x9000]));
+        assert!(!queue.set_log(Some(DirtyLog::new(short.run(0))), &regions));
+        assert!(queue.set_log(Some(DirtyLog::new(log.run(0))), &regions));
+        let pieces = [driver.piece(9000, true), driver.piece(9000, true), driver.piece(9000, true)];
+        pieces.iter().for_each(|&piece| driver.give(&[piece], false));
+        let (_memory, frame) = frame(&bytes(0, 12_000));
+        assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 1514, Words), Ok(Enqueue::Filled));
+        queue.publish();
+        let marked = |at: u64| peer::read(log.run(0), at / 4096 / 8, 1)[0] >> (at / 4096 % 8) & 1 == 1;
+        let (first, _, _) = pieces[0];
+        let (second, _, _) = pieces[1];
+        assert!([first, first + 4096, first + 8999, second, second + 3011].into_iter().all(marked));
+        assert!(!marked(second + 8192 + 4096));
+        let used =
+            if features.contains(F::RING_PACKED) { driver.queue.addresses.desc } else { driver.queue.addresses.device };
+        assert!(marked(used.0) && !marked(driver.queue.addresses.driver.0));
+    }
+}

@@ -1,0 +1,80 @@
+//! Frames over several buffers, and the longest one.
+
+use super::*;
+use sluice_abi::net::HDR_LEN;
+use sluice_inside::Enqueue;
+use sluice_memory::Words;
+
+#[test]
+fn a_frame_is_merged_over_as_many_buffers_as_it_takes() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(4 * size, features | F::MRG_RXBUF);
+        let (mut queue, regions) = driver.device();
+        for round in 0..60 {
+            let payload = bytes(round, 30 + 17 * (round % 12));
+            let (_memory, frame) = frame(&payload);
+            let mut buffers = 0;
+            loop {
+                let done = queue.enqueue(&regions, &PLAIN, frame, 1514, Words).expect("lawful");
+                queue.publish();
+                if done == Enqueue::Filled {
+                    break;
+                }
+                assert_eq!((done, driver.take()), (Enqueue::Full, None));
+                let pieces = [driver.piece(5, true), driver.piece(7, true), driver.piece(48, true)];
+                driver.give(&pieces[if buffers % 2 == 0 { 2 } else { 0 }..], false);
+                buffers += 1;
+                assert!(buffers <= 5 + payload.len() / 48);
+            }
+            let mut all = Vec::new();
+            let mut used = 0;
+            while let Some((len, bytes)) = driver.take() {
+                assert!(len > 0);
+                all.extend(bytes);
+                used += 1;
+            }
+            assert_eq!(all, arrived(used, &payload));
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_all_buffers_together_do_not_hold_is_too_long() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features | F::MRG_RXBUF);
+        let (mut queue, regions) = driver.device();
+        while driver.has_room(1) {
+            let piece = driver.piece(64, true);
+            driver.give(&[piece], false);
+        }
+        let (_memory, frame) = frame(&bytes(0, 64 * usize::from(size)));
+        assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 1514, Words), Ok(Enqueue::TooLong));
+        queue.publish();
+        assert_eq!(driver.take(), None);
+        let short = frame.sub(0, 64 * u64::from(size) - u64::from(HDR_LEN)).expect("inside");
+        assert_eq!(queue.enqueue(&regions, &PLAIN, short, 1514, Words), Ok(Enqueue::Filled));
+    }
+}
+
+#[test]
+fn the_longest_frame_passes_over_chains_and_merged_buffers() {
+    for (features, _) in FORMATS {
+        for (merge, pieces) in [(F::MRG_RXBUF, 1), (SPLIT, 44)] {
+            let mut driver = Driver::new(64, features | merge);
+            let (mut queue, regions) = driver.device();
+            for _ in 0..if pieces == 1 { 44 } else { 1 } {
+                let chain: Vec<_> = (0..pieces).map(|_| driver.piece(1500, true)).collect();
+                driver.give(&chain, false);
+            }
+            let payload = bytes(3, 65_535);
+            let (_memory, frame) = frame(&payload);
+            assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 65_535, Words), Ok(Enqueue::Filled));
+            queue.publish();
+            let mut all = Vec::new();
+            while let Some((_, bytes)) = driver.take() {
+                all.extend(bytes);
+            }
+            assert_eq!(all, arrived(44 / pieces, &payload));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What outlives a call: faults, peers that come and go, the books.
+
+use super::*;
+use sluice_abi::call::{Accepted, Packet};
+
+#[test]
+fn what_arrived_before_a_fault_stays() {
+    let mut sender = Sender::new(2, SIZE);
+    sender.peers.iter_mut().for_each(|peer| peer.give(2));
+    sender.peers[0].offer(SIZE);
+    sender.peers[0].give(1);
+    let burst = sender.send(&[0, 0, 0, 1, 0, 1]);
+    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::DescIndex, 0), accepted: vec![0, 1, 3, 5] });
+    sender.check();
+}
+
+#[test]
+fn the_first_of_two_faults_is_reported_and_both_peers_are_quarantined() {
+    let mut sender = Sender::new(3, SIZE);
+    sender.peers.iter_mut().for_each(|peer| peer.give(2));
+    sender.peers[0].offer(SIZE);
+    sender.peers[2].set_avail_idx(SIZE + 1);
+    let burst = sender.send(&[2, 0, 1, 0, 0, 1, 2]);
+    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::AvailIdx, 2), accepted: vec![1, 2, 3, 5] });
+    assert_eq!([0, 1, 2].map(|place| sender.window.is_quarantined(place)), [true, false, true]);
+    sender.check();
+}
+
+#[test]
+fn a_peer_attached_anew_is_no_longer_quarantined() {
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].offer(SIZE);
+    sender.send(&[0]);
+    assert!(sender.window.is_quarantined(0));
+    sender.peers[0].restart();
+    sender.peers[0].give(1);
+    assert_eq!(sender.peers[0].attach(&mut sender.window, 0), Ok(()));
+    assert_eq!(sender.send(&[0]), Burst { status: Status::OK, accepted: vec![0] });
+    sender.check();
+}
+
+#[test]
+fn a_detached_peer_is_not_ready() {
+    let mut sender = Sender::new(2, SIZE);
+    sender.peers.iter_mut().for_each(|peer| peer.give(1));
+    sender.window.detach_peer(0);
+    let burst = sender.send(&[0, 1]);
+    assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, 0), accepted: vec![1] });
+    sender.check();
+}
+
+#[test]
+fn recovering_from_a_finished_call_changes_nothing() {
+    let mut sender = Sender::new(2, SIZE);
+    assert_eq!(sender.window.recover(), Accepted::default());
+    sender.peers.iter_mut().for_each(|peer| peer.give(2));
+    let burst = sender.transmit(&[0, 1, 1, 1].map(|peer| Packet { offset: 0, len: 60, peer }));
+    for _ in 0..2 {
+        let recovered = sender.window.recover();
+        assert!((0..4).all(|index| recovered.contains(index) == burst.accepted.contains(&index)));
+        assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [1, 2]);
+    }
+    sender.peers.iter_mut().for_each(|peer| while peer.take().is_some() {});
+    assert_eq!(sender.send(&[0, 1]).accepted, [0]);
+    sender.check();
+}
+
+#[test]
+fn calls_are_counted_whatever_their_end() {
+    let mut sender = Sender::new(1, SIZE);
+    sender.send(&[]);
+    sender.send(&[0]);
+    sender.send(&[1]);
+    sender.call(u64::MAX);
+    assert_eq!(sender.window.calls(), 4);
+}

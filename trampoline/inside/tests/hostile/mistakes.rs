@@ -1,0 +1,105 @@
+//! The sender's mistakes.
+
+use super::*;
+use sluice_abi::call::{HAS_HDR, MAX_BURST, Packet};
+use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::map;
+use sluice_inside::{Window, transmit};
+use sluice_memory::Words;
+
+#[test]
+fn a_frame_that_leaves_packet_memory_is_the_senders_mistake() {
+    for offset in [PACKETS_LEN - 59, PACKETS_LEN - 1, PACKETS_LEN, u64::from(u32::MAX)] {
+        mistaken(offset, 60);
+    }
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].give(1);
+    assert_eq!(sender.transmit_one(PACKETS_LEN - 60, 60), Burst { status: Status::OK, accepted: vec![0] });
+    sender.check();
+}
+
+#[test]
+fn a_frame_longer_than_the_mtu_allows_is_the_senders_mistake() {
+    for len in [LONGEST + 1, 0x8000, u16::MAX] {
+        mistaken(0, len);
+    }
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].give(1);
+    assert_eq!(sender.transmit_one(0, LONGEST), Burst { status: Status::OK, accepted: vec![0] });
+    sender.check();
+}
+
+#[test]
+fn a_tagged_frame_too_long_for_lawful_buffers_is_the_senders_mistake() {
+    let mut sender = Sender::new(1, SIZE);
+    let buffer = (GPA + BUFFERS, HDR_LEN + u32::from(OWED));
+    sender.peers[0].give_buffer(buffer, DescF::WRITE);
+    assert_eq!(sender.transmit_one(0, LONGEST), Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+    assert!(!sender.window.is_quarantined(0));
+    assert_eq!(sender.transmit_one(0, OWED), Burst { status: Status::OK, accepted: vec![0] });
+    sender.check();
+}
+
+#[test]
+fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
+    let mut sender = Sender::new(2, SIZE);
+    sender.peers.iter_mut().for_each(|peer| peer.give(4));
+    let packet = |len, peer| Packet { offset: 0, len, peer };
+    let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(LONGEST + 1, 0), packet(60, 0), packet(60, 1)]);
+    assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
+    assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [1, 1]);
+    assert!(!sender.window.is_quarantined(0));
+}
+
+#[test]
+fn more_packets_than_a_burst_has_are_the_senders_mistake() {
+    let mut sender = Sender::new(1, 16);
+    sender.peers[0].give(16);
+    let burst = sender.transmit(&[Packet { offset: 0, len: 60, peer: 0 }; MAX_BURST]);
+    assert_eq!(burst, Burst { status: Status::FULL, accepted: (0..16).collect() });
+    for count in [MAX_BURST as u64 + 1, 1 << 32, u64::MAX] {
+        let burst = sender.call(count);
+        assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+    }
+    assert_eq!(sender.peers[0].used_idx(), 16);
+}
+
+#[test]
+fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].give(4);
+    let request = sender.request().sub(0, 24).expect("inside");
+    let burst = Burst::of(transmit(&mut sender.window, request, 4, Words), 4);
+    assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+    sender.check();
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_not_ready() {
+    let mut sender = Sender::new(2, SIZE);
+    for place in [2, MAX_PEERS as u16 - 1, MAX_PEERS as u16, 31, HAS_HDR - 1] {
+        sender.peers.iter_mut().for_each(|peer| peer.give(1));
+        let burst = sender.send(&[0, place, 1]);
+        assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, place), accepted: vec![0, 2] });
+        sender.check();
+    }
+}
+
+#[test]
+fn without_packet_memory_nothing_is_sent() {
+    let (mut window, peer) = (Window::new(), Peer::new(SIZE));
+    assert_eq!(peer.attach(&mut window, 0), Ok(()));
+    let burst = Burst::of(transmit(&mut window, Memory::new(&[map::PAGE]).run(0), 1, Words), 1);
+    assert_eq!(burst, Burst { status: Status::new(Code::NotRegistered), accepted: vec![] });
+}
+
+/// A packet of `len` bytes at `offset` is refused, and nobody else is blamed.
+#[track_caller]
+fn mistaken(offset: u64, len: u16) {
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].give(1);
+    assert_eq!(sender.transmit_one(offset, len), Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+    assert!(!sender.window.is_quarantined(0));
+    assert_eq!(sender.send(&[0]).accepted, [0]);
+    sender.check();
+}

@@ -1,0 +1,73 @@
+//! Headers of frames that a driver sends.
+
+use super::*;
+use sluice_abi::net::{HdrF, gso};
+use sluice_inside::Dequeue;
+
+#[test]
+fn a_checksum_beyond_the_frame_is_blamed() {
+    let hdr =
+        |csum_start, csum_offset| Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start, csum_offset, ..Hdr::default() };
+    for (start, offset) in [(60, 0), (59, 0), (0, 59), (40, 19), (u16::MAX, 1), (u16::MAX, u16::MAX), (0, u16::MAX)] {
+        blames_frame(Clause::Header, F::CSUM, hdr(start, offset), &[SENT]);
+    }
+    blames_frame(Clause::Header, F::empty(), hdr(34, 16), &[SENT]);
+}
+
+#[test]
+fn segmentation_fields_that_contradict_each_other_are_blamed() {
+    let flags = HdrF::NEEDS_CSUM.bits();
+    let tcp = Hdr {
+        flags,
+        gso_type: gso::TCPV4,
+        hdr_len: 54,
+        gso_size: 1448,
+        csum_start: 34,
+        csum_offset: 16,
+        num_buffers: 0,
+    };
+    let offloads = F::CSUM | F::HOST_TSO4;
+    for hdr in [
+        Hdr { gso_size: 0, ..tcp },
+        Hdr { flags: 0, ..tcp },
+        Hdr { gso_type: gso::TCPV6, ..tcp },
+        Hdr { gso_type: gso::UDP, ..tcp },
+        Hdr { gso_type: gso::ECN, ..tcp },
+        Hdr { gso_type: gso::TCPV4 | gso::ECN, ..tcp },
+        Hdr { gso_type: 2, ..tcp },
+    ] {
+        blames_frame(Clause::Header, offloads, hdr, &[SENT]);
+    }
+    blames_frame(Clause::Header, F::CSUM, tcp, &[SENT]);
+}
+
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 1.
+#[test]
+fn a_header_flag_that_is_not_known_is_ignored() {
+    for features in FORMATS {
+        let ring = Ring::new(features);
+        let hdr = Hdr { flags: 0x80, ..Hdr::default() };
+        ring.memory.run(0).copy_from_slice(BUFFERS, hdr.as_bytes()).expect("inside");
+        ring.give(&[SENT]);
+        let (mut queue, regions) = ring.device();
+        let room = Memory::new(&[2048]);
+        let done = queue.dequeue(&regions, room.run(0), Words);
+        assert!(matches!(done, Ok(Dequeue::Frame { len: 60, .. })), "{done:?}");
+    }
+}
+
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 2.
+#[test]
+fn checksum_fields_of_a_sent_frame_mean_nothing_without_the_flag() {
+    for features in FORMATS {
+        for more in [F::empty(), F::CSUM] {
+            let ring = Ring::new(features | more);
+            let hdr = Hdr { csum_start: u16::MAX, csum_offset: u16::MAX, ..Hdr::default() };
+            ring.memory.run(0).copy_from_slice(BUFFERS, hdr.as_bytes()).expect("inside");
+            ring.give(&[SENT]);
+            let (mut queue, regions) = ring.device();
+            let room = Memory::new(&[2048]);
+            assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Frame { hdr, len: 60 }));
+        }
+    }
+}

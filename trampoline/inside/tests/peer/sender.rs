@@ -1,0 +1,130 @@
+//! A window, and what it sends.
+
+use super::*;
+use sluice_abi::call::{MAX_BURST, Outcome, Packet, Status};
+use sluice_abi::map::PAGE;
+use sluice_inside::{Window, transmit};
+use sluice_memory::{PeerSlice, Words};
+use std::collections::VecDeque;
+
+/// A window, what it sends from, and whom it sends to.
+pub struct Sender {
+    /// The window.
+    pub window: Window,
+    /// Its peers, by place.
+    pub peers: Vec<Peer>,
+    packets: Memory,
+    request: Memory,
+    /// Frames that [`Sender::send`] made so far.
+    frames: u64,
+    /// Accepted and not yet seen to arrive, by peer.
+    due: Vec<VecDeque<Vec<u8>>>,
+}
+
+/// What became of the packets of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// The call's status.
+    pub status: Status,
+    /// Places of the packets that were accepted.
+    pub accepted: Vec<usize>,
+}
+
+impl Sender {
+    /// A sender to `count` peers, each with a queue of `size` entries.
+    pub fn new(count: u16, size: u16) -> Self {
+        let mut window = Window::new();
+        let peers: Vec<_> = (0..count).map(|_| Peer::new(size)).collect();
+        for (place, peer) in (0..).zip(&peers) {
+            assert_eq!(peer.attach(&mut window, place), Ok(()));
+        }
+        let packets = Memory::new(&[PACKETS_LEN]);
+        let pattern = Vec::from_iter(0..=250).repeat(PACKETS_LEN as usize / 251 + 1);
+        packets.run(0).copy_from_slice(0, &pattern[..PACKETS_LEN as usize]).expect("inside");
+        window.set_packets(packets.run(0));
+        let due = peers.iter().map(|_| VecDeque::new()).collect();
+        Self { window, peers, packets, request: Memory::new(&[PAGE]), frames: 0, due }
+    }
+
+    /// The packet memory.
+    pub fn packets(&self) -> PeerSlice<'static> {
+        self.packets.run(0)
+    }
+
+    /// The request block.
+    pub fn request(&self) -> PeerSlice<'static> {
+        self.request.run(0)
+    }
+
+    /// One call for `packets`.
+    pub fn transmit(&mut self, packets: &[Packet]) -> Burst {
+        for (place, packet) in (0..).zip(packets) {
+            self.request().write(8 * place, *packet).expect("no more than fit");
+        }
+        self.call(packets.len() as u64)
+    }
+
+    /// One call for the first `count` packets of the request block.
+    pub fn call(&mut self, count: u64) -> Burst {
+        let request = self.request();
+        let packets = usize::try_from(count).map_or(0, |count| count.min(MAX_BURST));
+        Burst::of(transmit(&mut self.window, request, count, Words), packets)
+    }
+
+    /// One call for a packet of `len` bytes at `offset` to peer 0.
+    pub fn transmit_one(&mut self, offset: u64, len: u16) -> Burst {
+        let burst = self.transmit(&[Packet { offset: offset as u32, len, peer: 0 }]);
+        if burst.accepted == [0] {
+            let sent = read(self.packets(), offset, u64::from(len));
+            self.due[0].push_back(sent);
+        }
+        burst
+    }
+
+    /// One call for new frames, one to each of `places`. What is accepted is due.
+    pub fn send(&mut self, places: &[u16]) -> Burst {
+        let first = self.frames;
+        self.frames += places.len() as u64;
+        let frames: Vec<_> = (first..self.frames).map(frame).collect();
+        let mut packets = Vec::new();
+        for (index, &peer) in places.iter().enumerate() {
+            let offset = index as u64 * u64::from(BUFFER_LEN);
+            self.packets().copy_from_slice(offset, &frames[index]).expect("no more than fit");
+            packets.push(Packet { offset: offset as u32, len: frames[index].len() as u16, peer });
+        }
+        let burst = self.transmit(&packets);
+        for &index in &burst.accepted {
+            self.due[usize::from(places[index])].push_back(frames[index].clone());
+        }
+        burst
+    }
+
+    /// Panics unless what is due has arrived, in order, and nothing else.
+    pub fn check(&mut self) {
+        for (peer, due) in self.peers.iter_mut().zip(&mut self.due) {
+            for payload in due.drain(..) {
+                let (elem, bytes) = peer.take().expect("accepted, so published");
+                assert_eq!(bytes, with_header(&payload));
+                assert_eq!(elem.len as usize, bytes.len());
+            }
+            assert_eq!(peer.take(), None);
+            peer.memory.check();
+        }
+        self.packets.check();
+        self.request.check();
+    }
+}
+
+impl Burst {
+    /// What came of a call for `count` packets.
+    pub fn of(Outcome { status, accepted }: Outcome, count: usize) -> Self {
+        let accepted = (0..count).filter(|&index| status == Status::OK || accepted.contains(index)).collect();
+        Self { status, accepted }
+    }
+}
+
+/// Frame `number`: 60 to 259 bytes that no other frame has.
+fn frame(number: u64) -> Vec<u8> {
+    let len = 60 + number * 37 % 200;
+    number.to_le_bytes().into_iter().chain((8..len).map(|at| (at * 7 + number) as u8)).collect()
+}
