@@ -27,7 +27,7 @@ fn writing_peer_memory_through_the_direct_gate_in_bochs_changes_it() {
 /// a page fault that can't be vectored (rule G14), so a triple fault, which aborts the call (rule G9); the caller is told.
 #[test]
 fn vmfunc_from_a_page_of_its_own_in_bochs_is_an_aborted_call() {
-    let report = attack("isolated", "vmfunc 1");
+    let report = attack("isolated", "view 1");
     assert!(report.says("[attacker] told: Aborted"), "{:#?}", report.lines);
     assert!(report.says("[attacker] proper call: true Err(PeerNotReady(peer 0))"), "{:#?}", report.lines);
     let exits = &report.exits["attacker"];
@@ -37,11 +37,11 @@ fn vmfunc_from_a_page_of_its_own_in_bochs_is_an_aborted_call() {
 
 #[test]
 fn the_window_slot_used_from_home_in_bochs_is_exit_59() {
-    stopped(&attack("isolated", "vmfunc 2"), "vmfunc", "VMFUNC in home: view 2 is not valid");
+    stopped(&attack("isolated", "view 2"), "vmfunc", "VMFUNC in home: view 2 is not valid");
 }
 
 #[test]
 fn a_view_that_is_not_there_in_bochs_is_exit_59() {
-    stopped(&attack("isolated", "vmfunc 511"), "vmfunc", "VMFUNC in home: view 511 is not valid");
-    stopped(&attack("guarded", "vmfunc 2"), "vmfunc", "VMFUNC in home: view 2 is not valid");
+    stopped(&attack("isolated", "view 511"), "vmfunc", "VMFUNC in home: view 511 is not valid");
+    stopped(&attack("guarded", "view 2"), "vmfunc", "VMFUNC in home: view 2 is not valid");
 }
