@@ -177,7 +177,8 @@ fn step(vm: &mut Vm, quantum: u64) -> Next {
     if mailbox::begin(vm.id, !vm.in_crossing()) {
         vm.refresh();
     }
-    let ticks = if vm.watched.is_some() { super::abort::GRACE_TICKS } else { quantum };
+    let grace = super::abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst));
+    let ticks = if vm.watched.is_some() { grace } else { quantum };
     write(Field::PreemptionTimer, timer(ticks));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
