@@ -10,6 +10,7 @@ use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{self, read, write};
+use crate::vmx::rest::Rest;
 use crate::vmx::{enter, features, vmcs};
 use alloc::format;
 use alloc::string::String;
@@ -147,12 +148,14 @@ fn turn(vm: &mut Vm, shared: bool) {
         return;
     }
     vm.xsave.load();
+    vm.rest.load();
     let quantum = if shared { &QUANTUM_TICKS } else { &WATCHDOG_TICKS }.load(SeqCst);
     let mut next = Next::Resume;
     while next == Next::Resume || (next == Next::Switch && !shared) {
         next = step(vm, quantum);
     }
     vm.xsave.save();
+    vm.rest = Rest::save();
 }
 
 fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
