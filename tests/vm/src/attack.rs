@@ -1,6 +1,9 @@
 //! Which attacks there are, and how one ends.
 
-use crate::{alias, exceptions, home, leap, modes, numbered, registers, rings, stepping, sweep, tables, victim};
+use crate::{
+    alias, exceptions, home, leap, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping, sweep,
+    tables, victim,
+};
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
 use sluice_abi::Gpa;
@@ -17,6 +20,9 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
     match attack {
         "victim" => victim::watch(machine),
         "receive" => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "scribble" => scribble::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "send" => scribble::sender(machine),
+        "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
         "view" => home::vmfunc(machine, how.parse().map_err(|_| Error::Arguments)?),
@@ -34,6 +40,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "watch" => exceptions::watch(machine),
         "descriptors" => exceptions::descriptor_tables(machine),
         "ts" => exceptions::task_switched(machine),
+        "overrun" => overrun::overrun(machine),
         "modes" => modes::change(machine),
         _ => Err(Error::Arguments),
     }

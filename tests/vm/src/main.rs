@@ -22,13 +22,19 @@ mod hostile;
 #[cfg(target_os = "none")]
 mod leap;
 #[cfg(target_os = "none")]
+mod leftovers;
+#[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]
 mod numbered;
 #[cfg(target_os = "none")]
+mod overrun;
+#[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
 mod rings;
+#[cfg(target_os = "none")]
+mod scribble;
 #[cfg(target_os = "none")]
 mod segments;
 #[cfg(target_os = "none")]

@@ -8,12 +8,27 @@ use sluice_runtime::{Machine, println};
 
 /// PE, NE, WP, AM, NW, CD, PG.
 const CR0: [u32; 7] = [0, 5, 16, 18, 29, 30, 31];
-/// PAE, LA57, VMXE, PCIDE, OSXSAVE, SMEP, SMAP, PKE, CET, PKS, UINTR, LASS, LAM for supervisor pointers, FRED.
-const CR4: [u32; 14] = [5, 12, 13, 17, 18, 20, 21, 22, 23, 24, 25, 27, 28, 32];
+/// PAE, MCE, LA57, VMXE, PCIDE, OSXSAVE, SMEP, SMAP, PKE, CET, PKS, UINTR, LASS, LAM for supervisor pointers, FRED.
+const CR4: [u32; 15] = [5, 6, 12, 13, 17, 18, 20, 21, 22, 23, 24, 25, 27, 28, 32];
 /// EFER, STAR, LSTAR, PAT, DEBUGCTL, PEBS_ENABLE, PERF_GLOBAL_CTRL, MISC_ENABLE, DS_AREA, RTIT_OUTPUT_BASE, RTIT_CTL, S_CET, PKRS,
 /// XSS, XAPIC base, x2APIC ICR, KERNEL_GS_BASE.
 const MSRS: [u32; 17] = [
-    0xc000_0080, 0xc000_0081, 0xc000_0082, 0x277, 0x1d9, 0x3f1, 0x38f, 0x1a0, 0x600, 0x560, 0x570, 0x6a2, 0x6e1, 0xda0, 0x1b, 0x830,
+    0xc000_0080,
+    0xc000_0081,
+    0xc000_0082,
+    0x277,
+    0x1d9,
+    0x3f1,
+    0x38f,
+    0x1a0,
+    0x600,
+    0x560,
+    0x570,
+    0x6a2,
+    0x6e1,
+    0xda0,
+    0x1b,
+    0x830,
     0xc000_0102,
 ];
 

@@ -2,9 +2,9 @@
 
 use crate::alias;
 use crate::attack::{Error, arm, ask_one};
+use crate::crossing;
 use crate::leap::{self, State, USER_CODE, USER_CODE_32, USER_DATA};
 use crate::snippet;
-use crate::crossing;
 use sluice_runtime::{Machine, println};
 
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
@@ -29,8 +29,8 @@ pub fn call(machine: &mut Machine) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     let landing = crossing::call(&program(crossing::proper(1)));
     println!("ring 3: {}, in ring {}", landing.end(), landing.cs & 3);
-    let mut state = program(State { cs: USER_CODE_32, rip: alias::below_4_gib(&VMFUNC), ..crossing::proper(1) });
-    state.rsp = 0;
+    let mut state = program(crossing::proper(1));
+    (state.cs, state.rip, state.rsp) = (USER_CODE_32, alias::below_4_gib(&VMFUNC), 0);
     let landing = crossing::call(&state);
     let place = if landing.rip == state.rip + VMFUNC.len() as u64 { "behind the VMFUNC" } else { "elsewhere" };
     println!("compatibility mode: {} {place}", landing.end());

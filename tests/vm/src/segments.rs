@@ -9,6 +9,8 @@ const FS_BASE: u32 = 0xc000_0100;
 pub fn set_bases(base: u64) {
     for msr in [FS_BASE, FS_BASE + 1] {
         // SAFETY: ring 0; this image uses neither segment.
-        unsafe { asm!("wrmsr", in("ecx") msr, in("eax") base as u32, in("edx") (base >> 32) as u32, options(nomem, nostack)) };
+        unsafe {
+            asm!("wrmsr", in("ecx") msr, in("eax") base as u32, in("edx") (base >> 32) as u32, options(nomem, nostack))
+        };
     }
 }
