@@ -70,6 +70,9 @@ pub fn handle(vm: &mut Vm) -> Next {
     if word >> 31 & 1 == 1 {
         return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
     }
+    if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
+        return inject::end_nmi();
+    }
     match vm.views.place(read(Field::EptPointer)) {
         Place::Home | Place::Guarded => in_home(vm, reason),
         place => in_crossing(vm, reason, place),
@@ -80,7 +83,6 @@ pub fn handle(vm: &mut Vm) -> Next {
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
     match reason {
         reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
-        reason::EXCEPTION_OR_NMI if inject::is_nmi() => Next::Resume,
         reason::PREEMPTION_TIMER => abort::watch(vm, place),
         _ => abort::call(vm, place, reason),
     }
