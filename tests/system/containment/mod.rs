@@ -8,6 +8,7 @@ mod entry;
 mod exceptions;
 mod home;
 mod modes;
+mod neighbours;
 mod programs;
 mod registers;
 mod stepping;

@@ -3,21 +3,21 @@
 use crate::attack::Error;
 use crate::hostile::Random;
 use sluice::{Mempool, PacketMemory, PeerPort, Port, RingFormat, VirtioNet};
+use sluice_abi::call::Code;
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
 /// Times that the device is started anew, with which quarantine ends.
-const STARTS: u64 = 20;
+const STARTS: u64 = 60;
 /// Words written in between.
-const WRITES: u64 = 400;
+const WRITES: u64 = 100;
 
 /// Starts the device again and again, and writes anything anywhere into descriptors and rings.
 pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut random = Random::new(1);
-    for it in 0..STARTS {
-        println!("DBG start {it}");
+    for _ in 0..STARTS {
         let mut free = [0; sluice::RX_SIZE];
         let pool = Mempool::new(buffers, &mut free);
         let net = VirtioNet::start(&mut machine.transport(), queue, &pool, format);
@@ -48,12 +48,12 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     let pool = Mempool::new(memory, &mut free);
     let mut port = PeerPort::new(&gate, 0);
     let mut burst = pool.burst();
-    let (mut calls, mut refused) = (0u64, 0u64);
+    let (mut calls, mut faults) = (0u64, 0u64);
     while gate.peer_state(0) != PeerState::Revoked {
         while burst.len() < sluice::BURST_SIZE && burst.push(64).is_some() {}
         calls += 1;
-        refused += u64::from(port.tx_burst(&mut burst).is_err());
+        faults += u64::from(port.tx_burst(&mut burst).is_err_and(|status| status.code() == Code::PeerFault));
     }
-    println!("sender: {calls} calls, {refused} refused, {} sent", port.stats().tx_packets);
+    println!("sender: {calls} calls, {faults} faults, {} sent", port.stats().tx_packets);
     Ok(())
 }
