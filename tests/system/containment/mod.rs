@@ -5,8 +5,14 @@
 //! sees. Always: the victim finds no word of its memory changed, once the attacker is gone, and the others lose nothing.
 
 mod entry;
+mod exceptions;
 mod home;
+mod modes;
+mod neighbours;
+mod programs;
+mod registers;
 mod stepping;
+mod tables;
 
 use crate::in_bochs;
 use xtask::{Report, Scenario};
@@ -24,7 +30,11 @@ fn attack(gate: &str, args: &str) -> Report {
         vm("c", "microbench", "proof 2000", "gate = \"isolated\"\npeers = [\"d\"]"),
         vm("d", "microbench", "receive", "gate = \"isolated\""),
     ];
-    in_bochs(&Scenario::new(all.concat()))
+    run(&all.concat())
+}
+
+fn run(manifest: &str) -> Report {
+    in_bochs(&Scenario { timeout: 300, ..Scenario::new(manifest) })
 }
 
 #[track_caller]
@@ -45,11 +55,16 @@ fn contained(report: &Report, aborts: u64, lines: &[&str]) {
     unharmed(report);
 }
 
-/// The attacker's end was `why`, after one exit `reason`.
+/// The monitor stopped the attacker, and said `why`, after `aborts` aborted calls.
 #[track_caller]
-fn stopped(report: &Report, reason: &str, why: &str) {
+fn stopped(report: &Report, why: &str, aborts: u64) {
     let verdict = report.verdict.clone().expect("a verdict").expect_err("a VM that was stopped");
     assert!(verdict.starts_with(&format!("vm attacker stopped: {why}")), "{verdict}");
-    assert_eq!(report.exits["attacker"].get(reason), Some(&1), "{:?}", report.exits);
+    assert_eq!(report.exits["attacker"]["aborts"], aborts, "{:?}", report.exits);
     unharmed(report);
+}
+
+/// Exits of the attacker for `reason`.
+fn exits(report: &Report, reason: &str) -> u64 {
+    report.exits["attacker"].get(reason).copied().unwrap_or(0)
 }

@@ -1,6 +1,7 @@
 //! A page of the VM's own at the gate's address: home's page tables are the VM's, so it may.
 #![allow(unsafe_code, reason = "page tables, and code that is data")]
 
+use crate::control;
 use crate::leap::GATE;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -90,6 +91,37 @@ pub fn put(offset: u16, bytes: &[u8]) -> u64 {
         ALIAS.code[at / 4096].set_byte(at % 4096, *byte);
     }
     GATE + u64::from(offset) - bytes.len() as u64
+}
+
+/// Puts `code`, then INT3, at the start of the page; its address.
+pub fn alone(code: &[u8]) -> u64 {
+    ALIAS.code[1].fill(INT3);
+    put(code.len() as u16, code)
+}
+
+/// The same at an address below 4 GiB, that of the page itself, for every ring.
+pub fn below_4_gib(code: &[u8]) -> u64 {
+    alone(code);
+    let at = ALIAS.code[1].gpa();
+    let (mut table, mut shift) = (cr3() & ADDRESS, 39);
+    loop {
+        let place = table + 8 * (at >> shift & 511);
+        set_word(place, word(place) | PRESENT_WRITE_USER);
+        if word(place) & LARGE != 0 {
+            break;
+        }
+        (table, shift) = (word(place) & ADDRESS, shift - 9);
+    }
+    set_cr3(cr3());
+    at
+}
+
+/// Makes what maps the alias global: it stays in the TLB when CR3 changes.
+pub fn make_global() {
+    const GLOBAL: u64 = 1 << 8;
+    ALIAS.slot[1].set(0, ALIAS.code[1].gpa() | PRESENT_WRITE_USER | GLOBAL);
+    control::allow_global();
+    set_cr3(cr3());
 }
 
 /// CR3 as it is.

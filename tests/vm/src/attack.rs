@@ -1,9 +1,13 @@
 //! Which attacks there are, and how one ends.
 
-use crate::{alias, home, leap, numbered, stepping, sweep, victim};
+use crate::{
+    alias, exceptions, home, leap, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping, sweep,
+    tables, victim,
+};
 use core::fmt;
-use sluice::{Gate, PacketMemory, RingFormat};
+use sluice::{Gate, PacketMemory, RingFormat, Status};
 use sluice_abi::Gpa;
+use sluice_abi::call::Packet;
 use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
@@ -12,18 +16,39 @@ use sluice_runtime::Machine;
 const HEAD_START: usize = 4;
 
 pub fn run(machine: &mut Machine) -> Result<(), Error> {
-    let mut words = machine.args().split_whitespace();
-    let (attack, how) = (words.next(), words.next().unwrap_or(""));
-    match (attack, how.parse().ok()) {
-        (Some("victim"), _) => victim::watch(machine),
-        (Some("receive"), _) => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
-        (Some("read"), _) => home::read(machine),
-        (Some("write"), _) => home::write(machine),
-        (Some("vmfunc"), Some(view)) => home::vmfunc(machine, view),
-        (Some("sweep"), _) => sweep::sweep(machine),
-        (Some("step"), _) => stepping::step(machine),
+    let (attack, how) = machine.args().split_once(' ').unwrap_or((machine.args(), ""));
+    match attack {
+        "victim" => victim::watch(machine),
+        "receive" => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "scribble" => scribble::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "send" => scribble::sender(machine),
+        "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "read" => home::read(machine),
+        "write" => home::write(machine),
+        "view" => home::vmfunc(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "vmfunc" => rings::vmfunc(machine, three(how).ok_or(Error::Arguments)?),
+        "rings" => rings::call(machine),
+        "sweep" => sweep::sweep(machine),
+        "unregistered" => sweep::unregistered(machine),
+        "step" => stepping::step(machine),
+        "stacks" => registers::stacks(machine),
+        "flags" => registers::flags(machine),
+        "bases" => registers::bases(machine),
+        "tables" => tables::own(machine),
+        "anew" => tables::anew(machine),
+        "forged" => tables::forged(machine, how),
+        "watch" => exceptions::watch(machine),
+        "descriptors" => exceptions::descriptor_tables(machine),
+        "ts" => exceptions::task_switched(machine),
+        "overrun" => overrun::overrun(machine),
+        "modes" => modes::change(machine),
         _ => Err(Error::Arguments),
     }
+}
+
+fn three(numbers: &str) -> Option<(u64, u64, u64)> {
+    let mut numbers = numbers.split(' ').map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next()?, numbers.next()?))
 }
 
 /// Registers with the host, and lets the victim get ready.
@@ -47,9 +72,30 @@ pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
     // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
     let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
     (0..HEAD_START).for_each(|_| machine.yield_now());
+    install();
+    Ok(Armed { gate, own, request: access.request })
+}
+
+/// Landings, and a page of the VM's own at the gate's address.
+pub fn install() {
     leap::install();
     alias::install();
-    Ok(Armed { gate, own, request: access.request })
+}
+
+/// Puts one packet for the first peer into the request block.
+pub fn ask_one(armed: &Armed) -> Result<(), Error> {
+    armed.request.write(0, Packet { offset: 64, len: 64, peer: 0 }).map_err(|_| Error::Arguments)
+}
+
+/// Registers what is registered, with the CR3 that is in force now.
+#[allow(unsafe_code, reason = "a hypercall")]
+pub fn register_again(armed: &Armed) -> Result<(), Error> {
+    let request = Gpa(armed.request.as_ptr().addr() as u64);
+    // SAFETY: under a Sluice host, in ring 0; both were given before.
+    match unsafe { hypercall::register(armed.own.gpa, armed.own.memory.len(), request) } {
+        Status::OK => Ok(()),
+        status => Err(Error::NotStopped(status.0)),
+    }
 }
 
 /// One exit from home, at which the monitor looks at the EPTP list.

@@ -36,7 +36,7 @@ const _: () = assert!(TARGETS.len() == SETS);
 /// One set aims all registers at each of the [`TARGETS`] in turn; every other time they are aimed at random, or are anything.
 /// `turn` makes them differ from call to call.
 pub fn sets(turn: u64) -> impl Iterator<Item = State> {
-    let mut random = Random(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(turn);
     (0..SETS).map(move |set| match set as u64 + turn {
         number if number.is_multiple_of(2) => aimed(TARGETS[set], &mut random),
         number => any(number, &mut random),
@@ -65,10 +65,15 @@ fn flags(random: &mut Random) -> u64 {
 }
 
 /// Numbers without pattern. See: Marsaglia, "Xorshift RNGs".
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// From any seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

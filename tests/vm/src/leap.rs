@@ -24,6 +24,7 @@ const TASK: u16 = 48;
 pub const RAX: usize = 0;
 pub const RCX: usize = 1;
 pub const RDX: usize = 2;
+pub const RBX: usize = 3;
 pub const RDI: usize = 7;
 
 /// First address of the gate page, in every view.
@@ -206,15 +207,33 @@ pub fn install() {
     let stack_top = tables.stack.as_ptr_range().end.addr() as u64;
     (tables.task[9], tables.task[10]) = (stack_top as u32, (stack_top >> 32) as u32);
     let task = tables.task.as_ptr().addr() as u64;
-    const AVAILABLE_TSS: u64 = 0x89 << 40;
-    tables.gdt[6] = 103 | (task & 0xff_ffff) << 16 | AVAILABLE_TSS | (task >> 24 & 0xff) << 56;
-    tables.gdt[7] = task >> 32;
+    (tables.gdt[6], tables.gdt[7]) = task_descriptor(task);
     let gdt = Pointer::new(tables.gdt.as_ptr().addr() as u64, size_of_val(&tables.gdt));
     let idt = Pointer::new(tables.idt.as_ptr().addr() as u64, size_of_val(&tables.idt));
     // SAFETY: the tables are static. CS and SS keep their cached descriptors, which equal those of the same selectors here.
     unsafe {
         asm!("lgdt [{0}]", "lidt [{1}]", "ltr {2:x}", in(reg) &raw const gdt, in(reg) &raw const idt, in(reg) TASK, options(nostack));
     };
+}
+
+/// See: SDM volume 3, figure "Format of TSS and LDT Descriptors in 64-bit Mode".
+fn task_descriptor(base: u64) -> (u64, u64) {
+    const AVAILABLE_TSS: u64 = 0x89 << 40;
+    (103 | (base & 0xff_ffff) << 16 | AVAILABLE_TSS | (base >> 24 & 0xff) << 56, base >> 32)
+}
+
+/// LTR with a task at `base`: which exception comes of it.
+pub fn load_task(base: u64) -> u64 {
+    const LTR_AX: [u8; 3] = [0x0f, 0x00, 0xd8];
+    // SAFETY: the processor looks at the descriptor only when LTR is executed, and in between nobody else does.
+    let entries = unsafe { &mut (&mut (*TABLES.0.get()).gdt)[6..] };
+    let before = [entries[0], entries[1]];
+    (entries[0], entries[1]) = task_descriptor(base);
+    let mut state = State::at(0);
+    state.general[RAX] = TASK.into();
+    let vector = crate::snippet::execute(&LTR_AX, &state);
+    entries.copy_from_slice(&before);
+    vector
 }
 
 /// An interrupt gate to the stub of `vector`, for any ring, on the first of the task's own stacks.

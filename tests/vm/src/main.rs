@@ -8,9 +8,13 @@ mod alias;
 #[cfg(target_os = "none")]
 mod attack;
 #[cfg(target_os = "none")]
+mod control;
+#[cfg(target_os = "none")]
 mod crossing;
 #[cfg(target_os = "none")]
 mod debug;
+#[cfg(target_os = "none")]
+mod exceptions;
 #[cfg(target_os = "none")]
 mod home;
 #[cfg(target_os = "none")]
@@ -18,11 +22,29 @@ mod hostile;
 #[cfg(target_os = "none")]
 mod leap;
 #[cfg(target_os = "none")]
+mod leftovers;
+#[cfg(target_os = "none")]
+mod modes;
+#[cfg(target_os = "none")]
 mod numbered;
+#[cfg(target_os = "none")]
+mod overrun;
+#[cfg(target_os = "none")]
+mod registers;
+#[cfg(target_os = "none")]
+mod rings;
+#[cfg(target_os = "none")]
+mod scribble;
+#[cfg(target_os = "none")]
+mod segments;
+#[cfg(target_os = "none")]
+mod snippet;
 #[cfg(target_os = "none")]
 mod stepping;
 #[cfg(target_os = "none")]
 mod sweep;
+#[cfg(target_os = "none")]
+mod tables;
 #[cfg(target_os = "none")]
 mod vectors;
 #[cfg(target_os = "none")]

@@ -1,6 +1,7 @@
 //! Numbered frames: what a sender takes for accepted arrives once, whole, in order, or the receiver says so.
 
 use crate::attack::Error;
+use crate::crossing;
 use crate::leap::{End, Landing};
 use sluice::{Mempool, PacketMemory, Port, RingFormat, VirtioNet};
 use sluice_abi::call::{Accepted, HAS_HDR, Packet, Status};
@@ -36,11 +37,19 @@ impl Sender {
         Ok(())
     }
 
-    /// Asks for the last frame.
-    pub fn ask_last(&self) -> Result<(), Error> {
+    fn ask_last(&self) -> Result<(), Error> {
         let mut words = [LAST; WORDS as usize];
         words[WORDS as usize - 1] = self.sent;
         self.fill(0, words, false)
+    }
+
+    /// Sends the last frame.
+    pub fn finish(self, machine: &Machine) -> Result<(), Error> {
+        self.ask_last()?;
+        while crossing::call(&crossing::proper(1)).end() != End::Returned(Status::OK) {
+            machine.yield_now();
+        }
+        Ok(())
     }
 
     fn fill(&self, index: u64, words: [u64; WORDS as usize], header: bool) -> Result<(), Error> {

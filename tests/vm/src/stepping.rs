@@ -39,10 +39,6 @@ pub fn step(machine: &mut Machine) -> Result<(), Error> {
             }
         }
     }
-    sender.ask_last()?;
-    while crossing::call(&crossing::proper(1)).end() != End::Returned(Status::OK) {
-        machine.yield_now();
-    }
     println!("stepping: {aborted} aborted, {} sent", sender.sent);
-    Ok(())
+    sender.finish(machine)
 }

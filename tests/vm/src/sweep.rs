@@ -7,7 +7,7 @@
 //! the last entry the VM tries slot 2 from home, which has to end it with exit reason 59. What the entries wrote elsewhere
 //! would be seen by the victim, whose memory the window maps.
 
-use crate::attack::{Error, arm, exit_once};
+use crate::attack::{Error, arm, exit_once, install};
 use crate::leap::{self, End, Landing, State};
 use crate::{alias, debug, home, hostile};
 use sluice_gate::STUB_ABORT;
@@ -32,6 +32,19 @@ pub fn sweep(machine: &mut Machine) -> Result<(), Error> {
     }
     let Tally { aborted, returned } = tally;
     println!("sweep: {} entries, {aborted} aborted, {returned} returned", aborted + returned);
+    home::switch_to(2)
+}
+
+/// The same once for each offset, by a VM that never registered: slot 2 is disabled, and no page tables lead into the gate (A22).
+pub fn unregistered(_: &mut Machine) -> Result<(), Error> {
+    install();
+    let mut tally = Tally::default();
+    for offset in 0..4096 {
+        let rip = alias::vmfunc_before(offset);
+        let set = hostile::sets(u64::from(offset)).nth(usize::from(offset) % hostile::SETS);
+        tally.enter(offset, State { rip, ..set.unwrap_or(State::at(rip)) })?;
+    }
+    println!("unregistered: {} aborted, {} returned", tally.aborted, tally.returned);
     home::switch_to(2)
 }
 

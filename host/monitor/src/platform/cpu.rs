@@ -60,8 +60,11 @@ pub const XCR0: (u32, u32) = (0b111, 0);
 /// `cr0` and `cr4` are (must be 1, may be 1).
 pub fn set_control_registers(cr0: (u64, u64), cr4: (u64, u64)) {
     let new0 = (Cr0::read_raw() | cr0.0 | Cr0Flags::NUMERIC_ERROR.bits()) & cr0.1;
-    let wanted4 =
-        Cr4Flags::VIRTUAL_MACHINE_EXTENSIONS | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::OSXSAVE;
+    let wanted4 = Cr4Flags::VIRTUAL_MACHINE_EXTENSIONS
+        | Cr4Flags::MACHINE_CHECK_EXCEPTION
+        | Cr4Flags::OSFXSR
+        | Cr4Flags::OSXMMEXCPT_ENABLE
+        | Cr4Flags::OSXSAVE;
     let new4 = (Cr4::read_raw() | cr4.0 | wanted4.bits()) & cr4.1;
     // SAFETY: paging, protection and long mode stay on (they are among the bits that VMX insists on); the rest only adds
     // instructions.

@@ -83,6 +83,12 @@ pub fn init() {
     Box::leak(Box::new(idt())).load();
 }
 
+/// Ends an NMI that came as a VM exit: until an IRET none would come again. See: SDM volume 3, "Handling Multiple NMIs".
+pub fn end_nmi() {
+    // SAFETY: the entry of vector 2 is a plain IRETQ.
+    unsafe { core::arch::asm!("int 2") };
+}
+
 fn idt() -> InterruptDescriptorTable {
     let mut idt = InterruptDescriptorTable::new();
     let entry = |vector: usize| VirtAddr::new((&raw const exception_entries) as u64 + 16 * vector as u64);

@@ -7,8 +7,8 @@ pub fn read(msr: u32) -> u64 {
     unsafe { x86_64::registers::model_specific::Msr::new(msr).read() }
 }
 
-/// Writes an MSR. Only for those of `vmx::features` and `platform`: none of them moves memory under Rust's feet.
+/// Writes an MSR. Only for those of `vmx` and `platform`: none of them moves memory under Rust's feet.
 pub(crate) fn write(msr: u32, value: u64) {
-    // SAFETY: CPL 0; the callers write IA32_FEATURE_CONTROL and local APIC registers only.
+    // SAFETY: CPL 0; the callers write IA32_FEATURE_CONTROL, local APIC registers, and what only guests use.
     unsafe { x86_64::registers::model_specific::Msr::new(msr).write(value) };
 }

@@ -1,17 +1,17 @@
 //! Ending a call from outside (rules G9, G10): a fault, a wrong CR3, an overrun in the gate or the window.
 
 use super::view::Place;
-use super::{Next, Vm};
+use super::{Next, Vm, inject};
 use crate::vmx::enter::{self, Registers};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, read, write};
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
-/// Ticks that a call may go on after the watchdog first saw it.
+/// Ticks that a call may go on after the watchdog first saw it, if the manifest's `watchdog_ticks` are not fewer.
 pub const GRACE_TICKS: u64 = 10_000_000;
 
-/// The preemption timer found the vCPU in the gate or the window. The first time the call gets [`GRACE_TICKS`] to end; if the
+/// The preemption timer found the vCPU in the gate or the window. The first time the call gets [`GRACE_TICKS`], or fewer, to end; if the
 /// timer then finds the same call, it is aborted.
 pub fn watch(vm: &mut Vm, place: Place) -> Next {
     let calls = vm.window_calls();
@@ -35,13 +35,17 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     write(Field::EptPointer, home.0);
     restore_stack(vm);
     clear_events();
+    invvpid(vm.vpid());
+    if !in_64_bit_mode() {
+        // The stub can't be reached from there, nor the gate: nothing of it was executed, so the registers are the caller's.
+        return inject::invalid_opcode();
+    }
     vm.registers = Registers::default();
     enter::clear_vectors();
     vm.registers.0[Registers::RAX] = Status::new(Code::Aborted).0;
     vm.registers.0[Registers::R8..Registers::R8 + 4].copy_from_slice(&accepted.0);
     write(Field::GuestRip, map::SLOT_VA + map::GATE + u64::from(sluice_gate::STUB_ABORT));
     write(Field::GuestRflags, 2);
-    invvpid(vm.vpid());
     Next::Resume
 }
 
@@ -53,6 +57,11 @@ fn begun(place: Place) -> bool {
         Place::Window => at != u64::from(sluice_gate::ENTER),
         _ => at >= u64::from(sluice_gate::CLOSE),
     }
+}
+
+/// Bit 13 of CS's access rights. See: SDM volume 3, "Guest Register State".
+fn in_64_bit_mode() -> bool {
+    read(Field::GuestCsRights) >> 13 & 1 == 1
 }
 
 /// Inside the window RSP is the window's own; the caller's was put aside first.

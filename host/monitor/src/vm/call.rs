@@ -11,12 +11,10 @@ use sluice_memory::SharedMemory;
 use zerocopy::IntoBytes;
 
 const LARGE_PAGE: u64 = 2 << 20;
-/// SS access rights, bits 6:5. See: SDM volume 3, "Guest Register State".
-const DPL: u64 = 3 << 5;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
 pub fn handle(vm: &mut Vm) -> Next {
-    if read(Field::GuestSsRights) & DPL != 0 {
+    if !exit::in_kernel() {
         return inject::invalid_opcode();
     }
     let [a, b, c] = [Registers::RDI, Registers::RSI, Registers::RDX].map(|register| vm.registers.0[register]);

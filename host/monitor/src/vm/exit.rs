@@ -70,6 +70,9 @@ pub fn handle(vm: &mut Vm) -> Next {
     if word >> 31 & 1 == 1 {
         return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
     }
+    if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
+        return inject::end_nmi();
+    }
     match vm.views.place(read(Field::EptPointer)) {
         Place::Home | Place::Guarded => in_home(vm, reason),
         place => in_crossing(vm, reason, place),
@@ -80,7 +83,6 @@ pub fn handle(vm: &mut Vm) -> Next {
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
     match reason {
         reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
-        reason::EXCEPTION_OR_NMI if inject::is_nmi() => Next::Resume,
         reason::PREEMPTION_TIMER => abort::watch(vm, place),
         _ => abort::call(vm, place, reason),
     }
@@ -138,10 +140,19 @@ fn xsetbv(vm: &mut Vm) -> Next {
     if number == 0 && (low, high) == XCR0 { skip(Next::Resume) } else { inject::general_protection() }
 }
 
-/// VMFUNC in home: a view that isn't there, or the window, which home can't reach (rule G3).
+/// VMFUNC in home: a leaf or view that isn't there, or the window, which home can't reach (rule G3). Any program may try: that is no
+/// reason to end its VM.
 fn vmfunc(vm: &mut Vm) -> Next {
+    if !in_kernel() {
+        return inject::invalid_opcode();
+    }
     let index = vm.registers.0[Registers::RCX] as u32;
     vm.stop(format!("VMFUNC in home: view {index} is not valid, at RIP {:#x}", read(Field::GuestRip)))
+}
+
+/// Whether the guest was in ring 0. See: SDM volume 3, "Guest Register State" for bits 6:5 of SS's access rights.
+pub fn in_kernel() -> bool {
+    read(Field::GuestSsRights) >> 5 & 3 == 0
 }
 
 /// Goes on behind the instruction that exited.

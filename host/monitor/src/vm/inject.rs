@@ -1,6 +1,7 @@
 //! Exceptions for the guest, in home only (rule G9).
 
 use super::Next;
+use crate::platform::descriptors;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 
@@ -17,12 +18,18 @@ pub fn is_nmi() -> bool {
     read(Field::ExitInterruption) >> 8 & 7 == 2
 }
 
-/// Gives an intercepted exception back to the guest; an NMI was for the monitor.
+/// The NMI has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
+/// See: SDM volume 3, table "Format of Interruptibility State".
+pub fn end_nmi() -> Next {
+    const BLOCKING_BY_NMI: u64 = 1 << 3;
+    descriptors::end_nmi();
+    write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_NMI);
+    Next::Resume
+}
+
+/// Gives an intercepted exception back to the guest.
 pub fn reflect() -> Next {
     let info = read(Field::ExitInterruption);
-    if is_nmi() {
-        return Next::Resume;
-    }
     if info & 0xff == MACHINE_CHECK {
         crate::platform::exit::finish(Err("machine check"));
     }

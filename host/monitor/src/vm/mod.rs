@@ -32,6 +32,7 @@ use crate::platform::table::Table;
 use crate::vmx::enter::{Registers, Xsave};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
+use crate::vmx::rest::Rest;
 use alloc::string::String;
 use console::Console;
 use image::GateImage;
@@ -76,6 +77,7 @@ pub struct Vm {
     launched: bool,
     registers: Registers,
     xsave: Xsave,
+    rest: Rest,
     views: Views,
     host: HostSpace,
     window: OwnWindow,
@@ -133,6 +135,7 @@ impl Vm {
             launched: false,
             registers,
             xsave: Xsave::initial(),
+            rest: Rest::initial(),
             views,
             host,
             window,

@@ -10,6 +10,7 @@ use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{self, read, write};
+use crate::vmx::rest::Rest;
 use crate::vmx::{enter, features, vmcs};
 use alloc::format;
 use alloc::string::String;
@@ -147,12 +148,14 @@ fn turn(vm: &mut Vm, shared: bool) {
         return;
     }
     vm.xsave.load();
+    vm.rest.load();
     let quantum = if shared { &QUANTUM_TICKS } else { &WATCHDOG_TICKS }.load(SeqCst);
     let mut next = Next::Resume;
     while next == Next::Resume || (next == Next::Switch && !shared) {
         next = step(vm, quantum);
     }
     vm.xsave.save();
+    vm.rest = Rest::save();
 }
 
 fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
@@ -177,7 +180,8 @@ fn step(vm: &mut Vm, quantum: u64) -> Next {
     if mailbox::begin(vm.id, !vm.in_crossing()) {
         vm.refresh();
     }
-    let ticks = if vm.watched.is_some() { super::abort::GRACE_TICKS } else { quantum };
+    let grace = super::abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst));
+    let ticks = if vm.watched.is_some() { grace } else { quantum };
     write(Field::PreemptionTimer, timer(ticks));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));

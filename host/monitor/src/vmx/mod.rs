@@ -8,4 +8,5 @@ pub mod ept;
 pub mod features;
 pub mod field;
 pub mod instruction;
+pub mod rest;
 pub mod vmcs;

@@ -21,10 +21,10 @@ pub const CR0_OWNED: u64 = Cr0Flags::PAGING.bits()
     | Cr0Flags::NUMERIC_ERROR.bits()
     | Cr0Flags::ALIGNMENT_MASK.bits();
 
-/// Bits of CR4 that the guest may change; it owns no other (rule G6): TSD, DE, MCE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE.
+/// Bits of CR4 that the guest may change; it owns no other (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. Not MCE:
+/// without it a machine check is a shutdown of the processor, and no #MC that exits (rule G14).
 const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
     | Cr4Flags::DEBUGGING_EXTENSIONS.bits()
-    | Cr4Flags::MACHINE_CHECK_EXCEPTION.bits()
     | Cr4Flags::PAGE_GLOBAL.bits()
     | Cr4Flags::PERFORMANCE_MONITOR_COUNTER.bits()
     | Cr4Flags::OSFXSR.bits()
@@ -174,7 +174,11 @@ fn write_guest_state(setup: &Setup) {
         | Cr0Flags::NUMERIC_ERROR
         | Cr0Flags::EXTENSION_TYPE
         | Cr0Flags::MONITOR_COPROCESSOR;
-    let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::OSXSAVE;
+    let cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION
+        | Cr4Flags::MACHINE_CHECK_EXCEPTION
+        | Cr4Flags::OSFXSR
+        | Cr4Flags::OSXMMEXCPT_ENABLE
+        | Cr4Flags::OSXSAVE;
     let efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE | EferFlags::NO_EXECUTE_ENABLE;
     write(Field::GuestCr0, cr0.bits() | features::cr0_fixed().0);
     write(Field::Cr0Shadow, cr0.bits());

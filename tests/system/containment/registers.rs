@@ -1,0 +1,29 @@
+//! A5, A6, A10, and A15 with each of them: proper calls, but for one thing in the registers.
+
+use super::{attack, contained, exits};
+
+/// Goes through: the window has its own stack before it needs one, and gives the caller's back as it was.
+#[test]
+fn a_stack_pointer_aimed_at_anything_in_bochs_is_not_used() {
+    let lines = ["peer", "list", "state", "stack", "nothing", "non-canonical"]
+        .map(|name| format!("rsp {name}: returned PeerNotReady(peer 0), the same"));
+    contained(&attack("isolated", "stacks"), 0, &lines.each_ref().map(String::as_str));
+}
+
+/// IF, DF and RF change nothing. NT and AC are refused by the window itself. TF is a #DB at the first instruction behind the VMFUNC: an
+/// exit, which aborts the call.
+#[test]
+fn a_call_with_any_flag_in_bochs_is_served_or_refused() {
+    let report = attack("isolated", "flags");
+    let served = ["if", "df", "rf"].map(|flag| format!("flag {flag}: returned PeerNotReady(peer 0)"));
+    contained(&report, 1, &served.each_ref().map(String::as_str));
+    contained(&report, 1, &["flag nt: returned Aborted", "flag ac: returned Aborted", "flag tf: aborted"]);
+    assert_eq!(exits(&report, "exception_or_nmi"), 1, "{:?}", report.exits);
+}
+
+/// Goes through: gate and window use no segment that has a base.
+#[test]
+fn segment_bases_aimed_at_peer_memory_in_bochs_are_not_used() {
+    let lines = ["bases peer: returned PeerNotReady(peer 0)", "bases list: returned PeerNotReady(peer 0)"];
+    contained(&attack("isolated", "bases"), 0, &lines);
+}

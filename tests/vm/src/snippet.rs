@@ -1,0 +1,22 @@
+//! One instruction in home that may raise an exception.
+#![allow(unsafe_code, reason = "leaps")]
+
+use crate::alias;
+use crate::leap::{self, State};
+
+/// #GP.
+pub const REFUSED: u64 = 13;
+
+/// Executes the instruction `code` with `state`'s registers, in `state`'s ring: which exception ends it.
+pub fn execute(code: &[u8], state: &State) -> u64 {
+    let rip = alias::alone(code);
+    // SAFETY: landings are installed; one instruction, which the caller chose, and an INT3.
+    unsafe { leap::leap(&State { rip, ..*state }) }.vector
+}
+
+/// The same in ring 0, with RAX at `operand` and nothing else.
+pub fn run<T>(code: &[u8], operand: &T) -> u64 {
+    let mut state = State::at(0);
+    state.general[leap::RAX] = core::ptr::from_ref(operand).addr() as u64;
+    execute(code, &state)
+}
