@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, fuzz, image, miri, peers, test};
+use xtask::{bench, demo, fuzz, image, miri, mutate, peers, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -29,6 +29,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs the unit tests of the ring code under Miri
     Miri(miri::Options),
+    /// Breaks each rule once, in a copy of the sources, and sees that its tests turn red
+    Mutate(mutate::Options),
     /// Sends packets through our rings and back, with DPDK's testpmd at the other end, and counts what is wrong
     Peers(peers::Options),
     /// Makes a bootable image for a real machine
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Miri(options) => miri::run(&options),
+        Command::Mutate(options) => mutate::run(&options),
         Command::Peers(options) => peers::run(&options),
         Command::Image(options) => image::run(&options),
     };

@@ -1,0 +1,107 @@
+//! `cargo xtask mutate`: edits of the sources that each break one rule, and the tests that must turn red for it.
+//!
+//! Reading order: [`Suite`] (the table), `copy` (where edits are made), `trial` (what comes of one).
+
+mod copy;
+mod suite;
+mod trial;
+
+use crate::progress::step;
+use crate::{artifacts, tools};
+use anyhow::{Result, bail};
+use comfy_table::{Table, presets::NOTHING};
+use copy::Copy;
+use serde::Serialize;
+pub use suite::{Mutation, Suite};
+use trial::Trial;
+
+/// Which mutations.
+///
+/// Each of them is one edit, in a copy of the sources below target/, that breaks one rule; the tests that are named for it must fail, and
+/// pass without it. One that survives, does not compile, or no longer fits the sources is an error. The table is in tests/mutations.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Only mutations whose name, rule, file or tests contain this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Show them and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// A mutation that was found, or is to be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Row {
+    mutation: String,
+    rule: String,
+    killed_by: String,
+}
+
+/// Makes them, one after the other, and prints a row for each that was found.
+pub fn run(options: &Options) -> Result<()> {
+    let mut suites = Suite::all(artifacts::root())?;
+    suites.iter_mut().for_each(|suite| suite.keep(options.only.as_deref()));
+    suites.retain(|suite| !suite.mutations.is_empty());
+    if suites.is_empty() {
+        bail!("no mutation has {:?} in name, rule, file or tests", options.only.as_deref().unwrap_or_default());
+    }
+    if options.list {
+        let all = suites.iter().flat_map(|suite| suite.mutations.iter().map(|mutation| row(suite, mutation)));
+        return print(&all.collect::<Vec<_>>(), options.json);
+    }
+    if suites.iter().any(Suite::needs_emulator) {
+        tools::emulator().map_err(anyhow::Error::msg)?;
+    }
+    let (rows, wrong) = try_all(&suites)?;
+    print(&rows, options.json)?;
+    if !wrong.is_empty() {
+        bail!("{} of {} mutations:\n{}", wrong.len(), wrong.len() + rows.len(), wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Those that were found, and what is wrong with the others.
+fn try_all(suites: &[Suite]) -> Result<(Vec<Row>, Vec<String>)> {
+    let copy = step("copying the sources", Copy::new)?;
+    for suite in suites {
+        step(&format!("{}, unedited", suite.title()), || Trial::new(&copy, suite).passes())?;
+    }
+    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+    let total: usize = suites.iter().map(|suite| suite.mutations.len()).sum();
+    for (suite, mutation) in suites.iter().flat_map(|suite| suite.mutations.iter().map(move |it| (suite, it))) {
+        let at = rows.len() + wrong.len() + 1;
+        let what = format!("{at} of {total}: {}", mutation.name);
+        match step(&what, || copy.edited(mutation, || Trial::new(&copy, suite).is_red(mutation))) {
+            Ok(()) => rows.push(row(suite, mutation)),
+            Err(why) => {
+                let why = format!("{}: {why:#}", mutation.name);
+                eprintln!("  {why}");
+                wrong.push(why);
+            }
+        }
+    }
+    Ok((rows, wrong))
+}
+
+fn row(suite: &Suite, mutation: &Mutation) -> Row {
+    let killed_by = format!("{}: {}", suite.title(), mutation.killed_by.join(", "));
+    Row { mutation: mutation.name.clone(), rule: mutation.rule.clone(), killed_by }
+}
+
+fn print(rows: &[Row], json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(rows)?);
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["mutation", "rule", "killed by"]);
+    for row in rows {
+        table.add_row([&row.mutation, &row.rule, &row.killed_by]);
+    }
+    println!("{table}");
+    Ok(())
+}
