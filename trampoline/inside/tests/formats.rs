@@ -21,6 +21,8 @@ const FORMATS: [(F, u16); 5] =
 const PLAIN: Hdr =
     Hdr { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0, num_buffers: 0 };
 
+const PACKET: Packet = Packet { offset: 0, len: 64, peer: 0 };
+
 fn bytes(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + number * 13 + 1) as u8).collect()
 }
@@ -38,15 +40,21 @@ fn arrived(num_buffers: u16, payload: &[u8]) -> Vec<u8> {
     [hdr.as_bytes(), payload].concat()
 }
 
+/// A window with `driver` at place 0.
+#[allow(unsafe_code, reason = "vouches for the driver's memory")]
+fn window_to(driver: &Driver) -> Window {
+    let mut window = Window::new();
+    // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
+    let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
+    assert_eq!(attached, Ok(()));
+    window
+}
+
 #[test]
 fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
     for (features, size) in FORMATS {
         let mut driver = Driver::new(size, features);
-        let mut window = Window::new();
-        #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-        // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-        let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
-        assert_eq!(attached, Ok(()));
+        let mut window = window_to(&driver);
         let packets = Memory::new(&[0x4000]);
         let request = Memory::new(&[4096]);
         window.set_packets(packets.run(0));
@@ -76,6 +84,28 @@ fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
             number += sent;
         }
         assert!(number > 400);
+    }
+}
+
+/// Entries and descriptors of the lap before are still there.
+#[test]
+fn in_a_later_lap_no_more_is_filled_than_was_given() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
+        window.set_packets(packets.run(0));
+        (0..size).for_each(|at| request.run(0).write(8 * u64::from(at), PACKET).expect("inside"));
+        for given in [size, 2, 0, 1, size] {
+            for _ in 0..given {
+                let piece = driver.piece(1600, true);
+                driver.give(&[piece], false);
+            }
+            let Outcome { status, accepted } = transmit(&mut window, request.run(0), size.into(), Words);
+            let (all, expected) = (usize::from(given), if given == size { Status::OK } else { Status::FULL });
+            assert_eq!((status, if given == size { all } else { accepted.count() }), (expected, all), "{features:?}");
+            (0..given).for_each(|_| assert!(driver.take().is_some()));
+            assert_eq!(driver.take(), None);
+        }
     }
 }
 
@@ -251,11 +281,7 @@ fn a_header_passes_where_its_offloads_are_negotiated_and_only_there() {
 #[test]
 fn a_header_before_the_frame_goes_through_the_window() {
     let mut driver = Driver::new(8, F::GUEST_CSUM);
-    let mut window = Window::new();
-    #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-    // SAFETY: as in bursts_through_a_window_arrive_whole_and_in_order_over_many_laps.
-    let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
-    assert_eq!(attached, Ok(()));
+    let mut window = window_to(&driver);
     let (packets, request) = (Memory::new(&[0x4000]), Memory::new(&[4096]));
     window.set_packets(packets.run(0));
     let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };
@@ -387,6 +413,28 @@ fn every_page_that_is_written_is_logged() {
         let used =
             if features.contains(F::RING_PACKED) { driver.queue.addresses.desc } else { driver.queue.addresses.device };
         assert!(marked(used.0) && !marked(driver.queue.addresses.driver.0));
+    }
+}
+
+/// Whole bursts of what is usual, too.
+#[test]
+fn every_page_that_a_call_writes_is_logged() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
+        window.set_packets(packets.run(0));
+        request.run(0).write(0, PACKET).expect("inside");
+        let log = Memory::new(&[0x9000]);
+        let logged = |at: u64| peer::read(log.run(0), at / 4096 / 8, 1)[0] >> (at / 4096 % 8) & 1 == 1;
+        let on = || Some(DirtyLog::new(log.run(0)));
+        assert!(!window.set_log(1, on()), "there is no such peer");
+        for (log, marked) in [(None, false), (on(), true)] {
+            assert!(window.set_log(0, log));
+            let piece = driver.piece(1600, true);
+            driver.give(&[piece], false);
+            assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);
+            assert_eq!((logged(piece.0), driver.take().is_some()), (marked, true), "{features:?}");
+        }
     }
 }
 

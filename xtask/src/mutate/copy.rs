@@ -120,6 +120,9 @@ mod tests {
         assert_eq!(fs::metadata(tree.join("file")).unwrap().modified().unwrap(), before);
         remove_others(&tree, &tree, &["file", "new/file"].map(PathBuf::from).into()).unwrap();
         let read = |name| fs::read_to_string(tree.join(name)).ok();
-        assert_eq!(["file", "new/file", "old/file"].map(read), [Some("as it is".into()), Some("as it is".into()), None]);
+        assert_eq!(
+            ["file", "new/file", "old/file"].map(read),
+            [Some("as it is".into()), Some("as it is".into()), None]
+        );
     }
 }

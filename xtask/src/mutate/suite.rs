@@ -84,7 +84,10 @@ impl Suite {
 impl Mutation {
     fn has(&self, text: &str) -> bool {
         let file = self.file.to_string_lossy();
-        [&self.name, &self.rule, &*file].into_iter().chain(self.killed_by.iter().map(|it| &**it)).any(|it| it.contains(text))
+        [&self.name, &self.rule, &*file]
+            .into_iter()
+            .chain(self.killed_by.iter().map(|it| &**it))
+            .any(|it| it.contains(text))
     }
 
     /// `text`, the file's, with the edit.

@@ -33,7 +33,9 @@ impl<'t> Trial<'t> {
     pub fn passes(&self) -> Result<()> {
         let results = self.results(self.suite.tests())?;
         let not = self.suite.tests().find(|&test| results.get(test) != Some(&true));
-        not.map_or(Ok(()), |test| bail!("{}: {test} does not pass, or is not there, before anything is edited", self.suite.title()))
+        not.map_or(Ok(()), |test| {
+            bail!("{}: {test} does not pass, or is not there, before anything is edited", self.suite.title())
+        })
     }
 
     /// `Err` unless all tests that `mutation` names fail.
@@ -154,7 +156,10 @@ mod tests {
             format!("{{\"manifest_path\":\"/p/Cargo.toml\",\"profile\":{{\"test\":{test}}},\"executable\":{program}}}")
         };
         assert_eq!(test_program(&message(true, "\"/t/x\"")), Some(("/t/x".into(), "/p".into())));
-        assert_eq!([message(false, "\"/t/x\""), message(true, "null")].map(|message| test_program(&message)), [None, None]);
+        assert_eq!(
+            [message(false, "\"/t/x\""), message(true, "null")].map(|message| test_program(&message)),
+            [None, None]
+        );
     }
 
     #[test]
