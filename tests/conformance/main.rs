@@ -1,6 +1,7 @@
 //! Whether docs/conformance.md is complete: every statement of every clause, every hostile case, and tests that are there and are run.
 
 mod clauses;
+mod mutations;
 
 use clauses::{CASES, CLAUSES};
 use std::collections::{BTreeMap, BTreeSet};
