@@ -8,7 +8,7 @@ mod trial;
 
 use crate::progress::step;
 use crate::{artifacts, tools};
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use comfy_table::{Table, presets::NOTHING};
 use copy::Copy;
 use serde::Serialize;
@@ -58,35 +58,47 @@ pub fn run(options: &Options) -> Result<()> {
         eprintln!("Mutations of the monitor are left out: {why}");
         suites.retain(|suite| !suite.needs_emulator());
     }
-    let (rows, wrong) = try_all(&suites)?;
-    print(&rows, options.json)?;
-    if !wrong.is_empty() {
-        bail!("{} of {} mutations:\n{}", wrong.len(), wrong.len() + rows.len(), wrong.join("\n"));
+    let copy = step("copying the sources", Copy::new)?;
+    let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };
+    suites.iter().for_each(|suite| found.try_suite(&copy, suite));
+    print(&found.rows, options.json)?;
+    if !found.wrong.is_empty() {
+        bail!("{} of {} mutations were found:\n{}", found.rows.len(), found.total, found.wrong.join("\n"));
     }
     Ok(())
 }
 
-/// Those that were found, and what is wrong with the others.
-fn try_all(suites: &[Suite]) -> Result<(Vec<Row>, Vec<String>)> {
-    let copy = step("copying the sources", Copy::new)?;
-    for suite in suites {
-        step(&format!("{}, unedited", suite.title()), || Trial::new(&copy, suite).passes())?;
-    }
-    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-    let total: usize = suites.iter().map(|suite| suite.mutations.len()).sum();
-    for (suite, mutation) in suites.iter().flat_map(|suite| suite.mutations.iter().map(move |it| (suite, it))) {
-        let at = rows.len() + wrong.len() + 1;
-        let what = format!("{at} of {total}: {}", mutation.name);
-        match step(&what, || copy.edited(mutation, || Trial::new(&copy, suite).is_red(mutation))) {
-            Ok(()) => rows.push(row(suite, mutation)),
-            Err(why) => {
-                let why = format!("{}: {why:#}", mutation.name);
-                eprintln!("  {why}");
-                wrong.push(why);
+/// What came of them so far.
+#[derive(Default)]
+struct Found {
+    total: usize,
+    tried: usize,
+    rows: Vec<Row>,
+    /// What is wrong with the others, a line or more for each.
+    wrong: Vec<String>,
+}
+
+impl Found {
+    fn try_suite(&mut self, copy: &Copy, suite: &Suite) {
+        let trial = Trial::new(copy, suite);
+        if let Err(why) = step(&format!("{}, unedited", suite.title()), || trial.passes()) {
+            return self.fail(&suite.title(), &why);
+        }
+        for mutation in &suite.mutations {
+            self.tried += 1;
+            let what = format!("{} of {}: {}", self.tried, self.total, mutation.name);
+            match step(&what, || copy.edited(mutation, || trial.is_red(mutation))) {
+                Ok(()) => self.rows.push(row(suite, mutation)),
+                Err(why) => self.fail(&mutation.name, &why),
             }
         }
     }
-    Ok((rows, wrong))
+
+    fn fail(&mut self, what: &str, why: &Error) {
+        let line = format!("{what}: {why:#}");
+        eprintln!("  {line}");
+        self.wrong.push(line);
+    }
 }
 
 fn row(suite: &Suite, mutation: &Mutation) -> Row {
@@ -103,7 +115,7 @@ fn print(rows: &[Row], json: bool) -> Result<()> {
     table.load_style(NOTHING);
     table.set_header(["mutation", "rule", "killed by"]);
     for row in rows {
-        table.add_row([&row.mutation, &row.rule, &row.killed_by]);
+        table.add_row([&row.mutation, &row.rule, &row.killed_by.replace(", ", "\n")]);
     }
     println!("{table}");
     Ok(())

@@ -33,9 +33,7 @@ impl<'t> Trial<'t> {
     pub fn passes(&self) -> Result<()> {
         let results = self.results(self.suite.tests())?;
         let not = self.suite.tests().find(|&test| results.get(test) != Some(&true));
-        not.map_or(Ok(()), |test| {
-            bail!("{}: {test} does not pass, or is not there, before anything is edited", self.suite.title())
-        })
+        not.map_or(Ok(()), |test| bail!("{test} does not pass, or is not there, before anything is edited"))
     }
 
     /// `Err` unless all tests that `mutation` names fail.
