@@ -30,6 +30,10 @@ enum Command {
     /// Runs the unit tests of the ring code under Miri
     Miri(miri::Options),
     /// Breaks each rule once, in a copy of the sources, and sees that its tests turn red
+    ///
+    /// Each mutation of tests/mutations is one edit. It is made in a copy below target/, and the tests that are named for it must fail, and
+    /// pass without it. One that survives, does not compile, or no longer fits the sources is an error. An interrupted run leaves nothing
+    /// that the next one minds.
     Mutate(mutate::Options),
     /// Sends packets through our rings and back, with DPDK's testpmd at the other end, and counts what is wrong
     Peers(peers::Options),

@@ -16,9 +16,6 @@ pub use suite::{Mutation, Suite};
 use trial::Trial;
 
 /// Which mutations.
-///
-/// Each of them is one edit, in a copy of the sources below target/, that breaks one rule; the tests that are named for it must fail, and
-/// pass without it. One that survives, does not compile, or no longer fits the sources is an error. The table is in tests/mutations.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Only mutations whose name, rule, file or tests contain this

@@ -85,12 +85,12 @@ impl<'t> Trial<'t> {
     }
 }
 
-/// What a cargo command that succeeds prints; else the first lines of what the compiler says.
+/// What a cargo command that succeeds prints; else the first error.
 fn compiles(command: &mut Command) -> Result<String> {
     let output = command.output().context("cargo")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).take(12).collect();
+        let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("error")).take(8).collect();
         bail!("it does not compile: {}", lines.join("\n"));
     }
     Ok(String::from_utf8(output.stdout)?)
