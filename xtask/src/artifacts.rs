@@ -64,13 +64,22 @@ pub fn build_host() -> Result<(PathBuf, PathBuf)> {
     Ok((bare().join("sluice-monitor"), bare().join("window")))
 }
 
-fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root()).args(["build", "--quiet", "--release", "--locked", "--bins"]).args(options);
+/// Makes `command`, a cargo command, build the programs for the bare machine.
+pub fn bare_arguments(command: &mut Command) {
+    arguments(command, &BARE, &["--target", TARGET]);
+}
+
+fn arguments(command: &mut Command, packages: &[&str], options: &[&str]) {
+    command.args(["build", "--quiet", "--release", "--locked", "--bins"]).args(options);
     for package in packages {
         command.args(["--package", package]);
     }
+}
+
+fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(cargo);
+    arguments(command.current_dir(root()), packages, options);
     if !command.status()?.success() {
         bail!("cargo build failed for {}", packages.join(", "));
     }

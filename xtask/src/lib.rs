@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod image;
 mod iso;
 pub mod miri;
+pub mod mutate;
 pub mod peers;
 mod plot;
 pub mod progress;

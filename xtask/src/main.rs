@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{audit, bench, demo, fuzz, image, miri, peers, test};
+use xtask::{audit, bench, demo, fuzz, image, miri, mutate, peers, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -29,6 +29,12 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs the unit tests of the ring code under Miri
     Miri(miri::Options),
+    /// Breaks each rule once, in a copy of the sources, and sees that its tests turn red
+    ///
+    /// Each mutation of tests/mutations is one edit. It is made in a copy below target/, and the tests that are named for it must fail, and
+    /// pass without it. One that survives, does not compile, or no longer fits the sources is an error. An interrupted run leaves nothing
+    /// that the next one minds.
+    Mutate(mutate::Options),
     /// Sends packets through our rings and back, with DPDK's testpmd at the other end, and counts what is wrong
     Peers(peers::Options),
     /// Checks the machine code of gate and window, or any ELF file for stray VMFUNCs
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Miri(options) => miri::run(&options),
+        Command::Mutate(options) => mutate::run(&options),
         Command::Peers(options) => peers::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::Image(options) => image::run(&options),

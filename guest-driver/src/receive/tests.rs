@@ -188,6 +188,19 @@ fn less_than_a_header_or_nothing_behind_it_is_dropped() {
     }
 }
 
+/// What lies behind the used length is from before, and no header.
+#[test]
+fn less_than_a_header_is_dropped_though_more_buffers_follow() {
+    let mut rig = Rig::new(MERGED);
+    rig.put_hdr(0, Hdr { num_buffers: 2, ..PLAIN });
+    rig.put_hdr(1, PLAIN);
+    rig.finish(0, HDR_LEN - 1);
+    rig.finish(1, HDR_LEN + 60);
+    rig.show();
+    assert_eq!((rig.take(), rig.receiver.dropped()), (Ok(Arrival::Dropped(1)), 1));
+    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+}
+
 #[test]
 fn a_fault_of_the_queue_comes_through() {
     let mut rig = Rig::new(MERGED);

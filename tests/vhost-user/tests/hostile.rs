@@ -163,6 +163,15 @@ fn a_ring_that_reaches_out_of_its_region_ends_the_session() {
 fn memory_that_overlaps_ends_the_session() {
     ends("overlaps", |front| front.memory(&[(0, 8_192), (4_096, 8_192)]));
     ends("overlaps", |front| front.memory(&[(4_096, 4_096), (0, 12_288)]));
+    // In one of the two spaces alone.
+    for (guest, user) in [(4_096, LEN), (LEN, 4_096)] {
+        ends("overlaps", |front| {
+            let first = front.region(0, 8_192);
+            let (guest_phys_addr, userspace_addr) = (GPA + guest, USER + user);
+            let second = VhostUserMemoryRegionInfo { guest_phys_addr, userspace_addr, ..first };
+            front.messages.set_mem_table(&[first, second]).unwrap();
+        });
+    }
 }
 
 #[test]

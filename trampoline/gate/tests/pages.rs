@@ -1,6 +1,6 @@
 //! The three pages, byte by byte (rule G2): what the assembler made of gate.S, whatever the assembler.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use sluice_abi::map;
 use sluice_audit::{End, Page, VMFUNC, walk};
 use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, pages};
@@ -53,6 +53,7 @@ fn opening_arms_then_checks_then_enters() {
     let open = straight(pages().gate, OPEN);
     let mnemonics: Vec<_> = open.iter().map(Instruction::mnemonic).collect();
     assert_eq!(mnemonics, [Mov, Mov, Shr, Cmp, Jne, Xor, Mov, Xor, Cld, Cli, Lfence, Vmfunc]);
+    assert_eq!((open[1].op1_register(), open[2].immediate8()), (Register::CR3, 12));
     assert_eq!(open[3].ip_rel_memory_address(), map::CONSTANT + map::CONSTANT_WORD);
     assert_eq!(decode(pages().gate, open[4].near_branch_target() as u16).mnemonic(), Mnemonic::Vmcall);
     let close = straight(pages().gate, CLOSE);
@@ -77,6 +78,78 @@ fn the_window_page_has_its_own_stack_before_it_calls() {
     assert_eq!(enter[2].ip_rel_memory_address(), map::STACK + map::STACK_LEN);
     assert_eq!(enter[6].ip_rel_memory_address(), map::STATE);
     assert_eq!(enter[7].near_branch_target(), map::CODE);
+    // TF, NT, AC (SDM volume 1, "EFLAGS Register"), as they were pushed.
+    assert_eq!((enter[4].memory_base(), enter[4].immediate32()), (Register::RSP, 1 << 8 | 1 << 14 | 1 << 18));
+}
+
+/// Leaf and view as the VMFUNC at the end of `path` finds them in EAX and ECX, where instructions on the path set them.
+fn selected(path: &[Instruction]) -> (Option<u64>, Option<u64>) {
+    let (mut leaf, mut view) = (None, None);
+    for it in path.iter().filter(|it| it.op0_kind() == OpKind::Register) {
+        let target = match it.op0_register() {
+            Register::EAX => &mut leaf,
+            Register::ECX | Register::CL => &mut view,
+            _ => continue,
+        };
+        *target = match it.mnemonic() {
+            Mnemonic::Xor if it.op0_register() == it.op1_register() => Some(0),
+            Mnemonic::Mov if it.op0_register() == Register::ECX => it.try_immediate(1).ok(),
+            // The rest of ECX was cleared before.
+            Mnemonic::Mov if *target == Some(0) => it.try_immediate(1).ok(),
+            _ => None,
+        };
+    }
+    (leaf, view)
+}
+
+#[test]
+fn each_vmfunc_names_the_view_that_comes_next() {
+    let pages = pages();
+    assert_eq!(selected(&straight(pages.stub, STUB_ENTRY)), (Some(0), Some(1)));
+    assert_eq!(selected(&straight(pages.gate, OPEN)), (Some(0), Some(2)));
+    assert_eq!(selected(&leaving(ENTER).concat()), (Some(0), Some(1)));
+    assert_eq!(selected(&straight(pages.gate, CLOSE)), (Some(0), Some(0)));
+}
+
+/// The window page from `offset` on, jumps followed, in two parts: to the call of the window's code, and from there to the VMFUNC.
+fn leaving(offset: u16) -> [Vec<Instruction>; 2] {
+    let mut parts = [Vec::new(), Vec::new()];
+    let (mut at, mut part) = (offset, 0);
+    loop {
+        let it = decode(pages().window, at);
+        parts[part].push(it);
+        part |= usize::from(it.mnemonic() == Mnemonic::Call);
+        match it.mnemonic() {
+            Mnemonic::Vmfunc => return parts,
+            Mnemonic::Jmp => at = it.near_branch_target() as u16,
+            _ => at = it.next_ip() as u16,
+        }
+        assert!(parts[part].len() < 64 && !it.is_invalid());
+    }
+}
+
+/// The registers of which `path` writes all 64 bits.
+fn written(path: &[Instruction]) -> BTreeSet<Register> {
+    let mut info = InstructionInfoFactory::new();
+    let mut all = BTreeSet::new();
+    for it in path {
+        let written = |it: &&iced_x86::UsedRegister| it.access() == OpAccess::Write && it.register().size() >= 4;
+        all.extend(info.info(it).used_registers().iter().filter(written).map(|it| it.register().full_register()));
+    }
+    all
+}
+
+/// What the call leaves as it was is the caller's own (RBX, RBP, R12 to R15). All other registers, RSP too, are written on the way out (A15).
+#[test]
+fn the_window_page_leaves_no_register_as_its_code_left_it() {
+    use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP};
+    let [enter, leave] = leaving(ENTER);
+    assert_eq!(enter.last().map(Instruction::mnemonic), Some(Mnemonic::Call));
+    let wanted = BTreeSet::from([RAX, RCX, RDX, RSI, RDI, RSP, R8, R9, R10, R11]);
+    assert_eq!(written(&leave), wanted);
+    let refuse = enter.iter().find(|it| it.mnemonic() == Mnemonic::Jne).expect("there").near_branch_target();
+    let [refused, _] = leaving(refuse as u16);
+    assert_eq!(written(&refused), wanted);
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn what_the_device_writes_is_cleared_before_it_is_told_of_the_queue() {
     }
     let (_, device) = queue_of(8, SPLIT | F::EVENT_IDX);
     assert_eq!(device.device16(used::avail_event(8)), 0);
+    let (_, device) = queue_of(8, PACKED);
+    assert!((0..8).all(|slot| device.packed_desc(slot) == Default::default()), "of none it is said whose it is");
 }
 
 #[test]

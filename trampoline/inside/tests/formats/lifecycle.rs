@@ -1,7 +1,8 @@
 //! Queues that are left and taken up, and the log of what is written.
 
 use super::*;
-use sluice_inside::{DeviceQueue, DirtyLog, Enqueue};
+use sluice_abi::call::Status;
+use sluice_inside::{DeviceQueue, DirtyLog, Enqueue, transmit};
 use sluice_memory::Words;
 
 #[test]
@@ -53,5 +54,27 @@ fn every_page_that_is_written_is_logged() {
         let used =
             if features.contains(F::RING_PACKED) { driver.queue.addresses.desc } else { driver.queue.addresses.device };
         assert!(marked(used.0) && !marked(driver.queue.addresses.driver.0));
+    }
+}
+
+/// Whole bursts of what is usual, too.
+#[test]
+fn every_page_that_a_call_writes_is_logged() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
+        window.set_packets(packets.run(0));
+        request.run(0).write(0, PACKET).expect("inside");
+        let log = Memory::new(&[0x9000]);
+        let logged = |at: u64| peer::read(log.run(0), at / 4096 / 8, 1)[0] >> (at / 4096 % 8) & 1 == 1;
+        let on = || Some(DirtyLog::new(log.run(0)));
+        assert!(!window.set_log(1, on()), "there is no such peer");
+        for (log, marked) in [(None, false), (on(), true)] {
+            assert!(window.set_log(0, log));
+            let piece = driver.piece(1600, true);
+            driver.give(&[piece], false);
+            assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);
+            assert_eq!((logged(piece.0), driver.take().is_some()), (marked, true), "{features:?}");
+        }
     }
 }

@@ -3,18 +3,14 @@
 use super::*;
 use sluice_abi::call::{Accepted, HAS_HDR, Outcome, Packet, Status};
 use sluice_abi::net::{HDR_LEN, HdrF, PLAIN_HDR, gso};
-use sluice_inside::{Enqueue, Window, transmit};
+use sluice_inside::{Enqueue, transmit};
 use sluice_memory::Words;
 
 #[test]
 fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
     for (features, size) in FORMATS {
         let mut driver = Driver::new(size, features);
-        let mut window = Window::new();
-        #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-        // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-        let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
-        assert_eq!(attached, Ok(()));
+        let mut window = window_to(&driver);
         let packets = Memory::new(&[0x4000]);
         let request = Memory::new(&[4096]);
         window.set_packets(packets.run(0));
@@ -44,6 +40,28 @@ fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
             number += sent;
         }
         assert!(number > 400);
+    }
+}
+
+/// Entries and descriptors of the lap before are still there.
+#[test]
+fn in_a_later_lap_no_more_is_filled_than_was_given() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
+        window.set_packets(packets.run(0));
+        (0..size).for_each(|at| request.run(0).write(8 * u64::from(at), PACKET).expect("inside"));
+        for given in [size, 2, 0, 1, size] {
+            for _ in 0..given {
+                let piece = driver.piece(1600, true);
+                driver.give(&[piece], false);
+            }
+            let Outcome { status, accepted } = transmit(&mut window, request.run(0), size.into(), Words);
+            let (all, expected) = (usize::from(given), if given == size { Status::OK } else { Status::FULL });
+            assert_eq!((status, if given == size { all } else { accepted.count() }), (expected, all), "{features:?}");
+            (0..given).for_each(|_| assert!(driver.take().is_some()));
+            assert_eq!(driver.take(), None);
+        }
     }
 }
 
@@ -98,11 +116,7 @@ fn a_header_passes_where_its_offloads_are_negotiated_and_only_there() {
 #[test]
 fn a_header_before_the_frame_goes_through_the_window() {
     let mut driver = Driver::new(8, F::GUEST_CSUM);
-    let mut window = Window::new();
-    #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-    // SAFETY: as in bursts_through_a_window_arrive_whole_and_in_order_over_many_laps.
-    let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
-    assert_eq!(attached, Ok(()));
+    let mut window = window_to(&driver);
     let (packets, request) = (Memory::new(&[0x4000]), Memory::new(&[4096]));
     window.set_packets(packets.run(0));
     let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };

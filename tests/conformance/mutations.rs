@@ -1,0 +1,100 @@
+//! Whether tests/mutations fits the sources, and whether each test that matters has a mutation that it finds.
+
+use crate::clauses::{CASES, CLAUSES};
+use crate::{named, root, sources, tests_in};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use xtask::mutate::{Mutation, Suite};
+
+/// Files of tests with a hostile other side.
+const HOSTILE: [&str; 5] = [
+    "trampoline/inside/tests/hostile.rs",
+    "trampoline/inside/tests/hostile_formats.rs",
+    "trampoline/gate/tests/pages.rs",
+    "guest-driver/src/queue/tests/hostile.rs",
+    "tests/vhost-user/tests/hostile.rs",
+];
+
+/// Tests in them with nothing of ours to break: what a front-end's message must have is the crate vhost's to check, and the last one makes
+/// edits of its own.
+const NOT_OURS: [&str; 2] = ["a_missing_descriptor_ends_the_session", "the_audit_finds_what_it_looks_for"];
+
+/// How tests begin that show what goes wrong in a model, and have twins that show what does not.
+const MODELS: [&str; 3] = ["without_fences_", "without_release_", "who_sees_the_"];
+
+/// What README.md promises beyond rules, clauses and cases.
+const PROMISE: &str = "accepted means delivered";
+
+fn suites() -> Vec<Suite> {
+    Suite::all(&root()).expect("tables that can be read")
+}
+
+/// The tests in `source`, a file or a folder, without their modules.
+fn tests_of(source: &Path) -> BTreeSet<String> {
+    let (path, mut files, mut tests) = (root().join(source), Vec::new(), BTreeSet::new());
+    if path.is_dir() {
+        sources(&path, &mut files)
+    } else {
+        files.push(path)
+    }
+    files.iter().for_each(|file| tests_in(file, &mut tests));
+    tests
+}
+
+fn is_rule(rule: &str) -> bool {
+    let numbered = rule.strip_prefix('G').and_then(|number| number.parse().ok());
+    numbered.is_some_and(|number: u8| (1..=14).contains(&number))
+        || rule.strip_prefix("VIRTIO ").is_some_and(|clause| CLAUSES.iter().any(|(known, _)| *known == clause))
+        || rule.strip_prefix("vhost-user ").is_some_and(|message| message.starts_with("SET_"))
+        || CASES.contains(&rule)
+        || rule == PROMISE
+}
+
+/// All mutations, each with its suite.
+fn all(suites: &[Suite]) -> impl Iterator<Item = (&Suite, &Mutation)> {
+    suites.iter().flat_map(|suite| suite.mutations.iter().map(move |mutation| (suite, mutation)))
+}
+
+#[test]
+fn what_a_mutation_replaces_is_in_its_file_once() {
+    for (suite, mutation) in all(&suites()) {
+        let text = fs::read_to_string(root().join(&mutation.file)).expect("a source file");
+        let edited = mutation.apply(&text).unwrap_or_else(|why| panic!("{} {}: {why}", suite.target, mutation.name));
+        assert_ne!(edited, text, "{}", mutation.name);
+    }
+}
+
+#[test]
+fn the_tests_that_a_mutation_names_are_where_it_says() {
+    for suite in suites() {
+        let tests = tests_of(&suite.source);
+        for test in suite.tests() {
+            let name = test.rsplit("::").next().unwrap_or(test);
+            assert!(tests.contains(name), "no test {test} in {}", suite.source.display());
+        }
+    }
+}
+
+#[test]
+fn each_mutation_has_a_name_of_its_own_a_rule_and_a_test() {
+    let (suites, mut seen) = (suites(), BTreeSet::new());
+    for (_, mutation) in all(&suites) {
+        assert!(seen.insert(&mutation.name), "twice: {}", mutation.name);
+        assert!(is_rule(&mutation.rule), "{}: no rule {:?}", mutation.name, mutation.rule);
+        assert!(!mutation.killed_by.is_empty(), "{}", mutation.name);
+    }
+    assert!(seen.len() > 200);
+}
+
+/// A test that no mutation turns red may be one that can't fail.
+#[test]
+fn every_test_with_a_hostile_other_side_or_of_a_clause_finds_a_mutation() {
+    let suites = suites();
+    let finds: BTreeSet<_> = suites.iter().flat_map(Suite::tests).filter_map(|test| test.rsplit("::").next()).collect();
+    let mut tests = named();
+    tests.extend(HOSTILE.iter().flat_map(|file| tests_of(Path::new(file))));
+    tests.retain(|test| !finds.contains(test.as_str()) && !MODELS.iter().any(|model| test.starts_with(model)));
+    let idle: Vec<_> = tests.iter().filter(|test| !NOT_OURS.contains(&test.as_str())).collect();
+    assert!(idle.is_empty(), "no mutation turns these red: {idle:#?}");
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask mutate`: edits of the sources that each break one rule, and the tests that must turn red for it.
+//!
+//! Reading order: [`Suite`] (the table), `copy` (where edits are made), `trial` (what comes of one).
+
+mod copy;
+mod suite;
+mod trial;
+
+use crate::progress::step;
+use crate::{artifacts, tools};
+use anyhow::{Error, Result, bail};
+use comfy_table::{Table, presets::NOTHING};
+use copy::Copy;
+use serde::Serialize;
+pub use suite::{Mutation, Suite};
+use trial::Trial;
+
+/// Which mutations.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Only mutations whose name, rule, file or tests contain this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Show them and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// A mutation that was found, or is to be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Row {
+    mutation: String,
+    rule: String,
+    killed_by: String,
+}
+
+/// Makes them, one after the other, and prints a row for each that was found.
+pub fn run(options: &Options) -> Result<()> {
+    let mut suites = Suite::all(artifacts::root())?;
+    suites.iter_mut().for_each(|suite| suite.keep(options.only.as_deref()));
+    suites.retain(|suite| !suite.mutations.is_empty());
+    if suites.is_empty() {
+        bail!("no mutation has {:?} in name, rule, file or tests", options.only.as_deref().unwrap_or_default());
+    }
+    if options.list {
+        let all = suites.iter().flat_map(|suite| suite.mutations.iter().map(|mutation| row(suite, mutation)));
+        return print(&all.collect::<Vec<_>>(), options.json);
+    }
+    if suites.iter().any(Suite::needs_emulator)
+        && let Err(why) = tools::emulator()
+    {
+        eprintln!("Mutations of the monitor are left out: {why}");
+        suites.retain(|suite| !suite.needs_emulator());
+    }
+    let copy = step("copying the sources", Copy::new)?;
+    let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };
+    suites.iter().for_each(|suite| found.try_suite(&copy, suite));
+    print(&found.rows, options.json)?;
+    if !found.wrong.is_empty() {
+        bail!("{} of {} mutations were found:\n{}", found.rows.len(), found.total, found.wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// What came of them so far.
+#[derive(Default)]
+struct Found {
+    total: usize,
+    tried: usize,
+    rows: Vec<Row>,
+    /// What is wrong with the others, a line or more for each.
+    wrong: Vec<String>,
+}
+
+impl Found {
+    fn try_suite(&mut self, copy: &Copy, suite: &Suite) {
+        let trial = Trial::new(copy, suite);
+        if let Err(why) = step(&format!("{}, unedited", suite.title()), || trial.passes()) {
+            return self.fail(&suite.title(), &why);
+        }
+        for mutation in &suite.mutations {
+            self.tried += 1;
+            let what = format!("{} of {}: {}", self.tried, self.total, mutation.name);
+            match step(&what, || copy.edited(mutation, || trial.is_red(mutation))) {
+                Ok(()) => self.rows.push(row(suite, mutation)),
+                Err(why) => self.fail(&mutation.name, &why),
+            }
+        }
+    }
+
+    fn fail(&mut self, what: &str, why: &Error) {
+        let line = format!("{what}: {why:#}");
+        eprintln!("  {line}");
+        self.wrong.push(line);
+    }
+}
+
+fn row(suite: &Suite, mutation: &Mutation) -> Row {
+    let killed_by = format!("{}: {}", suite.title(), mutation.killed_by.join(", "));
+    Row { mutation: mutation.name.clone(), rule: mutation.rule.clone(), killed_by }
+}
+
+fn print(rows: &[Row], json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(rows)?);
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["mutation", "rule", "killed by"]);
+    for row in rows {
+        table.add_row([&row.mutation, &row.rule, &row.killed_by.replace(", ", "\n")]);
+    }
+    println!("{table}");
+    Ok(())
+}
