@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, exceptions, home, leap, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping, sweep,
-    tables, victim,
+    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping,
+    sweep, tables, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -78,7 +78,7 @@ pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
 
 /// Landings, and a page of the VM's own at the gate's address.
 pub fn install() {
-    leap::install();
+    descriptors::install();
     alias::install();
 }
 

@@ -3,7 +3,8 @@
 use crate::alias;
 use crate::attack::{Error, arm, ask_one};
 use crate::debug::{self, On};
-use crate::leap::{self, KERNEL_DATA, Pointer};
+use crate::descriptors::{self, KERNEL_DATA, Pointer};
+use crate::leap;
 use crate::{control, crossing, snippet};
 use sluice_abi::map;
 use sluice_gate::OPEN;
@@ -59,7 +60,7 @@ pub fn descriptor_tables(machine: &mut Machine) -> Result<(), Error> {
         let refused = BASES.iter().filter(|&&base| snippet::run(&code, &Pointer::new(base, 4096)) == snippet::REFUSED);
         println!("{name} in the slot: {} of {} refused", refused.count(), BASES.len());
     }
-    let refused = BASES.iter().filter(|&&base| leap::load_task(base) == snippet::REFUSED);
+    let refused = BASES.iter().filter(|&&base| descriptors::load_task(base) == snippet::REFUSED);
     println!("tss in the slot: {} of {} refused", refused.count(), BASES.len());
     println!("call after that: {}", crossing::checked(crossing::proper(0))?.end());
     Ok(())

@@ -14,6 +14,8 @@ mod crossing;
 #[cfg(target_os = "none")]
 mod debug;
 #[cfg(target_os = "none")]
+mod descriptors;
+#[cfg(target_os = "none")]
 mod exceptions;
 #[cfg(target_os = "none")]
 mod home;

@@ -3,7 +3,8 @@
 use crate::alias;
 use crate::attack::{Error, arm, ask_one};
 use crate::crossing;
-use crate::leap::{self, State, USER_CODE, USER_CODE_32, USER_DATA};
+use crate::descriptors::{USER_CODE, USER_CODE_32, USER_DATA};
+use crate::leap::{self, State};
 use crate::snippet;
 use sluice_runtime::{Machine, println};
 
