@@ -62,8 +62,7 @@ fn every_page_that_is_written_is_logged() {
 fn every_page_that_a_call_writes_is_logged() {
     for (features, size) in FORMATS {
         let mut driver = Driver::new(size, features);
-        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
-        window.set_packets(packets.run(0));
+        let (mut window, _packets, request) = window_to(&driver);
         request.run(0).write(0, PACKET).expect("inside");
         let log = Memory::new(&[0x9000]);
         let logged = |at: u64| peer::read(log.run(0), at / 4096 / 8, 1)[0] >> (at / 4096 % 8) & 1 == 1;

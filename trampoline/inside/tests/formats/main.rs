@@ -46,12 +46,13 @@ fn arrived(num_buffers: u16, payload: &[u8]) -> Vec<u8> {
     [hdr.as_bytes(), payload].concat()
 }
 
-/// A window with `driver` at place 0.
+/// A window with `driver` at place 0, and its sender's packets and request.
 #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-fn window_to(driver: &Driver) -> Window {
-    let mut window = Window::new();
+fn window_to(driver: &Driver) -> (Window, Memory, Memory) {
+    let (mut window, packets, request) = (Window::new(), Memory::new(&[0x4000]), Memory::new(&[4096]));
     // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
     let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
     assert_eq!(attached, Ok(()));
-    window
+    window.set_packets(packets.run(0));
+    (window, packets, request)
 }

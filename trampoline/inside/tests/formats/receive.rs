@@ -10,10 +10,7 @@ use sluice_memory::Words;
 fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
     for (features, size) in FORMATS {
         let mut driver = Driver::new(size, features);
-        let mut window = window_to(&driver);
-        let packets = Memory::new(&[0x4000]);
-        let request = Memory::new(&[4096]);
-        window.set_packets(packets.run(0));
+        let (mut window, packets, request) = window_to(&driver);
         let mut number = 0;
         for round in 0..200 {
             let burst = 1 + round % usize::from(size);
@@ -48,8 +45,7 @@ fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
 fn in_a_later_lap_no_more_is_filled_than_was_given() {
     for (features, size) in FORMATS {
         let mut driver = Driver::new(size, features);
-        let (mut window, packets, request) = (window_to(&driver), Memory::new(&[0x4000]), Memory::new(&[4096]));
-        window.set_packets(packets.run(0));
+        let (mut window, _packets, request) = window_to(&driver);
         (0..size).for_each(|at| request.run(0).write(8 * u64::from(at), PACKET).expect("inside"));
         for given in [size, 2, 0, 1, size] {
             for _ in 0..given {
@@ -116,9 +112,7 @@ fn a_header_passes_where_its_offloads_are_negotiated_and_only_there() {
 #[test]
 fn a_header_before_the_frame_goes_through_the_window() {
     let mut driver = Driver::new(8, F::GUEST_CSUM);
-    let mut window = window_to(&driver);
-    let (packets, request) = (Memory::new(&[0x4000]), Memory::new(&[4096]));
-    window.set_packets(packets.run(0));
+    let (mut window, packets, request) = window_to(&driver);
     let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };
     let payload = bytes(5, 100);
     packets.run(0).copy_from_slice(88, hdr.as_bytes()).expect("inside");

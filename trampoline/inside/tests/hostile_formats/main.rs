@@ -18,7 +18,7 @@ use sluice_abi::directory::{PeerState, Queue, Region};
 use sluice_abi::net::{F, Hdr};
 use sluice_abi::virtq::{Desc, QueueAddresses, avail, used};
 use sluice_abi::{Gpa, directory, packed};
-use sluice_inside::{DeviceQueue, Regions, Window, transmit};
+use sluice_inside::{Dequeue, DeviceQueue, Regions, Window, transmit};
 use sluice_memory::Words;
 use zerocopy::IntoBytes;
 
@@ -237,3 +237,17 @@ fn blames_frame(clause: Clause, features: F, hdr: Hdr, pieces: &[(u64, u32, u16)
 }
 
 const SENT: (u64, u32, u16) = (GPA + BUFFERS, 12 + 60, 0);
+
+/// In each format, a frame that is sent with the header `sent` arrives with `hdr`, and nothing else does.
+#[track_caller]
+fn passes_frame(features: F, sent: Hdr, hdr: Hdr) {
+    for format in FORMATS {
+        let ring = Ring::new(format | features);
+        ring.memory.run(0).copy_from_slice(BUFFERS, sent.as_bytes()).expect("inside");
+        ring.give(&[SENT]);
+        let (mut queue, regions) = ring.device();
+        let room = Memory::new(&[2048]);
+        assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Frame { hdr, len: 60 }), "{format:?}");
+        assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Empty), "{format:?}");
+    }
+}
