@@ -245,6 +245,13 @@ fn audit_finds_what_the_gate_page_must_not_do() {
         &["VMFUNC", "VMFUNC"],
     );
     assert!(rules.iter().flat_map(|rule| &rule.findings).any(|found| found.what.contains("does not lead to")));
+    // The only one, but too early: xor eax, eax; lea ecx, [rax + 1]; vmfunc.
+    in_page(
+        window,
+        &[0xb9, 1, 0, 0, 0, 0x31, 0xc0, 0x0f, 0x01, 0xd4],
+        &[0x31, 0xc0, 0x8d, 0x48, 0x01, 0x0f, 0x01, 0xd4, 0xcc, 0xcc],
+        &["VMFUNC", "VMFUNC"],
+    );
 }
 
 #[test]

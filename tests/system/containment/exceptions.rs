@@ -14,6 +14,7 @@ fn breakpoints_on_data_in_bochs_abort_the_call() {
         &["watch stack: aborted", "watch state: aborted", "watch request: aborted", "mov ss: aborted"],
     );
     assert_eq!(exits(&report, "exception_or_nmi"), 4, "{:?}", report.exits);
+    assert_eq!(exits(&report, "triple_fault"), 0, "nothing is injected: {:?}", report.exits);
 }
 
 /// #GP, for each table and each base that could reach into what gate and window map.

@@ -22,11 +22,12 @@ pub fn call(state: &State) -> Landing {
 
 /// Registers that the window keeps, by number: RBX, RBP, R12 to R15.
 const KEPT: [usize; 6] = [3, 5, 12, 13, 14, 15];
-/// What is in them, and in the vector registers, before a call of [`checked`].
+const RSP: usize = 4;
+/// What is in KEPT, and in the vector registers, before a call of [`checked`].
 const MARK: u64 = 0x6b65_7074_6b65_7074;
 
 /// Calls with `state`, marks in all registers that a call may keep, and checks that what comes back is nothing but status, accepted
-/// packets and those marks (A15).
+/// packets, those marks (A15), and the stack pointer as it was.
 pub fn checked(mut state: State) -> Result<Landing, Error> {
     KEPT.iter().for_each(|&number| state.general[number] = MARK);
     vectors::mark(MARK);
@@ -43,6 +44,9 @@ pub fn checked(mut state: State) -> Result<Landing, Error> {
         if value != wanted {
             return Err(Error::Leaked { register: number, value });
         }
+    }
+    if landing.rsp != state.rsp {
+        return Err(Error::Leaked { register: RSP, value: landing.rsp });
     }
     // The window leaves 0 in what it used, and in the upper halves if it used any.
     let stray = vectors.as_flattened().iter().find(|&&word| word != 0 && word != kept);
