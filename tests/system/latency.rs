@@ -1,0 +1,98 @@
+//! How long calls take, each single one, and how long interrupts wait for them.
+
+use crate::{embedded, in_bochs};
+use xtask::latency::{Expiries, Measured, scenario};
+use xtask::{Host, Report, Scenario};
+
+/// Expiries, with what the monitor counted.
+fn expiries(scenario: &Scenario) -> (Expiries, Report) {
+    let report = in_bochs(scenario);
+    (measured(&[&report]).expiries.remove(0), report)
+}
+
+fn under(load: &str) -> Scenario {
+    scenario(Host::Bochs, &format!("expiries count=500 period=30011 load={load}")).expect("a manifest")
+}
+
+#[track_caller]
+fn measured(reports: &[&Report]) -> Measured {
+    let mut measured = Measured::default();
+    for report in reports {
+        measured.add(report).unwrap_or_else(|error| panic!("{error}\n{}", report.lines.join("\n")));
+    }
+    measured.bound();
+    measured
+}
+
+/// Every interrupt was handled, and none came twice.
+#[track_caller]
+fn handled_once(row: &Expiries, report: &Report) {
+    let injected = report.exits["a"]["interrupts"];
+    assert_eq!((row.expiries, row.missed), (injected, 0), "{:#?}", report.lines);
+    // One that came early would have waited for no time at all.
+    assert!(row.min > 0 && row.histogram.iter().map(|(_, count)| count).sum::<u64>() == injected, "{row:?}");
+}
+
+/// Those that stay within the ring's arrays, and those that go over their end; the window is open for less than a call.
+#[test]
+fn calls_of_one_kind_in_bochs_all_take_the_same() {
+    let args = "calls count=2000 bursts=1,32 frames=64";
+    let rows = measured(&[&in_bochs(&scenario(Host::Bochs, args).expect("a manifest"))]).calls;
+    assert_eq!(
+        rows.iter().map(|row| (row.burst, row.over_the_end)).collect::<Vec<_>>(),
+        [(1, false), (32, false), (32, true)]
+    );
+    for row in &rows {
+        assert!(row.variance == 0.0 && row.min == row.max && row.unit == "instructions", "{row:?}");
+        assert!(row.window_max.is_some_and(|window| window < row.min && window > row.min - 250), "{row:?}");
+    }
+    assert!(rows[1].calls >= 2000 && rows[2].min > rows[1].min, "{rows:?}");
+}
+
+/// Interrupts come due at all places of a call, but come in home: none ends a call, and none waits for more than a window and two exits, one of which an
+/// idle VM has, too.
+#[test]
+fn interrupts_in_bochs_wait_for_one_window_at_most() {
+    let calls = in_bochs(&scenario(Host::Bochs, "calls count=500 bursts=32 frames=64").expect("a manifest"));
+    let all = ["idle", "busy", "32x64"].map(|load| expiries(&under(load)));
+    all.iter().for_each(|(row, report)| handled_once(row, report));
+    let measured = measured(&[&calls, &all[0].1, &all[1].1, &all[2].1]);
+    assert_eq!(measured.broken(), Vec::<String>::new());
+    let (loaded, report) = (&measured.expiries[2], &all[2].1);
+    assert!(loaded.bound.is_some_and(|bound| loaded.max <= bound), "{loaded:?}");
+    // They did come due while one was open, and waited for it.
+    assert!(loaded.max > measured.expiries[1].max + 1000, "{loaded:?}");
+    assert!(report.exits["a"]["interrupt_window"] > 100, "{:?}", report.exits);
+    assert_eq!(report.exits["a"]["aborts"], 0, "{:?}", report.exits);
+}
+
+/// Whatever the peer's ring makes of a call: once an interrupt is due it has `watchdog_ticks`, and is aborted then. A call of 256 long frames takes 61,000
+/// instructions here. What was aborted is sent again.
+#[test]
+fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
+    const WATCHDOG: u64 = 5_000;
+    let args = "expiries count=60 period=200003 load=256x1518";
+    let scenario = scenario(Host::Bochs, args).expect("a manifest");
+    let manifest = format!("watchdog_ticks = {WATCHDOG}\n{}", scenario.manifest);
+    let (row, report) = expiries(&Scenario { manifest, ..scenario });
+    handled_once(&row, &report);
+    assert!(row.aborted > 10 && row.aborted == report.exits["a"]["aborts"], "{row:?}");
+    // In the window, at its end, and in home.
+    assert!(row.max > WATCHDOG && row.max <= WATCHDOG + 3 * row.exit, "{row:?}");
+}
+
+#[test]
+fn a_process_measures_the_same() {
+    let run = |args: &str| embedded(&scenario(Host::Embedded, args).expect("a manifest"));
+    let reports = [
+        "calls count=500 bursts=32 frames=64",
+        "expiries count=50 period=1000000 load=idle",
+        "expiries count=50 period=1000000 load=32x64",
+    ]
+    .map(run);
+    let Measured { calls, expiries } = measured(&[&reports[0], &reports[1], &reports[2]]);
+    assert!(calls.iter().all(|row| row.unit == "cycles" && row.window_max.is_none() && row.calls > 0), "{calls:?}");
+    for row in &expiries {
+        assert!(row.unit == "nanoseconds" && row.expiries >= 50 && row.min > 0 && row.bound.is_none(), "{row:?}");
+    }
+}
