@@ -66,6 +66,18 @@ fn interrupts_in_bochs_wait_for_one_window_at_most() {
     assert_eq!(report.exits["a"]["aborts"], 0, "{:?}", report.exits);
 }
 
+/// An interrupt comes due at each instruction from the API's first to behind its last: on the way into the gate, where interrupts are still on, too.
+#[test]
+fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
+    let args = "expiries count=4000 period=1000003 load=each";
+    let (row, report) = expiries(&scenario(Host::Bochs, args).expect("a manifest"));
+    handled_once(&row, &report);
+    // Gate, window page and window code of one frame have more than 200 instructions, and less than 350.
+    let waited = report.exits["a"]["interrupt_window"];
+    assert!((200..350).contains(&waited) && report.exits["a"]["aborts"] == 0, "{:?}", report.exits);
+    assert!(row.max <= 2 * row.exit + 350, "{row:?}");
+}
+
 /// Whatever the peer's ring makes of a call: once an interrupt is due it has `watchdog_ticks`, and is aborted then. A call of 256 long frames takes 61,000
 /// instructions here. What was aborted is sent again.
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::options::{Expiries as Options, Load};
-use crate::sender::with_sender;
+use crate::sender::{LAST, Sender, with_sender};
 use core::fmt;
 use sluice_runtime::{Expiries, Machine, Ticker, println};
 
@@ -10,7 +10,7 @@ pub fn expiries(machine: &mut Machine, options: &Options) -> Result<(), Error> {
     let ticker = Ticker { period: options.period, count: options.count };
     with_sender(machine, |sender| {
         let machine = sender.machine;
-        let sends = matches!(options.load, Load::Sends(..));
+        let sends = matches!(options.load, Load::Sends(..) | Load::Each);
         if !sends {
             // Alone on the processor.
             sender.finish()?;
@@ -19,6 +19,10 @@ pub fn expiries(machine: &mut Machine, options: &Options) -> Result<(), Error> {
         let expiries = match options.load {
             Load::Idle => machine.tick(ticker, || done(|| machine.sleep())),
             Load::Busy => machine.tick(ticker, || done(core::hint::spin_loop)),
+            Load::Each => {
+                let mut instruction = 0..;
+                machine.tick(ticker, || expire_in_call(sender, instruction.next().unwrap_or(0)))
+            }
             Load::Sends(burst, frame) => machine.tick(ticker, || sender.call(burst, frame).map(drop)),
         };
         let expiries = expiries?.ok_or(Error::NoTimer)?;
@@ -26,6 +30,19 @@ pub fn expiries(machine: &mut Machine, options: &Options) -> Result<(), Error> {
         println!("latency {}", Row { load: options.load, period: options.period, unit, exit, aborted, expiries });
         if sends { sender.finish() } else { Ok(()) }
     })
+}
+
+/// One call, and an expiry `at` ticks after it was asked for.
+fn expire_in_call(sender: &mut Sender<'_>, at: u64) -> Result<(), Error> {
+    sender.make_room(1);
+    if !sender.machine.expire_in(at) {
+        return Err(Error::NoTimer);
+    }
+    sender.call(1, LAST + 1)?;
+    // It expires before anything else happens.
+    let asked = sender.machine.ticks();
+    while sender.machine.ticks() < asked + at {}
+    Ok(())
 }
 
 /// `work`, which can't fail.

@@ -1,8 +1,8 @@
 //! How long each single call takes, and how long a timer's interrupt waits for calls.
 //!
 //! Arguments: `receive`, or `calls [count=N] [bursts=N,N,..] [frames=N,N,..]` for the spread of N calls of each kind, or
-//! `expiries [count=N] [period=N] [load=idle|busy|BURSTxFRAME]` for the time from a timer's expiry to its handler: while the VM sleeps, while it
-//! is in a loop, or while it sends such bursts.
+//! `expiries [count=N] [period=N] [load=idle|busy|each|BURSTxFRAME]` for the time from a timer's expiry to its handler: while the VM sleeps, while it
+//! is in a loop, while it sends such bursts, or with an expiry at each instruction of a call in turn.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod calls;

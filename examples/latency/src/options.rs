@@ -54,6 +54,8 @@ pub enum Load {
     Busy,
     /// It sends bursts of so many frames of so many bytes.
     Sends(u16, u16),
+    /// It sends one frame at a time, and the timer expires an instruction later from one to the next: at each instruction of a call in turn.
+    Each,
 }
 
 impl fmt::Display for Load {
@@ -61,6 +63,7 @@ impl fmt::Display for Load {
         match self {
             Self::Idle => write!(f, "idle"),
             Self::Busy => write!(f, "busy"),
+            Self::Each => write!(f, "each"),
             Self::Sends(burst, frame) => write!(f, "{burst}x{frame}"),
         }
     }
@@ -92,7 +95,7 @@ impl fmt::Display for BadArgument<'_> {
 
 const ROLE: &str = "the first word is calls, expiries or receive";
 const TO_CALLS: &str = "known are count=N bursts=N,N,.. (1 to 256) frames=N,N,.. (64 to 1518)";
-const TO_EXPIRIES: &str = "known are count=N period=N load=idle, load=busy, load=BURSTxFRAME";
+const TO_EXPIRIES: &str = "known are count=N period=N load=idle, load=busy, load=each, load=BURSTxFRAME";
 
 impl Options {
     /// Reads the arguments.
@@ -146,6 +149,7 @@ fn load(text: &str) -> Option<Load> {
     match text {
         "idle" => Some(Load::Idle),
         "busy" => Some(Load::Busy),
+        "each" => Some(Load::Each),
         _ => {
             let (burst, frame) = text.split_once('x')?;
             Some(Load::Sends(number(burst, BURST_SIZES)?, number(frame, FRAMES)?))
@@ -174,7 +178,9 @@ mod tests {
         let Ok(Options::Calls(calls)) = Options::parse("calls count=7 bursts=32,256 frames=64") else { panic!() };
         assert_eq!((calls.count, calls.bursts.iter().collect::<Vec<_>>()), (7, vec![32, 256]));
         assert_eq!(calls.frames.iter().collect::<Vec<_>>(), [64]);
-        for (text, load) in [("idle", Load::Idle), ("busy", Load::Busy), ("32x64", Load::Sends(32, 64))] {
+        for (text, load) in
+            [("idle", Load::Idle), ("busy", Load::Busy), ("each", Load::Each), ("32x64", Load::Sends(32, 64))]
+        {
             let expected = Options::Expiries(Expiries { count: 5, period: 20_000, load });
             assert_eq!(Options::parse(&format!("expiries count=5 period=20000 load={text}")), Ok(expected));
             assert_eq!(load.to_string(), text);

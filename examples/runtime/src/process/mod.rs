@@ -134,6 +134,11 @@ impl Machine {
         work();
     }
 
+    /// Whether the timer can be told when to expire.
+    pub fn expire_in(&self, _: u64) -> bool {
+        false
+    }
+
     /// Has nothing to do for a while.
     pub fn sleep(&self) {
         thread::sleep(timer::A_WHILE);

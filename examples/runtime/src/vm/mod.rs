@@ -143,6 +143,12 @@ impl Machine {
         timer::rest(work);
     }
 
+    /// Lets the timer of [`Machine::tick`], which runs, expire so many ticks from now; whether this machine can.
+    pub fn expire_in(&self, ticks: u64) -> bool {
+        timer::expire_in(ticks);
+        true
+    }
+
     /// Has nothing to do until the timer expires.
     pub fn sleep(&self) {
         timer::halt();

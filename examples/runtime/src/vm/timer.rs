@@ -69,6 +69,11 @@ pub fn rest(work: impl FnOnce()) {
     enable();
 }
 
+/// Lets the timer, which runs, expire in `ticks`.
+pub fn expire_in(ticks: u64) {
+    arm(ticks::now() + ticks);
+}
+
 fn arm(due: u64) {
     DUE.store(due, Relaxed);
     write(IA32_TSC_DEADLINE, due);
