@@ -53,6 +53,7 @@ fn table(rows: &[Row]) -> String {
         "mergeable",
         "in-order",
         "vectorized",
+        "its Rx path",
         "size",
         "pairs",
         "packets",
@@ -71,12 +72,13 @@ fn table(rows: &[Row]) -> String {
             yes(mergeable),
             yes(in_order),
             yes(vectorized),
+            row.receive_path.clone().unwrap_or_else(|| "-".into()),
         ];
         let counts = [u64::from(queue_size), pairs.into(), row.packets, row.lost, row.doubled, row.reordered, row.torn];
         let counts = counts.map(|count| count.to_string());
         table.add_row(names.into_iter().chain(counts).chain([format!("{:.1}", row.seconds)]));
     }
-    for column in table.column_iter_mut().skip(5) {
+    for column in table.column_iter_mut().skip(6) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()

@@ -45,7 +45,7 @@ pub struct Combination {
     pub mergeable: bool,
     /// Buffers are used in the order they were given.
     pub in_order: bool,
-    /// testpmd is asked for its vectorized receive path. Which it takes is its own decision.
+    /// testpmd is asked for its vectorized receive path. That of packed rings needs a processor with AVX-512.
     pub vectorized: bool,
     /// Entries of each queue.
     pub queue_size: u16,
@@ -71,6 +71,8 @@ pub struct Row {
     pub torn: u64,
     /// From the first frame sent to the last taken.
     pub seconds: f64,
+    /// The receive path that testpmd's driver says it takes. Its other end has but one.
+    pub receive_path: Option<String>,
     /// What testpmd counted.
     #[serde(skip)]
     pub counters: Counters,
@@ -183,7 +185,8 @@ impl Combination {
         let counters = peer.stop()?;
         let Tally { packets: sent, lost, doubled, reordered, torn } = flow.tally();
         let lost = lost + (packets - sent);
-        Ok(Row { combination: *self, packets: sent, lost, doubled, reordered, torn, seconds, counters })
+        let receive_path = peer.receive_path();
+        Ok(Row { combination: *self, packets: sent, lost, doubled, reordered, torn, seconds, receive_path, counters })
     }
 }
 

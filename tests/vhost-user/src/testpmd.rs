@@ -101,6 +101,14 @@ impl Testpmd {
         Ok(Counters { received, sent, dropped })
     }
 
+    /// The receive path of net_virtio_user, as it says itself, without what its name has for packed rings.
+    pub fn receive_path(&self) -> Option<String> {
+        let output = self.output();
+        let (before, _) = output.split_once(" Rx path on port 0")?;
+        let (_, path) = before.rsplit_once("virtio: using ")?;
+        Some(path.trim_start_matches("packed ring ").to_owned())
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -130,6 +138,8 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
         "-m256".into(),
         format!("--file-prefix={prefix}"),
         format!("--vdev={vdev}"),
+        // For receive_path.
+        "--log-level=pmd.net.virtio.init:info".into(),
     ];
     if *wide_vectors {
         words.push("--force-max-simd-bitwidth=512".into());

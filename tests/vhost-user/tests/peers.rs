@@ -14,6 +14,10 @@ fn all_are_clean(side: Side, ring: Format) {
     for combination in Combination::all().into_iter().filter(|one| (one.side, one.ring) == (side, ring)) {
         let row = combination.run(PACKETS).unwrap_or_else(|error| panic!("{error:?}"));
         assert!(row.is_clean() && row.packets == PACKETS, "{combination}: {row:?}");
+        if side == Side::Device && ring == Format::Split {
+            let path = row.receive_path.as_deref().unwrap_or_default();
+            assert_eq!(path == "vectorized", combination.vectorized, "{combination}: {path}");
+        }
         count += 1;
     }
     assert!(count >= 32, "{count} combinations");

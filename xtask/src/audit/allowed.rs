@@ -30,7 +30,7 @@ pub fn instructions(code: &Code<'_>, page: u64) -> Rule {
     };
     let judge = |one: &Instruction| {
         let mnemonic = one.mnemonic();
-        let conditional = one.condition_code() != ConditionCode::None && !one.is_loopcc() && !one.is_loop();
+        let conditional = one.condition_code() != ConditionCode::None && !one.is_loopcc();
         let listed =
             ORDINARY.contains(&mnemonic) || SPECIAL.contains(&mnemonic) || on_page(one) && PAGE.contains(&mnemonic);
         let system = (0..one.op_count()).any(|place| is_system(one.op_register(place)));

@@ -24,7 +24,7 @@ pub fn is_vector(instruction: &Instruction) -> bool {
     operands || instruction.encoding() != EncodingKind::Legacy || instruction.fpu_stack_increment_info().writes_top()
 }
 
-/// Only the three, only encodings that can't leave the processor between two vector units.
+/// Only the three, only instructions that can't leave the processor between two vector units: each of these is encoded by VEX.
 pub fn registers(code: &Code<'_>) -> Rule {
     let judge = |one: &Instruction| {
         let named = (0..one.op_count()).map(|place| one.op_register(place)).filter(|it| it.is_vector_register());
@@ -32,8 +32,6 @@ pub fn registers(code: &Code<'_>) -> Rule {
             None
         } else if !matches!(one.mnemonic(), Mnemonic::Vmovdqu | Mnemonic::Vpxor | Mnemonic::Vzeroupper) {
             Some("is not among the window's vector instructions")
-        } else if one.encoding() != EncodingKind::VEX {
-            Some("is not encoded by VEX")
         } else {
             let others = named.into_iter().any(|it| it.is_zmm() || !WORKING.contains(&whole(it)));
             others.then_some("uses another register than YMM0 to YMM2")

@@ -49,12 +49,8 @@ pub fn run(options: &Options) -> Result<()> {
         let all = suites.iter().flat_map(|suite| suite.mutations.iter().map(|mutation| row(suite, mutation)));
         return print(&all.collect::<Vec<_>>(), options.json);
     }
-    if suites.iter().any(Suite::needs_emulator)
-        && let Err(why) = tools::emulator()
-    {
-        eprintln!("Mutations of the monitor are left out: {why}");
-        suites.retain(|suite| !suite.needs_emulator());
-    }
+    leave_out(&mut suites, "the images", Suite::needs_images, tools::bare_target);
+    leave_out(&mut suites, "the monitor", Suite::needs_emulator, tools::emulator);
     let copy = step("copying the sources", Copy::new)?;
     let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };
     suites.iter().for_each(|suite| found.try_suite(&copy, suite));
@@ -63,6 +59,16 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("{} of {} mutations were found:\n{}", found.rows.len(), found.total, found.wrong.join("\n"));
     }
     Ok(())
+}
+
+/// Drops the suites that `need` what `there` does not find.
+fn leave_out(suites: &mut Vec<Suite>, of: &str, need: fn(&Suite) -> bool, there: fn() -> Result<(), String>) {
+    if suites.iter().any(need)
+        && let Err(why) = there()
+    {
+        eprintln!("Mutations of {of} are left out: {why}");
+        suites.retain(|suite| !need(suite));
+    }
 }
 
 /// What came of them so far.

@@ -70,6 +70,11 @@ impl Suite {
         self.tests().any(|test| test.contains("in_bochs"))
     }
 
+    /// Whether some of the tests look at the images for the bare machine, or run them.
+    pub fn needs_images(&self) -> bool {
+        self.needs_emulator() || self.tests().any(|test| test.contains("audit_"))
+    }
+
     /// All tests that are named, some more than once.
     pub fn tests(&self) -> impl Iterator<Item = &str> {
         self.mutations.iter().flat_map(|mutation| &mutation.killed_by).map(String::as_str)

@@ -46,7 +46,7 @@ impl<'t> Trial<'t> {
 
     /// Builds the program and runs `tests`.
     fn results<'a>(&self, tests: impl Iterator<Item = &'a str>) -> Result<Results> {
-        if self.suite.needs_emulator() {
+        if self.suite.needs_images() {
             self.build_bare()?;
         }
         let (program, folder) = self.build()?;
@@ -62,7 +62,7 @@ impl<'t> Trial<'t> {
         Ok(results)
     }
 
-    /// The images that tests with the monitor run. What does not compile there would be a test that fails.
+    /// The images that some tests read or run. What does not compile there would be a test that fails.
     fn build_bare(&self) -> Result<()> {
         let mut command = self.copy.cargo();
         artifacts::bare_arguments(&mut command);

@@ -95,6 +95,7 @@ fn an_empty_buffer_is_blamed() {
 fn a_chain_too_short_is_blamed() {
     blames(Clause::TooShort, |peer| peer.give_buffer((peer.buffer(0), 1), DescF::WRITE));
     blames(Clause::TooShort, |peer| peer.give_buffer((peer.buffer(0), HDR_LEN), DescF::WRITE));
+    blames(Clause::TooShort, |peer| peer.give_buffer((peer.buffer(0), HDR_LEN + 63), DescF::WRITE));
     blames(Clause::TooShort, |peer| peer.give_chain(&[(peer.buffer(0), 12), (peer.buffer(1), 59)], DescF::WRITE, 0));
 }
 

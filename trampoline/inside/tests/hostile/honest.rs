@@ -98,12 +98,15 @@ fn a_peer_that_was_full_stays_full_for_the_call() {
 
 #[test]
 fn a_burst_scatters_over_three_peers() {
-    let mut sender = Sender::new(3, SIZE);
-    sender.peers.iter_mut().for_each(|peer| peer.give(SIZE));
-    let burst = sender.send(&[0, 1, 2, 2, 1, 0, 0, 0, 1, 2, 1]);
-    assert_eq!(burst, Burst { status: Status::OK, accepted: (0..11).collect() });
-    assert_eq!([0, 1, 2].map(|place: usize| sender.peers[place].used_idx()), [4, 4, 3]);
-    sender.check();
+    for lines in [false, true] {
+        let mut sender = Sender::new(3, SIZE);
+        sender.lines = lines;
+        sender.peers.iter_mut().for_each(|peer| peer.give(SIZE));
+        let burst = sender.send(&[0, 1, 2, 2, 1, 0, 0, 0, 1, 2, 1]);
+        assert_eq!(burst, Burst { status: Status::OK, accepted: (0..11).collect() });
+        assert_eq!([0, 1, 2].map(|place: usize| sender.peers[place].used_idx()), [4, 4, 3]);
+        sender.check();
+    }
 }
 
 #[test]

@@ -23,10 +23,19 @@ const OWED: u16 = MTU + 14;
 const LONGEST: u16 = MTU + 18;
 const MORE: DescF = DescF::WRITE.union(DescF::NEXT);
 
-/// One packet arrives; then `lie` makes the ring break `clause`, and the peer is quarantined, while another one goes on.
+/// One packet arrives; then `lie` makes the ring break `clause`, and the peer is quarantined, while another one goes on. With frames of
+/// different lengths, and with such as the window has a loop of its own for.
 #[track_caller]
 fn blames(clause: Clause, lie: impl Fn(&mut Peer)) {
-    let mut sender = Sender::new(2, SIZE);
+    for lines in [false, true] {
+        let mut sender = Sender::new(2, SIZE);
+        sender.lines = lines;
+        blames_with(sender, clause, &lie);
+    }
+}
+
+#[track_caller]
+fn blames_with(mut sender: Sender, clause: Clause, lie: impl Fn(&mut Peer)) {
     sender.peers[0].give(1);
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();

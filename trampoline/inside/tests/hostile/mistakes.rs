@@ -9,8 +9,10 @@ use sluice_memory::Words;
 
 #[test]
 fn a_frame_that_leaves_packet_memory_is_the_senders_mistake() {
-    for offset in [PACKETS_LEN - 59, PACKETS_LEN - 1, PACKETS_LEN, u64::from(u32::MAX)] {
-        mistaken(offset, 60);
+    for len in [60, 64] {
+        for offset in [PACKETS_LEN - u64::from(len) + 1, PACKETS_LEN - 1, PACKETS_LEN, u64::from(u32::MAX)] {
+            mistaken(offset, len);
+        }
     }
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(1);

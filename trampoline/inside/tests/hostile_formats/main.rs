@@ -151,10 +151,15 @@ impl Ring {
 
 /// A window with `ring` at place 0 and a lawful one at place 1, after a call for packets of 100 bytes to 1, 0 and 0.
 fn call(ring: &Ring) -> (Window, Status, Vec<usize>, u16) {
+    call_for(ring, 100)
+}
+
+/// The same for packets of `len` bytes.
+fn call_for(ring: &Ring, len: u16) -> (Window, Status, Vec<usize>, u16) {
     let other = Ring::new(ring.features);
     other.give(&[PLENTY]);
     let mut window = attached(&[ring, &other]);
-    let (status, accepted) = send(&mut window, &[1, 0, 0]);
+    let (status, accepted) = transmit_all(&mut window, &[1, 0, 0].map(|peer| Packet { offset: 0, len, peer }));
     (window, status, accepted, other.used())
 }
 
@@ -181,13 +186,20 @@ fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>)
     (outcome.status, (0..packets.len()).filter(|&at| whole || outcome.accepted.contains(at)).collect())
 }
 
-/// `lie` makes a ring of each of these formats break `clause`.
+/// `lie` makes a ring of each of these formats break `clause`. With frames of 64 bytes, for which the window has a loop of its own, and others.
 #[track_caller]
 fn blames_in(formats: &[F], more: F, clause: Clause, lie: impl Fn(&Ring)) {
+    for len in [64, 100] {
+        blames_frames_of(len, formats, more, clause, &lie);
+    }
+}
+
+#[track_caller]
+fn blames_frames_of(len: u16, formats: &[F], more: F, clause: Clause, lie: impl Fn(&Ring)) {
     for &features in formats {
         let ring = Ring::new(features | more);
         lie(&ring);
-        let (mut window, status, accepted, other) = call(&ring);
+        let (mut window, status, accepted, other) = call_for(&ring, len);
         assert_eq!((status, accepted), (Status::peer_fault(clause, 0), vec![0]), "{features:?}");
         assert_eq!([0, 1].map(|place| window.is_quarantined(place)), [true, false]);
         assert_eq!((ring.used(), other), (0, 1), "{features:?}");

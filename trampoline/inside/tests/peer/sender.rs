@@ -17,6 +17,8 @@ pub struct Sender {
     request: Memory,
     /// Frames that [`Sender::send`] made so far.
     frames: u64,
+    /// Whether these have 64 bytes each, for which the window has a loop of its own.
+    pub lines: bool,
     /// Accepted and not yet seen to arrive, by peer.
     due: Vec<VecDeque<Vec<u8>>>,
 }
@@ -43,7 +45,7 @@ impl Sender {
         packets.run(0).copy_from_slice(0, &pattern[..PACKETS_LEN as usize]).expect("inside");
         window.set_packets(packets.run(0));
         let due = peers.iter().map(|_| VecDeque::new()).collect();
-        Self { window, peers, packets, request: Memory::new(&[PAGE]), frames: 0, due }
+        Self { window, peers, packets, request: Memory::new(&[PAGE]), frames: 0, lines: false, due }
     }
 
     /// The packet memory.
@@ -85,7 +87,7 @@ impl Sender {
     pub fn send(&mut self, places: &[u16]) -> Burst {
         let first = self.frames;
         self.frames += places.len() as u64;
-        let frames: Vec<_> = (first..self.frames).map(frame).collect();
+        let frames: Vec<_> = (first..self.frames).map(|number| frame(number, self.lines)).collect();
         let mut packets = Vec::new();
         for (index, &peer) in places.iter().enumerate() {
             let offset = index as u64 * u64::from(BUFFER_LEN);
@@ -123,8 +125,8 @@ impl Burst {
     }
 }
 
-/// Frame `number`: 60 to 259 bytes that no other frame has.
-fn frame(number: u64) -> Vec<u8> {
-    let len = 60 + number * 37 % 200;
+/// Frame `number`: 60 to 259 bytes, or 64, that no other frame has.
+fn frame(number: u64, line: bool) -> Vec<u8> {
+    let len = if line { 64 } else { 60 + number * 37 % 200 };
     number.to_le_bytes().into_iter().chain((8..len).map(|at| (at * 7 + number) as u8)).collect()
 }
