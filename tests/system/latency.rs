@@ -4,6 +4,9 @@ use crate::{embedded, in_bochs};
 use xtask::latency::{Expiries, Measured, scenario};
 use xtask::{Host, Report, Scenario};
 
+/// Instructions that no window is open for. See: docs/latency.md.
+const LONGEST: u64 = 2_500_000;
+
 /// Expiries, with what the monitor counted.
 fn expiries(scenario: &Scenario) -> (Expiries, Report) {
     let report = in_bochs(scenario);
@@ -91,6 +94,22 @@ fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     assert!(row.aborted > 10 && row.aborted == report.exits["a"]["aborts"], "{row:?}");
     // In the window, at its end, and in home.
     assert!(row.max > WATCHDOG && row.max <= WATCHDOG + 3 * row.exit, "{row:?}");
+}
+
+/// The longest call: 256 frames, each over 64 descriptors, for which the window has no short way. Far less than the watchdog's shortest default.
+#[test]
+fn the_longest_chains_in_bochs_make_the_longest_calls() {
+    let vm = |name, image, args, rest| {
+        format!(
+            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nargs = \"{args}\"\nram_mib = 16\ngate = \"isolated\"\n{rest}\n"
+        )
+    };
+    let sender = vm("a", "latency", "calls count=2 bursts=256 frames=1518", "peers = [\"b\"]");
+    let manifest = format!("quantum_ticks = 4000000000\n{sender}{}", vm("b", "attack", "chains", ""));
+    let rows = measured(&[&in_bochs(&Scenario::new(manifest))]).calls;
+    println!("{rows:?}");
+    let longest = rows.iter().filter_map(|row| row.window_max).max().expect("a window");
+    assert!(rows.iter().all(|row| row.variance == 0.0) && (500_000..LONGEST).contains(&longest), "{rows:?}");
 }
 
 #[test]
