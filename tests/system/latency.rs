@@ -13,8 +13,13 @@ fn expiries(scenario: &Scenario) -> (Expiries, Report) {
     (measured(&[&report]).expiries.remove(0), report)
 }
 
+/// A timer that is lost ends nothing, so the emulator does.
+fn bochs(args: &str) -> Scenario {
+    Scenario { timeout: 120, ..scenario(Host::Bochs, args).expect("a manifest") }
+}
+
 fn under(load: &str) -> Scenario {
-    scenario(Host::Bochs, &format!("expiries count=500 period=30011 load={load}")).expect("a manifest")
+    bochs(&format!("expiries count=500 period=30011 load={load}"))
 }
 
 #[track_caller]
@@ -40,7 +45,7 @@ fn handled_once(row: &Expiries, report: &Report) {
 #[test]
 fn calls_of_one_kind_in_bochs_all_take_the_same() {
     let args = "calls count=2000 bursts=1,32 frames=64";
-    let rows = measured(&[&in_bochs(&scenario(Host::Bochs, args).expect("a manifest"))]).calls;
+    let rows = measured(&[&in_bochs(&bochs(args))]).calls;
     assert_eq!(
         rows.iter().map(|row| (row.burst, row.over_the_end)).collect::<Vec<_>>(),
         [(1, false), (32, false), (32, true)]
@@ -56,7 +61,7 @@ fn calls_of_one_kind_in_bochs_all_take_the_same() {
 /// idle VM has, too.
 #[test]
 fn interrupts_in_bochs_wait_for_one_window_at_most() {
-    let calls = in_bochs(&scenario(Host::Bochs, "calls count=500 bursts=32 frames=64").expect("a manifest"));
+    let calls = in_bochs(&bochs("calls count=500 bursts=32 frames=64"));
     let all = ["idle", "busy", "32x64"].map(|load| expiries(&under(load)));
     all.iter().for_each(|(row, report)| handled_once(row, report));
     let measured = measured(&[&calls, &all[0].1, &all[1].1, &all[2].1]);
@@ -73,7 +78,7 @@ fn interrupts_in_bochs_wait_for_one_window_at_most() {
 #[test]
 fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
     let args = "expiries count=4000 period=1000003 load=each";
-    let (row, report) = expiries(&scenario(Host::Bochs, args).expect("a manifest"));
+    let (row, report) = expiries(&bochs(args));
     handled_once(&row, &report);
     // Gate, window page and window code of one frame have more than 200 instructions, and less than 350.
     let waited = report.exits["a"]["interrupt_window"];
@@ -87,7 +92,7 @@ fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
 fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     const WATCHDOG: u64 = 5_000;
     let args = "expiries count=60 period=200003 load=256x1518";
-    let scenario = scenario(Host::Bochs, args).expect("a manifest");
+    let scenario = bochs(args);
     let manifest = format!("watchdog_ticks = {WATCHDOG}\n{}", scenario.manifest);
     let (row, report) = expiries(&Scenario { manifest, ..scenario });
     handled_once(&row, &report);

@@ -9,6 +9,9 @@ use sluice_runtime::Machine;
 /// Bytes of the frame that says that no more come.
 pub const LAST: u16 = 60;
 
+/// Turns that are given away at a time, at most.
+const MOST_TURNS: usize = 64;
+
 /// Sends to the first peer.
 pub struct Sender<'a> {
     pub machine: &'a Machine,
@@ -19,6 +22,8 @@ pub struct Sender<'a> {
     sent: u64,
     /// Frames since it last had a turn.
     since_turn: usize,
+    /// What is given away at a time: more, where the peer runs beside us and was found not to have taken all.
+    turns: usize,
     /// Calls that the host ended, as an interrupt waited for them for too long.
     pub aborted: u64,
     /// Ticks between two readings of the counter with nothing between.
@@ -45,7 +50,7 @@ pub fn with_sender(
     let empty = (0..16).map(|_| machine.ticks().abs_diff(machine.ticks())).min().unwrap_or(0);
     let port = PeerPort::new(&gate, peer);
     let burst = pool.burst();
-    work(&mut Sender { machine, gate: &gate, port, burst, sent: 0, since_turn: 0, aborted: 0, empty })
+    work(&mut Sender { machine, gate: &gate, port, burst, sent: 0, since_turn: 0, turns: 1, aborted: 0, empty })
 }
 
 impl Sender<'_> {
@@ -60,7 +65,11 @@ impl Sender<'_> {
         let sent = self.port.tx_burst(&mut self.burst);
         let ticks = (self.machine.ticks() - before).saturating_sub(self.empty);
         self.note(burst);
+        let aborted = self.aborted;
         let whole = self.accepted(sent)? == usize::from(burst);
+        if !whole && self.aborted == aborted {
+            self.turns = (2 * self.turns).min(MOST_TURNS);
+        }
         while !self.burst.is_empty() {
             self.give_turn();
             let sent = self.port.tx_burst(&mut self.burst);
@@ -107,7 +116,7 @@ impl Sender<'_> {
     }
 
     fn give_turn(&mut self) {
-        self.machine.untimed(|| self.machine.yield_now());
+        self.machine.untimed(|| (0..self.turns).for_each(|_| self.machine.yield_now()));
         self.since_turn = 0;
     }
 

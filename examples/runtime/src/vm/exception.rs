@@ -13,7 +13,7 @@ use core::cell::UnsafeCell;
 const EXIT_CODE: u64 = 102;
 /// Exceptions that the architecture defines. See: SDM volume 3, table "Protected-Mode Exceptions and Interrupts".
 const VECTORS: usize = 32;
-/// The vectors behind them that have a gate: the timer's.
+/// Theirs, and the timer's.
 const GATES: usize = VECTORS + 1;
 const _: () = assert!(timer::VECTOR as usize == VECTORS);
 /// Bytes of one stub.
