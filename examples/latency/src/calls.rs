@@ -51,6 +51,7 @@ fn measure(sender: &mut Sender<'_>, burst: u16, frame: u16, count: u64) -> Resul
     while rows[0].calls.count() < count {
         one(sender, &mut rows, burst, frame)?;
     }
+    // One frame further on, the last of a burst is the first behind the end: there a split costs most.
     sender.call(1, frame)?;
     while burst > 1 && rows[1].calls.count() < (count / OVER_THE_END).max(1) {
         one(sender, &mut rows, burst, frame)?;

@@ -13,7 +13,7 @@ pub struct Calls {
     pub burst: u16,
     /// Bytes of each packet.
     pub frame: u16,
-    /// The burst goes over the end of the ring's arrays, and starts again at their beginning.
+    /// The burst goes over the end of the ring's arrays: its last packet is the first behind it.
     pub over_the_end: bool,
     /// How many.
     pub calls: u64,
