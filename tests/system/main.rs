@@ -8,6 +8,7 @@ mod capture;
 mod containment;
 mod cost;
 mod exits;
+mod latency;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages whose programs run in a VM or on the bare machine.
-const BARE: [&str; 6] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "attack"];
+const BARE: [&str; 7] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "latency", "attack"];
 /// Packages whose programs run as processes.
-const HOSTED: [&str; 4] = ["sluice-launcher", "microbench", "forward", "pcap"];
+const HOSTED: [&str; 5] = ["sluice-launcher", "microbench", "forward", "pcap", "latency"];
 
 /// The project's folder.
 pub fn root() -> &'static Path {

@@ -14,6 +14,7 @@ mod embedded;
 pub mod fuzz;
 pub mod image;
 mod iso;
+pub mod latency;
 pub mod miri;
 pub mod mutate;
 pub mod peers;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{audit, bench, demo, fuzz, image, miri, mutate, peers, test};
+use xtask::{audit, bench, demo, fuzz, image, latency, miri, mutate, peers, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -25,6 +25,16 @@ enum Command {
     Test(test::Options),
     /// Measures what a packet costs, by gate, burst and frame size
     Bench(Box<bench::Options>),
+    /// Measures how long each single call takes, and how long an interrupt waits for calls
+    ///
+    /// Two tables. Calls: of each kind (packets, bytes of each, and whether the burst goes over the end of the ring's arrays, which costs more)
+    /// the least, the greatest, and their variance, which is 0 where instructions are counted; and for how many the window was open.
+    /// Expiries, as cyclictest has them: a VM's timer expires again and again, and what is counted is the way from there to its handler, while the VM
+    /// sleeps, while it is in a loop, and while it sends at full load. Interrupts are off while a window is open, so under load the
+    /// greatest may be longer by one window and one exit, and by no more.
+    ///
+    /// Then a histogram for each load, and a picture of them, target/sluice/latency.svg. Exit code 1: a variance is not 0, or an interrupt waited for longer.
+    Latency(latency::Options),
     /// Runs the fuzz targets: each side of a queue against a hostile other side
     Fuzz(fuzz::Options),
     /// Runs the unit tests of the ring code under Miri
@@ -57,6 +67,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Latency(options) => latency::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Miri(options) => miri::run(&options),
         Command::Mutate(options) => mutate::run(&options),

@@ -23,14 +23,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// The name of its counter.
-    pub const fn counter_name(&self) -> &'static str {
-        match self.counter {
-            Counter::Instructions => "instructions",
-            Counter::Cycles(_) => "cycles",
-        }
-    }
-
     /// Ticks for one packet.
     pub fn per_packet(&self) -> f64 {
         self.ticks as f64 / self.packets as f64
@@ -57,7 +49,7 @@ impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.0;
         write!(f, r#"{{"gate":"{}","burst":{},"frame":{},"packets":{},"#, row.gate, row.burst, row.frame, row.packets)?;
-        write!(f, r#""counter":"{}","per_packet":{:.3},"#, row.counter_name(), row.per_packet())?;
+        write!(f, r#""counter":"{}","per_packet":{:.3},"#, row.counter.unit(), row.per_packet())?;
         write!(f, r#""exits_per_packet":{:.6},"mpps":"#, row.exits_per_packet())?;
         match row.mpps() {
             Some(mpps) => write!(f, "{mpps:.3}}}"),

@@ -22,9 +22,11 @@ mod machine;
 mod machine;
 
 mod connect;
+mod expiries;
 mod patience;
 
 pub use connect::Error;
+pub use expiries::{Expiries, Ticker};
 pub use machine::{Machine, print, start};
 pub use patience::Patience;
 
@@ -38,6 +40,16 @@ pub enum Counter {
     Instructions,
     /// Cycles of a clock; so many a second where that is known.
     Cycles(Option<u64>),
+}
+
+impl Counter {
+    /// What a tick is.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Cycles(_) => "cycles",
+        }
+    }
 }
 
 /// Why a machine can't reach its peers.

@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping,
-    sweep, tables, victim,
+    alias, chains, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, rings, scribble,
+    stepping, sweep, tables, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -20,6 +20,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
     match attack {
         "victim" => victim::watch(machine),
         "receive" => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "chains" => chains::receive(machine),
         "scribble" => scribble::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "send" => scribble::sender(machine),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),

@@ -8,6 +8,8 @@ mod alias;
 #[cfg(target_os = "none")]
 mod attack;
 #[cfg(target_os = "none")]
+mod chains;
+#[cfg(target_os = "none")]
 mod control;
 #[cfg(target_os = "none")]
 mod crossing;

@@ -3,7 +3,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use sluice_abi::map;
 use sluice_audit::{End, Page, VMFUNC, walk};
-use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, pages};
+use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The instruction at `offset`.
@@ -59,6 +59,18 @@ fn opening_arms_then_checks_then_enters() {
     let close = straight(pages().gate, CLOSE);
     let mnemonics: Vec<_> = close.iter().map(Instruction::mnemonic).collect();
     assert_eq!(mnemonics, [Mov, Xor, Xor, Cld, Vmfunc]);
+}
+
+#[test]
+fn so_many_instructions_of_a_call_are_executed_while_the_window_is_closed() {
+    let pages = pages();
+    let mut returning = vec![decode(pages.stub, RETURN)];
+    while let Some(last) = returning.last().filter(|last| last.mnemonic() != Mnemonic::Ret) {
+        returning.push(decode(pages.stub, last.next_ip() as u16));
+    }
+    let disarming = 1;
+    let closing = straight(pages.gate, CLOSE).len() - disarming + returning.len();
+    assert_eq!(straight(pages.stub, STUB_ENTRY).len() + closing, STUB_OUTSIDE as usize);
 }
 
 #[test]

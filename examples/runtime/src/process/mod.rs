@@ -5,10 +5,11 @@
 mod control;
 mod mapping;
 mod ticks;
+mod timer;
 
 pub use control::Control;
 
-use crate::{Counter, SetupError};
+use crate::{Counter, Expiries, SetupError, Ticker};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use sluice::{Access, PacketMemory};
@@ -116,6 +117,36 @@ impl Machine {
     /// Lets another process run.
     pub fn yield_now(&self) {
         thread::yield_now();
+    }
+
+    /// Calls `meanwhile` again and again, until a timer has expired as often as `ticker` says; how long each expiry took to reach
+    /// its handler, which is a thread on the same processor. Once per machine.
+    pub fn tick<E>(
+        &self,
+        ticker: Ticker,
+        meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<&'static Expiries>, E> {
+        timer::tick(ticker, meanwhile)
+    }
+
+    /// Does `work`. (In a VM the timer would rest.)
+    pub fn untimed(&self, work: impl FnOnce()) {
+        work();
+    }
+
+    /// Whether the timer can be told when to expire.
+    pub fn expire_in(&self, _: u64) -> bool {
+        false
+    }
+
+    /// Has nothing to do for a while.
+    pub fn sleep(&self) {
+        thread::sleep(timer::A_WHILE);
+    }
+
+    /// What [`Machine::tick`] measures in.
+    pub fn tick_unit(&self) -> &'static str {
+        "nanoseconds"
     }
 
     /// The counter that [`Machine::ticks`] reads.

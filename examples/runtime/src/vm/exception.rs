@@ -1,11 +1,11 @@
-//! Exceptions: each one is the end, but one that says what happened.
+//! Exceptions: each one is the end, but one that says what happened. And the one interrupt, which `timer.rs` handles.
 //!
 //! The tables lie in the image, far from the sluice slot: the host refuses to register a VM whose tables could be reached
 //! through a window (rule G14). There is no way to return and no second stack: a broken stack ends in a triple fault, which the
 //! host reports.
 #![allow(unsafe_code, reason = "descriptor tables and what the processor enters")]
 
-use super::{console, host};
+use super::{console, host, timer};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
@@ -13,21 +13,25 @@ use core::cell::UnsafeCell;
 const EXIT_CODE: u64 = 102;
 /// Exceptions that the architecture defines. See: SDM volume 3, table "Protected-Mode Exceptions and Interrupts".
 const VECTORS: usize = 32;
+/// Theirs, and the timer's.
+const GATES: usize = VECTORS + 1;
+const _: () = assert!(timer::VECTOR as usize == VECTORS);
 /// Bytes of one stub.
 const STUB_LEN: usize = 16;
-/// Selector of [`GDT`]'s only segment.
+/// Selector of [`GDT`]'s code segment.
 const CODE_SELECTOR: u16 = 8;
 
-/// Null, and 64-bit code of ring 0. See: SDM volume 3, "Segment Descriptors".
-static GDT: [u64; 2] = [0, 0x00af_9b00_0000_ffff];
+/// Null, and 64-bit code and data of ring 0. The host starts an image with the selectors of both; IRET loads that of the stack anew. See: SDM volume 3,
+/// "Segment Descriptors".
+static GDT: [u64; 3] = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
 
 #[repr(C, align(16))]
-struct Idt(UnsafeCell<[[u64; 2]; VECTORS]>);
+struct Idt(UnsafeCell<[[u64; 2]; GATES]>);
 
 // SAFETY: the one CPU writes it once in `install`, before it tells the processor about it; afterwards nobody writes.
 unsafe impl Sync for Idt {}
 
-static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; VECTORS]));
+static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; GATES]));
 
 /// What LGDT and LIDT take. See: SDM volume 3, figure "Pseudo-Descriptor Formats".
 #[repr(C, packed)]
@@ -112,12 +116,13 @@ fn cr2() -> u64 {
     address
 }
 
-/// An interrupt gate to the stub of `vector`. See: SDM volume 3, figure "64-Bit IDT Gate Descriptors".
+/// An interrupt gate to who handles `vector`. See: SDM volume 3, figure "64-Bit IDT Gate Descriptors".
 fn gate(vector: usize) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00 << 32;
-    let stub = (&raw const sluice_exception_stubs).addr() as u64 + (vector * STUB_LEN) as u64;
-    let low = stub & 0xffff | u64::from(CODE_SELECTOR) << 16 | PRESENT_INTERRUPT_GATE | (stub >> 16 & 0xffff) << 48;
-    [low, stub >> 32]
+    let stub = (&raw const sluice_exception_stubs).addr() + vector * STUB_LEN;
+    let to = if vector < VECTORS { stub } else { timer::handler() } as u64;
+    let low = to & 0xffff | u64::from(CODE_SELECTOR) << 16 | PRESENT_INTERRUPT_GATE | (to >> 16 & 0xffff) << 48;
+    [low, to >> 32]
 }
 
 /// Makes exceptions print and end the VM.

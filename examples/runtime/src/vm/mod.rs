@@ -5,7 +5,8 @@
 //!
 //! # Why no interrupts
 //! A poll-mode VNF waits for nothing. Without interrupts there is nobody to interrupt a line half printed or a view half
-//! switched, and the VM's exits are those it asks for.
+//! switched, and the VM's exits are those it asks for. The one exception is the timer ([`Machine::tick`]), for images that measure how long
+//! interrupts wait; its handler touches nothing but its own counts.
 
 mod boot;
 mod console;
@@ -13,10 +14,11 @@ mod exception;
 mod host;
 mod memory;
 mod ticks;
+mod timer;
 
 pub use console::print;
 
-use crate::{Counter, SetupError};
+use crate::{Counter, Expiries, SetupError, Ticker};
 use boot::Boot;
 use core::fmt::Display;
 use core::panic::PanicInfo;
@@ -120,6 +122,41 @@ impl Machine {
     /// Gives the CPU away, if it is shared.
     pub fn yield_now(&self) {
         host::yield_now();
+    }
+
+    /// Calls `meanwhile` again and again, until a timer has expired as often as `ticker` says; how long each expiry took to reach
+    /// its handler. `None`: this host has no timer. Once per machine.
+    pub fn tick<E>(
+        &self,
+        ticker: Ticker,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<&'static Expiries>, E> {
+        let Some(running) = timer::start(ticker) else { return Ok(None) };
+        while running.expiries.count() < ticker.count {
+            meanwhile()?;
+        }
+        Ok(Some(running.stop()))
+    }
+
+    /// Does `work`, which gives the processor to somebody else; of the timer's time nothing passes meanwhile, nor does it expire.
+    pub fn untimed(&self, work: impl FnOnce()) {
+        timer::rest(work);
+    }
+
+    /// Lets the timer of [`Machine::tick`], which runs, expire so many ticks from now; whether this machine can.
+    pub fn expire_in(&self, ticks: u64) -> bool {
+        timer::expire_in(ticks);
+        true
+    }
+
+    /// Has nothing to do until the timer expires.
+    pub fn sleep(&self) {
+        timer::halt();
+    }
+
+    /// What [`Machine::tick`] measures in.
+    pub fn tick_unit(&self) -> &'static str {
+        self.counter().unit()
     }
 
     /// The counter that [`Machine::ticks`] reads.

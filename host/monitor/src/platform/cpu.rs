@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "control registers")]
 
 use core::arch::asm;
+use core::arch::x86_64::_rdtsc;
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::segmentation::{CS, SS, Segment};
@@ -50,6 +51,12 @@ fn task_base(gdt: u64, task: u16) -> u64 {
     // SAFETY: LTR accepted this selector, so both words of its descriptor are in the GDT.
     let (low, high) = unsafe { (at.read_unaligned(), at.add(1).read_unaligned()) };
     (low >> 16 & 0xff_ffff) | (low >> 32 & 0xff00_0000) | high << 32
+}
+
+/// The time-stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: reads a counter.
+    unsafe { _rdtsc() }
 }
 
 /// State that is switched on in XCR0, for monitor and guests alike, as (EAX, EDX): x87, SSE, AVX. A guest's XSETBV exits.

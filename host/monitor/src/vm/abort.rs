@@ -1,7 +1,8 @@
 //! Ending a call from outside (rules G9, G10): a fault, a wrong CR3, an overrun in the gate or the window.
 
 use super::view::Place;
-use super::{Next, Vm, inject};
+use super::{Next, Vm, inject, schedule};
+use crate::platform::cpu;
 use crate::vmx::enter::{self, Registers};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, read, write};
@@ -11,14 +12,24 @@ use sluice_abi::map;
 /// Ticks that a call may go on after the watchdog first saw it, if the manifest's `watchdog_ticks` are not fewer.
 pub const GRACE_TICKS: u64 = 10_000_000;
 
-/// The preemption timer found the vCPU in the gate or the window. The first time the call gets [`GRACE_TICKS`], or fewer, to end; if the
-/// timer then finds the same call, it is aborted.
+/// A call that the preemption timer found in the gate or the window.
+pub struct Watched {
+    calls: u64,
+    /// The counter's value at which it must have ended.
+    pub ends: u64,
+}
+
+/// The preemption timer found the vCPU in the gate or the window: the call is long, its VM's turn is over, or an interrupt is due. The first time
+/// it gets [`GRACE_TICKS`], or fewer, to end; if it has not then, it is aborted.
 pub fn watch(vm: &mut Vm, place: Place) -> Next {
-    let calls = vm.window_calls();
-    if vm.watched == Some(calls) {
-        return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
+    let (calls, now) = (vm.window_calls(), cpu::ticks());
+    match &vm.watched {
+        Some(watched) if watched.calls == calls && watched.ends <= now => {
+            return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
+        }
+        Some(watched) if watched.calls == calls => {}
+        _ => vm.watched = Some(Watched { calls, ends: now.saturating_add(schedule::grace()) }),
     }
-    vm.watched = Some(calls);
     Next::Resume
 }
 

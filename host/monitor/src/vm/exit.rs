@@ -1,8 +1,8 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio};
-use crate::platform::cpu::XCR0;
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, timer};
+use crate::platform::cpu::{self, XCR0};
 use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
 use crate::vmx::field::Field;
@@ -17,6 +17,7 @@ pub mod reason {
     pub const TRIPLE_FAULT: u16 = 2;
     pub const INIT: u16 = 3;
     pub const SIPI: u16 = 4;
+    pub const INTERRUPT_WINDOW: u16 = 7;
     pub const CPUID: u16 = 10;
     pub const HLT: u16 = 12;
     pub const INVD: u16 = 13;
@@ -41,10 +42,11 @@ pub mod reason {
     pub const VMFUNC: u16 = 59;
 
     /// The reasons that a report names; the others appear by number.
-    pub const NAMES: [(u16, &str); 17] = [
+    pub const NAMES: [(u16, &str); 18] = [
         (EXCEPTION_OR_NMI, "exception_or_nmi"),
         (EXTERNAL_INTERRUPT, "external_interrupt"),
         (TRIPLE_FAULT, "triple_fault"),
+        (INTERRUPT_WINDOW, "interrupt_window"),
         (CPUID, "cpuid"),
         (HLT, "hlt"),
         (VMCALL, "vmcall"),
@@ -94,10 +96,11 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
     }
     match reason {
         reason::EXCEPTION_OR_NMI => inject::reflect(),
-        reason::EXTERNAL_INTERRUPT | reason::INIT | reason::SIPI => Next::Resume,
+        reason::EXTERNAL_INTERRUPT | reason::INIT | reason::SIPI | reason::INTERRUPT_WINDOW => Next::Resume,
+        reason::PREEMPTION_TIMER if cpu::ticks() < vm.turn_ends => Next::Resume,
         reason::PREEMPTION_TIMER => Next::Switch,
         reason::CPUID => cpuid::emulate(vm),
-        reason::HLT => skip(Next::Switch),
+        reason::HLT => timer::halt(vm),
         reason::VMCALL => call::handle(vm),
         reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table::emulate(vm, reason),
         reason::IO => io(vm),
@@ -106,7 +109,8 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::TRIPLE_FAULT => vm.stop(format!("triple fault at RIP {:#x}", read(Field::GuestRip))),
         reason::VMFUNC => vmfunc(vm),
         reason::XSETBV => xsetbv(vm),
-        reason::RDMSR | reason::WRMSR | reason::CONTROL_REGISTER | reason::RDPMC => inject::general_protection(),
+        reason::RDMSR | reason::WRMSR => timer::access(vm, reason),
+        reason::CONTROL_REGISTER | reason::RDPMC => inject::general_protection(),
         reason::VMX_FIRST..=reason::VMX_LAST | reason::INVEPT | reason::INVVPID | reason::MWAIT | reason::MONITOR => {
             inject::invalid_opcode()
         }
@@ -155,6 +159,14 @@ pub fn in_kernel() -> bool {
     read(Field::GuestSsRights) >> 5 & 3 == 0
 }
 
+/// See: SDM volume 3, table "Format of Interruptibility State".
+const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
+
+/// Whether the instruction before holds back interrupts.
+pub fn is_blocked() -> bool {
+    read(Field::GuestInterruptibility) & BLOCKING_BY_STI_OR_MOV_SS != 0
+}
+
 /// Goes on behind the instruction that exited.
 pub fn skip(next: Next) -> Next {
     skip_by(read(Field::InstructionLength), next)
@@ -162,7 +174,6 @@ pub fn skip(next: Next) -> Next {
 
 /// Goes on behind an instruction of `length` bytes.
 pub fn skip_by(length: u64, next: Next) -> Next {
-    const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
     write(Field::GuestRip, read(Field::GuestRip).wrapping_add(length));
     write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_STI_OR_MOV_SS);
     next

@@ -1,4 +1,4 @@
-//! Exceptions for the guest, in home only (rule G9).
+//! Exceptions and interrupts for the guest, in home only (rule G9).
 
 use super::Next;
 use crate::platform::descriptors;
@@ -38,6 +38,16 @@ pub fn reflect() -> Next {
     write(Field::EntryErrorCode, read(Field::ExitInterruptionErrorCode));
     write(Field::EntryInstructionLength, read(Field::InstructionLength));
     Next::Resume
+}
+
+/// The interrupt `vector`, which came from outside.
+pub fn interrupt(vector: u64) {
+    write(Field::EntryInterruption, VALID | vector);
+}
+
+/// Whether something is injected at the next entry.
+pub fn is_something() -> bool {
+    read(Field::EntryInterruption) & VALID != 0
 }
 
 /// #UD at the instruction that exited.

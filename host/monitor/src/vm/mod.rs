@@ -18,6 +18,7 @@ mod ram;
 mod schedule;
 mod shared;
 mod tables;
+mod timer;
 mod view;
 mod walk;
 mod window;
@@ -33,6 +34,7 @@ use crate::vmx::enter::{Registers, Xsave};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
 use crate::vmx::rest::Rest;
+use abort::Watched;
 use alloc::string::String;
 use console::Console;
 use image::GateImage;
@@ -40,6 +42,7 @@ use ram::Ram;
 use sluice_abi::call::ExitCounts;
 use sluice_abi::directory::{Directory, GateKind};
 use sluice_abi::{Gpa, Hpa, map};
+use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
 
@@ -89,7 +92,10 @@ pub struct Vm {
     exits: ExitCounts,
     aborts: u64,
     /// The call that the watchdog saw last.
-    watched: Option<u64>,
+    watched: Option<Watched>,
+    timer: Timer,
+    /// The counter's value at which its turn is over.
+    turn_ends: u64,
     state: State,
 }
 
@@ -146,6 +152,8 @@ impl Vm {
             exits: ExitCounts::default(),
             aborts: 0,
             watched: None,
+            timer: Timer::new(),
+            turn_ends: 0,
             state: State::Running,
         })
     }

@@ -2,10 +2,10 @@
 
 use super::image::GateImage;
 use super::view::PeerMemory;
-use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared};
+use super::{MAX_VMS, Next, Parts, State, Vm, abort, alloc_ram, exit, mailbox, shared, timer};
 use crate::load;
 use crate::platform::table::Table;
-use crate::platform::{exit as machine, msr, smp};
+use crate::platform::{cpu, exit as machine, msr, smp};
 use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
@@ -143,6 +143,12 @@ fn processor(cpu: usize) {
 
 /// Runs a VM until it ends or gives the processor away.
 fn turn(vm: &mut Vm, shared: bool) {
+    while vm.timer.sleeps() {
+        if shared {
+            return;
+        }
+        core::hint::spin_loop();
+    }
     if let Err(error) = activate(vm) {
         vm.stop(format!("its VMCS can't be made current: {error}"));
         return;
@@ -150,10 +156,8 @@ fn turn(vm: &mut Vm, shared: bool) {
     vm.xsave.load();
     vm.rest.load();
     let quantum = if shared { &QUANTUM_TICKS } else { &WATCHDOG_TICKS }.load(SeqCst);
-    let mut next = Next::Resume;
-    while next == Next::Resume || (next == Next::Switch && !shared) {
-        next = step(vm, quantum);
-    }
+    vm.turn_ends = cpu::ticks().saturating_add(quantum);
+    while step(vm) == Next::Resume {}
     vm.xsave.save();
     vm.rest = Rest::save();
 }
@@ -175,14 +179,19 @@ fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
     Ok(())
 }
 
+/// Ticks that a call may go on after the watchdog first saw it.
+pub fn grace() -> u64 {
+    abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst))
+}
+
 /// One entry, one exit.
-fn step(vm: &mut Vm, quantum: u64) -> Next {
+fn step(vm: &mut Vm) -> Next {
     if mailbox::begin(vm.id, !vm.in_crossing()) {
         vm.refresh();
     }
-    let grace = super::abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst));
-    let ticks = if vm.watched.is_some() { grace } else { quantum };
-    write(Field::PreemptionTimer, timer(ticks));
+    timer::deliver(vm);
+    let ends = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.timer.deadline());
+    write(Field::PreemptionTimer, preemption_timer(ends.saturating_sub(cpu::ticks())));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
     }
@@ -195,7 +204,7 @@ fn step(vm: &mut Vm, quantum: u64) -> Next {
 }
 
 /// The preemption timer counts at a rate of 2^n TSC ticks. See: SDM volume 3, appendix "Miscellaneous Data".
-fn timer(ticks: u64) -> u64 {
+fn preemption_timer(ticks: u64) -> u64 {
     const VMX_MISC: u32 = 0x485;
     (ticks >> (msr::read(VMX_MISC) & 31)).clamp(1, u64::from(u32::MAX))
 }
@@ -212,7 +221,7 @@ fn report() -> Result<(), String> {
                 let _ = write!(line, " {name}={count}");
             }
         }
-        println!("{line} aborts={}", vm.aborts);
+        println!("{line} aborts={} interrupts={}", vm.aborts, vm.timer.injected());
         match &vm.state {
             State::Exited(0) | State::Running => {}
             State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),

@@ -19,6 +19,8 @@ bitflags! {
     /// Primary processor-based VM-execution controls.
     #[derive(Clone, Copy)]
     pub struct Primary: u32 {
+        /// An exit as soon as the guest takes interrupts.
+        const INTERRUPT_WINDOW_EXITING = 1 << 2;
         /// HLT exits: it gives the CPU away.
         const HLT_EXITING = 1 << 7;
         /// MWAIT exits.

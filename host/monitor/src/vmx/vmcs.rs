@@ -115,6 +115,7 @@ pub fn create(setup: &Setup) -> Result<Hpa, EnableError> {
 
 fn write_controls(setup: &Setup) {
     let pin = Pin::EXTERNAL_INTERRUPT_EXITING | Pin::NMI_EXITING | Pin::PREEMPTION_TIMER;
+    let primary = Primary::all() - Primary::INTERRUPT_WINDOW_EXITING;
     let mut secondary =
         Secondary::EPT | Secondary::DESCRIPTOR_TABLE_EXITING | Secondary::VPID | Secondary::WBINVD_EXITING;
     if let Some(list) = setup.eptp_list {
@@ -123,7 +124,7 @@ fn write_controls(setup: &Setup) {
         write(Field::EptpList, list.0);
     }
     write(Field::PinBasedControls, features::controls(0x48d, pin.bits()));
-    write(Field::PrimaryControls, features::controls(0x48e, Primary::all().bits()));
+    write(Field::PrimaryControls, features::controls(0x48e, primary.bits()));
     write(Field::SecondaryControls, features::controls(0x48b, secondary.bits()));
     write(Field::ExitControls, features::controls(0x48f, Exit::all().bits()));
     write(Field::EntryControls, features::controls(0x490, Entry::all().bits()));

@@ -1,0 +1,210 @@
+//! What the arguments ask for.
+
+use core::fmt;
+use core::ops::RangeInclusive;
+use core::str::FromStr;
+use sluice::MAX_BURST;
+
+/// Packets that one call can have.
+const BURST_SIZES: RangeInclusive<u16> = 1..=MAX_BURST as u16;
+/// Bytes of a frame that is not the last.
+const FRAMES: RangeInclusive<u16> = 64..=1518;
+/// Most values in one list.
+const LIST_LEN: usize = 8;
+
+/// The role of this VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Options {
+    /// Take what comes.
+    Receive,
+    /// Measure single calls.
+    Calls(Calls),
+    /// Measure a timer.
+    Expiries(Expiries),
+}
+
+/// Options of `calls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls of each kind.
+    pub count: u64,
+    /// Packets in a call.
+    pub bursts: List,
+    /// Bytes of each.
+    pub frames: List,
+}
+
+/// Options of `expiries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiries {
+    /// How many.
+    pub count: u64,
+    /// From one to the next, in the machine's unit.
+    pub period: u64,
+    /// What goes on meanwhile.
+    pub load: Load,
+}
+
+/// What a VM does while its timer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// It sleeps.
+    Idle,
+    /// It is in a loop.
+    Busy,
+    /// It sends bursts of so many frames of so many bytes.
+    Sends(u16, u16),
+    /// It sends one frame at a time, and the timer expires an instruction later from one to the next: at each instruction of a call in turn.
+    Each,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => write!(f, "idle"),
+            Self::Busy => write!(f, "busy"),
+            Self::Each => write!(f, "each"),
+            Self::Sends(burst, frame) => write!(f, "{burst}x{frame}"),
+        }
+    }
+}
+
+/// Some numbers; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List([u16; LIST_LEN]);
+
+impl List {
+    /// The numbers, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().copied().take_while(|number| *number > 0)
+    }
+}
+
+/// An argument that means nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadArgument<'a> {
+    argument: &'a str,
+    wanted: &'static str,
+}
+
+impl fmt::Display for BadArgument<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "argument {:?}: {}", self.argument, self.wanted)
+    }
+}
+
+const ROLE: &str = "the first word is calls, expiries or receive";
+const TO_CALLS: &str = "known are count=N bursts=N,N,.. (1 to 256) frames=N,N,.. (64 to 1518)";
+const TO_EXPIRIES: &str = "known are count=N period=N load=idle, load=busy, load=each, load=BURSTxFRAME";
+
+impl Options {
+    /// Reads the arguments.
+    pub fn parse(args: &str) -> Result<Self, BadArgument<'_>> {
+        let mut words = args.split_ascii_whitespace();
+        match words.next().unwrap_or("") {
+            "receive" => Ok(Self::Receive),
+            "calls" => calls(words).map(Self::Calls),
+            "expiries" => expiries(words).map(Self::Expiries),
+            argument => Err(BadArgument { argument, wanted: ROLE }),
+        }
+    }
+}
+
+fn calls<'a>(words: impl Iterator<Item = &'a str>) -> Result<Calls, BadArgument<'a>> {
+    let (bursts, frames) = (List([1, 8, 32, 64, 256, 0, 0, 0]), List([64, 1518, 0, 0, 0, 0, 0, 0]));
+    let mut calls = Calls { count: 1000, bursts, frames };
+    for argument in words {
+        let set = argument.split_once('=').and_then(|(name, value)| {
+            match name {
+                "count" => calls.count = number(value, 1..=u64::MAX)?,
+                "bursts" => calls.bursts = list(value, BURST_SIZES)?,
+                "frames" => calls.frames = list(value, FRAMES)?,
+                _ => return None,
+            }
+            Some(())
+        });
+        set.ok_or(BadArgument { argument, wanted: TO_CALLS })?;
+    }
+    Ok(calls)
+}
+
+fn expiries<'a>(words: impl Iterator<Item = &'a str>) -> Result<Expiries, BadArgument<'a>> {
+    let mut expiries = Expiries { count: 1000, period: 100_003, load: Load::Idle };
+    for argument in words {
+        let set = argument.split_once('=').and_then(|(name, value)| {
+            match name {
+                "count" => expiries.count = number(value, 1..=u64::MAX)?,
+                "period" => expiries.period = number(value, 10_000..=1 << 40)?,
+                "load" => expiries.load = load(value)?,
+                _ => return None,
+            }
+            Some(())
+        });
+        set.ok_or(BadArgument { argument, wanted: TO_EXPIRIES })?;
+    }
+    Ok(expiries)
+}
+
+fn load(text: &str) -> Option<Load> {
+    match text {
+        "idle" => Some(Load::Idle),
+        "busy" => Some(Load::Busy),
+        "each" => Some(Load::Each),
+        _ => {
+            let (burst, frame) = text.split_once('x')?;
+            Some(Load::Sends(number(burst, BURST_SIZES)?, number(frame, FRAMES)?))
+        }
+    }
+}
+
+fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn list(text: &str, range: RangeInclusive<u16>) -> Option<List> {
+    let mut list = List([0; LIST_LEN]);
+    for (place, item) in text.split(',').enumerate() {
+        *list.0.get_mut(place)? = number(item, range.clone())?;
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_is_read() {
+        let Ok(Options::Calls(calls)) = Options::parse("calls count=7 bursts=32,256 frames=64") else { panic!() };
+        assert_eq!((calls.count, calls.bursts.iter().collect::<Vec<_>>()), (7, vec![32, 256]));
+        assert_eq!(calls.frames.iter().collect::<Vec<_>>(), [64]);
+        for (text, load) in
+            [("idle", Load::Idle), ("busy", Load::Busy), ("each", Load::Each), ("32x64", Load::Sends(32, 64))]
+        {
+            let expected = Options::Expiries(Expiries { count: 5, period: 20_000, load });
+            assert_eq!(Options::parse(&format!("expiries count=5 period=20000 load={text}")), Ok(expected));
+            assert_eq!(load.to_string(), text);
+        }
+        assert_eq!(Options::parse("receive"), Ok(Options::Receive));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for bad in [
+            "",
+            "call",
+            "calls count=0",
+            "calls bursts=0",
+            "calls bursts=257",
+            "calls frames=60",
+            "calls bursts=1,1,1,1,1,1,1,1,1",
+            "expiries load=full",
+            "expiries load=32",
+            "expiries load=0x64",
+            "expiries period=5",
+        ] {
+            let message = Options::parse(bad).unwrap_err().to_string();
+            assert!(message.contains(bad.rsplit(' ').next().unwrap()), "{message}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the image `latency` prints, and what follows from it. See: docs/interfaces.md.
+
+use crate::Report;
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Calls of one kind.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calls {
+    /// Packets in each.
+    pub burst: u16,
+    /// Bytes of each packet.
+    pub frame: u16,
+    /// The burst goes over the end of the ring's arrays: its last packet is the first behind it.
+    pub over_the_end: bool,
+    /// How many.
+    pub calls: u64,
+    /// What is counted: `instructions` or `cycles`.
+    pub unit: String,
+    /// The shortest.
+    pub min: u64,
+    /// The mean.
+    pub mean: f64,
+    /// The longest.
+    pub max: u64,
+    /// The variance; 0 if all took the same, and only then.
+    pub variance: f64,
+    /// Calls whose window was measured.
+    pub windows: u64,
+    /// The longest that a window was open for.
+    pub window_max: Option<u64>,
+}
+
+/// A timer's expiries, from each to its handler.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expiries {
+    /// What went on meanwhile: `idle`, `busy`, or `BURSTxFRAME`.
+    pub load: String,
+    /// `instructions`, `cycles` or `nanoseconds`.
+    pub unit: String,
+    /// From one expiry to the next.
+    pub period: u64,
+    /// How many.
+    pub expiries: u64,
+    /// How many there would have been while others waited.
+    pub missed: u64,
+    /// The least latency.
+    pub min: u64,
+    /// The mean.
+    pub mean: f64,
+    /// The greatest.
+    pub max: u64,
+    /// What an exit to the host and back takes; 0 where nothing exits.
+    pub exit: u64,
+    /// Calls that the host ended so that an interrupt could come.
+    pub aborted: u64,
+    /// Least value of a bucket, and how many are in it.
+    pub histogram: Vec<(u64, u64)>,
+    /// What the greatest may be: see [`Measured::bound`]. Not measured.
+    #[serde(default)]
+    pub bound: Option<u64>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Measured {
+    /// Calls, by kind.
+    pub calls: Vec<Calls>,
+    /// Expiries, by load.
+    pub expiries: Vec<Expiries>,
+}
+
+impl Measured {
+    /// Adds what a run that ended well printed.
+    pub fn add(&mut self, report: &Report) -> Result<()> {
+        report.check()?;
+        let (calls, expiries) = (rows(report, "[a] call ")?, rows(report, "[a] latency ")?);
+        if calls.is_empty() && expiries.is_empty() {
+            bail!("nothing was measured");
+        }
+        self.calls.extend(calls);
+        self.expiries.extend(expiries);
+        Ok(())
+    }
+
+    /// Says of each load that sends what its greatest latency may be.
+    ///
+    /// That without load, and what a call adds to it: the longest window of such calls, as interrupts are off in it, and one exit to the host, which
+    /// learns in the window that an interrupt is due, and injects it at the next one.
+    pub fn bound(&mut self) {
+        let idle = self.expiries.iter().filter(|row| !row.sends()).map(|row| row.max).max();
+        for row in self.expiries.iter_mut().filter(|row| row.sends()) {
+            let same = |calls: &&Calls| format!("{}x{}", calls.burst, calls.frame) == row.load;
+            let window = self.calls.iter().filter(same).filter_map(|calls| calls.window_max).max();
+            row.bound = idle.zip(window).map(|(idle, window)| idle + window + row.exit);
+        }
+    }
+
+    /// What does not hold; to be asked where instructions were counted.
+    pub fn broken(&self) -> Vec<String> {
+        let differ = self.calls.iter().filter(|row| row.variance != 0.0);
+        let late = self.expiries.iter().filter(|row| row.bound.is_some_and(|bound| row.max > bound));
+        let differ = differ.map(|row| {
+            let Calls { burst, frame, min, max, .. } = row;
+            format!("calls of {burst} frames of {frame} B take {min} to {max} instructions")
+        });
+        let late = late.map(|row| format!("an interrupt waited for {} instructions under load {}", row.max, row.load));
+        differ.chain(late).collect()
+    }
+}
+
+impl Expiries {
+    /// Whether the VM sent meanwhile.
+    pub fn sends(&self) -> bool {
+        self.load.contains('x')
+    }
+}
+
+fn rows<T: DeserializeOwned>(report: &Report, tag: &str) -> Result<Vec<T>> {
+    let rows = report.lines.iter().filter_map(|line| line.strip_prefix(tag));
+    rows.map(|json| serde_json::from_str(json).with_context(|| format!("the image printed: {json}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: &str = r#"[a] call {"burst":32,"frame":64,"over_the_end":true,"calls":62,"unit":"instructions","min":1356,"mean":1356.000,"max":1356,"variance":0.000000,"windows":4,"window_max":1212}"#;
+
+    fn latency(load: &str, max: u64) -> String {
+        format!(
+            r#"[a] latency {{"load":"{load}","unit":"instructions","period":30011,"expiries":9,"missed":0,"min":1,"mean":2.5,"max":{max},"exit":2000,"aborted":0,"histogram":[[0,4],[16,5]]}}"#
+        )
+    }
+
+    fn measured(lines: &[String]) -> Result<Measured> {
+        let mut measured = Measured::default();
+        let text = format!("{}\n[monitor] RESULT pass\n", lines.join("\n"));
+        measured.add(&Report::parse(&text, "monitor"))?;
+        measured.bound();
+        Ok(measured)
+    }
+
+    #[test]
+    fn the_bound_is_that_without_load_and_a_window_and_an_exit() {
+        let rows = |max| [CALL.into(), latency("idle", 300), latency("busy", 1800), latency("32x64", max)];
+        let holds = measured(&rows(5012)).unwrap();
+        assert_eq!((holds.expiries[2].bound, holds.broken()), (Some(1800 + 1212 + 2000), vec![]));
+        assert_eq!(holds.expiries[0].bound, None);
+        let broken = measured(&rows(5013)).unwrap().broken();
+        assert_eq!(broken, ["an interrupt waited for 5013 instructions under load 32x64"]);
+    }
+
+    #[test]
+    fn one_call_that_differs_is_no_secret() {
+        let one = CALL.replace("0.000000", "0.000016").replace("\"max\":1356", "\"max\":1357");
+        let broken = measured(&[one]).unwrap().broken();
+        assert_eq!(broken, ["calls of 32 frames of 64 B take 1356 to 1357 instructions"]);
+    }
+
+    #[test]
+    fn a_row_that_is_not_understood_is_an_error() {
+        assert!(measured(&[CALL.replace("windows", "doors")]).is_err() && measured(&[]).is_err());
+    }
+}
