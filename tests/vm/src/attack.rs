@@ -1,13 +1,14 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, rings, scribble, stepping,
+    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings, scribble, stepping,
     sweep, tables, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
+use sluice_driver::StartError;
 use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
@@ -22,6 +23,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "receive" => numbered::receive(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "scribble" => scribble::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "send" => scribble::sender(machine),
+        "revoke" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            revoke::receiver(machine, format, times)
+        }
+        "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
@@ -44,6 +50,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "modes" => modes::change(machine),
         _ => Err(Error::Arguments),
     }
+}
+
+fn ring_and_number(words: &str) -> Option<(RingFormat, u64)> {
+    let (ring, number) = words.split_once(' ')?;
+    Some((RingFormat::from_name(ring)?, number.parse().ok()?))
 }
 
 fn three(numbers: &str) -> Option<(u64, u64, u64)> {
@@ -111,6 +122,8 @@ pub enum Error {
     Arguments,
     /// It could not start.
     Machine(sluice_runtime::Error),
+    /// The device does not start.
+    Refused(StartError),
     /// The victim's memory changed, so many words.
     Harmed(usize),
     /// The attacker went on for longer than the victim waits.
@@ -134,6 +147,7 @@ impl fmt::Display for Error {
         match self {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
+            Self::Refused(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
             Self::Endless => write!(f, "the attacker does not end"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),

@@ -34,6 +34,10 @@ mod overrun;
 #[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
+mod revoke;
+#[cfg(target_os = "none")]
+mod ring;
+#[cfg(target_os = "none")]
 mod rings;
 #[cfg(target_os = "none")]
 mod scribble;

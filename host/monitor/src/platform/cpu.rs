@@ -1,5 +1,5 @@
 //! The state of the processor that the monitor itself runs in.
-#![allow(unsafe_code, reason = "control registers")]
+#![allow(unsafe_code, reason = "control registers, the time-stamp counter")]
 
 use core::arch::asm;
 use x86_64::instructions::tables::{sgdt, sidt};
@@ -24,6 +24,12 @@ pub struct HostState {
     pub cr0: u64,
     /// CR4
     pub cr4: u64,
+}
+
+/// The time-stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: reads a counter.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// This processor's state.

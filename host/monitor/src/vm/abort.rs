@@ -2,23 +2,22 @@
 
 use super::view::Place;
 use super::{Next, Vm, inject};
+use crate::platform::cpu;
 use crate::vmx::enter::{self, Registers};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, read, write};
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
-/// Ticks that a call may go on after the watchdog first saw it, if the manifest's `watchdog_ticks` are not fewer.
-pub const GRACE_TICKS: u64 = 10_000_000;
-
-/// The preemption timer found the vCPU in the gate or the window. The first time the call gets [`GRACE_TICKS`], or fewer, to end; if the
-/// timer then finds the same call, it is aborted.
-pub fn watch(vm: &mut Vm, place: Place) -> Next {
+/// The preemption timer found the vCPU in the gate or the window. The first time the call gets `grace` more ticks to end; if the timer
+/// then finds the same call, it is aborted.
+pub fn watch(vm: &mut Vm, place: Place, grace: u64) -> Next {
     let calls = vm.window_calls();
-    if vm.watched == Some(calls) {
+    if grace == 0 || vm.watched == Some(calls) {
         return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
     }
     vm.watched = Some(calls);
+    vm.deadline = cpu::ticks() + grace;
     Next::Resume
 }
 

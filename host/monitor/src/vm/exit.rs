@@ -1,7 +1,7 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mailbox, mmio, schedule};
 use crate::platform::cpu::XCR0;
 use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
@@ -70,6 +70,7 @@ pub fn handle(vm: &mut Vm) -> Next {
     if word >> 31 & 1 == 1 {
         return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
     }
+    vm.crossing_exits += u64::from(vm.in_crossing());
     if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
         return inject::end_nmi();
     }
@@ -83,7 +84,9 @@ pub fn handle(vm: &mut Vm) -> Next {
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
     match reason {
         reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
-        reason::PREEMPTION_TIMER => abort::watch(vm, place),
+        // The window is held: before the call goes on, the VM answers.
+        reason::VMFUNC if mailbox::is_asked(vm.id) && vm.views.isolated().is_some_and(|it| it.is_held()) => Next::Resume,
+        reason::PREEMPTION_TIMER => abort::watch(vm, place, schedule::grace_ticks()),
         _ => abort::call(vm, place, reason),
     }
 }

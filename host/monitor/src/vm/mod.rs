@@ -88,8 +88,14 @@ pub struct Vm {
     console: Console,
     exits: ExitCounts,
     aborts: u64,
+    /// Exits from gate or window.
+    crossing_exits: u64,
+    /// Times that its device was taken away from its senders.
+    revocations: u64,
     /// The call that the watchdog saw last.
     watched: Option<u64>,
+    /// When the preemption timer is next due, by the time-stamp counter.
+    deadline: u64,
     state: State,
 }
 
@@ -145,7 +151,10 @@ impl Vm {
             console: Console::default(),
             exits: ExitCounts::default(),
             aborts: 0,
+            crossing_exits: 0,
+            revocations: 0,
             watched: None,
+            deadline: 0,
             state: State::Running,
         })
     }
@@ -176,8 +185,7 @@ impl Vm {
     fn finish(&mut self, state: State) -> Next {
         self.console.finish(&self.name);
         self.state = state;
-        mailbox::at_home(self.id);
-        shared::gone(self.id);
+        shared::gone(self);
         Next::End
     }
 }

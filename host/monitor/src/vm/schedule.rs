@@ -5,7 +5,7 @@ use super::view::PeerMemory;
 use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared};
 use crate::load;
 use crate::platform::table::Table;
-use crate::platform::{exit as machine, msr, smp};
+use crate::platform::{cpu, exit as machine, msr, smp};
 use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
@@ -24,6 +24,7 @@ use spin::Mutex;
 static VMS: [Mutex<Option<Vm>>; MAX_VMS] = [const { Mutex::new(None) }; MAX_VMS];
 static MSR_BITMAP: AtomicU64 = AtomicU64::new(0);
 static WATCHDOG_TICKS: AtomicU64 = AtomicU64::new(0);
+static GRACE_TICKS: AtomicU64 = AtomicU64::new(0);
 static QUANTUM_TICKS: AtomicU64 = AtomicU64::new(0);
 static PROCESSORS_DONE: AtomicUsize = AtomicUsize::new(0);
 
@@ -54,6 +55,7 @@ fn build(machine: &Machine) -> Result<(), String> {
     }
     MSR_BITMAP.store(msr_bitmap().map_err(|_| no_memory("all"))?.0, SeqCst);
     WATCHDOG_TICKS.store(manifest.watchdog_ticks, SeqCst);
+    GRACE_TICKS.store(manifest.grace_ticks.min(manifest.watchdog_ticks), SeqCst);
     QUANTUM_TICKS.store(manifest.quantum_ticks, SeqCst);
     for (id, config) in manifest.vms.iter().enumerate() {
         let modules = machine.modules_of(config)?;
@@ -177,12 +179,14 @@ fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
 
 /// One entry, one exit.
 fn step(vm: &mut Vm, quantum: u64) -> Next {
-    if mailbox::begin(vm.id, !vm.in_crossing()) {
-        vm.refresh();
+    let home = !vm.in_crossing();
+    vm.answer();
+    let now = cpu::ticks();
+    // In a crossing the timer goes on from where it was: whatever exits come between, a call gets no more time.
+    if home {
+        vm.deadline = now + quantum;
     }
-    let grace = super::abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst));
-    let ticks = if vm.watched.is_some() { grace } else { quantum };
-    write(Field::PreemptionTimer, timer(ticks));
+    write(Field::PreemptionTimer, timer(vm.deadline.saturating_sub(now)));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
     }
@@ -192,6 +196,11 @@ fn step(vm: &mut Vm, quantum: u64) -> Next {
         mailbox::at_home(vm.id);
     }
     next
+}
+
+/// Ticks that a call may go on after the watchdog first saw it.
+pub fn grace_ticks() -> u64 {
+    GRACE_TICKS.load(SeqCst)
 }
 
 /// The preemption timer counts at a rate of 2^n TSC ticks. See: SDM volume 3, appendix "Miscellaneous Data".
@@ -212,7 +221,7 @@ fn report() -> Result<(), String> {
                 let _ = write!(line, " {name}={count}");
             }
         }
-        println!("{line} aborts={}", vm.aborts);
+        println!("{line} aborts={} crossing={} revocations={}", vm.aborts, vm.crossing_exits, vm.revocations);
         match &vm.state {
             State::Exited(0) | State::Running => {}
             State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),
