@@ -8,7 +8,6 @@ use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
-use sluice_driver::StartError;
 use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
@@ -28,6 +27,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
             revoke::receiver(machine, format, times)
         }
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
@@ -122,8 +122,6 @@ pub enum Error {
     Arguments,
     /// It could not start.
     Machine(sluice_runtime::Error),
-    /// The device does not start.
-    Refused(StartError),
     /// The victim's memory changed, so many words.
     Harmed(usize),
     /// The attacker went on for longer than the victim waits.
@@ -147,7 +145,6 @@ impl fmt::Display for Error {
         match self {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
-            Self::Refused(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
             Self::Endless => write!(f, "the attacker does not end"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),

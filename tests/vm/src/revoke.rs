@@ -8,7 +8,7 @@ use core::mem::offset_of;
 use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
 use sluice_abi::call::Code;
 use sluice_abi::directory::Directory;
-use sluice_runtime::{Machine, println};
+use sluice_runtime::{Machine, Patience, println};
 
 /// Frames that are received between two revocations: fewer than this.
 const SPREAD: u64 = 100;
@@ -22,10 +22,11 @@ const AFTER: u64 = 1000;
 pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
+    let mut patience = machine.patience();
     for _ in 0..times {
         let mut ring = Ring::start(machine, memory, format)?;
         let until = seen.expected + random.next() % SPREAD;
-        receive(machine, &mut ring, &mut seen, until)?;
+        receive(machine, &mut patience, &mut ring, &mut seen, until)?;
         let before = machine.ticks();
         Ring::stop(machine);
         slowest = slowest.max(machine.ticks() - before);
@@ -34,19 +35,44 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
         }
     }
     println!("revoked {times} times, slowest {slowest} ticks");
-    receive(machine, &mut Ring::start(machine, memory, format)?, &mut seen, u64::MAX)?;
+    let mut ring = Ring::start(machine, memory, format)?;
+    receive(machine, &mut patience, &mut ring, &mut seen, u64::MAX)?;
     seen.report()
 }
 
 /// Receives until frame number `until` is the next, or the last frame came.
-fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
-    let mut patience = machine.patience();
+fn receive(
+    machine: &Machine,
+    patience: &mut Patience,
+    ring: &mut Ring,
+    seen: &mut Seen,
+    until: u64,
+) -> Result<(), Error> {
+    patience.renew();
     while seen.expected < until && !seen.over {
         match ring.take() {
             Some(frame) => seen.see(frame),
             None => patience.wait(machine)?,
         }
     }
+    Ok(())
+}
+
+/// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own away.
+pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
+    let (gate, memory) = machine.connect()?;
+    let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
+    let mut free = [0; 2 * BURST_SIZE];
+    let pool = Mempool::new(buffers, &mut free);
+    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    for turn in 0..times {
+        let _ring = Ring::start(machine, ring, RingFormat::InOrder)?;
+        fill(&mut burst, 0);
+        // Whatever comes of it: the peer is there or not.
+        (0..turn % 8).for_each(|_| drop(port.tx_burst(&mut burst)));
+        Ring::stop(machine);
+    }
+    println!("taken away {times} times");
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use crate::attack::Error;
 use crate::numbered::Frame;
 use sluice::{PacketMemory, RingFormat};
 use sluice_abi::mmio::Status;
-use sluice_abi::net::{HDR_LEN, receiveq};
+use sluice_abi::net::{F, HDR_LEN, receiveq};
 use sluice_abi::Gpa;
-use sluice_driver::{DriverQueue, Setup, StartError, Transport, Wanted};
+use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
 
@@ -20,19 +20,25 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Starts the device with a queue at the start of `memory`.
+    /// Bytes of memory for both.
+    pub const MEMORY_LEN: u32 = BUFFER * (SIZE as u32 + SIZE as u32);
+
+    /// Starts the device, which is reset, with a queue at the start of `memory`. Each register that is touched is an exit, so this asks
+    /// the monitor's device nothing that is known of it.
     pub fn start(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
-        let refused = |error: StartError| Error::Refused(error);
-        let mut transport = machine.transport();
-        let wanted = Wanted { features: format.features(), pairs: 1 };
-        let mut setup = Setup::new(&mut transport, wanted).map_err(refused)?;
+        let features = F::VERSION_1.union(format.features());
         let (queue, buffers) = memory.split_at(BUFFER * u32::from(SIZE)).ok_or(Error::Arguments)?;
-        let queue = DriverQueue::new(queue.gpa, queue.memory, SIZE, setup.agreed().features);
-        let mut ring = Self { queue: queue.map_err(|_| Error::Arguments)?, buffers };
+        let queue = DriverQueue::new(queue.gpa, queue.memory, SIZE, features).map_err(|_| Error::Arguments)?;
+        let mut ring = Self { queue, buffers };
         (0..SIZE.into()).for_each(|token| ring.give(token));
         ring.queue.publish();
-        setup.set_queue(receiveq(0), &ring.queue).map_err(refused)?;
-        setup.start();
+        let mut transport = machine.transport();
+        let found = Status::ACKNOWLEDGE | Status::DRIVER;
+        transport.set_status(found);
+        transport.set_driver_features(features);
+        transport.set_status(found | Status::FEATURES_OK);
+        transport.enable_queue(receiveq(0), SIZE, ring.queue.addresses());
+        transport.set_status(found | Status::FEATURES_OK | Status::DRIVER_OK);
         Ok(ring)
     }
 
