@@ -9,7 +9,7 @@ use crate::vmx::instruction::{invvpid, read, write};
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
-/// The preemption timer found the vCPU in the gate or the window. The first time the call gets `grace` more ticks to end; if the timer
+/// The preemption timer found the vCPU in the window. The first time the call gets `grace` more ticks to end; if the timer
 /// then finds the same call, it is aborted.
 pub fn watch(vm: &mut Vm, place: Place, grace: u64) -> Next {
     let calls = vm.window_calls();
@@ -17,6 +17,8 @@ pub fn watch(vm: &mut Vm, place: Place, grace: u64) -> Next {
         return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
     }
     vm.watched = Some(calls);
+    // The VM has had its turn: the next call makes room for others.
+    vm.hold(true);
     vm.deadline = cpu::ticks() + grace;
     Next::Resume
 }

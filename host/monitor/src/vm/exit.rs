@@ -1,7 +1,7 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mailbox, mmio, schedule};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule};
 use crate::platform::cpu::XCR0;
 use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
@@ -70,22 +70,25 @@ pub fn handle(vm: &mut Vm) -> Next {
     if word >> 31 & 1 == 1 {
         return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
     }
-    vm.crossing_exits += u64::from(vm.in_crossing());
+    let place = vm.views.place(read(Field::EptPointer));
+    vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
     if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
         return inject::end_nmi();
     }
-    match vm.views.place(read(Field::EptPointer)) {
+    match place {
         Place::Home | Place::Guarded => in_home(vm, reason),
         place => in_crossing(vm, reason, place),
     }
 }
 
-/// In the gate or the window nothing is emulated and nothing injected (rule G9): wait it out, or abort the call.
+/// In the gate or the window nothing is emulated and nothing injected (rule G9): wait it out, or abort the call. A call that stands in the
+/// gate, where the window is closed, can wait for as long as may be.
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
+    let held = vm.views.isolated().is_some_and(|isolated| isolated.is_held());
     match reason {
         reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
-        // The window is held: before the call goes on, the VM answers.
-        reason::VMFUNC if mailbox::is_asked(vm.id) && vm.views.isolated().is_some_and(|it| it.is_held()) => Next::Resume,
+        reason::PREEMPTION_TIMER if place == Place::Gate => Next::Switch,
+        reason::VMFUNC if place == Place::Gate && held => Next::Switch,
         reason::PREEMPTION_TIMER => abort::watch(vm, place, schedule::grace_ticks()),
         _ => abort::call(vm, place, reason),
     }

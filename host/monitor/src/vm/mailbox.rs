@@ -15,7 +15,7 @@ const PATIENCE: usize = 2_000;
 
 struct Mailbox {
     refresh: AtomicBool,
-    /// Set while the VM may be executing, or stands in a gate or window.
+    /// Set while the VM may be executing, or stands in the window.
     busy: AtomicBool,
     cpu: AtomicUsize,
 }
@@ -64,8 +64,8 @@ pub fn is_asked(vm: u32) -> bool {
     of(vm).refresh.load(SeqCst)
 }
 
-/// The VM stands in home.
-pub fn at_home(vm: u32) {
+/// The VM is not in the window, and will look before it goes on.
+pub fn outside(vm: u32) {
     of(vm).busy.store(false, SeqCst);
 }
 

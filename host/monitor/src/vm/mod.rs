@@ -164,9 +164,9 @@ impl Vm {
         self.id as u16 + 1
     }
 
-    /// Whether its vCPU stands in the gate or the window (the current VMCS is this VM's).
-    fn in_crossing(&self) -> bool {
-        matches!(self.views.place(read(Field::EptPointer)), Place::Gate | Place::Window)
+    /// Whether its vCPU stands in the window (the current VMCS is this VM's).
+    fn in_window(&self) -> bool {
+        self.views.place(read(Field::EptPointer)) == Place::Window
     }
 
     /// Stops the VM for good, for the reason given. The others go on.

@@ -179,11 +179,10 @@ fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
 
 /// One entry, one exit.
 fn step(vm: &mut Vm, quantum: u64) -> Next {
-    let home = !vm.in_crossing();
     vm.answer();
     let now = cpu::ticks();
-    // In a crossing the timer goes on from where it was: whatever exits come between, a call gets no more time.
-    if home {
+    // In the window the timer goes on from where it was: whatever exits come between, a call gets no more time.
+    if !vm.in_window() {
         vm.deadline = now + quantum;
     }
     write(Field::PreemptionTimer, timer(vm.deadline.saturating_sub(now)));
@@ -191,9 +190,9 @@ fn step(vm: &mut Vm, quantum: u64) -> Next {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
     }
     let next = exit::handle(vm);
-    if !vm.in_crossing() {
+    if !vm.in_window() {
         vm.watched = None;
-        mailbox::at_home(vm.id);
+        mailbox::outside(vm.id);
     }
     next
 }

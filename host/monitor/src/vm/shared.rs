@@ -44,9 +44,9 @@ pub fn directory(vm: u32) -> Directory {
 
 /// Returns once no sender of `vm` can still act on what was before (rule G13).
 ///
-/// `vm` stands in home meanwhile, and says so: two VMs that send to each other may both be here.
+/// `vm` is not in a window meanwhile, and says so: two VMs that send to each other may both be here.
 fn tell_senders(vm: u32) {
-    mailbox::at_home(vm);
+    mailbox::outside(vm);
     let senders: Vec<u32> = NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default();
     for &sender in &senders {
         mailbox::ask(sender);

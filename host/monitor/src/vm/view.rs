@@ -242,7 +242,7 @@ impl Isolated {
 
     /// Whether the window is held.
     pub fn is_held(&self) -> bool {
-        self.list.get(WINDOW) & EptPointer::DISABLED != 0
+        self.cr3_page.is_some() && self.list.get(WINDOW) & EptPointer::DISABLED != 0
     }
 
     /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was.

@@ -4,11 +4,8 @@
 //! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
 #![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
 
-use super::view::Place;
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
-use crate::vmx::field::Field;
-use crate::vmx::instruction::read;
 use sluice_abi::call::{Accepted, Outcome};
 use sluice_abi::directory::{Directory, GateKind, PeerState};
 use sluice_abi::{Hpa, map};
@@ -78,16 +75,17 @@ impl Vm {
     /// Before the VM executes: looks at its directory if another processor asked it to. If it is in the window, it does so later, and
     /// at the next call at the latest.
     pub(super) fn answer(&mut self) {
-        let outside = self.views.place(read(Field::EptPointer)) != Place::Window;
+        let outside = !self.in_window();
         if mailbox::begin(self.id, outside) {
             self.refresh();
-            self.hold(false);
-        } else if !outside && mailbox::is_asked(self.id) {
-            self.hold(true);
+        }
+        if outside || mailbox::is_asked(self.id) {
+            self.hold(!outside);
         }
     }
 
-    fn hold(&mut self, held: bool) {
+    /// Whether the next call exits before it opens the window.
+    pub(super) fn hold(&mut self, held: bool) {
         if let Some(isolated) = self.views.isolated() {
             isolated.hold(held);
         }
