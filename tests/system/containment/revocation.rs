@@ -42,7 +42,10 @@ fn called_back(ring: &str, times: u64) {
     let [_, slowest] = numbers(&report, "[receiver] revoked ");
     assert!(slowest < REVOKED_IN, "{slowest}");
     let exits = &report.exits["sender"];
-    assert!(exits["exception_or_nmi"] >= times && exits["crossing"] > times / 2 && exits["vmfunc"] > times / 4, "{exits:?}");
+    assert!(
+        exits["exception_or_nmi"] >= times && exits["crossing"] > times / 2 && exits["vmfunc"] > times / 4,
+        "{exits:?}"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings, scribble, stepping,
-    sweep, tables, victim,
+    alias, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings, scribble,
+    stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -37,6 +37,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "sweep" => sweep::sweep(machine),
         "unregistered" => sweep::unregistered(machine),
         "step" => stepping::step(machine),
+        "timer" => timer::run_out(machine),
         "stacks" => registers::stacks(machine),
         "flags" => registers::flags(machine),
         "bases" => registers::bases(machine),

@@ -52,6 +52,8 @@ mod sweep;
 #[cfg(target_os = "none")]
 mod tables;
 #[cfg(target_os = "none")]
+mod timer;
+#[cfg(target_os = "none")]
 mod vectors;
 #[cfg(target_os = "none")]
 mod victim;

@@ -3,9 +3,9 @@
 use crate::attack::Error;
 use crate::numbered::Frame;
 use sluice::{PacketMemory, RingFormat};
+use sluice_abi::Gpa;
 use sluice_abi::mmio::Status;
 use sluice_abi::net::{F, HDR_LEN, receiveq};
-use sluice_abi::Gpa;
 use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
