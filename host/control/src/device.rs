@@ -267,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_starts_anew_where_it_was_is_another() {
+        let mut device = Device::new(MAC, 1500);
+        let steps =
+            [(reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1), (reg::STATUS, 11), (reg::QUEUE_SIZE, 64)];
+        let mut start = || {
+            for (offset, value) in steps.into_iter().chain([(reg::QUEUE_READY, 1), (reg::STATUS, 15)]) {
+                device.write(offset, value);
+            }
+            let queue = device.receiveq().unwrap();
+            device.write(reg::STATUS, 0);
+            queue
+        };
+        let (first, second) = (start(), start());
+        assert_ne!(first, second);
+        assert_eq!(first, Queue { start: first.start, ..second });
+    }
+
+    #[test]
     fn a_driver_without_version_1_or_with_unknown_features_is_refused() {
         for features in [0u64, 1 << 32 | 1 << 17, 1 << 32 | 1 << 33, 1 << 32 | 1 << 63, 1 << 15 | 1 << 34] {
             let mut device = Device::new(MAC, 1500);

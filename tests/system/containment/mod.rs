@@ -39,7 +39,7 @@ fn run(manifest: &str) -> Report {
 }
 
 fn run_on(processors: usize, manifest: &str) -> Report {
-    in_bochs(&Scenario { processors, timeout: 300, ..Scenario::new(manifest) })
+    in_bochs(&Scenario { processors, timeout: 1800, ..Scenario::new(manifest) })
 }
 
 #[track_caller]
