@@ -110,8 +110,8 @@ pub struct Queue {
     pub index: u16,
     /// Entries, a power of two.
     pub size: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// Which start of the device this is. A queue that starts anew where it was differs in nothing else, and its rings begin anew.
+    pub start: u32,
 }
 
 /// One VM that the directory's owner may send to.

@@ -34,6 +34,8 @@ pub struct Device {
     device_features_sel: u32,
     driver_features_sel: u32,
     status: Status,
+    /// How often a driver was ready.
+    starts: u32,
     queue_sel: u32,
     queues: [DeviceQueue; QUEUES],
 }
@@ -59,6 +61,7 @@ impl Device {
             device_features_sel: 0,
             driver_features_sel: 0,
             status: Status::empty(),
+            starts: 0,
             queue_sel: 0,
             queues: [no_queue; QUEUES],
         }
@@ -83,7 +86,7 @@ impl Device {
             features: self.features,
             index: net::RECEIVEQ1 as u16,
             size: queue.size,
-            reserved: 0,
+            start: self.starts,
         })
     }
 
@@ -192,7 +195,7 @@ impl Device {
         let mut new = Status::from_bits_truncate(value);
         let was_in_use = self.status.contains(Status::DRIVER_OK);
         if new.is_empty() {
-            *self = Self::new(self.config.mac, self.config.mtu);
+            *self = Self { starts: self.starts, ..Self::new(self.config.mac, self.config.mtu) };
             return was_in_use.then_some(Event::Reset);
         }
         if !self.status.contains(Status::FEATURES_OK) && !self.agrees() {
@@ -202,7 +205,9 @@ impl Device {
             new.remove(Status::DRIVER_OK);
         }
         self.status |= new;
-        (!was_in_use && new.contains(Status::DRIVER_OK)).then_some(Event::QueuesReady)
+        let starts = !was_in_use && new.contains(Status::DRIVER_OK);
+        self.starts = self.starts.wrapping_add(starts.into());
+        starts.then_some(Event::QueuesReady)
     }
 }
 
@@ -259,6 +264,24 @@ mod tests {
         assert_eq!(device.receiveq(), Some(queue), "a queue in use does not change");
         assert_eq!(device.write(reg::STATUS, 0), Some(Event::Reset));
         assert_eq!((device.receiveq(), device.read(reg::STATUS)), (None, 0));
+    }
+
+    #[test]
+    fn a_queue_that_starts_anew_where_it_was_is_another() {
+        let mut device = Device::new(MAC, 1500);
+        let steps =
+            [(reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1), (reg::STATUS, 11), (reg::QUEUE_SIZE, 64)];
+        let mut start = || {
+            for (offset, value) in steps.into_iter().chain([(reg::QUEUE_READY, 1), (reg::STATUS, 15)]) {
+                device.write(offset, value);
+            }
+            let queue = device.receiveq().unwrap();
+            device.write(reg::STATUS, 0);
+            queue
+        };
+        let (first, second) = (start(), start());
+        assert_ne!(first, second);
+        assert_eq!(first, Queue { start: first.start, ..second });
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub struct Manifest {
     /// Ticks of the time-stamp counter that a call may stay in the window when nothing else interrupts it (rule G10).
     #[serde(default = "default_watchdog")]
     pub watchdog_ticks: u64,
+    /// Ticks that a call which the watchdog saw may then go on, if `watchdog_ticks` are not fewer; 0: it is aborted at once.
+    #[serde(default = "default_grace")]
+    pub grace_ticks: u64,
     /// Ticks after which a VM that shares its processor makes room for the next.
     #[serde(default = "default_quantum")]
     pub quantum_ticks: u64,
@@ -30,6 +33,10 @@ pub struct Manifest {
 
 const fn default_watchdog() -> u64 {
     1 << 31
+}
+
+const fn default_grace() -> u64 {
+    10_000_000
 }
 
 const fn default_quantum() -> u64 {

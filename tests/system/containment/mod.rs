@@ -11,6 +11,7 @@ mod modes;
 mod neighbours;
 mod programs;
 mod registers;
+mod revocation;
 mod stepping;
 mod tables;
 
@@ -34,7 +35,11 @@ fn attack(gate: &str, args: &str) -> Report {
 }
 
 fn run(manifest: &str) -> Report {
-    in_bochs(&Scenario { timeout: 300, ..Scenario::new(manifest) })
+    run_on(1, manifest)
+}
+
+fn run_on(processors: usize, manifest: &str) -> Report {
+    in_bochs(&Scenario { processors, timeout: 1800, ..Scenario::new(manifest) })
 }
 
 #[track_caller]

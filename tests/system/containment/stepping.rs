@@ -56,3 +56,46 @@ fn calls_that_take_too_long_in_bochs_are_aborted_and_undone() {
     ];
     assert!(delivered(&run(&all.concat()), "overrun") > 0);
 }
+
+/// Instructions of an empty call and of a burst of 32 in the window, at least.
+const IN_WINDOW: [u64; 2] = [20, 900];
+
+/// The timer runs out at every instruction of an empty call and of a burst of 32, and what `policy` says becomes of the call. In the gate
+/// it only waits; in the window it is resumed or aborted, whole or not at all.
+fn run_out(policy: &str, ring: &str) -> Report {
+    let all = [
+        format!("quantum_ticks = 6_000\n{policy}\n"),
+        vm("attacker", "attack", "timer", "gate = \"isolated\"\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
+    ];
+    let report = run(&all.concat());
+    passed(&report);
+    // With the instructions in the gate. An empty call has as many there as in the window.
+    assert!(report.exits["attacker"]["crossing"] > 2 * IN_WINDOW[0] + IN_WINDOW[1], "{:?}", report.exits);
+    report
+}
+
+#[test]
+fn the_timer_at_every_instruction_in_bochs_changes_nothing() {
+    for ring in ["split", "in-order", "packed"] {
+        assert_eq!(delivered(&run_out("", ring), "timer"), 0);
+    }
+}
+
+#[test]
+fn the_timer_without_grace_at_every_instruction_in_bochs_is_a_clean_abort() {
+    for ring in ["split", "in-order", "packed"] {
+        let report = run_out("grace_ticks = 0", ring);
+        let aborted = delivered(&report, "timer");
+        let of = |count: u64| {
+            let prefix = format!("[attacker] burst of {count}: ");
+            let line = report.lines.iter().find_map(|line| line.strip_prefix(&prefix)).expect("a line");
+            let (aborted, row) = line.split_once(" aborted of ").expect("two numbers");
+            assert_eq!(row, format!("{aborted} in a row"), "none was left out");
+            aborted.parse::<u64>().expect("a number")
+        };
+        let counts = [of(0), of(32)];
+        assert!(counts[0] > IN_WINDOW[0] && counts[1] > IN_WINDOW[1], "{counts:?}");
+        assert_eq!(counts[0] + counts[1], aborted);
+    }
+}

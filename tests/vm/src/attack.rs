@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, rings, scribble,
-    stepping, sweep, tables, victim,
+    alias, chains, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings,
+    scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -23,6 +23,12 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "chains" => chains::receive(machine),
         "scribble" => scribble::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "send" => scribble::sender(machine),
+        "revoke" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            revoke::receiver(machine, format, times)
+        }
+        "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
@@ -32,6 +38,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "sweep" => sweep::sweep(machine),
         "unregistered" => sweep::unregistered(machine),
         "step" => stepping::step(machine),
+        "timer" => timer::run_out(machine),
         "stacks" => registers::stacks(machine),
         "flags" => registers::flags(machine),
         "bases" => registers::bases(machine),
@@ -45,6 +52,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "modes" => modes::change(machine),
         _ => Err(Error::Arguments),
     }
+}
+
+fn ring_and_number(words: &str) -> Option<(RingFormat, u64)> {
+    let (ring, number) = words.split_once(' ')?;
+    Some((RingFormat::from_name(ring)?, number.parse().ok()?))
 }
 
 fn three(numbers: &str) -> Option<(u64, u64, u64)> {

@@ -36,6 +36,10 @@ mod overrun;
 #[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
+mod revoke;
+#[cfg(target_os = "none")]
+mod ring;
+#[cfg(target_os = "none")]
 mod rings;
 #[cfg(target_os = "none")]
 mod scribble;
@@ -49,6 +53,8 @@ mod stepping;
 mod sweep;
 #[cfg(target_os = "none")]
 mod tables;
+#[cfg(target_os = "none")]
+mod timer;
 #[cfg(target_os = "none")]
 mod vectors;
 #[cfg(target_os = "none")]

@@ -10,11 +10,25 @@ use sluice_runtime::{Machine, println};
 
 /// Words of a frame; each is the frame's number.
 const WORDS: u64 = 8;
+/// A frame.
+pub type Frame = [u64; WORDS as usize];
 /// The number of the last frame, whose last word is how many came before.
 const LAST: u64 = u64::MAX;
 /// Buffers of the sender's: frames from here on, with room for a header before.
 const BUFFER: u32 = 2048;
 const HEADROOM: u32 = 64;
+
+/// The frame of number `number`.
+pub const fn frame(number: u64) -> Frame {
+    [number; WORDS as usize]
+}
+
+/// The last frame, after `count` others.
+pub const fn last(count: u64) -> Frame {
+    let mut words = frame(LAST);
+    words[WORDS as usize - 1] = count;
+    words
+}
 
 /// Sends frames in order, whatever becomes of a call.
 pub struct Sender {
@@ -32,27 +46,26 @@ impl Sender {
     /// Asks for the next `count` frames to be sent to peer 0, with headers if `headers`.
     pub fn ask(&self, count: u64, headers: bool) -> Result<(), Error> {
         for index in 0..count {
-            self.fill(index, [self.sent + index; WORDS as usize], headers)?;
+            self.fill(index, frame(self.sent + index), headers)?;
         }
         Ok(())
     }
 
     fn ask_last(&self) -> Result<(), Error> {
-        let mut words = [LAST; WORDS as usize];
-        words[WORDS as usize - 1] = self.sent;
-        self.fill(0, words, false)
+        self.fill(0, last(self.sent), false)
     }
 
-    /// Sends the last frame.
+    /// Sends the last frame, at the beginning of a turn, so that its end does not abort the call.
     pub fn finish(self, machine: &Machine) -> Result<(), Error> {
         self.ask_last()?;
+        machine.yield_now();
         while crossing::call(&crossing::proper(1)).end() != End::Returned(Status::OK) {
             machine.yield_now();
         }
         Ok(())
     }
 
-    fn fill(&self, index: u64, words: [u64; WORDS as usize], header: bool) -> Result<(), Error> {
+    fn fill(&self, index: u64, words: Frame, header: bool) -> Result<(), Error> {
         let offset = index as u32 * BUFFER + HEADROOM;
         let memory = self.own.memory.sub(u64::from(offset), 8 * WORDS).map_err(|_| Error::Arguments)?;
         (0..).zip(words).try_for_each(|(at, word)| memory.write(8 * at, word)).map_err(|_| Error::Arguments)?;
@@ -88,24 +101,47 @@ pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
     let pool = Mempool::new(buffers, &mut free);
     let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
     let mut net = net.map_err(|error| Error::Machine(error.into()))?;
-    let mut burst = pool.burst();
-    let (mut expected, mut wrong, mut patience) = (0, 0, machine.patience());
-    loop {
+    let (mut seen, mut burst, mut patience) = (Seen::default(), pool.burst(), machine.patience());
+    while !seen.over {
         if net.rx_burst(&mut burst) == 0 {
             patience.wait(machine)?;
             continue;
         }
         patience.renew();
         for frame in burst.frames() {
-            let words: [u64; WORDS as usize] = core::array::from_fn(|at| frame.read(8 * at as u64).unwrap_or(0));
-            if words[0] == LAST {
-                wrong += u64::from(words[WORDS as usize - 1] != expected);
-                println!("received {expected} wrong {wrong}");
-                return if wrong == 0 { Ok(()) } else { Err(Error::Harmed(wrong as usize)) };
-            }
-            wrong += u64::from(words != [expected; WORDS as usize]);
-            expected += 1;
+            seen.see(core::array::from_fn(|at| frame.read(8 * at as u64).unwrap_or(0)));
         }
         burst.clear();
+    }
+    seen.report()
+}
+
+/// What a receiver has seen.
+#[derive(Default)]
+pub struct Seen {
+    /// The number of the next frame.
+    pub expected: u64,
+    /// The last one came.
+    pub over: bool,
+    /// Frames that were not what they should be.
+    wrong: u64,
+}
+
+impl Seen {
+    /// Looks at the next frame.
+    pub fn see(&mut self, words: Frame) {
+        self.over = words[0] == LAST;
+        let wanted = if self.over { last(self.expected) } else { frame(self.expected) };
+        self.wrong += u64::from(words != wanted);
+        if !self.over {
+            self.expected = words[0].wrapping_add(1);
+        }
+    }
+
+    /// Says what came of it.
+    pub fn report(self) -> Result<(), Error> {
+        let Self { expected, wrong, .. } = self;
+        println!("received {expected} wrong {wrong}");
+        if wrong == 0 { Ok(()) } else { Err(Error::Harmed(wrong as usize)) }
     }
 }

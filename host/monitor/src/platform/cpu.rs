@@ -1,5 +1,5 @@
 //! The state of the processor that the monitor itself runs in.
-#![allow(unsafe_code, reason = "control registers")]
+#![allow(unsafe_code, reason = "control registers, the time-stamp counter")]
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;

@@ -3,8 +3,8 @@
 //! Start-up goes to all of them at once and counts who comes; no ACPI table has to be believed.
 #![allow(unsafe_code, reason = "local APIC registers, start-up page, per-processor stacks")]
 
-use crate::platform::{descriptors, msr};
-use core::arch::{global_asm, x86_64::_rdtsc};
+use crate::platform::{cpu, descriptors, msr};
+use core::arch::global_asm;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use raw_cpuid::CpuId;
@@ -135,8 +135,7 @@ fn send(apic_id: u32, command: u32) {
 fn delay_us(us: u64) {
     let mut left = us * 1_193_182 / 1_000_000;
     let (mut gate, mut mode, mut data) = (Port::<u8>::new(0x61), Port::<u8>::new(0x43), Port::<u8>::new(0x42));
-    // SAFETY: reads the time-stamp counter.
-    let give_up = unsafe { _rdtsc() } + 100_000_000;
+    let give_up = cpu::ticks() + 100_000_000;
     while left > 0 {
         let count = left.min(0xffff);
         // SAFETY: the timer's own ports; channel 2 drives only the speaker, which is kept off.
@@ -147,7 +146,7 @@ fn delay_us(us: u64) {
             data.write(count as u8);
             data.write((count >> 8) as u8);
             gate.write(quiet | 1);
-            while gate.read() & 0x20 == 0 && _rdtsc() < give_up {
+            while gate.read() & 0x20 == 0 && cpu::ticks() < give_up {
                 spin_loop();
             }
         }

@@ -9,26 +9,28 @@ use crate::vmx::instruction::{invvpid, read, write};
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
-/// Ticks that a call may go on after the watchdog first saw it, if the manifest's `watchdog_ticks` are not fewer.
-pub const GRACE_TICKS: u64 = 10_000_000;
-
-/// A call that the preemption timer found in the gate or the window.
+/// A call that the preemption timer found in the window.
 pub struct Watched {
     calls: u64,
     /// The counter's value at which it must have ended.
     pub ends: u64,
 }
 
-/// The preemption timer found the vCPU in the gate or the window: the call is long, its VM's turn is over, or an interrupt is due. The first time
-/// it gets [`GRACE_TICKS`], or fewer, to end; if it has not then, it is aborted.
-pub fn watch(vm: &mut Vm, place: Place) -> Next {
-    let (calls, now) = (vm.window_calls(), cpu::ticks());
-    match &vm.watched {
-        Some(watched) if watched.calls == calls && watched.ends <= now => {
-            return call(vm, place, super::exit::reason::PREEMPTION_TIMER);
-        }
-        Some(watched) if watched.calls == calls => {}
-        _ => vm.watched = Some(Watched { calls, ends: now.saturating_add(schedule::grace()) }),
+/// The preemption timer found the vCPU in the window: the call is long, its VM's turn is over, or an interrupt is due. The first time
+/// it gets the manifest's `grace_ticks` to end; if it has not then, it is aborted.
+pub fn watch(vm: &mut Vm) -> Next {
+    let (calls, now, grace) = (vm.window_calls(), cpu::ticks(), schedule::grace_ticks());
+    let ends = match &vm.watched {
+        Some(watched) if watched.calls == calls => watched.ends,
+        _ => now.saturating_add(grace),
+    };
+    if ends <= now {
+        return call(vm, Place::Window, super::exit::reason::PREEMPTION_TIMER);
+    }
+    vm.watched = Some(Watched { calls, ends });
+    if vm.turn_ends <= now {
+        // The next call makes room for other VMs.
+        vm.hold(true);
     }
     Next::Resume
 }

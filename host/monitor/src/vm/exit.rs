@@ -1,8 +1,8 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, timer};
-use crate::platform::cpu::{self, XCR0};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, timer};
+use crate::platform::cpu::XCR0;
 use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
 use crate::vmx::field::Field;
@@ -72,20 +72,26 @@ pub fn handle(vm: &mut Vm) -> Next {
     if word >> 31 & 1 == 1 {
         return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
     }
+    let place = vm.views.place(read(Field::EptPointer));
+    vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
     if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
         return inject::end_nmi();
     }
-    match vm.views.place(read(Field::EptPointer)) {
+    match place {
         Place::Home | Place::Guarded => in_home(vm, reason),
         place => in_crossing(vm, reason, place),
     }
 }
 
-/// In the gate or the window nothing is emulated and nothing injected (rule G9): wait it out, or abort the call.
+/// In the gate or the window nothing is emulated and nothing injected (rule G9): wait it out, or abort the call. A call that stands in the
+/// gate, where the window is closed, can wait for as long as may be.
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
+    let held = vm.views.isolated().is_some_and(|isolated| isolated.is_held());
     match reason {
         reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
-        reason::PREEMPTION_TIMER => abort::watch(vm, place),
+        reason::PREEMPTION_TIMER if place == Place::Window => abort::watch(vm),
+        reason::PREEMPTION_TIMER => schedule::after_timer(vm),
+        reason::VMFUNC if place == Place::Gate && held => Next::Switch,
         _ => abort::call(vm, place, reason),
     }
 }
@@ -97,8 +103,7 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
     match reason {
         reason::EXCEPTION_OR_NMI => inject::reflect(),
         reason::EXTERNAL_INTERRUPT | reason::INIT | reason::SIPI | reason::INTERRUPT_WINDOW => Next::Resume,
-        reason::PREEMPTION_TIMER if cpu::ticks() < vm.turn_ends => Next::Resume,
-        reason::PREEMPTION_TIMER => Next::Switch,
+        reason::PREEMPTION_TIMER => schedule::after_timer(vm),
         reason::CPUID => cpuid::emulate(vm),
         reason::HLT => timer::halt(vm),
         reason::VMCALL => call::handle(vm),

@@ -1,7 +1,8 @@
 //! How processors ask one another: "look at the directory again before your VM goes on".
 //!
 //! A processor that takes something away (a receiver resets its device, a VM ends) must not go on while a sender may be in a
-//! window (rule G13). It sets `refresh`, calls the sender's processor by NMI, and waits until that VM is back in home.
+//! window (rule G13). It sets `refresh`, calls the sender's processor by NMI, and waits until that VM is out of the window. One that is
+//! found in there finishes its call, but its window is held: the next call exits where it would open it.
 
 use crate::platform::smp;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -10,11 +11,11 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 pub const MAX_VMS: usize = 4;
 
 /// Spins between two calls by NMI. A call may be lost in the monitor itself, so it is repeated.
-const PATIENCE: usize = 20_000;
+const PATIENCE: usize = 2_000;
 
 struct Mailbox {
     refresh: AtomicBool,
-    /// Set while the VM may be executing, or stands in a gate or window.
+    /// Set while the VM may be executing, or stands in the window.
     busy: AtomicBool,
     cpu: AtomicUsize,
 }
@@ -37,7 +38,7 @@ pub fn ask(vm: u32) {
     of(vm).refresh.store(true, SeqCst);
 }
 
-/// Waits until VM `vm` has looked, or at least stands in home and will look before it goes on.
+/// Waits until VM `vm` has looked, or at least is about to, or stands in home.
 pub fn wait(vm: u32, own_cpu: usize) {
     let mailbox = of(vm);
     let cpu = mailbox.cpu.load(SeqCst);
@@ -51,15 +52,20 @@ pub fn wait(vm: u32, own_cpu: usize) {
     }
 }
 
-/// The VM is about to execute. Returns whether it must look at its directory first, which only one that stands in home
-/// (`home`) can: from a gate or window it goes on, and stays busy.
-pub fn begin(vm: u32, home: bool) -> bool {
+/// The VM is about to execute. Returns whether it must look at its directory first, which only one that is not in the window
+/// (`outside`) can: from there it goes on, and stays busy.
+pub fn begin(vm: u32, outside: bool) -> bool {
     of(vm).busy.store(true, SeqCst);
-    home && of(vm).refresh.swap(false, SeqCst)
+    outside && of(vm).refresh.swap(false, SeqCst)
 }
 
-/// The VM stands in home.
-pub fn at_home(vm: u32) {
+/// Whether VM `vm` has been asked, and has not looked yet.
+pub fn is_asked(vm: u32) -> bool {
+    of(vm).refresh.load(SeqCst)
+}
+
+/// The VM is not in the window, and will look before it goes on.
+pub fn outside(vm: u32) {
     of(vm).busy.store(false, SeqCst);
 }
 

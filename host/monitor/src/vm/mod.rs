@@ -91,6 +91,10 @@ pub struct Vm {
     console: Console,
     exits: ExitCounts,
     aborts: u64,
+    /// Exits from gate or window.
+    crossing_exits: u64,
+    /// Times that its device was taken away from its senders.
+    revocations: u64,
     /// The call that the watchdog saw last.
     watched: Option<Watched>,
     timer: Timer,
@@ -151,6 +155,8 @@ impl Vm {
             console: Console::default(),
             exits: ExitCounts::default(),
             aborts: 0,
+            crossing_exits: 0,
+            revocations: 0,
             watched: None,
             timer: Timer::new(),
             turn_ends: 0,
@@ -166,6 +172,11 @@ impl Vm {
     /// Whether its vCPU stands in the gate or the window (the current VMCS is this VM's).
     fn in_crossing(&self) -> bool {
         matches!(self.views.place(read(Field::EptPointer)), Place::Gate | Place::Window)
+    }
+
+    /// Whether its vCPU stands in the window (the current VMCS is this VM's).
+    fn in_window(&self) -> bool {
+        self.views.place(read(Field::EptPointer)) == Place::Window
     }
 
     /// Stops the VM for good, for the reason given. The others go on.
@@ -184,8 +195,7 @@ impl Vm {
     fn finish(&mut self, state: State) -> Next {
         self.console.finish(&self.name);
         self.state = state;
-        mailbox::at_home(self.id);
-        shared::gone(self.id);
+        shared::gone(self);
         Next::End
     }
 }

@@ -2,7 +2,7 @@
 
 use super::image::GateImage;
 use super::view::PeerMemory;
-use super::{MAX_VMS, Next, Parts, State, Vm, abort, alloc_ram, exit, mailbox, shared, timer};
+use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared, timer};
 use crate::load;
 use crate::platform::table::Table;
 use crate::platform::{cpu, exit as machine, msr, smp};
@@ -24,6 +24,7 @@ use spin::Mutex;
 static VMS: [Mutex<Option<Vm>>; MAX_VMS] = [const { Mutex::new(None) }; MAX_VMS];
 static MSR_BITMAP: AtomicU64 = AtomicU64::new(0);
 static WATCHDOG_TICKS: AtomicU64 = AtomicU64::new(0);
+static GRACE_TICKS: AtomicU64 = AtomicU64::new(0);
 static QUANTUM_TICKS: AtomicU64 = AtomicU64::new(0);
 static PROCESSORS_DONE: AtomicUsize = AtomicUsize::new(0);
 
@@ -54,6 +55,7 @@ fn build(machine: &Machine) -> Result<(), String> {
     }
     MSR_BITMAP.store(msr_bitmap().map_err(|_| no_memory("all"))?.0, SeqCst);
     WATCHDOG_TICKS.store(manifest.watchdog_ticks, SeqCst);
+    GRACE_TICKS.store(manifest.grace_ticks.min(manifest.watchdog_ticks), SeqCst);
     QUANTUM_TICKS.store(manifest.quantum_ticks, SeqCst);
     for (id, config) in manifest.vms.iter().enumerate() {
         let modules = machine.modules_of(config)?;
@@ -179,28 +181,32 @@ fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
     Ok(())
 }
 
-/// Ticks that a call may go on after the watchdog first saw it.
-pub fn grace() -> u64 {
-    abort::GRACE_TICKS.min(WATCHDOG_TICKS.load(SeqCst))
-}
-
 /// One entry, one exit.
 fn step(vm: &mut Vm) -> Next {
-    if mailbox::begin(vm.id, !vm.in_crossing()) {
-        vm.refresh();
-    }
+    vm.answer();
     timer::deliver(vm);
+    // All of these are fixed points in time: whatever exits come between, a call gets no more.
     let ends = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.timer.deadline());
     write(Field::PreemptionTimer, preemption_timer(ends.saturating_sub(cpu::ticks())));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
     }
     let next = exit::handle(vm);
-    if !vm.in_crossing() {
+    if !vm.in_window() {
         vm.watched = None;
-        mailbox::at_home(vm.id);
+        mailbox::outside(vm.id);
     }
     next
+}
+
+/// The preemption timer ran out where the VM can be left alone: its turn is over, or something of its own is due.
+pub fn after_timer(vm: &Vm) -> Next {
+    if cpu::ticks() < vm.turn_ends { Next::Resume } else { Next::Switch }
+}
+
+/// Ticks that a call may go on after the watchdog first saw it.
+pub fn grace_ticks() -> u64 {
+    GRACE_TICKS.load(SeqCst)
 }
 
 /// The preemption timer counts at a rate of 2^n TSC ticks. See: SDM volume 3, appendix "Miscellaneous Data".
@@ -221,7 +227,13 @@ fn report() -> Result<(), String> {
                 let _ = write!(line, " {name}={count}");
             }
         }
-        println!("{line} aborts={} interrupts={}", vm.aborts, vm.timer.injected());
+        println!(
+            "{line} aborts={} crossing={} revocations={} interrupts={}",
+            vm.aborts,
+            vm.crossing_exits,
+            vm.revocations,
+            vm.timer.injected()
+        );
         match &vm.state {
             State::Exited(0) | State::Running => {}
             State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),

@@ -20,19 +20,21 @@ pub fn device_read(vm: u32, offset: u32) -> u32 {
 }
 
 /// Writes a register of the VM's device, and tells the VM's senders what that changed.
-pub fn device_write(vm: &Vm, offset: u32, value: u32) {
+pub fn device_write(vm: &mut Vm, offset: u32, value: u32) {
     let event = NETWORK.lock().as_mut().and_then(|network| network.write(vm.id, offset, value));
-    if let Some(Event::QueuesReady | Event::Reset) = event {
+    vm.revocations += u64::from(event == Some(Event::Reset));
+    if event.is_some() {
         tell_senders(vm.id);
     }
 }
 
 /// The VM is gone: so is its device.
-pub fn gone(vm: u32) {
+pub fn gone(vm: &mut Vm) {
     if let Some(network) = NETWORK.lock().as_mut() {
-        network.remove(vm);
+        network.remove(vm.id);
     }
-    tell_senders(vm);
+    vm.revocations += 1;
+    tell_senders(vm.id);
 }
 
 /// VM `vm`'s directory as it is now.
@@ -41,7 +43,10 @@ pub fn directory(vm: u32) -> Directory {
 }
 
 /// Returns once no sender of `vm` can still act on what was before (rule G13).
+///
+/// `vm` is not in a window meanwhile, and says so: two VMs that send to each other may both be here.
 fn tell_senders(vm: u32) {
+    mailbox::outside(vm);
     let senders: Vec<u32> = NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default();
     for &sender in &senders {
         mailbox::ask(sender);

@@ -8,7 +8,7 @@
 //! Both deliver by hardware, and hardware does not know the views (rule G14).
 
 use super::exit::{self, reason};
-use super::{Next, Vm, inject};
+use super::{Next, Vm, inject, schedule};
 use crate::platform::cpu;
 use crate::vmx::control::Primary;
 use crate::vmx::enter::Registers;
@@ -19,6 +19,9 @@ use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLI
 const VECTOR: u64 = 0xff;
 /// See: SDM volume 3, "System Flags and Fields in the EFLAGS Register".
 const INTERRUPTS_ON: u64 = 1 << 9;
+
+/// Ticks that a VM has at least when an interrupt waits for it to leave the gate.
+const PROGRESS: u64 = 10_000;
 
 /// State of a VM's timer.
 pub struct Timer {
@@ -129,6 +132,7 @@ pub fn deliver(vm: &mut Vm) {
     if waits && vm.in_crossing() {
         // As the gate's CLI is about to, if it has not yet; the stub's POPFQ puts it back. From here on no crossing has it set.
         write(Field::GuestRflags, read(Field::GuestRflags) & !INTERRUPTS_ON);
+        vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));
     } else if waits && takes_interrupts() {
         inject::interrupt(vm.timer.lvt & VECTOR);
         (vm.timer.requested, vm.timer.in_service) = (false, true);

@@ -233,6 +233,18 @@ impl Isolated {
         self.in_window(map::REQUEST, request, map::PAGE, Access::READ, Use::Constant)
     }
 
+    /// Keeps the window from being opened again, or lets it be; before the first [`Isolated::register`] nothing opens it (rule G13).
+    pub fn hold(&mut self, held: bool) {
+        let entry = self.list.get(WINDOW) & !EptPointer::DISABLED;
+        let held = held || self.cr3_page.is_none();
+        self.list.set(WINDOW, if held { entry | EptPointer::DISABLED } else { entry });
+    }
+
+    /// Whether the window is held.
+    pub fn is_held(&self) -> bool {
+        self.cr3_page.is_some() && self.list.get(WINDOW) & EptPointer::DISABLED != 0
+    }
+
     /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was.
     pub fn disarm(&mut self) {
         let entry = self.list.get(WINDOW);

@@ -4,7 +4,7 @@
 //! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
 #![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
 
-use super::{Vm, shared};
+use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Outcome};
 use sluice_abi::directory::{Directory, GateKind, PeerState};
@@ -72,7 +72,26 @@ impl Vm {
         Ok(())
     }
 
-    /// Brings directory and window up to date; the VM stands in home.
+    /// Before the VM executes: looks at its directory if another processor asked it to. If it is in the window, it does so later, and
+    /// at the next call at the latest.
+    pub(super) fn answer(&mut self) {
+        let outside = !self.in_window();
+        if mailbox::begin(self.id, outside) {
+            self.refresh();
+        }
+        if outside || mailbox::is_asked(self.id) {
+            self.hold(!outside);
+        }
+    }
+
+    /// Whether the next call exits before it opens the window.
+    pub(super) fn hold(&mut self, held: bool) {
+        if let Some(isolated) = self.views.isolated() {
+            isolated.hold(held);
+        }
+    }
+
+    /// Brings directory and window up to date; the VM is not in the window.
     ///
     /// What is taken away is detached before the directory says so; what is new is attached before.
     pub(super) fn refresh(&mut self) {

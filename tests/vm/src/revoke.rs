@@ -1,0 +1,158 @@
+//! G13, A16, A17: a receiver that takes its device away while its sender calls, again and again; and a sender that goes on.
+
+use crate::attack::Error;
+use crate::hostile::Random;
+use crate::numbered::{self, Seen};
+use crate::ring::Ring;
+use core::mem::offset_of;
+use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
+use sluice_abi::call::Code;
+use sluice_abi::directory::Directory;
+use sluice_runtime::{Machine, Patience, println};
+
+/// Frames that are received between two revocations: fewer than this.
+const SPREAD: u64 = 100;
+/// Calls of the sender's after the last revocation.
+const AFTER: u64 = 1000;
+
+/// Starts the device and takes it away in the middle of the traffic, `times` times; then it receives to the end.
+///
+/// The reset returns when no sender is in the window any more. So what lies in the ring then is all that was ever accepted there, and the
+/// numbers have no gap, however often that was.
+pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
+    let (_, memory) = machine.connect()?;
+    let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
+    let mut patience = machine.patience();
+    for _ in 0..times {
+        let mut ring = Ring::start(machine, memory, format)?;
+        let until = seen.expected + random.next() % SPREAD;
+        receive(machine, &mut patience, &mut ring, &mut seen, until)?;
+        let before = machine.ticks();
+        Ring::stop(machine);
+        slowest = slowest.max(machine.ticks() - before);
+        while let Some(frame) = ring.take() {
+            seen.see(frame);
+        }
+    }
+    println!("revoked {times} times, slowest {slowest} ticks");
+    let mut ring = Ring::start(machine, memory, format)?;
+    receive(machine, &mut patience, &mut ring, &mut seen, u64::MAX)?;
+    seen.report()
+}
+
+/// Receives until frame number `until` is the next, or the last frame came.
+fn receive(
+    machine: &Machine,
+    patience: &mut Patience,
+    ring: &mut Ring,
+    seen: &mut Seen,
+    until: u64,
+) -> Result<(), Error> {
+    patience.renew();
+    while seen.expected < until && !seen.over {
+        match ring.take() {
+            Some(frame) => seen.see(frame),
+            None => patience.wait(machine)?,
+        }
+    }
+    Ok(())
+}
+
+/// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own away.
+pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
+    let (gate, memory) = machine.connect()?;
+    let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
+    let mut free = [0; 2 * BURST_SIZE];
+    let pool = Mempool::new(buffers, &mut free);
+    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    for turn in 0..times {
+        let _ring = Ring::start(machine, ring, RingFormat::InOrder)?;
+        fill(&mut burst, 0);
+        for _ in 0..turn % 8 {
+            // The peer is there or not.
+            let _ = port.tx_burst(&mut burst);
+        }
+        Ring::stop(machine);
+    }
+    println!("taken away {times} times");
+    Ok(())
+}
+
+/// How the sender's calls ended.
+#[derive(Default)]
+struct Calls {
+    whole: u64,
+    full: u64,
+    not_ready: u64,
+    aborted: u64,
+    /// After the last revocation.
+    after: u64,
+    /// Ticks of the one that took longest.
+    slowest: u64,
+}
+
+/// Sends numbered frames in bursts, whatever becomes of the peer, until that has been taken away `times` times and for a while after.
+pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
+    let (gate, generation, memory) = connect(machine)?;
+    let mut free = [0; 2 * BURST_SIZE];
+    let pool = Mempool::new(memory, &mut free);
+    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut calls, mut next) = (Calls::default(), 0);
+    while calls.after < AFTER {
+        next = fill(&mut burst, next);
+        calls.call(machine, &mut port, &mut burst)?;
+        // Each start and each end is one.
+        calls.after += u64::from(generation() > 2 * times);
+    }
+    while !burst.is_empty() {
+        calls.call(machine, &mut port, &mut burst)?;
+    }
+    push(&mut burst, numbered::last(next));
+    while !burst.is_empty() {
+        calls.call(machine, &mut port, &mut burst)?;
+    }
+    let Calls { whole, full, not_ready, aborted, after, slowest } = calls;
+    println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
+    println!("sent {next}, slowest {slowest} ticks");
+    Ok(())
+}
+
+/// As [`Machine::connect`], with what reads the directory's generation.
+#[allow(unsafe_code, reason = "as Machine::connect")]
+fn connect(machine: &mut Machine) -> Result<(Gate, impl Fn() -> u32 + use<>, PacketMemory), Error> {
+    let (access, memory) = machine.setup().map_err(sluice_runtime::Error::Setup)?;
+    // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
+    let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
+    let generation = move || access.directory.read(offset_of!(Directory, generation) as u64).unwrap_or(0);
+    Ok((gate, generation, memory))
+}
+
+/// Adds frames from number `next` on, up to a whole burst: the number after them.
+fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
+    while burst.len() < BURST_SIZE && push(burst, numbered::frame(next)) {
+        next += 1;
+    }
+    next
+}
+
+fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
+    let Some(memory) = burst.push(size_of_val(&words) as u16) else { return false };
+    (0..).zip(words).all(|(at, word)| memory.write(8 * at, word).is_ok())
+}
+
+impl Calls {
+    /// One call, which must end as a call may.
+    fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+        let before = machine.ticks();
+        let sent = port.tx_burst(burst);
+        self.slowest = self.slowest.max(machine.ticks() - before);
+        match sent.map_err(|status| (status.code(), status)) {
+            Ok(_) if burst.is_empty() => self.whole += 1,
+            Ok(_) => self.full += 1,
+            Err((Code::PeerNotReady, _)) => self.not_ready += 1,
+            Err((Code::Aborted, _)) => self.aborted += 1,
+            Err((_, status)) => return Err(Error::NotStopped(status.0)),
+        }
+        Ok(())
+    }
+}

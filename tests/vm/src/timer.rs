@@ -1,0 +1,75 @@
+//! A20: the preemption timer runs out at every instruction of a call, one after the other.
+//!
+//! The timer starts when the VM's turn does, and counts instructions in Bochs. A delay of one instruction less makes it run out one
+//! instruction later in the call.
+#![allow(unsafe_code, reason = "a delay of so many instructions")]
+
+use crate::attack::{Error, arm};
+use crate::crossing;
+use crate::leap::End;
+use crate::numbered::Sender;
+use core::arch::asm;
+use sluice::{BURST_SIZE, Status};
+use sluice_runtime::{Machine, println};
+
+/// Most instructions of a delay: those of a turn, the manifest's `quantum_ticks`.
+const TURN: u64 = 6_000;
+
+/// Turns in which the receiver takes a burst out of its ring.
+const RECEIVER_TURNS: usize = 4;
+
+/// An empty call and a whole burst, each with every delay.
+pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
+    let armed = arm(machine)?;
+    machine.wait_for_peer(&armed.gate, None)?;
+    let mut sender = Sender::new(armed.own, armed.request);
+    let mut aborted = 0;
+    for count in [0, BURST_SIZE as u64] {
+        let (mut first, mut last, mut here) = (0, 0, 0);
+        for instructions in 0..TURN {
+            if !one(machine, &mut sender, count, instructions)? {
+                continue;
+            }
+            (first, last, here) = (if here == 0 { instructions } else { first }, instructions, here + 1);
+        }
+        println!("burst of {count}: {here} aborted of {} in a row", if here == 0 { 0 } else { last - first + 1 });
+        aborted += here;
+    }
+    println!("timer: {aborted} aborted, {} sent", sender.sent);
+    sender.finish(machine)
+}
+
+/// A call after a delay: whether it was aborted. It is whole, or nothing of it is.
+fn one(machine: &Machine, sender: &mut Sender, count: u64, instructions: u64) -> Result<bool, Error> {
+    let before = sender.sent;
+    sender.ask(count, false)?;
+    let state = crossing::proper(count);
+    (0..RECEIVER_TURNS).for_each(|_| machine.yield_now());
+    delay(instructions);
+    let landing = crossing::checked(state)?;
+    sender.note(&landing, count)?;
+    match (landing.end(), sender.sent - before) {
+        (End::Aborted, sent) if sent == 0 || sent == count => Ok(true),
+        (End::Returned(Status::OK), _) => Ok(false),
+        (_, sent) => Err(Error::NotStopped(sent)),
+    }
+}
+
+/// Executes `instructions` instructions more than for 0.
+#[inline(never)]
+fn delay(instructions: u64) {
+    // SAFETY: a loop of two instructions, and one more where the number is odd; no memory is touched.
+    unsafe {
+        asm!(
+            "2: dec {pairs}",
+            "jnz 2b",
+            "test {odd}, 1",
+            "jz 3f",
+            "nop",
+            "3:",
+            pairs = inout(reg) 1 + instructions / 2 => _,
+            odd = in(reg) instructions,
+            options(nomem, nostack),
+        );
+    }
+}
