@@ -5,7 +5,7 @@ use super::{Next, Vm, inject, schedule};
 use crate::platform::cpu;
 use crate::vmx::enter::{self, Registers};
 use crate::vmx::field::Field;
-use crate::vmx::instruction::{invvpid, read, write};
+use crate::vmx::instruction::{read, write};
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
@@ -40,15 +40,14 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     vm.aborts += 1;
     vm.watched = None;
     let accepted = if begun(place) { vm.recover() } else { Accepted::default() };
-    let home = vm.views.home();
+    let (home, vpid) = (vm.views.home(), vm.vpid());
     let Some(isolated) = vm.views.isolated() else {
         return vm.stop(alloc::format!("exit reason {reason} outside home without a gate"));
     };
-    isolated.disarm();
+    isolated.disarm(vpid);
     write(Field::EptPointer, home.0);
     restore_stack(vm);
     clear_events();
-    invvpid(vm.vpid());
     if !in_64_bit_mode() {
         // The stub can't be reached from there, nor the gate: nothing of it was executed, so the registers are the caller's.
         return inject::invalid_opcode();

@@ -215,13 +215,13 @@ impl Isolated {
     pub fn register(&mut self, cr3: u64, vpid: u16) -> Result<(), OutOfFrames> {
         let page = Gpa(cr3 & !0xfff);
         if let Some(old) = self.cr3_page.replace(page) {
-            self.gate.unmap(old)?.invept(self.gate.pointer().0);
-            self.window.unmap(old)?.invept(self.window.pointer().0);
+            self.gate.unmap(old)?.invept(self.gate);
+            self.window.unmap(old)?.invept(self.window);
             invvpid(vpid);
         }
         let (gate, window) = (self.gate_tables.root().hpa(), self.window_tables.root().hpa());
-        self.gate.map(page, gate, map::PAGE, Access::READ)?.invept(self.gate.pointer().0);
-        self.window.map(page, window, map::PAGE, Access::READ)?.invept(self.window.pointer().0);
+        self.gate.map(page, gate, map::PAGE, Access::READ)?.invept(self.gate);
+        self.window.map(page, window, map::PAGE, Access::READ)?.invept(self.window);
         self.constant.set(map::CONSTANT_WORD as usize / 8, cr3 >> 12);
         self.list.set(WINDOW, self.window.at_rest().0);
         Ok(())
@@ -245,10 +245,12 @@ impl Isolated {
         self.cr3_page.is_some() && self.list.get(WINDOW) & EptPointer::DISABLED != 0
     }
 
-    /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was.
-    pub fn disarm(&mut self) {
+    /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was. What the processor
+    /// has from page tables that are not the registered ones goes (rule G11).
+    pub fn disarm(&mut self, vpid: u16) {
         let entry = self.list.get(WINDOW);
         self.list.set(WINDOW, entry & !0xff | u64::from(EptPointer::AT_REST));
+        invvpid(vpid);
     }
 
     /// Whether the list says what it must while the vCPU is in home: the window at rest, all else untouched.
@@ -260,3 +262,6 @@ impl Isolated {
             && (WINDOW + 1..Table::WORDS).all(|index| self.list.get(index) == 0)
     }
 }
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests;

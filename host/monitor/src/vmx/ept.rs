@@ -1,6 +1,6 @@
 //! Extended page tables. See: SDM volume 3, "The Extended Page Table Mechanism (EPT)".
 
-use super::instruction::Flush;
+use super::instruction;
 use crate::platform::frames::OutOfFrames;
 use crate::platform::table::Table;
 use bitflags::bitflags;
@@ -50,6 +50,22 @@ impl EptPointer {
     pub const DISABLED: u64 = 1 << 63;
 }
 
+/// Mappings that a processor may still hold although the tables no longer have them (rule G11).
+///
+/// Emulators flush more than they must and so never show a missing flush: the type does instead.
+#[must_use = "a processor may still use the old mapping: flush it or say why not"]
+pub struct Flush(());
+
+impl Flush {
+    /// Drops every mapping derived from `view` on this processor.
+    pub fn invept(self, view: View) {
+        instruction::invept(view.pointer().0);
+    }
+
+    /// For tables that no processor has used yet.
+    pub fn not_yet_used(self) {}
+}
+
 /// One view: an EPT hierarchy of four levels.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
@@ -88,13 +104,13 @@ impl View {
                 done += 4096;
             }
         }
-        Ok(Flush::new())
+        Ok(Flush(()))
     }
 
     /// Takes the page at `gpa`, mapped as a small page, away.
     pub fn unmap(self, gpa: Gpa) -> Result<Flush, OutOfFrames> {
         self.table(gpa.0, 1)?.set(index(gpa.0, 0), SUPPRESS_VE);
-        Ok(Flush::new())
+        Ok(Flush(()))
     }
 
     /// The table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the way to `gpa`, made where it is missing.

@@ -58,27 +58,11 @@ pub fn write(field: Field, value: u64) {
     unsafe { asm!("vmwrite {1}, {0}", in(reg) value, in(reg) u64::from(field as u32), options(nostack)) };
 }
 
-/// Mappings that a processor may still hold although the tables no longer have them (rule G11).
-///
-/// Emulators flush more than they must and so never show a missing flush: the type does instead.
-#[must_use = "a processor may still use the old mapping: flush it or say why not"]
-pub struct Flush(());
-
-impl Flush {
-    /// For code that changed an entry that a processor may have cached.
-    pub(super) fn new() -> Self {
-        Self(())
-    }
-
-    /// Drops every mapping derived from the EPT with pointer `eptp` on this processor.
-    pub fn invept(self, eptp: u64) {
-        let descriptor: [u64; 2] = [eptp, 0];
-        // SAFETY: CPL 0, VMX root; type 1 is checked by features.rs; the descriptor is live.
-        unsafe { asm!("invept {0}, [{1}]", in(reg) 1u64, in(reg) &raw const descriptor, options(nostack)) };
-    }
-
-    /// For tables that no processor has used yet.
-    pub fn not_yet_used(self) {}
+/// Drops every mapping derived from the EPT with pointer `eptp` on this processor. See [`super::ept::Flush`].
+pub fn invept(eptp: u64) {
+    let descriptor: [u64; 2] = [eptp, 0];
+    // SAFETY: CPL 0, VMX root; type 1 is checked by features.rs; the descriptor is live.
+    unsafe { asm!("invept {0}, [{1}]", in(reg) 1u64, in(reg) &raw const descriptor, options(nostack)) };
 }
 
 /// Drops every linear mapping of VPID `vpid` on this processor (rule G11).
