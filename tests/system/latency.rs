@@ -101,6 +101,17 @@ fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     assert!(row.max > WATCHDOG && row.max <= WATCHDOG + 3 * row.exit, "{row:?}");
 }
 
+/// A call that an interrupt finds in the window is aborted at once; one that it finds in the gate goes on, to where it can come.
+#[test]
+fn interrupts_in_bochs_come_where_calls_get_no_grace() {
+    let scenario = bochs("expiries count=4000 period=1000003 load=each");
+    let manifest = format!("grace_ticks = 0\n{}", scenario.manifest);
+    let (row, report) = expiries(&Scenario { manifest, ..scenario });
+    handled_once(&row, &report);
+    let (aborts, waited) = (report.exits["a"]["aborts"], report.exits["a"]["interrupt_window"]);
+    assert!(aborts > 100 && row.aborted == aborts && waited > aborts, "{:?}", report.exits);
+}
+
 /// The longest call: 256 frames, each over 64 descriptors, for which the window has no short way. Far less than the watchdog's shortest default.
 #[test]
 fn the_longest_chains_in_bochs_make_the_longest_calls() {

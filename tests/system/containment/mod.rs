@@ -35,11 +35,12 @@ fn attack(gate: &str, args: &str) -> Report {
 }
 
 fn run(manifest: &str) -> Report {
-    run_on(1, manifest)
+    run_on(1, 1800, manifest)
 }
 
-fn run_on(processors: usize, manifest: &str) -> Report {
-    in_bochs(&Scenario { processors, timeout: 1800, ..Scenario::new(manifest) })
+/// Runs it on so many processors, for so many seconds at most.
+fn run_on(processors: usize, timeout: u64, manifest: &str) -> Report {
+    in_bochs(&Scenario { processors, timeout, ..Scenario::new(manifest) })
 }
 
 #[track_caller]

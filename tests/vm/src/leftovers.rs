@@ -1,7 +1,8 @@
-//! Registers that neither the VMCS nor an XSAVE area holds: two VMs on one processor must not find each other's.
+//! Registers that are in no VMCS: two VMs on one processor must not find each other's.
 #![allow(unsafe_code, reason = "debug registers, CR2, SWAPGS")]
 
 use crate::attack::Error;
+use crate::vectors;
 use core::arch::asm;
 use sluice_runtime::{Machine, println};
 
@@ -15,12 +16,14 @@ type Words = [u64; 6];
 /// Leaves `mark` behind, after it has seen that nobody else did, and finds it again.
 pub fn compare(machine: &mut Machine, mark: u64) -> Result<(), Error> {
     let found = read();
+    let clean = vectors::read().as_flattened().iter().all(|&word| word == 0);
     let own: Words = core::array::from_fn(|index| mark << 8 | index as u64);
     write(own);
+    vectors::mark(mark);
     (0..TURNS).for_each(|_| machine.yield_now());
-    let kept = read();
-    println!("leftovers: {found:x?}, kept {}", kept == own);
-    if found == [0; 6] && kept == own { Ok(()) } else { Err(Error::Harmed(found.len())) }
+    let kept = vectors::read().as_flattened().iter().all(|&word| word == mark) && read() == own;
+    println!("leftovers: {found:x?}, vectors clean {clean}, kept {kept}");
+    if found == [0; 6] && clean && kept { Ok(()) } else { Err(Error::Harmed(found.len())) }
 }
 
 fn read() -> Words {

@@ -138,10 +138,14 @@ impl Seen {
         }
     }
 
+    /// `Err` if a frame was not what it should be.
+    pub fn right(&self) -> Result<(), Error> {
+        if self.wrong == 0 { Ok(()) } else { Err(Error::Harmed(self.wrong as usize)) }
+    }
+
     /// Says what came of it.
     pub fn report(self) -> Result<(), Error> {
-        let Self { expected, wrong, .. } = self;
-        println!("received {expected} wrong {wrong}");
-        if wrong == 0 { Ok(()) } else { Err(Error::Harmed(wrong as usize)) }
+        println!("received {} wrong {}", self.expected, self.wrong);
+        self.right()
     }
 }

@@ -7,55 +7,61 @@ use crate::ring::Ring;
 use core::mem::offset_of;
 use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
 use sluice_abi::call::Code;
-use sluice_abi::directory::Directory;
-use sluice_runtime::{Machine, Patience, println};
+use sluice_abi::directory::{Directory, PeerState};
+use sluice_runtime::{Machine, println};
 
 /// Frames that are received between two revocations: fewer than this.
 const SPREAD: u64 = 100;
+/// Ticks in which a call that is in the window would end.
+const LATE: u64 = 3_000;
+/// Ticks without a frame after which none comes any more.
+const SILENCE: u64 = 20_000_000;
 /// Calls of the sender's after the last revocation.
 const AFTER: u64 = 1000;
 
 /// Starts the device and takes it away in the middle of the traffic, `times` times; then it receives to the end.
 ///
-/// The reset returns when no sender is in the window any more. So what lies in the ring then is all that was ever accepted there, and the
-/// numbers have no gap, however often that was.
+/// The reset returns when no sender is in the window any more. So what lies in the ring then is all that was ever accepted there: nothing
+/// comes later, and the numbers have no gap, however often that was.
 pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
-    let mut patience = machine.patience();
     for _ in 0..times {
         let mut ring = Ring::start(machine, memory, format)?;
         let until = seen.expected + random.next() % SPREAD;
-        receive(machine, &mut patience, &mut ring, &mut seen, until)?;
+        receive(machine, &mut ring, &mut seen, until)?;
         let before = machine.ticks();
         Ring::stop(machine);
-        slowest = slowest.max(machine.ticks() - before);
-        while let Some(frame) = ring.take() {
-            seen.see(frame);
+        let (there, after) = (ring.ready()?, machine.ticks());
+        slowest = slowest.max(after - before);
+        for _ in 0..there {
+            seen.see(ring.take()?.ok_or(Error::Harmed(1))?);
+        }
+        while machine.ticks() - after < LATE {}
+        if ring.take()?.is_some() {
+            return Err(Error::NotStopped(seen.expected));
         }
     }
     println!("revoked {times} times, slowest {slowest} ticks");
     let mut ring = Ring::start(machine, memory, format)?;
-    receive(machine, &mut patience, &mut ring, &mut seen, u64::MAX)?;
+    receive(machine, &mut ring, &mut seen, u64::MAX)?;
     seen.report()
 }
 
 /// Receives until frame number `until` is the next, or the last frame came.
-fn receive(
-    machine: &Machine,
-    patience: &mut Patience,
-    ring: &mut Ring,
-    seen: &mut Seen,
-    until: u64,
-) -> Result<(), Error> {
-    patience.renew();
+fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
+    let mut since = machine.ticks();
     while seen.expected < until && !seen.over {
-        match ring.take() {
-            Some(frame) => seen.see(frame),
-            None => patience.wait(machine)?,
+        match ring.take()? {
+            Some(frame) => {
+                seen.see(frame);
+                since = machine.ticks();
+            }
+            None if machine.ticks() - since > SILENCE => return Err(sluice_runtime::Error::Silence.into()),
+            None => machine.yield_now(),
         }
     }
-    Ok(())
+    seen.right()
 }
 
 /// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own away.
@@ -100,16 +106,16 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
     let (mut calls, mut next) = (Calls::default(), 0);
     while calls.after < AFTER {
         next = fill(&mut burst, next);
-        calls.call(machine, &mut port, &mut burst)?;
+        calls.call(machine, &gate, &mut port, &mut burst)?;
         // Each start and each end is one.
         calls.after += u64::from(generation() > 2 * times);
     }
     while !burst.is_empty() {
-        calls.call(machine, &mut port, &mut burst)?;
+        calls.call(machine, &gate, &mut port, &mut burst)?;
     }
     push(&mut burst, numbered::last(next));
     while !burst.is_empty() {
-        calls.call(machine, &mut port, &mut burst)?;
+        calls.call(machine, &gate, &mut port, &mut burst)?;
     }
     let Calls { whole, full, not_ready, aborted, after, slowest } = calls;
     println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
@@ -142,7 +148,16 @@ fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
 
 impl Calls {
     /// One call, which must end as a call may.
-    fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+    fn call(
+        &mut self,
+        machine: &Machine,
+        gate: &Gate,
+        port: &mut PeerPort<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), Error> {
+        if gate.peer_state(0) == PeerState::Revoked {
+            return Err(sluice_runtime::Error::PeerGone.into());
+        }
         let before = machine.ticks();
         let sent = port.tx_burst(burst);
         self.slowest = self.slowest.max(machine.ticks() - before);

@@ -47,17 +47,22 @@ impl Ring {
         machine.transport().set_status(Status::empty());
     }
 
-    /// The next frame, if there is one.
-    pub fn take(&mut self) -> Option<Frame> {
-        if self.queue.is_ready() != Ok(true) {
-            return None;
+    /// How many frames there are.
+    pub fn ready(&mut self) -> Result<u16, Error> {
+        self.queue.ready().map_err(|_| Error::Harmed(1))
+    }
+
+    /// The next frame, if there is one. `Err`: the ring is not as a device leaves it.
+    pub fn take(&mut self) -> Result<Option<Frame>, Error> {
+        if !self.queue.is_ready().map_err(|_| Error::Harmed(1))? {
+            return Ok(None);
         }
-        let received = self.queue.take().ok()?;
-        let buffer = self.buffer(received.token)?;
+        let received = self.queue.take().map_err(|_| Error::Harmed(1))?;
+        let buffer = self.buffer(received.token).ok_or(Error::Harmed(1))?;
         let frame = core::array::from_fn(|at| buffer.read(u64::from(HDR_LEN) + 8 * at as u64).unwrap_or(0));
         self.give(received.token);
         self.queue.publish();
-        Some(frame)
+        Ok(Some(frame))
     }
 
     fn give(&mut self, token: u32) {
