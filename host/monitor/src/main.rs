@@ -19,11 +19,14 @@ mod vm;
 #[cfg(target_os = "none")]
 mod vmx;
 
-// The views, as tests build them: in their own memory, for a processor that takes notes.
+// The views and a VM's controls, as tests make them: in their own memory, for a processor that takes notes.
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod platform {
+    pub mod cpu;
     pub mod frames;
+    #[path = "fake_msr.rs"]
+    pub mod msr;
     pub mod table;
 }
 #[cfg(all(test, not(target_os = "none")))]
@@ -35,10 +38,15 @@ mod vm {
     mod view;
 }
 #[cfg(all(test, not(target_os = "none")))]
+#[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod vmx {
+    pub mod control;
     pub mod ept;
+    pub mod features;
+    pub mod field;
     #[path = "fake.rs"]
     pub mod instruction;
+    pub mod vmcs;
 }
 
 #[cfg(not(target_os = "none"))]

@@ -233,3 +233,6 @@ fn write_guest_segments() {
         write(field, 0);
     }
 }
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests;
