@@ -8,11 +8,12 @@ use std::path::Path;
 use xtask::mutate::{Mutation, Suite};
 
 /// Files, and folders, of tests with a hostile other side, or of what keeps one away.
-const HOSTILE: [&str; 6] = [
+const HOSTILE: [&str; 7] = [
     "trampoline/inside/tests/hostile",
     "trampoline/inside/tests/hostile_formats",
     "trampoline/gate/tests/pages.rs",
     "host/monitor/src/vm/view/tests.rs",
+    "host/monitor/src/vmx/vmcs/tests.rs",
     "guest-driver/src/queue/tests/hostile.rs",
     "tests/vhost-user/tests/hostile.rs",
 ];
