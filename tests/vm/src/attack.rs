@@ -1,7 +1,7 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings,
+    alias, chains, descriptors, exceptions, home, leftovers, lives, modes, numbered, overrun, registers, revoke, rings,
     scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
@@ -27,6 +27,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
             let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
             revoke::receiver(machine, format, times)
         }
+        "lives" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            lives::receiver(machine, format, times)
+        }
+        "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),

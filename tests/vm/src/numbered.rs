@@ -124,7 +124,7 @@ pub struct Seen {
     /// The last one came.
     pub over: bool,
     /// Frames that were not what they should be.
-    wrong: u64,
+    pub wrong: u64,
 }
 
 impl Seen {
@@ -136,6 +136,11 @@ impl Seen {
         if !self.over {
             self.expected = words[0].wrapping_add(1);
         }
+    }
+
+    /// As one who has seen `expected` frames before.
+    pub fn after(expected: u64) -> Self {
+        Self { expected, ..Self::default() }
     }
 
     /// Says what came of it.

@@ -24,18 +24,18 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
     let mut patience = machine.patience();
     for _ in 0..times {
-        let mut ring = Ring::start(machine, memory, format)?;
+        let mut ring = Ring::new(memory, format)?;
+        ring.start(machine);
         let until = seen.expected + random.next() % SPREAD;
         receive(machine, &mut patience, &mut ring, &mut seen, until)?;
         let before = machine.ticks();
         Ring::stop(machine);
         slowest = slowest.max(machine.ticks() - before);
-        while let Some(frame) = ring.take() {
-            seen.see(frame);
-        }
+        while ring.take(|frame| seen.see(frame)) {}
     }
     println!("revoked {times} times, slowest {slowest} ticks");
-    let mut ring = Ring::start(machine, memory, format)?;
+    let mut ring = Ring::new(memory, format)?;
+    ring.start(machine);
     receive(machine, &mut patience, &mut ring, &mut seen, u64::MAX)?;
     seen.report()
 }
@@ -50,9 +50,8 @@ fn receive(
 ) -> Result<(), Error> {
     patience.renew();
     while seen.expected < until && !seen.over {
-        match ring.take() {
-            Some(frame) => seen.see(frame),
-            None => patience.wait(machine)?,
+        if !ring.take(|frame| seen.see(frame)) {
+            patience.wait(machine)?;
         }
     }
     Ok(())
@@ -66,7 +65,7 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
     let pool = Mempool::new(buffers, &mut free);
     let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
     for turn in 0..times {
-        let _ring = Ring::start(machine, ring, RingFormat::InOrder)?;
+        Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
         for _ in 0..turn % 8 {
             // The peer is there or not.
@@ -80,10 +79,10 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
 
 /// How the sender's calls ended.
 #[derive(Default)]
-struct Calls {
+pub struct Calls {
     whole: u64,
     full: u64,
-    not_ready: u64,
+    pub not_ready: u64,
     aborted: u64,
     /// After the last revocation.
     after: u64,
@@ -111,9 +110,7 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
     while !burst.is_empty() {
         calls.call(machine, &mut port, &mut burst)?;
     }
-    let Calls { whole, full, not_ready, aborted, after, slowest } = calls;
-    println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
-    println!("sent {next}, slowest {slowest} ticks");
+    calls.report(next);
     Ok(())
 }
 
@@ -128,7 +125,7 @@ fn connect(machine: &mut Machine) -> Result<(Gate, impl Fn() -> u32 + use<>, Pac
 }
 
 /// Adds frames from number `next` on, up to a whole burst: the number after them.
-fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
+pub fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
     while burst.len() < BURST_SIZE && push(burst, numbered::frame(next)) {
         next += 1;
     }
@@ -141,8 +138,15 @@ fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
 }
 
 impl Calls {
+    /// Says how they ended; `sent` frames were accepted.
+    pub fn report(self, sent: u64) {
+        let Self { whole, full, not_ready, aborted, after, slowest } = self;
+        println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
+        println!("sent {sent}, slowest {slowest} ticks");
+    }
+
     /// One call, which must end as a call may.
-    fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+    pub fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
         let before = machine.ticks();
         let sent = port.tx_burst(burst);
         self.slowest = self.slowest.max(machine.ticks() - before);
