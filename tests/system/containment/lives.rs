@@ -1,6 +1,6 @@
 //! G13, A17: a peer that dies and is started again while its sender calls.
 
-use super::{numbers, run_on, vm};
+use super::{numbers, run, run_on, vm};
 use crate::passed;
 
 /// A receiver of ring format `ring` that dies `times` times, wherever it is, and its sender.
@@ -39,4 +39,21 @@ fn a_peer_that_dies_and_starts_again_in_bochs_loses_nothing_that_was_accepted_sp
 #[test]
 fn a_peer_that_dies_and_starts_again_in_bochs_loses_nothing_that_was_accepted_packed() {
     killed("packed", 200);
+}
+
+/// A sender that ends and starts again: it has to register again, and its peer's queue goes on where it was, in whatever format.
+#[test]
+fn a_sender_that_starts_again_in_bochs_goes_on_where_it_was() {
+    for ring in ["split", "in-order", "packed"] {
+        let all = [
+            vm("sender", "attack", "again 30", "gate = \"isolated\"\nrestarts = 30\npeers = [\"receiver\"]"),
+            vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
+        ];
+        let report = run(&all.concat());
+        passed(&report);
+        let frames = (0..=30).map(|life| 32 * (life % 3 + 1)).sum::<u64>();
+        assert!(report.says(&format!("[sender] sent {frames} in 31 lives")), "{:#?}", report.lines);
+        assert!(report.says(&format!("[receiver] received {frames} wrong 0")), "{:#?}", report.lines);
+        assert_eq!([report.exits["sender"]["restarts"], report.exits["sender"]["aborts"]], [30, 31]);
+    }
 }

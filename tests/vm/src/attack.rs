@@ -31,6 +31,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
             let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
             lives::receiver(machine, format, times)
         }
+        "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),

@@ -2,15 +2,19 @@
 //!
 //! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it was read. So
 //! it sees whether all that was accepted before it died is there, and once.
-#![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag, MSRs")]
+#![allow(
+    unsafe_code,
+    reason = "tables without an interrupt gate, the interrupt flag, MSRs, a call before registration"
+)]
 
 use crate::attack::Error;
 use crate::hostile::Random;
-use crate::numbered::Seen;
-use crate::revoke::{Calls, fill};
+use crate::numbered::{self, Seen};
+use crate::revoke::{Calls, fill, push};
 use crate::ring::Ring;
 use core::arch::asm;
-use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerPort, RingFormat};
+use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerPort, RingFormat, Status};
+use sluice_abi::call::Code;
 use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_memory::PeerSlice;
 use sluice_runtime::{Machine, println};
@@ -21,6 +25,9 @@ const LONGEST: u64 = 50_000;
 const AT_LAST: u64 = 1000;
 /// Calls in a row that find no peer: it does not come back.
 const GONE: u64 = 20_000;
+
+/// Bytes of the sender's packets.
+const PACKETS: u32 = 1 << 20;
 
 /// What lasts: words behind the ring.
 #[derive(Clone, Copy)]
@@ -44,12 +51,22 @@ enum Word {
 }
 
 impl Record {
+    fn of(memory: PacketMemory) -> Result<Self, Error> {
+        memory.memory.sub(0, 4096).map(Self).map_err(|_| Error::Arguments)
+    }
+
+    /// Which life this is, from 0.
+    fn begin(self) -> u64 {
+        self.add(Word::Life, 1);
+        self.get(Word::Life) - 1
+    }
+
     fn get(self, word: Word) -> u64 {
         self.0.read(8 * word as u64).unwrap_or(0)
     }
 
     fn set(self, word: Word, value: u64) {
-        // The memory is larger: `receiver` looks.
+        // The memory is larger.
         let _ = self.0.write(8 * word as u64, value);
     }
 
@@ -68,9 +85,8 @@ impl Record {
 pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (ring_memory, rest) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
-    let record = Record(rest.memory.sub(0, 4096).map_err(|_| Error::Arguments)?);
-    let life = record.get(Word::Life);
-    record.set(Word::Life, life + 1);
+    let record = Record::of(rest)?;
+    let life = record.begin();
     let mut seen = Seen::after(record.get(Word::Expected));
     seen.wrong = record.get(Word::Wrong);
     take_what_is_left(record, ring_memory, format, &mut seen);
@@ -154,4 +170,34 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     let sent = next - burst.len() as u64;
     calls.report(sent);
     Ok(())
+}
+
+/// One life of `times` + 1, each of which sends a few bursts, ends, and leaves to the next how far it came. The peer sees one sender.
+pub fn again(machine: &mut Machine, times: u64) -> Result<(), Error> {
+    not_registered()?;
+    let (gate, memory) = machine.connect()?;
+    machine.wait_for_peer(&gate, None)?;
+    let (packets, rest) = memory.split_at(PACKETS).ok_or(Error::Arguments)?;
+    let record = Record::of(rest)?;
+    let life = record.begin();
+    let mut free = [0; 2 * BURST_SIZE];
+    let pool = Mempool::new(packets, &mut free);
+    let (mut port, mut burst, mut calls) = (PeerPort::new(&gate, 0), pool.burst(), Calls::default());
+    for _ in 0..=life % 3 {
+        record.set(Word::Expected, fill(&mut burst, record.get(Word::Expected)));
+        calls.send(machine, &mut port, &mut burst)?;
+    }
+    if life == times {
+        push(&mut burst, numbered::last(record.get(Word::Expected)));
+        calls.send(machine, &mut port, &mut burst)?;
+        println!("sent {} in {} lives", record.get(Word::Expected), life + 1);
+    }
+    Ok(())
+}
+
+/// A VM that starts again has to register again: before that its calls are aborted.
+fn not_registered() -> Result<(), Error> {
+    // SAFETY: under a Sluice host with this gate, in ring 0.
+    let status = unsafe { sluice_gate::isolated(0) }.status;
+    if status == Status::new(Code::Aborted) { Ok(()) } else { Err(Error::NotStopped(status.0)) }
 }

@@ -103,13 +103,9 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
         // Each start and each end is one.
         calls.after += u64::from(generation() > 2 * times);
     }
-    while !burst.is_empty() {
-        calls.call(machine, &mut port, &mut burst)?;
-    }
+    calls.send(machine, &mut port, &mut burst)?;
     push(&mut burst, numbered::last(next));
-    while !burst.is_empty() {
-        calls.call(machine, &mut port, &mut burst)?;
-    }
+    calls.send(machine, &mut port, &mut burst)?;
     calls.report(next);
     Ok(())
 }
@@ -132,7 +128,7 @@ pub fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
     next
 }
 
-fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
+pub fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
     let Some(memory) = burst.push(size_of_val(&words) as u16) else { return false };
     (0..).zip(words).all(|(at, word)| memory.write(8 * at, word).is_ok())
 }
@@ -143,6 +139,14 @@ impl Calls {
         let Self { whole, full, not_ready, aborted, after, slowest } = self;
         println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
         println!("sent {sent}, slowest {slowest} ticks");
+    }
+
+    /// Calls until all of `burst` was accepted.
+    pub fn send(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+        while !burst.is_empty() {
+            self.call(machine, port, burst)?;
+        }
+        Ok(())
     }
 
     /// One call, which must end as a call may.
