@@ -40,7 +40,7 @@ fn run(manifest: &str) -> Report {
 }
 
 fn run_on(processors: usize, manifest: &str) -> Report {
-    in_bochs(&Scenario { processors, timeout: 1800, ..Scenario::new(manifest) })
+    in_bochs(&Scenario { processors, timeout: 600, ..Scenario::new(manifest) })
 }
 
 /// The numbers of the line that starts with `prefix`.

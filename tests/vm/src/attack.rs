@@ -132,7 +132,7 @@ pub enum Error {
     Machine(sluice_runtime::Error),
     /// The victim's memory changed, so many words.
     Harmed(usize),
-    /// The attacker went on for longer than the victim waits.
+    /// The other side went on, or let wait, for longer than this one waits.
     Endless,
     /// The attack went through.
     NotStopped(u64),
@@ -154,7 +154,7 @@ impl fmt::Display for Error {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
-            Self::Endless => write!(f, "the attacker does not end"),
+            Self::Endless => write!(f, "the other side does not end, or nothing comes from it"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),
             Self::Leaked { register, value } => write!(f, "register {register} came back with {value:#x}"),
             Self::Landed { offset, vector } => write!(f, "entry at byte {offset:#x} ended in exception {vector}"),

@@ -11,7 +11,7 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::revoke::{Calls, fill, push};
-use crate::ring::Ring;
+use crate::ring::{Idle, Ring, SIZE};
 use core::arch::asm;
 use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerPort, RingFormat, Status};
 use sluice_abi::call::Code;
@@ -23,7 +23,7 @@ use sluice_runtime::{Machine, println};
 const LONGEST: u64 = 50_000;
 /// Frames that the last life receives.
 const AT_LAST: u64 = 1000;
-/// Calls in a row that find no peer: it does not come back.
+/// Calls in a row that bring nothing to the peer: it does not come back.
 const GONE: u64 = 20_000;
 
 /// Bytes of the sender's packets.
@@ -98,13 +98,9 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
     if life < times {
         die_in(machine, Random::new(life).next() % LONGEST);
     }
-    let mut patience = machine.patience();
+    let mut idle = Idle::default();
     while life < times || seen.expected < first + AT_LAST {
-        if take(record, &mut ring, &mut seen) {
-            patience.renew();
-        } else {
-            patience.wait(machine)?;
-        }
+        idle.turn(machine, take(record, &mut ring, &mut seen))?;
         if seen.expected == first + 1 {
             record.add(Word::Busy, 1);
         }
@@ -127,7 +123,8 @@ fn take(record: Record, ring: &mut Ring, seen: &mut Seen) -> bool {
 fn take_what_is_left(record: Record, memory: PacketMemory, format: RingFormat, seen: &mut Seen) {
     if let Some(first) = record.get(Word::Ring).checked_sub(1) {
         let area = record.get(Word::DeviceArea);
-        while let Some(frame) = Ring::left(memory, format, area, seen.expected - first) {
+        let next = seen.expected.saturating_sub(first);
+        for frame in (next..next + u64::from(SIZE)).map_while(|at| Ring::left(memory, format, area, at)) {
             seen.see(frame);
             record.add(Word::Left, 1);
             record.see(seen);
@@ -163,9 +160,9 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     let (mut calls, mut next, mut since) = (Calls::default(), 0, 0);
     while since < GONE {
         next = fill(&mut burst, next);
-        let before = calls.not_ready;
+        let before = burst.len();
         calls.call(machine, &mut port, &mut burst)?;
-        since = if calls.not_ready == before { 0 } else { since + 1 };
+        since = if burst.len() < before { 0 } else { since + 1 };
     }
     let sent = next - burst.len() as u64;
     calls.report(sent);

@@ -3,12 +3,12 @@
 use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
-use crate::ring::Ring;
+use crate::ring::{Idle, Ring};
 use core::mem::offset_of;
 use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
 use sluice_abi::call::Code;
 use sluice_abi::directory::Directory;
-use sluice_runtime::{Machine, Patience, println};
+use sluice_runtime::{Machine, println};
 
 /// Frames that are received between two revocations: fewer than this.
 const SPREAD: u64 = 100;
@@ -22,12 +22,11 @@ const AFTER: u64 = 1000;
 pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
-    let mut patience = machine.patience();
     for _ in 0..times {
         let mut ring = Ring::new(memory, format)?;
         ring.start(machine);
         let until = seen.expected + random.next() % SPREAD;
-        receive(machine, &mut patience, &mut ring, &mut seen, until)?;
+        receive(machine, &mut ring, &mut seen, until)?;
         let before = machine.ticks();
         Ring::stop(machine);
         slowest = slowest.max(machine.ticks() - before);
@@ -36,23 +35,15 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
     println!("revoked {times} times, slowest {slowest} ticks");
     let mut ring = Ring::new(memory, format)?;
     ring.start(machine);
-    receive(machine, &mut patience, &mut ring, &mut seen, u64::MAX)?;
+    receive(machine, &mut ring, &mut seen, u64::MAX)?;
     seen.report()
 }
 
 /// Receives until frame number `until` is the next, or the last frame came.
-fn receive(
-    machine: &Machine,
-    patience: &mut Patience,
-    ring: &mut Ring,
-    seen: &mut Seen,
-    until: u64,
-) -> Result<(), Error> {
-    patience.renew();
+fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
+    let mut idle = Idle::default();
     while seen.expected < until && !seen.over {
-        if !ring.take(|frame| seen.see(frame)) {
-            patience.wait(machine)?;
-        }
+        idle.turn(machine, ring.take(|frame| seen.see(frame)))?;
     }
     Ok(())
 }
@@ -82,7 +73,7 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
 pub struct Calls {
     whole: u64,
     full: u64,
-    pub not_ready: u64,
+    not_ready: u64,
     aborted: u64,
     /// After the last revocation.
     after: u64,

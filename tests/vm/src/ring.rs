@@ -11,7 +11,8 @@ use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
 
-const SIZE: u16 = 64;
+/// Entries.
+pub const SIZE: u16 = 64;
 const BUFFER: u32 = 2048;
 
 /// The queue, and a buffer for each entry.
@@ -87,6 +88,26 @@ impl Ring {
         let at = Gpa(self.buffers.gpa.0 + u64::from(token * BUFFER));
         // There is room: each token is of a buffer that the device does not have.
         let _ = self.queue.give(at, BUFFER, token);
+    }
+}
+
+/// Waiting for frames, but not for ever: where several processors share the emulator's time, ticks are no measure.
+#[derive(Default)]
+pub struct Idle(u32);
+
+impl Idle {
+    /// Turns in which nothing came.
+    const LIMIT: u32 = 20_000;
+
+    /// One more, unless something came.
+    pub fn turn(&mut self, machine: &Machine, came: bool) -> Result<(), Error> {
+        if came {
+            *self = Self::default();
+            return Ok(());
+        }
+        self.0 += 1;
+        machine.yield_now();
+        if self.0 > Self::LIMIT { Err(Error::Endless) } else { Ok(()) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct Suite {
     /// Its package.
     pub package: String,
-    /// `lib` for the unit tests of the package, or the name of a file of tests.
+    /// `lib` or `bins` for the unit tests of the package, or the name of a file of tests.
     pub target: String,
     /// The file, or the folder, in which its tests are.
     pub source: PathBuf,

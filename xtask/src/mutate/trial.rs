@@ -76,6 +76,7 @@ impl<'t> Trial<'t> {
         command.args(["--package", &self.suite.package]);
         match self.suite.target.as_str() {
             "lib" => command.arg("--lib"),
+            "bins" => command.arg("--bins"),
             name => command.args(["--test", name]),
         };
         // Nobody debugs it.

@@ -37,12 +37,11 @@ pub fn gone(vm: &mut Vm) {
     tell_senders(vm.id);
 }
 
-/// The VM is there again.
+/// The VM is there again. Its senders hear of it when its device starts.
 pub fn back(vm: u32) {
     if let Some(network) = NETWORK.lock().as_mut() {
         network.restart(vm);
     }
-    tell_senders(vm);
 }
 
 /// VM `vm`'s directory as it is now.
