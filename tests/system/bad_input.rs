@@ -47,6 +47,34 @@ fn the_launcher_names_what_is_wrong() {
     }
 }
 
+/// Its last end counts.
+fn starts_again(report: &Report) {
+    says(report, "vm a exit code ");
+    for line in ["vm a starts again, 1 of 2", "vm a starts again, 2 of 2"] {
+        assert_eq!(report.lines.iter().filter(|it| it.ends_with(line)).count(), 1, "{:#?}", report.lines);
+    }
+    assert_eq!(report.lines.iter().filter(|it| it.contains("vm a exit code ")).count(), 4, "{:#?}", report.lines);
+}
+
+fn ending_badly() -> Scenario {
+    manifest(|text| text.replace("receive", "nonsense") + "restarts = 2\n")
+}
+
+#[test]
+fn a_vm_that_ends_badly_in_bochs_starts_again_as_often_as_the_manifest_says() {
+    starts_again(&in_bochs(&ending_badly()));
+}
+
+#[test]
+fn a_process_that_ends_badly_starts_again_as_often_as_the_manifest_says() {
+    starts_again(&embedded(&ending_badly()));
+    let peers = manifest(|text| {
+        let again = text.clone() + "peers = [\"b\"]\nrestarts = 1\n";
+        again + &text.replace("\"a\"", "\"b\"")
+    });
+    says(&embedded(&peers), "vm \"a\": restarts: a vm that has peers can't be started again here");
+}
+
 #[test]
 fn ram_that_the_machine_does_not_have_is_refused_in_bochs() {
     let scenario = manifest(|text| text.replace("= 8", "= 2048"));

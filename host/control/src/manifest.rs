@@ -70,6 +70,9 @@ pub struct VmConfig {
     /// Largest payload of a frame to it, bytes.
     #[serde(default = "default_mtu")]
     pub mtu: u16,
+    /// Times that the host starts it again after it ended, however it did.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 const fn default_mtu() -> u16 {
@@ -139,6 +142,9 @@ pub enum VmError {
     /// Its own name.
     #[error("peer \"{0}\": a vm can't be its own peer")]
     Itself(String),
+    /// What it has sent would be forgotten.
+    #[error("restarts: a vm that has peers needs the gate isolated or hypercall for that")]
+    Restarts,
     /// A receive queue has one producer at a time.
     #[error("peer \"{0}\": \"{1}\" sends to it already, and a receive queue has one sender")]
     SecondSender(String, String),
@@ -188,6 +194,10 @@ impl Manifest {
         }
         if vm.args.len() > ARGS_LEN {
             return Err(VmError::Args(vm.args.len()));
+        }
+        let in_host = matches!(vm.gate, GateKind::Isolated | GateKind::Hypercall);
+        if vm.restarts > 0 && !in_host && !vm.peers.is_empty() {
+            return Err(VmError::Restarts);
         }
         check_modules(&vm.modules)?;
         self.check_peers(id)
@@ -241,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn a_vm_is_started_again_where_nothing_is_forgotten() {
+        let restarted = |text: &str| Manifest::parse(text).map(|manifest| manifest.vms[0].restarts);
+        assert_eq!(restarted(&format!("{B}restarts = 3")), Ok(3));
+        assert_eq!(restarted(&format!("{A}restarts = 2\npeers = [\"b\"]\n{B}")), Ok(2));
+        assert_eq!(restarted(A), Ok(0));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_in_one_line() {
         let vm = |name: &str, rest: &str| {
             format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
@@ -258,6 +276,10 @@ mod tests {
             (A.replace("16", "4096"), "manifest: vm \"a\": ram_mib = 4096: an even"),
             (format!("{A}mtu = 67"), "manifest: vm \"a\": mtu = 67: 68 to 65517 are possible"),
             (format!("{A}args = \"{}\"", "x".repeat(513)), "manifest: vm \"a\": args: 513 bytes"),
+            (
+                vm("a", "restarts = 1\npeers = [\"b\"]") + B,
+                "manifest: vm \"a\": restarts: a vm that has peers needs the gate isolated or hypercall",
+            ),
             (format!("{A}modules = [\"a b\"]"), "manifest: vm \"a\": module \"a b\": a name of"),
             (format!("{A}peers = [\"x\"]"), "manifest: vm \"a\": peer \"x\": no such vm"),
             (format!("{A}peers = [\"a\"]"), "manifest: vm \"a\": peer \"a\": a vm can't be its own peer"),

@@ -3,6 +3,7 @@
 use crate::{Device, Event, Manifest};
 use alloc::vec::Vec;
 use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Region};
+use sluice_abi::mmio::reg;
 use sluice_abi::{Gpa, map};
 
 /// Devices of all VMs, and who may send to whom.
@@ -53,10 +54,20 @@ impl Network {
         event
     }
 
-    /// VM `vm` is gone, and will not come back.
+    /// VM `vm` is gone, and its device reset.
     pub fn remove(&mut self, vm: u32) {
+        self.change(vm, true);
+    }
+
+    /// VM `vm`, which was gone, is there again.
+    pub fn restart(&mut self, vm: u32) {
+        self.change(vm, false);
+    }
+
+    fn change(&mut self, vm: u32, gone: bool) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
-            node.gone = true;
+            node.device.write(reg::STATUS, 0);
+            node.gone = gone;
             self.generation += 1;
         }
     }
@@ -115,7 +126,6 @@ const fn mac(id: usize) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_abi::mmio::reg;
 
     fn network() -> Network {
         let vm = |name: &str, rest: &str| {
@@ -145,8 +155,16 @@ mod tests {
         assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
         assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
         assert_eq!(state(&network), PeerState::Ready as u32);
+        let first = directory.peers[1].queues[0];
         network.remove(1);
         assert_eq!(state(&network), PeerState::Revoked as u32);
+        network.restart(1);
+        assert_eq!((state(&network), network.read(1, reg::STATUS)), (PeerState::Absent as u32, 0));
+        assert!(network.directory(0).generation > directory.generation + 1);
+        for (offset, value) in steps.into_iter().chain([(reg::STATUS, 15)]) {
+            network.write(1, offset, value);
+        }
+        assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub enum LaunchError {
     /// A file that it names.
     #[error("vm \"{vm}\": {what} \"{name}\": no such file in {}", folder.display())]
     Missing { vm: String, what: &'static str, name: String, folder: PathBuf },
+    /// What it sent would be forgotten.
+    #[error("vm \"{0}\": restarts: a vm that has peers can't be started again here: it keeps in itself what it sent")]
+    Restarts(String),
     /// Memory or process.
     #[error("vm \"{vm}\": {what}: {error}")]
     System { vm: String, what: &'static str, error: io::Error },
@@ -48,8 +51,13 @@ pub fn run(options: &Options) -> Result<(), LaunchError> {
         "[launcher] embedded default: {} plain processes over shared memory, nothing protects them",
         manifest.vms.len()
     );
-    let (shared, machines) = start(options, &manifest, files)?;
-    wait(options, &manifest, &shared, machines)
+    let (shared, parts) = prepare(options, &manifest, files)?;
+    let start = |parts: &Parts<'_>| {
+        let system = |error| LaunchError::System { vm: parts.config.name.clone(), what: "process", error };
+        machine::start(parts, &shared).map_err(system)
+    };
+    let machines = parts.iter().map(start).collect::<Result<_, _>>()?;
+    wait(options, &shared, &parts, machines, start)
 }
 
 /// The image and the modules of a VM.
@@ -66,11 +74,12 @@ fn find_files(options: &Options, vm: &VmConfig) -> Result<Files, LaunchError> {
     Ok((image, modules))
 }
 
-fn start(
-    options: &Options,
-    manifest: &Manifest,
+/// All that is shared, and what each process is started with.
+fn prepare<'a>(
+    options: &'a Options,
+    manifest: &'a Manifest,
     files: Vec<Files>,
-) -> Result<(Arc<Shared>, Vec<Machine>), LaunchError> {
+) -> Result<(Arc<Shared>, Vec<Parts<'a>>), LaunchError> {
     let system = |vm: &VmConfig, what| {
         let vm = vm.name.clone();
         move |error| LaunchError::System { vm, what, error }
@@ -83,7 +92,7 @@ fn start(
         pages.push(page);
     }
     let shared = Arc::new(Shared::new(manifest, pages));
-    let mut machines = Vec::new();
+    let mut all = Vec::new();
     for ((id, (image, modules)), directory) in files.into_iter().enumerate().zip(directories) {
         let config = &manifest.vms[id];
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
@@ -95,43 +104,48 @@ fn start(
                 config.name
             );
         }
-        let parts = Parts {
-            id: id as u32,
-            config,
-            image,
-            modules,
-            out: &options.out,
-            directory,
-            ram: clone(&rams[id])?,
-            peers,
-        };
-        machines.push(machine::start(parts, &shared).map_err(system(config, "process"))?);
+        if config.restarts > 0 && !config.peers.is_empty() {
+            return Err(LaunchError::Restarts(config.name.clone()));
+        }
+        let ram = clone(&rams[id])?;
+        all.push(Parts { id: id as u32, config, image, modules, out: &options.out, directory, ram, peers });
     }
-    Ok((shared, machines))
+    Ok((shared, all))
 }
 
-/// Waits for all; the first that ended badly is the verdict.
+/// Waits for all, and starts again what shall be; the first that ended badly for good is the verdict.
 fn wait(
     options: &Options,
-    manifest: &Manifest,
     shared: &Shared,
+    parts: &[Parts<'_>],
     mut machines: Vec<Machine>,
+    start: impl Fn(&Parts<'_>) -> Result<Machine, LaunchError>,
 ) -> Result<(), LaunchError> {
     let end = Instant::now() + Duration::from_secs(options.timeout);
-    let mut verdict = Ok(());
+    let (mut verdict, mut restarts) = (Ok(()), vec![0; parts.len()]);
     while let Some(first) = machines.first() {
         if Instant::now() > end {
-            return Err(LaunchError::Timeout { vm: manifest.vms[first.id].name.clone(), seconds: options.timeout });
+            return Err(LaunchError::Timeout { vm: parts[first.id].config.name.clone(), seconds: options.timeout });
         }
         for mut machine in std::mem::take(&mut machines) {
-            let name = &manifest.vms[machine.id].name;
-            match machine.ended().map_err(|error| LaunchError::System { vm: name.clone(), what: "process", error })? {
-                None => machines.push(machine),
-                Some(status) => {
-                    shared.remove(machine.id as u32);
-                    verdict = verdict.and(machine::verdict(name, status).map_err(LaunchError::Vm));
-                }
+            let (parts, restarts) = (&parts[machine.id], &mut restarts[machine.id]);
+            let (name, times) = (&parts.config.name, parts.config.restarts);
+            let ended =
+                machine.ended().map_err(|error| LaunchError::System { vm: name.clone(), what: "process", error })?;
+            let Some(status) = ended else {
+                machines.push(machine);
+                continue;
+            };
+            shared.remove(parts.id);
+            let end = machine::verdict(name, status).map_err(LaunchError::Vm);
+            if *restarts == times {
+                verdict = verdict.and(end);
+                continue;
             }
+            *restarts += 1;
+            shared.restart(parts.id);
+            machines.push(start(parts)?);
+            println!("[launcher] vm {name} starts again, {restarts} of {times}");
         }
         thread::sleep(POLL);
     }

@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 /// First descriptor that is passed: control socket, directory, RAM, then the peers' RAM.
 const FIRST_FD: i32 = 3;
 
-/// What a process is started with.
+/// What a process is started with, each time.
 pub struct Parts<'a> {
     pub id: u32,
     pub config: &'a VmConfig,
@@ -31,16 +31,17 @@ pub struct Parts<'a> {
 pub struct Machine {
     pub id: usize,
     child: Child,
-    console: Option<JoinHandle<()>>,
+    /// Console and device registers. They end with the process.
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Machine {
-    /// How it ended, if it did; all that it printed is on the console then.
+    /// How it ended, if it did; all that it printed is on the console then, and all that it wrote to its device is done.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.child.try_wait()?;
-        if let Some(console) = self.console.take_if(|_| status.is_some()) {
-            // A console thread does nothing that can panic.
-            let _ = console.join();
+        if status.is_some() {
+            // They do nothing that can panic.
+            self.threads.drain(..).for_each(|thread| drop(thread.join()));
         }
         Ok(status)
     }
@@ -55,10 +56,13 @@ impl Drop for Machine {
 }
 
 /// Starts the process, and threads that serve its console and its device registers until it ends.
-pub fn start(parts: Parts<'_>, shared: &Arc<Shared>) -> io::Result<Machine> {
+pub fn start(parts: &Parts<'_>, shared: &Arc<Shared>) -> io::Result<Machine> {
     let (ours, theirs) = UnixStream::pair()?;
     let peers = parts.peers.len();
-    let fds = [theirs.into(), parts.directory, parts.ram].into_iter().chain(parts.peers);
+    let mut fds = vec![theirs.into()];
+    for fd in [&parts.directory, &parts.ram].into_iter().chain(&parts.peers) {
+        fds.push(fd.try_clone()?);
+    }
     let mappings = (FIRST_FD..).zip(fds).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
     let modules: Vec<_> = parts.modules.iter().map(|path| path.to_string_lossy()).collect();
     let mut command = Command::new(&parts.image);
@@ -79,8 +83,8 @@ pub fn start(parts: Parts<'_>, shared: &Arc<Shared>) -> io::Result<Machine> {
     let name = parts.config.name.clone();
     let console = child.stdout.take().map(|output| thread::spawn(move || console(&name, output)));
     let (id, shared) = (parts.id, Arc::clone(shared));
-    thread::spawn(move || serve(id, ours, &shared));
-    Ok(Machine { id: id as usize, child, console })
+    let registers = thread::spawn(move || serve(id, ours, &shared));
+    Ok(Machine { id: id as usize, child, threads: console.into_iter().chain([registers]).collect() })
 }
 
 /// Prints what the process prints, line by line, with its name.

@@ -53,6 +53,11 @@ impl Shared {
         state.refresh_senders(vm);
     }
 
+    /// VM `vm` is there again. Its senders hear of it when its device starts.
+    pub fn restart(&self, vm: u32) {
+        self.lock().network.restart(vm);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A thread that panicked left nothing half done: every change is one call of `network`.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Loading a VM: its image, page tables, modules and boot information, into RAM that nobody runs in yet.
+//! Loading a VM: its image, page tables, modules and boot information, into RAM that nobody runs in.
 //!
 //! Pure work on bytes; what the image and the manifest say is checked before it is used. See: `sluice_abi::boot`.
 
@@ -103,9 +103,19 @@ fn load_segment(ram: PeerSlice<'_>, segment: &ProgramHeader, bytes: &[u8]) -> Re
     let at = segment.p_paddr;
     let target = ram.sub(at, segment.p_memsz).ok().filter(|_| at >= IMAGE_START.0);
     let target = target.ok_or_else(|| format!("segment at {at:#x} ({} bytes) is outside RAM", segment.p_memsz))?;
-    // RAM is zero already: what the file doesn't fill stays so.
     target.copy_from_slice(0, bytes).map_err(|_| format!("segment at {at:#x}: larger in the file than in memory"))?;
+    zero(target, bytes.len() as u64);
     Ok(at + segment.p_memsz)
+}
+
+/// What the file doesn't fill is zero, also where the VM ran before.
+fn zero(target: PeerSlice<'_>, from: u64) {
+    const ZEROS: [u8; map::PAGE as usize] = [0; map::PAGE as usize];
+    for at in (from..target.len()).step_by(ZEROS.len()) {
+        let len = (target.len() - at).min(map::PAGE);
+        // It ends where `target` does.
+        let _ = target.copy_from_slice(at, &ZEROS[..len as usize]);
+    }
 }
 
 /// Copies the modules to the top of RAM; the end of what is left.
@@ -132,6 +142,7 @@ fn load_modules(ram: PeerSlice<'_>, contents: &Contents, info: &mut BootInfo) ->
 
 /// The first 4 GiB one to one, and the sluice slot. See: SDM volume 3, "4-Level Paging and 5-Level Paging".
 fn write_tables(ram: PeerSlice<'_>) -> Result<(), sluice_memory::OutOfRegion> {
+    zero(ram.sub(PML4, BOOT_INFO - PML4)?, 0);
     ram.write(PML4, IDENTITY_PDPT | PRESENT_WRITE)?;
     ram.write(PML4 + 8 * map::SLOT_PML4_INDEX as u64, SLOT_PDPT | PRESENT_WRITE)?;
     for gib in 0..4 {
@@ -171,7 +182,8 @@ mod tests {
 
     #[allow(unsafe_code, reason = "makes test memory")]
     fn with_ram<R>(run: impl FnOnce(PeerSlice<'_>) -> R) -> R {
-        let mut words = vec![0u64; RAM / 8];
+        // As the VM left it.
+        let mut words = vec![u64::MAX; RAM / 8];
         // SAFETY: the vector outlives the slice and is not touched otherwise.
         run(unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), RAM as u64) })
     }
@@ -188,6 +200,10 @@ mod tests {
             let start =
                 load(ram, &Contents { vm: "a", image: ("image", &image), args: "send", modules: &files }).unwrap();
             assert_eq!(ram.read::<u32>(0x20_0000).unwrap().to_le_bytes(), *b"code");
+            assert!((4..0x1001).all(|at| ram.read::<u8>(0x20_0000 + at) == Ok(0)), "not in the file");
+            assert_eq!(ram.read::<u8>(0x20_1001), Ok(u8::MAX), "not the image's");
+            let tables = (0..4 * 512).filter(|word| ram.read::<u64>(PML4 + 8 * word) != Ok(0)).count();
+            assert_eq!(tables, 2 + 4 + 2 * 512, "page tables, and nothing that was there");
             assert_eq!(ram.read::<u64>(BOOT_INFO).unwrap(), MAGIC);
             assert_eq!(ram.read::<u32>(start.stack).unwrap().to_le_bytes(), *b"byte");
             start

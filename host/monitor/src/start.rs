@@ -3,6 +3,7 @@
 
 use crate::platform::{descriptors, exit, frames, heap, multiboot, smp};
 use crate::{println, vm};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -56,7 +57,7 @@ fn run(magic: u32, information: u32) -> Result<(), String> {
     let manifest = Manifest::parse(text).map_err(|error| format!("{error}"))?;
     smp::start();
     println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), (free.1 - free.0) >> 20, manifest.vms.len());
-    vm::run(&Machine { manifest, modules })
+    vm::run(Box::leak(Box::new(Machine { manifest, modules })))
 }
 
 #[panic_handler]

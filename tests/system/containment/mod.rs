@@ -7,6 +7,7 @@
 mod entry;
 mod exceptions;
 mod home;
+mod lives;
 mod modes;
 mod neighbours;
 mod programs;
@@ -41,6 +42,14 @@ fn run(manifest: &str) -> Report {
 /// Runs it on so many processors, for so many seconds at most.
 fn run_on(processors: usize, timeout: u64, manifest: &str) -> Report {
     in_bochs(&Scenario { processors, timeout, ..Scenario::new(manifest) })
+}
+
+/// The numbers of the line that starts with `prefix`.
+#[track_caller]
+fn numbers<const N: usize>(report: &Report, prefix: &str) -> [u64; N] {
+    let line = report.lines.iter().find_map(|line| line.strip_prefix(prefix)).expect("a line");
+    let words = line.split([' ', ',']).filter_map(|word| word.parse().ok()).collect::<Vec<_>>();
+    words.try_into().expect("as many numbers")
 }
 
 #[track_caller]

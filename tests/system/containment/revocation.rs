@@ -1,6 +1,6 @@
 //! G13, A8, A16, A17: a peer that is taken away while its sender calls.
 
-use super::{run_on, vm};
+use super::{numbers, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
@@ -25,14 +25,6 @@ fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     assert!(report.says(&format!("[receiver] received {sent} wrong 0")), "{:#?}", report.lines);
     assert!(report.says(" 0 aborted, 1000 after the last"), "{:#?}", report.lines);
     report
-}
-
-/// The numbers of the line that starts with `prefix`.
-#[track_caller]
-fn numbers<const N: usize>(report: &Report, prefix: &str) -> [u64; N] {
-    let line = report.lines.iter().find_map(|line| line.strip_prefix(prefix)).expect("a line");
-    let words = line.split([' ', ',']).filter_map(|word| word.parse().ok()).collect::<Vec<_>>();
-    words.try_into().expect("as many numbers")
 }
 
 /// The receiver's processor calls the sender's back each time, wherever that is: often in gate or window, where the call ends as if

@@ -1,7 +1,7 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, leftovers, modes, numbered, overrun, registers, revoke, rings,
+    alias, chains, descriptors, exceptions, home, leftovers, lives, modes, numbered, overrun, registers, revoke, rings,
     scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
@@ -27,6 +27,12 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
             let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
             revoke::receiver(machine, format, times)
         }
+        "lives" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            lives::receiver(machine, format, times)
+        }
+        "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
@@ -126,7 +132,7 @@ pub enum Error {
     Machine(sluice_runtime::Error),
     /// The victim's memory changed, so many words.
     Harmed(usize),
-    /// The attacker went on for longer than the victim waits.
+    /// The other side went on, or let wait, for longer than this one waits.
     Endless,
     /// The attack went through.
     NotStopped(u64),
@@ -148,7 +154,7 @@ impl fmt::Display for Error {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
-            Self::Endless => write!(f, "the attacker does not end"),
+            Self::Endless => write!(f, "the other side does not end, or nothing comes from it"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),
             Self::Leaked { register, value } => write!(f, "register {register} came back with {value:#x}"),
             Self::Landed { offset, vector } => write!(f, "entry at byte {offset:#x} ended in exception {vector}"),

@@ -28,6 +28,8 @@ mod leap;
 #[cfg(target_os = "none")]
 mod leftovers;
 #[cfg(target_os = "none")]
+mod lives;
+#[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]
 mod numbered;

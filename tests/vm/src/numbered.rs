@@ -124,7 +124,7 @@ pub struct Seen {
     /// The last one came.
     pub over: bool,
     /// Frames that were not what they should be.
-    wrong: u64,
+    pub wrong: u64,
 }
 
 impl Seen {
@@ -141,6 +141,11 @@ impl Seen {
     /// `Err` if a frame was not what it should be.
     pub fn right(&self) -> Result<(), Error> {
         if self.wrong == 0 { Ok(()) } else { Err(Error::Harmed(self.wrong as usize)) }
+    }
+
+    /// As one who has seen `expected` frames before.
+    pub fn after(expected: u64) -> Self {
+        Self { expected, ..Self::default() }
     }
 
     /// Says what came of it.

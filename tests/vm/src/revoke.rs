@@ -3,7 +3,7 @@
 use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
-use crate::ring::Ring;
+use crate::ring::{Idle, Ring};
 use core::mem::offset_of;
 use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
 use sluice_abi::call::Code;
@@ -14,8 +14,6 @@ use sluice_runtime::{Machine, println};
 const SPREAD: u64 = 100;
 /// Ticks in which a call that is in the window would end.
 const LATE: u64 = 3_000;
-/// Ticks without a frame after which none comes any more.
-const SILENCE: u64 = 20_000_000;
 /// Calls of the sender's after the last revocation.
 const AFTER: u64 = 1000;
 
@@ -27,7 +25,8 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
     for _ in 0..times {
-        let mut ring = Ring::start(machine, memory, format)?;
+        let mut ring = Ring::new(memory, format)?;
+        ring.start(machine);
         let until = seen.expected + random.next() % SPREAD;
         receive(machine, &mut ring, &mut seen, until)?;
         let before = machine.ticks();
@@ -35,31 +34,27 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
         let (there, after) = (ring.ready()?, machine.ticks());
         slowest = slowest.max(after - before);
         for _ in 0..there {
-            seen.see(ring.take()?.ok_or(Error::Harmed(1))?);
+            if !ring.take(|frame| seen.see(frame))? {
+                return Err(Error::Harmed(1));
+            }
         }
         while machine.ticks() - after < LATE {}
-        if ring.take()?.is_some() {
+        if ring.take(|_| ())? {
             return Err(Error::NotStopped(seen.expected));
         }
     }
     println!("revoked {times} times, slowest {slowest} ticks");
-    let mut ring = Ring::start(machine, memory, format)?;
+    let mut ring = Ring::new(memory, format)?;
+    ring.start(machine);
     receive(machine, &mut ring, &mut seen, u64::MAX)?;
     seen.report()
 }
 
 /// Receives until frame number `until` is the next, or the last frame came.
 fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
-    let mut since = machine.ticks();
+    let mut idle = Idle::default();
     while seen.expected < until && !seen.over {
-        match ring.take()? {
-            Some(frame) => {
-                seen.see(frame);
-                since = machine.ticks();
-            }
-            None if machine.ticks() - since > SILENCE => return Err(sluice_runtime::Error::Silence.into()),
-            None => machine.yield_now(),
-        }
+        idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
     }
     seen.right()
 }
@@ -72,7 +67,7 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
     let pool = Mempool::new(buffers, &mut free);
     let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
     for turn in 0..times {
-        let _ring = Ring::start(machine, ring, RingFormat::InOrder)?;
+        Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
         for _ in 0..turn % 8 {
             // The peer is there or not.
@@ -86,7 +81,7 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
 
 /// How the sender's calls ended.
 #[derive(Default)]
-struct Calls {
+pub struct Calls {
     whole: u64,
     full: u64,
     not_ready: u64,
@@ -106,20 +101,17 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
     let (mut calls, mut next) = (Calls::default(), 0);
     while calls.after < AFTER {
         next = fill(&mut burst, next);
-        calls.call(machine, &gate, &mut port, &mut burst)?;
+        calls.call(machine, &mut port, &mut burst)?;
+        if gate.peer_state(0) == PeerState::Revoked {
+            return Err(sluice_runtime::Error::PeerGone.into());
+        }
         // Each start and each end is one.
         calls.after += u64::from(generation() > 2 * times);
     }
-    while !burst.is_empty() {
-        calls.call(machine, &gate, &mut port, &mut burst)?;
-    }
+    calls.send(machine, &mut port, &mut burst)?;
     push(&mut burst, numbered::last(next));
-    while !burst.is_empty() {
-        calls.call(machine, &gate, &mut port, &mut burst)?;
-    }
-    let Calls { whole, full, not_ready, aborted, after, slowest } = calls;
-    println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
-    println!("sent {next}, slowest {slowest} ticks");
+    calls.send(machine, &mut port, &mut burst)?;
+    calls.report(next);
     Ok(())
 }
 
@@ -134,30 +126,36 @@ fn connect(machine: &mut Machine) -> Result<(Gate, impl Fn() -> u32 + use<>, Pac
 }
 
 /// Adds frames from number `next` on, up to a whole burst: the number after them.
-fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
+pub fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
     while burst.len() < BURST_SIZE && push(burst, numbered::frame(next)) {
         next += 1;
     }
     next
 }
 
-fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
+pub fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
     let Some(memory) = burst.push(size_of_val(&words) as u16) else { return false };
     (0..).zip(words).all(|(at, word)| memory.write(8 * at, word).is_ok())
 }
 
 impl Calls {
-    /// One call, which must end as a call may.
-    fn call(
-        &mut self,
-        machine: &Machine,
-        gate: &Gate,
-        port: &mut PeerPort<'_>,
-        burst: &mut Burst<'_>,
-    ) -> Result<(), Error> {
-        if gate.peer_state(0) == PeerState::Revoked {
-            return Err(sluice_runtime::Error::PeerGone.into());
+    /// Says how they ended; `sent` frames were accepted.
+    pub fn report(self, sent: u64) {
+        let Self { whole, full, not_ready, aborted, after, slowest } = self;
+        println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
+        println!("sent {sent}, slowest {slowest} ticks");
+    }
+
+    /// Calls until all of `burst` was accepted.
+    pub fn send(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+        while !burst.is_empty() {
+            self.call(machine, port, burst)?;
         }
+        Ok(())
+    }
+
+    /// One call, which must end as a call may.
+    pub fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
         let before = machine.ticks();
         let sent = port.tx_burst(burst);
         self.slowest = self.slowest.max(machine.ticks() - before);

@@ -3,43 +3,50 @@
 use crate::attack::Error;
 use crate::numbered::Frame;
 use sluice::{PacketMemory, RingFormat};
-use sluice_abi::Gpa;
 use sluice_abi::mmio::Status;
 use sluice_abi::net::{F, HDR_LEN, receiveq};
+use sluice_abi::virtq::{UsedElem, used};
+use sluice_abi::{Gpa, packed};
 use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
 use sluice_runtime::Machine;
 
-const SIZE: u16 = 64;
+/// Entries.
+pub const SIZE: u16 = 64;
 const BUFFER: u32 = 2048;
 
 /// The queue, and a buffer for each entry.
 pub struct Ring {
     queue: DriverQueue<{ SIZE as usize }>,
     buffers: PacketMemory,
+    features: F,
 }
 
 impl Ring {
     /// Bytes of memory for both.
     pub const MEMORY_LEN: u32 = BUFFER * (SIZE as u32 + SIZE as u32);
 
-    /// Starts the device, which is reset, with a queue at the start of `memory`. Each register that is touched is an exit, so this asks
-    /// the monitor's device nothing that is known of it.
-    pub fn start(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
+    /// A queue at the start of `memory`, with all buffers given to a device that does not know of it yet.
+    pub fn new(memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
         let features = F::VERSION_1.union(format.features());
         let (queue, buffers) = memory.split_at(BUFFER * u32::from(SIZE)).ok_or(Error::Arguments)?;
         let queue = DriverQueue::new(queue.gpa, queue.memory, SIZE, features).map_err(|_| Error::Arguments)?;
-        let mut ring = Self { queue, buffers };
+        let mut ring = Self { queue, buffers, features };
         (0..SIZE.into()).for_each(|token| ring.give(token));
         ring.queue.publish();
+        Ok(ring)
+    }
+
+    /// Starts the device, which is reset. Each register that is touched is an exit, so this asks the monitor's device nothing that is
+    /// known of it.
+    pub fn start(&self, machine: &Machine) {
         let mut transport = machine.transport();
         let found = Status::ACKNOWLEDGE | Status::DRIVER;
         transport.set_status(found);
-        transport.set_driver_features(features);
+        transport.set_driver_features(self.features);
         transport.set_status(found | Status::FEATURES_OK);
-        transport.enable_queue(receiveq(0), SIZE, ring.queue.addresses());
+        transport.enable_queue(receiveq(0), SIZE, self.queue.addresses());
         transport.set_status(found | Status::FEATURES_OK | Status::DRIVER_OK);
-        Ok(ring)
     }
 
     /// Takes the queue back from the device. Once this returns, nobody writes there any more; what arrived can still be taken.
@@ -52,17 +59,34 @@ impl Ring {
         self.queue.ready().map_err(|_| Error::Harmed(1))
     }
 
-    /// The next frame, if there is one. `Err`: the ring is not as a device leaves it.
-    pub fn take(&mut self) -> Result<Option<Frame>, Error> {
+    /// Shows `see` the next frame, if there is one, before its buffer is given back. `Err`: the ring is not as a device leaves it.
+    pub fn take(&mut self, see: impl FnOnce(Frame)) -> Result<bool, Error> {
         if !self.queue.is_ready().map_err(|_| Error::Harmed(1))? {
-            return Ok(None);
+            return Ok(false);
         }
         let received = self.queue.take().map_err(|_| Error::Harmed(1))?;
-        let buffer = self.buffer(received.token).ok_or(Error::Harmed(1))?;
-        let frame = core::array::from_fn(|at| buffer.read(u64::from(HDR_LEN) + 8 * at as u64).unwrap_or(0));
+        see(frame(self.buffers, u64::from(received.token * BUFFER)));
         self.give(received.token);
         self.queue.publish();
-        Ok(Some(frame))
+        Ok(true)
+    }
+
+    /// Offset in the queue's memory of what the device writes of a split ring.
+    pub fn device_area(&self) -> u64 {
+        self.queue.addresses().device.0 - self.queue.addresses().desc.0
+    }
+
+    /// Frame number `at`, from 0, that arrived in such a ring in `memory`, by what the memory holds; none of the others may be older than a
+    /// ring's length. Of the ring that was there before this VM started again, nothing else is left.
+    pub fn left(memory: PacketMemory, format: RingFormat, device_area: u64, at: u64) -> Option<Frame> {
+        let (queue, buffers) = memory.split_at(BUFFER * u32::from(SIZE))?;
+        let (round, slot) = (at / u64::from(SIZE), at % u64::from(SIZE));
+        let desc = match format {
+            RingFormat::Packed => used_packed(queue.memory, slot, round.is_multiple_of(2))?,
+            _ => used_split(queue.memory.sub(device_area, used::len(SIZE)).ok()?, slot, at)?,
+        };
+        let address = queue.memory.read::<u64>(DESC_LEN * desc).ok()?;
+        Some(frame(buffers, address.wrapping_sub(buffers.gpa.0)))
     }
 
     fn give(&mut self, token: u32) {
@@ -70,10 +94,50 @@ impl Ring {
         // There is room: each token is of a buffer that the device does not have.
         let _ = self.queue.give(at, BUFFER, token);
     }
+}
 
-    fn buffer(&self, token: u32) -> Option<PeerSlice<'static>> {
-        self.buffers.memory.sub(u64::from(token * BUFFER), BUFFER.into()).ok()
+/// Waiting for frames, but not for ever: where several processors share the emulator's time, ticks are no measure.
+#[derive(Default)]
+pub struct Idle(u32);
+
+impl Idle {
+    /// Turns in which nothing came.
+    const LIMIT: u32 = 20_000;
+
+    /// One more, unless something came.
+    pub fn turn(&mut self, machine: &Machine, came: bool) -> Result<(), Error> {
+        if came {
+            *self = Self::default();
+            return Ok(());
+        }
+        self.0 += 1;
+        machine.yield_now();
+        if self.0 > Self::LIMIT { Err(Error::Endless) } else { Ok(()) }
     }
 }
 
+/// What the buffer at offset `at` of `buffers` holds.
+fn frame(buffers: PacketMemory, at: u64) -> Frame {
+    let at = at.saturating_add(u64::from(HDR_LEN));
+    core::array::from_fn(|word| buffers.memory.read(at + 8 * word as u64).unwrap_or(0))
+}
+
+/// Which descriptor used element `slot` names, if the device has used that many: `at`, and this one.
+fn used_split(area: PeerSlice<'static>, slot: u64, at: u64) -> Option<u64> {
+    let used = area.read::<u16>(used::IDX).ok()?.wrapping_sub(at as u16);
+    let element = area.read::<UsedElem>(used::RING + ELEM_LEN * slot).ok()?;
+    (1..=SIZE).contains(&used).then_some(element.id.into())
+}
+
+/// Descriptor `slot` itself, if it is used in a round with wrap counter `wrap`. The device leaves its address as it is.
+fn used_packed(ring: PeerSlice<'static>, slot: u64, wrap: bool) -> Option<u64> {
+    let desc = ring.read::<packed::Desc>(DESC_LEN * slot).ok()?;
+    let both = packed::DescF::used(true);
+    let flags = packed::DescF::from_bits_retain(desc.flags).intersection(both);
+    (flags == if wrap { both } else { packed::DescF::empty() }).then_some(slot)
+}
+
+/// Bytes of a descriptor, whose address comes first in both formats, and of a used element.
+const DESC_LEN: u64 = size_of::<packed::Desc>() as u64;
+const ELEM_LEN: u64 = size_of::<UsedElem>() as u64;
 const _: () = assert!(BUFFER as u64 * SIZE as u64 >= DriverQueue::<{ SIZE as usize }>::MEMORY_LEN);

@@ -148,6 +148,12 @@ impl Window {
         self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
     }
 
+    /// As before [`Window::set_packets`]. Peers stay as they are.
+    pub fn forget_packets(&mut self) {
+        self.packets = None;
+        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(None));
+    }
+
     /// The peer at place `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {

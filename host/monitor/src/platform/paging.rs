@@ -1,8 +1,10 @@
 //! The monitor's own page tables: physical memory one to one, plus the sluice slot of the VM that is being served.
+#![allow(unsafe_code, reason = "CR3")]
 
 use crate::platform::frames::OutOfFrames;
 use crate::platform::table::Table;
 use crate::vmx::ept::index;
+use core::arch::asm;
 use sluice_abi::{Hpa, map};
 use x86_64::registers::control::Cr3;
 
@@ -29,6 +31,13 @@ impl HostSpace {
     /// What CR3 must hold.
     pub fn root(&self) -> Hpa {
         self.root.hpa()
+    }
+
+    /// Makes this the processor's space, as it is now. An exit loads CR3 as well, but where the guest has a VPID it need not drop what the
+    /// processor holds of another space, or of this one as it was. See: SDM volume 3, "Operations that Invalidate Cached Mappings".
+    pub fn load(&self) {
+        // SAFETY: entry 0 maps all of the monitor as every space of it does; the slot is reached by PeerSlices of the VM that is served.
+        unsafe { asm!("mov cr3, {0}", in(reg) self.root.hpa().0, options(nostack, preserves_flags)) };
     }
 
     /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores.

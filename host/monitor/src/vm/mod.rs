@@ -15,6 +15,7 @@ mod mailbox;
 mod mmio;
 mod operand;
 mod ram;
+mod restart;
 mod schedule;
 mod shared;
 mod tables;
@@ -41,7 +42,7 @@ use image::GateImage;
 use ram::Ram;
 use sluice_abi::call::ExitCounts;
 use sluice_abi::directory::{Directory, GateKind};
-use sluice_abi::{Gpa, Hpa, map};
+use sluice_abi::{Gpa, map};
 use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
@@ -75,8 +76,8 @@ pub struct Vm {
     gate: GateKind,
     ram: Ram,
     start: Start,
-    /// Made on the processor that runs the VM, at its first turn.
-    vmcs: Option<Hpa>,
+    vmcs: Table,
+    /// Whether it has been entered since it started.
     launched: bool,
     registers: Registers,
     xsave: Xsave,
@@ -95,6 +96,7 @@ pub struct Vm {
     crossing_exits: u64,
     /// Times that its device was taken away from its senders.
     revocations: u64,
+    restarts: u32,
     /// The call that the watchdog saw last.
     watched: Option<Watched>,
     timer: Timer,
@@ -133,17 +135,15 @@ impl Vm {
         for peer in parts.peers {
             host.map(peer.offset, peer.ram.hpa, peer.ram.len)?;
         }
-        let mut registers = Registers::default();
-        registers.0[Registers::RDI] = parts.start.boot_info.0;
         Ok(Self {
             id: parts.id,
             name: parts.name,
             gate: parts.gate,
             ram: parts.ram,
             start: parts.start,
-            vmcs: None,
+            vmcs: Table::alloc()?,
             launched: false,
-            registers,
+            registers: restart::first_registers(&parts.start),
             xsave: Xsave::initial(),
             rest: Rest::initial(),
             views,
@@ -157,6 +157,7 @@ impl Vm {
             aborts: 0,
             crossing_exits: 0,
             revocations: 0,
+            restarts: 0,
             watched: None,
             timer: Timer::new(),
             turn_ends: 0,

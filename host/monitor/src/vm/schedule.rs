@@ -1,15 +1,16 @@
 //! All VMs, from start to report: which processor runs which, and for how long.
 
 use super::image::GateImage;
+use super::ram::Ram;
 use super::view::PeerMemory;
 use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared, timer};
-use crate::load;
+use crate::load::{self, Start};
 use crate::platform::table::Table;
 use crate::platform::{cpu, exit as machine, msr, smp};
 use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
-use crate::vmx::instruction::{self, read, write};
+use crate::vmx::instruction::{self, VmFail, read, write};
 use crate::vmx::rest::Rest;
 use crate::vmx::{enter, features, vmcs};
 use alloc::format;
@@ -19,8 +20,9 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use sluice_abi::{Hpa, map};
 use sluice_control::{Manifest, Network};
-use spin::Mutex;
+use spin::{Mutex, Once};
 
+static MACHINE: Once<&Machine> = Once::new();
 static VMS: [Mutex<Option<Vm>>; MAX_VMS] = [const { Mutex::new(None) }; MAX_VMS];
 static MSR_BITMAP: AtomicU64 = AtomicU64::new(0);
 static WATCHDOG_TICKS: AtomicU64 = AtomicU64::new(0);
@@ -29,7 +31,8 @@ static QUANTUM_TICKS: AtomicU64 = AtomicU64::new(0);
 static PROCESSORS_DONE: AtomicUsize = AtomicUsize::new(0);
 
 /// Builds every VM, runs them to their ends, reports. `Err`: what is wrong with the machine or the manifest.
-pub fn run(machine: &Machine) -> Result<(), String> {
+pub fn run(machine: &'static Machine) -> Result<(), String> {
+    MACHINE.call_once(|| machine);
     features::check().map_err(|missing| format!("{missing}"))?;
     build(machine)?;
     let processors = smp::cpu_count();
@@ -58,17 +61,7 @@ fn build(machine: &Machine) -> Result<(), String> {
     GRACE_TICKS.store(manifest.grace_ticks.min(manifest.watchdog_ticks), SeqCst);
     QUANTUM_TICKS.store(manifest.quantum_ticks, SeqCst);
     for (id, config) in manifest.vms.iter().enumerate() {
-        let modules = machine.modules_of(config)?;
-        let image_elf = machine
-            .module(&config.image)
-            .ok_or_else(|| format!("vm \"{}\": image \"{}\": no such boot module", config.name, config.image))?;
-        let contents = load::Contents {
-            vm: &config.name,
-            image: (&config.image, image_elf),
-            args: &config.args,
-            modules: &modules,
-        };
-        let start = load::load(rams[id].all(), &contents)?;
+        let start = load(machine, id, rams[id])?;
         let peers: Vec<PeerMemory> = manifest
             .peers_of(id)
             .enumerate()
@@ -89,6 +82,18 @@ fn build(machine: &Machine) -> Result<(), String> {
     }
     shared::install(Network::new(manifest));
     Ok(())
+}
+
+/// Fills RAM of VM `id` with what the manifest says.
+fn load(machine: &Machine, id: usize, ram: Ram) -> Result<Start, String> {
+    let config = &machine.manifest.vms[id];
+    let modules = machine.modules_of(config)?;
+    let image_elf = machine
+        .module(&config.image)
+        .ok_or_else(|| format!("vm \"{}\": image \"{}\": no such boot module", config.name, config.image))?;
+    let contents =
+        load::Contents { vm: &config.name, image: (&config.image, image_elf), args: &config.args, modules: &modules };
+    load::load(ram.all(), &contents)
 }
 
 /// The manifest's processor where there is one, else one each as far as they go.
@@ -152,7 +157,7 @@ fn turn(vm: &mut Vm, shared: bool) {
         core::hint::spin_loop();
     }
     if let Err(error) = activate(vm) {
-        vm.stop(format!("its VMCS can't be made current: {error}"));
+        vm.stop(format!("its VMCS can't be made current: the processor refuses {}", error.0));
         return;
     }
     vm.xsave.load();
@@ -162,13 +167,33 @@ fn turn(vm: &mut Vm, shared: bool) {
     while step(vm) == Next::Resume {}
     vm.xsave.save();
     vm.rest = Rest::save();
+    if vm.state != State::Running {
+        start_again(vm);
+    }
 }
 
-fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
-    if let Some(vmcs) = vm.vmcs {
-        return Ok(instruction::vmptrld(vmcs)?);
+/// Starts a VM that ended again, as often as the manifest says.
+fn start_again(vm: &mut Vm) {
+    let Some(machine) = MACHINE.get() else { return };
+    let id = vm.id as usize;
+    let times = machine.manifest.vms[id].restarts;
+    if vm.restarts == times {
+        return;
     }
-    vm.vmcs = Some(vmcs::create(&vmcs::Setup {
+    let started = load(machine, id, vm.ram).and_then(|start| vm.restart(start).map_err(|error| format!("{error}")));
+    match started {
+        Ok(()) => println!("vm {} starts again, {} of {times}", vm.name, vm.restarts),
+        Err(error) => println!("vm {} does not start again: {error}", vm.name),
+    }
+}
+
+fn activate(vm: &mut Vm) -> Result<(), VmFail> {
+    // This processor may have served another VM, with other memory at the same addresses.
+    vm.host.load();
+    if vm.launched {
+        return instruction::vmptrld(vm.vmcs.hpa());
+    }
+    let setup = vmcs::Setup {
         vpid: vm.vpid(),
         home: vm.views.home(),
         eptp_list: vm.views.list(),
@@ -177,8 +202,8 @@ fn activate(vm: &mut Vm) -> Result<(), vmcs::EnableError> {
         entry: vm.start.entry,
         stack: vm.start.stack,
         cr3: vm.start.cr3,
-    })?);
-    Ok(())
+    };
+    vmcs::init(vm.vmcs, &setup)
 }
 
 /// One entry, one exit.
@@ -228,11 +253,12 @@ fn report() -> Result<(), String> {
             }
         }
         println!(
-            "{line} aborts={} crossing={} revocations={} interrupts={}",
+            "{line} aborts={} crossing={} revocations={} interrupts={} restarts={}",
             vm.aborts,
             vm.crossing_exits,
             vm.revocations,
-            vm.timer.injected()
+            vm.timer.injected(),
+            vm.restarts
         );
         match &vm.state {
             State::Exited(0) | State::Running => {}

@@ -37,6 +37,13 @@ pub fn gone(vm: &mut Vm) {
     tell_senders(vm.id);
 }
 
+/// The VM is there again. Its senders hear of it when its device starts.
+pub fn back(vm: u32) {
+    if let Some(network) = NETWORK.lock().as_mut() {
+        network.restart(vm);
+    }
+}
+
 /// VM `vm`'s directory as it is now.
 pub fn directory(vm: u32) -> Directory {
     NETWORK.lock().as_mut().map_or_else(Directory::default, |network| network.directory(vm))

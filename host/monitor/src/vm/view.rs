@@ -215,15 +215,32 @@ impl Isolated {
     pub fn register(&mut self, cr3: u64, vpid: u16) -> Result<(), OutOfFrames> {
         let page = Gpa(cr3 & !0xfff);
         if let Some(old) = self.cr3_page.replace(page) {
-            self.gate.unmap(old)?.invept(self.gate);
-            self.window.unmap(old)?.invept(self.window);
-            invvpid(vpid);
+            self.forget(old, vpid)?;
         }
         let (gate, window) = (self.gate_tables.root().hpa(), self.window_tables.root().hpa());
         self.gate.map(page, gate, map::PAGE, Access::READ)?.invept(self.gate);
         self.window.map(page, window, map::PAGE, Access::READ)?.invept(self.window);
         self.constant.set(map::CONSTANT_WORD as usize / 8, cr3 >> 12);
         self.list.set(WINDOW, self.window.at_rest().0);
+        Ok(())
+    }
+
+    /// As before the first [`Isolated::register`]: the VM, which showed `packets` bytes of packet memory, starts again.
+    pub fn unregister(&mut self, packets: u64, vpid: u16) -> Result<(), OutOfFrames> {
+        self.list.set(WINDOW, self.window.at_rest().0 | EptPointer::DISABLED);
+        self.constant.set(map::CONSTANT_WORD as usize / 8, NO_CR3);
+        let Some(old) = self.cr3_page.take() else { return Ok(()) };
+        for (at, len) in [(map::PACKETS, packets), (map::REQUEST, map::PAGE)] {
+            self.window.unmap(slot(at), len)?.invept(self.window);
+        }
+        self.forget(old, vpid)
+    }
+
+    /// The page of CR3 that was registered leads into gate and window no more.
+    fn forget(&mut self, page: Gpa, vpid: u16) -> Result<(), OutOfFrames> {
+        self.gate.unmap(page, map::PAGE)?.invept(self.gate);
+        self.window.unmap(page, map::PAGE)?.invept(self.window);
+        invvpid(vpid);
         Ok(())
     }
 

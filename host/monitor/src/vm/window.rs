@@ -68,8 +68,14 @@ impl Vm {
     pub(super) fn show_packets_to_host(&mut self, packets: Hpa, len: u64, request: Hpa) -> Result<(), OutOfFrames> {
         self.host.map(map::PACKETS, packets, len)?;
         self.host.map(map::REQUEST, request, map::PAGE)?;
+        self.host.load();
         self.window.get().set_packets(slot(map::PACKETS, len));
         Ok(())
+    }
+
+    /// As before anything was shown.
+    pub(super) fn hide_packets(&mut self) {
+        self.window.get().forget_packets();
     }
 
     /// Before the VM executes: looks at its directory if another processor asked it to. If it is in the window, it does so later, and

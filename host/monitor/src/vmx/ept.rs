@@ -107,9 +107,20 @@ impl View {
         Ok(Flush(()))
     }
 
-    /// Takes the page at `gpa`, mapped as a small page, away.
-    pub fn unmap(self, gpa: Gpa) -> Result<Flush, OutOfFrames> {
-        self.table(gpa.0, 1)?.set(index(gpa.0, 0), SUPPRESS_VE);
+    /// Takes `len` bytes at `gpa` away, page-aligned, that were mapped in one piece.
+    pub fn unmap(self, gpa: Gpa, len: u64) -> Result<Flush, OutOfFrames> {
+        let mut done = 0;
+        while done < len {
+            let at = gpa.0 + done;
+            let large = self.table(at, 2)?;
+            done += if large.get(index(at, 1)) & LARGE != 0 {
+                large.set(index(at, 1), SUPPRESS_VE);
+                LARGE_PAGE
+            } else {
+                self.table(at, 1)?.set(index(at, 0), SUPPRESS_VE);
+                4096
+            };
+        }
         Ok(Flush(()))
     }
 

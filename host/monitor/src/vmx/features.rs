@@ -7,6 +7,8 @@ use raw_cpuid::CpuId;
 
 const FEATURE_CONTROL: u32 = 0x3a;
 const VMX_BASIC: u32 = 0x480;
+const PINBASED_CTLS: u32 = 0x481;
+const PROCBASED_CTLS: u32 = 0x482;
 const PROCBASED_CTLS2: u32 = 0x48b;
 const EPT_VPID_CAP: u32 = 0x48c;
 const VMFUNC: u32 = 0x491;
@@ -18,7 +20,10 @@ struct Required {
     name: &'static str,
 }
 
-const REQUIRED: [Required; 12] = [
+const REQUIRED: [Required; 15] = [
+    Required { msr: PINBASED_CTLS, bit: 32 + 3, name: "NMI exiting" },
+    Required { msr: PINBASED_CTLS, bit: 32 + 6, name: "VMX-preemption timer" },
+    Required { msr: PROCBASED_CTLS, bit: 32 + 28, name: "MSR bitmaps" },
     Required { msr: VMX_BASIC, bit: 55, name: "true VMX controls" },
     Required { msr: PROCBASED_CTLS2, bit: 32 + 1, name: "EPT" },
     Required { msr: PROCBASED_CTLS2, bit: 32 + 2, name: "descriptor-table exiting" },

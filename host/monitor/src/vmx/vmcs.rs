@@ -101,16 +101,15 @@ pub struct Setup {
     pub cr3: Gpa,
 }
 
-/// A new VMCS, current on this processor.
-pub fn create(setup: &Setup) -> Result<Hpa, EnableError> {
-    let vmcs = Table::alloc()?;
-    vmcs.set(0, features::revision());
+/// Makes `vmcs` that of a VM which has not run yet, and current on this processor.
+pub fn init(vmcs: Table, setup: &Setup) -> Result<(), VmFail> {
     instruction::vmclear(vmcs.hpa())?;
+    vmcs.set(0, features::revision());
     instruction::vmptrld(vmcs.hpa())?;
     write_controls(setup);
     write_host_state(setup.host_cr3);
     write_guest_state(setup);
-    Ok(vmcs.hpa())
+    Ok(())
 }
 
 fn write_controls(setup: &Setup) {

@@ -307,6 +307,32 @@ fn what_was_mapped_before_is_dropped_from_the_processor() {
     assert_eq!(dropped(), [Dropped::Vpid(VPID)]);
 }
 
+/// The views of a VM that starts again are as before it registered, and the processor holds nothing else (rules G3, G4, G11, G13). Then it registers
+/// as for the first time.
+#[test]
+fn a_vm_that_starts_again_has_nothing_in_the_window() {
+    let mut views = registered();
+    let isolated = views.isolated().unwrap();
+    let [gate, window] = [isolated.gate, isolated.window].map(|view| Dropped::Ept(view.pointer().0));
+    let before = [isolated.gate, isolated.window].map(walk_ept);
+    let of_the_vm = |range: &Range| {
+        range.from < map::SLOT_GPA || [map::PACKETS, map::REQUEST].contains(&(range.from - map::SLOT_GPA))
+    };
+    dropped();
+    isolated.unregister(PACKETS.1, VPID).unwrap();
+    assert_eq!(dropped(), [window, window, gate, window, Dropped::Vpid(VPID)]);
+    for (view, before) in [isolated.gate, isolated.window].into_iter().zip(&before) {
+        let rest: Vec<_> = before.iter().filter(|range| !of_the_vm(range)).copied().collect();
+        assert_eq!(walk_ept(view), rest);
+    }
+    assert!(!is_valid(armed(isolated)));
+    assert!(isolated.constant.get(map::CONSTANT_WORD as usize / 8) >> 52 != 0);
+    isolated.show_packets(PACKETS, REQUEST).unwrap();
+    isolated.register(CR3, VPID).unwrap();
+    assert_eq!([isolated.gate, isolated.window].map(walk_ept), before);
+    assert!(is_valid(armed(isolated)));
+}
+
 /// The compare in the gate is with the page of the CR3 that was registered last, and before that with none (rule G4).
 #[test]
 fn the_constant_is_the_page_of_the_registered_tables() {
