@@ -6,10 +6,10 @@
 
 use crate::attack::{Error, arm};
 use crate::crossing;
-use crate::leap::End;
+use crate::leap::{self, State};
 use crate::numbered::Sender;
 use core::arch::asm;
-use sluice::{BURST_SIZE, Status};
+use sluice::BURST_SIZE;
 use sluice_runtime::{Machine, println};
 
 /// Most instructions of a delay: those of a turn, the manifest's `quantum_ticks`.
@@ -26,8 +26,9 @@ pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
     let mut aborted = 0;
     for count in [0, BURST_SIZE as u64] {
         let (mut first, mut last, mut here) = (0, 0, 0);
+        let state = crossing::proper(count);
         for instructions in 0..TURN {
-            if !one(machine, &mut sender, count, instructions)? {
+            if !one(machine, &mut sender, &state, instructions)? {
                 continue;
             }
             (first, last, here) = (if here == 0 { instructions } else { first }, instructions, here + 1);
@@ -40,19 +41,13 @@ pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// A call after a delay: whether it was aborted. It is whole, or nothing of it is.
-fn one(machine: &Machine, sender: &mut Sender, count: u64, instructions: u64) -> Result<bool, Error> {
-    let before = sender.sent;
+fn one(machine: &Machine, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
+    let count = state.general[leap::RDI];
     sender.ask(count, false)?;
-    let state = crossing::proper(count);
     (0..RECEIVER_TURNS).for_each(|_| machine.yield_now());
     delay(instructions);
-    let landing = crossing::checked(state)?;
-    sender.note(&landing, count)?;
-    match (landing.end(), sender.sent - before) {
-        (End::Aborted, sent) if sent == 0 || sent == count => Ok(true),
-        (End::Returned(Status::OK), _) => Ok(false),
-        (_, sent) => Err(Error::NotStopped(sent)),
-    }
+    let landing = crossing::checked(*state)?;
+    sender.note_whole(&landing, count)
 }
 
 /// Executes `instructions` instructions more than for 0.
