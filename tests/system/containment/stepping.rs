@@ -77,7 +77,7 @@ const IN_WINDOW: [u64; 2] = [20, 900];
 /// it only waits; in the window it is resumed or aborted, whole or not at all.
 fn run_out(policy: &str, ring: &str) -> Report {
     let all = [
-        format!("quantum_ticks = 6_000\n{policy}\n"),
+        format!("quantum_ticks = 20_000\n{policy}\n"),
         vm("attacker", "attack", "timer", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
     ];
@@ -100,15 +100,37 @@ fn the_timer_without_grace_at_every_instruction_in_bochs_is_a_clean_abort() {
     for ring in ["split", "in-order", "packed"] {
         let report = run_out("grace_ticks = 0", ring);
         let aborted = delivered(&report, "timer");
-        let of = |count: u64| {
-            let prefix = format!("[attacker] burst of {count}: ");
-            let line = report.lines.iter().find_map(|line| line.strip_prefix(&prefix)).expect("a line");
-            let (aborted, row) = line.split_once(" aborted of ").expect("two numbers");
-            assert_eq!(row, format!("{aborted} in a row"), "none was left out");
-            aborted.parse::<u64>().expect("a number")
-        };
-        let counts = [of(0), of(32)];
+        let counts = [0, 32].map(|count| in_a_row(&report, count));
         assert!(counts[0] > IN_WINDOW[0] && counts[1] > IN_WINDOW[1], "{counts:?}");
         assert_eq!(counts[0] + counts[1], aborted);
+    }
+}
+
+/// After how many delays, none of which was left out, it happened to calls of `count` frames.
+#[track_caller]
+fn in_a_row(report: &Report, count: u64) -> u64 {
+    let prefix = format!("[attacker] burst of {count}: ");
+    let line = report.lines.iter().find_map(|line| line.strip_prefix(&prefix)).expect("a line");
+    let (happened, row) = line.split_once(" of ").expect("two numbers");
+    assert_eq!(row, format!("{happened} in a row"), "none was left out");
+    happened.parse().expect("a number")
+}
+
+/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the call is back, and is injected then,
+/// once; the call delivers what it would have, and so does the next.
+#[test]
+fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
+    for ring in ["split", "in-order", "packed"] {
+        let all = [
+            vm("attacker", "attack", "interrupts", "gate = \"isolated\"\npeers = [\"receiver\"]"),
+            vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
+        ];
+        let report = run(&all.concat());
+        assert_eq!(delivered(&report, "interrupts"), 0);
+        let exits = &report.exits["attacker"];
+        assert_eq!(number(&report, "[attacker] handled ", ""), exits["interrupts"]);
+        let waited = [0, 32].map(|count| in_a_row(&report, count));
+        assert!(waited[0] > IN_WINDOW[0] && waited[1] > IN_WINDOW[1], "{waited:?}");
+        assert_eq!(exits["interrupt_window"], waited[0] + waited[1], "each waited for that: {exits:?}");
     }
 }

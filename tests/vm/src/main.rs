@@ -24,6 +24,8 @@ mod home;
 #[cfg(target_os = "none")]
 mod hostile;
 #[cfg(target_os = "none")]
+mod interrupts;
+#[cfg(target_os = "none")]
 mod leap;
 #[cfg(target_os = "none")]
 mod leftovers;
@@ -41,6 +43,8 @@ mod revoke;
 mod ring;
 #[cfg(target_os = "none")]
 mod rings;
+#[cfg(target_os = "none")]
+mod row;
 #[cfg(target_os = "none")]
 mod scribble;
 #[cfg(target_os = "none")]

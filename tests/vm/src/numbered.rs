@@ -53,6 +53,11 @@ impl Sender {
         }
     }
 
+    /// Whether the next `count` frames go up to the end of the ring's arrays: of a packed ring that takes a call two instructions less.
+    pub const fn ends_the_ring(&self, count: u64) -> bool {
+        count > 0 && (self.sent + count).is_multiple_of(RX_SIZE as u64)
+    }
+
     /// Asks for the next `count` frames to be sent to peer 0, with headers if `headers`.
     pub fn ask(&self, count: u64, headers: bool) -> Result<(), Error> {
         for index in 0..count {
@@ -61,7 +66,8 @@ impl Sender {
         Ok(())
     }
 
-    fn ask_last(&self) -> Result<(), Error> {
+    /// Asks for the last frame to be sent.
+    pub fn ask_last(&self) -> Result<(), Error> {
         self.fill(0, last(self.sent), false)
     }
 
