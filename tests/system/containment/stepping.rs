@@ -1,6 +1,6 @@
 //! A8, A15, A17, A20: calls that are interrupted, at every instruction, and by the watchdog.
 
-use super::{run, vm};
+use super::{run, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
@@ -133,4 +133,27 @@ fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
         assert!(waited[0] > IN_WINDOW[0] && waited[1] > IN_WINDOW[1], "{waited:?}");
         assert_eq!(exits["interrupt_window"], waited[0] + waited[1], "each waited for that: {exits:?}");
     }
+}
+
+/// Instructions of the gate page that a call executes.
+const IN_GATE: u64 = 17;
+
+/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its device right then. The call
+/// delivers what it would have, if the window was open, and the next one exits before it opens the window.
+///
+/// As many come in the window as it has instructions, by another count: that of the timer.
+#[test]
+fn nmis_at_every_instruction_in_bochs_change_nothing() {
+    let all = [
+        vm("attacker", "attack", "nmi", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", "reset in-order", "gate = \"isolated\"\ncpu = 1"),
+    ];
+    let report = run_on(2, &all.concat());
+    assert_eq!(delivered(&report, "nmi"), 0);
+    let came = [0, 32].map(|count| in_a_row(&report, count));
+    let timer = run_out("grace_ticks = 0", "in-order");
+    assert_eq!(came, [0, 32].map(|count| in_a_row(&timer, count)));
+    let (exits, in_window) = (&report.exits["attacker"], came[0] + came[1]);
+    assert_eq!(exits["vmfunc"], in_window, "the next call, each time: {exits:?}");
+    assert!(exits["crossing"] - exits["vmfunc"] >= in_window + 2 * IN_GATE, "{exits:?}");
 }

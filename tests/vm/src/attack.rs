@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, interrupts, leftovers, modes, numbered, overrun, registers, revoke,
-    rings, scribble, stepping, sweep, tables, timer, victim,
+    alias, chains, descriptors, exceptions, home, interrupts, leftovers, modes, nmi, numbered, overrun, registers,
+    revoke, rings, scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -28,6 +28,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
             revoke::receiver(machine, format, times)
         }
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),

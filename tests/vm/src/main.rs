@@ -32,6 +32,8 @@ mod leftovers;
 #[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]
+mod nmi;
+#[cfg(target_os = "none")]
 mod numbered;
 #[cfg(target_os = "none")]
 mod overrun;

@@ -12,6 +12,7 @@ use sluice_runtime::Machine;
 
 const SIZE: u16 = 64;
 const BUFFER: u32 = 2048;
+const FOUND: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
 
 /// The queue, and a buffer for each entry.
 pub struct Ring {
@@ -23,9 +24,15 @@ impl Ring {
     /// Bytes of memory for both.
     pub const MEMORY_LEN: u32 = BUFFER * (SIZE as u32 + SIZE as u32);
 
-    /// Starts the device, which is reset, with a queue at the start of `memory`. Each register that is touched is an exit, so this asks
-    /// the monitor's device nothing that is known of it.
+    /// Starts the device, which is reset, with a queue at the start of `memory`.
     pub fn start(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
+        let ring = Self::prepare(machine, memory, format)?;
+        Self::go(machine);
+        Ok(ring)
+    }
+
+    /// All of that but the last step. Each register that is touched is an exit, so this asks the monitor's device nothing that is known of it.
+    pub fn prepare(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
         let features = F::VERSION_1.union(format.features());
         let (queue, buffers) = memory.split_at(BUFFER * u32::from(SIZE)).ok_or(Error::Arguments)?;
         let queue = DriverQueue::new(queue.gpa, queue.memory, SIZE, features).map_err(|_| Error::Arguments)?;
@@ -33,13 +40,16 @@ impl Ring {
         (0..SIZE.into()).for_each(|token| ring.give(token));
         ring.queue.publish();
         let mut transport = machine.transport();
-        let found = Status::ACKNOWLEDGE | Status::DRIVER;
-        transport.set_status(found);
+        transport.set_status(FOUND);
         transport.set_driver_features(features);
-        transport.set_status(found | Status::FEATURES_OK);
+        transport.set_status(FOUND | Status::FEATURES_OK);
         transport.enable_queue(receiveq(0), SIZE, ring.queue.addresses());
-        transport.set_status(found | Status::FEATURES_OK | Status::DRIVER_OK);
         Ok(ring)
+    }
+
+    /// The last step: senders can reach the queue.
+    pub fn go(machine: &Machine) {
+        machine.transport().set_status(FOUND | Status::FEATURES_OK | Status::DRIVER_OK);
     }
 
     /// Takes the queue back from the device. Once this returns, nobody writes there any more; what arrived can still be taken.

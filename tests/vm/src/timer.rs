@@ -53,7 +53,7 @@ fn one(machine: &Machine, sender: &mut Sender, state: &State, instructions: u64)
 
 /// Executes `instructions` instructions more than for 0.
 #[inline(never)]
-fn delay(instructions: u64) {
+pub fn delay(instructions: u64) {
     // SAFETY: a loop of two instructions, and one more where the number is odd; no memory is touched.
     unsafe {
         asm!(
