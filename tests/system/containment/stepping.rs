@@ -1,19 +1,32 @@
 //! A8, A15, A17, A20: calls that are interrupted, at every instruction, and by the watchdog.
 
-use super::{run, vm};
+use super::{run, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
-/// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. What the sender is told
-/// was accepted arrives once, whole, in order, and nothing else does; and no register brings back anything but the status, which
-/// packets were accepted, and what the sender put there.
+/// Calls, and how many instructions of gate page, window page and window code each executes, at least.
+const CALLS: [(&str, u64); 4] =
+    [("burst of 0", 150), ("burst of 3", 200), ("burst of 3 with headers", 400), ("burst of 32", 200)];
+
+/// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. All packets of the call were
+/// accepted then, or none. What the sender is told was accepted arrives once, whole, in order, and nothing else does; and no register
+/// brings back anything but the status, which packets were accepted, and what the sender put there.
 fn interrupted(ring: &str) {
     let all = [
         vm("attacker", "attack", "step", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
     ];
-    // Gate page, window page and the usual path alone have this many, and each is tried twice.
-    assert!(delivered(&run(&all.concat()), "stepping") > 500);
+    let report = run(&all.concat());
+    delivered(&report, "stepping");
+    let instructions = CALLS.map(|(call, _)| number(&report, &format!("[attacker] {call}: "), " instructions"));
+    assert!(instructions.iter().zip(CALLS).all(|(count, (_, least))| *count >= least), "{instructions:?}");
+}
+
+/// The number between `before` and `after` in a line.
+#[track_caller]
+fn number(report: &Report, before: &str, after: &str) -> u64 {
+    let line = report.lines.iter().find_map(|line| line.strip_prefix(before)).expect("a line");
+    line.strip_suffix(after).and_then(|number| number.parse().ok()).expect("a number")
 }
 
 /// Checks that all that the attacker was told was accepted arrived; how many calls were aborted.
@@ -64,7 +77,7 @@ const IN_WINDOW: [u64; 2] = [20, 900];
 /// it only waits; in the window it is resumed or aborted, whole or not at all.
 fn run_out(policy: &str, ring: &str) -> Report {
     let all = [
-        format!("quantum_ticks = 6_000\n{policy}\n"),
+        format!("quantum_ticks = 20_000\n{policy}\n"),
         vm("attacker", "attack", "timer", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
     ];
@@ -87,15 +100,60 @@ fn the_timer_without_grace_at_every_instruction_in_bochs_is_a_clean_abort() {
     for ring in ["split", "in-order", "packed"] {
         let report = run_out("grace_ticks = 0", ring);
         let aborted = delivered(&report, "timer");
-        let of = |count: u64| {
-            let prefix = format!("[attacker] burst of {count}: ");
-            let line = report.lines.iter().find_map(|line| line.strip_prefix(&prefix)).expect("a line");
-            let (aborted, row) = line.split_once(" aborted of ").expect("two numbers");
-            assert_eq!(row, format!("{aborted} in a row"), "none was left out");
-            aborted.parse::<u64>().expect("a number")
-        };
-        let counts = [of(0), of(32)];
+        let counts = [0, 32].map(|count| in_a_row(&report, count));
         assert!(counts[0] > IN_WINDOW[0] && counts[1] > IN_WINDOW[1], "{counts:?}");
         assert_eq!(counts[0] + counts[1], aborted);
     }
+}
+
+/// After how many delays, none of which was left out, it happened to calls of `count` frames.
+#[track_caller]
+fn in_a_row(report: &Report, count: u64) -> u64 {
+    let prefix = format!("[attacker] burst of {count}: ");
+    let line = report.lines.iter().find_map(|line| line.strip_prefix(&prefix)).expect("a line");
+    let (happened, row) = line.split_once(" of ").expect("two numbers");
+    assert_eq!(row, format!("{happened} in a row"), "none was left out");
+    happened.parse().expect("a number")
+}
+
+/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the call is back, and is injected then,
+/// once; the call delivers what it would have, and so does the next.
+#[test]
+fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
+    for ring in ["split", "in-order", "packed"] {
+        let all = [
+            vm("attacker", "attack", "interrupts", "gate = \"isolated\"\npeers = [\"receiver\"]"),
+            vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
+        ];
+        let report = run(&all.concat());
+        assert_eq!(delivered(&report, "interrupts"), 0);
+        let exits = &report.exits["attacker"];
+        assert_eq!(number(&report, "[attacker] handled ", ""), exits["interrupts"]);
+        let waited = [0, 32].map(|count| in_a_row(&report, count));
+        assert!(waited[0] > IN_WINDOW[0] && waited[1] > IN_WINDOW[1], "{waited:?}");
+        assert_eq!(exits["interrupt_window"], waited[0] + waited[1], "each waited for that: {exits:?}");
+    }
+}
+
+/// Instructions of the gate page that a call executes.
+const IN_GATE: u64 = 17;
+
+/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its device right then. The call
+/// delivers what it would have, if the window was open, and the next one exits before it opens the window.
+///
+/// As many come in the window as it has instructions, by another count: that of the timer.
+#[test]
+fn nmis_at_every_instruction_in_bochs_change_nothing() {
+    let all = [
+        vm("attacker", "attack", "nmi", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", "reset in-order", "gate = \"isolated\"\ncpu = 1"),
+    ];
+    let report = run_on(2, 300, &all.concat());
+    assert_eq!(delivered(&report, "nmi"), 0);
+    let came = [0, 32].map(|count| in_a_row(&report, count));
+    let timer = run_out("grace_ticks = 0", "in-order");
+    assert_eq!(came, [0, 32].map(|count| in_a_row(&timer, count)));
+    let (exits, in_window) = (&report.exits["attacker"], came[0] + came[1]);
+    assert_eq!(exits["vmfunc"], in_window, "the next call, each time: {exits:?}");
+    assert!(exits["crossing"] - exits["vmfunc"] >= in_window + 2 * IN_GATE, "{exits:?}");
 }

@@ -1,8 +1,8 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, leftovers, lives, modes, numbered, overrun, registers, revoke, rings,
-    scribble, stepping, sweep, tables, timer, victim,
+    alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
+    registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -34,6 +34,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
@@ -45,6 +47,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "unregistered" => sweep::unregistered(machine),
         "step" => stepping::step(machine),
         "timer" => timer::run_out(machine),
+        "interrupts" => interrupts::each(machine),
         "stacks" => registers::stacks(machine),
         "flags" => registers::flags(machine),
         "bases" => registers::bases(machine),
@@ -84,15 +87,21 @@ pub struct Armed {
     pub request: PeerSlice<'static>,
 }
 
-/// The same, with landings and a page of the VM's own at the gate's address.
+/// The same, with what a call by hand needs.
 #[allow(unsafe_code, reason = "as Machine::connect")]
-pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
+pub fn register(machine: &mut Machine) -> Result<Armed, Error> {
     let (access, own) = machine.setup().map_err(sluice_runtime::Error::Setup)?;
     // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
     let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
     (0..HEAD_START).for_each(|_| machine.yield_now());
-    install();
     Ok(Armed { gate, own, request: access.request })
+}
+
+/// The same, with landings and a page of the VM's own at the gate's address.
+pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
+    let armed = register(machine)?;
+    install();
+    Ok(armed)
 }
 
 /// Landings, and a page of the VM's own at the gate's address.

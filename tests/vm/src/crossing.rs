@@ -4,6 +4,7 @@
 use crate::attack::Error;
 use crate::leap::{self, End, Landing, State};
 use crate::{alias, vectors};
+use sluice_abi::call::Outcome;
 use sluice_gate::OPEN;
 
 /// What a call starts with: VMFUNC to the gate's first instruction, `count` packets, and nothing else in the registers.
@@ -18,6 +19,12 @@ pub fn proper(count: u64) -> State {
 pub fn call(state: &State) -> Landing {
     // SAFETY: landings are installed, and the window writes no memory that Rust refers to: packet memory is reached by PeerSlice.
     unsafe { leap::leap(state) }
+}
+
+/// Calls through the host's stub, which must be in the slot: as a VNF does, and with interrupts as they are.
+pub fn through_stub(count: u64) -> Outcome {
+    // SAFETY: images run in ring 0 under a Sluice host, and call with the gate `isolated`.
+    unsafe { sluice_gate::isolated(count) }
 }
 
 /// Registers that the window keeps, by number: RBX, RBP, R12 to R15.

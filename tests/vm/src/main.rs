@@ -24,6 +24,8 @@ mod home;
 #[cfg(target_os = "none")]
 mod hostile;
 #[cfg(target_os = "none")]
+mod interrupts;
+#[cfg(target_os = "none")]
 mod leap;
 #[cfg(target_os = "none")]
 mod leftovers;
@@ -31,6 +33,8 @@ mod leftovers;
 mod lives;
 #[cfg(target_os = "none")]
 mod modes;
+#[cfg(target_os = "none")]
+mod nmi;
 #[cfg(target_os = "none")]
 mod numbered;
 #[cfg(target_os = "none")]
@@ -43,6 +47,8 @@ mod revoke;
 mod ring;
 #[cfg(target_os = "none")]
 mod rings;
+#[cfg(target_os = "none")]
+mod row;
 #[cfg(target_os = "none")]
 mod scribble;
 #[cfg(target_os = "none")]

@@ -3,7 +3,7 @@
 use crate::attack::Error;
 use crate::crossing;
 use crate::leap::{End, Landing};
-use sluice::{Mempool, PacketMemory, Port, RingFormat, VirtioNet};
+use sluice::{Mempool, PacketMemory, Port, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::call::{Accepted, HAS_HDR, Packet, Status};
 use sluice_memory::PeerSlice;
 use sluice_runtime::{Machine, println};
@@ -36,11 +36,26 @@ pub struct Sender {
     request: PeerSlice<'static>,
     /// How many the gate has taken.
     pub sent: u64,
+    /// How many more find room in the receiver's ring, at least.
+    room: u64,
 }
 
 impl Sender {
     pub fn new(own: PacketMemory, request: PeerSlice<'static>) -> Self {
-        Self { own, request, sent: 0 }
+        Self { own, request, sent: 0, room: RX_SIZE as u64 }
+    }
+
+    /// Lets the receiver, on the same processor, take all it has, unless `count` more find room as it is.
+    pub fn make_room(&mut self, machine: &Machine, count: u64) {
+        if self.room < count {
+            machine.yield_now();
+            self.room = RX_SIZE as u64;
+        }
+    }
+
+    /// Whether the next `count` frames go up to the end of the ring's arrays: of a packed ring that takes a call two instructions less.
+    pub const fn ends_the_ring(&self, count: u64) -> bool {
+        count > 0 && (self.sent + count).is_multiple_of(RX_SIZE as u64)
     }
 
     /// Asks for the next `count` frames to be sent to peer 0, with headers if `headers`.
@@ -51,7 +66,8 @@ impl Sender {
         Ok(())
     }
 
-    fn ask_last(&self) -> Result<(), Error> {
+    /// Asks for the last frame to be sent.
+    pub fn ask_last(&self) -> Result<(), Error> {
         self.fill(0, last(self.sent), false)
     }
 
@@ -89,7 +105,19 @@ impl Sender {
             }
         };
         self.sent += accepted;
+        self.room = self.room.saturating_sub(accepted);
         Ok(())
+    }
+
+    /// The same for a call that found room: whether it was aborted. It is whole, or nothing of it is.
+    pub fn note_whole(&mut self, landing: &Landing, count: u64) -> Result<bool, Error> {
+        let before = self.sent;
+        self.note(landing, count)?;
+        match (landing.end(), self.sent - before) {
+            (End::Aborted, sent) if sent == 0 || sent == count => Ok(true),
+            (End::Returned(Status::OK), _) => Ok(false),
+            (_, sent) => Err(Error::NotStopped(sent)),
+        }
     }
 }
 
@@ -97,7 +125,7 @@ impl Sender {
 pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
-    let mut free = [0; 2 * sluice::RX_SIZE];
+    let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
     let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
     let mut net = net.map_err(|error| Error::Machine(error.into()))?;

@@ -14,6 +14,7 @@ use sluice_runtime::Machine;
 /// Entries.
 pub const SIZE: u16 = 64;
 const BUFFER: u32 = 2048;
+const FOUND: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
 
 /// The queue, and a buffer for each entry.
 pub struct Ring {
@@ -37,16 +38,24 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Starts the device, which is reset. Each register that is touched is an exit, so this asks the monitor's device nothing that is
-    /// known of it.
+    /// Starts the device, which is reset.
     pub fn start(&self, machine: &Machine) {
+        self.prepare(machine);
+        Self::go(machine);
+    }
+
+    /// All of that but the last step. Each register that is touched is an exit, so this asks the monitor's device nothing that is known of it.
+    pub fn prepare(&self, machine: &Machine) {
         let mut transport = machine.transport();
-        let found = Status::ACKNOWLEDGE | Status::DRIVER;
-        transport.set_status(found);
+        transport.set_status(FOUND);
         transport.set_driver_features(self.features);
-        transport.set_status(found | Status::FEATURES_OK);
+        transport.set_status(FOUND | Status::FEATURES_OK);
         transport.enable_queue(receiveq(0), SIZE, self.queue.addresses());
-        transport.set_status(found | Status::FEATURES_OK | Status::DRIVER_OK);
+    }
+
+    /// The last step: senders can reach the queue.
+    pub fn go(machine: &Machine) {
+        machine.transport().set_status(FOUND | Status::FEATURES_OK | Status::DRIVER_OK);
     }
 
     /// Takes the queue back from the device. Once this returns, nobody writes there any more; what arrived can still be taken.

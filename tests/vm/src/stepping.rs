@@ -6,39 +6,79 @@
 use crate::attack::{Error, arm};
 use crate::crossing;
 use crate::debug::{self, On};
-use crate::leap::{End, GATE, RETURN};
+use crate::leap::{GATE, RETURN, State};
 use crate::numbered::Sender;
-use sluice::Status;
+use sluice::BURST_SIZE;
 use sluice_abi::map;
 use sluice_gate::{OPEN, STUB_ABORT};
 use sluice_runtime::{Machine, println};
 
-/// Frames of a call.
-const COUNT: u64 = 3;
+/// Calls of so many frames, all of which have headers, or none.
+const CALLS: [(u64, bool); 4] = [(0, false), (3, false), (3, true), (BURST_SIZE as u64, false)];
 
-/// Every byte, with frames that have headers and with such that have none.
+/// Each kind of call at every byte.
 pub fn step(machine: &mut Machine) -> Result<(), Error> {
     let armed = arm(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     let mut sender = Sender::new(armed.own, armed.request);
-    let page = (GATE + u64::from(OPEN)..GATE + u64::from(STUB_ABORT)).filter(|&at| at != RETURN);
-    let code = map::SLOT_VA + map::CODE;
     let mut aborted = 0;
-    for at in page.chain(code..code + map::CODE_LEN / 4) {
-        for headers in [false, true] {
-            debug::set(at, On::Execution);
-            sender.ask(COUNT, headers)?;
-            let landing = crossing::checked(crossing::proper(COUNT));
-            debug::clear();
-            let landing = landing?;
-            sender.note(&landing, COUNT)?;
-            match landing.end() {
-                End::Aborted => aborted += 1,
-                End::Returned(Status::FULL) => machine.yield_now(),
-                _ => {}
-            }
-        }
+    for (count, headers) in CALLS {
+        let mut calls = Calls { machine, sender: &mut sender, state: crossing::proper(count), count, headers, aborted };
+        let instructions = calls.in_pages()? + calls.in_code()?;
+        aborted = calls.aborted;
+        println!("burst of {count}{}: {instructions} instructions", if headers { " with headers" } else { "" });
     }
     println!("stepping: {aborted} aborted, {} sent", sender.sent);
     sender.finish(machine)
+}
+
+/// Calls of one kind.
+struct Calls<'a> {
+    machine: &'a Machine,
+    sender: &'a mut Sender,
+    state: State,
+    count: u64,
+    headers: bool,
+    /// Calls aborted so far, of all kinds.
+    aborted: u64,
+}
+
+impl Calls<'_> {
+    /// Instructions of gate page and window page at which a breakpoint aborts the call.
+    fn in_pages(&mut self) -> Result<u64, Error> {
+        let bytes = GATE + u64::from(OPEN)..GATE + u64::from(STUB_ABORT);
+        self.at_each(bytes.filter(|&at| at != RETURN))
+    }
+
+    /// The same for the window code. Most of its bytes begin no instruction: four breakpoints at a time find out where that is worth while.
+    fn in_code(&mut self) -> Result<u64, Error> {
+        let code = map::SLOT_VA + map::CODE;
+        let mut instructions = 0;
+        for four in (code..code + map::CODE_LEN / 4).step_by(4) {
+            if self.stopped(|| debug::set_four(four))? {
+                instructions += self.at_each(four..four + 4)?;
+            }
+        }
+        Ok(instructions)
+    }
+
+    fn at_each(&mut self, bytes: impl Iterator<Item = u64>) -> Result<u64, Error> {
+        let mut instructions = 0;
+        for at in bytes {
+            instructions += u64::from(self.stopped(|| debug::set(at, On::Execution))?);
+        }
+        Ok(instructions)
+    }
+
+    /// Calls with the breakpoints that `set` sets: whether one of them aborted the call, of which all or nothing was delivered.
+    fn stopped(&mut self, set: impl FnOnce()) -> Result<bool, Error> {
+        self.sender.make_room(self.machine, self.count);
+        self.sender.ask(self.count, self.headers)?;
+        set();
+        let landing = crossing::checked(self.state);
+        debug::clear();
+        let stopped = self.sender.note_whole(&landing?, self.count)?;
+        self.aborted += u64::from(stopped);
+        Ok(stopped)
+    }
 }

@@ -6,17 +6,17 @@
 
 use crate::attack::{Error, arm};
 use crate::crossing;
-use crate::leap::End;
+use crate::leap::{self, State};
 use crate::numbered::Sender;
+use crate::row::Row;
 use core::arch::asm;
-use sluice::{BURST_SIZE, Status};
+use core::ops::Range;
+use sluice::BURST_SIZE;
 use sluice_runtime::{Machine, println};
 
-/// Most instructions of a delay: those of a turn, the manifest's `quantum_ticks`.
-const TURN: u64 = 6_000;
-
-/// Turns in which the receiver takes a burst out of its ring.
-const RECEIVER_TURNS: usize = 4;
+/// Instructions from a turn's beginning to the call: the longest call is over before the turn is, or begins behind it. (A turn is the manifest's
+/// `quantum_ticks`; it is long enough for the receiver to take all there is.)
+const DELAYS: Range<u64> = 17_500..20_000;
 
 /// An empty call and a whole burst, each with every delay.
 pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
@@ -25,39 +25,35 @@ pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
     let mut sender = Sender::new(armed.own, armed.request);
     let mut aborted = 0;
     for count in [0, BURST_SIZE as u64] {
-        let (mut first, mut last, mut here) = (0, 0, 0);
-        for instructions in 0..TURN {
-            if !one(machine, &mut sender, count, instructions)? {
-                continue;
+        let (mut row, state) = (Row::new(DELAYS), crossing::proper(count));
+        for instructions in DELAYS {
+            if sender.ends_the_ring(count) {
+                one(machine, &mut sender, &state, 0)?;
             }
-            (first, last, here) = (if here == 0 { instructions } else { first }, instructions, here + 1);
+            if one(machine, &mut sender, &state, instructions)? {
+                row.note(instructions);
+            }
         }
-        println!("burst of {count}: {here} aborted of {} in a row", if here == 0 { 0 } else { last - first + 1 });
-        aborted += here;
+        println!("burst of {count}: {row}");
+        aborted += row.count;
     }
     println!("timer: {aborted} aborted, {} sent", sender.sent);
     sender.finish(machine)
 }
 
 /// A call after a delay: whether it was aborted. It is whole, or nothing of it is.
-fn one(machine: &Machine, sender: &mut Sender, count: u64, instructions: u64) -> Result<bool, Error> {
-    let before = sender.sent;
+fn one(machine: &Machine, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
+    let count = state.general[leap::RDI];
     sender.ask(count, false)?;
-    let state = crossing::proper(count);
-    (0..RECEIVER_TURNS).for_each(|_| machine.yield_now());
+    machine.yield_now();
     delay(instructions);
-    let landing = crossing::checked(state)?;
-    sender.note(&landing, count)?;
-    match (landing.end(), sender.sent - before) {
-        (End::Aborted, sent) if sent == 0 || sent == count => Ok(true),
-        (End::Returned(Status::OK), _) => Ok(false),
-        (_, sent) => Err(Error::NotStopped(sent)),
-    }
+    let landing = crossing::checked(*state)?;
+    sender.note_whole(&landing, count)
 }
 
 /// Executes `instructions` instructions more than for 0.
 #[inline(never)]
-fn delay(instructions: u64) {
+pub fn delay(instructions: u64) {
     // SAFETY: a loop of two instructions, and one more where the number is odd; no memory is touched.
     unsafe {
         asm!(
