@@ -1,4 +1,4 @@
-//! A2, A22: the gate page, entered at every byte. How an entry is judged: tests/vm/src/sweep.rs.
+//! A2, A20, A22: the gate page, entered at every byte. How an entry is judged: tests/vm/src/sweep.rs.
 
 use super::{attack, exits, stopped};
 
@@ -19,4 +19,13 @@ fn the_gate_entered_by_a_vm_that_never_registered_in_bochs_runs_nothing() {
     assert!(report.says("[attacker] unregistered: 4096 aborted, 0 returned"), "{:#?}", report.lines);
     stopped(&report, "VMFUNC in home: view 2 is not valid", 4096);
     assert_eq!(exits(&report, "ept_violation"), 4096, "{:?}", report.exits);
+}
+
+/// With the single-step flag, each entry ends at its first instruction by the #DB behind the VMFUNC, which exits: where the window's calls begin, too.
+#[test]
+fn the_gate_stepped_into_at_every_byte_in_bochs_runs_nothing() {
+    let report = attack("isolated", "stepped");
+    assert!(report.says("[attacker] stepped: 4096 aborted, 0 returned"), "{:#?}", report.lines);
+    stopped(&report, "VMFUNC in home: view 2 is not valid", 4096);
+    assert!(exits(&report, "exception_or_nmi") >= 4096, "{:?}", report.exits);
 }

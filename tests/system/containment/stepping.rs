@@ -1,12 +1,14 @@
 //! A8, A15, A17, A20: calls that are interrupted, at every instruction, and by the watchdog.
 
-use super::{run, run_on, vm};
+use super::{numbers, run, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
 /// Calls, and how many instructions of gate page, window page and window code each executes, at least.
-const CALLS: [(&str, u64); 4] =
-    [("burst of 0", 150), ("burst of 3", 200), ("burst of 3 with headers", 400), ("burst of 32", 200)];
+const CALLS: [(&str, u64); 4] = [("0", 150), ("3", 200), ("3 with headers", 400), ("32", 200)];
+
+/// Below this many ticks, a call that is aborted takes longer than one that is not.
+const ABORT_TICKS: u64 = 2_000;
 
 /// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. All packets of the call were
 /// accepted then, or none. What the sender is told was accepted arrives once, whole, in order, and nothing else does; and no register
@@ -18,8 +20,13 @@ fn interrupted(ring: &str) {
     ];
     let report = run(&all.concat());
     delivered(&report, "stepping");
-    let instructions = CALLS.map(|(call, _)| number(&report, &format!("[attacker] {call}: "), " instructions"));
+    let instructions =
+        CALLS.map(|(call, _)| number(&report, &format!("[attacker] burst of {call}: "), " instructions"));
     assert!(instructions.iter().zip(CALLS).all(|(count, (_, least))| *count >= least), "{instructions:?}");
+    for (call, _) in CALLS {
+        let [whole, aborted] = numbers(&report, &format!("[attacker] slowest {call}: "));
+        assert!(aborted < whole + ABORT_TICKS, "{call}: {whole} {aborted}");
+    }
 }
 
 /// The number between `before` and `after` in a line.
@@ -58,16 +65,33 @@ fn calls_interrupted_at_every_instruction_in_bochs_deliver_what_they_say_packed(
     interrupted("packed");
 }
 
+/// Below this many ticks are the exits around a call that overruns.
+const EXIT_TICKS: u64 = 8_000;
+
 /// A manifest that gives a call less time than 256 packets take: the watchdog aborts it in the middle, so that none of them is seen. Smaller
 /// calls go through.
-#[test]
-fn calls_that_take_too_long_in_bochs_are_aborted_and_undone() {
+fn overrun(processors: usize, times: &str) -> Report {
     let all = [
-        "watchdog_ticks = 500\nquantum_ticks = 1000\n".into(),
+        times.into(),
         vm("attacker", "attack", "overrun", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", "receive in-order", "gate = \"isolated\""),
     ];
-    assert!(delivered(&run(&all.concat()), "overrun") > 0);
+    let report = run_on(processors, 120, &all.concat());
+    assert!(delivered(&report, "overrun") > 0);
+    report
+}
+
+#[test]
+fn calls_that_take_too_long_in_bochs_are_aborted_and_undone() {
+    overrun(1, "watchdog_ticks = 500\nquantum_ticks = 1000\n");
+}
+
+/// On a processor of its own, a VM whose call overruns is back after the watchdog's time, the grace, and some exits.
+#[test]
+fn calls_that_take_too_long_in_bochs_are_back_in_time() {
+    let report = overrun(2, "watchdog_ticks = 2000\ngrace_ticks = 1000\n");
+    let ticks = number(&report, "[attacker] aborted after ", " ticks");
+    assert!((3_000..3_000 + EXIT_TICKS).contains(&ticks), "{ticks}");
 }
 
 /// Instructions of an empty call and of a burst of 32 in the window, at least.

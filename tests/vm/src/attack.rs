@@ -45,6 +45,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "rings" => rings::call(machine),
         "sweep" => sweep::sweep(machine),
         "unregistered" => sweep::unregistered(machine),
+        "stepped" => sweep::stepped(machine),
         "step" => stepping::step(machine),
         "timer" => timer::run_out(machine),
         "interrupts" => interrupts::each(machine),

@@ -15,17 +15,21 @@ pub fn overrun(machine: &mut Machine) -> Result<(), Error> {
     let armed = arm(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     let mut sender = Sender::new(armed.own, armed.request);
-    let (mut count, mut aborted) = (MAX_BURST as u64, 0);
+    let (mut count, mut aborted, mut slowest) = (MAX_BURST as u64, 0, 0);
     while sender.sent < FRAMES {
         sender.ask(count, false)?;
+        let before = machine.ticks();
         let landing = crossing::checked(crossing::proper(count))?;
+        let took = machine.ticks() - before;
         sender.note(&landing, count)?;
         if landing.end() == End::Aborted {
             aborted += 1;
+            slowest = slowest.max(took);
             count = (count / 2).max(1);
         }
         machine.yield_now();
     }
+    println!("aborted after {slowest} ticks");
     println!("overrun: {aborted} aborted, {} sent", sender.sent);
     sender.finish(machine)
 }

@@ -23,10 +23,20 @@ pub fn step(machine: &mut Machine) -> Result<(), Error> {
     let mut sender = Sender::new(armed.own, armed.request);
     let mut aborted = 0;
     for (count, headers) in CALLS {
-        let mut calls = Calls { machine, sender: &mut sender, state: crossing::proper(count), count, headers, aborted };
+        let mut calls = Calls {
+            machine,
+            sender: &mut sender,
+            state: crossing::proper(count),
+            count,
+            headers,
+            aborted,
+            slowest: (0, 0),
+        };
         let instructions = calls.in_pages()? + calls.in_code()?;
         aborted = calls.aborted;
-        println!("burst of {count}{}: {instructions} instructions", if headers { " with headers" } else { "" });
+        let kind = if headers { " with headers" } else { "" };
+        println!("burst of {count}{kind}: {instructions} instructions");
+        println!("slowest {count}{kind}: {} ticks, aborted {}", calls.slowest.0, calls.slowest.1);
     }
     println!("stepping: {aborted} aborted, {} sent", sender.sent);
     sender.finish(machine)
@@ -41,6 +51,8 @@ struct Calls<'a> {
     headers: bool,
     /// Calls aborted so far, of all kinds.
     aborted: u64,
+    /// Ticks of the calls that took longest: of those that went through, and of those that were aborted.
+    slowest: (u64, u64),
 }
 
 impl Calls<'_> {
@@ -75,10 +87,14 @@ impl Calls<'_> {
         self.sender.make_room(self.machine, self.count);
         self.sender.ask(self.count, self.headers)?;
         set();
+        let before = self.machine.ticks();
         let landing = crossing::checked(self.state);
+        let took = self.machine.ticks() - before;
         debug::clear();
         let stopped = self.sender.note_whole(&landing?, self.count)?;
         self.aborted += u64::from(stopped);
+        let slowest = if stopped { &mut self.slowest.1 } else { &mut self.slowest.0 };
+        *slowest = took.max(*slowest);
         Ok(stopped)
     }
 }

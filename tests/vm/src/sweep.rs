@@ -38,13 +38,23 @@ pub fn sweep(machine: &mut Machine) -> Result<(), Error> {
 /// The same once for each offset, by a VM that never registered: slot 2 is disabled, and no page tables lead into the gate (A22).
 pub fn unregistered(_: &mut Machine) -> Result<(), Error> {
     install();
+    once_each("unregistered", 0)
+}
+
+/// The same with the single-step flag, by a VM that did register: each entry ends before the instruction that is there (A20).
+pub fn stepped(machine: &mut Machine) -> Result<(), Error> {
+    arm(machine)?;
+    once_each("stepped", leap::TF)
+}
+
+fn once_each(what: &str, flags: u64) -> Result<(), Error> {
     let mut tally = Tally::default();
     for offset in 0..4096 {
         let rip = alias::vmfunc_before(offset);
-        let set = hostile::sets(u64::from(offset)).nth(usize::from(offset) % hostile::SETS);
-        tally.enter(offset, State { rip, ..set.unwrap_or(State::at(rip)) })?;
+        let set = hostile::sets(u64::from(offset)).nth(usize::from(offset) % hostile::SETS).unwrap_or(State::at(rip));
+        tally.enter(offset, State { rip, rflags: set.rflags | flags, ..set })?;
     }
-    println!("unregistered: {} aborted, {} returned", tally.aborted, tally.returned);
+    println!("{what}: {} aborted, {} returned", tally.aborted, tally.returned);
     home::switch_to(2)
 }
 
