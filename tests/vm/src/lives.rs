@@ -2,12 +2,10 @@
 //!
 //! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it was read. So
 //! it sees whether all that was accepted before it died is there, and once.
-#![allow(
-    unsafe_code,
-    reason = "tables without an interrupt gate, the interrupt flag, MSRs, a call before registration"
-)]
+#![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag, MSRs")]
 
 use crate::attack::Error;
+use crate::crossing;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::revoke::{Calls, fill, push};
@@ -194,7 +192,6 @@ pub fn again(machine: &mut Machine, times: u64) -> Result<(), Error> {
 
 /// A VM that starts again has to register again: before that its calls are aborted.
 fn not_registered() -> Result<(), Error> {
-    // SAFETY: under a Sluice host with this gate, in ring 0.
-    let status = unsafe { sluice_gate::isolated(0) }.status;
+    let status = crossing::through_stub(0).status;
     if status == Status::new(Code::Aborted) { Ok(()) } else { Err(Error::NotStopped(status.0)) }
 }
