@@ -2,11 +2,12 @@
 //!
 //! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it was read. So
 //! it sees whether all that was accepted before it died is there, and once.
-#![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag, MSRs")]
+#![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag")]
 
 use crate::attack::Error;
 use crate::crossing;
 use crate::hostile::Random;
+use crate::msr;
 use crate::numbered::{self, Seen};
 use crate::revoke::{Calls, fill, push};
 use crate::ring::{Idle, Ring, SIZE};
@@ -136,17 +137,10 @@ fn die_in(machine: &Machine, ticks: u64) {
     let no_gates = [0u16; 5];
     // SAFETY: no exception is expected before the end that this is for.
     unsafe { asm!("lidt [{0}]", in(reg) &raw const no_gates, options(nostack, preserves_flags, readonly)) };
-    write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | FIRST_VECTOR);
-    write(IA32_TSC_DEADLINE, machine.ticks() + ticks);
+    msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | FIRST_VECTOR);
+    msr::write(IA32_TSC_DEADLINE, machine.ticks() + ticks);
     // SAFETY: as above.
     unsafe { asm!("sti", options(nomem, nostack)) };
-}
-
-fn write(register: u32, value: u64) {
-    // SAFETY: registers of the timer, which nothing else here uses.
-    unsafe {
-        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nomem, nostack, preserves_flags));
-    }
 }
 
 /// Sends numbered frames in bursts until the peer is gone for good.

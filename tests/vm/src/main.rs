@@ -34,6 +34,8 @@ mod lives;
 #[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]
+mod msr;
+#[cfg(target_os = "none")]
 mod nmi;
 #[cfg(target_os = "none")]
 mod numbered;
