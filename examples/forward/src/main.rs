@@ -1,6 +1,6 @@
 //! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
 //!
-//! It ends when that peer does.
+//! It ends when that peer does for good: one that the host starts again is waited for.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, VirtioNet};
@@ -20,10 +20,20 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     let mut seen = Seen::default();
 
     let mut burst = pool.burst();
-    while gate.peer_state(peer) == PeerState::Ready {
+    let mut patience = machine.patience();
+    loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
+        match gate.peer_state(peer) {
+            PeerState::Ready => patience.renew(),
+            PeerState::Revoked => break,
+            // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
+            PeerState::Absent | PeerState::Draining => {
+                patience.wait(machine)?;
+                continue;
+            }
+        }
         match output.tx_burst(&mut burst) {
             Ok(sent) if sent > 0 && burst.is_empty() => continue,
             Ok(_) => {}

@@ -20,7 +20,10 @@ struct Node {
     gate: u32,
     peers: Vec<usize>,
     device: Device,
+    /// It ended, and no start follows.
     gone: bool,
+    /// Starts that may follow its end.
+    restarts: u32,
 }
 
 impl Network {
@@ -37,6 +40,7 @@ impl Network {
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu),
                 gone: false,
+                restarts: vm.restarts,
             }
         };
         Self { vms: (0..manifest.vms.len()).map(node).collect(), generation: 0 }
@@ -54,20 +58,20 @@ impl Network {
         event
     }
 
-    /// VM `vm` is gone, and its device reset.
+    /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
     pub fn remove(&mut self, vm: u32) {
-        self.change(vm, true);
+        self.change(vm, |node| node.gone = node.restarts == 0);
     }
 
-    /// VM `vm`, which was gone, is there again.
+    /// VM `vm`, which ended, is there again.
     pub fn restart(&mut self, vm: u32) {
-        self.change(vm, false);
+        self.change(vm, |node| (node.gone, node.restarts) = (false, node.restarts.saturating_sub(1)));
     }
 
-    fn change(&mut self, vm: u32, gone: bool) {
+    fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
-            node.gone = gone;
+            change(node);
             self.generation += 1;
         }
     }
@@ -165,6 +169,23 @@ mod tests {
             network.write(1, offset, value);
         }
         assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
+    }
+
+    /// A sender can tell a peer that comes back from one that does not.
+    #[test]
+    fn a_peer_that_starts_again_is_absent_and_only_its_last_end_revokes_it() {
+        let text = "[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"i\"\ngate = \"isolated\"\n";
+        let again = text.replace("\"a\"", "\"b\"") + "restarts = 2\n";
+        let mut network = Network::new(&Manifest::parse(&alloc::format!("{text}peers = [\"b\"]\n{again}")).unwrap());
+        let state = |network: &Network| PeerState::from_word(network.directory(0).peers[0].state);
+        for _ in 0..2 {
+            network.remove(1);
+            assert_eq!(state(&network), PeerState::Absent);
+            network.restart(1);
+            assert_eq!(state(&network), PeerState::Absent);
+        }
+        network.remove(1);
+        assert_eq!(state(&network), PeerState::Revoked);
     }
 
     #[test]
