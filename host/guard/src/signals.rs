@@ -30,6 +30,8 @@ impl Signals {
             low_level::pipe::register(signal, write.try_clone()?)?;
         }
         low_level::pipe::register(SIGCHLD, write)?;
+        // A file that may not grow is an error of the write, and not this process's end.
+        flag::register(libc::SIGXFSZ, Arc::default())?;
         Ok(Self { wake, raised })
     }
 

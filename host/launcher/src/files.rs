@@ -3,7 +3,7 @@
 use crate::Options;
 use rustix::fs::{Access, OFlags, access};
 use sluice_control::{Manifest, ManifestError, VmConfig};
-use std::fs::{FileType, OpenOptions};
+use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -71,6 +71,10 @@ pub fn check_folders(options: &Options) -> Result<(), FileError> {
 /// The image of `vm`, which can be executed; its modules are there.
 pub fn find(options: &Options, vm: &VmConfig) -> Result<PathBuf, FileError> {
     let image = usable(vm, "image", &options.images, &vm.image, Access::EXEC_OK)?;
+    if !is_program(&image) {
+        let why = "neither a script (#!) nor an ELF program for x86-64".into();
+        return Err(named(vm, "image", &options.images, &vm.image, why));
+    }
     for name in &vm.modules {
         usable(vm, "module", &options.files, name, Access::READ_OK)?;
     }
@@ -88,8 +92,19 @@ fn usable(vm: &VmConfig, what: &'static str, folder: &Path, name: &str, how: Acc
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some("no such file".into()),
         Err(error) => Some(error.to_string()),
     };
-    match why {
-        None => Ok(path),
-        Some(why) => Err(FileError::Named { vm: vm.name.clone(), what, name: name.into(), why, folder: folder.into() }),
-    }
+    why.map_or(Ok(path), |why| Err(named(vm, what, folder, name, why)))
+}
+
+fn named(vm: &VmConfig, what: &'static str, folder: &Path, name: &str, why: String) -> FileError {
+    FileError::Named { vm: vm.name.clone(), what, name: name.into(), why, folder: folder.into() }
+}
+
+/// A shell would be asked to run anything else. See: execve(2); System V ABI, "ELF Header". One that may be executed and not be read passes.
+fn is_program(path: &Path) -> bool {
+    const ELF64: &[u8] = b"\x7fELF\x02";
+    const X86_64: [u8; 2] = 62u16.to_le_bytes();
+    let Ok(mut file) = File::open(path) else { return true };
+    let mut start = Vec::new();
+    let read = file.by_ref().take(64).read_to_end(&mut start).is_ok();
+    read && (start.starts_with(b"#!") || start.starts_with(ELF64) && start.get(18..20) == Some(&X86_64[..]))
 }

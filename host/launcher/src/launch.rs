@@ -140,15 +140,29 @@ fn processors() -> Vec<usize> {
     set.map(|set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()).unwrap_or_default()
 }
 
-/// Where a VM runs, if there is a choice: the manifest counts the processors that there are, from 0 and round again.
+/// Where a VM runs, if there is a choice; says so where the manifest's number is another.
 fn processor(processors: &[usize], parts: &Parts<'_>, console: &mut Console<'_>) -> Option<usize> {
-    if processors.len() < 2 {
-        return None;
-    }
-    let chosen = processors[parts.config.cpu.unwrap_or(parts.id as usize) % processors.len()];
+    let chosen = chosen(processors, parts.config.cpu.unwrap_or(parts.id as usize))?;
     if let Some(cpu) = parts.config.cpu.filter(|cpu| *cpu != chosen) {
         let (name, count) = (&parts.config.name, processors.len());
         console.say(&format!("vm {name}: processor {chosen} (cpu = {cpu}, counted over the {count} that may be used)"));
     }
     Some(chosen)
+}
+
+/// The manifest counts the processors that may be used, from 0 and round again.
+fn chosen(processors: &[usize], cpu: usize) -> Option<usize> {
+    if processors.len() > 1 { Some(processors[cpu % processors.len()]) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn no_processor_is_chosen_that_may_not_be_used() {
+        let all: Vec<_> = (0..5).map(|cpu| chosen(&[4, 9], cpu)).collect();
+        assert_eq!(all, [4, 9, 4, 9, 4].map(Some));
+        assert_eq!([chosen(&[7], 0), chosen(&[], 3)], [None, None]);
+    }
 }

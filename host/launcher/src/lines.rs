@@ -12,10 +12,11 @@ impl Lines {
     pub fn add(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n').flat_map(|piece| piece.chunks(LONGEST)) {
             self.0.extend_from_slice(piece);
+            let is_whole = self.0.pop_if(|byte| *byte == b'\n').is_some();
             while self.0.len() > LONGEST {
                 line(&self.0.drain(..LONGEST).collect::<Vec<_>>());
             }
-            if self.0.pop_if(|byte| *byte == b'\n').is_some() {
+            if is_whole {
                 line(&self.0);
                 self.0.clear();
             }

@@ -1,8 +1,9 @@
 //! Files of a process: read and written piece by piece, whatever their size.
 
-use std::ffi::{OsStr, OsString};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Why a file can't be read or written.
@@ -49,29 +50,35 @@ impl Module {
     }
 }
 
-/// A file that the machine writes. It has its name once it is whole; dropped before, it is gone.
+/// A file that the machine writes. It has its name once it is whole; until then it has none, or, where the file system wants one, that with
+/// `.part` behind it. What has a name that is not a file's, a device or a pipe, is written as it is.
 pub struct Output {
     file: BufWriter<File>,
-    /// Where it is until it is whole, and then. A device or a pipe of that name is written as it is.
-    names: Option<(PathBuf, PathBuf)>,
+    names: Option<Names>,
 }
 
-/// The name that a file has until it is whole.
-fn part_of(name: &OsStr) -> OsString {
-    let mut part = name.to_owned();
-    part.push(".part");
-    part
+struct Names {
+    part: PathBuf,
+    whole: PathBuf,
+    /// Whether it has the name `part`.
+    is_named: bool,
 }
 
 impl Output {
     pub(super) fn create(path: &Path) -> Result<Self, FileError> {
         // Behind a link, so that the link stays.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        let is_special = path.metadata().is_ok_and(|data| !data.is_file());
-        let part = path.with_file_name(part_of(path.file_name().unwrap_or_default()));
-        let target = if is_special { &path } else { &part };
-        let file = OpenOptions::new().write(true).create(!is_special).truncate(!is_special).open(target)?;
-        Ok(Self { file: BufWriter::with_capacity(BUFFER, file), names: (!is_special).then_some((part, path)) })
+        let whole = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        if whole.metadata().is_ok_and(|data| !data.is_file()) {
+            let file = OpenOptions::new().write(true).open(&whole)?;
+            return Ok(Self { file: BufWriter::with_capacity(BUFFER, file), names: None });
+        }
+        let mut part = whole.clone().into_os_string();
+        part.push(".part");
+        let (file, part) = (nameless(&whole), PathBuf::from(part));
+        let is_named = file.is_none();
+        let file = file.map_or_else(|| File::create(&part), Ok)?;
+        let names = Some(Names { part, whole, is_named });
+        Ok(Self { file: BufWriter::with_capacity(BUFFER, file), names })
     }
 
     /// Writes `bytes` behind those that it has.
@@ -82,17 +89,31 @@ impl Output {
     /// All is written: nothing of it is in memory alone any more.
     pub fn finish(mut self) -> Result<(), FileError> {
         self.file.flush()?;
-        let Some((part, path)) = &self.names else { return Ok(()) };
-        self.file.get_ref().sync_all()?;
-        fs::rename(part, path)?;
-        self.names = None;
+        let (file, Some(names)) = (self.file.get_ref(), &mut self.names) else { return Ok(()) };
+        file.sync_all()?;
+        if !names.is_named {
+            // Left behind by somebody who was killed.
+            let _ = fs::remove_file(&names.part);
+            let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, open, CWD, &names.part, AtFlags::SYMLINK_FOLLOW)?;
+            names.is_named = true;
+        }
+        fs::rename(&names.part, &names.whole)?;
+        names.is_named = false;
         Ok(())
     }
 }
 
+/// A file without a name in the folder of `path`. See: open(2), `O_TMPFILE`.
+fn nameless(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = Mode::from_raw_mode(0o666);
+    rustix::fs::open(folder, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, mode).ok().map(File::from)
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
-        if let Some((part, _)) = &self.names {
+        if let Some(Names { part, is_named: true, .. }) = &self.names {
             // Nothing more can be done about one that stays.
             let _ = fs::remove_file(part);
         }
