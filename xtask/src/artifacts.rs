@@ -26,17 +26,19 @@ pub fn results() -> PathBuf {
     target_dir().join("sluice")
 }
 
-/// Cargo's folder for all that it makes, wherever environment or configuration put it. See: cargo-metadata(1), `target_directory`.
+/// Cargo's folder for all that it makes, wherever environment or configuration put it.
 pub fn target_dir() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let mut command = Command::new(program());
-        command.current_dir(root()).args(["metadata", "--format-version=1", "--no-deps", "--locked", "--offline"]);
-        let output = command.stderr(Stdio::null()).output().map(|output| output.stdout).unwrap_or_default();
-        let metadata: Value = serde_json::from_slice(&output).unwrap_or_default();
-        // Where cargo does not work nothing is built, either.
-        metadata["target_directory"].as_str().map_or_else(|| root().join("target"), PathBuf::from)
-    })
+    // Where cargo does not work nothing is built, either.
+    FOUND.get_or_init(|| ask(&mut Command::new(program())).unwrap_or_else(|| root().join("target")))
+}
+
+/// Asks `cargo` for that folder. See: cargo-metadata(1), `target_directory`.
+fn ask(cargo: &mut Command) -> Option<PathBuf> {
+    cargo.current_dir(root()).args(["metadata", "--format-version=1", "--no-deps", "--locked", "--offline"]);
+    let output = cargo.stderr(Stdio::null()).output().ok()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some(metadata["target_directory"].as_str()?.into())
 }
 
 /// Where cargo put the programs of each kind: in a folder more, if its configuration names a target.
@@ -122,6 +124,24 @@ fn folder_in(message: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_target_folder_is_where_environment_or_configuration_put_it() {
+        let folder = Path::new("/an odd/täget");
+        let cargo = || {
+            let mut cargo = Command::new(program());
+            cargo.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+            cargo
+        };
+        let config = format!("build.target-dir = {:?}", folder.display().to_string());
+        let asked = [
+            ask(cargo().env("CARGO_TARGET_DIR", folder)),
+            ask(cargo().env("CARGO_BUILD_TARGET_DIR", folder)),
+            ask(cargo().args(["--config", &config])),
+        ];
+        assert_eq!(asked, [(); 3].map(|()| Some(folder.to_owned())));
+        assert_eq!(ask(&mut Command::new("false")), None);
+    }
 
     #[test]
     fn programs_are_where_cargo_says() {

@@ -3,6 +3,7 @@
 use crate::common::{Launcher, finished, runs, until};
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Notes the numbers of a process, of one in its group, and of one in a session of its own; then goes on for long.
@@ -74,11 +75,19 @@ fn a_vm_that_ended_leaves_nobody_behind_and_nobody_is_waited_for() {
 }
 
 #[test]
+fn a_vm_that_starts_again_finds_nobody_of_its_last_life() {
+    let script = "state() { cut -d ' ' -f 3 /proc/$(cat $SLUICE_OUT/pids)/stat 2>/dev/null; }
+                  if [ -e $SLUICE_OUT/pids ]; then [ \"$(state)\" != S ]; exit $?; fi
+                  sleep 1000 & echo $! > $SLUICE_OUT/pids; exit 0";
+    let (exit, lines) = Launcher::new().vm("a", script, "restarts = 1").run();
+    assert_eq!(exit, Some(0), "{lines:?}");
+}
+
+#[test]
 fn the_time_limit_holds_whoever_reads() {
     let launcher = Launcher::new().vm("a", "exec cat /dev/zero", "").vm("b", FAMILY, "");
-    let child = launcher.command().args(["--timeout", "1"]).stdout(Stdio::piped()).spawn().expect("the launcher");
     // Nobody reads: both pipes are full long before.
-    let mut child = child;
+    let mut child = launcher.command().args(["--timeout", "1"]).stdout(Stdio::piped()).spawn().expect("the launcher");
     let status = child.wait().expect("its end");
     assert_eq!(status.code(), Some(1));
     assert!(!launcher.lines_of("out/pids", 3).iter().any(|pid| runs(pid)));
@@ -113,9 +122,12 @@ fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is() {
 fn a_hangup_that_is_ignored_stays_ignored() {
     let launcher = Launcher::of(FAMILY);
     let mut command = launcher.command_behind(&["nohup"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the launcher");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the launcher");
     let pids = launcher.lines_of("out/pids", 3);
     signal(child.id(), "HUP");
+    // It would end within moments.
+    sleep(Duration::from_millis(300));
+    assert!(child.try_wait().expect("a process").is_none());
     signal(child.id(), "TERM");
     let (exit, lines) = finished(&child.wait_with_output().expect("its end"));
     assert_eq!(
