@@ -24,13 +24,13 @@ pub const NAME_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PeerState {
-    /// There is no such peer, or its driver is not ready yet.
+    /// There is no such peer, or its driver is not ready yet: it may be one that the host starts again.
     Absent = 0,
     /// Send.
     Ready = 1,
     /// Send nothing new; the peer is about to go.
     Draining = 2,
-    /// The host took the window away.
+    /// The host took the window away, and does not give it back.
     Revoked = 3,
 }
 
