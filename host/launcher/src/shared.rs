@@ -1,26 +1,18 @@
 //! What all processes' devices and directories come from.
 
-use sluice_abi::directory::{Directory, PeerState};
-use sluice_control::{Manifest, Network};
-use sluice_memory::PeerSlice;
-use std::mem::offset_of;
-use zerocopy::IntoBytes;
+use sluice_abi::directory::{Directory, GateKind};
+use sluice_control::{Manifest, Network, publish};
+use sluice_memory::Table;
 
 /// The devices of all VMs and the pages that tell of them.
 pub struct Shared {
     network: Network,
-    pages: Vec<Page>,
-}
-
-struct Page {
-    memory: PeerSlice<'static>,
-    written: Directory,
+    pages: Vec<Table<'static, u64>>,
 }
 
 impl Shared {
     /// The VMs of `manifest`, with one page of memory each for their directories.
-    pub fn new(manifest: &Manifest, pages: Vec<PeerSlice<'static>>) -> Self {
-        let pages = pages.into_iter().map(|memory| Page { memory, written: Directory::default() }).collect();
+    pub fn new(manifest: &Manifest, pages: Vec<Table<'static, u64>>) -> Self {
         let mut shared = Self { network: Network::new(manifest), pages };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         shared
@@ -57,25 +49,8 @@ impl Shared {
 
     fn refresh(&mut self, vm: u32) {
         let new = self.network.directory(vm);
-        if let Some(page) = self.pages.get_mut(vm as usize) {
-            page.write(Directory { gate: sluice_abi::directory::GateKind::Direct as u32, ..new });
+        if let Some(page) = self.pages.get(vm as usize) {
+            publish(page, &Directory { gate: GateKind::Direct as u32, ..new });
         }
-    }
-}
-
-impl Page {
-    /// Generation first, state words last.
-    fn write(&mut self, new: Directory) {
-        let mut quiet = new;
-        for (quiet, old) in quiet.peers.iter_mut().zip(&self.written.peers) {
-            if *quiet != *old {
-                quiet.state = PeerState::Absent as u32;
-            }
-        }
-        // A page is larger than a directory (asserted in sluice-abi).
-        let _ = self.memory.write(offset_of!(Directory, generation) as u64, new.generation);
-        let _ = self.memory.copy_from_slice(0, quiet.as_bytes());
-        let _ = self.memory.copy_from_slice(0, new.as_bytes());
-        self.written = new;
     }
 }

@@ -30,7 +30,8 @@ pub struct Machine {
     /// Where they are.
     files: PathBuf,
     out: PathBuf,
-    memory: Result<Memory, &'static str>,
+    /// Until it is handed out.
+    memory: Option<Memory>,
 }
 
 struct Memory {
@@ -78,7 +79,7 @@ impl Machine {
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
-            memory: Ok(Memory { slot, ram, directory }),
+            memory: Some(Memory { slot, ram, directory }),
         })
     }
 
@@ -97,9 +98,10 @@ impl Machine {
         Output::create(&self.out.join(name))
     }
 
-    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
+    /// frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let memory = self.memory.as_ref().map_err(|_| SetupError::NoMemory)?;
+        let memory = self.memory.take().ok_or(SetupError::Taken)?;
         let packets = memory.ram;
         let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
         let access = Access { directory: memory.directory, request, packets, slot: memory.slot.base() };
