@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn without_the_bits_that_give_them_a_meaning_fields_mean_nothing() {
         let far = u16::MAX;
-        let hdr = Hdr { hdr_len: far, gso_size: far, csum_start: far, csum_offset: far, num_buffers: far, ..Hdr::default() };
+        let hdr =
+            Hdr { hdr_len: far, gso_size: far, csum_start: far, csum_offset: far, num_buffers: far, ..Hdr::default() };
         assert!(hdr.fits(1, Offloads::empty()) && hdr.fits(1, ALL));
         let valid = Hdr { flags: HdrF::DATA_VALID.bits(), ..hdr };
         assert!(valid.fits(1, Offloads::CSUM) && !valid.fits(1, ALL.difference(Offloads::CSUM)));
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn flags_of_features_that_are_not_negotiated_are_not_known() {
         for flags in 0..=u8::MAX {
-            let hdr = Hdr { flags, hdr_len: 1, gso_size: 2, csum_start: 3, csum_offset: 4, num_buffers: 5, gso_type: 6 };
+            let hdr =
+                Hdr { flags, hdr_len: 1, gso_size: 2, csum_start: 3, csum_offset: 4, num_buffers: 5, gso_type: 6 };
             assert_eq!(hdr.known(), Hdr { flags: flags & 0b011, ..hdr });
         }
     }

@@ -201,6 +201,39 @@ fn less_than_a_header_is_dropped_though_more_buffers_follow() {
 }
 
 #[test]
+fn without_room_for_a_part_no_frame_is_taken() {
+    let mut rig = Rig::new(MERGED);
+    rig.put_hdr(0, PLAIN);
+    rig.finish(0, HDR_LEN + 60);
+    rig.show();
+    let buffers = rig.buffers;
+    let taken = rig.receiver.take(&mut rig.queue, |_| Some(buffers), &mut []);
+    assert_eq!((taken, rig.receiver.dropped(), rig.queue.ready()), (Ok(Arrival::Nothing), 0, Ok(1)));
+    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "it is still there");
+}
+
+/// All of its buffers are taken, so that the next frame begins where it does.
+#[test]
+fn a_frame_of_more_parts_than_there_is_room_for_is_dropped_whole() {
+    for (count, room) in (1..=4u16).flat_map(|count| (1..=4usize).map(move |room| (count, room))) {
+        let mut rig = Rig::new(MERGED);
+        rig.put_hdr(0, Hdr { num_buffers: count, ..PLAIN });
+        (0..count).for_each(|token| rig.finish(token.into(), BUFFER));
+        rig.put_hdr(count.into(), PLAIN);
+        rig.finish(count.into(), HDR_LEN + 60);
+        rig.show();
+        let buffers = rig.buffers;
+        let buffer = |token: u32| buffers.sub(u64::from(token * BUFFER), BUFFER.into()).ok();
+        let taken = rig.receiver.take(&mut rig.queue, buffer, &mut rig.parts[..room]);
+        let (fits, len) = (usize::from(count) <= room, u32::from(count) * BUFFER - HDR_LEN);
+        let frame = Frame { hdr: Hdr { num_buffers: count, ..PLAIN }, parts: count.into(), len };
+        let expected = if fits { Arrival::Frame(frame) } else { Arrival::Dropped(room) };
+        assert_eq!((taken, rig.receiver.dropped()), (Ok(expected), u64::from(!fits)), "{count} {room}");
+        assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+    }
+}
+
+#[test]
 fn a_fault_of_the_queue_comes_through() {
     let mut rig = Rig::new(MERGED);
     rig.finish(0, BUFFER + 1);

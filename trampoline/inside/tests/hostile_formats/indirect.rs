@@ -88,7 +88,8 @@ fn a_sent_chain_in_a_table_may_be_as_long_as_the_queue_and_no_longer() {
             ring.give(&Vec::from_iter((0..direct).map(piece).chain([table])));
             let (mut queue, regions) = ring.device();
             let (room, len) = (Memory::new(&[2048]), u32::from(SIZE) * 20 - 12);
-            let expected = if lawful { Ok(Dequeue::Frame { hdr: Hdr::default(), len }) } else { Err(Clause::ChainLength) };
+            let expected =
+                if lawful { Ok(Dequeue::Frame { hdr: Hdr::default(), len }) } else { Err(Clause::ChainLength) };
             assert_eq!(queue.dequeue(&regions, room.run(0), Words), expected, "{features:?} {direct}");
         }
     }
