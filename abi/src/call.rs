@@ -92,6 +92,8 @@ pub enum Code {
     Unknown = 6,
     /// Packets that were not accepted found a full ring: try later.
     Full = 7,
+    /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave: it is refused, and those behind it are not.
+    TooLong = 8,
 }
 
 /// Which rule a peer's ring broke.
@@ -158,6 +160,7 @@ impl Status {
             4 => Code::Aborted,
             5 => Code::NotRegistered,
             7 => Code::Full,
+            8 => Code::TooLong,
             _ => Code::Unknown,
         }
     }
