@@ -1,15 +1,15 @@
 //! What a VNF calls.
 
-use crate::{Burst, Status};
+use crate::{Burst, TxError};
 
 /// Something that frames come from, or go to, in bursts. It polls: no call waits.
 pub trait Port {
     /// Adds frames that arrived to `burst`, as many as there are and it has room for; how many.
     fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize;
 
-    /// Sends frames from the front of `burst`; how many were delivered and are gone from it. What stays is the caller's: try
-    /// later or drop it. `Err` tells what else went wrong; what was delivered in spite of it is gone from `burst`, too.
-    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status>;
+    /// Sends the frames of `burst`; how many were delivered and are gone from it. What stays is the caller's, in order, and found a full ring:
+    /// try later. `Err` tells what else went wrong, and with which frame; what was delivered in spite of it is gone from `burst`, too.
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError>;
 
     /// Counters since the port was made.
     fn stats(&self) -> PortStats;

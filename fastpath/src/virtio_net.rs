@@ -1,9 +1,9 @@
 //! This VM's own network device: where frames from peers arrive.
 
-use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, RingFormat, Status};
+use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, RingFormat, TxError};
 use core::fmt;
 use sluice_abi::Gpa;
-use sluice_abi::call::{Code, Packet};
+use sluice_abi::call::Packet;
 use sluice_abi::net::{F, HDR_LEN, receiveq};
 use sluice_driver::{
     Arrival, DeviceFault, DriverQueue, Part, QueueError, Receiver, Setup, StartError, Started, Transport, Wanted,
@@ -151,8 +151,8 @@ impl Port for VirtioNet<'_> {
     }
 
     /// There is no host switch behind this device's transmit queue: send through a [`crate::PeerPort`].
-    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, Status> {
-        Err(Status::new(Code::Unknown))
+    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, TxError> {
+        Err(TxError::ReceiveOnly)
     }
 
     fn stats(&self) -> PortStats {

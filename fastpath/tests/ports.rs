@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice::{
-    Access, Burst, Code, Gate, MAX_BURST, Mempool, PacketMemory, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat,
-    Scatter, Status, VirtioNet,
+    Access, Burst, Gate, MAX_BURST, Mempool, PacketMemory, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, Scatter,
+    TxError, VirtioNet,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::{Directory, GateKind};
@@ -158,7 +158,7 @@ fn a_frame_that_is_too_long_is_refused_with_what_follows() {
         let mut port = PeerPort::new(&gate, 0);
         let mut burst = pool.burst();
         [64, 64, 1519, 64].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
-        assert_eq!(port.tx_burst(&mut burst), Err(Status::new(Code::BadRequest)));
+        assert_eq!(port.tx_burst(&mut burst), Err(TxError::BadFrame { index: 0 }));
         assert_eq!((burst.len(), port.stats().tx_packets, port.stats().tx_errors), (2, 2, 1));
         burst.drop_front(1);
         assert_eq!(port.tx_burst(&mut burst), Ok(1));
@@ -187,7 +187,7 @@ fn a_scattered_burst_reaches_each_peer_in_order() {
             push(&mut burst, 0, 64);
             burst
         });
-        assert_eq!(no_peer, Err(Status::of_peer(Code::PeerNotReady, 7)));
+        assert_eq!(no_peer, Err(TxError::PeerNotReady { peer: 7, index: 0 }));
     }
 }
 

@@ -3,7 +3,7 @@
 //! It ends when that peer does.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Error, Machine, println};
 
@@ -26,9 +26,10 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
         match output.tx_burst(&mut burst) {
             Ok(sent) if sent > 0 && burst.is_empty() => continue,
-            Ok(_) => {}
-            // The first is one that the peer does not take.
-            Err(_) => burst.drop_front(1),
+            Err(TxError::BadFrame { index }) if burst.remove(index) => continue,
+            // Nothing is wrong with what is left: the ring is full, the call was ended, or the peer is away for a moment.
+            Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => {}
+            Err(error) => return Err(Error::Send(error)),
         }
         machine.yield_now();
     }

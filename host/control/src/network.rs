@@ -10,7 +10,6 @@ use sluice_abi::{Gpa, map};
 #[derive(Clone, Debug)]
 pub struct Network {
     vms: Vec<Node>,
-    generation: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ impl Network {
                 gone: false,
             }
         };
-        Self { vms: (0..manifest.vms.len()).map(node).collect(), generation: 0 }
+        Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
     /// Reads register `offset` of VM `vm`'s device; 0 if there is no such VM.
@@ -49,9 +48,7 @@ impl Network {
 
     /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
     pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
-        let event = self.vms.get_mut(vm as usize)?.device.write(offset, value);
-        self.generation += u32::from(event.is_some());
-        event
+        self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
     /// VM `vm` is gone, and its device reset.
@@ -68,7 +65,6 @@ impl Network {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
             node.gone = gone;
-            self.generation += 1;
         }
     }
 
@@ -78,16 +74,11 @@ impl Network {
         (0..).zip(&self.vms).filter(move |(_, node)| sends(node)).map(|(id, _)| id)
     }
 
-    /// VM `vm`'s directory as it is now.
+    /// VM `vm`'s directory as it is now, for [`crate::publish`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let mut directory = Directory {
-            vm_id: vm,
-            generation: self.generation,
-            gate: node.gate,
-            peer_count: node.peers.len() as u32,
-            ..Directory::default()
-        };
+        let peer_count = node.peers.len() as u32;
+        let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
         for (place, &id) in node.peers.iter().enumerate() {
             directory.peers[place] = self.peer(place, id);
         }
@@ -148,10 +139,8 @@ mod tests {
             (reg::QUEUE_READY, 1),
         ];
         assert!(steps.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
-        let before = network.directory(0).generation;
         assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
         let directory = network.directory(0);
-        assert!(directory.generation > before);
         assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
         assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
         assert_eq!(state(&network), PeerState::Ready as u32);
@@ -160,7 +149,6 @@ mod tests {
         assert_eq!(state(&network), PeerState::Revoked as u32);
         network.restart(1);
         assert_eq!((state(&network), network.read(1, reg::STATUS)), (PeerState::Absent as u32, 0));
-        assert!(network.directory(0).generation > directory.generation + 1);
         for (offset, value) in steps.into_iter().chain([(reg::STATUS, 15)]) {
             network.write(1, offset, value);
         }

@@ -1,11 +1,9 @@
 //! What all processes' devices and directories come from.
 
-use sluice_abi::directory::{Directory, PeerState};
-use sluice_control::{Manifest, Network};
-use sluice_memory::PeerSlice;
-use std::mem::offset_of;
+use sluice_abi::directory::{Directory, GateKind};
+use sluice_control::{Manifest, Network, publish};
+use sluice_memory::Table;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use zerocopy::IntoBytes;
 
 /// The devices of all VMs and the pages that tell of them.
 pub struct Shared(Mutex<State>);
@@ -15,19 +13,16 @@ struct State {
     pages: Vec<Page>,
 }
 
-struct Page {
-    memory: PeerSlice<'static>,
-    written: Directory,
-}
+struct Page(Table<'static, u64>);
 
 #[allow(unsafe_code, reason = "a page of shared memory moves between threads")]
-// SAFETY: the slice is of a mapping that is never unmapped, and only one thread at a time writes through it: under the mutex.
+// SAFETY: the table is in a mapping that is never unmapped, and only one thread at a time writes through it: under the mutex.
 unsafe impl Send for Page {}
 
 impl Shared {
     /// The VMs of `manifest`, with one page of memory each for their directories.
-    pub fn new(manifest: &Manifest, pages: Vec<PeerSlice<'static>>) -> Self {
-        let pages = pages.into_iter().map(|memory| Page { memory, written: Directory::default() }).collect();
+    pub fn new(manifest: &Manifest, pages: Vec<Table<'static, u64>>) -> Self {
+        let pages = pages.into_iter().map(Page).collect();
         let shared = Self(Mutex::new(State { network: Network::new(manifest), pages }));
         (0..manifest.vms.len() as u32).for_each(|vm| shared.lock().refresh(vm));
         shared
@@ -59,7 +54,8 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A thread that panicked left nothing half done: every change is one call of `network`.
+        // A thread that panicked left no network half changed: every change is one call. A page that it left half written reads as busy until
+        // it is written again.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,24 +70,7 @@ impl State {
     fn refresh(&mut self, vm: u32) {
         let new = self.network.directory(vm);
         if let Some(page) = self.pages.get_mut(vm as usize) {
-            page.write(Directory { gate: sluice_abi::directory::GateKind::Direct as u32, ..new });
+            publish(&page.0, &Directory { gate: GateKind::Direct as u32, ..new });
         }
-    }
-}
-
-impl Page {
-    /// Generation first, state words last.
-    fn write(&mut self, new: Directory) {
-        let mut quiet = new;
-        for (quiet, old) in quiet.peers.iter_mut().zip(&self.written.peers) {
-            if *quiet != *old {
-                quiet.state = PeerState::Absent as u32;
-            }
-        }
-        // A page is larger than a directory (asserted in sluice-abi).
-        let _ = self.memory.write(offset_of!(Directory, generation) as u64, new.generation);
-        let _ = self.memory.copy_from_slice(0, quiet.as_bytes());
-        let _ = self.memory.copy_from_slice(0, new.as_bytes());
-        self.written = new;
     }
 }

@@ -22,7 +22,7 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
         window.refuse();
-        return Outcome { status: Status::new(Code::BadRequest), accepted: window.accepted };
+        return Outcome::nothing(Status::new(Code::BadRequest));
     };
     window.begin(count);
     let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
@@ -42,14 +42,14 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     }
     // All of it for one peer, and nothing special about it.
     window.publish_whole(index);
-    Outcome::default()
+    Outcome::WHOLE
 }
 
 /// Progress of a call that is not the simplest.
 struct Call<L> {
     /// Bit `p`: no more for peer `p` in this call.
     blocked: u32,
-    /// What went wrong first; a full ring is what goes wrong least.
+    /// The first error of the call, with its packet. [`Status::FULL`] is replaced by any other.
     status: Status,
     lanes: L,
 }
@@ -74,7 +74,7 @@ impl<L: Lanes> Call<L> {
         window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {
             match self.next(window, request, packet, at) {
-                // One that is refused is dealt with.
+                // A packet that was refused counts as handled: step over it.
                 Ok(filled) => at += filled.max(1),
                 Err(()) => break,
             }
@@ -98,7 +98,7 @@ impl<L: Lanes> Call<L> {
             return Err(());
         };
         let Some(peer) = window.peer(index) else {
-            self.report(Status::of_peer(Code::PeerNotReady, index));
+            self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
         if self.blocked & bit(index) != 0 {
@@ -119,11 +119,11 @@ impl<L: Lanes> Call<L> {
             }
             Err(Refused::Fault(clause)) => {
                 peer.quarantined = true;
-                self.report(Status::peer_fault(clause, index));
+                self.report(Status::peer_fault(clause, index).naming(at));
             }
             Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index)),
             Err(Refused::BadRequest) => {
-                self.report(Status::new(Code::BadRequest));
+                self.report(Status::new(Code::BadRequest).naming(at));
                 return Err(());
             }
         }

@@ -25,7 +25,8 @@ pub struct Machine {
     args: &'static str,
     modules: Vec<(String, PathBuf)>,
     out: PathBuf,
-    memory: Result<Memory, &'static str>,
+    /// Until it is handed out.
+    memory: Option<Memory>,
 }
 
 struct Memory {
@@ -73,7 +74,7 @@ impl Machine {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
             modules: modules.lines().filter_map(named).collect(),
             out: env::var_os("SLUICE_OUT").map_or_else(PathBuf::new, PathBuf::from),
-            memory: Ok(Memory { slot, ram, directory }),
+            memory: Some(Memory { slot, ram, directory }),
         })
     }
 
@@ -95,9 +96,10 @@ impl Machine {
         }
     }
 
-    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
+    /// frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let memory = self.memory.as_ref().map_err(|_| SetupError::NoMemory)?;
+        let memory = self.memory.take().ok_or(SetupError::Taken)?;
         let packets = memory.ram;
         let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
         let access = Access { directory: memory.directory, request, packets, slot: memory.slot.base() };

@@ -36,7 +36,8 @@ const FILE_LINE: usize = 512;
 /// This VM.
 pub struct Machine {
     boot: Boot,
-    packets: Option<(Gpa, PeerSlice<'static>)>,
+    /// Until it is handed out.
+    packets: Result<(Gpa, PeerSlice<'static>), SetupError>,
 }
 
 /// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
@@ -50,7 +51,7 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Machine) -> Re
     let boot = unsafe { Boot::read(Gpa(boot)) };
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
-    let packets = unsafe { memory::packet_memory(free, end) };
+    let packets = unsafe { memory::packet_memory(free, end) }.ok_or(SetupError::NoMemory);
     match main(&mut Machine { boot, packets }) {
         Ok(()) => exit(0),
         Err(error) => {
@@ -92,9 +93,10 @@ impl Machine {
         print(format_args!("file {name} end\n"));
     }
 
-    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine:
+    /// two gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let (gpa, packets) = self.packets.ok_or(SetupError::NoMemory)?;
+        let (gpa, packets) = core::mem::replace(&mut self.packets, Err(SetupError::Taken))?;
         let (request_gpa, request) = memory::request_block();
         // SAFETY: both were made for this, and only PeerSlices lead to them.
         match unsafe { host::register(gpa, packets.len(), request_gpa) } {

@@ -49,8 +49,26 @@ fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
     let packet = |len, peer| Packet { offset: 0, len, peer };
     let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(LONGEST + 1, 0), packet(60, 0), packet(60, 1)]);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
+    assert_eq!(sender.named, Some(2));
     assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [1, 1]);
     assert!(!sender.window.is_quarantined(0));
+}
+
+/// Packets that found a full ring, or a peer that is not ready, stay behind as the one that is wrong does; only that one is named.
+#[test]
+fn the_packet_that_is_named_is_the_one_that_is_wrong() {
+    let packet = |len, peer| Packet { offset: 0, len, peer };
+    for (packets, code, named, accepted) in [
+        (vec![packet(60, 1), packet(60, 0), packet(60, 0), packet(LONGEST + 1, 0)], Code::BadRequest, 3, vec![1, 2]),
+        (vec![packet(60, 0), packet(60, 1), packet(60, 2), packet(LONGEST + 1, 0)], Code::PeerNotReady, 2, vec![0]),
+        (vec![packet(60, 1), packet(60, 2), packet(60, 0), packet(60, 2)], Code::PeerNotReady, 1, vec![2]),
+    ] {
+        // Peer 1 has no buffer, and peer 2 is not there.
+        let mut sender = Sender::new(2, SIZE);
+        sender.peers[0].give(4);
+        let burst = sender.transmit(&packets);
+        assert_eq!((burst.status.code(), sender.named, burst.accepted), (code, Some(named), accepted));
+    }
 }
 
 #[test]
@@ -62,6 +80,7 @@ fn more_packets_than_a_burst_has_are_the_senders_mistake() {
     for count in [MAX_BURST as u64 + 1, 1 << 32, u64::MAX] {
         let burst = sender.call(count);
         assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+        assert_eq!(sender.named, None, "no packet of it is worse than another");
     }
     assert_eq!(sender.peers[0].used_idx(), 16);
 }
@@ -83,6 +102,7 @@ fn a_peer_that_is_not_there_is_not_ready() {
         sender.peers.iter_mut().for_each(|peer| peer.give(1));
         let burst = sender.send(&[0, place, 1]);
         assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, place), accepted: vec![0, 2] });
+        assert_eq!(sender.named, Some(1));
         sender.check();
     }
 }

@@ -80,7 +80,7 @@ fn in_every_format_a_descriptor_that_changes_during_the_call_is_checked_as_it_is
             request.run(0).write(8 * at, Packet { offset: 0, len, peer: 0 }).expect("inside");
         }
         let outcome = transmit(&mut window, request.run(0), 2, Words);
-        assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0), 1));
+        assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0).naming(1), 1));
     }
 }
 
