@@ -121,7 +121,7 @@ impl<L: Lanes> Call<L> {
                 peer.quarantined = true;
                 self.report(Status::peer_fault(clause, index).naming(at));
             }
-            Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index)),
+            Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index).naming(at)),
             Err(Refused::BadRequest) => {
                 self.report(Status::new(Code::BadRequest).naming(at));
                 return Err(());

@@ -129,6 +129,11 @@ impl Window {
         peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
     }
 
+    /// Whether something can be sent to the peer at place `index`: it is attached, and broke no rule since.
+    pub fn is_open(&self, index: u16) -> bool {
+        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if !peer.quarantined)
+    }
+
     /// Whether the peer at place `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: u16) -> bool {
         matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined)
