@@ -168,8 +168,11 @@ impl Gate {
             let mut local = local.try_borrow_mut().ok()?;
             return local.refresh(&self.directory, self.access.slot).then(|| local.window.is_open(index));
         }
-        // A packet without a byte: the peer is looked at before the packet, and nothing is sent.
-        match self.send(&[Packet { offset: 0, len: 0, peer: place(index) }]).status.code() {
+        // A packet without a byte: the peer is looked at before the packet, and nothing is sent. Somebody may be about to call by hand.
+        let before = self.access.request.read::<Packet>(0).ok()?;
+        let answer = self.send(&[Packet { offset: 0, len: 0, peer: place(index) }]).status.code();
+        self.access.request.write(0, before).ok()?;
+        match answer {
             Code::PeerFault | Code::PeerNotReady => Some(false),
             Code::BadRequest | Code::Full => Some(true),
             _ => None,
