@@ -7,7 +7,8 @@ mod world;
 use sluice::{Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, RingFormat, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_abi::net::F;
-use sluice_abi::virtq::used;
+use sluice_abi::virtq::{UsedElem, used};
+use sluice_driver::DeviceFault;
 use world::{Receiver, World, bytes, frame, push};
 
 const LEN: u16 = 60;
@@ -97,10 +98,12 @@ fn a_device_that_broke_the_protocol_gets_no_more_buffers() {
     let mut receiver = world.receiver(0, RingFormat::Split, 2 * RX_SIZE);
     fill(&gate, pool);
     let mut burst = receiver.pool.burst();
-    world.ram(0).write(world.queue(0).device.0 + used::IDX, 2 * RX_SIZE as u16).expect("inside");
-    for _ in 0..3 {
-        assert_eq!((receiver.net.rx_burst(&mut burst), receiver.pool.available()), (0, RX_SIZE));
-        assert!(receiver.net.fault().is_some());
+    // Ten frames are as they should be; the next is in a buffer that there is not.
+    let eleventh = world.queue(0).device.0 + used::RING + 10 * size_of::<UsedElem>() as u64;
+    world.ram(0).write(eleventh, UsedElem { id: 5000, len: 72 }).expect("inside");
+    for expected in [10, 0, 0] {
+        assert_eq!((receiver.net.rx_burst(&mut burst), receiver.pool.available()), (expected, RX_SIZE));
+        assert_eq!(receiver.net.fault(), Some(DeviceFault::UsedId));
     }
 }
 
