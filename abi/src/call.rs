@@ -73,8 +73,8 @@ impl Accepted {
 }
 
 /// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]),
-/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`] and [`Code::PeerNotReady`]), bits 47:32 the place in the
-/// request block of the first packet that was refused so, if bit 48 is set: with these two codes and [`Code::BadRequest`].
+/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
+/// place in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
 ///
 /// It has no default: a status is what a call returned, and no call returned none.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -91,8 +91,8 @@ pub enum Code {
     PeerFault = 1,
     /// A packet names a peer that is absent, draining, revoked or quarantined.
     PeerNotReady = 2,
-    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet outside the registered packet memory or of a length that its
-    /// peer does not take: the caller's mistake.
+    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory or
+    /// has a header that its peer does not take: the caller's mistake. It and those behind it are refused.
     BadRequest = 3,
     /// The host ended the call: fault or overrun in the gate or the window.
     Aborted = 4,
@@ -102,6 +102,8 @@ pub enum Code {
     Unknown = 6,
     /// Packets that were not accepted found a full ring: try later.
     Full = 7,
+    /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave: it is refused, and those behind it are not.
+    TooLong = 8,
 }
 
 /// Which rule a peer's ring broke.
@@ -181,6 +183,7 @@ impl Status {
             4 => Code::Aborted,
             5 => Code::NotRegistered,
             7 => Code::Full,
+            8 => Code::TooLong,
             _ => Code::Unknown,
         }
     }
@@ -215,7 +218,7 @@ impl fmt::Debug for Status {
         write!(f, "{:?}", self.code())?;
         match (self.code(), self.clause()) {
             (Code::PeerFault, Some(clause)) => write!(f, "({clause:?}, peer {})", self.peer())?,
-            (Code::PeerNotReady, _) => write!(f, "(peer {})", self.peer())?,
+            (Code::PeerNotReady | Code::TooLong, _) => write!(f, "(peer {})", self.peer())?,
             _ => {}
         }
         self.packet().map_or(Ok(()), |index| write!(f, ", packet {index}"))

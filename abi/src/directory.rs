@@ -43,6 +43,9 @@ pub enum PeerState {
     Draining = 2,
     /// The host took the window away, and does not give it back.
     Revoked = 3,
+    /// Its rings broke the protocol, or are none: nothing is sent to it until its driver starts its device anew. The host says so of rings that
+    /// it could not attach; of what the window found in a call, the window itself says so.
+    Quarantined = 4,
 }
 
 impl PeerState {
@@ -52,6 +55,7 @@ impl PeerState {
             0 => Self::Absent,
             1 => Self::Ready,
             2 => Self::Draining,
+            4 => Self::Quarantined,
             _ => Self::Revoked,
         }
     }
@@ -137,7 +141,7 @@ pub struct Peer {
     pub name: [u8; NAME_LEN],
     /// Its MAC address.
     pub mac: [u8; 6],
-    /// Largest payload of a frame to it, bytes.
+    /// Largest payload of a frame to it, bytes, by what its driver agreed on.
     pub mtu: u16,
     /// Entries of `regions` that count.
     pub region_count: u32,

@@ -1,6 +1,6 @@
 //! A burst: frames that belong to the caller, in order.
 
-use crate::{BUFFER_LEN, HEADROOM, Mempool};
+use crate::Mempool;
 use core::fmt;
 use sluice_abi::call::{Accepted, HAS_HDR, MAX_BURST, Packet};
 use sluice_abi::directory::MAX_PEERS;
@@ -47,10 +47,10 @@ impl<'p> Burst<'p> {
         MAX_BURST - self.len
     }
 
-    /// Adds a new frame of `len` bytes and returns it for filling; `None` if the burst is full, the pool is empty, or a buffer has
-    /// no room for `len` bytes. The bytes are what they were.
+    /// Adds a new frame of `len` bytes and returns it for filling; `None` if the burst is full, the pool is empty, a buffer has no room
+    /// for `len` bytes, or they are none: there is no empty frame. The bytes are what they were.
     pub fn push(&mut self, len: u16) -> Option<PeerSlice<'_>> {
-        if u32::from(len) > BUFFER_LEN - HEADROOM || self.len == MAX_BURST {
+        if len == 0 || u32::from(len) > Mempool::LONGEST || self.len == MAX_BURST {
             return None;
         }
         let offset = if self.len < self.owned {

@@ -42,7 +42,7 @@ impl<W: SharedWords> Directory<W> {
     }
 
     /// What `read` makes of the directory at one moment, and the sequence number then. `None`: the host was writing, each time.
-    fn whole<R>(&self, mut read: impl FnMut() -> R) -> Option<(u64, R)> {
+    pub fn whole<R>(&self, mut read: impl FnMut() -> R) -> Option<(u64, R)> {
         for _ in 0..ATTEMPTS {
             let before = self.0.load(word::SEQUENCE);
             if before.is_multiple_of(2) {

@@ -1,8 +1,9 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
 use crate::PeerError;
+use crate::burst::place;
 use crate::directory::{Directory, Seen};
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
 use sluice_abi::call::{Code, HAS_HDR, Outcome, Packet, Status};
@@ -31,6 +32,8 @@ pub struct Gate {
     directory: Directory<Table<'static, u64>>,
     kind: Kind,
     avx: Option<Avx>,
+    /// By place: the peer may be in quarantine though the directory says that it is ready.
+    doubts: [Cell<bool>; MAX_PEERS],
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VNF has one, and there is no allocator to box it")]
@@ -107,7 +110,9 @@ impl Gate {
             GateKind::Isolated => Kind::Isolated,
             GateKind::Hypercall => Kind::Hypercall,
         };
-        Ok(Self { access, directory, kind, avx: Avx::detect() })
+        // What a machine's last life found out about its peers, only the window knows.
+        let doubts = [const { Cell::new(true) }; MAX_PEERS];
+        Ok(Self { access, directory, kind, avx: Avx::detect(), doubts })
     }
 
     /// Which gate it is.
@@ -120,9 +125,15 @@ impl Gate {
         }
     }
 
-    /// The directory's entry of the peer at place `index`, as it is at this moment.
+    /// The directory's entry of the peer at place `index`, as it is at this moment, with what [`Gate::peer_state`] says.
     pub fn peer(&self, index: u16) -> Result<Peer, PeerError> {
-        self.directory.peer(index.into())
+        let peer = self.directory.peer(index.into())?;
+        let state = if PeerState::from_word(peer.state) == PeerState::Ready {
+            self.peer_state(index) as u32
+        } else {
+            peer.state
+        };
+        Ok(Peer { state, ..peer })
     }
 
     /// The place of the peer named `name`, ready or not.
@@ -135,9 +146,48 @@ impl Gate {
         Err(PeerError::Unknown)
     }
 
-    /// The state of the peer at place `index`, [`PeerState::Absent`] if there is no such place: one load.
+    /// The state of the peer at place `index`, [`PeerState::Absent`] if there is no such place. That is one load; if a call did not deliver all
+    /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
     pub fn peer_state(&self, index: u16) -> PeerState {
-        self.directory.state(index.into())
+        let state = self.directory.state(index.into());
+        let doubted =
+            self.doubts.get(usize::from(index)).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
+        if state == PeerState::Ready && doubted { self.ask(index) } else { state }
+    }
+
+    /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
+    #[cold]
+    fn ask(&self, index: u16) -> PeerState {
+        let asked = self.directory.whole(|| (self.directory.state(index.into()), self.is_open(index)));
+        // While the host writes, nobody knows more than the word says.
+        let Some((_, (state, open))) = asked else { return self.directory.state(index.into()) };
+        if let (Some(doubt), Some(open)) = (self.doubts.get(usize::from(index)), open) {
+            doubt.set(!open);
+        }
+        if state == PeerState::Ready && open == Some(false) { PeerState::Quarantined } else { state }
+    }
+
+    /// Whether the window would send to the peer at place `index`; `None`: it did not say.
+    fn is_open(&self, index: u16) -> Option<bool> {
+        if let Kind::Here { local, .. } = &self.kind {
+            let mut local = local.try_borrow_mut().ok()?;
+            return local.refresh(&self.directory, self.access.slot).then(|| local.window.is_open(index));
+        }
+        // A packet without a byte: the peer is looked at before the packet, and nothing is sent. Somebody may be about to call by hand.
+        let before = self.access.request.read::<Packet>(0).ok()?;
+        let answer = self.send(&[Packet { offset: 0, len: 0, peer: place(index) }]).status.code();
+        self.access.request.write(0, before).ok()?;
+        match answer {
+            Code::PeerFault | Code::PeerNotReady => Some(false),
+            Code::BadRequest | Code::Full => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A call refused these packets, for whatever reason: their peers may be in quarantine.
+    #[cold]
+    pub(crate) fn doubt(&self, refused: &[Packet]) {
+        refused.iter().filter_map(|packet| self.doubts.get(usize::from(packet.peer))).for_each(|doubt| doubt.set(true));
     }
 
     /// Sends `packets`, each to the peer it names; as many as a request block holds.

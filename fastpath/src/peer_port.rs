@@ -26,7 +26,7 @@ impl Port for PeerPort<'_> {
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
         let (gate, peer) = (self.gate, self.peer);
-        self.stats.transmit(burst, |burst| gate.send(burst.packets_to(peer)))
+        self.stats.transmit(gate, burst, |burst| gate.send(burst.packets_to(peer)))
     }
 
     fn stats(&self) -> PortStats {
@@ -55,7 +55,7 @@ impl Port for Scatter<'_> {
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
         let gate = self.gate;
-        self.stats.transmit(burst, |burst| gate.send(burst.packets()))
+        self.stats.transmit(gate, burst, |burst| gate.send(burst.packets()))
     }
 
     fn stats(&self) -> PortStats {
@@ -67,6 +67,7 @@ impl PortStats {
     #[inline(always)]
     fn transmit<'p>(
         &mut self,
+        gate: &Gate,
         burst: &mut Burst<'p>,
         send: impl FnOnce(&mut Burst<'p>) -> Outcome,
     ) -> Result<usize, TxError> {
@@ -75,7 +76,7 @@ impl PortStats {
         }
         let outcome = send(burst);
         if outcome.status != Status::OK {
-            return self.settle(burst, &outcome);
+            return self.settle(gate, burst, &outcome);
         }
         let sent = burst.len();
         self.tx_packets += sent as u64;
@@ -87,7 +88,12 @@ impl PortStats {
     /// Of `burst`, some stay. A status that names a packet is about one of those.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, burst: &mut Burst<'_>, Outcome { status, accepted }: &Outcome) -> Result<usize, TxError> {
+    fn settle(
+        &mut self,
+        gate: &Gate,
+        burst: &mut Burst<'_>,
+        Outcome { status, accepted }: &Outcome,
+    ) -> Result<usize, TxError> {
         let (offered, bytes) = (burst.len(), burst.bytes());
         let sent = burst.settle(accepted);
         self.tx_packets += sent as u64;
@@ -96,7 +102,9 @@ impl PortStats {
         if status.code() == Code::Full {
             return Ok(sent);
         }
+        gate.doubt(burst.packets());
         self.tx_errors += 1;
+        self.tx_too_long += u64::from(status.code() == Code::TooLong);
         Err(TxError::new(*status, |packet| {
             accepted.place_of_refused(packet.into()).filter(|_| usize::from(packet) < offered)
         }))

@@ -22,7 +22,7 @@ pub struct PortStats {
     pub rx_packets: u64,
     /// Bytes of them, without virtio-net headers.
     pub rx_bytes: u64,
-    /// Frames that arrived damaged and were dropped: shorter than their header.
+    /// Frames that arrived damaged and were dropped: empty, shorter than their header, or with one that does not fit them.
     pub rx_errors: u64,
     /// Times that a buffer to receive into was missing.
     pub rx_no_mbuf: u64,
@@ -34,4 +34,6 @@ pub struct PortStats {
     pub tx_partial: u64,
     /// Calls that ended with an error.
     pub tx_errors: u64,
+    /// Those of them that ended with [`TxError::TooLong`]: as many frames, where each is dropped then.
+    pub tx_too_long: u64,
 }

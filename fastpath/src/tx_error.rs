@@ -8,9 +8,17 @@ use sluice_abi::call::{Clause, Code};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxError {
-    /// This frame can't be sent, now or later: it is not of a length that its peer takes. It and those behind it were not looked at further;
-    /// remove it, and the others can be sent.
-    #[error("frame {index} is of a length that its peer does not take")]
+    /// This frame is longer than its peer's MTU allows, or than the buffers that its peer gave. Those behind it were sent in spite of it, if
+    /// nothing else kept them; remove it.
+    #[error("frame {index} is longer than peer {peer} takes")]
+    TooLong {
+        /// The peer's place in the directory.
+        peer: u16,
+        /// The frame.
+        index: usize,
+    },
+    /// This frame can't be sent to anybody. It and those behind it were not looked at further; remove it, and the others can be sent.
+    #[error("frame {index} is no frame that can be sent")]
     BadFrame {
         /// The frame.
         index: usize,
@@ -54,6 +62,7 @@ impl TxError {
     pub(crate) fn new(status: Status, place: impl FnOnce(u16) -> Option<usize>) -> Self {
         let index = status.packet().and_then(place);
         match (status.code(), index) {
+            (Code::TooLong, Some(index)) => Self::TooLong { peer: status.peer(), index },
             (Code::BadRequest, Some(index)) => Self::BadFrame { index },
             (Code::PeerFault, Some(index)) => Self::PeerFault { peer: status.peer(), clause: status.clause(), index },
             (Code::PeerNotReady, Some(index)) => Self::PeerNotReady { peer: status.peer(), index },

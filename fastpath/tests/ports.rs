@@ -194,17 +194,21 @@ fn what_a_full_ring_refuses_stays_in_order() {
 }
 
 #[test]
-fn a_frame_that_is_too_long_is_refused_with_what_follows() {
+fn a_frame_that_is_too_long_is_refused_alone() {
     for format in RingFormat::ALL {
         let (gate, pool, mut receivers) = machines(MAX_BURST, format);
         let mut port = PeerPort::new(&gate, 0);
         let mut burst = pool.burst();
         [64, 64, 1519, 64].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
-        assert_eq!(port.tx_burst(&mut burst), Err(TxError::BadFrame { index: 0 }));
-        assert_eq!((burst.len(), port.stats().tx_packets, port.stats().tx_errors), (2, 2, 1));
-        burst.drop_front(1);
+        for count in 1..4 {
+            assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: 0, index: 0 }));
+            let stats = port.stats();
+            assert_eq!((burst.len(), stats.tx_packets, stats.tx_errors, stats.tx_too_long), (1, 3, count, count));
+        }
+        assert!(burst.remove(0));
+        push(&mut burst, 4, 64);
         assert_eq!(port.tx_burst(&mut burst), Ok(1));
-        assert_eq!(receivers[0].take(), [frame(0, 64), frame(1, 64), frame(3, 64)]);
+        assert_eq!(receivers[0].take(), [0, 1, 3, 4].map(|number| frame(number, 64)));
     }
 }
 

@@ -25,8 +25,9 @@ const NOT_OURS: [&str; 1] = ["a_missing_descriptor_ends_the_session"];
 const MODELS: [&str; 3] = ["without_fences_", "without_release_", "who_sees_the_"];
 
 /// What README.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
-const PROMISES: [&str; 5] = [
+const PROMISES: [&str; 6] = [
     "accepted means delivered",
+    "a state says what can be sent",
     "what a run started ends with it",
     "the last line and the exit code say how a run ended",
     "a capture arrives byte for byte",

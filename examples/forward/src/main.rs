@@ -27,7 +27,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
         match gate.peer_state(peer) {
             PeerState::Ready => patience.renew(),
-            PeerState::Revoked => break,
+            PeerState::Revoked | PeerState::Quarantined => break,
             // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
             PeerState::Absent | PeerState::Draining => {
                 patience.wait(machine)?;
@@ -36,7 +36,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         }
         match output.tx_burst(&mut burst) {
             Ok(sent) if sent > 0 && burst.is_empty() => continue,
-            Err(TxError::BadFrame { index }) if burst.remove(index) => continue,
+            Err(TxError::TooLong { index, .. } | TxError::BadFrame { index }) if burst.remove(index) => continue,
             // Nothing is wrong with what is left: the ring is full, the call was ended, or the peer is away for a moment.
             Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => {}
             Err(error) => return Err(Error::Send(error)),
@@ -51,7 +51,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         input.stats().rx_packets,
         stats.tx_bytes
     );
-    Ok(())
+    if gate.peer_state(peer) == PeerState::Quarantined { Err(Error::PeerQuarantined) } else { Ok(()) }
 }
 
 /// Frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".

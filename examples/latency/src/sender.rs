@@ -127,6 +127,7 @@ impl Sender<'_> {
         while self.gate.peer_state(0) == PeerState::Ready {
             patience.wait(self.machine)?;
         }
-        Ok(())
+        let quarantined = self.gate.peer_state(0) == PeerState::Quarantined;
+        if quarantined { Err(sluice_runtime::Error::PeerQuarantined.into()) } else { Ok(()) }
     }
 }

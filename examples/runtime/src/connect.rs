@@ -18,6 +18,8 @@ pub enum Error {
     NoPeer(&'static str),
     /// The peer went away.
     PeerGone,
+    /// The peer's rings broke the protocol: nothing more is sent to it until it starts its device anew.
+    PeerQuarantined,
     /// Nothing came from the other side for seconds.
     Silence,
     /// The gate refused packets.
@@ -34,6 +36,7 @@ impl fmt::Display for Error {
             Self::Net(error) => error.fmt(f),
             Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
             Self::PeerGone => write!(f, "the peer went away"),
+            Self::PeerQuarantined => write!(f, "the peer is in quarantine: its rings broke the protocol"),
             Self::Silence => write!(f, "nothing came from the other side for too long"),
             Self::Send(error) => write!(f, "the gate refused packets: {error}"),
             Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
@@ -72,6 +75,7 @@ impl Machine {
             match gate.peer_state(peer) {
                 PeerState::Ready => return Ok(peer),
                 PeerState::Revoked => return Err(Error::PeerGone),
+                PeerState::Quarantined => return Err(Error::PeerQuarantined),
                 PeerState::Absent | PeerState::Draining => patience.wait(self)?,
             }
         }

@@ -72,9 +72,11 @@ impl Device {
         self.config.mac
     }
 
-    /// Its MTU.
-    pub const fn mtu(&self) -> u16 {
-        self.config.mtu
+    /// Largest payload of a frame to its driver, bytes: its MTU if the driver agreed on that, and else not more than any driver expects.
+    /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", 5.1.6.3 "Setting Up Receive Buffers".
+    pub fn mtu(&self) -> u16 {
+        let agreed = self.features & F::MTU.bits() != 0;
+        if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
     /// The receive queue, if the driver has it in use.
@@ -362,6 +364,23 @@ mod tests {
             (0..3).flat_map(|word| device.read(reg::CONFIG + 4 * word).to_le_bytes()).collect();
         assert_eq!(bytes[..6], MAC);
         assert_eq!((bytes[6..8].to_vec(), bytes[10..].to_vec()), (alloc::vec![1, 0], 9000u16.to_le_bytes().to_vec()));
+    }
+
+    #[test]
+    fn frames_are_as_long_as_was_agreed_on() {
+        for (mtu, with, without) in [(9000, 9000, 1500), (1500, 1500, 1500), (1280, 1280, 1280), (68, 68, 68)] {
+            let mut device = Device::new(MAC, mtu);
+            assert_eq!(device.mtu(), without, "no driver has agreed on anything");
+            for (features, expected) in [(F::VERSION_1 | F::MTU, with), (F::VERSION_1, without)] {
+                device.write(reg::STATUS, 0);
+                for half in [0, 1] {
+                    device.write(reg::DRIVER_FEATURES_SEL, half);
+                    device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
+                }
+                device.write(reg::STATUS, 11);
+                assert_eq!((device.mtu(), device.read(reg::CONFIG + 8) >> 16), (expected, mtu.into()));
+            }
+        }
     }
 
     #[test]

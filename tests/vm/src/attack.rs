@@ -2,7 +2,7 @@
 
 use crate::{
     alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
+    quarantine, registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -34,6 +34,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "misbehave" => quarantine::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "forgive" => quarantine::sender(machine),
         "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),

@@ -122,7 +122,7 @@ impl Vm {
         // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
         if let Err(clause) = unsafe { self.window.get().attach_peer(index as u16, peer, map::SLOT_VA as *mut u8) } {
             crate::println!("vm {}: peer {}: queue refused: {clause:?}", self.name, peer.name());
-            peer.state = PeerState::Revoked as u32;
+            peer.state = PeerState::Quarantined as u32;
         }
     }
 

@@ -126,7 +126,7 @@ impl Burst {
     pub fn of(Outcome { status, accepted }: Outcome, count: usize) -> Self {
         let accepted: Vec<_> = (0..count).filter(|&index| status == Status::OK || accepted.contains(index)).collect();
         match (status.packet(), status.code()) {
-            (Some(named), code @ (Code::PeerFault | Code::PeerNotReady | Code::BadRequest)) => {
+            (Some(named), code @ (Code::PeerFault | Code::PeerNotReady | Code::BadRequest | Code::TooLong)) => {
                 let ends = code == Code::BadRequest && accepted.iter().any(|&index| index > named.into());
                 let refused = usize::from(named) < count && !accepted.contains(&named.into());
                 assert!(refused && !ends, "{status:?} {accepted:?}");
