@@ -4,8 +4,8 @@ use sluice_abi::directory::{MAX_PEERS, Peer, PeerState, word};
 use sluice_memory::SharedWords;
 
 /// Times that an entry is read before the host counts as busy. It writes some hundred words; one that was interrupted meanwhile, or has ended,
-/// is not waited for: who asks may ask again.
-pub(crate) const ATTEMPTS: usize = 64;
+/// is not waited for: who asks may ask again. (Fewer in tests, where loom tries whatever may come between any two.)
+const ATTEMPTS: usize = if cfg!(test) { 2 } else { 64 };
 
 /// Why nothing is said of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,16 +37,12 @@ impl<W: SharedWords> Directory<W> {
 
     /// The entry of the peer at place `index`.
     pub fn peer(&self, index: usize) -> Result<Peer, PeerError> {
-        let read = || {
-            let count = (self.0.load(word::GATE) >> 32) as usize;
-            (index < count.min(MAX_PEERS)).then(|| self.entry(index))
-        };
-        let (_, peer) = self.whole(read).ok_or(PeerError::Busy)?;
+        let (_, peer) = self.whole(|| self.entry(index)).ok_or(PeerError::Busy)?;
         peer.ok_or(PeerError::Unknown)
     }
 
     /// What `read` makes of the directory at one moment, and the sequence number then. `None`: the host was writing, each time.
-    pub fn whole<R>(&self, read: impl Fn() -> R) -> Option<(u64, R)> {
+    pub fn whole<R>(&self, mut read: impl FnMut() -> R) -> Option<(u64, R)> {
         for _ in 0..ATTEMPTS {
             let before = self.0.load(word::SEQUENCE);
             if before.is_multiple_of(2) {
@@ -62,9 +58,11 @@ impl<W: SharedWords> Directory<W> {
         None
     }
 
-    fn entry(&self, index: usize) -> Peer {
-        let words: [u64; word::PEER_LEN] = core::array::from_fn(|at| self.0.load(word::peer(index) + at));
-        zerocopy::transmute!(words)
+    /// The entry at place `index`, if it counts.
+    fn entry(&self, index: usize) -> Option<Peer> {
+        let count = (self.0.load(word::GATE) >> 32) as usize;
+        let read = || -> [u64; word::PEER_LEN] { core::array::from_fn(|at| self.0.load(word::peer(index) + at)) };
+        (index < count.min(MAX_PEERS)).then(|| zerocopy::transmute!(read()))
     }
 }
 
@@ -73,12 +71,14 @@ pub(crate) struct Seen {
     /// The sequence number then. [`u64::MAX`], which is odd: nothing was seen.
     sequence: u64,
     peers: [Peer; MAX_PEERS],
+    /// What is being read.
+    next: [Peer; MAX_PEERS],
 }
 
 impl Seen {
     /// Nothing.
     pub fn new() -> Self {
-        Self { sequence: u64::MAX, peers: [Peer::default(); MAX_PEERS] }
+        Self { sequence: u64::MAX, peers: [Peer::default(); MAX_PEERS], next: [Peer::default(); MAX_PEERS] }
     }
 
     /// Looks at `directory`: one load if it says what it last said, else `changed` is called for each entry that is another one. `false`: the
@@ -90,12 +90,15 @@ impl Seen {
 
     #[cold]
     fn look_again<W: SharedWords>(&mut self, directory: &Directory<W>, mut changed: impl FnMut(u16, &Peer)) -> bool {
-        let Some((sequence, peers)) = directory.whole(|| core::array::from_fn(|index| directory.entry(index))) else {
-            return false;
-        };
-        let old = core::mem::replace(&mut self.peers, peers);
-        let pairs = (0..).zip(old.iter().zip(&self.peers));
-        pairs.filter(|(_, (old, new))| old != new).for_each(|(index, (_, new))| changed(index, new));
+        let next = &mut self.next;
+        let read = || (0..).zip(&mut *next).for_each(|(at, peer)| *peer = directory.entry(at).unwrap_or_default());
+        let Some((sequence, ())) = directory.whole(read) else { return false };
+        for (index, (old, new)) in (0..).zip(self.peers.iter_mut().zip(&self.next)) {
+            if old != new {
+                *old = *new;
+                changed(index, new);
+            }
+        }
         self.sequence = sequence;
         true
     }

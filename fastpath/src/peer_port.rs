@@ -74,18 +74,25 @@ impl PortStats {
         if burst.is_empty() {
             return Ok(0);
         }
-        let Outcome { status, accepted } = send(burst);
-        self.tx_packets += burst.len() as u64;
-        self.tx_bytes += burst.bytes();
-        if status == Status::OK {
-            let sent = burst.len();
-            burst.clear();
-            return Ok(sent);
+        let outcome = send(burst);
+        if outcome.status != Status::OK {
+            return self.settle(burst, &outcome);
         }
-        let offered = burst.len();
-        let sent = burst.settle(&accepted);
-        self.tx_packets -= burst.len() as u64;
-        self.tx_bytes -= burst.bytes();
+        let sent = burst.len();
+        self.tx_packets += sent as u64;
+        self.tx_bytes += burst.bytes();
+        burst.clear();
+        Ok(sent)
+    }
+
+    /// Of `burst`, some stay. A status that names a packet is about one of those.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self, burst: &mut Burst<'_>, Outcome { status, accepted }: &Outcome) -> Result<usize, TxError> {
+        let (offered, bytes) = (burst.len(), burst.bytes());
+        let sent = burst.settle(accepted);
+        self.tx_packets += sent as u64;
+        self.tx_bytes += bytes - burst.bytes();
         self.tx_partial += u64::from(!burst.is_empty());
         if status.code() == Code::Full {
             return Ok(sent);
@@ -93,7 +100,7 @@ impl PortStats {
         gate.doubt(burst.packets());
         self.tx_errors += 1;
         self.tx_too_long += u64::from(status.code() == Code::TooLong);
-        Err(TxError::new(status, |packet| {
+        Err(TxError::new(*status, |packet| {
             accepted.place_of_refused(packet.into()).filter(|_| usize::from(packet) < offered)
         }))
     }
