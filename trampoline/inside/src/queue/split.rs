@@ -122,7 +122,12 @@ impl Split {
     }
 
     pub fn next_chain(&self) -> Result<Option<Chain>, Clause> {
-        if self.available()? == 0 {
+        let available = self.available()?;
+        // Before it is shown that some are used, the driver has no more of them to give. So one call takes no more than the ring has (rule G10).
+        if u64::from(available) + self.pending() > self.size().into() {
+            return Err(Clause::AvailIdx);
+        }
+        if available == 0 {
             return Ok(None);
         }
         Ok(Some(Chain::split(self.desc, self.rings.head(self.index().0), self.indirect)))
