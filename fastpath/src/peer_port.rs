@@ -76,7 +76,7 @@ impl PortStats {
         }
         let outcome = send(burst);
         if outcome.status != Status::OK {
-            return self.settle(burst, &outcome);
+            return self.settle(gate, burst, &outcome);
         }
         let sent = burst.len();
         self.tx_packets += sent as u64;
@@ -88,7 +88,12 @@ impl PortStats {
     /// Of `burst`, some stay. A status that names a packet is about one of those.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, burst: &mut Burst<'_>, Outcome { status, accepted }: &Outcome) -> Result<usize, TxError> {
+    fn settle(
+        &mut self,
+        gate: &Gate,
+        burst: &mut Burst<'_>,
+        Outcome { status, accepted }: &Outcome,
+    ) -> Result<usize, TxError> {
         let (offered, bytes) = (burst.len(), burst.bytes());
         let sent = burst.settle(accepted);
         self.tx_packets += sent as u64;
