@@ -147,7 +147,7 @@ impl Port for VirtioNet<'_> {
         let before = burst.len();
         let ours = core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast());
         while ours && burst.room() > 0 && self.receive(burst) == Ok(true) {}
-        if self.queue.room() > 0 && self.queue.fault().is_none() && !self.refill() {
+        if self.queue.room() > 0 && !self.refill() {
             burst.release();
             self.stats.rx_no_mbuf += u64::from(!self.refill());
         }

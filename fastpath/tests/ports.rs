@@ -368,12 +368,12 @@ fn only_the_frame_that_is_named_is_wrong() {
             push(&mut burst, number, len);
             burst.set_peer(number, peer);
         }
-        assert_eq!(port.tx_burst(&mut burst), Err(TxError::BadFrame { index: 2 }));
-        assert_eq!((burst.len(), burst.bytes()), (5, 64 + 66 + 1519 + 69 + 70));
-        assert_eq!((port.stats().tx_packets, port.stats().tx_bytes, port.stats().tx_errors), (2, 65 + 67, 1));
-        assert!(burst.remove(2) && !burst.remove(4) && !burst.remove(usize::MAX));
-        assert_eq!((burst.len(), burst.bytes()), (4, 64 + 66 + 69 + 70));
-        assert_eq!(port.tx_burst(&mut burst), Ok(1), "the good one behind it");
+        assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: 0, index: 2 }));
+        assert_eq!((burst.len(), burst.bytes()), (4, 64 + 66 + 1519 + 70));
+        assert_eq!((port.stats().tx_packets, port.stats().tx_bytes, port.stats().tx_errors), (3, 65 + 67 + 69, 1));
+        assert!(burst.remove(2) && !burst.remove(3) && !burst.remove(usize::MAX));
+        assert_eq!((burst.len(), burst.bytes()), (3, 64 + 66 + 70));
+        assert_eq!(port.tx_burst(&mut burst), Ok(0), "peer 1's ring is still full");
         assert_eq!(receivers[0].take(), [frame(1, 65), frame(3, 67), frame(5, 69)]);
         receivers[1].take().clear();
         assert_eq!(port.tx_burst(&mut burst), Ok(3));
