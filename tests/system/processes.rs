@@ -123,7 +123,9 @@ fn captures_of_every_kind_arrive_byte_for_byte() {
     }
     arrives(&little(&[]), 1500);
     arrives(&little(&whole((1..200).map(|len| frame(len, 0x86dd)))), 1500);
-    arrives(&little(&whole([frame(1514, 0x800), frame(1518, 0x8100), frame(1518, 0x88a8)])), 1500);
+    let mut twice = frame(1522, 0x88a8);
+    twice[16..18].copy_from_slice(&[0x81, 0x00]);
+    arrives(&little(&whole([frame(1514, 0x800), frame(1518, 0x8100), frame(1518, 0x88a8), twice])), 1500);
 }
 
 /// Frames of what these programs tell each other are frames like any others in a capture.

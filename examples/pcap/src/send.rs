@@ -4,14 +4,13 @@ use crate::Error;
 use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
 use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
 use sluice::{BUFFER_LEN, BURST_SIZE, Burst, HEADROOM, MAX_BURST, Mempool, PeerPort, Port};
+use sluice_abi::net;
 use sluice_runtime::Error::{NoBuffer, Send};
 use sluice_runtime::{Machine, Module, println};
 
-/// Bytes before the payload of a frame, and those of a VLAN tag, which come on top.
-const HEADER: u32 = 14;
-const TAG: u32 = 4;
-/// EtherTypes of tags: IEEE 802.1Q clause 9.5, C-TAG and S-TAG.
-const TAGS: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+/// Bytes before the payload of a frame without VLAN tags, and those of a tag.
+const HEADER: u32 = net::ETHERNET_HEADER as u32;
+const TAG: u32 = net::VLAN_TAG as u32;
 /// Longest frame that a buffer of ours has room for.
 const LONGEST: u32 = BUFFER_LEN - HEADROOM;
 
@@ -61,14 +60,19 @@ fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
     Ok(())
 }
 
-/// Bytes of the VLAN tag of a frame that is too long without one.
+/// Bytes of the VLAN tags, two at most, of a frame that is too long without any. See: docs/interfaces.md, "How long a frame may be".
 fn tag_len(capture: &mut Capture<Module>, record: &Record, mtu: u32) -> Result<u32, BadFile> {
-    let mut start = [0; HEADER as usize];
+    let mut start = [0; (HEADER + TAG) as usize];
     if record.len <= mtu + HEADER {
         return Ok(0);
     }
     capture.frame(record, &mut start)?;
-    Ok(if TAGS.contains(&[start[12], start[13]]) { TAG } else { 0 })
+    let tag = |at: usize| net::VLAN_TYPES.contains(&u16::from_be_bytes([start[at], start[at + 1]]));
+    Ok(match (tag(12), tag(16)) {
+        (false, _) => 0,
+        (true, false) => TAG,
+        (true, true) => 2 * TAG,
+    })
 }
 
 struct Wire<'a> {
