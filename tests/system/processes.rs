@@ -111,7 +111,7 @@ fn arrives(capture: &[u8], mtu: u16) {
 
 #[test]
 fn captures_of_every_kind_arrive_byte_for_byte() {
-    let empty_and_cut = vec![(vec![], 0), (frame(60, 0x800), 60), (vec![], 1500), (frame(20, 0x800), 9000)];
+    let empty_and_cut = [(vec![], 0), (frame(60, 0x800), 60), (vec![], 1500), (frame(20, 0x800), 9000)];
     let empty_and_cut: Vec<_> = empty_and_cut.iter().cycle().take(300).cloned().collect();
     for (words, magic) in [
         (u32::to_le_bytes as fn(u32) -> [u8; 4], 0xa1b2_c3d4),
@@ -197,12 +197,15 @@ fn a_capture_that_can_not_be_sent_names_record_and_byte_and_leaves_nothing() {
 
 #[test]
 fn a_file_that_can_not_be_written_in_full_fails_the_run() {
-    let file = little(&whole((0..100).map(|_| frame(1000, 0x800))));
-    let run = Run::pair(&file, 1500);
-    symlink("/dev/full", run.path("out/y.pcap")).expect("a link");
-    let verdict = run.verdict();
-    assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: No space left on device"), "{verdict}");
-    let run = Run::pair(&file, 1500);
+    // Some of it is noticed while it grows, and the last of it at its end only.
+    let file = |frames: usize| little(&whole((0..frames).map(|_| frame(1000, 0x800))));
+    for file in [file(100), file(1)] {
+        let run = Run::pair(&file, 1500);
+        symlink("/dev/full", run.path("out/y.pcap")).expect("a link");
+        let verdict = run.verdict();
+        assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: No space left on device"), "{verdict}");
+    }
+    let run = Run::pair(&file(1), 1500);
     fs::create_dir(run.path("out/y.pcap")).expect("a folder");
     let verdict = run.verdict();
     assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: "), "{verdict}");
