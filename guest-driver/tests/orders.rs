@@ -19,7 +19,7 @@ const BUFFERS: u64 = 0x2000;
 const STRIDE: u64 = 0x100;
 /// Buffers of a burst: the ring's end comes within one.
 const BURST: u32 = 3;
-const ROUNDS: u32 = if cfg!(miri) { 3 } else { 100 };
+const ROUNDS: u32 = if cfg!(miri) { 2 } else { 100 };
 /// Bytes of a frame.
 const FRAME: u32 = 64;
 const FORMATS: [(F, u16); 4] = [
