@@ -117,7 +117,7 @@ fn split_handshake<const FENCED: bool>(event_idx: bool) {
         let (shown, asked) = (index.clone(), events.clone());
         let publisher = thread::spawn(move || {
             shown.store_release(1);
-            asked.wanted(RingIdx(0), RingIdx(1))
+            asked.wanted(RingIdx(1), 1)
         });
         events.ask(Some(RingIdx(0)));
         let seen = index.load_acquire() == 1;

@@ -3,6 +3,7 @@
 mod device;
 mod formats;
 mod hostile;
+mod limits;
 mod model;
 
 use super::*;

@@ -11,6 +11,8 @@ mod chain;
 mod drain;
 mod fill;
 mod log;
+#[cfg(test)]
+mod model;
 mod packed;
 mod split;
 

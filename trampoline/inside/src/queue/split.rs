@@ -28,8 +28,8 @@ pub(super) struct Split {
     next: RingIdx,
     /// What `used.idx` says.
     published: RingIdx,
-    /// What `used.idx` said when the driver was last considered for a notification.
-    considered: RingIdx,
+    /// Entries published since the driver was last considered for a notification.
+    considered: u32,
 }
 
 impl Split {
@@ -60,7 +60,7 @@ impl Split {
             device_area: at.device,
             next,
             published: next,
-            considered: next,
+            considered: 0,
         })
     }
 
@@ -75,7 +75,8 @@ impl Split {
     #[inline(always)]
     pub fn available(&self) -> Result<u16, Clause> {
         let available = RingIdx(self.avail_idx.load_acquire()).ahead_of(self.next);
-        if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
+        // Until the driver sees some as used, it has no more than these to give.
+        if available > self.size().saturating_sub(self.pending()) { Err(Clause::AvailIdx) } else { Ok(available) }
     }
 
     #[inline(never)]
@@ -130,9 +131,11 @@ impl Split {
 
     #[inline(always)]
     pub fn publish(&mut self) {
-        if self.next != self.published {
+        let pending = self.pending();
+        if pending > 0 {
             self.used_idx.store_release(self.next.0);
             self.published = self.next;
+            self.considered = self.considered.saturating_add(pending.into());
         }
     }
 
@@ -146,8 +149,8 @@ impl Split {
     }
 
     pub fn needs_notification(&mut self) -> bool {
-        let old = core::mem::replace(&mut self.considered, self.published);
-        old != self.published && self.driver.wanted(old, self.published)
+        let count = core::mem::take(&mut self.considered);
+        count > 0 && self.driver.wanted(self.published, count)
     }
 
     pub fn ask_for_notifications(&mut self, on: bool) {

@@ -1,7 +1,7 @@
 //! Queues that are left and taken up, and the log of what is written.
 
 use super::*;
-use sluice_abi::call::Status;
+use sluice_abi::call::{Code, Status};
 use sluice_inside::{DeviceQueue, DirtyLog, Enqueue, transmit};
 use sluice_memory::Words;
 
@@ -74,6 +74,38 @@ fn every_page_that_a_call_writes_is_logged() {
             driver.give(&[piece], false);
             assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);
             assert_eq!((logged(piece.0), driver.take().is_some()), (marked, true), "{features:?}");
+        }
+    }
+}
+
+/// Usual frames, and others.
+#[test]
+fn frames_come_from_the_packet_memory_that_is_registered_and_without_one_from_nowhere() {
+    for (features, size) in FORMATS {
+        for len in [64, 100] {
+            let mut driver = Driver::new(size, features);
+            let (mut window, _packets, request) = window_to(&driver);
+            request.run(0).write(0, Packet { len, ..PACKET }).expect("inside");
+            for round in 0..4 {
+                let memory = Memory::new(&[0x4000]);
+                memory.run(0).copy_from_slice(0, &bytes(round, len.into())).expect("inside");
+                window.set_packets(memory.run(0));
+                let piece = driver.piece(1600, true);
+                driver.give(&[piece], false);
+                assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);
+                assert_eq!(driver.take(), Some((u32::from(len) + 12, arrived(1, &bytes(round, len.into())))));
+                window.forget_packets();
+                let outcome = transmit(&mut window, request.run(0), 1, Words);
+                assert_eq!(outcome.status, Status::new(Code::NotRegistered), "{features:?}");
+                driver.give(&[piece], false);
+                let outcome = transmit(&mut window, request.run(0), 1, Words);
+                assert_eq!((outcome.status, outcome.accepted.count()), (Status::new(Code::NotRegistered), 0));
+                assert_eq!(driver.take(), None);
+                // The buffer is still there.
+                window.set_packets(memory.run(0));
+                assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);
+                assert!(driver.take().is_some());
+            }
         }
     }
 }

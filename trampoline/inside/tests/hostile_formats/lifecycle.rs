@@ -45,6 +45,26 @@ fn what_is_written_between_two_calls_is_checked_anew() {
     }
 }
 
+/// Until it is shown that some are used, a driver has no more buffers than its queue has entries.
+#[test]
+fn an_available_index_is_measured_from_what_the_driver_was_shown() {
+    for features in &FORMATS[..2] {
+        for used in 0..=SIZE {
+            let ring = Ring::new(*features);
+            ring.give_each(SIZE);
+            let (mut queue, regions) = ring.device();
+            let frame = Memory::new(&[100]);
+            for _ in 0..used {
+                assert!(queue.enqueue(&regions, &Hdr::default(), frame.run(0), 1514, Words).is_ok());
+            }
+            ring.write(DRIVER + avail::IDX, SIZE + 1);
+            assert_eq!(queue.available(), Err(Clause::AvailIdx), "{used}");
+            queue.publish();
+            assert_eq!(queue.available(), if used > 0 { Ok(SIZE + 1 - used) } else { Err(Clause::AvailIdx) });
+        }
+    }
+}
+
 #[test]
 fn flags_mean_nothing_with_an_event_index_and_the_event_nothing_without() {
     for event_idx in [false, true] {
