@@ -25,8 +25,8 @@ impl RingIdx {
 
     /// Whether the entry at `event` is one of the `count` before `self`. Every index is among 65,536 of them.
     /// See: VIRTIO 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression".
-    pub const fn has_passed(self, event: Self, count: u32) -> bool {
-        (self.ahead_of(event).wrapping_sub(1) as u32) < count
+    pub const fn has_passed(self, event: Self, count: u64) -> bool {
+        (self.ahead_of(event).wrapping_sub(1) as u64) < count
     }
 }
 

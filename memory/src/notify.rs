@@ -46,7 +46,7 @@ impl<W: SharedWord> SplitEvents<W> {
     /// Who has published `count` entries up to before `new` since this was last asked: whether the side that asks is to be told.
     ///
     /// The entries are counted because indices go round: the distance between two of them is 0 after 65,536 entries.
-    pub fn wanted(&self, new: RingIdx, count: u32) -> bool {
+    pub fn wanted(&self, new: RingIdx, count: u64) -> bool {
         W::full_fence();
         match &self.event {
             Some(event) => new.has_passed(RingIdx(event.load_acquire()), count),
@@ -87,7 +87,7 @@ pub struct PackedEvents<W> {
 impl<W: SharedWord> PackedEvents<W> {
     /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap` since this was last asked: whether the side
     /// that asks is to be told.
-    pub fn wanted(&self, slot: u16, wrap: bool, count: u32) -> bool {
+    pub fn wanted(&self, slot: u16, wrap: bool, count: u64) -> bool {
         W::full_fence();
         match self.flags.load_acquire() & 0b11 {
             event::DISABLE => false,
@@ -98,12 +98,12 @@ impl<W: SharedWord> PackedEvents<W> {
 
     /// Whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are as they were, so every slot
     /// of the ring is among so many.
-    fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u32) -> bool {
+    fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u64) -> bool {
         let lap = i32::from(self.size);
         let place = |slot: u16, wrap: bool| i32::from(slot) + if wrap { 0 } else { lap };
         let behind = place(slot, wrap) - place(asked & 0x7fff, asked >> 15 == 1);
         let behind = if behind > 0 { behind } else { behind + 2 * lap };
-        u32::try_from(behind).is_ok_and(|behind| (1..=count).contains(&behind))
+        u64::try_from(behind).is_ok_and(|behind| (1..=count).contains(&behind))
     }
 
     /// Who asks: to be told of the slot and lap `next`, or of nothing. Look for descriptors once more after that.
@@ -147,7 +147,7 @@ mod tests {
         let plain = SplitEvents { flags: word(), event: None };
         assert!(plain.wanted(RingIdx(4), 1));
         plain.ask(None);
-        assert!(!plain.wanted(RingIdx(4), 1) && !plain.wanted(RingIdx(4), u32::MAX), "it polls, for however long");
+        assert!(!plain.wanted(RingIdx(4), 1) && !plain.wanted(RingIdx(4), u64::MAX), "it polls, for however long");
         let indexed = SplitEvents { flags: word(), event: Some(word()) };
         for (next, new, count, wanted) in [
             (5, 6, 1, true),
@@ -160,7 +160,7 @@ mod tests {
             (5, 4, 65_535, true),
             (5, 5, 65_536, true),
             (5, 7, 65_538, true),
-            (5, 9, u32::MAX, true),
+            (5, 9, u64::MAX, true),
         ] {
             indexed.ask(Some(RingIdx(next)));
             indexed.ask(None);
@@ -174,7 +174,7 @@ mod tests {
         events.ask(Some((3, true)));
         assert!(events.wanted(1, false, 1));
         events.ask(None);
-        assert!(!events.wanted(1, false, 1) && !events.wanted(1, false, u32::MAX), "it polls, for however long");
+        assert!(!events.wanted(1, false, 1) && !events.wanted(1, false, u64::MAX), "it polls, for however long");
         events.event_idx = true;
         for (asked, slot, wrap, count, wanted) in [
             ((3, true), 4, true, 1, true),
@@ -208,7 +208,7 @@ mod tests {
             events.ask(Some(place(asked)));
             let (slot, wrap) = place(new);
             let passed = (1..=count).any(|back| (new + 2 * lap - back) % (2 * lap) == asked);
-            assert_eq!(events.wanted(slot, wrap, count), passed, "{asked} {new} {count}");
+            assert_eq!(events.wanted(slot, wrap, count.into()), passed, "{asked} {new} {count}");
         }
     }
 }

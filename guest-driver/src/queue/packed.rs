@@ -47,7 +47,7 @@ pub(super) struct Packed {
     hidden: u32,
     first: (u16, Word),
     /// Slots published since the device was last notified or found not to want it.
-    unnotified: u32,
+    unnotified: u64,
 }
 
 impl Packed {
@@ -150,7 +150,7 @@ impl Packed {
             self.ring.store_release(self.first.0, self.first.1.0);
             self.published = self.next;
             ledger.published = ledger.given;
-            self.unnotified = self.unnotified.saturating_add(self.hidden);
+            self.unnotified += u64::from(self.hidden);
             self.hidden = 0;
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Split {
     /// Buffers that came back and were not taken yet.
     ready: u32,
     /// Buffers published since the device was last notified or found not to want it.
-    unnotified: u32,
+    unnotified: u64,
 }
 
 impl Split {
@@ -153,7 +153,7 @@ impl Split {
         if count > 0 && ledger.fault.is_none() {
             self.avail_idx.store_release(ledger.given as u16);
             ledger.published = ledger.given;
-            self.unnotified = self.unnotified.saturating_add(count);
+            self.unnotified += u64::from(count);
         }
     }
 
