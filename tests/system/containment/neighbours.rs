@@ -1,6 +1,6 @@
 //! A16, and what VMs on one machine can do to each other without a gate.
 
-use super::vm;
+use super::{often, vm};
 use crate::{in_bochs, passed};
 use xtask::Scenario;
 
@@ -9,6 +9,7 @@ use xtask::Scenario;
 /// times: each time its processor has to call the sender's back from wherever it is (rule G13), and goes on.
 fn scribbled(ring: &str) {
     let all = [
+        often(),
         vm("attacker", "attack", &format!("scribble {ring}"), "gate = \"isolated\"\ncpu = 1"),
         vm("sender", "attack", "send", "gate = \"isolated\"\ncpu = 0\npeers = [\"attacker\", \"victim\"]"),
         vm("victim", "attack", "victim", "gate = \"isolated\"\ncpu = 1\npeers = [\"sender\"]"),

@@ -42,7 +42,7 @@ fn console(vm: &mut Vm, at: Gpa, len: u64) -> Code {
     if vm.ram.slice(at, len).and_then(|text| text.copy_to_slice(0, bytes)).is_err() {
         return Code::BadRequest;
     }
-    vm.console.write(&vm.name, bytes);
+    vm.console.write(bytes);
     Code::Ok
 }
 
@@ -78,7 +78,7 @@ fn register(vm: &mut Vm, packets: Gpa, len: u64, request: Gpa) -> Code {
         None => Ok(()),
     };
     if shown.is_err() || vm.show_packets_to_host(packets_at, len, request_at).is_err() {
-        crate::println!("vm {}: no memory left for its views", vm.name);
+        vm.console.say(format_args!("vm {}: no memory left for its views", vm.name));
         return Code::NotRegistered;
     }
     Code::Ok

@@ -2,8 +2,7 @@
 //!
 //! An IDT or TSS inside the slot would be read through the window's tables if an event were vectored there.
 
-use super::exit::{self, reason};
-use super::{Next, Vm, inject, operand, walk};
+use super::{Next, Vm, exit, inject, operand, reason, walk};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 use sluice_abi::{Gva, map};
