@@ -73,6 +73,11 @@ fn a_chain_in_a_table_may_be_as_long_as_the_queue_and_no_longer() {
                 ring.give(&[(GPA + TABLE, 16 * u32::from(count), INDIRECT)]);
             });
         }
+        // A packed table says by its length how long its chain is, whatever the frame takes of it.
+        blames_in(&FORMATS[2..], F::INDIRECT_DESC, Clause::ChainLength, |ring| {
+            ring.table(&pieces(count));
+            ring.give(&[(GPA + TABLE, 16 * u32::from(count), INDIRECT)]);
+        });
     }
 }
 
