@@ -1,7 +1,8 @@
 //! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (`bases.rs`).
 
 use super::bases::reaches_slot;
-use super::{Next, Vm, exit, inject, operand, reason, walk};
+use super::exit::{self, reason};
+use super::{Next, Vm, inject, operand, walk};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 use sluice_abi::Gva;
