@@ -33,12 +33,14 @@ mod platform {
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod vm {
+    mod bases;
     mod console;
     mod event;
     mod image;
     mod news;
     mod ram;
     mod reason;
+    mod registration;
     mod tables;
     mod view;
 }

@@ -25,7 +25,7 @@ pub fn watch(vm: &mut Vm) -> Next {
         _ => now.saturating_add(grace),
     };
     if ends <= now {
-        return call(vm, Place::Window, super::reason::PREEMPTION_TIMER);
+        return call(vm, Place::Window, super::exit::reason::PREEMPTION_TIMER);
     }
     vm.watched = Some(Watched { calls, ends });
     if vm.turn_ends <= now {

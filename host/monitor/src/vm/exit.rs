@@ -2,13 +2,15 @@
 
 use super::event::{self, Event};
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, reason, schedule, timer};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, timer};
 use crate::platform::cpu::XCR0;
 use crate::platform::exit as machine;
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 use alloc::format;
+
+pub(super) use super::reason;
 
 /// Handles the exit that the current VMCS describes.
 pub fn handle(vm: &mut Vm) -> Next {

@@ -4,6 +4,7 @@
 //! `view` (what a VM can reach). Lower layers: `crate::vmx` (the processor), `crate::platform` (the machine).
 
 mod abort;
+mod bases;
 mod call;
 mod console;
 mod cpuid;
@@ -18,6 +19,7 @@ mod news;
 mod operand;
 mod ram;
 mod reason;
+mod registration;
 mod restart;
 mod schedule;
 mod shared;
@@ -44,9 +46,10 @@ use console::Console;
 use image::GateImage;
 use news::News;
 use ram::Ram;
+use registration::Shown;
 use sluice_abi::call::ExitCounts;
 use sluice_abi::directory::{Directory, GateKind, MAX_PEERS};
-use sluice_abi::{Gpa, map};
+use sluice_abi::map;
 use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
@@ -91,8 +94,7 @@ pub struct Vm {
     window: OwnWindow,
     directory: Directory,
     directory_page: Table,
-    /// Packet memory, its bytes, request block.
-    registered: Option<(Gpa, u64, Gpa)>,
+    registered: Option<Shown>,
     /// Reasons for which a peer's queue was refused, by bits, that were said.
     refused: [u16; MAX_PEERS],
     console: Console,

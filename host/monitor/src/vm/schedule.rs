@@ -4,7 +4,7 @@ use super::console::Progress;
 use super::image::GateImage;
 use super::ram::Ram;
 use super::view::PeerMemory;
-use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, reason, shared, timer};
+use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared, timer};
 use crate::load::{self, Start};
 use crate::platform::table::Table;
 use crate::platform::{console, cpu, exit as machine, msr, smp};
@@ -267,7 +267,7 @@ fn report() -> Result<(), String> {
     let mut verdict = Ok(());
     for vm in VMS.iter().filter_map(|slot| slot.lock().take()) {
         let mut line = format!("exits {} total={}", vm.name, vm.exits.total());
-        for (number, name) in reason::NAMES {
+        for (number, name) in exit::reason::NAMES {
             let count = vm.exits.by_reason[usize::from(number)];
             if count > 0 {
                 // Writing to a String does not fail.

@@ -7,7 +7,8 @@
 //! # Why not posted interrupts, or the processor's own APIC timer
 //! Both deliver by hardware, and hardware does not know the views (rule G14).
 
-use super::{Next, Vm, exit, inject, reason, schedule};
+use super::exit::{self, reason};
+use super::{Next, Vm, inject, schedule};
 use crate::platform::cpu;
 use crate::vmx::control::Primary;
 use crate::vmx::enter::Registers;
@@ -128,13 +129,12 @@ pub fn deliver(vm: &mut Vm) {
     vm.timer.expire();
     vm.timer.halted = false;
     let mut waits = vm.timer.requested && !vm.timer.in_service;
-    if waits && vm.in_crossing() {
-        // As the gate's CLI is about to, if it has not yet; the stub's POPFQ puts it back. From here on no crossing has it set. A program has no
-        // way on in the gate: its call is aborted there, and its flags stay as they are.
-        waits = exit::in_kernel();
-        if waits {
-            write(Field::GuestRflags, read(Field::GuestRflags) & !INTERRUPTS_ON);
-        }
+    if waits && vm.in_crossing() && !exit::in_kernel() {
+        // It ends at its next instruction, with the flags that it has.
+        waits = false;
+    } else if waits && vm.in_crossing() {
+        // As the gate's CLI is about to, if it has not yet; the stub's POPFQ puts it back. From here on no crossing has it set.
+        write(Field::GuestRflags, read(Field::GuestRflags) & !INTERRUPTS_ON);
         vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));
     } else if waits && takes_interrupts() {
         inject::interrupt(vm.timer.lvt & VECTOR);
