@@ -122,6 +122,20 @@ fn an_answer_that_is_not_ok_is_an_error_that_names_the_command() {
     }
 }
 
+/// VIRTIO 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression".
+#[test]
+fn a_device_that_polls_for_commands_is_not_notified_of_them() {
+    for (flags, notified) in [(0, vec![8]), (1, vec![])] {
+        let (mut control, memory) = control();
+        let at = control.queue().addresses();
+        memory.write(at.device.0 - GPA + used::FLAGS, flags as u16).unwrap();
+        let mut registers = Notified::default();
+        let wait = || !serve(at, memory, 0, Some((ctrl::OK, 1))).is_empty();
+        assert_eq!(control.announce_ack(&mut registers, &AGREED, wait), Ok(()));
+        assert_eq!(registers.of, notified);
+    }
+}
+
 /// What lies where the answer belongs is that to the command before: "done".
 #[test]
 fn a_command_that_comes_back_without_an_answer_was_not_carried_out() {

@@ -271,8 +271,11 @@ fn the_memory_of_a_queue_is_the_drivers_only_once_its_reset_is_done() {
         let ready = device.log.iter().position(|&write| write == (reg::QUEUE_READY, 1));
         assert!(reset.is_some() && reset < ready && device.looks == 0, "{looks}");
     }
-    let mut stuck = Resetting { looks: u32::MAX, log: Vec::new(), ready: false };
-    let renewed = renew_queue::<8>(&mut stuck, 5, || panic!("its memory is still the device's"));
-    assert_eq!(renewed.err(), Some(StartError::ResetStuck));
-    assert!(stuck.log.iter().all(|&(register, _)| [reg::QUEUE_SEL, reg::QUEUE_RESET].contains(&register)));
+    // One that is for ever at it, and one that does not even know the register.
+    for (looks, ready) in [(u32::MAX, false), (0, true)] {
+        let mut stuck = Resetting { looks, log: Vec::new(), ready };
+        let renewed = renew_queue::<8>(&mut stuck, 5, || panic!("its memory is still the device's"));
+        assert_eq!(renewed.err(), Some(StartError::ResetStuck));
+        assert!(stuck.log.iter().all(|&(register, _)| [reg::QUEUE_SEL, reg::QUEUE_RESET].contains(&register)));
+    }
 }
