@@ -159,6 +159,36 @@ mod tests {
         assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
     }
 
+    /// Whoever reads the directory sees that there is something new, whichever way a queue comes or goes.
+    #[test]
+    fn each_change_of_a_peers_queue_changes_the_directory() {
+        let mut network = network();
+        let start = [
+            (reg::DRIVER_FEATURES_SEL, 1),
+            (reg::DRIVER_FEATURES, 1),
+            (reg::STATUS, 11),
+            (reg::QUEUE_SIZE, 64),
+            (reg::QUEUE_READY, 1),
+        ];
+        assert!(start.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
+        let mut before = network.directory(0);
+        for (offset, value) in [
+            (reg::STATUS, 15),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::STATUS, 128),
+        ] {
+            assert!(network.write(1, offset, value).is_some());
+            let directory = network.directory(0);
+            assert_ne!(directory.peers, before.peers, "{offset:#x}");
+            before = directory;
+        }
+        network.write(1, reg::STATUS, 0);
+        assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
+    }
+
     /// A sender can tell a peer that comes back from one that does not.
     #[test]
     fn a_peer_that_starts_again_is_absent_and_only_its_last_end_revokes_it() {

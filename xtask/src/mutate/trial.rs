@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long tests may take; those of slow suites build images and end themselves.
+/// How long tests may take; those of slow suites, and those that are interpreted, end themselves.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -52,7 +52,7 @@ impl<'t> Trial<'t> {
         command.current_dir(folder).arg("--exact").args(tests);
         // To find that something is wrong is enough.
         command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("RUST_BACKTRACE", "0");
-        let patience = if self.suite.slow { LONG_PATIENCE } else { PATIENCE };
+        let patience = if self.suite.slow || self.suite.needs_interpreter() { LONG_PATIENCE } else { PATIENCE };
         let ended = process::run(&mut command, patience)?;
         ensure!(ended.in_time, "the tests did not end within {patience:?}");
         let results = results_in(&String::from_utf8_lossy(&ended.output));
