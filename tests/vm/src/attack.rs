@@ -2,7 +2,7 @@
 
 use crate::{
     alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
+    quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -34,6 +34,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "misbehave" => quarantine::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "forgive" => quarantine::sender(machine),
         "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
@@ -87,6 +89,10 @@ fn three(numbers: &str) -> Option<(u64, u64, u64)> {
 /// Registers with the host, and lets the victim get ready.
 pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
     let parts = machine.connect()?;
+    // Its memory is given to nobody else, itself included.
+    if machine.connect().is_ok() {
+        return Err(Error::NotStopped(parts.1.gpa.0));
+    }
     (0..HEAD_START).for_each(|_| machine.yield_now());
     Ok(parts)
 }
