@@ -58,6 +58,8 @@ mod segments;
 #[cfg(target_os = "none")]
 mod snippet;
 #[cfg(target_os = "none")]
+mod starts;
+#[cfg(target_os = "none")]
 mod stepping;
 #[cfg(target_os = "none")]
 mod sweep;
@@ -69,6 +71,8 @@ mod timer;
 mod vectors;
 #[cfg(target_os = "none")]
 mod victim;
+#[cfg(target_os = "none")]
+mod x87;
 
 #[cfg(target_os = "none")]
 sluice_runtime::entry!(attack::run);
