@@ -49,7 +49,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "x87" => registers::x87(machine),
         "sti" => registers::sti(machine),
         "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
-        "count" => starts::sender(machine),
+        "call" => starts::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "print" => {
             let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
             let len = len.parse().map_err(|_| Error::Arguments)?;
