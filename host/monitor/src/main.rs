@@ -32,10 +32,18 @@ mod platform {
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod vm {
+    mod debug;
+    mod descriptor_table;
+    mod fault;
+    mod fetch;
     mod image;
+    mod operand;
     mod ram;
+    mod segment;
+    mod state;
     mod tables;
     mod view;
+    mod walk;
 }
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
@@ -46,6 +54,7 @@ mod vmx {
     pub mod field;
     #[path = "fake.rs"]
     pub mod instruction;
+    pub mod registers;
     pub mod vmcs;
 }
 

@@ -1,6 +1,6 @@
 //! VMCALL: what a VM asks of the host. See: docs/interfaces.md.
 
-use super::{Next, Vm, descriptor_table, exit, inject};
+use super::{Next, Vm, descriptor_table, exit, inject, state};
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
@@ -14,7 +14,7 @@ const LARGE_PAGE: u64 = 2 << 20;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
 pub fn handle(vm: &mut Vm) -> Next {
-    if !exit::in_kernel() {
+    if !state::in_kernel() {
         return inject::invalid_opcode();
     }
     let [a, b, c] = [Registers::RDI, Registers::RSI, Registers::RDX].map(|register| vm.registers.0[register]);

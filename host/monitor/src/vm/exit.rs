@@ -1,12 +1,12 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, timer};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, state, timer};
 use crate::platform::cpu::XCR0;
 use crate::vmx::enter::Registers;
 use crate::vmx::ept::EptPointer;
 use crate::vmx::field::Field;
-use crate::vmx::instruction::{read, write};
+use crate::vmx::instruction::read;
 use alloc::format;
 
 /// Basic exit reasons. See: SDM volume 3, appendix "VMX Basic Exit Reasons".
@@ -66,12 +66,11 @@ pub mod reason {
 
 /// Handles the exit that the current VMCS describes.
 pub fn handle(vm: &mut Vm) -> Next {
-    let word = read(Field::ExitReason);
-    let reason = word as u16;
+    let reason = match state::exit_reason() {
+        Ok(reason) => reason,
+        Err(reason) => return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})")),
+    };
     vm.exits.by_reason[usize::from(reason).min(79)] += 1;
-    if word >> 31 & 1 == 1 {
-        return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
-    }
     let place = vm.views.place(read(Field::EptPointer));
     vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
     if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
@@ -107,7 +106,7 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::CPUID => cpuid::emulate(vm),
         reason::HLT => timer::halt(vm),
         reason::VMCALL => call::handle(vm),
-        reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table::emulate(vm, reason),
+        reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table(vm, reason == reason::GDTR_IDTR),
         reason::IO => io(vm),
         reason::INVD | reason::WBINVD => skip(Next::Resume),
         reason::EPT_VIOLATION => mmio::emulate(vm),
@@ -128,6 +127,13 @@ fn rests(vm: &mut Vm) -> bool {
     vm.views.isolated().is_none_or(|isolated| isolated.at_rest(home))
 }
 
+fn descriptor_table(vm: &mut Vm, tables: bool) -> Next {
+    match descriptor_table::execute(&vm.ram, &mut vm.registers, tables) {
+        Ok(()) => skip(Next::Resume),
+        Err(fault) => inject::raise(fault),
+    }
+}
+
 /// Port accesses: there is no device behind any port; reads give all ones.
 fn io(vm: &mut Vm) -> Next {
     const IN: u64 = 1 << 3;
@@ -146,40 +152,22 @@ fn io(vm: &mut Vm) -> Next {
 /// A VM may switch on what is on; the host owns XCR0 (rule G6).
 fn xsetbv(vm: &mut Vm) -> Next {
     let [number, low, high] = [Registers::RCX, Registers::RAX, Registers::RDX].map(|at| vm.registers.0[at] as u32);
-    if number == 0 && (low, high) == XCR0 { skip(Next::Resume) } else { inject::general_protection() }
+    let allowed = state::in_kernel() && number == 0 && (low, high) == XCR0;
+    if allowed { skip(Next::Resume) } else { inject::general_protection() }
 }
 
 /// VMFUNC in home: a leaf or view that isn't there, or the window, which home can't reach (rule G3). Any program may try: that is no
 /// reason to end its VM.
 fn vmfunc(vm: &mut Vm) -> Next {
-    if !in_kernel() {
+    if !state::in_kernel() {
         return inject::invalid_opcode();
     }
     let index = vm.registers.0[Registers::RCX] as u32;
     vm.stop(format!("VMFUNC in home: view {index} is not valid, at RIP {:#x}", read(Field::GuestRip)))
 }
 
-/// Whether the guest was in ring 0. See: SDM volume 3, "Guest Register State" for bits 6:5 of SS's access rights.
-pub fn in_kernel() -> bool {
-    read(Field::GuestSsRights) >> 5 & 3 == 0
-}
-
-/// See: SDM volume 3, table "Format of Interruptibility State".
-const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
-
-/// Whether the instruction before holds back interrupts.
-pub fn is_blocked() -> bool {
-    read(Field::GuestInterruptibility) & BLOCKING_BY_STI_OR_MOV_SS != 0
-}
-
 /// Goes on behind the instruction that exited.
 pub fn skip(next: Next) -> Next {
-    skip_by(read(Field::InstructionLength), next)
-}
-
-/// Goes on behind an instruction of `length` bytes.
-pub fn skip_by(length: u64, next: Next) -> Next {
-    write(Field::GuestRip, read(Field::GuestRip).wrapping_add(length));
-    write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_STI_OR_MOV_SS);
+    state::advance(read(Field::InstructionLength));
     next
 }
