@@ -43,3 +43,16 @@ fn bitness() -> u32 {
         (false, _) => 32,
     }
 }
+
+/// Whether what an EPT violation is for is the operand of the instruction at RIP: no table on the way to it, no instruction, no stack or descriptor on which an
+/// event was to be delivered. See: SDM volume 3, table "Exit Qualification for EPT Violations".
+pub fn is_for_operand() -> bool {
+    const FETCH: u64 = 1 << 2;
+    const TRANSLATED: u64 = 0b11 << 7;
+    const VALID: u64 = 1 << 31;
+    let qualification = read(Field::ExitQualification);
+    qualification & (FETCH | TRANSLATED) == TRANSLATED && read(Field::VectoringInfo) & VALID == 0
+}
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests;

@@ -12,7 +12,7 @@ use sluice_abi::{map, mmio};
 pub fn emulate(vm: &mut Vm) -> Next {
     let gpa = read(Field::GuestPhysicalAddress);
     let offset = gpa.wrapping_sub(map::MMIO_GPA);
-    if offset >= mmio::WINDOW_LEN || !is_operand() {
+    if offset >= mmio::WINDOW_LEN || !fetch::is_for_operand() {
         return vm.stop(describe(gpa));
     }
     let instruction = match fetch::instruction(&vm.ram) {
@@ -31,16 +31,6 @@ pub fn emulate(vm: &mut Vm) -> Next {
     // The VMCS field for the length is not defined for EPT violations.
     state::advance(instruction.len() as u64);
     Next::Resume
-}
-
-/// Whether what was accessed is the operand of the instruction at RIP: no table on the way to it, no instruction, no stack or descriptor on which an
-/// event was to be delivered. See: SDM volume 3, table "Exit Qualification for EPT Violations".
-fn is_operand() -> bool {
-    const FETCH: u64 = 1 << 2;
-    const TRANSLATED: u64 = 0b11 << 7;
-    const VALID: u64 = 1 << 31;
-    let qualification = read(Field::ExitQualification);
-    qualification & (FETCH | TRANSLATED) == TRANSLATED && read(Field::VectoringInfo) & VALID == 0
 }
 
 /// An instruction that is not emulated. A program that has the device's registers may try: that is no reason to end its VM.
