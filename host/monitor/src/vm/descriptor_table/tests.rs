@@ -76,7 +76,7 @@ fn a_program_stores_where_it_may_and_nowhere_else() {
         assert_eq!(run(&guest, tables, info, 1 << 63), Err(Fault::PROTECTION));
         assert_eq!(run(&guest, tables, info & !(7 << 15) | 2 << 15, 1 << 63), Err(Fault::STACK));
     }
-    assert_eq!(guest.get(map::PAGE), 2 * map::PAGE | OPEN, "the top-level table");
+    assert_eq!(guest.get(map::PAGE), (2 * map::PAGE) | OPEN, "the top-level table");
     assert_eq!(run(&guest, true, SGDT, map::PAGE - 2), Err(Fault::page(7, map::PAGE)));
     assert_eq!(guest.get(7 * map::PAGE - 8), ALL_ONES);
 }

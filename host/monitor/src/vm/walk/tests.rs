@@ -26,7 +26,7 @@ impl Guest {
         let guest = Self { ram: Ram { hpa: Hpa(memory.as_mut_ptr().addr() as u64), len: Self::PAGES * PAGE } };
         write(Field::GuestCr3, PAGE);
         for level in 1..4 {
-            guest.set(level * PAGE, (level + 1) * PAGE | OPEN);
+            guest.set(level * PAGE, ((level + 1) * PAGE) | OPEN);
         }
         guest
     }
@@ -41,7 +41,7 @@ impl Guest {
 
     /// The linear page `page`, of the first 512, is page `to` of RAM, with the bits `bits`.
     pub fn map(&self, page: u64, to: u64, bits: u64) {
-        self.set(4 * PAGE + 8 * page, to * PAGE | bits);
+        self.set(4 * PAGE + 8 * page, (to * PAGE) | bits);
     }
 
     fn entry(&self, page: u64) -> u64 {
@@ -106,7 +106,7 @@ fn a_store_that_faults_has_stored_nothing() {
         guest.map(1, 8, second);
         let fault = store(&guest.ram, at(PAGE - 2, 10), WRITE, &[0xff; 10]).unwrap_err();
         assert_eq!((fault.vector, fault.address), (14, Some(PAGE)), "{second:#x}");
-        assert_eq!((guest.get(7 * PAGE - 8), guest.entry(0)), (0, 6 * PAGE | OPEN), "{second:#x}");
+        assert_eq!((guest.get(7 * PAGE - 8), guest.entry(0)), (0, (6 * PAGE) | OPEN), "{second:#x}");
         guest.map(1, 8, OPEN);
         store(&guest.ram, at(PAGE - 2, 10), WRITE, &[0xff; 10]).unwrap();
         assert_eq!((guest.get(7 * PAGE - 8), guest.get(8 * PAGE)), (0xffff << 48, u64::MAX));
@@ -149,7 +149,7 @@ fn what_is_no_ram_is_nobodys() {
     let guest = Guest::new();
     guest.map(0, Guest::PAGES, OPEN);
     assert_eq!(try_all(&guest, 0), [Err(Fault::PROTECTION); 6]);
-    guest.set(3 * PAGE, Guest::PAGES * PAGE | OPEN);
+    guest.set(3 * PAGE, (Guest::PAGES * PAGE) | OPEN);
     assert_eq!(try_all(&guest, 0), [Err(Fault::PROTECTION); 6]);
 }
 
