@@ -27,18 +27,25 @@ mod platform {
     pub mod frames;
     #[path = "fake_msr.rs"]
     pub mod msr;
+    pub mod stream;
     pub mod table;
 }
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod vm {
+    mod bases;
+    mod console;
     mod debug;
     mod descriptor_table;
+    mod event;
     mod fault;
     mod fetch;
     mod image;
+    mod news;
     mod operand;
     mod ram;
+    mod reason;
+    mod registration;
     mod segment;
     mod state;
     mod tables;

@@ -2,7 +2,8 @@
 
 use crate::{
     aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
-    modes, nmi, numbered, overrun, registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim, wrap,
+    modes, nmi, numbered, overrun, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
+    wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -43,6 +44,16 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "view" => home::vmfunc(machine, how.parse().map_err(|_| Error::Arguments)?),
         "vmfunc" => rings::vmfunc(machine, three(how).ok_or(Error::Arguments)?),
         "rings" => rings::call(machine),
+        "hypercalls" => rings::hypercalls(machine),
+        "x87" => registers::x87(machine),
+        "sti" => registers::sti(machine),
+        "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
+        "count" => starts::sender(machine),
+        "print" => {
+            let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
+            let len = len.parse().map_err(|_| Error::Arguments)?;
+            starts::printer(machine, times.parse().map_err(|_| Error::Arguments)?, len)
+        }
         "sweep" => sweep::sweep(machine),
         "unregistered" => sweep::unregistered(machine),
         "stepped" => sweep::stepped(machine),

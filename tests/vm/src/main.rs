@@ -66,6 +66,8 @@ mod segments;
 #[cfg(target_os = "none")]
 mod snippet;
 #[cfg(target_os = "none")]
+mod starts;
+#[cfg(target_os = "none")]
 mod stepping;
 #[cfg(target_os = "none")]
 mod sweep;
@@ -79,6 +81,8 @@ mod vectors;
 mod victim;
 #[cfg(target_os = "none")]
 mod wrap;
+#[cfg(target_os = "none")]
+mod x87;
 
 #[cfg(target_os = "none")]
 sluice_runtime::entry!(attack::run);

@@ -1,8 +1,9 @@
-//! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (rule G14).
+//! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (`bases.rs`).
 //!
-//! An IDT or TSS inside the slot would be read through the window's tables if an event were vectored there. The stores need no privilege, so
-//! a program may use them: they write where it may, and fault where it may not. See: SDM volume 2, the instructions' pages.
+//! The stores need no privilege, so a program may use them: they write where it may, and fault where it may not. See: SDM volume 2, the
+//! instructions' pages.
 
+use super::bases::reaches_slot;
 use super::fault::Fault;
 use super::ram::Ram;
 use super::segment::is_canonical;
@@ -11,23 +12,7 @@ use super::{fetch, operand, state, walk};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 use crate::vmx::registers::Registers;
-use sluice_abi::map;
 use x86_64::registers::control::Cr4Flags;
-
-/// Tables and TSS end at most this many bytes after their base.
-const LARGEST: u64 = 0x1_0000;
-/// Bytes that one entry of the top-level table covers: all that gate and window views map lies in one.
-const PML4_ENTRY: u64 = 1 << 39;
-
-/// Whether a table at `base` could reach into the slot.
-pub fn reaches_slot(base: u64) -> bool {
-    base.wrapping_add(LARGEST).wrapping_sub(map::SLOT_VA) < PML4_ENTRY + LARGEST
-}
-
-/// Whether any base in force reaches into the slot.
-pub fn any_reaches_slot() -> bool {
-    [Field::GuestGdtrBase, Field::GuestIdtrBase, Field::GuestTrBase].into_iter().any(|base| reaches_slot(read(base)))
-}
 
 /// Executes the instruction that exited: one on the tables (GDTR, IDTR) or one on a selector (LDTR, TR).
 pub fn execute(ram: &Ram, registers: &mut Registers, tables: bool) -> Result<(), Fault> {

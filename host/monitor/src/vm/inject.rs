@@ -13,15 +13,8 @@ const TYPE: u64 = 7 << 8;
 const VECTOR: u64 = 0xff;
 const HARDWARE_EXCEPTION: u64 = 3 << 8;
 const DEBUG: u64 = 1;
-const MACHINE_CHECK: u64 = 18;
 
-/// Whether the exit was an NMI: the monitor's way to call a processor back.
-/// See: SDM volume 3, table "Format of the VM-Exit Interruption-Information Field".
-pub fn is_nmi() -> bool {
-    read(Field::ExitInterruption) >> 8 & 7 == 2
-}
-
-/// The NMI has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
+/// The NMI, the monitor's way to call a processor back, has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
 /// See: SDM volume 3, table "Format of Interruptibility State".
 pub fn end_nmi() -> Next {
     const BLOCKING_BY_NMI: u64 = 1 << 3;
@@ -33,9 +26,6 @@ pub fn end_nmi() -> Next {
 /// Gives an intercepted exception back to the guest.
 pub fn reflect() -> Next {
     let info = read(Field::ExitInterruption);
-    if info & VECTOR == MACHINE_CHECK {
-        crate::platform::exit::finish(Err("machine check"));
-    }
     if info & (TYPE | VECTOR) == HARDWARE_EXCEPTION | DEBUG {
         rest::set_debug_status(debug::status(rest::debug_status(), read(Field::ExitQualification)));
     }

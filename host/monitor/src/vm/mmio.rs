@@ -23,7 +23,7 @@ pub fn emulate(vm: &mut Vm) -> Next {
     match access {
         Access::Store(value) => shared::device_write(vm, offset as u32, value),
         Access::Load { register, size, widens } => {
-            let value = shared::device_read(vm.id, offset as u32 & !3) >> (8 * (offset & 3));
+            let value = shared::device_read(vm.id, offset as u32);
             let mask = u64::MAX >> (64 - 8 * size as u32);
             set_register(vm, register, u64::from(value) & mask, widens);
         }

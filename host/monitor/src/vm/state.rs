@@ -20,12 +20,6 @@ const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
 /// A single step that is yet to be told. See: SDM volume 3, table "Format of Pending-Debug-Exceptions".
 const SINGLE_STEP: u64 = 1 << 14;
 
-/// Why the guest exited; `Err`: it was not even entered, for that reason. See: SDM volume 3, "VM-Entry Failures During or After Loading Guest State".
-pub fn exit_reason() -> Result<u16, u16> {
-    let word = read(Field::ExitReason);
-    if word >> 31 & 1 == 1 { Err(word as u16) } else { Ok(word as u16) }
-}
-
 /// 64-bit mode, else compatibility mode: there is no other, as the host owns EFER, CR0.PG and CR0.PE. Bit 13 of CS's access rights.
 /// See: SDM volume 3, "Guest Register State".
 pub fn is_64_bit() -> bool {

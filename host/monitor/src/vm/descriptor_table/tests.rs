@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::vm::walk::tests::Guest;
+use sluice_abi::map;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;

@@ -52,14 +52,6 @@ fn interrupts_wait_for_what_comes_first() {
 }
 
 #[test]
-fn a_refused_entry_is_no_exit() {
-    write(Field::ExitReason, 33);
-    assert_eq!(exit_reason(), Ok(33));
-    write(Field::ExitReason, 1 << 31 | 33);
-    assert_eq!(exit_reason(), Err(33));
-}
-
-#[test]
 fn only_ring_0_in_64_bit_mode_can_call() {
     for (code, stack, can) in
         [(CODE_64, 0xc093, true), (CODE_32, 0xc093, false), (CODE_64, 0xc0f3, false), (CODE_64, 0xc0b3, false)]
