@@ -18,12 +18,14 @@ pub fn handle(vm: &mut Vm) -> Next {
     let reason = word as u16;
     vm.exits.by_reason[usize::from(reason).min(79)] += 1;
     let event = event::of(word, read(Field::ExitInterruption));
+    if event == Event::MachineCheck {
+        machine::finish(Err("machine check"));
+    }
     let Some(place) = vm.views.place_at_exit(read(Field::EptPointer)) else {
         return vm.stop(format!("EPTP list changed in home (exit reason {reason})"));
     };
     vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
     match (event, place) {
-        (Event::MachineCheck, _) => machine::finish(Err("machine check")),
         (Event::Refused, _) => vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})")),
         (Event::Nmi, _) => inject::end_nmi(),
         (Event::Hosts, _) => Next::Resume,
