@@ -25,6 +25,9 @@ pub fn expire(machine: &mut Machine) -> Result<(), Error> {
     let count = (0..256).filter(|vector| refused(MODE_TSC_DEADLINE | vector)).count();
     let masked = (0..256).filter(|vector| refused(MODE_TSC_DEADLINE | MASKED | vector)).count();
     println!("vectors: {count} refused, first taken {first:?}, {masked} refused where masked");
+    if refused(MODE_TSC_DEADLINE | VECTOR) {
+        return Err(Error::NotStopped(VECTOR));
+    }
     for (name, value) in [("as it was", VECTOR), ("masked", MASKED | VECTOR), ("masked, vector 3", MASKED | 3)] {
         due();
         msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | value);
