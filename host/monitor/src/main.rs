@@ -46,6 +46,7 @@ mod vmx {
     pub mod field;
     #[path = "fake.rs"]
     pub mod instruction;
+    pub mod tsx;
     pub mod vmcs;
 }
 

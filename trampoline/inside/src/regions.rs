@@ -78,7 +78,7 @@ impl Regions {
     /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.
     #[inline(always)]
     pub fn find(&self, at: Gpa, len: u64) -> Result<PeerSlice<'static>, OutOfRegion> {
-        match self.first.memory.claim(at.0.wrapping_sub(self.first.gpa), len) {
+        match self.first.memory.sub(at.0.wrapping_sub(self.first.gpa), len) {
             Ok(slice) => Ok(slice),
             Err(_) => self.find_in_others(at, len),
         }
@@ -88,7 +88,7 @@ impl Regions {
     #[inline(never)]
     fn find_in_others(&self, at: Gpa, len: u64) -> Result<PeerSlice<'static>, OutOfRegion> {
         for region in self.others.iter().flatten() {
-            if let Ok(slice) = region.memory.claim(at.0.wrapping_sub(region.gpa), len) {
+            if let Ok(slice) = region.memory.sub(at.0.wrapping_sub(region.gpa), len) {
                 return Ok(slice);
             }
         }

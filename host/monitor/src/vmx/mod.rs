@@ -9,4 +9,5 @@ pub mod features;
 pub mod field;
 pub mod instruction;
 pub mod rest;
+pub mod tsx;
 pub mod vmcs;
