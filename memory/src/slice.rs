@@ -196,7 +196,7 @@ mod tests {
         assert!(
             all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none()
         );
-        assert!(all.table::<Desc>(0, 3).is_none());
+        assert!(all.table::<Desc>(0, 3).is_none() && all.table::<u64>(8, 4).is_none() && all.table::<u64>(40, 0).is_none());
     }
 
     #[test]

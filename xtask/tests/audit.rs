@@ -226,7 +226,7 @@ fn audit_finds_what_the_window_page_must_not_do() {
     in_page(window, &[0x48, 0x89, 0xc2], &[0x48, 0x89, 0xfa], &["registers scrubbed"]); // mov rdx, rdi
     in_page(window, &[0x31, 0xf6, 0x31, 0xff], &[0x39, 0xf7, 0x39, 0xf7], &["registers scrubbed"]); // cmp edi, esi
     in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["balanced stack"]); // lea rax, not rsp
-    in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "VMFUNC"]);
+    in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler", "VMFUNC"]);
     in_page(window, &[0x9c], &[0x9d], &["instructions", "balanced stack"]); // popfq
 }
 
@@ -236,7 +236,12 @@ fn audit_finds_what_the_gate_page_must_not_do() {
     in_page(gate, &[0xcc; 16], &[0x75, 0x02], &["every offset", "straight line", "filler"]);
     in_page(gate, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler"]);
     in_page(gate, &[0xcc; 16], &[0x90], &["every offset", "filler"]);
-    in_page(gate, &[0xcc; 16], &[0x06], &["filler"]);
+    for page in [stub, gate, window] {
+        in_page(page, &[0xcc; 16], &[0x06], &["filler"]);
+    }
+    in_page(stub, &[0xcc; 16], &[0x90], &["filler"]);
+    in_page(window, &[0xcc; 16], &[0x90], &["filler"]);
+    in_page(gate, &[0xcc; 16], &[0x8b, 0x00, 0x31, 0xc9, 0x0f, 0x01, 0xd4], &["VMFUNC", "every offset", "filler"]); // mov eax, [rax]
     in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC", "filler"]);
     let rules = in_page(
         window,
