@@ -168,7 +168,9 @@ impl Device {
 
     /// Size and addresses, which only count while the queue is not in use. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
     fn set_up_queue(&mut self, offset: u32, value: u32) {
-        let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize).filter(|queue| !queue.ready) else { return };
+        let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize).filter(|queue| !queue.ready) else {
+            return;
+        };
         let QueueAddresses { desc, driver, device } = &mut queue.addresses;
         match offset {
             reg::QUEUE_SIZE => queue.size = value.min(u32::from(u16::MAX)) as u16,

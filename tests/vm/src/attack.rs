@@ -2,7 +2,7 @@
 
 use crate::{
     alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
+    processor, registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -60,6 +60,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "ts" => exceptions::task_switched(machine),
         "overrun" => overrun::overrun(machine),
         "modes" => modes::change(machine),
+        "processor" => processor::check(machine, how),
+        "rest" => Ok(()),
         _ => Err(Error::Arguments),
     }
 }
@@ -148,6 +150,8 @@ pub enum Error {
     NotStopped(u64),
     /// An entry at byte `offset` came out of the gate elsewhere than it should.
     Landed { offset: u16, vector: u64 },
+    /// The processor is none that the gate can rely on: so many calls aborted, stale bytes, windows open.
+    Processor { aborted: u64, stale: u64, open: u64 },
     /// A register, by number (16: a vector register), has what it shouldn't.
     Leaked { register: usize, value: u64 },
 }
@@ -164,6 +168,12 @@ impl fmt::Display for Error {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
+            Self::Processor { aborted, stale, open } => {
+                write!(
+                    f,
+                    "do not use this processor: {aborted} calls aborted, {stale} stale bytes, {open} windows open"
+                )
+            }
             Self::Endless => write!(f, "the other side does not end, or nothing comes from it"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),
             Self::Leaked { register, value } => write!(f, "register {register} came back with {value:#x}"),

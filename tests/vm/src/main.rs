@@ -42,6 +42,8 @@ mod numbered;
 #[cfg(target_os = "none")]
 mod overrun;
 #[cfg(target_os = "none")]
+mod processor;
+#[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
 mod revoke;

@@ -193,9 +193,8 @@ impl Walker<'_> {
 /// Whether its operands are memory and general registers, or it reads CR3. MOV has forms that load a segment, by a read of the descriptor
 /// table, and forms that set a control or debug register.
 fn is_general(instruction: &Instruction) -> bool {
-    let system = |register: Register| {
-        register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr()
-    };
+    let system =
+        |register: Register| register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr();
     let reads_cr3 = instruction.code() == Code::Mov_r64_cr && instruction.op1_register() == Register::CR3;
     reads_cr3 || !(0..instruction.op_count()).any(|place| system(instruction.op_register(place)))
 }

@@ -49,13 +49,7 @@ impl Pages {
 pub fn rules(pages: &Pages) -> Vec<Rule> {
     let walked = walk(&pages.gate, CLOSE);
     let (route, broken) = route(pages);
-    vec![
-        crossing(pages, &route, broken),
-        every_offset(&walked),
-        writes(&walked),
-        straight(&walked),
-        filler(pages),
-    ]
+    vec![crossing(pages, &route, broken), every_offset(&walked), writes(&walked), straight(&walked), filler(pages)]
 }
 
 fn finding(view: &str, offset: u64, what: impl Into<String>) -> Finding {

@@ -29,7 +29,13 @@ struct Known {
 
 /// Every access that somebody else has a part in is bounded.
 pub fn bounded(code: &Code<'_>, page: u64) -> Rule {
-    let mut walk = Walk { code, info: InstructionInfoFactory::new(), done: BTreeMap::new(), seen: BTreeMap::new() };
+    let mut walk = Walk {
+        code,
+        info: InstructionInfoFactory::new(),
+        done: BTreeMap::new(),
+        running: BTreeSet::new(),
+        seen: BTreeMap::new(),
+    };
     walk.function(page, Known { registers: [Value::Own; 16], stack: BTreeMap::new(), compared: None });
     let findings: Vec<_> = walk.seen.values().filter_map(|(_, wrong)| wrong.clone()).collect();
     let of = |kind| walk.seen.values().filter(|(seen, _)| *seen == kind).count();
@@ -48,6 +54,7 @@ struct Walk<'c> {
     info: InstructionInfoFactory,
     /// Functions by what was known when they were entered, and what is known behind them.
     done: BTreeMap<u64, Vec<(Known, Option<Known>)>>,
+    running: BTreeSet<u64>,
     /// Accesses that somebody else has a part in, and what is wrong with them.
     seen: BTreeMap<u64, (Kind, Option<Finding>)>,
 }
@@ -59,12 +66,14 @@ impl Walk<'_> {
         if let Some((_, behind)) = before {
             return behind.clone();
         }
-        // Whoever calls himself is found by another rule.
-        self.done.entry(start).or_default().push((entered.clone(), None));
         let function = self.code.functions.get(&start)?;
+        // Who calls himself is found by another rule.
+        if !self.running.insert(start) {
+            return None;
+        }
         let behind = self.ways(start, function, entered.clone());
-        let done = self.done.entry(start).or_default().iter_mut().find(|(known, _)| *known == entered)?;
-        done.1.clone_from(&behind);
+        self.running.remove(&start);
+        self.done.entry(start).or_default().push((entered, behind.clone()));
         behind
     }
 
@@ -106,7 +115,8 @@ impl Walk<'_> {
         let operand = has_memory(one) && !matches!(one.mnemonic(), Mnemonic::Lea | Mnemonic::Nop);
         for value in operand.then_some(place).into_iter().chain(string.into_iter().flatten()) {
             let Some((kind, holds)) = judge(value, one.memory_size().size() as u64) else { continue };
-            let wrong = (!holds).then(|| self.code.finding(one, "may touch anything on a wrong guess: no mask bounds where"));
+            let wrong =
+                (!holds).then(|| self.code.finding(one, "may touch anything on a wrong guess: no mask bounds where"));
             let seen = self.seen.entry(one.ip()).or_insert((kind, None));
             seen.1 = seen.1.take().or(wrong);
         }
@@ -215,13 +225,17 @@ impl Known {
 
     /// What is known behind `one`.
     fn run(&mut self, one: &Instruction, info: &mut InstructionInfoFactory) {
-        use Mnemonic::{Add, And, Call, Cmp, Dec, Imul, Inc, Lea, Mov, Movzx, Pop, Push, Pushfq, Ret, Shl, Shr, Sub, Xor};
+        use Mnemonic::{
+            Add, And, Call, Cmp, Dec, Imul, Inc, Lea, Mov, Movzx, Pop, Push, Pushfq, Ret, Shl, Shr, Sub, Xor,
+        };
         let operand = |place| self.operand(one, place);
         let immediate = |place| one.try_immediate(place).ok();
-        let size = if one.op0_kind() == OpKind::Register { one.op0_register().size() } else { one.memory_size().size() };
-        let zero = one.mnemonic() == Xor && one.op0_kind() == OpKind::Register && one.op0_register() == one.op1_register();
-        let compared = (one.mnemonic() == Cmp && one.op0_kind() == OpKind::Register)
-            .then(|| (one.op0_register(), operand(1)));
+        let size =
+            if one.op0_kind() == OpKind::Register { one.op0_register().size() } else { one.memory_size().size() };
+        let zero =
+            one.mnemonic() == Xor && one.op0_kind() == OpKind::Register && one.op0_register() == one.op1_register();
+        let compared =
+            (one.mnemonic() == Cmp && one.op0_kind() == OpKind::Register).then(|| (one.op0_register(), operand(1)));
         let result = match one.mnemonic() {
             Mov | Movzx => operand(1),
             Lea => self.address(one),
@@ -270,7 +284,8 @@ impl Known {
             }
             Mnemonic::Ret => {}
             Mnemonic::Push if one.op0_kind() == OpKind::Register => {
-                let (to, value) = (self.get(Register::RSP).plus(Value::Const(8u64.wrapping_neg())), self.operand(one, 0));
+                let (to, value) =
+                    (self.get(Register::RSP).plus(Value::Const(8u64.wrapping_neg())), self.operand(one, 0));
                 self.store(to, value, 8);
             }
             _ => self.store(self.get(Register::RSP).plus(Value::Const(8u64.wrapping_neg())), Value::Own, 8),

@@ -38,7 +38,8 @@ const fn by_pages(last: u64) -> u64 {
 impl Value {
     /// Where two ways meet. Grows in few steps.
     pub fn meet(self, other: Self) -> Self {
-        let wider = |a: u64, b: u64| if a == b { a } else { u64::MAX.checked_shr(a.max(b).leading_zeros()).unwrap_or(0) };
+        let wider =
+            |a: u64, b: u64| if a == b { a } else { u64::MAX.checked_shr(a.max(b).leading_zeros()).unwrap_or(0) };
         match (self, other) {
             (a, b) if a == b => a,
             (Named(a), Named(b)) | (Named(a), Const(b)) | (Const(a), Named(b)) => Named(wider(a, b)),
