@@ -106,7 +106,7 @@ fn audit_follows_what_a_packet_names_to_where_it_leads() {
     in_window(&code(&[0x83, 0xe0, 0x1f]), &rule); // and eax, 31
     in_window(&code(&[0x83, 0xe0, 7]), &[]); // and eax, 7
     in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 8, 0x0f, 0x43, 0xc1]), &[]); // xor ecx, ecx; cmp eax, 8; cmovae eax, ecx
-    in_window(&code(&[0x83, 0xf9, 8, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf9, 8, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
     in_window(&code(&[0x50, 0x58]), &rule); // through the stack
     // mov rax, [rsi + REQUEST - STATE]; mov rcx, [rsi + 0x40]; and, or not, mov eax, eax; mov al, [rcx + rax]; ret
     let far = |cut: &[u8]| {
@@ -264,7 +264,7 @@ fn audit_finds_what_the_window_page_must_not_do() {
     in_page(window, &[0x31, 0xf6], &[0x90, 0x90], &["registers scrubbed"]); // no xor esi, esi
     in_page(window, &[0x48, 0x89, 0xc2], &[0x48, 0x89, 0xfa], &["registers scrubbed"]); // mov rdx, rdi
     in_page(window, &[0x31, 0xf6, 0x31, 0xff], &[0x39, 0xf7, 0x39, 0xf7], &["registers scrubbed"]); // cmp edi, esi
-    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["balanced stack"]); // lea rax, not rsp
+    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded guesses", "balanced stack"]); // lea rax, not rsp
     in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler", "VMFUNC"]);
     in_page(window, &[0x9c], &[0x9d], &["instructions", "balanced stack"]); // popfq
 }
@@ -281,7 +281,7 @@ fn audit_finds_what_the_gate_page_must_not_do() {
     in_page(stub, &[0xcc; 16], &[0x90], &["filler"]);
     in_page(window, &[0xcc; 16], &[0x90], &["filler"]);
     in_page(gate, &[0xcc; 16], &[0x8b, 0x00, 0x31, 0xc9, 0x0f, 0x01, 0xd4], &["VMFUNC", "every offset", "filler"]); // mov eax, [rax]
-    in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC", "filler"]);
+    in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC"]);
     let rules = in_page(
         window,
         &[0xb9, 1, 0, 0, 0, 0x31, 0xc0],
