@@ -99,6 +99,7 @@ impl<'t, T: Transport> Setup<'t, T> {
         Ok(setup)
     }
 
+    /// No bit is cleared that was set. See: VIRTIO 2.1.1 "Driver Requirements: Device Status Field".
     fn advance(&mut self, status: Status) {
         self.status |= status;
         self.transport.set_status(self.status);
@@ -159,7 +160,7 @@ impl<'t, T: Transport> Setup<'t, T> {
 impl<T: Transport> Drop for Setup<'_, T> {
     fn drop(&mut self) {
         if !self.status.contains(Status::DRIVER_OK) {
-            self.transport.set_status(Status::FAILED);
+            self.advance(Status::FAILED);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Checked runs of shared memory and the accesses they allow.
 
 use crate::lanes::sealed::Lanes as _;
-use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words, guess};
+use crate::word::zero_if_above;
+use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU8, Ordering};
 use sluice_abi::call::Packet;
@@ -68,9 +69,11 @@ impl<'m> PeerSlice<'m> {
     /// an offset that is too large is 0, so a guess reads nothing outside the run.
     #[inline(always)]
     pub fn sub(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
-        let part = guess::within(len, self.len)
-            .and_then(|len| Some((guess::within(offset, last_offset(self.len, len))?, len)));
-        let (offset, len) = part.ok_or(OutOfRegion { at: Gpa(offset), len })?;
+        if len > self.len || offset > last_offset(self.len, len) {
+            return Err(OutOfRegion { at: Gpa(offset), len });
+        }
+        let len = zero_if_above(len, self.len);
+        let offset = zero_if_above(offset, last_offset(self.len, len));
         // SAFETY: offset + len <= self.len, so the part is inside the run that from_raw vouched for.
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }

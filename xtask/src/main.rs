@@ -37,7 +37,7 @@ enum Command {
     Latency(latency::Options),
     /// Runs the fuzz targets: each side of a queue against a hostile other side
     Fuzz(fuzz::Options),
-    /// Runs the unit tests of the ring code under Miri
+    /// Runs the unit tests of the ring code under Miri, and both sides of a queue in two threads, in many schedules
     Miri(miri::Options),
     /// Breaks each rule once, in a copy of the sources, and sees that its tests turn red
     ///

@@ -167,6 +167,36 @@ mod tests {
         assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
     }
 
+    /// Whoever reads the directory by its generation sees that there is something new, whichever way a queue comes or goes.
+    #[test]
+    fn each_change_of_a_peers_queue_has_a_generation_of_its_own() {
+        let mut network = network();
+        let start = [
+            (reg::DRIVER_FEATURES_SEL, 1),
+            (reg::DRIVER_FEATURES, 1),
+            (reg::STATUS, 11),
+            (reg::QUEUE_SIZE, 64),
+            (reg::QUEUE_READY, 1),
+        ];
+        assert!(start.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
+        let mut before = network.directory(0);
+        for (offset, value) in [
+            (reg::STATUS, 15),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::STATUS, 128),
+        ] {
+            assert!(network.write(1, offset, value).is_some());
+            let directory = network.directory(0);
+            assert!(directory.generation > before.generation && directory.peers != before.peers, "{offset:#x}");
+            before = directory;
+        }
+        network.write(1, reg::STATUS, 0);
+        assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
+    }
+
     #[test]
     fn only_permitted_senders_are_told() {
         let network = network();

@@ -92,7 +92,7 @@ impl Value {
         match self {
             State { first, last, named } => State { first: moved(first), last: moved(last), named },
             Stack(at) => Stack(at.wrapping_add(by)),
-            Named(max) if by < 0 && by.unsigned_abs() > BEFORE => Named(max.max(u64::MAX)),
+            Named(_) if by < 0 && by.unsigned_abs() > BEFORE => ANYTHING,
             Named(max) => Named(max.saturating_add(by.max(0) as u64)),
             Reach(max) => Reach(max.saturating_add(by.max(0) as u64)),
             value => value,

@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long tests may take; those that run the monitor end themselves.
+/// How long tests may take; those that run the monitor, or are interpreted, end themselves.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -54,7 +54,8 @@ impl<'t> Trial<'t> {
         command.current_dir(folder).arg("--exact").args(tests);
         // To find that something is wrong is enough.
         command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("RUST_BACKTRACE", "0");
-        let patience = if self.suite.needs_emulator() { LONG_PATIENCE } else { PATIENCE };
+        let long = self.suite.needs_emulator() || self.suite.needs_interpreter();
+        let patience = if long { LONG_PATIENCE } else { PATIENCE };
         let (status, text) = run(&mut command, &self.copy.output(), patience)?;
         let results = results_in(&text);
         // A test program says 101 where tests failed.
