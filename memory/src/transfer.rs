@@ -63,10 +63,11 @@ impl<'m> Transfer<'m> {
         (u64::from(offset) <= self.last_from).then_some(Frame { way: self, offset: offset as usize, len: LINE as u32 })
     }
 
-    /// The `len` bytes at `offset`; `None` if they are too many, or less than the longest frame is left behind `offset`.
+    /// The `len` bytes at `offset`; `None` if they are none or too many, or less than the longest frame is left behind `offset`.
     #[inline(always)]
     pub fn frame(self, offset: u32, len: u32) -> Option<Frame<'m>> {
-        if len > self.longest || u64::from(offset) > self.last_from {
+        // Less one, no bytes are more than the longest frame has.
+        if len.wrapping_sub(1) >= self.longest || u64::from(offset) > self.last_from {
             return None;
         }
         // new saw to it that the longest has no more bits.
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn every_frame_arrives_behind_its_header_and_nothing_else_is_written() {
         // An interpreter takes its time.
-        for len in (0..=200).step_by(if cfg!(miri) { 16 } else { 1 }) {
+        for len in (1..=200).step_by(if cfg!(miri) { 16 } else { 1 }) {
             let mut from: Vec<u8> = (1..=250).collect();
             let mut to = std::vec![0; 300];
             let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
@@ -137,7 +138,7 @@ mod tests {
     fn what_could_leave_either_run_is_refused() {
         let (mut from, mut to) = (std::vec![1; 250], std::vec![0; 300]);
         let way = Transfer::new(memory(&mut from), memory(&mut to), 200).unwrap();
-        for (offset, len) in [(51, 1), (0, 201), (u32::MAX, 1), (0, u32::MAX)] {
+        for (offset, len) in [(51, 1), (0, 0), (0, 201), (u32::MAX, 1), (0, u32::MAX)] {
             assert!(way.frame(offset, len).is_none());
         }
         assert!(way.line(50).is_some() && [51, u32::MAX].map(|offset| way.line(offset)).iter().all(Option::is_none));

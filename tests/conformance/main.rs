@@ -55,7 +55,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
+        // Cargo puts that file into its target folder, whatever that is called.
+        if path.is_dir() && !path.join("CACHEDIR.TAG").exists() && !name.starts_with('.') {
             sources(&path, found);
         } else if name.ends_with(".rs") {
             found.push(path);

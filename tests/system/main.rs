@@ -9,6 +9,7 @@ mod containment;
 mod cost;
 mod exits;
 mod latency;
+mod processes;
 mod processor;
 
 use std::sync::LazyLock;

@@ -2,7 +2,6 @@
 
 use crate::{artifacts, miri, tools};
 use anyhow::{Context, Result, bail};
-use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -30,7 +29,7 @@ pub fn run(options: &Options) -> Result<()> {
         artifacts::build_bare()?;
     }
     artifacts::build_hosted()?;
-    let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    let mut command = Command::new(artifacts::program());
     command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
     command.args(&options.filter);
     let left_out = [

@@ -138,6 +138,19 @@ fn a_feature_is_not_taken_without_what_it_needs() {
 }
 
 #[test]
+fn an_mtu_that_the_buffers_do_not_hold_is_not_taken() {
+    for (most, taken) in [(u16::MAX, true), (9001, true), (9000, true), (8999, false), (1500, false), (0, false)] {
+        let mut fake = Fake::new(F::empty());
+        let setup = Setup::with_mtu(&mut fake, WANT_NOTHING, most).unwrap();
+        let expected = if taken { (ALWAYS, 9000) } else { (ALWAYS - F::MTU, 1500) };
+        assert_eq!((setup.agreed().features, setup.agreed().mtu), expected, "{most}");
+        setup.start();
+        assert_eq!(fake.device.mtu(), expected.1, "the device knows");
+        assert_eq!(fake.statuses, [0, 1, 3, 11, 15]);
+    }
+}
+
+#[test]
 fn a_number_of_pairs_that_no_device_has_is_refused() {
     for pairs in [0, 0x8001] {
         let mut fake = Fake { pairs, ..Fake::new(F::MQ | F::CTRL_VQ) };

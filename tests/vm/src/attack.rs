@@ -1,8 +1,9 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    processor, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
+    aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
+    modes, nmi, numbered, overrun, processor, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep,
+    tables, timer, victim, wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -34,6 +35,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "misbehave" => quarantine::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "forgive" => quarantine::sender(machine),
         "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
@@ -47,7 +50,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "x87" => registers::x87(machine),
         "sti" => registers::sti(machine),
         "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
-        "count" => starts::sender(machine),
+        "call" => starts::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "print" => {
             let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
             let len = len.parse().map_err(|_| Error::Arguments)?;
@@ -69,6 +72,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "descriptors" => exceptions::descriptor_tables(machine),
         "ts" => exceptions::task_switched(machine),
         "overrun" => overrun::overrun(machine),
+        "emulated" => emulated::by_a_program(machine),
+        "ends" => wrap::at_the_ends(machine),
+        "aborted" => aborted::of_a_program(machine),
+        "debugged" => debugged::debugged(machine),
+        "masked" => masked::expire(machine),
         "modes" => modes::change(machine),
         "processor" => processor::check(machine, how),
         "rest" => Ok(()),
@@ -89,6 +97,10 @@ fn three(numbers: &str) -> Option<(u64, u64, u64)> {
 /// Registers with the host, and lets the victim get ready.
 pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
     let parts = machine.connect()?;
+    // Its memory is given to nobody else, itself included.
+    if machine.connect().is_ok() {
+        return Err(Error::NotStopped(parts.1.gpa.0));
+    }
     (0..HEAD_START).for_each(|_| machine.yield_now());
     Ok(parts)
 }

@@ -1,7 +1,7 @@
 //! VMCALL: what a VM asks of the host. See: docs/interfaces.md.
 
 use super::registration::{self, Places, Shown};
-use super::{Next, Vm, exit, inject};
+use super::{Next, Vm, exit, inject, state};
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
 pub fn handle(vm: &mut Vm) -> Next {
-    if !exit::in_kernel() {
+    if !state::in_kernel() {
         return inject::invalid_opcode();
     }
     let [a, b, c] = [Registers::RDI, Registers::RSI, Registers::RDX].map(|register| vm.registers.0[register]);
@@ -77,8 +77,8 @@ fn register(vm: &mut Vm, shown: Shown) -> Code {
 fn transmit(vm: &mut Vm, count: u64) -> Next {
     let outcome = match (vm.gate, vm.registered) {
         (GateKind::Hypercall, Some(_)) if count <= MAX_BURST as u64 => vm.transmit(count),
-        (GateKind::Hypercall, Some(_)) => Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() },
-        (GateKind::Hypercall, None) => Outcome { status: Status::new(Code::NotRegistered), ..Outcome::default() },
+        (GateKind::Hypercall, Some(_)) => Outcome::nothing(Status::new(Code::BadRequest)),
+        (GateKind::Hypercall, None) => Outcome::nothing(Status::new(Code::NotRegistered)),
         _ => return vm.stop(format!("call Transmit without the gate hypercall, at RIP {:#x}", read(Field::GuestRip))),
     };
     vm.registers.0[Registers::RAX] = outcome.status.0;

@@ -8,6 +8,7 @@ pub mod ept;
 pub mod features;
 pub mod field;
 pub mod instruction;
+pub mod registers;
 pub mod rest;
 pub mod tsx;
 pub mod vmcs;

@@ -191,7 +191,7 @@ fn give_what_needs(ring: &Ring, more: F, attached_with: F) -> (Status, Vec<usize
         (true, true) => (Status::OK, vec![0]),
         (true, false) => (Status::peer_fault(Clause::NotNegotiated, 0), vec![]),
         (false, true) => (Status::FULL, vec![]),
-        (false, false) => (Status::peer_fault(Clause::TooShort, 0), vec![]),
+        (false, false) => (Status::of_peer(Code::TooLong, 0), vec![]),
     }
 }
 
