@@ -58,8 +58,11 @@ pub const PEERS: u64 = 0x10_0000_0000;
 pub const PEER_STRIDE: u64 = 0x4_0000_0000;
 
 /// What else may be touched on a wrong guess: while the processor guesses that a bound check passes, an offset from the start of
-/// packet memory or of a peer's first region may be anything below this. So nothing of anybody else lies there (rule G8).
-pub const GUESS_REACH: u64 = 1 << 32;
+/// packet memory or of a peer's first region may be anything below 4 GiB, and a header and a frame of a 16-bit length lie behind it. So nothing
+/// of anybody else lies below this (rule G8).
+pub const GUESS_REACH: u64 = (1 << 32) + (1 << 17);
+/// The same behind the end of each of a peer's regions: an index of 16 bits into a table of descriptors of 16 bytes.
+pub const INDEX_REACH: u64 = 1 << 20;
 
 /// Slot offset of the first region of peer `index`.
 pub const fn peer_base(index: u8) -> u64 {

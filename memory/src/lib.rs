@@ -12,6 +12,8 @@
 //! its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
 
+pub mod guess;
+
 mod lanes;
 mod notify;
 mod ring;

@@ -65,26 +65,23 @@ impl<'m> PeerSlice<'m> {
         self.base
     }
 
-    /// `len` bytes from `offset`.
+    /// `len` bytes from `offset`, both of which somebody else may have chosen: while the processor guesses that the check passes, a length or
+    /// an offset that is too large is 0, so a guess reads nothing outside the run.
     #[inline(always)]
     pub fn sub(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
-        if offset > self.len || len > self.len - offset {
+        if len > self.len || offset > last_offset(self.len, len) {
             return Err(OutOfRegion { at: Gpa(offset), len });
         }
+        let len = zero_if_above(len, self.len);
+        let offset = zero_if_above(offset, last_offset(self.len, len));
         // SAFETY: offset + len <= self.len, so the part is inside the run that from_raw vouched for.
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
 
-    /// As [`PeerSlice::sub`], for an offset that somebody else chose: while the processor guesses that the check passes, the
-    /// offset is 0 if it does not, so a guess reads nothing outside the run.
+    /// The place at `offset`, if `len` bytes are there: both are the caller's own, or bounded by him. Guesses are not.
     #[inline(always)]
-    pub fn claim(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
-        if len > self.len || offset > last_offset(self.len, len) {
-            return Err(OutOfRegion { at: Gpa(offset), len });
-        }
-        let offset = zero_if_above(offset, last_offset(self.len, len));
-        // SAFETY: offset + len <= self.len was just checked, for this offset.
-        Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
+    fn inside(self, offset: u64, len: u64) -> Option<*mut u8> {
+        (offset <= self.len && len <= self.len - offset).then(|| self.base.wrapping_add(offset as usize))
     }
 
     /// The 16-bit index or flag word at `offset`; `None` if it is outside or not 2-byte aligned.
@@ -102,10 +99,11 @@ impl<'m> PeerSlice<'m> {
     }
 
     /// `count` elements from `offset`; `None` if they are outside or not aligned.
+    #[inline(always)]
     pub fn table<T: Plain>(self, offset: u64, count: u16) -> Option<Table<'m, T>> {
-        let part = self.sub(offset, size_of::<T>() as u64 * u64::from(count)).ok()?;
-        // SAFETY: sub checked the bounds of all elements, and the rest is the contract of from_raw.
-        part.base.cast::<T>().is_aligned().then(|| unsafe { Table::new(part.base.cast(), count) })
+        let base = self.inside(offset, size_of::<T>() as u64 * u64::from(count))?;
+        // SAFETY: the bounds of all elements were just checked, and the rest is the contract of from_raw.
+        base.cast::<T>().is_aligned().then(|| unsafe { Table::new(base.cast(), count) })
     }
 
     /// Writes `value` at `offset`, whatever its alignment.
@@ -150,9 +148,10 @@ impl<'m> PeerSlice<'m> {
     /// The same, through `lanes`.
     #[inline(always)]
     pub fn copy_from_slice_through(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
-        let target = self.sub(offset, bytes.len() as u64)?;
+        let len = bytes.len() as u64;
+        let target = self.inside(offset, len).ok_or(OutOfRegion { at: Gpa(offset), len })?;
         // SAFETY: target has bytes.len() bytes, and so has the slice; a slice is never shared memory (from_raw).
-        unsafe { lanes.copy(target.base, bytes.as_ptr(), bytes.len()) };
+        unsafe { lanes.copy(target, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -197,15 +196,19 @@ mod tests {
         assert!(all.sub(33, 0).is_err());
         assert!(all.sub(1, 32).is_err());
         assert!(all.sub(u64::MAX, 2).is_err());
-        for (offset, len) in [(0, 32), (32, 0), (31, 1), (33, 0), (1, 32), (u64::MAX, 2), (2, u64::MAX), (0, 33)] {
-            assert_eq!(all.claim(offset, len).map(|s| (s.base, s.len)), all.sub(offset, len).map(|s| (s.base, s.len)));
+        for (offset, len) in [(0, 32), (32, 0), (31, 1), (33, 0), (1, 32), (u64::MAX.into(), 2), (2, u64::MAX), (0, 33)]
+        {
+            let inside = offset + u128::from(len) <= 32;
+            assert_eq!(all.sub(offset as u64, len).is_ok(), inside);
         }
         assert!(all.write(25, 0u64).is_err());
         assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
         assert!(
             all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none()
         );
-        assert!(all.table::<Desc>(0, 3).is_none());
+        assert!(
+            all.table::<Desc>(0, 3).is_none() && all.table::<u64>(8, 4).is_none() && all.table::<u64>(40, 0).is_none()
+        );
     }
 
     #[test]

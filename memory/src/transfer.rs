@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
 use crate::lanes::LINE;
-use crate::word::{low32, prefetch_for_write, store_plain_header};
+use crate::word::{low16, low32, prefetch_for_write, store_plain_header};
 use crate::{Lanes, PeerSlice};
 use core::hint::cold_path;
 use core::marker::PhantomData;
@@ -70,7 +70,8 @@ impl<'m> Transfer<'m> {
         if len.wrapping_sub(1) >= self.longest || u64::from(offset) > self.last_from {
             return None;
         }
-        Some(Frame { way: self, offset: offset as usize, len })
+        // new saw to it that the longest has no more bits.
+        Some(Frame { way: self, offset: offset as usize, len: low16(len) })
     }
 }
 

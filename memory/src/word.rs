@@ -188,6 +188,33 @@ pub(crate) fn zero_if_above(mut value: u64, most: u64) -> u64 {
     value
 }
 
+/// `value` modulo `N`, a power of two. In assembly, as the compiler would leave it out where a check has shown that `value` is below it.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn modulo<const N: usize>(mut value: usize) -> usize {
+    // SAFETY: one instruction on a register.
+    unsafe {
+        core::arch::asm!(
+            "and {value:e}, {mask}",
+            value = inout(reg) value,
+            mask = const N - 1,
+            options(pure, nomem, nostack)
+        );
+    }
+    value
+}
+
+/// The low 16 bits of `value`. In assembly, as the compiler would leave it out where a check has shown that there are no others.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn low16(mut value: u32) -> u32 {
+    // SAFETY: one instruction on a register.
+    unsafe {
+        core::arch::asm!("movzx {value:e}, {value:x}", value = inout(reg) value, options(pure, nomem, nostack, preserves_flags));
+    }
+    value
+}
+
 /// The same for Miri and other processors, where nothing is guessed.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod portable {
@@ -233,13 +260,22 @@ mod portable {
         value & u64::from(u32::MAX)
     }
 
+    pub(crate) fn modulo<const N: usize>(value: usize) -> usize {
+        value & (N - 1)
+    }
+
+    pub(crate) fn low16(value: u32) -> u32 {
+        value & 0xffff
+    }
+
     pub(crate) fn zero_if_above(value: u64, most: u64) -> u64 {
         if value > most { 0 } else { value }
     }
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 pub(crate) use portable::{
-    is_packet, is_writable, load64, low32, opaque, prefetch_for_write, store_plain_header, store64, zero_if_above,
+    is_packet, is_writable, load64, low16, low32, modulo, opaque, prefetch_for_write, store_plain_header, store64,
+    zero_if_above,
 };
 
 #[cfg(test)]
@@ -249,6 +285,8 @@ mod tests {
     #[test]
     fn the_high_half_goes() {
         assert_eq!((low32(7), low32(u64::MAX)), (7, 0xffff_ffff));
+        assert_eq!((low16(7), low16(u32::MAX), low16(0x1_0000)), (7, 0xffff, 0));
+        assert_eq!((modulo::<8>(5), modulo::<8>(53), modulo::<1>(usize::MAX), modulo::<8>(usize::MAX)), (5, 5, 0, 7));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod cost;
 mod exits;
 mod latency;
 mod processes;
+mod processor;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -28,7 +28,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// Writes the image to `target`.
 pub fn write(target: &Path) -> Result<()> {
     let bench = Scenario::example("microbench")?.args("a", "send packets=200000")?;
-    let proof = Scenario::example("proof")?;
+    let (proof, processor) = (Scenario::example("proof")?, Scenario::example("processor")?);
     let (isolated, hypercall) = (bench.clone().gate("isolated")?, bench.clone().gate("hypercall")?);
     let (guarded, direct) = (bench.clone().gate("guarded")?, bench.gate("direct")?);
     let entries = [
@@ -37,6 +37,7 @@ pub fn write(target: &Path) -> Result<()> {
         ("microbench, gate direct", &direct),
         ("microbench, gate hypercall", &hypercall),
         ("1,000,000 packets on two processors, gate isolated", &proof),
+        ("is this processor's VMFUNC as the gate needs it? 1,000,000,000 rounds", &processor),
     ];
     iso::write(target, &entries, 5, &[])
 }

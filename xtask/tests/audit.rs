@@ -74,7 +74,46 @@ fn audit_holds_for_what_is_released() {
     let rules = audit::release().expect("the images build");
     assert_eq!(broken(&rules), [""; 0], "{rules:#?}");
     let count = |image: &str| rules.iter().filter(|rule| rule.image == image).count();
-    assert_eq!((count("gate"), count("window"), count("monitor")), (5, 17, 2));
+    assert_eq!((count("gate"), count("window"), count("monitor")), (5, 18, 2));
+    let guesses = rules.iter().find(|rule| rule.rule == "bounded guesses").expect("a rule");
+    assert!(!guesses.figure.starts_with("0 ") && !guesses.figure.contains(" 0 "), "{guesses:?}");
+}
+
+/// The masks of the peers' places left out, one at a time: what is compared before is guessed.
+#[test]
+fn audit_finds_places_that_are_compared_and_not_masked() {
+    let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 7, 0x48..=0x4f, 0x69, ..])); // and, 7; imul
+    assert!(masks.len() >= 2, "{masks:x?}");
+    for at in masks {
+        in_image("window", |image| image.0[at..at + 3].copy_from_slice(&[0x0f, 0x1f, 0xc0]), &["bounded guesses"]); // nop
+    }
+    // and what a ring's address is cut by: mov edi, edi; mov ebp, ebp.
+    let cuts = built("window").find_all(|bytes| matches!(bytes, [0x89, 0xff | 0xed, ..]));
+    assert!(!cuts.is_empty());
+    let uncut = |image: &mut Image| cuts.iter().for_each(|at| image.0[*at..*at + 2].copy_from_slice(&[0x66, 0x90]));
+    in_image("window", uncut, &["bounded guesses"]);
+}
+
+#[test]
+fn audit_follows_what_a_packet_names_to_where_it_leads() {
+    let load = [0x0f, 0xb7, 0x86, 6, 0, 2, 0]; // movzx eax, word [rsi + REQUEST - STATE + 6]
+    let place = [0x48, 0x69, 0xc0, 0xa8, 0x09, 0, 0]; // imul rax, rax, 0x9a8
+    let touch = [0x8b, 0x44, 0x06, 0x50, 0xc3]; // mov eax, [rsi + rax + 0x50]; ret
+    let code = |between: &[u8]| [&load[..], between, &place, &touch].concat();
+    let rule = ["bounded guesses"];
+    in_window(&code(&[]), &rule);
+    in_window(&code(&[0x83, 0xf8, 8, 0x72, 1, 0xc3]), &rule); // cmp eax, 8; jb; ret
+    in_window(&code(&[0x83, 0xe0, 0x1f]), &rule); // and eax, 31
+    in_window(&code(&[0x83, 0xe0, 7]), &[]); // and eax, 7
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 8, 0x0f, 0x43, 0xc1]), &[]); // xor ecx, ecx; cmp eax, 8; cmovae eax, ecx
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf9, 8, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
+    in_window(&code(&[0x50, 0x58]), &rule); // through the stack
+    // mov rax, [rsi + REQUEST - STATE]; mov rcx, [rsi + 0x40]; and, or not, mov eax, eax; mov al, [rcx + rax]; ret
+    let far = |cut: &[u8]| {
+        [&[0x48, 0x8b, 0x86, 0, 0, 2, 0, 0x48, 0x8b, 0x4e, 0x40][..], cut, &[0x8a, 0x04, 0x01, 0xc3]].concat()
+    };
+    in_window(&far(&[]), &rule);
+    in_window(&far(&[0x89, 0xc0]), &[]);
 }
 
 #[test]
@@ -225,8 +264,8 @@ fn audit_finds_what_the_window_page_must_not_do() {
     in_page(window, &[0x31, 0xf6], &[0x90, 0x90], &["registers scrubbed"]); // no xor esi, esi
     in_page(window, &[0x48, 0x89, 0xc2], &[0x48, 0x89, 0xfa], &["registers scrubbed"]); // mov rdx, rdi
     in_page(window, &[0x31, 0xf6, 0x31, 0xff], &[0x39, 0xf7, 0x39, 0xf7], &["registers scrubbed"]); // cmp edi, esi
-    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["balanced stack"]); // lea rax, not rsp
-    in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "VMFUNC"]);
+    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded guesses", "balanced stack"]); // lea rax, not rsp
+    in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler", "VMFUNC"]);
     in_page(window, &[0x9c], &[0x9d], &["instructions", "balanced stack"]); // popfq
 }
 
@@ -236,8 +275,13 @@ fn audit_finds_what_the_gate_page_must_not_do() {
     in_page(gate, &[0xcc; 16], &[0x75, 0x02], &["every offset", "straight line", "filler"]);
     in_page(gate, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler"]);
     in_page(gate, &[0xcc; 16], &[0x90], &["every offset", "filler"]);
-    in_page(gate, &[0xcc; 16], &[0x06], &["filler"]);
-    in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC", "filler"]);
+    for page in [stub, gate, window] {
+        in_page(page, &[0xcc; 16], &[0x06], &["filler"]);
+    }
+    in_page(stub, &[0xcc; 16], &[0x90], &["filler"]);
+    in_page(window, &[0xcc; 16], &[0x90], &["filler"]);
+    in_page(gate, &[0xcc; 16], &[0x8b, 0x00, 0x31, 0xc9, 0x0f, 0x01, 0xd4], &["VMFUNC", "every offset", "filler"]); // mov eax, [rax]
+    in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC"]);
     let rules = in_page(
         window,
         &[0xb9, 1, 0, 0, 0, 0x31, 0xc0],

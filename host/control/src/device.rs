@@ -8,6 +8,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::mmio::{self, Status, reg};
 use sluice_abi::net::{self, Config, F};
 use sluice_abi::virtq::QueueAddresses;
+use sluice_memory::guess::{pick, pick_mut};
 
 /// Queues: one to receive, one to transmit.
 const QUEUES: usize = 2;
@@ -177,12 +178,14 @@ impl Device {
     }
 
     fn queue(&self) -> Option<&DeviceQueue> {
-        self.queues.get(self.queue_sel as usize)
+        pick(&self.queues, self.queue_sel as usize)
     }
 
     /// Size and addresses, which only count while the queue is not in use. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
     fn set_up_queue(&mut self, offset: u32, value: u32) {
-        let Some(queue) = self.queues.get_mut(self.queue_sel as usize).filter(|queue| !queue.ready) else { return };
+        let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize).filter(|queue| !queue.ready) else {
+            return;
+        };
         let QueueAddresses { desc, driver, device } = &mut queue.addresses;
         match offset {
             reg::QUEUE_SIZE => queue.size = value.min(u32::from(u16::MAX)) as u16,
@@ -200,7 +203,7 @@ impl Device {
     fn set_ready(&mut self, value: u32) {
         let may =
             self.status.contains(Status::FEATURES_OK) && self.queue().is_some_and(|queue| self.is_size(queue.size));
-        if let Some(queue) = self.queues.get_mut(self.queue_sel as usize) {
+        if let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize) {
             match value {
                 0 => queue.ready = false,
                 1 => queue.ready |= may,

@@ -62,6 +62,7 @@ mod vmx {
     #[path = "fake.rs"]
     pub mod instruction;
     pub mod registers;
+    pub mod tsx;
     pub mod vmcs;
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
-    modes, nmi, numbered, overrun, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables,
-    timer, victim, wrap,
+    modes, nmi, numbered, overrun, processor, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep,
+    tables, timer, victim, wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -78,6 +78,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "debugged" => debugged::debugged(machine),
         "masked" => masked::expire(machine),
         "modes" => modes::change(machine),
+        "processor" => processor::check(machine, how),
+        "rest" => Ok(()),
         _ => Err(Error::Arguments),
     }
 }
@@ -170,6 +172,8 @@ pub enum Error {
     NotStopped(u64),
     /// An entry at byte `offset` came out of the gate elsewhere than it should.
     Landed { offset: u16, vector: u64 },
+    /// The processor is none that the gate can rely on: so many calls aborted, stale bytes, windows open.
+    Processor { aborted: u64, stale: u64, open: u64 },
     /// A register, by number (16: a vector register), has what it shouldn't.
     Leaked { register: usize, value: u64 },
 }
@@ -186,6 +190,12 @@ impl fmt::Display for Error {
             Self::Arguments => write!(f, "arguments: victim, or an attack; see tests/vm/src/attack.rs"),
             Self::Machine(error) => error.fmt(f),
             Self::Harmed(words) => write!(f, "{words} words changed"),
+            Self::Processor { aborted, stale, open } => {
+                write!(
+                    f,
+                    "do not use this processor: {aborted} calls aborted, {stale} stale bytes, {open} windows open"
+                )
+            }
             Self::Endless => write!(f, "the other side does not end, or nothing comes from it"),
             Self::NotStopped(value) => write!(f, "the attack was not stopped; it saw {value:#x}"),
             Self::Leaked { register, value } => write!(f, "register {register} came back with {value:#x}"),

@@ -8,7 +8,9 @@
 
 mod state;
 
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
+use iced_x86::{
+    Code, Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+};
 use sluice_abi::map;
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +22,9 @@ pub type Page = [u8; map::PAGE as usize];
 /// VMFUNC. See: SDM volume 3, "VMFUNC—Invoke VM function".
 pub const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
-/// What the page may consist of besides, read from any byte. They change registers and flags, and read memory, as whoever entered could
-/// have done before.
+/// What the page may consist of besides, read from any byte. They change registers and flags, as whoever entered could have done before, and
+/// read memory, as he could not: the list lies in this view, and says where the host's tables are. So a path on which something was read from
+/// anywhere but the constant ends in an exit, where all registers are cleared, x87's too.
 const HARMLESS: &[Mnemonic] = {
     use Mnemonic::*;
     &[Adc, Add, And, Cld, Cli, Cmp, Fimul, Leave, Lfence, Mov, Or, Ror, Sar, Scasb, Shr, Xor]
@@ -148,8 +151,10 @@ impl Walker<'_> {
             Mnemonic::Int3 => Step::Ends(End::Int3),
             Mnemonic::Vmcall => Step::Ends(End::Vmcall),
             Mnemonic::Vmfunc => vmfunc(state),
+            Mnemonic::Jne if !state.keeps_secrets() => Step::Wrong("decides by what was read from anywhere"),
             Mnemonic::Jne => self.branch(instruction),
             mnemonic if !HARMLESS.contains(&mnemonic) => Step::Wrong("is not among a gate's instructions"),
+            _ if !is_general(instruction) => Step::Wrong("reads or sets a register of the processor's"),
             _ => self.straight(instruction, state),
         }
     }
@@ -176,23 +181,43 @@ impl Walker<'_> {
             self.walk.stores.insert(offset(instruction.ip()), value);
             return if state.store(value) { Step::Behind } else { Step::Wrong("neither arms nor closes the window") };
         }
+        let strays = memory.iter().any(|memory| reads(memory.access())) && !state::reads_constant(instruction);
         state.run(instruction, &mut self.info);
+        if strays {
+            state.read_anything();
+        }
         Step::Behind
     }
 }
 
+/// Whether its operands are memory and general registers, or it reads CR3. MOV has forms that load a segment, by a read of the descriptor
+/// table, and forms that set a control or debug register.
+fn is_general(instruction: &Instruction) -> bool {
+    let system =
+        |register: Register| register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr();
+    let reads_cr3 = instruction.code() == Code::Mov_r64_cr && instruction.op1_register() == Register::CR3;
+    reads_cr3 || !(0..instruction.op_count()).any(|place| system(instruction.op_register(place)))
+}
+
 fn vmfunc(state: &mut State) -> Step {
     match state.index() {
-        Some(2) if state.may_enter() => Step::Ends(End::Window),
+        Some(2) if state.may_enter() && state.keeps_secrets() => Step::Ends(End::Window),
         _ if state.is_armed() => Step::Wrong("leaves the gate with the window armed"),
-        Some(0) => Step::Ends(End::Home),
         Some(1) => Step::Behind,
+        Some(0) | None if !state.keeps_secrets() => Step::Wrong("takes along what was read from anywhere"),
+        Some(0) => Step::Ends(End::Home),
         Some(_) => Step::Ends(End::AtRest),
         None => {
             state.stay();
             Step::Both(End::Anywhere)
         }
     }
+}
+
+/// Whether an access may read.
+fn reads(access: OpAccess) -> bool {
+    use OpAccess::{CondRead, Read, ReadCondWrite, ReadWrite};
+    matches!(access, Read | CondRead | ReadWrite | ReadCondWrite)
 }
 
 /// Whether an access may write.

@@ -21,7 +21,7 @@ enum Rdx {
 }
 
 /// Unknown is what whoever entered chose, or what the page makes of that.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct State {
     armed: bool,
     /// CR3 was found to be the registered one, since the window was armed.
@@ -30,6 +30,15 @@ pub struct State {
     ecx: Option<u32>,
     /// The flags say how CR3 compares with the constant.
     compared: bool,
+    /// Something was read where whoever entered chose: the list, maybe. It is in a register, in the flags, in x87.
+    read: bool,
+}
+
+impl Default for State {
+    /// From home. There is one way into this view, VMFUNC with 1 in ECX, from wherever it comes.
+    fn default() -> Self {
+        Self { armed: false, checked: false, rdx: Rdx::Unknown, ecx: Some(1), compared: false, read: false }
+    }
 }
 
 impl State {
@@ -49,6 +58,16 @@ impl State {
     /// Which view VMFUNC switches to.
     pub fn index(&self) -> Option<u32> {
         self.ecx
+    }
+
+    /// What may lie in the gate view was read from a place that whoever entered chose.
+    pub fn read_anything(&mut self) {
+        self.read = true;
+    }
+
+    /// Whether nobody learns what was read, unless he is in the gate.
+    pub fn keeps_secrets(&self) -> bool {
+        !self.read
     }
 
     /// VMFUNC went from the gate view to itself.
@@ -100,14 +119,23 @@ impl State {
 
 /// What `instruction` writes, if it stores one byte in the window's slot.
 pub fn list_store(instruction: &Instruction) -> Option<u8> {
-    let slot = instruction.is_ip_rel_memory_operand() && instruction.ip_rel_memory_address() == WINDOW_SLOT;
+    let slot = fixed_address(instruction) == Some(WINDOW_SLOT);
     (slot && instruction.code() == Code::Mov_rm8_imm8).then(|| instruction.immediate8())
 }
 
+/// Whether `instruction` reads the constant, or the first bytes of it, and nothing else.
+pub fn reads_constant(instruction: &Instruction) -> bool {
+    fixed_address(instruction) == Some(map::CONSTANT + map::CONSTANT_WORD) && instruction.memory_size().size() <= 8
+}
+
 fn compares_constant(instruction: &Instruction) -> bool {
-    instruction.op0_register() == Register::RDX
-        && instruction.is_ip_rel_memory_operand()
-        && instruction.ip_rel_memory_address() == map::CONSTANT + map::CONSTANT_WORD
+    instruction.op0_register() == Register::RDX && reads_constant(instruction)
+}
+
+/// The address of the memory operand, if no register has a part in it: the bases of FS and GS are the guest's.
+fn fixed_address(instruction: &Instruction) -> Option<u64> {
+    let others = matches!(instruction.memory_segment(), Register::FS | Register::GS);
+    (instruction.memory_base() == Register::RIP && !others).then(|| instruction.ip_rel_memory_address())
 }
 
 /// `xor register, register`.

@@ -224,8 +224,8 @@ fn the_audit_finds_what_it_looks_for() {
     let fence = find(&[0x0f, 0xae, 0xea]);
     let select = find(&[0x31, 0xc9, 0xb1, 0x02]);
     let check = find(&[0x75, 0x16]);
-    let (stranger, armed) = ("is not among", "with the window armed");
-    let edits: [(&str, usize, &[u8], &str); 15] = [
+    let (stranger, armed, own) = ("is not among", "with the window armed", "a register of the processor's");
+    let edits: [(&str, usize, &[u8], &str); 19] = [
         ("the usual LFENCE hides a CALL", fence + 2, &[0xe8], stranger),
         ("SHR RAX hides a CALL", shift + 2, &[0xe8], stranger),
         ("MOV ECX, 2 has zeros", select, &[0xb9, 2, 0, 0, 0], "writes"),
@@ -236,7 +236,11 @@ fn the_audit_finds_what_it_looks_for() {
         ("a push", 0x900, &[0x50], stranger),
         ("no branch behind the check", check, &[0x31, 0xc0], armed),
         ("PCID compared with the page", shift + 3, &[0x0b], armed),
-        ("a check of another register", shift - 3, &[0x0f, 0x20, 0xd2], armed),
+        ("a check of another register", shift - 3, &[0x0f, 0x20, 0xd9], armed),
+        ("a check of another control register", shift - 3, &[0x0f, 0x20, 0xd2], own),
+        ("a control register that is set", 0x900, &[0x0f, 0x22, 0xd8], own),
+        ("a debug register that is set", 0x900, &[0x0f, 0x23, 0xf8], own),
+        ("a segment that is loaded, by a read of the GDT", 0x900, &[0x8e, 0xe0], own),
         ("a loop", check + 1, &[0xfe], "does not lead forward"),
         ("a second branch", 0x900, &[0x75, 0x02], "second branch"),
         ("an armed way home", usize::from(CLOSE) + 6, &[0x1e], armed),
@@ -248,4 +252,80 @@ fn the_audit_finds_what_it_looks_for() {
         let findings = walk(&page, CLOSE).findings;
         assert!(findings.iter().any(|finding| finding.what.contains(what)), "{name} was not found: {findings:?}");
     }
+}
+
+/// What `code` does at 0x900, among INT3.
+fn findings_of(code: &[u8]) -> String {
+    let mut page = *pages().gate;
+    page[0x900..][..code.len()].copy_from_slice(code);
+    format!("{:?}", walk(&page, CLOSE).findings)
+}
+
+/// `before`, then the 32-bit displacement that leads to slot offset `to` from behind it and `behind`, then `behind`; all at 0x900.
+fn relative(before: &[u8], to: u64, behind: &[u8], immediate: usize) -> Vec<u8> {
+    let next = 0x900 + before.len() + 4 + immediate;
+    [before, &(to as i32 - next as i32).to_le_bytes(), behind].concat()
+}
+
+/// The gate view maps the list, which tells where the host's tables are: what was read of it does not get home, by whatever it was read.
+#[test]
+fn the_audit_finds_what_is_read_from_anywhere_and_taken_along() {
+    let home = [0x31, 0xc9, 0x0f, 0x01, 0xd4]; // xor ecx, ecx; vmfunc
+    let along = "takes along";
+    let reads: [(&str, &[u8], &str); 24] = [
+        ("mov eax, [rax]", &[0x8b, 0x00], along),
+        ("add al, [rdi]", &[0x02, 0x07], along),
+        ("cmp [rsi], al: the flags", &[0x38, 0x06], along),
+        ("xor rax, gs:[rax]", &[0x65, 0x48, 0x33, 0x00], along),
+        ("scasb", &[0xae], along),
+        ("repne scasb", &[0xf2, 0xae], along),
+        ("leave: pops by RBP", &[0xc9], along),
+        ("fimul word [rax]: x87", &[0xde, 0x08], along),
+        ("fimul dword [rax]", &[0xda, 0x08], along),
+        ("mov al, [moffs]", &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0], along),
+        ("mov eax, [disp32]", &[0x8b, 0x04, 0x25, 0, 0, 0, 0], along),
+        ("pop rax", &[0x58], "is not among"),
+        ("xlatb", &[0xd7], "is not among"),
+        ("lodsb", &[0xac], "is not among"),
+        ("movsb", &[0xa4], "is not among"),
+        ("cmpxchg [rax], cl", &[0x0f, 0xb0, 0x08], "is not among"),
+        ("bt [rax], rcx", &[0x48, 0x0f, 0xa3, 0x08], "is not among"),
+        ("lss eax, [rax]", &[0x0f, 0xb2, 0x00], "is not among"),
+        ("call far [rax]", &[0xff, 0x18], "is not among"),
+        ("fld dword [rax]", &[0xd9, 0x00], "is not among"),
+        ("movups xmm0, [rax]", &[0x0f, 0x10, 0x00], "is not among"),
+        ("prefetcht0 [rax]", &[0x0f, 0x18, 0x08], "is not among"),
+        ("vmread [rax], rax", &[0x0f, 0x78, 0x00], "is not among"),
+        ("invept rax, [rax]", &[0x66, 0x0f, 0x38, 0x80, 0x00], "is not among"),
+    ];
+    for (name, code, what) in reads {
+        let findings = findings_of(&[code, &home[..]].concat());
+        assert!(findings.contains(what), "{name} was not found: {findings}");
+    }
+    assert!(!findings_of(&[0x8b, 0x00]).contains("read from anywhere"), "read, and an exit: all is cleared");
+}
+
+#[test]
+fn the_audit_finds_reads_of_the_list_and_decisions_by_them() {
+    let (list, constant) = (map::LIST + 8, map::CONSTANT + map::CONSTANT_WORD);
+    let home = [0x31, 0xc9, 0x0f, 0x01, 0xd4];
+    // mov rax, [list + 8], and [constant], and what lies behind that.
+    let read = |at| findings_of(&relative(&[0x48, 0x8b, 0x05], at, &home, 0)).contains("takes along");
+    assert_eq!([list, constant, constant + 1].map(read), [true, false, true]);
+    assert!(findings_of(&[0x3a, 0x00, 0x75, 0x02]).contains("decides by"), "cmp al, [rax]; jne");
+}
+
+/// The bases of FS and GS are the guest's: an address relative to RIP is not fixed with one of them.
+#[test]
+fn the_audit_finds_segments_before_fixed_addresses() {
+    let (slot, constant) = (map::LIST + 16, map::CONSTANT + map::CONSTANT_WORD);
+    for segment in [0x64, 0x65] {
+        let findings = findings_of(&relative(&[segment, 0xc6, 0x05], slot, &[6], 1));
+        assert!(findings.contains("`mov") && findings.contains("writes"), "{findings}");
+        let home = [0x31, 0xc9, 0x0f, 0x01, 0xd4];
+        let findings = findings_of(&relative(&[segment, 0x48, 0x3b, 0x15], constant, &home, 0));
+        assert!(findings.contains("takes along"), "{findings}");
+    }
+    let plain = findings_of(&relative(&[0xc6, 0x05], slot, &[6], 1));
+    assert!(!plain.contains("`mov"), "{plain}");
 }

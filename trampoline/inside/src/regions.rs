@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "turns the host's list of regions into checked memory, once per peer")]
 
 use sluice_abi::call::Clause;
-use sluice_abi::directory::{MAX_REGIONS, Peer};
+use sluice_abi::directory::{self, MAX_REGIONS, Peer};
 use sluice_abi::{Gpa, map};
 use sluice_memory::{OutOfRegion, PeerSlice, SharedMemory};
 
@@ -28,9 +28,7 @@ impl Regions {
     /// writable, and no Rust reference leads into them.
     pub unsafe fn new(peer: &Peer, base: *mut u8) -> Result<Self, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
-        // What a wrong guess reaches must be this peer's.
-        let place = listed.first().map_or(0, |region| region.slot_offset % map::PEER_STRIDE);
-        if place > map::PEER_STRIDE - map::GUESS_REACH {
+        if !listed.iter().all(guesses_stay) {
             return Err(Clause::Layout);
         }
         Self::collect(listed.iter().map(|region| {
@@ -78,7 +76,7 @@ impl Regions {
     /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.
     #[inline(always)]
     pub fn find(&self, at: Gpa, len: u64) -> Result<PeerSlice<'static>, OutOfRegion> {
-        match self.first.memory.claim(at.0.wrapping_sub(self.first.gpa), len) {
+        match self.first.memory.sub(at.0.wrapping_sub(self.first.gpa), len) {
             Ok(slice) => Ok(slice),
             Err(_) => self.find_in_others(at, len),
         }
@@ -88,12 +86,18 @@ impl Regions {
     #[inline(never)]
     fn find_in_others(&self, at: Gpa, len: u64) -> Result<PeerSlice<'static>, OutOfRegion> {
         for region in self.others.iter().flatten() {
-            if let Ok(slice) = region.memory.claim(at.0.wrapping_sub(region.gpa), len) {
+            if let Ok(slice) = region.memory.sub(at.0.wrapping_sub(region.gpa), len) {
                 return Ok(slice);
             }
         }
         Err(OutOfRegion { at, len })
     }
+}
+
+/// Whether what a wrong guess reaches from `region` is this peer's: an offset from its start, a descriptor's index behind its end.
+fn guesses_stay(region: &directory::Region) -> bool {
+    let reach = map::GUESS_REACH.max(region.len.saturating_add(map::INDEX_REACH));
+    (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE
 }
 
 impl SharedMemory for Regions {

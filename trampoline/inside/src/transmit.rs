@@ -8,7 +8,7 @@ use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
 use sluice_abi::call::{Accepted, Clause, Code, HAS_HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
-use sluice_memory::{Lanes, PeerSlice, Table};
+use sluice_memory::{Lanes, PeerSlice, Table, guess};
 use zerocopy::FromBytes;
 
 /// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read again is
@@ -19,7 +19,7 @@ use zerocopy::FromBytes;
 /// it. `lanes`: the registers that the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
-    let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
+    let count = guess::within(count, MAX_BURST as u64).map(|count| count as u16);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
@@ -180,6 +180,6 @@ fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)>
     if packet.peer & HAS_HDR != 0 {
         packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
     }
-    let frame = packets.claim(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
+    let frame = packets.sub(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
     Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

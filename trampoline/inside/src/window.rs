@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
+use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
 /// Buffers are being filled, or will be: the gate's code says so when a call enters.
@@ -154,7 +155,7 @@ impl Window {
     /// The peer at place `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {
-        self.peers.get_mut(usize::from(index)).and_then(Option::as_mut).filter(|peer| !peer.quarantined)
+        pick_mut(&mut self.peers, usize::from(index))?.as_mut().filter(|peer| !peer.quarantined)
     }
 
     #[inline(always)]
@@ -181,7 +182,7 @@ impl Window {
     #[inline(always)]
     pub(crate) fn publish_whole(&mut self, index: u16) {
         self.phase.store(WHOLE, Ordering::Release);
-        if let Some(Some(peer)) = self.peers.get_mut(usize::from(index)) {
+        if let Some(Some(peer)) = pick_mut(&mut self.peers, usize::from(index)) {
             peer.queue.publish();
         }
     }

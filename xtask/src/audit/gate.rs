@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
 use sluice_abi::map;
 use sluice_audit::{Page, VMFUNC, Walk, walk};
-use sluice_gate::{CLOSE, ENTER, STUB_ENTRY};
+use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY};
 
 /// What an unused byte is.
 const INT3: u8 = 0xcc;
@@ -49,13 +49,7 @@ impl Pages {
 pub fn rules(pages: &Pages) -> Vec<Rule> {
     let walked = walk(&pages.gate, CLOSE);
     let (route, broken) = route(pages);
-    vec![
-        crossing(pages, &route, broken),
-        every_offset(&walked),
-        writes(&walked),
-        straight(&walked),
-        filler(&pages.gate, &route),
-    ]
+    vec![crossing(pages, &route, broken), every_offset(&walked), writes(&walked), straight(&walked), filler(pages)]
 }
 
 fn finding(view: &str, offset: u64, what: impl Into<String>) -> Finding {
@@ -158,16 +152,23 @@ fn straight(walked: &Walk) -> Rule {
     Rule::new("straight line", "G2", format!("{} branch", branches.len()), second.collect()).detail(detail)
 }
 
-/// Whatever is not on a call's way is INT3.
-fn filler(page: &Page, legs: &[Leg]) -> Rule {
-    let mut code = vec![false; page.len()];
-    let opens = legs.iter().filter(|leg| leg.view == "stub").map(|leg| leg.behind);
-    opens.chain([CLOSE]).for_each(|start| cover(page, start.into(), &mut code));
-    let other = page.iter().zip(&code).zip(0..).filter(|((byte, code), _)| !**code && **byte != INT3);
-    let findings =
-        other.map(|((byte, _), at)| finding("gate", at, format!("{byte:#04x} beside the call's way"))).collect();
-    let bytes = code.iter().filter(|code| **code).count();
-    Rule::new("filler", "G1", format!("{bytes} bytes of code, {} of INT3", page.len() - bytes), findings)
+/// Whatever is not on a call's way is INT3, in each page.
+fn filler(pages: &Pages) -> Rule {
+    let entered = [
+        ("stub", &pages.stub, &[STUB_ENTRY, RETURN, STUB_ABORT][..]),
+        ("gate", &pages.gate, &[OPEN, CLOSE]),
+        ("window", &pages.window, &[ENTER]),
+    ];
+    let (mut findings, mut bytes) = (Vec::new(), Vec::new());
+    for (view, page, starts) in entered {
+        let mut code = vec![false; page.len()];
+        starts.iter().for_each(|start| cover(page, (*start).into(), &mut code));
+        let other = page.iter().zip(&code).zip(0..).filter(|((byte, code), _)| !**code && **byte != INT3);
+        findings.extend(other.map(|((byte, _), at)| finding(view, at, format!("{byte:#04x} beside the call's way"))));
+        bytes.push(format!("{view} {}", code.iter().filter(|code| **code).count()));
+    }
+    Rule::new("filler", "G1", format!("{} pages", entered.len()), findings)
+        .detail(format!("bytes of code: {}", bytes.join(", ")))
 }
 
 /// Marks the instructions from `at` to where they leave the page, along both sides of a branch.
@@ -180,8 +181,11 @@ fn cover(page: &Page, mut at: usize, code: &mut [bool]) {
         let behind = at + instruction.len();
         code[at..behind].fill(true);
         match instruction.flow_control() {
-            FlowControl::Next => {}
+            // What follows a VMFUNC lies in another view.
+            _ if matches!(instruction.mnemonic(), Mnemonic::Vmfunc | Mnemonic::Vmcall) => return,
+            FlowControl::Next | FlowControl::Call => {}
             FlowControl::ConditionalBranch => cover(page, instruction.near_branch_target() as usize, code),
+            FlowControl::UnconditionalBranch => return cover(page, instruction.near_branch_target() as usize, code),
             _ => return,
         }
         at = behind;

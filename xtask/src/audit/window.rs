@@ -3,7 +3,7 @@
 use super::binary::{Binary, Segment, Symbols};
 use super::code::{Code, Space};
 use super::report::Rule;
-use super::{allowed, calls, image, kept, registers, stack, vectors, vmfunc};
+use super::{allowed, calls, guesses, image, kept, registers, stack, vectors, vmfunc};
 use sluice_abi::map;
 use sluice_audit::{Page, VMFUNC};
 use sluice_gate::{CLOSE, ENTER};
@@ -34,6 +34,7 @@ pub fn rules(page: &Page, binary: &Binary) -> Vec<Rule> {
         allowed::inside(&code),
         allowed::segments(&code),
         allowed::statics(&code, binary),
+        guesses::bounded(&code, ENTERED),
         vectors::registers(&code),
         vectors::scrubbed(&code, &order, binary.entry),
         registers::scrubbed(&code, ENTERED),

@@ -28,6 +28,11 @@ impl Image {
         symbols.iter().find(|symbol| called(symbol.st_name)).expect("there").st_value
     }
 
+    /// Offsets in the file from which on it `is` what is looked for.
+    pub fn find_all(&self, is: impl Fn(&[u8]) -> bool) -> Vec<usize> {
+        (0..self.0.len()).filter(|at| is(&self.0[*at..])).collect()
+    }
+
     /// Puts `bytes` at `address`.
     pub fn put(&mut self, address: u64, bytes: &[u8]) {
         let segments = self.elf().segments().expect("segments");

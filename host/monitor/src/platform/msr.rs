@@ -9,6 +9,6 @@ pub fn read(msr: u32) -> u64 {
 
 /// Writes an MSR. Only for those of `vmx` and `platform`: none of them moves memory under Rust's feet.
 pub(crate) fn write(msr: u32, value: u64) {
-    // SAFETY: CPL 0; the callers write IA32_FEATURE_CONTROL, local APIC registers, and what only guests use.
+    // SAFETY: CPL 0; the callers write IA32_FEATURE_CONTROL, IA32_TSX_CTRL, local APIC registers, and what only guests use.
     unsafe { x86_64::registers::model_specific::Msr::new(msr).write(value) };
 }

@@ -8,7 +8,7 @@ use crate::vmx::instruction::read;
 use alloc::format;
 use sluice_abi::call::{Code, Hypercall, MAX_BURST, Outcome, Status};
 use sluice_abi::{Gpa, directory::GateKind, map};
-use sluice_memory::SharedMemory;
+use sluice_memory::{SharedMemory, guess};
 use zerocopy::IntoBytes;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
@@ -37,7 +37,8 @@ fn give_way(vm: &mut Vm) -> Next {
 
 fn console(vm: &mut Vm, at: Gpa, len: u64) -> Code {
     let mut bytes = [0; map::PAGE as usize];
-    let Some(bytes) = usize::try_from(len).ok().and_then(|len| bytes.get_mut(..len)) else { return Code::BadRequest };
+    let len_here = guess::within(len, map::PAGE).map(|len| len as usize);
+    let Some(bytes) = len_here.and_then(|len| bytes.get_mut(..len)) else { return Code::BadRequest };
     if vm.ram.slice(at, len).and_then(|text| text.copy_to_slice(0, bytes)).is_err() {
         return Code::BadRequest;
     }

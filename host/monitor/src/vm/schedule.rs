@@ -13,7 +13,7 @@ use crate::start::Machine;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{self, VmFail, read, write};
 use crate::vmx::rest::Rest;
-use crate::vmx::{enter, features, vmcs};
+use crate::vmx::{enter, features, tsx, vmcs};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -128,7 +128,7 @@ fn msr_bitmap() -> Result<Hpa, crate::platform::frames::OutOfFrames> {
 
 /// One processor's share: its VMs in turn, until all of them have ended.
 fn processor(cpu: usize) {
-    if let Err(error) = vmcs::enable() {
+    if let Err(error) = vmcs::enable(tsx::Leaf7::own()) {
         machine::finish(Err(&format!("processor {cpu}: VMX can't be turned on: {error}")));
     }
     // In this order: another processor holds the lock of a VM of its own for as long as that runs.

@@ -1,5 +1,6 @@
 //! What the processor must be able to do, checked before anything depends on it, each missing item by name.
 
+use super::tsx;
 use crate::platform::msr;
 use alloc::vec::Vec;
 use core::fmt;
@@ -38,6 +39,9 @@ const REQUIRED: [Required; 15] = [
     Required { msr: VMFUNC, bit: 0, name: "VMFUNC EPTP switching" },
 ];
 
+/// What a processor lacks whose transactions stay on (attack A28).
+pub const NO_TRANSACTIONS: &str = "IA32_TSX_CTRL, to switch its transactions (RTM, HLE) off";
+
 /// What this processor lacks.
 #[derive(Default)]
 pub struct Missing(Vec<&'static str>);
@@ -63,6 +67,10 @@ pub fn check() -> Result<(), Missing> {
     // Bit 0: locked; bit 2: VMX outside SMX. See: SDM volume 3, "Enabling and Entering VMX Operation".
     if msr::read(FEATURE_CONTROL) & 0b101 == 0b001 {
         missing.0.push("VMX (switched off in firmware)");
+    }
+    // Each other processor is asked when VMX is turned on there.
+    if !tsx::switch_off(tsx::Leaf7::own()) {
+        missing.0.push(NO_TRANSACTIONS);
     }
     for required in &REQUIRED {
         // IA32_VMX_VMFUNC exists only with VM functions; the order of REQUIRED sees to that.

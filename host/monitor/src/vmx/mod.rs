@@ -10,4 +10,5 @@ pub mod field;
 pub mod instruction;
 pub mod registers;
 pub mod rest;
+pub mod tsx;
 pub mod vmcs;

@@ -2,9 +2,9 @@
 
 use super::control::{Entry, Exit, Pin, Primary, Secondary, VM_FUNCTION_EPTP_SWITCHING};
 use super::ept::EptPointer;
-use super::features;
 use super::field::Field;
 use super::instruction::{self, VmFail, write};
+use super::{features, tsx};
 use crate::platform::frames::OutOfFrames;
 use crate::platform::table::Table;
 use crate::platform::{cpu, msr};
@@ -42,8 +42,11 @@ const UNUSABLE: u64 = 1 << 16;
 const PAT: u32 = 0x277;
 const EFER: u32 = 0xc000_0080;
 
-/// Turns VMX operation on, on this processor.
-pub fn enable() -> Result<(), EnableError> {
+/// Turns VMX operation on, on this processor, which says `leaf` of itself, and transactions off.
+pub fn enable(leaf: tsx::Leaf7) -> Result<(), EnableError> {
+    if !tsx::switch_off(leaf) {
+        return Err(EnableError::Transactions);
+    }
     features::unlock();
     cpu::set_control_registers(features::cr0_fixed(), features::cr4_fixed());
     let region = Table::alloc()?;
@@ -58,6 +61,8 @@ pub enum EnableError {
     OutOfFrames,
     /// The processor refused.
     Refused(VmFail),
+    /// Its transactions can't be switched off.
+    Transactions,
 }
 
 impl fmt::Display for EnableError {
@@ -65,6 +70,7 @@ impl fmt::Display for EnableError {
         match self {
             Self::OutOfFrames => write!(f, "no memory left"),
             Self::Refused(VmFail(instruction)) => write!(f, "the processor refuses {instruction}"),
+            Self::Transactions => write!(f, "it lacks {}", features::NO_TRANSACTIONS),
         }
     }
 }

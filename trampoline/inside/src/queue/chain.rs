@@ -192,7 +192,7 @@ const _: () = assert!(size_of::<packed::Desc>() as u64 == DESC_LEN);
 
 /// The entry `index`, which the driver names, of an indirect table, read once.
 fn entry<D: Plain>(table: PeerSlice<'static>, index: u16) -> Result<D, Clause> {
-    let desc = table.claim(u64::from(index) * DESC_LEN, DESC_LEN).and_then(|desc| desc.read(0));
+    let desc = table.sub(u64::from(index) * DESC_LEN, DESC_LEN).and_then(|desc| desc.read(0));
     desc.map_err(|_| Clause::DescIndex)
 }
 

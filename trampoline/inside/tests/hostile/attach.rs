@@ -58,6 +58,17 @@ fn a_region_too_near_to_the_next_peer_is_refused() {
     refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = map::peer_base(1) - map::PAGE);
 }
 
+/// Behind the end of each region lies what a descriptor's index may reach on a wrong guess, be the region as long as it may.
+#[test]
+fn a_region_that_ends_too_near_to_the_next_peer_is_refused() {
+    let longest = map::PEER_STRIDE - map::INDEX_REACH;
+    refuses(Clause::Layout, |entry| (entry.regions[0].slot_offset, entry.regions[0].len) = (0, longest + map::PAGE));
+    let last = map::PEER_STRIDE - map::GUESS_REACH;
+    for index in [0, 1] {
+        refuses(Clause::Layout, |entry| entry.regions[index].slot_offset = last + map::PAGE);
+    }
+}
+
 #[test]
 fn a_place_that_is_none_is_refused() {
     let peer = Peer::new(SIZE);

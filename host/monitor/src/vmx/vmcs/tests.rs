@@ -81,3 +81,10 @@ fn modes_are_the_hosts() {
     has(Field::ExitControls, &[2, 18, 19, 20, 21], &[]);
     has(Field::EntryControls, &[2, 14, 15], &[]);
 }
+
+/// Whichever processor it is: each runs this for itself (attack A28).
+#[test]
+fn a_processor_with_transactions_does_not_turn_vmx_on() {
+    let leaf = tsx::Leaf7 { ebx: 1 << 11, edx: 0 };
+    assert!(matches!(enable(leaf), Err(EnableError::Transactions)));
+}

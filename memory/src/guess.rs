@@ -1,0 +1,56 @@
+//! Numbers that somebody else named, held within their bounds even while the processor guesses that a check of them passes.
+//!
+//! A check alone is a branch, and a branch is guessed: what lies beyond the bound is then read, and a later access tells which value it had.
+//! So the number that goes on is not the one that was checked but what an instruction makes of it that is not guessed: an AND, or a
+//! conditional move. Both are in assembly (`word.rs`), as the compiler would leave out what a check before makes superfluous.
+//!
+//! # Why not LFENCE behind each check
+//! It waits for all that came before, in every call; what is here is one to three instructions.
+#![allow(unsafe_code, reason = "a second check of what a mask has bounded would cost each call")]
+
+use crate::word::{modulo, zero_if_above};
+
+/// `value`, if it is not above `most`; while the processor guesses that, 0 instead of what is above.
+#[inline(always)]
+pub fn within(value: u64, most: u64) -> Option<u64> {
+    (value <= most).then(|| zero_if_above(value, most))
+}
+
+/// The element at `index`, a number that somebody else named; while the processor guesses that there is one, another of the list.
+#[inline(always)]
+pub fn pick<T, const N: usize>(list: &[T; N], index: usize) -> Option<&T> {
+    const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
+    // SAFETY: a number modulo N is below N.
+    (index < N).then(|| unsafe { list.get_unchecked(modulo::<N>(index)) })
+}
+
+/// The same, to be changed.
+#[inline(always)]
+pub fn pick_mut<T, const N: usize>(list: &mut [T; N], index: usize) -> Option<&mut T> {
+    const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
+    // SAFETY: as in pick.
+    (index < N).then(|| unsafe { list.get_unchecked_mut(modulo::<N>(index)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_within_its_bound_stays_and_all_else_is_refused() {
+        for (value, most, kept) in [(0, 0, true), (1, 0, false), (7, 7, true), (8, 7, false), (u64::MAX, 7, false)] {
+            assert_eq!(within(value, most), kept.then_some(value));
+        }
+        assert_eq!(within(u64::MAX, u64::MAX), Some(u64::MAX));
+    }
+
+    #[test]
+    fn a_list_has_the_places_that_it_has() {
+        let mut list = [10, 11, 12, 13];
+        for index in [0, 3, 4, 5, 53, usize::MAX] {
+            let there = (index < 4).then(|| 10 + index);
+            assert_eq!(pick(&list, index).copied(), there);
+            assert_eq!(pick_mut(&mut list, index).copied(), there);
+        }
+    }
+}
