@@ -128,7 +128,11 @@ impl Gate {
     /// The directory's entry of the peer at place `index`, as it is at this moment, with what [`Gate::peer_state`] says.
     pub fn peer(&self, index: u16) -> Result<Peer, PeerError> {
         let peer = self.directory.peer(index.into())?;
-        let state = if PeerState::from_word(peer.state) == PeerState::Ready { self.peer_state(index) as u32 } else { peer.state };
+        let state = if PeerState::from_word(peer.state) == PeerState::Ready {
+            self.peer_state(index) as u32
+        } else {
+            peer.state
+        };
         Ok(Peer { state, ..peer })
     }
 
@@ -146,7 +150,8 @@ impl Gate {
     /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
     pub fn peer_state(&self, index: u16) -> PeerState {
         let state = self.directory.state(index.into());
-        let doubted = self.doubts.get(usize::from(index)).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
+        let doubted =
+            self.doubts.get(usize::from(index)).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
         if state == PeerState::Ready && doubted { self.ask(index) } else { state }
     }
 

@@ -80,7 +80,11 @@ fn a_program_in_bochs_whose_peer_is_in_quarantine_ends_with_an_error() {
     ];
     let report = in_bochs(&Scenario::new(all.concat()));
     assert_eq!(report.verdict, Some(Err("vm program exit code 1".into())), "{:#?}", report.lines);
-    assert!(report.says("[program] error: the peer is in quarantine: its rings broke the protocol"), "{:#?}", report.lines);
+    assert!(
+        report.says("[program] error: the peer is in quarantine: its rings broke the protocol"),
+        "{:#?}",
+        report.lines
+    );
     assert!(report.says("vm source exit code 0"), "{:#?}", report.lines);
 }
 

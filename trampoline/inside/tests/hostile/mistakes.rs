@@ -77,7 +77,8 @@ fn what_surrounds_a_frame_that_is_too_long_is_sent() {
     let mut sender = Sender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
     let packet = |len, peer| Packet { offset: 0, len, peer };
-    let packets = [packet(60, 0), packet(OWED + 1, 0), packet(64, 1), packet(64, 0), packet(OWED + 1, 1), packet(60, 0)];
+    let packets =
+        [packet(60, 0), packet(OWED + 1, 0), packet(64, 1), packet(64, 0), packet(OWED + 1, 1), packet(60, 0)];
     let burst = sender.transmit(&packets);
     assert_eq!(burst, Burst { status: TOO_LONG, accepted: vec![0, 2, 3, 5] });
     assert_eq!(sender.named, Some(1));

@@ -183,7 +183,8 @@ fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>)
     }
     let outcome = transmit(window, request.run(0), packets.len() as u64, Words);
     let whole = outcome.status == Status::OK;
-    let about_one = matches!(outcome.status.code(), Code::PeerFault | Code::PeerNotReady | Code::BadRequest | Code::TooLong);
+    let about_one =
+        matches!(outcome.status.code(), Code::PeerFault | Code::PeerNotReady | Code::BadRequest | Code::TooLong);
     let refused = outcome.status.packet().map(|named| !whole && !outcome.accepted.contains(named.into()));
     assert_eq!(refused, about_one.then_some(true), "{:?}", outcome.status);
     (
