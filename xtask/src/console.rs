@@ -70,8 +70,9 @@ impl Report {
 
     fn host_line(&mut self, text: &str) {
         if let Some(verdict) = text.strip_prefix("RESULT ") {
-            let failed = verdict.strip_prefix("fail: ");
-            self.verdict = Some(failed.map_or(Ok(()), |reason| Err(reason.to_owned())));
+            // What is not known to be good is not good.
+            let reason = || verdict.strip_prefix("fail: ").unwrap_or(verdict).to_owned();
+            self.verdict = Some(if verdict == "pass" { Ok(()) } else { Err(reason()) });
         } else if let Some(rest) = text.strip_prefix("exits ") {
             let mut words = rest.split(' ');
             let vm = words.next().unwrap_or_default().to_owned();
@@ -110,6 +111,12 @@ mod tests {
         assert_eq!(report.files["x.pcap"], [0xd4, 0xc3, 0xb2]);
         assert_eq!((report.rows[0].burst, report.rows[0].per_packet), (32, 51.5));
         assert_eq!(report.verdict, Some(Err("vm a exit code 1".into())));
+        for odd in ["fail", "pas", "passed", "", "pass fail: no", "PASS"] {
+            let report = Report::parse(&format!("[monitor] RESULT {odd}"), "monitor");
+            assert_eq!(report.verdict, Some(Err(odd.into())), "{odd:?}");
+        }
+        assert!(Report::parse("[monitor] RESULT pass\r\n", "monitor").check().is_ok());
+        assert!(Report::parse("[monitor] RESULTS pass", "monitor").check().is_err());
         assert!(report.check().is_err() && Report::parse("[a] RESULT pass", "monitor").verdict.is_none());
     }
 }

@@ -24,6 +24,9 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     if report.verdict.is_none() {
         bail!("the launcher gave no verdict: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
+    if report.verdict == Some(Ok(())) && !output.status.success() {
+        bail!("the launcher said pass and ended with {}", output.status);
+    }
     for entry in fs::read_dir(&out)? {
         let entry = entry?;
         report.files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);

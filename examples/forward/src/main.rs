@@ -3,7 +3,7 @@
 //! It ends when that peer does.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
+use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Error, Machine, println};
 
@@ -24,14 +24,9 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         let before = burst.len();
         input.rx_burst(&mut burst);
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
-        match output.tx_burst(&mut burst) {
-            Ok(sent) if sent > 0 && burst.is_empty() => continue,
-            Err(TxError::TooLong { index, .. } | TxError::BadFrame { index }) if burst.remove(index) => continue,
-            // Nothing is wrong with what is left: the ring is full, the call was ended, or the peer is away for a moment.
-            Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => {}
-            Err(error) => return Err(Error::Send(error)),
+        if !send(&mut output, &mut burst).map_err(Error::Send)? {
+            machine.yield_now();
         }
-        machine.yield_now();
     }
 
     let stats = output.stats();
@@ -42,6 +37,17 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         stats.tx_bytes
     );
     if gate.peer_state(peer) == PeerState::Quarantined { Err(Error::PeerQuarantined) } else { Ok(()) }
+}
+
+/// Sends what `output` takes of `burst`, and drops a frame that it never takes: whether to go on at once.
+fn send(output: &mut impl Port, burst: &mut Burst<'_>) -> Result<bool, TxError> {
+    match output.tx_burst(burst) {
+        Ok(sent) => Ok(sent > 0 && burst.is_empty()),
+        Err(TxError::TooLong { index, .. } | TxError::BadFrame { index }) => Ok(burst.remove(index)),
+        // Nothing is wrong with the frames: the call was ended, or the peer is away for a while.
+        Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".
@@ -64,5 +70,67 @@ impl Seen {
             _ => &mut self.other,
         };
         *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice::{Clause, PacketMemory, PortStats};
+    use sluice_abi::Gpa;
+
+    /// Answers as it was told to.
+    struct Answers(Vec<Result<usize, TxError>>);
+
+    impl Port for Answers {
+        fn rx_burst(&mut self, _: &mut Burst<'_>) -> usize {
+            0
+        }
+
+        fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
+            let answer = self.0.remove(0);
+            burst.drop_front(answer.unwrap_or(0));
+            answer
+        }
+
+        fn stats(&self) -> PortStats {
+            PortStats::default()
+        }
+    }
+
+    #[allow(unsafe_code, reason = "makes packet memory")]
+    fn with_frames(work: impl FnOnce(&mut Burst<'_>)) {
+        let bytes = Box::leak(vec![0u64; 2048].into_boxed_slice());
+        // SAFETY: never freed, and only slices lead into it from now on.
+        let memory = unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), 16_384) };
+        let mut free = [0; 8];
+        let pool = Mempool::new(PacketMemory::new(Gpa(0), memory).expect("small"), &mut free);
+        let mut burst = pool.burst();
+        (0..4).for_each(|number| assert!(burst.push(60 + number).is_some()));
+        work(&mut burst);
+    }
+
+    fn lens(burst: &Burst<'_>) -> Vec<u64> {
+        burst.frames().map(PeerSlice::len).collect()
+    }
+
+    #[test]
+    fn only_a_frame_that_is_never_taken_is_dropped() {
+        with_frames(|burst| {
+            let fault = TxError::PeerFault { peer: 0, clause: Some(Clause::Region), index: 0 };
+            for error in [TxError::Aborted, TxError::PeerNotReady { peer: 0, index: 0 }, fault] {
+                assert_eq!(
+                    (send(&mut Answers(vec![Err(error)]), burst), lens(burst)),
+                    (Ok(false), vec![60, 61, 62, 63])
+                );
+            }
+            assert_eq!(send(&mut Answers(vec![Ok(0)]), burst), Ok(false));
+            assert_eq!(send(&mut Answers(vec![Err(TxError::BadFrame { index: 2 })]), burst), Ok(true));
+            assert_eq!(lens(burst), [60, 61, 63]);
+            assert_eq!(send(&mut Answers(vec![Ok(1)]), burst), Ok(false), "a full ring");
+            assert_eq!(send(&mut Answers(vec![Err(TxError::NotRegistered)]), burst), Err(TxError::NotRegistered));
+            assert_eq!(lens(burst), [61, 63]);
+            assert_eq!((send(&mut Answers(vec![Ok(2)]), burst), burst.len()), (Ok(true), 0));
+        });
     }
 }

@@ -79,6 +79,10 @@ fn three(numbers: &str) -> Option<(u64, u64, u64)> {
 /// Registers with the host, and lets the victim get ready.
 pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
     let parts = machine.connect()?;
+    // Its memory is given to nobody else, itself included.
+    if machine.connect().is_ok() {
+        return Err(Error::NotStopped(parts.1.gpa.0));
+    }
     (0..HEAD_START).for_each(|_| machine.yield_now());
     Ok(parts)
 }

@@ -99,11 +99,7 @@ impl Machine {
     /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
     /// frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let memory = self.memory.take().ok_or(SetupError::Taken)?;
-        let packets = memory.ram;
-        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
-        let access = Access { directory: memory.directory, request, packets, slot: memory.slot.base() };
-        Ok((access, PacketMemory::new(Gpa(0), packets).ok_or(SetupError::NoMemory)?))
+        hand_out(&mut self.memory)
     }
 
     /// The registers of this process's network device: the launcher answers.
@@ -163,6 +159,14 @@ impl Machine {
     }
 }
 
+/// What a machine that has `memory` reaches its peers with; the machine has it no more.
+fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), SetupError> {
+    let Memory { slot, ram, directory } = memory.take().ok_or(SetupError::Taken)?;
+    let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+    let access = Access { directory, request, packets: ram, slot: slot.base() };
+    Ok((access, PacketMemory::new(Gpa(0), ram).ok_or(SetupError::NoMemory)?))
+}
+
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
 fn pin() {
     if let Some(cpu) = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok()) {
@@ -175,4 +179,20 @@ fn pin() {
 
 fn borrow(number: i32) -> io::Result<OwnedFd> {
     control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_handed_out_once() {
+        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
+        let mut memory = Some(Memory { slot: Slot::reserve().expect("addresses"), ram, directory });
+        let (access, packets) = hand_out(&mut memory).expect("the first time");
+        assert_eq!((access.packets.as_ptr(), packets.memory.as_ptr()), (ram.as_ptr(), ram.as_ptr()));
+        for _ in 0..2 {
+            assert_eq!(hand_out(&mut memory).err(), Some(SetupError::Taken));
+        }
+    }
 }
