@@ -35,13 +35,13 @@ pub const NAME_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PeerState {
-    /// There is no such peer, or its driver is not ready yet.
+    /// There is no such peer, or its driver is not ready yet: it may be one that the host starts again.
     Absent = 0,
     /// Send.
     Ready = 1,
     /// Send nothing new; the peer is about to go.
     Draining = 2,
-    /// The host took the window away.
+    /// The host took the window away, and does not give it back.
     Revoked = 3,
     /// Its rings broke the protocol, or are none: nothing is sent to it until its driver starts its device anew. The host says so of rings that
     /// it could not attach; of what the window found in a call, the window itself says so.

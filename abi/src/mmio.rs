@@ -55,6 +55,16 @@ pub mod reg {
     pub const QUEUE_DEVICE_LOW: u32 = 0x0a0;
     /// (W) device area, high half
     pub const QUEUE_DEVICE_HIGH: u32 = 0x0a4;
+    /// (W) which shared memory region the registers below mean
+    pub const SHM_SEL: u32 = 0x0ac;
+    /// (R) length of that region, low half; all ones in both halves if there is none
+    pub const SHM_LEN_LOW: u32 = 0x0b0;
+    /// (R) length of that region, high half
+    pub const SHM_LEN_HIGH: u32 = 0x0b4;
+    /// (R) address of that region, low half; all ones in both halves if there is none
+    pub const SHM_BASE_LOW: u32 = 0x0b8;
+    /// (R) address of that region, high half
+    pub const SHM_BASE_HIGH: u32 = 0x0bc;
     /// (RW) 1: the queue is being reset; only with [`crate::net::F::RING_RESET`]
     pub const QUEUE_RESET: u32 = 0x0c0;
     /// (R) changes whenever the configuration does

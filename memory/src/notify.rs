@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_slot_is_among_as_many_as_it_is_passed_by() {
         let lap = 5u32;
-        let place = |at: u32| ((at % lap) as u16, at / lap % 2 == 0);
+        let place = |at: u32| ((at % lap) as u16, (at / lap).is_multiple_of(2));
         let events = PackedEvents { desc: word(), flags: word(), event_idx: true, size: lap as u16 };
         for (asked, new, count) in (0..2 * lap).flat_map(|asked| {
             (2 * lap..4 * lap).flat_map(move |new| (0..2 * lap + 3).map(move |count| (asked, new, count)))

@@ -149,4 +149,23 @@ mod tests {
         assert!(Transfer::new(memory(&mut to), memory(&mut from), 239).is_none());
         assert!(to.iter().all(|&byte| byte == 0));
     }
+
+    /// Offsets that are written are cut to 32 bits, so none at or above that may pass the check, however long the run is.
+    #[cfg(not(miri))]
+    #[test]
+    fn what_lies_behind_4_gib_is_not_written_in_place_of_what_lies_before() {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        let len = (1u64 << 32) + 0x1000;
+        // SAFETY: a new mapping; zeroed, never undone, and only the slice leads into it. Pages get memory as they are touched: two.
+        let to = unsafe {
+            let base = mmap_anonymous(core::ptr::null_mut(), len as usize, prot, flags).expect("addresses, not memory");
+            PeerSlice::from_raw(base.cast(), len)
+        };
+        let mut from = std::vec![7; 250];
+        let frame = Transfer::new(memory(&mut from), to, 200).unwrap().line(0).unwrap();
+        let last = (1 << 32) - 200 - u64::from(HDR_LEN);
+        assert_eq!([last, last + 1, 1 << 32, len - 212].map(|at| frame.put(at, Words)), [Some(()), None, None, None]);
+        assert_eq!((to.read(0), to.read(last + 12)), (Ok(0u64), Ok(0x0707_0707_0707_0707u64)));
+    }
 }

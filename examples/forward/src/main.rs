@@ -1,6 +1,6 @@
 //! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
 //!
-//! It ends when that peer does.
+//! It ends when that peer does for good: one that the host starts again is waited for.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
@@ -20,14 +20,25 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     let mut seen = Seen::default();
 
     let mut burst = pool.burst();
-    while gate.peer_state(peer) == PeerState::Ready {
+    let mut patience = machine.patience();
+    let end = loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
+        match gate.peer_state(peer) {
+            PeerState::Ready => patience.renew(),
+            PeerState::Revoked => break Ok(()),
+            PeerState::Quarantined => break Err(Error::PeerQuarantined),
+            // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
+            PeerState::Absent | PeerState::Draining => {
+                patience.wait(machine)?;
+                continue;
+            }
+        }
         if !send(&mut output, &mut burst).map_err(Error::Send)? {
             machine.yield_now();
         }
-    }
+    };
 
     let stats = output.stats();
     println!(
@@ -36,7 +47,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         input.stats().rx_packets,
         stats.tx_bytes
     );
-    if gate.peer_state(peer) == PeerState::Quarantined { Err(Error::PeerQuarantined) } else { Ok(()) }
+    end
 }
 
 /// Sends what `output` takes of `burst`, and drops a frame that it never takes: whether to go on at once.

@@ -27,7 +27,7 @@ mod patience;
 
 pub use connect::Error;
 pub use expiries::{Expiries, Ticker};
-pub use machine::{Machine, print, start};
+pub use machine::{FileError, Machine, Module, Output, print, start};
 pub use patience::Patience;
 
 use core::fmt;

@@ -20,9 +20,9 @@ const LINK_UP: u16 = 1;
 /// What a register write changed, as far as others must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The driver is ready: its queues may be used.
+    /// The receive queue may be used from now on: [`Device::receiveq`].
     QueuesReady,
-    /// The driver took its queues back.
+    /// The driver took it back.
     Reset,
 }
 
@@ -34,7 +34,7 @@ pub struct Device {
     device_features_sel: u32,
     driver_features_sel: u32,
     status: Status,
-    /// How often a driver was ready.
+    /// How often the receive queue was put into use.
     starts: u32,
     queue_sel: u32,
     queues: [DeviceQueue; QUEUES],
@@ -79,11 +79,11 @@ impl Device {
         if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
-    /// The receive queue, if the driver has it in use.
+    /// The receive queue, if the driver has it in use: it is ready, and so is the driver, which has not given up since.
     pub fn receiveq(&self) -> Option<Queue> {
         let queue = &self.queues[net::RECEIVEQ1 as usize];
-        let used = self.status.contains(Status::DRIVER_OK) && queue.ready;
-        used.then_some(Queue {
+        let driven = self.status.contains(Status::DRIVER_OK) && !self.status.contains(Status::FAILED);
+        (driven && queue.ready).then_some(Queue {
             addresses: queue.addresses,
             features: self.features,
             index: net::RECEIVEQ1 as u16,
@@ -122,33 +122,46 @@ impl Device {
             reg::QUEUE_SIZE_MAX => self.queue().map_or(0, |_| u32::from(QUEUE_SIZE_MAX)),
             reg::QUEUE_READY => self.queue().map_or(0, |queue| u32::from(queue.ready)),
             reg::STATUS => self.status.bits(),
-            reg::CONFIG..0x10c => self.config_word(offset - reg::CONFIG),
+            // There is no shared memory, whichever is selected: length and address of it are -1.
+            reg::SHM_LEN_LOW | reg::SHM_LEN_HIGH | reg::SHM_BASE_LOW | reg::SHM_BASE_HIGH => u32::MAX,
+            reg::CONFIG.. => self.config_from(offset - reg::CONFIG),
             _ => 0,
         }
     }
 
-    fn config_word(&self, offset: u32) -> u32 {
+    /// The configuration's bytes from `offset` on, any number, in a word; 0 behind its end.
+    /// See: VIRTIO 5.1.4 "Device configuration layout".
+    fn config_from(&self, offset: u32) -> u32 {
         let Config { mac: [a, b, c, d, e, f], status, max_virtqueue_pairs, mtu } = self.config;
-        let words = [[a, b, c, d], [e, f, status as u8, (status >> 8) as u8]].map(u32::from_le_bytes);
-        match offset / 4 {
-            0 => words[0],
-            1 => words[1],
-            _ => u32::from(max_virtqueue_pairs) | u32::from(mtu) << 16,
-        }
+        let [[g, h], [i, j], [k, l]] = [status, max_virtqueue_pairs, mtu].map(u16::to_le_bytes);
+        let bytes = u128::from_le_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
+        offset.checked_mul(8).and_then(|bits| bytes.checked_shr(bits)).unwrap_or(0) as u32
     }
 
     /// Writes the register at `offset`.
     pub fn write(&mut self, offset: u32, value: u32) -> Option<Event> {
+        let was_in_use = self.receiveq().is_some();
+        self.set(offset, value);
+        match (was_in_use, self.receiveq().is_some()) {
+            (false, true) => {
+                self.starts = self.starts.wrapping_add(1);
+                Some(Event::QueuesReady)
+            }
+            (true, false) => Some(Event::Reset),
+            _ => None,
+        }
+    }
+
+    fn set(&mut self, offset: u32, value: u32) {
         match offset {
             reg::DEVICE_FEATURES_SEL => self.device_features_sel = value,
             reg::DRIVER_FEATURES_SEL => self.driver_features_sel = value,
             reg::DRIVER_FEATURES => self.accept_features(value),
             reg::QUEUE_SEL => self.queue_sel = value,
-            reg::QUEUE_READY => return self.set_ready(value),
-            reg::STATUS => return self.set_status(value),
+            reg::QUEUE_READY => self.set_ready(value),
+            reg::STATUS => self.set_status(value),
             _ => self.set_up_queue(offset, value),
         }
-        None
     }
 
     fn accept_features(&mut self, value: u32) {
@@ -183,33 +196,34 @@ impl Device {
         }
     }
 
-    fn set_ready(&mut self, value: u32) -> Option<Event> {
-        let agreed = self.status.contains(Status::FEATURES_OK);
-        let fits = self.queue().is_some_and(|queue| self.is_size(queue.size));
-        let queue = self.queues.get_mut(self.queue_sel as usize)?;
-        let was_ready = queue.ready;
-        queue.ready = value == 1 && agreed && fits;
-        (was_ready && !queue.ready && self.status.contains(Status::DRIVER_OK)).then_some(Event::Reset)
+    /// Of the two values that mean something, 1 needs what the queue is made of first: features, and a size that its format has.
+    fn set_ready(&mut self, value: u32) {
+        let may =
+            self.status.contains(Status::FEATURES_OK) && self.queue().is_some_and(|queue| self.is_size(queue.size));
+        if let Some(queue) = self.queues.get_mut(self.queue_sel as usize) {
+            match value {
+                0 => queue.ready = false,
+                1 => queue.ready |= may,
+                _ => {}
+            }
+        }
     }
 
-    /// See: VIRTIO 3.1.1 "Driver Requirements: Device Initialization".
-    fn set_status(&mut self, value: u32) -> Option<Event> {
-        let mut new = Status::from_bits_truncate(value);
-        let was_in_use = self.status.contains(Status::DRIVER_OK);
-        if new.is_empty() {
+    /// Bits are set and never cleared, but all of them by writing 0. That a reset is needed is the device's to say, not the driver's.
+    /// See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device Initialization".
+    fn set_status(&mut self, value: u32) {
+        if value == 0 {
             *self = Self { starts: self.starts, ..Self::new(self.config.mac, self.config.mtu) };
-            return was_in_use.then_some(Event::Reset);
+            return;
         }
+        let mut new = self.status | (Status::from_bits_truncate(value) - Status::DEVICE_NEEDS_RESET);
         if !self.status.contains(Status::FEATURES_OK) && !self.agrees() {
             new.remove(Status::FEATURES_OK);
         }
         if !new.contains(Status::FEATURES_OK) {
             new.remove(Status::DRIVER_OK);
         }
-        self.status |= new;
-        let starts = !was_in_use && new.contains(Status::DRIVER_OK);
-        self.starts = self.starts.wrapping_add(starts.into());
-        starts.then_some(Event::QueuesReady)
+        self.status = new;
     }
 }
 
@@ -230,167 +244,4 @@ fn set_high(address: &mut Gpa, value: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MAC: [u8; 6] = [2, 1, 2, 3, 4, 5];
-
-    fn started() -> Device {
-        let mut device = Device::new(MAC, 1500);
-        for (offset, value) in [
-            (reg::STATUS, 1),
-            (reg::STATUS, 3),
-            (reg::DRIVER_FEATURES_SEL, 1),
-            (reg::DRIVER_FEATURES, 1),
-            (reg::STATUS, 11),
-            (reg::QUEUE_SEL, 0),
-            (reg::QUEUE_SIZE, 256),
-            (reg::QUEUE_DESC_LOW, 0x1000),
-            (reg::QUEUE_DEVICE_HIGH, 7),
-            (reg::QUEUE_READY, 1),
-        ] {
-            assert_eq!(device.write(offset, value), None);
-        }
-        device
-    }
-
-    #[test]
-    fn the_receive_queue_appears_with_driver_ok_and_goes_with_reset() {
-        let mut device = started();
-        assert_eq!(device.receiveq(), None);
-        assert_eq!(device.write(reg::STATUS, 15), Some(Event::QueuesReady));
-        let queue = device.receiveq().unwrap();
-        assert_eq!((queue.size, queue.addresses.desc, queue.addresses.device), (256, Gpa(0x1000), Gpa(7 << 32)));
-        device.write(reg::QUEUE_SIZE, 8);
-        device.write(reg::QUEUE_DESC_LOW, 0);
-        assert_eq!(device.receiveq(), Some(queue), "a queue in use does not change");
-        assert_eq!(device.write(reg::STATUS, 0), Some(Event::Reset));
-        assert_eq!((device.receiveq(), device.read(reg::STATUS)), (None, 0));
-    }
-
-    #[test]
-    fn a_queue_that_starts_anew_where_it_was_is_another() {
-        let mut device = Device::new(MAC, 1500);
-        let steps =
-            [(reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1), (reg::STATUS, 11), (reg::QUEUE_SIZE, 64)];
-        let mut start = || {
-            for (offset, value) in steps.into_iter().chain([(reg::QUEUE_READY, 1), (reg::STATUS, 15)]) {
-                device.write(offset, value);
-            }
-            let queue = device.receiveq().unwrap();
-            device.write(reg::STATUS, 0);
-            queue
-        };
-        let (first, second) = (start(), start());
-        assert_ne!(first, second);
-        assert_eq!(first, Queue { start: first.start, ..second });
-    }
-
-    #[test]
-    fn a_driver_without_version_1_or_with_unknown_features_is_refused() {
-        for features in [0u64, 1 << 32 | 1 << 17, 1 << 32 | 1 << 33, 1 << 32 | 1 << 63, 1 << 15 | 1 << 34] {
-            let mut device = Device::new(MAC, 1500);
-            for half in [0, 1] {
-                device.write(reg::DRIVER_FEATURES_SEL, half);
-                device.write(reg::DRIVER_FEATURES, (features >> (32 * half)) as u32);
-            }
-            device.write(reg::STATUS, 11);
-            assert_eq!(device.read(reg::STATUS), 3);
-            assert_eq!(device.write(reg::STATUS, 15), None);
-            assert_eq!(device.read(reg::STATUS), 3);
-        }
-    }
-
-    /// A device whose driver took `features`, and gave it a receive queue of `size` entries.
-    fn with_queue(features: F, size: u16) -> Device {
-        let mut device = Device::new(MAC, 1500);
-        for half in [0, 1] {
-            device.write(reg::DRIVER_FEATURES_SEL, half);
-            device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
-        }
-        for (offset, value) in
-            [(reg::STATUS, 11), (reg::QUEUE_SIZE, size.into()), (reg::QUEUE_READY, 1), (reg::STATUS, 15)]
-        {
-            device.write(offset, value);
-        }
-        device
-    }
-
-    #[test]
-    fn what_was_agreed_on_goes_with_the_queue() {
-        let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
-        for features in [F::VERSION_1, F::VERSION_1 | F::IN_ORDER, F::VERSION_1 | rings] {
-            assert_eq!(with_queue(features, 256).receiveq().map(|queue| queue.features), Some(features.bits()));
-        }
-    }
-
-    #[test]
-    fn a_queue_has_a_size_that_its_format_has() {
-        for (features, size, taken) in [
-            (F::VERSION_1, 255, false),
-            (F::VERSION_1 | F::RING_PACKED, 255, true),
-            (F::VERSION_1 | F::RING_PACKED, 0, false),
-            (F::VERSION_1 | F::RING_PACKED, 1025, false),
-        ] {
-            assert_eq!(with_queue(features, size).receiveq().is_some(), taken, "{features:?} {size}");
-        }
-    }
-
-    #[test]
-    fn a_queue_taken_back_is_told() {
-        let mut device = started();
-        device.write(reg::STATUS, 15);
-        assert_eq!(device.write(reg::QUEUE_READY, 0), Some(Event::Reset));
-        assert_eq!(device.receiveq(), None);
-    }
-
-    #[test]
-    fn no_write_to_any_register_panics() {
-        let mut device = Device::new(MAC, 1500);
-        for round in 0..4u32 {
-            for offset in 0..0x204 {
-                for value in [0, 1, 2, 15, 255, u32::MAX] {
-                    device.write(offset, value.wrapping_sub(round));
-                    device.read(offset);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_configuration_is_what_was_asked_for() {
-        let device = Device::new(MAC, 9000);
-        let bytes: alloc::vec::Vec<u8> =
-            (0..3).flat_map(|word| device.read(reg::CONFIG + 4 * word).to_le_bytes()).collect();
-        assert_eq!(bytes[..6], MAC);
-        assert_eq!((bytes[6..8].to_vec(), bytes[10..].to_vec()), (alloc::vec![1, 0], 9000u16.to_le_bytes().to_vec()));
-    }
-
-    #[test]
-    fn frames_are_as_long_as_was_agreed_on() {
-        for (mtu, with, without) in [(9000, 9000, 1500), (1500, 1500, 1500), (1280, 1280, 1280), (68, 68, 68)] {
-            let mut device = Device::new(MAC, mtu);
-            assert_eq!(device.mtu(), without, "no driver has agreed on anything");
-            for (features, expected) in [(F::VERSION_1 | F::MTU, with), (F::VERSION_1, without)] {
-                device.write(reg::STATUS, 0);
-                for half in [0, 1] {
-                    device.write(reg::DRIVER_FEATURES_SEL, half);
-                    device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
-                }
-                device.write(reg::STATUS, 11);
-                assert_eq!((device.mtu(), device.read(reg::CONFIG + 8) >> 16), (expected, mtu.into()));
-            }
-        }
-    }
-
-    #[test]
-    fn the_mtu_stays_whatever_the_driver_writes() {
-        let mut device = Device::new(MAC, 9000);
-        for register in (0..reg::CONFIG + 12).step_by(4) {
-            for value in [0, 1, 0xffff_ffff] {
-                device.write(register, value);
-                assert_eq!(device.read(reg::CONFIG + 8) >> 16, 9000, "{register:#x}");
-            }
-        }
-    }
-}
+mod tests;

@@ -19,7 +19,10 @@ struct Node {
     gate: u32,
     peers: Vec<usize>,
     device: Device,
+    /// It ended, and no start follows.
     gone: bool,
+    /// Starts that may follow its end.
+    restarts: u32,
 }
 
 impl Network {
@@ -36,6 +39,7 @@ impl Network {
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu),
                 gone: false,
+                restarts: vm.restarts,
             }
         };
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
@@ -51,20 +55,20 @@ impl Network {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
-    /// VM `vm` is gone, and its device reset.
+    /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
     pub fn remove(&mut self, vm: u32) {
-        self.change(vm, true);
+        self.change(vm, |node| node.gone = node.restarts == 0);
     }
 
-    /// VM `vm`, which was gone, is there again.
+    /// VM `vm`, which ended, is there again.
     pub fn restart(&mut self, vm: u32) {
-        self.change(vm, false);
+        self.change(vm, |node| (node.gone, node.restarts) = (false, node.restarts.saturating_sub(1)));
     }
 
-    fn change(&mut self, vm: u32, gone: bool) {
+    fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
-            node.gone = gone;
+            change(node);
         }
     }
 
@@ -153,6 +157,53 @@ mod tests {
             network.write(1, offset, value);
         }
         assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
+    }
+
+    /// Whoever reads the directory sees that there is something new, whichever way a queue comes or goes.
+    #[test]
+    fn each_change_of_a_peers_queue_changes_the_directory() {
+        let mut network = network();
+        let start = [
+            (reg::DRIVER_FEATURES_SEL, 1),
+            (reg::DRIVER_FEATURES, 1),
+            (reg::STATUS, 11),
+            (reg::QUEUE_SIZE, 64),
+            (reg::QUEUE_READY, 1),
+        ];
+        assert!(start.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
+        let mut before = network.directory(0);
+        for (offset, value) in [
+            (reg::STATUS, 15),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::QUEUE_READY, 0),
+            (reg::QUEUE_READY, 1),
+            (reg::STATUS, 128),
+        ] {
+            assert!(network.write(1, offset, value).is_some());
+            let directory = network.directory(0);
+            assert_ne!(directory.peers, before.peers, "{offset:#x}");
+            before = directory;
+        }
+        network.write(1, reg::STATUS, 0);
+        assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
+    }
+
+    /// A sender can tell a peer that comes back from one that does not.
+    #[test]
+    fn a_peer_that_starts_again_is_absent_and_only_its_last_end_revokes_it() {
+        let text = "[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"i\"\ngate = \"isolated\"\n";
+        let again = text.replace("\"a\"", "\"b\"") + "restarts = 2\n";
+        let mut network = Network::new(&Manifest::parse(&alloc::format!("{text}peers = [\"b\"]\n{again}")).unwrap());
+        let state = |network: &Network| PeerState::from_word(network.directory(0).peers[0].state);
+        for _ in 0..2 {
+            network.remove(1);
+            assert_eq!(state(&network), PeerState::Absent);
+            network.restart(1);
+            assert_eq!(state(&network), PeerState::Absent);
+        }
+        network.remove(1);
+        assert_eq!(state(&network), PeerState::Revoked);
     }
 
     #[test]

@@ -27,13 +27,20 @@ mod platform {
     pub mod frames;
     #[path = "fake_msr.rs"]
     pub mod msr;
+    pub mod stream;
     pub mod table;
 }
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
 mod vm {
+    mod bases;
+    mod console;
+    mod event;
     mod image;
+    mod news;
     mod ram;
+    mod reason;
+    mod registration;
     mod tables;
     mod view;
 }

@@ -1,6 +1,6 @@
 //! G13, A17: a peer that dies and is started again while its sender calls.
 
-use super::{numbers, run, run_on, vm};
+use super::{numbers, often, run, run_on, vm};
 use crate::passed;
 
 /// A receiver of ring format `ring` that dies `times` times, wherever it is, and its sender.
@@ -9,6 +9,7 @@ use crate::passed;
 /// in its memory. The sender sees a full ring or a peer that is not ready, and nothing else, and goes on.
 fn killed(ring: &str, times: u64) {
     let all = [
+        often(),
         vm("sender", "attack", "persist", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
         vm(
             "receiver",

@@ -44,6 +44,11 @@ fn run_on(processors: usize, timeout: u64, manifest: &str) -> Report {
     in_bochs(&Scenario { processors, timeout, ..Scenario::new(manifest) })
 }
 
+/// First line of a manifest whose receivers start their devices often: senders hear of that once in a quantum.
+fn often() -> String {
+    "quantum_ticks = 20_000\n".into()
+}
+
 /// The numbers of the line that starts with `prefix`.
 #[track_caller]
 fn numbers<const N: usize>(report: &Report, prefix: &str) -> [u64; N] {

@@ -1,6 +1,6 @@
 //! A16, and what VMs on one machine can do to each other without a gate.
 
-use super::vm;
+use super::{often, vm};
 use crate::{in_bochs, passed};
 use xtask::Scenario;
 
@@ -9,6 +9,7 @@ use xtask::Scenario;
 /// times: each time its processor has to call the sender's back from wherever it is (rule G13), and goes on.
 fn scribbled(ring: &str) {
     let all = [
+        often(),
         vm("attacker", "attack", &format!("scribble {ring}"), "gate = \"isolated\"\ncpu = 1"),
         vm("sender", "attack", "send", "gate = \"isolated\"\ncpu = 0\npeers = [\"attacker\", \"victim\"]"),
         vm("victim", "attack", "victim", "gate = \"isolated\"\ncpu = 1\npeers = [\"sender\"]"),
@@ -101,5 +102,51 @@ fn registers_of_one_vm_in_bochs_are_not_seen_by_the_next() {
             "{:#?}",
             report.lines
         );
+    }
+}
+
+/// NMIs for 200 starts and resets of a device, each of which takes the receiver some tens of thousands of ticks: as many quanta as that lasts, and some.
+const CALLS: u64 = 30;
+
+/// A receiver starts its device and resets it 200 times. Its sender, on a processor of its own, never exits by itself, and hears of it now and then.
+fn started(rings: &str) -> xtask::Report {
+    let all = [
+        vm("sender", "attack", "count", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", &format!("{rings} 200"), "gate = \"isolated\"\ncpu = 1"),
+    ];
+    let report = in_bochs(&Scenario { processors: 2, timeout: 120, ..Scenario::new(all.concat()) });
+    passed(&report);
+    assert!(report.says("[receiver] started 200 times") && report.says("[sender] called: true"), "{:#?}", report.lines);
+    let exits = &report.exits["sender"];
+    assert!((1..CALLS).contains(&exits["exception_or_nmi"]), "{:#?}", report.lines);
+    report
+}
+
+#[test]
+fn starts_of_a_device_with_bad_rings_in_bochs_cost_its_sender_one_line() {
+    let report = started("bad");
+    let lines = report.lines.iter().filter(|line| line.contains("queue refused")).count();
+    assert_eq!(lines, 1, "{:#?}", report.lines);
+}
+
+#[test]
+fn starts_of_a_device_in_bochs_cost_its_sender_an_exit_now_and_then() {
+    let report = started("good");
+    assert_eq!(report.exits["receiver"]["revocations"], 201);
+}
+
+/// Two VMs print at the same time, one of them lines as long as there can be. Each line is whole, and in its place among the VM's own.
+#[test]
+fn lines_of_two_vms_in_bochs_are_whole_and_in_order() {
+    let printers = [("long", 40, 4000), ("short", 400, 5)];
+    let all =
+        printers.map(|(name, times, len)| vm(name, "attack", &format!("print {times} {len}"), "gate = \"isolated\""));
+    let report = in_bochs(&Scenario { processors: 2, timeout: 120, ..Scenario::new(all.concat()) });
+    passed(&report);
+    for (name, times, len) in printers {
+        let tag = format!("[{name}] ");
+        let lines: Vec<_> = report.lines.iter().filter_map(|line| line.strip_prefix(&tag)).collect();
+        let wanted: Vec<_> = (0..times).map(|number| format!("line {number} {}", "x".repeat(len))).collect();
+        assert_eq!(lines, wanted);
     }
 }

@@ -16,6 +16,13 @@ fn calls_by_a_program_in_bochs_are_aborted() {
     assert_eq!(exits(&report, "triple_fault"), 2, "{:?}", report.exits);
 }
 
+/// Hypercalls are the kernel's: a program that could end its VM, or register for it, would be one.
+#[test]
+fn hypercalls_by_a_program_in_bochs_are_exceptions() {
+    let report = attack("isolated", "hypercalls");
+    contained(&report, 0, &["vmcall ring 3: 7 of 7 refused"]);
+}
+
 /// #UD for the program.
 #[test]
 fn a_view_or_leaf_that_is_not_there_in_bochs_does_not_end_a_programs_vm() {

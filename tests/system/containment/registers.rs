@@ -21,6 +21,23 @@ fn a_call_with_any_flag_in_bochs_is_served_or_refused() {
     assert_eq!(exits(&report, "exception_or_nmi"), 1, "{:?}", report.exits);
 }
 
+/// No exit aborts the call: the interrupt waits for it, and comes in home.
+#[test]
+fn interrupts_that_sti_lets_in_behind_the_vmfunc_in_bochs_wait_for_the_call() {
+    let report = attack("isolated", "sti");
+    let lines =
+        ["sti: returned PeerNotReady(peer 0)", "then: exception 13", "call after that: returned PeerNotReady(peer 0)"];
+    contained(&report, 0, &lines);
+    assert_eq!([exits(&report, "interrupts"), exits(&report, "interrupt_window")], [1, 2], "{:?}", report.exits);
+}
+
+/// What the gate's bytes may load is gone with the call; the control word is the caller's.
+#[test]
+fn x87_registers_of_an_aborted_call_in_bochs_are_clear() {
+    let lines = ["x87: aborted, clear before false, after true", "x87: control word kept true"];
+    contained(&attack("isolated", "x87"), 1, &lines);
+}
+
 /// Goes through: gate and window use no segment that has a base.
 #[test]
 fn segment_bases_aimed_at_peer_memory_in_bochs_are_not_used() {

@@ -1,6 +1,6 @@
 //! A8, A15, A17, A20: calls that are interrupted, at every instruction, and by the watchdog.
 
-use super::{numbers, run, run_on, vm};
+use super::{numbers, often, run, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
@@ -169,6 +169,7 @@ const IN_GATE: u64 = 17;
 #[test]
 fn nmis_at_every_instruction_in_bochs_change_nothing() {
     let all = [
+        often(),
         vm("attacker", "attack", "nmi", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
         vm("receiver", "attack", "reset in-order", "gate = \"isolated\"\ncpu = 1"),
     ];

@@ -2,7 +2,7 @@
 
 use crate::{
     alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    quarantine, registers, revoke, rings, scribble, stepping, sweep, tables, timer, victim,
+    quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -45,6 +45,16 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "view" => home::vmfunc(machine, how.parse().map_err(|_| Error::Arguments)?),
         "vmfunc" => rings::vmfunc(machine, three(how).ok_or(Error::Arguments)?),
         "rings" => rings::call(machine),
+        "hypercalls" => rings::hypercalls(machine),
+        "x87" => registers::x87(machine),
+        "sti" => registers::sti(machine),
+        "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
+        "count" => starts::sender(machine),
+        "print" => {
+            let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
+            let len = len.parse().map_err(|_| Error::Arguments)?;
+            starts::printer(machine, times.parse().map_err(|_| Error::Arguments)?, len)
+        }
         "sweep" => sweep::sweep(machine),
         "unregistered" => sweep::unregistered(machine),
         "stepped" => sweep::stepped(machine),

@@ -60,6 +60,8 @@ mod segments;
 #[cfg(target_os = "none")]
 mod snippet;
 #[cfg(target_os = "none")]
+mod starts;
+#[cfg(target_os = "none")]
 mod stepping;
 #[cfg(target_os = "none")]
 mod sweep;
@@ -71,6 +73,8 @@ mod timer;
 mod vectors;
 #[cfg(target_os = "none")]
 mod victim;
+#[cfg(target_os = "none")]
+mod x87;
 
 #[cfg(target_os = "none")]
 sluice_runtime::entry!(attack::run);

@@ -1,9 +1,12 @@
 //! A5, A6, A10: proper calls, but for the stack pointer, the flags or the segment bases.
 
-use crate::attack::{Error, arm, ask_one};
+use crate::attack::{Error, arm, ask_one, exit_once};
 use crate::leap::{self, AC, DF, FLAGS, IF, NT, RF, TF};
-use crate::{crossing, segments};
+use crate::x87::{self, Saved};
+use crate::{alias, crossing, msr, segments, snippet};
 use sluice_abi::map;
+use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
+use sluice_gate::OPEN;
 use sluice_runtime::{Machine, println};
 
 /// Stack pointers aimed at what the window maps, and at what nobody does.
@@ -36,6 +39,37 @@ pub fn flags(machine: &mut Machine) -> Result<(), Error> {
         let landing = crossing::checked(leap::State { rflags: FLAGS | flag, ..crossing::proper(1) })?;
         println!("flag {name}: {}", landing.end());
     }
+    Ok(())
+}
+
+/// A call that is aborted, with something in every x87 register. A load in the gate, where the list is mapped, would leave it there.
+pub fn x87(machine: &mut Machine) -> Result<(), Error> {
+    ask_one(&arm(machine)?)?;
+    x87::mark();
+    let (before, landing) =
+        (Saved::now().is_clear(), crossing::call(&leap::State { rflags: FLAGS | TF, ..crossing::proper(1) }));
+    let saved = Saved::now();
+    println!("x87: {}, clear before {before}, after {}", landing.end(), saved.is_clear());
+    println!("x87: control word kept {}", saved.control() == x87::CONTROL);
+    Ok(())
+}
+
+/// The timer is due while interrupts are off. STI holds the interrupt back for one instruction more, the VMFUNC, so it could come first in the gate.
+/// It waits for the call, as it does where interrupts were on all along.
+pub fn sti(machine: &mut Machine) -> Result<(), Error> {
+    const STI_VMFUNC: [u8; 4] = [0xfb, 0x0f, 0x01, 0xd4];
+    const STI_NOP: [u8; 2] = [0xfb, 0x90];
+    /// Behind the end of the IDT: its delivery is a #GP.
+    const VECTOR: u64 = 0x40;
+    ask_one(&arm(machine)?)?;
+    msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
+    msr::write(IA32_TSC_DEADLINE, machine.ticks() + 1);
+    exit_once();
+    let mut state = crossing::proper(1);
+    state.rip = alias::put(OPEN, &STI_VMFUNC);
+    println!("sti: {}", crossing::checked(state)?.end());
+    println!("then: exception {}", snippet::execute(&STI_NOP, &leap::State::at(0)));
+    println!("call after that: {}", crossing::checked(crossing::proper(1))?.end());
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::numbered::Frame;
 use sluice::{PacketMemory, RingFormat};
 use sluice_abi::mmio::Status;
 use sluice_abi::net::{F, HDR_LEN, receiveq};
-use sluice_abi::virtq::{UsedElem, used};
+use sluice_abi::virtq::{QueueAddresses, UsedElem, used};
 use sluice_abi::{Gpa, packed};
 use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
@@ -44,13 +44,24 @@ impl Ring {
         Self::go(machine);
     }
 
+    /// The same with a queue that lies nowhere.
+    pub fn start_nowhere(machine: &Machine) {
+        let at = Gpa(1 << 46);
+        Self::enable(machine, F::VERSION_1, QueueAddresses { desc: at, driver: at, device: at });
+        Self::go(machine);
+    }
+
     /// All of that but the last step. Each register that is touched is an exit, so this asks the monitor's device nothing that is known of it.
     pub fn prepare(&self, machine: &Machine) {
+        Self::enable(machine, self.features, self.queue.addresses());
+    }
+
+    fn enable(machine: &Machine, features: F, addresses: QueueAddresses) {
         let mut transport = machine.transport();
         transport.set_status(FOUND);
-        transport.set_driver_features(self.features);
+        transport.set_driver_features(features);
         transport.set_status(FOUND | Status::FEATURES_OK);
-        transport.enable_queue(receiveq(0), SIZE, self.queue.addresses());
+        transport.enable_queue(receiveq(0), SIZE, addresses);
     }
 
     /// The last step: senders can reach the queue.

@@ -8,6 +8,10 @@ use crate::leap::{self, State};
 use crate::snippet;
 use sluice_runtime::{Machine, println};
 
+/// Numbers of hypercalls, and one more.
+const HYPERCALLS: u64 = 7;
+/// #UD.
+const UNDEFINED: u64 = 6;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
 /// As a program in ring 3.
@@ -22,6 +26,19 @@ pub fn vmfunc(machine: &mut Machine, (leaf, view, ring): (u64, u64, u64)) -> Res
     (state.general[leap::RAX], state.general[leap::RCX]) = (leaf, view);
     let state = if ring == 3 { program(state) } else { state };
     println!("leaf {leaf} view {view} ring {ring}: exception {}", snippet::execute(&VMFUNC, &state));
+    Ok(())
+}
+
+/// Each hypercall from ring 3, and one that is none: which exceptions come of it.
+pub fn hypercalls(machine: &mut Machine) -> Result<(), Error> {
+    const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
+    arm(machine)?;
+    let refused = (0..HYPERCALLS).filter(|&number| {
+        let mut state = program(State::at(0));
+        state.general[leap::RAX] = number;
+        snippet::execute(&VMCALL, &state) == UNDEFINED
+    });
+    println!("vmcall ring 3: {} of {HYPERCALLS} refused", refused.count());
     Ok(())
 }
 

@@ -174,6 +174,46 @@ fn the_stub_is_where_its_callers_look_for_it() {
     );
 }
 
+/// The bytes of `page` that belong to instructions from `starts` on, branches followed.
+fn covered(page: &Page, starts: &[u16]) -> BTreeSet<u16> {
+    let (mut todo, mut bytes) = (starts.to_vec(), BTreeSet::new());
+    while let Some(at) = todo.pop().filter(|at| *at < 4096) {
+        let it = decode(page, at);
+        assert!(!it.is_invalid() && it.mnemonic() != Mnemonic::Int3, "{at:#x}");
+        if bytes.contains(&at) {
+            continue;
+        }
+        bytes.extend(at..it.next_ip() as u16);
+        let target = it.near_branch_target() as u16;
+        match it.mnemonic() {
+            Mnemonic::Jmp => todo.push(target),
+            Mnemonic::Jne => todo.extend([target, it.next_ip() as u16]),
+            // Behind it another view goes on, the monitor, or the caller.
+            Mnemonic::Vmfunc | Mnemonic::Vmcall | Mnemonic::Ret => {}
+            _ => todo.push(it.next_ip() as u16),
+        }
+    }
+    bytes
+}
+
+/// Who lands beside the way of a call is stopped there, in whatever view: none of the three pages has another filler than INT3.
+#[test]
+fn what_is_beside_the_way_of_a_call_is_int3_in_all_three_pages() {
+    const INT3: u8 = 0xcc;
+    let pages = pages();
+    let all: [(&str, &Page, &[u16]); 3] = [
+        ("stub", pages.stub, &[STUB_ENTRY, RETURN, STUB_ABORT]),
+        ("gate", pages.gate, &[OPEN, CLOSE]),
+        ("window", pages.window, &[ENTER]),
+    ];
+    for (name, page, starts) in all {
+        let way = covered(page, starts);
+        assert!((30..200).contains(&way.len()), "{name}: {} bytes", way.len());
+        let other = (0..4096).find(|at| !way.contains(at) && page[usize::from(*at)] != INT3);
+        assert_eq!(other, None, "{name}");
+    }
+}
+
 /// Each edit is one that was made, or nearly made, in gates of this kind.
 #[test]
 fn the_audit_finds_what_it_looks_for() {

@@ -3,27 +3,32 @@
 //! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
 
 mod control;
+mod files;
 mod mapping;
 mod ticks;
 mod timer;
 
 pub use control::Control;
+pub use files::{FileError, Module, Output};
 
 use crate::{Counter, Expiries, SetupError, Ticker};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
 use sluice_abi::{Gpa, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, fs, io, thread};
+use std::{env, io, thread};
 
 /// This process in the role of a VM.
 pub struct Machine {
     args: &'static str,
-    modules: Vec<(String, PathBuf)>,
+    modules: Vec<String>,
+    /// Where they are.
+    files: PathBuf,
     out: PathBuf,
     /// Until it is handed out.
     memory: Option<Memory>,
@@ -62,8 +67,7 @@ impl Machine {
         let peers = peers
             .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
         pin();
-        let modules = env::var("SLUICE_MODULES").unwrap_or_default();
-        let named = |path: &str| Some((PathBuf::from(path).file_name()?.to_str()?.to_owned(), PathBuf::from(path)));
+        let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
         let slot = Slot::reserve()?;
         for index in 0..peers {
             slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
@@ -72,8 +76,9 @@ impl Machine {
         let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
         Ok(Self {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
-            modules: modules.lines().filter_map(named).collect(),
-            out: env::var_os("SLUICE_OUT").map_or_else(PathBuf::new, PathBuf::from),
+            modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            files: folder("SLUICE_FILES"),
+            out: folder("SLUICE_OUT"),
             memory: Some(Memory { slot, ram, directory }),
         })
     }
@@ -83,17 +88,14 @@ impl Machine {
         self.args
     }
 
-    /// The module named `name`.
-    pub fn module(&self, name: &str) -> Option<&'static [u8]> {
-        let (_, path) = self.modules.iter().find(|(known, _)| known == name)?;
-        fs::read(path).ok().map(|bytes| &*bytes.leak())
+    /// The module named `name`; `None` if the manifest gives this machine no such.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.modules.iter().any(|known| known == name).then(|| Module::open(&self.files.join(name)))
     }
 
-    /// Writes the file `name` into the launcher's output folder.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) {
-        if let Err(error) = fs::write(self.out.join(name), bytes) {
-            print(format_args!("error: {name}: {error}\n"));
-        }
+    /// A new file `name` in the launcher's output folder. It is there once it is whole.
+    pub fn create(&self, name: &str) -> Result<Output, FileError> {
+        Output::create(&self.out.join(name))
     }
 
     /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
@@ -169,8 +171,9 @@ fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), Setup
 
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
 fn pin() {
-    if let Some(cpu) = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok()) {
-        let mut set = rustix::thread::CpuSet::new();
+    let cpu = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok());
+    if let Some(cpu) = cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        let mut set = CpuSet::new();
         set.set(cpu);
         // Only speed depends on it.
         let _ = rustix::thread::sched_setaffinity(None, &set);

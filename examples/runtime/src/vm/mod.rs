@@ -11,12 +11,14 @@
 mod boot;
 mod console;
 mod exception;
+mod files;
 mod host;
 mod memory;
 mod ticks;
 mod timer;
 
 pub use console::print;
+pub use files::{FileError, Module, Output};
 
 use crate::{Counter, Expiries, SetupError, Ticker};
 use boot::Boot;
@@ -30,8 +32,6 @@ use sluice_memory::PeerSlice;
 
 /// Exit code after a panic.
 const PANICKED: u64 = 101;
-/// Bytes of a file in one console line.
-const FILE_LINE: usize = 512;
 
 /// This VM.
 pub struct Machine {
@@ -80,17 +80,14 @@ impl Machine {
         self.boot.args()
     }
 
-    /// The module named `name`.
-    pub fn module(&self, name: &str) -> Option<&'static [u8]> {
-        self.boot.module(name)
+    /// The module named `name`; `None` if the manifest gives this machine no such. Modules lie in the VM's RAM: they can't be larger than that.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.boot.module(name).map(|bytes| Ok(Module::new(bytes)))
     }
 
-    /// Prints `bytes` as lines `file NAME HEX`, and at last `file NAME end`, from which the host can make a file.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) {
-        for piece in bytes.chunks(FILE_LINE) {
-            print(format_args!("file {name} {}\n", Hex(piece)));
-        }
-        print(format_args!("file {name} end\n"));
+    /// A new file `name` of the host's. It is whole once its last console line says so.
+    pub fn create(&self, name: &'static str) -> Result<Output, FileError> {
+        Ok(Output::new(name))
     }
 
     /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine:
@@ -170,14 +167,5 @@ impl Machine {
     #[inline(always)]
     pub fn ticks(&self) -> u64 {
         ticks::now()
-    }
-}
-
-/// Writes bytes as hexadecimal digits.
-struct Hex<'b>(&'b [u8]);
-
-impl core::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod device;
 mod formats;
+mod held;
 mod hostile;
 mod limits;
 mod model;

@@ -1,6 +1,7 @@
-//! The monitor's console: port 0xE9 in Bochs, else the first serial port. One line at a time, never mixed.
+//! The monitor's console: port 0xE9 in Bochs, else the first serial port. Its lines are never mixed.
 #![allow(unsafe_code, reason = "port I/O")]
 
+use crate::platform::stream::{self, Stream};
 use core::fmt::{self, Write};
 use spin::Mutex;
 use uart_16550::backend::PioBackend;
@@ -11,14 +12,19 @@ const DEBUG_PORT: u16 = 0xe9;
 const COM1: u16 = 0x3f8;
 
 /// Where text goes. Bochs counts an instruction per byte at the debug port; a serial port has to be polled.
-enum Sink {
+pub enum Sink {
+    /// Not looked for yet.
     Unknown,
+    /// Takes any number of bytes.
     Debug(Port<u8>),
-    Serial(Uart16550<PioBackend>),
+    /// The port, and whether the carriage return before a line feed was sent.
+    Serial(Uart16550<PioBackend>, bool),
+    /// There is no console.
     Nowhere,
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink::Unknown);
+/// What all VMs, and the monitor, print to.
+pub static STREAM: Mutex<Stream<Sink>> = Mutex::new(Stream::new(Sink::Unknown));
 
 impl Sink {
     fn find() -> Self {
@@ -30,53 +36,57 @@ impl Sink {
         // SAFETY: COM1 is the monitor's alone.
         match unsafe { Uart16550::new_port(COM1) } {
             Ok(mut uart) => match uart.init(Config::default()) {
-                Ok(()) => Self::Serial(uart),
+                Ok(()) => Self::Serial(uart, false),
                 Err(_) => Self::Nowhere,
             },
             Err(_) => Self::Nowhere,
         }
     }
+}
 
-    fn send(&mut self, bytes: &[u8]) {
+impl stream::Sink for Sink {
+    fn send(&mut self, bytes: &[u8]) -> usize {
         if let Self::Unknown = self {
             *self = Self::find();
         }
         match self {
-            // SAFETY: a byte to the debug port is printed and nothing else.
-            Self::Debug(port) => bytes.iter().for_each(|&byte| unsafe { port.write(byte) }),
-            Self::Serial(uart) => bytes.iter().for_each(|byte| {
-                if *byte == b'\n' {
-                    uart.send_bytes_exact(b"\r");
-                }
-                uart.send_bytes_exact(core::slice::from_ref(byte));
-            }),
-            Self::Unknown | Self::Nowhere => {}
+            Self::Debug(port) => {
+                // SAFETY: a byte to the debug port is printed and nothing else.
+                bytes.iter().for_each(|&byte| unsafe { port.write(byte) });
+                bytes.len()
+            }
+            Self::Serial(uart, returned) => {
+                let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                let sent = uart.send_bytes(text);
+                sent + usize::from(sent == text.len() && text.len() < bytes.len() && feed_line(uart, returned))
+            }
+            Self::Unknown | Self::Nowhere => bytes.len(),
         }
     }
 }
 
-impl Write for Sink {
+/// A terminal wants a carriage return before a line feed. Whether there was room for both.
+fn feed_line(uart: &mut Uart16550<PioBackend>, returned: &mut bool) -> bool {
+    let rest: &[u8] = if *returned { b"\n" } else { b"\r\n" };
+    let sent = uart.send_bytes(rest);
+    *returned = sent < rest.len() && (*returned || sent == 1);
+    sent == rest.len()
+}
+
+impl Write for Stream<Sink> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.send(text.as_bytes());
+        self.send_now(text.as_bytes());
         Ok(())
     }
 }
 
-/// Prints one line of the VM named `name`.
-pub fn vm_line(name: &str, line: &[u8]) {
-    let mut sink = SINK.lock();
-    for part in [b"[", name.as_bytes(), b"] ", line, b"\n"] {
-        sink.send(part);
-    }
-}
-
-/// Prints one line of the monitor's own; [`crate::println`] is the way to call it.
+/// Prints one line of the monitor's own, at once; [`crate::println`] is the way to call it.
 pub fn own_line(text: fmt::Arguments) {
-    // Writing to a sink does not fail.
-    let _ = writeln!(SINK.lock(), "[monitor] {text}");
+    // Writing to the stream does not fail.
+    let _ = writeln!(STREAM.lock(), "[monitor] {text}");
 }
 
-/// Prints a line of the monitor's own.
+/// Prints a line of the monitor's own that is about no VM: before they run, or after.
 #[macro_export]
 macro_rules! println {
     ($($arguments:tt)*) => { $crate::platform::console::own_line(format_args!($($arguments)*)) };
@@ -88,5 +98,5 @@ macro_rules! println {
 /// The caller must not return to the code that may have held it.
 pub unsafe fn seize() {
     // SAFETY: the holder, if any, never runs again or its line is broken, which the caller accepts.
-    unsafe { SINK.force_unlock() };
+    unsafe { STREAM.force_unlock() };
 }

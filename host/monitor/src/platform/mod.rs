@@ -10,4 +10,5 @@ pub mod msr;
 pub mod multiboot;
 pub mod paging;
 pub mod smp;
+pub mod stream;
 pub mod table;

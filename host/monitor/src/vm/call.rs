@@ -1,6 +1,7 @@
 //! VMCALL: what a VM asks of the host. See: docs/interfaces.md.
 
-use super::{Next, Vm, descriptor_table, exit, inject};
+use super::registration::{self, Places, Shown};
+use super::{Next, Vm, exit, inject};
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
@@ -9,8 +10,6 @@ use sluice_abi::call::{Code, Hypercall, MAX_BURST, Outcome, Status};
 use sluice_abi::{Gpa, directory::GateKind, map};
 use sluice_memory::SharedMemory;
 use zerocopy::IntoBytes;
-
-const LARGE_PAGE: u64 = 2 << 20;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
 pub fn handle(vm: &mut Vm) -> Next {
@@ -23,7 +22,7 @@ pub fn handle(vm: &mut Vm) -> Next {
         Some(Hypercall::Yield) => return give_way(vm),
         Some(Hypercall::Transmit) => return transmit(vm, a),
         Some(Hypercall::Console) => console(vm, Gpa(a), b),
-        Some(Hypercall::Register) => register(vm, Gpa(a), b, Gpa(c)),
+        Some(Hypercall::Register) => register(vm, Shown { packets: Gpa(a), len: b, request: Gpa(c) }),
         Some(Hypercall::ExitCounts) => exit_counts(vm, Gpa(a)),
         None => Code::Unknown,
     };
@@ -42,7 +41,7 @@ fn console(vm: &mut Vm, at: Gpa, len: u64) -> Code {
     if vm.ram.slice(at, len).and_then(|text| text.copy_to_slice(0, bytes)).is_err() {
         return Code::BadRequest;
     }
-    vm.console.write(&vm.name, bytes);
+    vm.console.write(bytes);
     Code::Ok
 }
 
@@ -53,32 +52,21 @@ fn exit_counts(vm: &mut Vm, at: Gpa) -> Code {
 }
 
 /// Registers packet memory, request block and CR3. Later calls may bring another CR3 but no other memory.
-fn register(vm: &mut Vm, packets: Gpa, len: u64, request: Gpa) -> Code {
-    let aligned =
-        packets.0.is_multiple_of(LARGE_PAGE) && len.is_multiple_of(LARGE_PAGE) && request.0.is_multiple_of(map::PAGE);
-    let sized = len > 0 && len <= map::PACKETS_LEN;
-    let places = vm.ram.host(packets, len).zip(vm.ram.host(request, map::PAGE));
-    let (true, true, Some((packets_at, request_at))) = (aligned, sized, places) else { return Code::BadRequest };
-    let cr3 = read(Field::GuestCr3);
-    let asked = (packets, len, request);
-    let fresh = vm.registered.is_none();
-    if vm.registered.is_some_and(|before| before != asked)
-        || vm.ram.host(Gpa(cr3 & !0xfff), map::PAGE).is_none()
-        || descriptor_table::any_reaches_slot()
-    {
+fn register(vm: &mut Vm, shown: Shown) -> Code {
+    let Some(Places { packets, request, cr3 }) = registration::check(&vm.ram, vm.registered, shown) else {
         return Code::BadRequest;
-    }
-    vm.registered = Some(asked);
+    };
+    let fresh = vm.registered.replace(shown).is_none();
     let vpid = vm.vpid();
-    let shown = match vm.views.isolated() {
+    let done = match vm.views.isolated() {
         Some(isolated) if fresh => {
-            isolated.show_packets((packets_at, len), request_at).and_then(|()| isolated.register(cr3, vpid))
+            isolated.show_packets((packets, shown.len), request).and_then(|()| isolated.register(cr3, vpid))
         }
         Some(isolated) => isolated.register(cr3, vpid),
         None => Ok(()),
     };
-    if shown.is_err() || vm.show_packets_to_host(packets_at, len, request_at).is_err() {
-        crate::println!("vm {}: no memory left for its views", vm.name);
+    if done.is_err() || vm.show_packets_to_host(packets, shown.len, request).is_err() {
+        vm.console.say(format_args!("vm {}: no memory left for its views", vm.name));
         return Code::NotRegistered;
     }
     Code::Ok

@@ -1,27 +1,11 @@
-//! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (rule G14).
-//!
-//! An IDT or TSS inside the slot would be read through the window's tables if an event were vectored there.
+//! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (`bases.rs`).
 
+use super::bases::reaches_slot;
 use super::exit::{self, reason};
 use super::{Next, Vm, inject, operand, walk};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
-use sluice_abi::{Gva, map};
-
-/// Tables and TSS end at most this many bytes after their base.
-const LARGEST: u64 = 0x1_0000;
-/// Bytes that one entry of the top-level table covers: all that gate and window views map lies in one.
-const PML4_ENTRY: u64 = 1 << 39;
-
-/// Whether a table at `base` could reach into the slot.
-pub fn reaches_slot(base: u64) -> bool {
-    base.wrapping_add(LARGEST).wrapping_sub(map::SLOT_VA) < PML4_ENTRY + LARGEST
-}
-
-/// Whether any base in force reaches into the slot.
-pub fn any_reaches_slot() -> bool {
-    [Field::GuestGdtrBase, Field::GuestIdtrBase, Field::GuestTrBase].into_iter().any(|base| reaches_slot(read(base)))
-}
+use sluice_abi::Gva;
 
 /// Does what the guest asked, if the bases allow it.
 pub fn emulate(vm: &mut Vm, reason: u16) -> Next {

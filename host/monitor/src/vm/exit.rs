@@ -1,85 +1,37 @@
 //! What an exit means: one arm per reason, and the reason's own file does the work.
 
+use super::event::{self, Event};
 use super::view::Place;
 use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, timer};
 use crate::platform::cpu::XCR0;
+use crate::platform::exit as machine;
 use crate::vmx::enter::Registers;
-use crate::vmx::ept::EptPointer;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
 use alloc::format;
 
-/// Basic exit reasons. See: SDM volume 3, appendix "VMX Basic Exit Reasons".
-pub mod reason {
-    #![allow(missing_docs, reason = "the names are the SDM's own")]
-    pub const EXCEPTION_OR_NMI: u16 = 0;
-    pub const EXTERNAL_INTERRUPT: u16 = 1;
-    pub const TRIPLE_FAULT: u16 = 2;
-    pub const INIT: u16 = 3;
-    pub const SIPI: u16 = 4;
-    pub const INTERRUPT_WINDOW: u16 = 7;
-    pub const CPUID: u16 = 10;
-    pub const HLT: u16 = 12;
-    pub const INVD: u16 = 13;
-    pub const RDPMC: u16 = 15;
-    pub const VMCALL: u16 = 18;
-    pub const VMX_FIRST: u16 = 19;
-    pub const VMX_LAST: u16 = 27;
-    pub const CONTROL_REGISTER: u16 = 28;
-    pub const IO: u16 = 30;
-    pub const RDMSR: u16 = 31;
-    pub const WRMSR: u16 = 32;
-    pub const MWAIT: u16 = 36;
-    pub const MONITOR: u16 = 39;
-    pub const GDTR_IDTR: u16 = 46;
-    pub const LDTR_TR: u16 = 47;
-    pub const EPT_VIOLATION: u16 = 48;
-    pub const INVEPT: u16 = 50;
-    pub const PREEMPTION_TIMER: u16 = 52;
-    pub const INVVPID: u16 = 53;
-    pub const WBINVD: u16 = 54;
-    pub const XSETBV: u16 = 55;
-    pub const VMFUNC: u16 = 59;
-
-    /// The reasons that a report names; the others appear by number.
-    pub const NAMES: [(u16, &str); 18] = [
-        (EXCEPTION_OR_NMI, "exception_or_nmi"),
-        (EXTERNAL_INTERRUPT, "external_interrupt"),
-        (TRIPLE_FAULT, "triple_fault"),
-        (INTERRUPT_WINDOW, "interrupt_window"),
-        (CPUID, "cpuid"),
-        (HLT, "hlt"),
-        (VMCALL, "vmcall"),
-        (CONTROL_REGISTER, "control_register"),
-        (IO, "io"),
-        (RDMSR, "rdmsr"),
-        (WRMSR, "wrmsr"),
-        (GDTR_IDTR, "gdtr_idtr"),
-        (LDTR_TR, "ldtr_tr"),
-        (EPT_VIOLATION, "ept_violation"),
-        (PREEMPTION_TIMER, "preemption_timer"),
-        (WBINVD, "wbinvd"),
-        (XSETBV, "xsetbv"),
-        (VMFUNC, "vmfunc"),
-    ];
-}
+pub(super) use super::reason;
 
 /// Handles the exit that the current VMCS describes.
 pub fn handle(vm: &mut Vm) -> Next {
     let word = read(Field::ExitReason);
     let reason = word as u16;
     vm.exits.by_reason[usize::from(reason).min(79)] += 1;
-    if word >> 31 & 1 == 1 {
-        return vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})"));
+    let event = event::of(word, read(Field::ExitInterruption));
+    if event == Event::MachineCheck {
+        machine::finish(Err("machine check"));
     }
-    let place = vm.views.place(read(Field::EptPointer));
+    let Some(place) = vm.views.place_at_exit(read(Field::EptPointer)) else {
+        return vm.stop(format!("EPTP list changed in home (exit reason {reason})"));
+    };
     vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
-    if reason == reason::EXCEPTION_OR_NMI && inject::is_nmi() {
-        return inject::end_nmi();
-    }
-    match place {
-        Place::Home | Place::Guarded => in_home(vm, reason),
-        place => in_crossing(vm, reason, place),
+    match (event, place) {
+        (Event::Refused, _) => vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})")),
+        (Event::Nmi, _) => inject::end_nmi(),
+        (Event::Hosts, _) => Next::Resume,
+        (Event::Timer, _) if vm.reminded => Next::Resume,
+        (_, Place::Home | Place::Guarded) => in_home(vm, reason),
+        (_, place) => in_crossing(vm, reason, place),
     }
 }
 
@@ -88,7 +40,6 @@ pub fn handle(vm: &mut Vm) -> Next {
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
     let held = vm.views.isolated().is_some_and(|isolated| isolated.is_held());
     match reason {
-        reason::EXTERNAL_INTERRUPT | reason::INIT => Next::Resume,
         reason::PREEMPTION_TIMER if place == Place::Window => abort::watch(vm),
         reason::PREEMPTION_TIMER => schedule::after_timer(vm),
         reason::VMFUNC if place == Place::Gate && held => Next::Switch,
@@ -97,12 +48,8 @@ fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
 }
 
 fn in_home(vm: &mut Vm, reason: u16) -> Next {
-    if !rests(vm) {
-        return vm.stop(format!("EPTP list changed in home (exit reason {reason})"));
-    }
     match reason {
         reason::EXCEPTION_OR_NMI => inject::reflect(),
-        reason::EXTERNAL_INTERRUPT | reason::INIT | reason::SIPI | reason::INTERRUPT_WINDOW => Next::Resume,
         reason::PREEMPTION_TIMER => schedule::after_timer(vm),
         reason::CPUID => cpuid::emulate(vm),
         reason::HLT => timer::halt(vm),
@@ -121,11 +68,6 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         }
         _ => vm.stop(format!("exit reason {reason} at RIP {:#x}", read(Field::GuestRip))),
     }
-}
-
-fn rests(vm: &mut Vm) -> bool {
-    let home: EptPointer = vm.views.home();
-    vm.views.isolated().is_none_or(|isolated| isolated.at_rest(home))
 }
 
 /// Port accesses: there is no device behind any port; reads give all ones.

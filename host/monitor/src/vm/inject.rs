@@ -10,15 +10,8 @@ const ERROR_CODE: u64 = 1 << 11;
 const HARDWARE_EXCEPTION: u64 = 3 << 8;
 const INVALID_OPCODE: u64 = 6;
 const GENERAL_PROTECTION: u64 = 13;
-const MACHINE_CHECK: u64 = 18;
 
-/// Whether the exit was an NMI: the monitor's way to call a processor back.
-/// See: SDM volume 3, table "Format of the VM-Exit Interruption-Information Field".
-pub fn is_nmi() -> bool {
-    read(Field::ExitInterruption) >> 8 & 7 == 2
-}
-
-/// The NMI has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
+/// The NMI, the monitor's way to call a processor back, has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
 /// See: SDM volume 3, table "Format of Interruptibility State".
 pub fn end_nmi() -> Next {
     const BLOCKING_BY_NMI: u64 = 1 << 3;
@@ -30,9 +23,6 @@ pub fn end_nmi() -> Next {
 /// Gives an intercepted exception back to the guest.
 pub fn reflect() -> Next {
     let info = read(Field::ExitInterruption);
-    if info & 0xff == MACHINE_CHECK {
-        crate::platform::exit::finish(Err("machine check"));
-    }
     let keep = VALID | ERROR_CODE | 0x7ff;
     write(Field::EntryInterruption, info & keep);
     write(Field::EntryErrorCode, read(Field::ExitInterruptionErrorCode));

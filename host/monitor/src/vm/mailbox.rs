@@ -1,28 +1,43 @@
 //! How processors ask one another: "look at the directory again before your VM goes on".
 //!
-//! A processor that takes something away (a receiver resets its device, a VM ends) must not go on while a sender may be in a
+//! A processor that takes something away (a receiver resets its device, a VM ends) must not go on while a sender that can reach it may be in a
 //! window (rule G13). It sets `refresh`, calls the sender's processor by NMI, and waits until that VM is out of the window. One that is
 //! found in there finishes its call, but its window is held: the next call exits where it would open it.
+//!
+//! An NMI takes the sender's time, so it is the receiver who is made to wait for it: what is only news is not called for at once (`news.rs`), who was
+//! never told of a device does not lose it, and where the sender does not come the next NMI comes later and later.
 
 use crate::platform::smp;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 /// VMs that one monitor runs.
 pub const MAX_VMS: usize = 4;
 
-/// Spins between two calls by NMI. A call may be lost in the monitor itself, so it is repeated.
+/// Spins between the first two calls by NMI; from then on it doubles. A call may be lost in the monitor itself, so it is repeated.
 const PATIENCE: usize = 2_000;
 
 struct Mailbox {
     refresh: AtomicBool,
     /// Set while the VM may be executing, or stands in the window.
     busy: AtomicBool,
+    /// VMs that it may have in its window or memory, by bits.
+    reaches: AtomicU32,
     cpu: AtomicUsize,
 }
 
-static MAILBOXES: [Mailbox; MAX_VMS] =
-    [const { Mailbox { refresh: AtomicBool::new(false), busy: AtomicBool::new(false), cpu: AtomicUsize::new(0) } };
-        MAX_VMS];
+impl Mailbox {
+    const fn new() -> Self {
+        let (refresh, busy) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { refresh, busy, reaches: AtomicU32::new(0), cpu: AtomicUsize::new(0) }
+    }
+
+    /// Whether the VM executes on a processor other than `own_cpu`, and has not looked since it was asked.
+    fn is_called_for(&self, own_cpu: usize) -> bool {
+        self.cpu.load(SeqCst) != own_cpu && self.busy.load(SeqCst) && self.refresh.load(SeqCst)
+    }
+}
+
+static MAILBOXES: [Mailbox; MAX_VMS] = [const { Mailbox::new() }; MAX_VMS];
 
 fn of(vm: u32) -> &'static Mailbox {
     &MAILBOXES[vm as usize % MAX_VMS]
@@ -40,16 +55,36 @@ pub fn ask(vm: u32) {
 
 /// Waits until VM `vm` has looked, or at least is about to, or stands in home.
 pub fn wait(vm: u32, own_cpu: usize) {
-    let mailbox = of(vm);
-    let cpu = mailbox.cpu.load(SeqCst);
-    let mut spins = 0;
-    while cpu != own_cpu && mailbox.busy.load(SeqCst) && mailbox.refresh.load(SeqCst) {
-        if spins % PATIENCE == 0 {
-            smp::send_nmi(cpu);
+    let (mut spins, mut patience) = (0usize, PATIENCE);
+    while of(vm).is_called_for(own_cpu) {
+        if spins == 0 {
+            smp::send_nmi(of(vm).cpu.load(SeqCst));
         }
         spins += 1;
+        if spins == patience {
+            (spins, patience) = (0, patience.saturating_mul(2));
+        }
         core::hint::spin_loop();
     }
+}
+
+/// Calls VM `vm` once, if it executes and has not looked yet; whether that was so.
+pub fn call(vm: u32, own_cpu: usize) -> bool {
+    let called = of(vm).is_called_for(own_cpu);
+    if called {
+        smp::send_nmi(of(vm).cpu.load(SeqCst));
+    }
+    called
+}
+
+/// Says which VMs VM `vm` may have in its window or memory from now on: before it looks at its directory, any.
+pub fn set_reach(vm: u32, peers: u32) {
+    of(vm).reaches.store(peers, SeqCst);
+}
+
+/// Whether VM `vm` may have VM `peer` in its window or memory.
+pub fn reaches(vm: u32, peer: u32) -> bool {
+    of(vm).reaches.load(SeqCst) >> peer & 1 == 1
 }
 
 /// The VM is about to execute. Returns whether it must look at its directory first, which only one that is not in the window

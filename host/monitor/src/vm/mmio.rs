@@ -27,7 +27,7 @@ pub fn emulate(vm: &mut Vm) -> Next {
     match access.store {
         Some(value) => shared::device_write(vm, offset as u32, value),
         None => {
-            let value = shared::device_read(vm.id, offset as u32 & !3) >> (8 * (offset & 3));
+            let value = shared::device_read(vm.id, offset as u32);
             let mask = u64::MAX >> (64 - 8 * access.size as u32);
             set_register(vm, access.register, u64::from(value) & mask, access.widens);
         }

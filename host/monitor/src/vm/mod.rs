@@ -4,17 +4,22 @@
 //! `view` (what a VM can reach). Lower layers: `crate::vmx` (the processor), `crate::platform` (the machine).
 
 mod abort;
+mod bases;
 mod call;
 mod console;
 mod cpuid;
 mod descriptor_table;
+mod event;
 mod exit;
 mod image;
 mod inject;
 mod mailbox;
 mod mmio;
+mod news;
 mod operand;
 mod ram;
+mod reason;
+mod registration;
 mod restart;
 mod schedule;
 mod shared;
@@ -39,10 +44,12 @@ use abort::Watched;
 use alloc::string::String;
 use console::Console;
 use image::GateImage;
+use news::News;
 use ram::Ram;
+use registration::Shown;
 use sluice_abi::call::ExitCounts;
-use sluice_abi::directory::{Directory, GateKind};
-use sluice_abi::{Gpa, map};
+use sluice_abi::directory::{Directory, GateKind, MAX_PEERS};
+use sluice_abi::map;
 use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
@@ -87,9 +94,13 @@ pub struct Vm {
     window: OwnWindow,
     directory: Directory,
     directory_page: Table,
-    /// Packet memory, its bytes, request block.
-    registered: Option<(Gpa, u64, Gpa)>,
+    registered: Option<Shown>,
+    /// Reasons for which a peer's queue was refused, by bits, that were said.
+    refused: [u16; MAX_PEERS],
     console: Console,
+    news: News,
+    /// The preemption timer runs to something that the monitor itself has to do.
+    reminded: bool,
     exits: ExitCounts,
     aborts: u64,
     /// Exits from gate or window.
@@ -119,6 +130,8 @@ pub struct Parts<'a> {
     pub start: Start,
     /// Whom it may send to.
     pub peers: &'a [PeerMemory],
+    /// Ticks between two calls of its senders.
+    pub quantum: u64,
     /// The host's pages.
     pub image: &'a GateImage,
 }
@@ -137,6 +150,8 @@ impl Vm {
         }
         Ok(Self {
             id: parts.id,
+            console: Console::new(parts.id, &parts.name),
+            news: News::new(parts.quantum),
             name: parts.name,
             gate: parts.gate,
             ram: parts.ram,
@@ -152,7 +167,8 @@ impl Vm {
             directory: Directory::default(),
             directory_page,
             registered: None,
-            console: Console::default(),
+            refused: [0; MAX_PEERS],
+            reminded: false,
             exits: ExitCounts::default(),
             aborts: 0,
             crossing_exits: 0,
@@ -182,19 +198,19 @@ impl Vm {
 
     /// Stops the VM for good, for the reason given. The others go on.
     fn stop(&mut self, reason: String) -> Next {
-        crate::println!("vm {} stopped: {reason}", self.name);
+        self.console.say(format_args!("vm {} stopped: {reason}", self.name));
         self.finish(State::Stopped(reason))
     }
 
     /// The VM ends itself.
     fn end(&mut self, code: u64) -> Next {
-        self.console.finish(&self.name);
-        crate::println!("vm {} exit code {code}", self.name);
+        self.console.finish();
+        self.console.say(format_args!("vm {} exit code {code}", self.name));
         self.finish(State::Exited(code))
     }
 
     fn finish(&mut self, state: State) -> Next {
-        self.console.finish(&self.name);
+        self.console.finish();
         self.state = state;
         shared::gone(self);
         Next::End

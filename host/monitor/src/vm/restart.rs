@@ -18,7 +18,7 @@ impl Vm {
         // It may have ended in the window.
         self.recover();
         self.hide_packets();
-        let (packets, vpid) = (self.registered.take().map_or(0, |(_, len, _)| len), self.vpid());
+        let (packets, vpid) = (self.registered.take().map_or(0, |shown| shown.len), self.vpid());
         if let Some(isolated) = self.views.isolated() {
             isolated.unregister(packets, vpid)?;
         }

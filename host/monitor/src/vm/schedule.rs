@@ -1,12 +1,13 @@
 //! All VMs, from start to report: which processor runs which, and for how long.
 
+use super::console::Progress;
 use super::image::GateImage;
 use super::ram::Ram;
 use super::view::PeerMemory;
 use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared, timer};
 use crate::load::{self, Start};
 use crate::platform::table::Table;
-use crate::platform::{cpu, exit as machine, msr, smp};
+use crate::platform::{console, cpu, exit as machine, msr, smp};
 use crate::println;
 use crate::start::Machine;
 use crate::vmx::field::Field;
@@ -74,6 +75,7 @@ fn build(machine: &Machine) -> Result<(), String> {
             ram: rams[id],
             start,
             peers: &peers,
+            quantum: manifest.quantum_ticks,
             image: &image,
         };
         *VMS[id].lock() = Some(Vm::new(parts).map_err(|_| no_memory(&config.name))?);
@@ -136,7 +138,8 @@ fn processor(cpu: usize) {
     loop {
         let mut running = false;
         for &id in &own {
-            if let Some(vm) = VMS[id].lock().as_mut().filter(|vm| vm.state == State::Running) {
+            let is_over = |vm: &Vm| vm.state != State::Running && !vm.console.is_pending();
+            if let Some(vm) = VMS[id].lock().as_mut().filter(|vm| !is_over(vm)) {
                 running = true;
                 turn(vm, shared);
             }
@@ -150,11 +153,8 @@ fn processor(cpu: usize) {
 
 /// Runs a VM until it ends or gives the processor away.
 fn turn(vm: &mut Vm, shared: bool) {
-    while vm.timer.sleeps() {
-        if shared {
-            return;
-        }
-        core::hint::spin_loop();
+    if waits(vm) {
+        return core::hint::spin_loop();
     }
     if let Err(error) = activate(vm) {
         vm.stop(format!("its VMCS can't be made current: the processor refuses {}", error.0));
@@ -172,6 +172,14 @@ fn turn(vm: &mut Vm, shared: bool) {
     }
 }
 
+/// Whether the VM has nothing to execute: it ended, sleeps, prints, or ended so lately that it may not start again yet.
+fn waits(vm: &mut Vm) -> bool {
+    shared::spread_news(vm);
+    let held = vm.console.print(&console::STREAM) == Progress::Held;
+    let early = !vm.launched && cpu::ticks() < vm.news.not_before();
+    vm.state != State::Running || held || early || vm.timer.sleeps()
+}
+
 /// Starts a VM that ended again, as often as the manifest says.
 fn start_again(vm: &mut Vm) {
     let Some(machine) = MACHINE.get() else { return };
@@ -182,8 +190,8 @@ fn start_again(vm: &mut Vm) {
     }
     let started = load(machine, id, vm.ram).and_then(|start| vm.restart(start).map_err(|error| format!("{error}")));
     match started {
-        Ok(()) => println!("vm {} starts again, {} of {times}", vm.name, vm.restarts),
-        Err(error) => println!("vm {} does not start again: {error}", vm.name),
+        Ok(()) => vm.console.say(format_args!("vm {} starts again, {} of {times}", vm.name, vm.restarts)),
+        Err(error) => vm.console.say(format_args!("vm {} does not start again: {error}", vm.name)),
     }
 }
 
@@ -208,10 +216,17 @@ fn activate(vm: &mut Vm) -> Result<(), VmFail> {
 
 /// One entry, one exit.
 fn step(vm: &mut Vm) -> Next {
+    if vm.console.is_pending() && !vm.in_window() && vm.console.print(&console::STREAM) == Progress::Held {
+        return Next::Switch;
+    }
+    shared::spread_news(vm);
     vm.answer();
     timer::deliver(vm);
     // All of these are fixed points in time: whatever exits come between, a call gets no more.
-    let ends = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.timer.deadline());
+    let due = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.timer.deadline());
+    let reminder = reminder(vm);
+    vm.reminded = reminder < due;
+    let ends = due.min(reminder);
     write(Field::PreemptionTimer, preemption_timer(ends.saturating_sub(cpu::ticks())));
     if enter::enter(&mut vm.registers, core::mem::replace(&mut vm.launched, true)).is_err() {
         return vm.stop(format!("VM entry refused: VM-instruction error {}", read(Field::InstructionError)));
@@ -222,6 +237,13 @@ fn step(vm: &mut Vm) -> Next {
         mailbox::outside(vm.id);
     }
     next
+}
+
+/// When the monitor has to look after the VM although nothing of its own is due: its senders are to be called, or lines wait to be printed.
+fn reminder(vm: &Vm) -> u64 {
+    let printing =
+        if vm.console.is_pending() { cpu::ticks().saturating_add(QUANTUM_TICKS.load(SeqCst)) } else { u64::MAX };
+    vm.news.deadline().min(printing)
 }
 
 /// The preemption timer ran out where the VM can be left alone: its turn is over, or something of its own is due.

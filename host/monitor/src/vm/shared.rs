@@ -1,7 +1,7 @@
 //! What the processors share: every VM's device, and who may reach whom.
 
 use super::{Vm, mailbox};
-use crate::platform::smp;
+use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
 use sluice_abi::directory::Directory;
 use sluice_control::{Event, Network};
@@ -19,12 +19,27 @@ pub fn device_read(vm: u32, offset: u32) -> u32 {
     NETWORK.lock().as_mut().map_or(0, |network| network.read(vm, offset))
 }
 
-/// Writes a register of the VM's device, and tells the VM's senders what that changed.
+/// Writes a register of the VM's device. What that takes away no sender can use any more on return (rule G13); all else is news to them.
 pub fn device_write(vm: &mut Vm, offset: u32, value: u32) {
     let event = NETWORK.lock().as_mut().and_then(|network| network.write(vm.id, offset, value));
-    vm.revocations += u64::from(event == Some(Event::Reset));
-    if event.is_some() {
-        tell_senders(vm.id);
+    if event.is_none() {
+        return;
+    }
+    let senders = ask_senders(vm.id);
+    if event == Some(Event::Reset) {
+        vm.revocations += 1;
+        wait_for(vm.id, senders.into_iter().filter(|&sender| mailbox::reaches(sender, vm.id)));
+    }
+    vm.news.add();
+}
+
+/// Calls those of the VM's senders that have not looked yet, if that is due.
+pub fn spread_news(vm: &mut Vm) {
+    let (now, own) = (cpu::ticks(), vm.id);
+    if vm.news.is_due(now) {
+        let senders = senders_to(own).into_iter();
+        let called = senders.filter(|&sender| mailbox::call(sender, smp::current())).count();
+        vm.news.told(now, called > 0);
     }
 }
 
@@ -34,7 +49,8 @@ pub fn gone(vm: &mut Vm) {
         network.remove(vm.id);
     }
     vm.revocations += 1;
-    tell_senders(vm.id);
+    wait_for(vm.id, ask_senders(vm.id).into_iter());
+    vm.news.told(cpu::ticks(), false);
 }
 
 /// The VM is there again. Its senders hear of it when its device starts.
@@ -49,16 +65,21 @@ pub fn directory(vm: u32) -> Directory {
     NETWORK.lock().as_mut().map_or_else(Directory::default, |network| network.directory(vm))
 }
 
-/// Returns once no sender of `vm` can still act on what was before (rule G13).
+fn senders_to(vm: u32) -> Vec<u32> {
+    NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default()
+}
+
+/// Asks all who send to `vm` to look before they go on; who they are.
+fn ask_senders(vm: u32) -> Vec<u32> {
+    let senders = senders_to(vm);
+    senders.iter().for_each(|&sender| mailbox::ask(sender));
+    senders
+}
+
+/// Returns once none of `senders`, which were asked, can still act on what was before (rule G13).
 ///
 /// `vm` is not in a window meanwhile, and says so: two VMs that send to each other may both be here.
-fn tell_senders(vm: u32) {
+fn wait_for(vm: u32, senders: impl Iterator<Item = u32>) {
     mailbox::outside(vm);
-    let senders: Vec<u32> = NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default();
-    for &sender in &senders {
-        mailbox::ask(sender);
-    }
-    for &sender in &senders {
-        mailbox::wait(sender, smp::current());
-    }
+    senders.for_each(|sender| mailbox::wait(sender, smp::current()));
 }

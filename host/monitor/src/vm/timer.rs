@@ -129,7 +129,10 @@ pub fn deliver(vm: &mut Vm) {
     vm.timer.expire();
     vm.timer.halted = false;
     let mut waits = vm.timer.requested && !vm.timer.in_service;
-    if waits && vm.in_crossing() {
+    if waits && vm.in_crossing() && !exit::in_kernel() {
+        // It ends at its next instruction, with the flags that it has.
+        waits = false;
+    } else if waits && vm.in_crossing() {
         // As the gate's CLI is about to, if it has not yet; the stub's POPFQ puts it back. From here on no crossing has it set.
         write(Field::GuestRflags, read(Field::GuestRflags) & !INTERRUPTS_ON);
         vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));

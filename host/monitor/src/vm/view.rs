@@ -108,6 +108,16 @@ impl Views {
         }
     }
 
+    /// The same at an exit; `None`: it is home, and the list is not what it must be there (rule G3).
+    pub fn place_at_exit(&self, eptp: u64) -> Option<Place> {
+        let place = self.place(eptp);
+        let rests = match &self.crossing {
+            Crossing::Isolated(isolated) => place != Place::Home || isolated.at_rest(self.home()),
+            _ => true,
+        };
+        rests.then_some(place)
+    }
+
     /// The isolated gate's parts, if that is the gate.
     pub fn isolated(&mut self) -> Option<&mut Isolated> {
         match &mut self.crossing {

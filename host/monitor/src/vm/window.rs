@@ -6,8 +6,8 @@
 
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
-use sluice_abi::call::{Accepted, Outcome};
-use sluice_abi::directory::{Directory, GateKind, PeerState, word};
+use sluice_abi::call::{Accepted, Clause, Outcome};
+use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, word};
 use sluice_abi::{Hpa, map};
 use sluice_control::publish;
 use sluice_inside::Window;
@@ -101,6 +101,8 @@ impl Vm {
     ///
     /// What is taken away is detached before the directory says so; what is new is attached before.
     pub(super) fn refresh(&mut self) {
+        // Until it is known: who takes something away from here on waits.
+        mailbox::set_reach(self.id, u32::MAX);
         let mut new = shared::directory(self.id);
         new.gate = self.gate as u32;
         for index in 0..new.peers.len() {
@@ -108,8 +110,11 @@ impl Vm {
                 self.refresh_peer(&mut new, index);
             }
         }
+        let is_ready = |peer: &&Peer| PeerState::from_word(peer.state) == PeerState::Ready;
+        let reach = new.peers.iter().filter(is_ready).fold(0, |reach, peer| reach | 1 << peer.vm_id);
         self.write_directory(&new);
         self.directory = new;
+        mailbox::set_reach(self.id, reach);
     }
 
     fn refresh_peer(&mut self, new: &mut Directory, index: usize) {
@@ -121,8 +126,17 @@ impl Vm {
         }
         // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
         if let Err(clause) = unsafe { self.window.get().attach_peer(index as u16, peer, map::SLOT_VA as *mut u8) } {
-            crate::println!("vm {}: peer {}: queue refused: {clause:?}", self.name, peer.name());
+            self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
+        }
+    }
+
+    /// Says why a peer's queue is not used: once for each peer and reason, as it is the peer who decides how often that comes.
+    fn refuse(&mut self, index: usize, peer: &str, clause: Clause) {
+        let before = self.refused[index];
+        self.refused[index] |= 1 << clause as u8;
+        if self.refused[index] != before {
+            self.console.say(format_args!("vm {}: peer {peer}: queue refused: {clause:?}", self.name));
         }
     }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "the one place where a guest runs")]
 
 use super::field::Field;
-use super::instruction::{VmFail, read};
+use super::instruction::VmFail;
 use crate::platform::cpu::XCR0;
 use core::arch::{asm, global_asm};
 
@@ -63,10 +63,23 @@ impl Xsave {
     }
 }
 
-/// Clears the vector registers of the guest that exited.
+/// Clears the x87 and vector registers of the guest that exited. Its control words stay: a call keeps them, as any function does.
 pub fn clear_vectors() {
-    // SAFETY: AVX is switched on by vmcs::enable; the monitor is built for a target that keeps nothing in these registers.
-    unsafe { asm!("vzeroall", options(nomem, nostack, preserves_flags)) };
+    const X87: u32 = 1;
+    static INITIAL: Xsave = Xsave::initial();
+    let mut control = 0u16;
+    // SAFETY: XSAVE and AVX are switched on by vmcs::enable, and the area's header says that x87 state is as after a reset; the monitor is
+    // built for a target that keeps nothing in these registers. The control word is a live variable, and FLDCW takes any.
+    unsafe {
+        asm!(
+            "fnstcw [{control}]", "xrstor64 [{initial}]", "fldcw [{control}]", "vzeroall",
+            control = in(reg) &raw mut control,
+            initial = in(reg) INITIAL.0.as_ptr(),
+            in("eax") X87,
+            in("edx") 0,
+            options(nostack)
+        );
+    }
 }
 
 /// Runs the guest of the current VMCS until its next exit.
@@ -74,9 +87,5 @@ pub fn enter(registers: &mut Registers, launched: bool) -> Result<(), VmFail> {
     // SAFETY: the current VMCS was written by vmcs.rs: host state is this processor's own, and the guest can touch only what
     // its EPT maps. enter.S keeps every callee-saved register.
     let refused = unsafe { vmx_enter(registers, u8::from(launched)) };
-    if refused == 0 {
-        return Ok(());
-    }
-    crate::println!("VM-instruction error {}", read(Field::InstructionError));
-    Err(VmFail("VM entry"))
+    if refused == 0 { Ok(()) } else { Err(VmFail("VM entry")) }
 }

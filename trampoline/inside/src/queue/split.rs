@@ -100,7 +100,7 @@ impl Split {
 
     #[inline(never)]
     pub fn fill_in_order<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
-        let Ok(room) = self.available() else { return 0 };
+        let Ok(room @ 1..) = self.available() else { return 0 };
         let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.index().0, room);
         burst.fill::<LINES, _>(
             &steps,

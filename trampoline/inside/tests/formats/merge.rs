@@ -38,6 +38,36 @@ fn a_frame_is_merged_over_as_many_buffers_as_it_takes() {
     }
 }
 
+/// See: VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming Packets".
+#[test]
+fn of_a_merged_frame_all_buffers_but_the_last_are_full() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features | F::MRG_RXBUF);
+        let (mut queue, regions) = driver.device();
+        // What of the frame ends with a buffer, one byte before it, and one behind it.
+        for len in [60 - HDR_LEN, 60 - HDR_LEN - 1, 60 - HDR_LEN + 1, 100] {
+            let chains = [vec![driver.piece(12, true), driver.piece(28, true)], vec![driver.piece(20, true)]];
+            chains.iter().for_each(|chain| driver.give(chain, false));
+            let last = driver.piece(60, true);
+            driver.give(&[last], false);
+            let (_memory, frame) = frame(&bytes(0, len as usize));
+            assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 1514, Words), Ok(Enqueue::Filled));
+            queue.publish();
+            let lens: Vec<_> = core::iter::from_fn(|| driver.take()).map(|(len, _)| len).collect();
+            let total = len + HDR_LEN;
+            let expected = if total > 60 { vec![40, 20, total - 60] } else { vec![40, total - 40] };
+            assert_eq!(lens, expected, "{features:?}");
+            // The third buffer, where it was not needed.
+            if total <= 60 {
+                let (_memory, frame) = self::frame(&bytes(0, 1));
+                assert_eq!(queue.enqueue(&regions, &PLAIN, frame, 1514, Words), Ok(Enqueue::Filled));
+                queue.publish();
+                assert_eq!(driver.take().map(|(len, _)| len), Some(HDR_LEN + 1));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_frame_that_all_buffers_together_do_not_hold_is_too_long() {
     for (features, size) in FORMATS {

@@ -355,3 +355,23 @@ fn places_are_told_by_the_pointer() {
     let [gate, window] = [isolated.gate, isolated.window].map(|view| view.pointer().0);
     assert_eq!([home.0, gate, window].map(|eptp| views.place(eptp)), [Place::Home, Place::Gate, Place::Window]);
 }
+
+/// The list is looked at where nothing of the host's changes it. Whatever it says in the crossing, the vCPU is there.
+#[test]
+fn a_list_that_is_not_at_rest_in_home_is_told_at_an_exit() {
+    let mut views = registered();
+    let home = views.home().0;
+    let isolated = views.isolated().unwrap();
+    let [gate, window] = [isolated.gate, isolated.window].map(|view| view.pointer().0);
+    for place in [HOME, FIRST, WINDOW, 3, 511] {
+        let list = views.isolated().unwrap().list;
+        let before = list.get(place);
+        list.set(place, if place == WINDOW { before & !0xff | u64::from(EptPointer::ARMED) } else { before ^ 0x1000 });
+        assert_eq!(views.place_at_exit(home), None, "{place}");
+        assert_eq!([gate, window].map(|eptp| views.place_at_exit(eptp)), [Some(Place::Gate), Some(Place::Window)]);
+        list.set(place, before);
+        assert_eq!(views.place_at_exit(home), Some(Place::Home));
+    }
+    views.isolated().unwrap().hold(true);
+    assert_eq!(views.place_at_exit(home), Some(Place::Home), "what is held rests");
+}
