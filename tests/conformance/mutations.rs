@@ -51,8 +51,9 @@ fn tests_of(source: &Path) -> BTreeSet<String> {
 }
 
 fn is_rule(rule: &str) -> bool {
-    let numbered = rule.strip_prefix('G').and_then(|number| number.parse().ok());
-    numbered.is_some_and(|number: u8| (1..=14).contains(&number))
+    let numbered = |letter: char| rule.strip_prefix(letter).and_then(|number| number.parse::<u8>().ok());
+    numbered('G').is_some_and(|number| (1..=14).contains(&number))
+        || numbered('A').is_some_and(|number| (1..=30).contains(&number))
         || rule.strip_prefix("VIRTIO ").is_some_and(|clause| CLAUSES.iter().any(|(known, _)| *known == clause))
         || rule.strip_prefix("vhost-user ").is_some_and(|message| message.starts_with("SET_"))
         || CASES.contains(&rule)

@@ -35,14 +35,22 @@ mod platform {
 mod vm {
     mod bases;
     mod console;
+    mod debug;
+    mod descriptor_table;
     mod event;
+    mod fault;
+    mod fetch;
     mod image;
     mod news;
+    mod operand;
     mod ram;
     mod reason;
     mod registration;
+    mod segment;
+    mod state;
     mod tables;
     mod view;
+    mod walk;
 }
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "what the rest of the monitor calls")]
@@ -53,6 +61,7 @@ mod vmx {
     pub mod field;
     #[path = "fake.rs"]
     pub mod instruction;
+    pub mod registers;
     pub mod vmcs;
 }
 

@@ -1,6 +1,8 @@
-//! A1, A3, A11: VMFUNC needs no privilege, so any program of a VM's can try. It must not end its VM, nor get anywhere.
+//! A1, A3, A11, A23 to A25: programs of a VM. VMFUNC needs no privilege, so any of them can try, and what the monitor executes in the kernel's place
+//! they can have executed. It must not end their VM, nor get them anywhere.
 
-use super::{attack, contained, exits, stopped};
+use super::{attack, contained, exits, run, stopped, vm};
+use crate::passed;
 
 /// From ring 3 a call is aborted: the host's tables have no page for programs. In compatibility mode the gate is out of reach, and so is the
 /// stub: #UD behind the VMFUNC. The kernel's calls go through as before.
@@ -38,4 +40,64 @@ fn a_view_or_leaf_that_is_not_there_in_bochs_does_not_end_a_programs_vm() {
 fn a_leaf_that_is_not_there_in_bochs_is_exit_59_or_an_exception() {
     stopped(&attack("isolated", "vmfunc 1 0 0"), "VMFUNC in home: ", 0);
     contained(&attack("isolated", "vmfunc 64 0 0"), 0, &["leaf 64 view 0 ring 0: exception 6"]);
+}
+
+/// SGDT, SIDT, SLDT and STR store where the program may write, as many bytes as its mode has, or fault as they would (A23). So does an access to the
+/// device's registers, if the kernel shows them to the program.
+#[test]
+fn what_the_monitor_executes_for_a_program_in_bochs_obeys_its_page_tables() {
+    let report = attack("isolated", "emulated");
+    let stores = [("sgdt", 10), ("sidt", 10), ("sldt", 2), ("str", 2)]
+        .map(|(name, len)| format!("{name}: 5 of 5 refused, exception 3 behind {len} bytes"));
+    contained(&report, 0, &stores.each_ref().map(String::as_str));
+    let lines = [
+        "str cx: 0xffffffffffff0030",
+        "str ecx: 0x30",
+        "loads: 4 of 4 refused",
+        "umip: 4 of 4 refused",
+        "sgdt ds: exception 13, 6 bytes at most",
+        "sgdt ss: exception 3, 6 bytes at most",
+        "sgdt ss at the end: exception 12, 6 bytes at most",
+        "device: 0x74726976, exception 3",
+        "device, another instruction: exception 6",
+        "device in compatibility mode: 0x74726976, exception 3",
+        "device of the kernel's: exception 14",
+    ];
+    contained(&report, 0, &lines);
+}
+
+/// CPUID at the last bytes below 4 GiB goes on at 0 in compatibility mode, where there is an ADD that faults, and above 4 GiB in 64-bit mode; behind
+/// the lower half of the addresses it faults (A24).
+#[test]
+fn rip_in_bochs_wraps_as_the_mode_has_it() {
+    let lines = [
+        "compatibility mode: exception 13 at 0x0",
+        "64-bit mode: exception 14 at 0x100000000",
+        "lower half: exception 13 at 0x800000000000",
+        "call after that: returned Ok",
+    ];
+    contained(&attack("isolated", "ends"), 0, &lines);
+}
+
+/// A program that calls is back with its own flags and stack, and nothing of what its kernel's last call delivered; the kernel has its interrupts,
+/// whenever they come due (A25).
+#[test]
+fn an_aborted_call_of_a_program_in_bochs_costs_its_kernel_nothing() {
+    let all = [
+        vm("attacker", "attack", "aborted", "gate = \"isolated\"\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", "receive in-order", "gate = \"isolated\""),
+    ];
+    let report = run(&all.concat());
+    passed(&report);
+    for line in [
+        "[attacker] flags: 7 of 7 kept",
+        "[attacker] learns: nothing in 28 calls; the kernel's stack is its own",
+        "[attacker] interrupts: 1201 of 1201",
+        "[receiver] received 2 wrong 0",
+    ] {
+        assert!(report.says(line), "{line}: {:#?}", report.lines);
+    }
+    // Some came due before the call, and some during it or after.
+    let aborted = report.exits["attacker"]["aborts"];
+    assert!((136..1236).contains(&aborted), "{:?}", report.exits);
 }

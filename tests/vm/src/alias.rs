@@ -36,12 +36,17 @@ impl Page {
         unsafe { (*self.0.get().cast::<[UnsafeCell<u64>; 512]>())[index].get().write_volatile(word) };
     }
 
+    pub fn get(&self, index: usize) -> u64 {
+        // SAFETY: as in `set`.
+        unsafe { (*self.0.get().cast::<[UnsafeCell<u64>; 512]>())[index].get().read_volatile() }
+    }
+
     fn set_byte(&self, index: usize, byte: u8) {
         // SAFETY: as in `set`.
         unsafe { (*self.0.get().cast::<[UnsafeCell<u8>; 4096]>())[index].get().write_volatile(byte) };
     }
 
-    fn fill(&self, byte: u8) {
+    pub fn fill(&self, byte: u8) {
         (0..512).for_each(|index| self.set(index, u64::from_ne_bytes([byte; 8])));
     }
 }
@@ -102,18 +107,49 @@ pub fn alone(code: &[u8]) -> u64 {
 /// The same at an address below 4 GiB, that of the page itself, for every ring.
 pub fn below_4_gib(code: &[u8]) -> u64 {
     alone(code);
-    let at = ALIAS.code[1].gpa();
+    open(ALIAS.code[1].gpa());
+    ALIAS.code[1].gpa()
+}
+
+/// Opens the page at `at` to every ring.
+pub fn open(at: u64) {
     let (mut table, mut shift) = (cr3() & ADDRESS, 39);
     loop {
         let place = table + 8 * (at >> shift & 511);
         set_word(place, word(place) | PRESENT_WRITE_USER);
-        if word(place) & LARGE != 0 {
+        if shift == 12 || word(place) & LARGE != 0 {
             break;
         }
         (table, shift) = (word(place) & ADDRESS, shift - 9);
     }
     set_cr3(cr3());
-    at
+}
+
+/// Puts `code` at the last bytes below 4 GiB, for every ring; its address.
+pub fn end_of_4_gib(code: &[u8]) -> u64 {
+    const END: u64 = 1 << 32;
+    put(0, code);
+    let upper = word(cr3() & ADDRESS) & ADDRESS;
+    let middle = word(upper + 8 * 3) & ADDRESS;
+    set_word(middle + 8 * 511, ALIAS.below[2].gpa() | PRESENT_WRITE_USER);
+    open(END - map::PAGE);
+    END - code.len() as u64
+}
+
+/// Puts `code` at the last bytes of the lower half of canonical addresses, for every ring; its address.
+pub fn end_of_lower_half(code: &[u8]) -> u64 {
+    const END: u64 = 1 << 47;
+    put(0, code);
+    set_word((cr3() & ADDRESS) + 8 * 255, ALIAS.below[0].gpa() | PRESENT_WRITE_USER);
+    set_cr3(cr3());
+    END - code.len() as u64
+}
+
+/// Maps page `index` of the slot to `gpa` with the rights `bits`; its address.
+pub fn map(index: u64, gpa: u64, bits: u64) -> u64 {
+    ALIAS.slot[1].set(index as usize, gpa | bits);
+    set_cr3(cr3());
+    map::SLOT_VA + index * map::PAGE
 }
 
 /// Makes what maps the alias global: it stays in the TLB when CR3 changes.

@@ -1,8 +1,9 @@
 //! Which attacks there are, and how one ends.
 
 use crate::{
-    alias, chains, descriptors, exceptions, home, interrupts, leftovers, lives, modes, nmi, numbered, overrun,
-    quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
+    aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
+    modes, nmi, numbered, overrun, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables,
+    timer, victim, wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -49,7 +50,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "x87" => registers::x87(machine),
         "sti" => registers::sti(machine),
         "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
-        "count" => starts::sender(machine),
+        "call" => starts::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "print" => {
             let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
             let len = len.parse().map_err(|_| Error::Arguments)?;
@@ -71,6 +72,11 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "descriptors" => exceptions::descriptor_tables(machine),
         "ts" => exceptions::task_switched(machine),
         "overrun" => overrun::overrun(machine),
+        "emulated" => emulated::by_a_program(machine),
+        "ends" => wrap::at_the_ends(machine),
+        "aborted" => aborted::of_a_program(machine),
+        "debugged" => debugged::debugged(machine),
+        "masked" => masked::expire(machine),
         "modes" => modes::change(machine),
         _ => Err(Error::Arguments),
     }

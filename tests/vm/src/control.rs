@@ -19,6 +19,22 @@ pub fn cr4() -> u64 {
     value
 }
 
+/// CR2.
+pub fn cr2() -> u64 {
+    let value;
+    // SAFETY: ring 0; reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// CR4.UMIP becomes `on`.
+pub fn prevent_user_mode_instructions(on: bool) {
+    const UMIP: u64 = 1 << 11;
+    let value = cr4() & !UMIP | if on { UMIP } else { 0 };
+    // SAFETY: ring 0; SGDT, SIDT, SLDT, SMSW and STR of programs become #GP, or are allowed.
+    unsafe { asm!("mov cr4, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
 /// Changes the bits `mask` of CR0 to `value`. TS only: this image uses no registers that it guards.
 pub fn set_cr0(mask: u64, value: u64) {
     // SAFETY: ring 0; nothing that this image relies on depends on TS.

@@ -41,6 +41,20 @@ pub fn clear() {
     load(0, NONE);
 }
 
+/// From now on access to the debug registers is a debug exception (DR7.GD).
+pub fn guard() {
+    load(0, NONE | 1 << 13);
+}
+
+/// DR6 as it is, which is then as after a reset.
+pub fn take_status() -> u64 {
+    const RESET: u64 = 0xffff_0ff0;
+    let value;
+    // SAFETY: ring 0; nothing depends on the register.
+    unsafe { asm!("mov {}, dr6", "mov dr6, {}", out(reg) value, in(reg) RESET, options(nomem, nostack)) };
+    value
+}
+
 fn load(address: u64, control: u64) {
     // SAFETY: ring 0. A breakpoint raises an exception, which is a landing (see `leap.rs`).
     unsafe { asm!("mov dr0, {}", "mov dr7, {}", in(reg) address, in(reg) control, options(nomem, nostack)) };

@@ -4,6 +4,8 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+mod aborted;
+#[cfg(target_os = "none")]
 mod alias;
 #[cfg(target_os = "none")]
 mod attack;
@@ -16,7 +18,11 @@ mod crossing;
 #[cfg(target_os = "none")]
 mod debug;
 #[cfg(target_os = "none")]
+mod debugged;
+#[cfg(target_os = "none")]
 mod descriptors;
+#[cfg(target_os = "none")]
+mod emulated;
 #[cfg(target_os = "none")]
 mod exceptions;
 #[cfg(target_os = "none")]
@@ -31,6 +37,8 @@ mod leap;
 mod leftovers;
 #[cfg(target_os = "none")]
 mod lives;
+#[cfg(target_os = "none")]
+mod masked;
 #[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]
@@ -73,6 +81,8 @@ mod timer;
 mod vectors;
 #[cfg(target_os = "none")]
 mod victim;
+#[cfg(target_os = "none")]
+mod wrap;
 #[cfg(target_os = "none")]
 mod x87;
 

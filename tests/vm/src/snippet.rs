@@ -2,16 +2,21 @@
 #![allow(unsafe_code, reason = "leaps")]
 
 use crate::alias;
-use crate::leap::{self, State};
+use crate::leap::{self, Landing, State};
 
 /// #GP.
 pub const REFUSED: u64 = 13;
 
 /// Executes the instruction `code` with `state`'s registers, in `state`'s ring: which exception ends it.
 pub fn execute(code: &[u8], state: &State) -> u64 {
+    land(code, state).vector
+}
+
+/// Executes `code` with `state`: where that ends.
+pub fn land(code: &[u8], state: &State) -> Landing {
     let rip = alias::alone(code);
-    // SAFETY: landings are installed; one instruction, which the caller chose, and an INT3.
-    unsafe { leap::leap(&State { rip, ..*state }) }.vector
+    // SAFETY: landings are installed; what the caller chose, and an INT3.
+    unsafe { leap::leap(&State { rip, ..*state }) }
 }
 
 /// The same in ring 0, with RAX at `operand` and nothing else.

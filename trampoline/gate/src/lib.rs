@@ -10,4 +10,4 @@ mod page;
 pub mod hypercall;
 
 pub use call::{guarded, isolated};
-pub use page::{CLOSE, ENTER, OPEN, Pages, RETURN, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
+pub use page::{CLOSE, ENTER, OPEN, Pages, RETURN, STACK_SAVED, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};

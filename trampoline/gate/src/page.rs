@@ -40,6 +40,8 @@ pub const STUB_ABORT: u16 = 0x200;
 pub const STUB_OUTSIDE: u64 = 10 + 13;
 /// Offset in the window page of its first instruction. See: `gate.S`.
 pub const ENTER: u16 = OPEN + 37;
+/// Offset in the window page of what follows the instruction that puts RSP, the caller's until then, aside. See: `gate.S`.
+pub const STACK_SAVED: u16 = ENTER + 17;
 /// Offset in the gate page of what follows the window: from here on the call has ended. See: `gate.S`.
 pub const CLOSE: u16 = 0x1a8;
 /// Offset in the stub page of what follows the gate's closing VMFUNC. See: `gate.S`.

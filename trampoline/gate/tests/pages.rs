@@ -3,7 +3,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use sluice_abi::map;
 use sluice_audit::{End, Page, VMFUNC, walk};
-use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
+use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STACK_SAVED, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The instruction at `offset`.
@@ -87,6 +87,8 @@ fn the_window_page_has_its_own_stack_before_it_calls() {
     let enter: Vec<_> = straight(pages().window, ENTER).into_iter().take(8).collect();
     let mnemonics: Vec<_> = enter.iter().map(Instruction::mnemonic).collect();
     assert_eq!(mnemonics, [Mov, Mov, Lea, Pushfq, Test, Jne, Lea, Call]);
+    assert_eq!((enter[1].op1_register(), enter[1].ip_rel_memory_address()), (Register::RSP, map::STATE + 32));
+    assert_eq!(enter[1].next_ip(), u64::from(STACK_SAVED));
     assert_eq!(enter[2].ip_rel_memory_address(), map::STACK + map::STACK_LEN);
     assert_eq!(enter[6].ip_rel_memory_address(), map::STATE);
     assert_eq!(enter[7].near_branch_target(), map::CODE);

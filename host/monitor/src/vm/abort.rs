@@ -1,5 +1,6 @@
 //! Ending a call from outside (rules G9, G10): a fault, a wrong CR3, an overrun in the gate or the window.
 
+use super::state::{self, flags};
 use super::view::Place;
 use super::{Next, Vm, inject, schedule};
 use crate::platform::cpu;
@@ -35,20 +36,21 @@ pub fn watch(vm: &mut Vm) -> Next {
     Next::Resume
 }
 
-/// Brings the vCPU back to home, at the stub's abort label, with what the call did achieve.
+/// Brings the vCPU back to home, at the stub's abort label, with what the call did achieve. Where it stood is what the processor says: registers
+/// may hold what the guest likes.
 pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     vm.aborts += 1;
     vm.watched = None;
-    let accepted = if begun(place) { vm.recover() } else { Accepted::default() };
-    let (home, vpid) = (vm.views.home(), vm.vpid());
-    let Some(isolated) = vm.views.isolated() else {
+    let at = read(Field::GuestRip).wrapping_sub(map::SLOT_VA + map::GATE);
+    let accepted = if begun(place, at) { vm.recover() } else { Accepted::default() };
+    if !vm.views.end_call(vm.vpid()) {
         return vm.stop(alloc::format!("exit reason {reason} outside home without a gate"));
-    };
-    isolated.disarm(vpid);
-    write(Field::EptPointer, home.0);
-    restore_stack(vm);
+    }
+    if place == Place::Window && has_own_stack(at) {
+        write(Field::GuestRsp, vm.caller_rsp());
+    }
     clear_events();
-    if !in_64_bit_mode() {
+    if !state::is_64_bit() {
         // The stub can't be reached from there, nor the gate: nothing of it was executed, so the registers are the caller's.
         return inject::invalid_opcode();
     }
@@ -57,31 +59,30 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     vm.registers.0[Registers::RAX] = Status::new(Code::Aborted).0;
     vm.registers.0[Registers::R8..Registers::R8 + 4].copy_from_slice(&accepted.0);
     write(Field::GuestRip, map::SLOT_VA + map::GATE + u64::from(sluice_gate::STUB_ABORT));
-    write(Field::GuestRflags, 2);
+    write(Field::GuestRflags, flags());
     Next::Resume
 }
 
-/// Whether the window has had the call: it is there, past the instruction that says so in the window's state, or comes from there.
-/// (A guest that enters the gate behind the window gets what its last call delivered: a lie of its own.)
-fn begun(place: Place) -> bool {
-    let at = read(Field::GuestRip).wrapping_sub(map::SLOT_VA + map::GATE);
+/// Whether the window has had the call: it is there, past the instruction that says so in the window's state, or in the gate, behind it; `at` is an
+/// offset in the page. No program's call comes so far. (A kernel that enters the gate behind the window gets what its last call delivered:
+/// a lie of its own.)
+fn begun(place: Place, at: u64) -> bool {
+    let behind = u64::from(sluice_gate::CLOSE)..u64::from(sluice_gate::RETURN);
     match place {
         Place::Window => at != u64::from(sluice_gate::ENTER),
-        _ => at >= u64::from(sluice_gate::CLOSE),
+        _ => state::can_call() && behind.contains(&at),
     }
 }
 
-/// Bit 13 of CS's access rights. See: SDM volume 3, "Guest Register State".
-fn in_64_bit_mode() -> bool {
-    read(Field::GuestCsRights) >> 13 & 1 == 1
+/// Whether the window has put the caller's RSP aside. From there on its own is in force, or the caller's again.
+fn has_own_stack(at: u64) -> bool {
+    !(u64::from(sluice_gate::ENTER)..u64::from(sluice_gate::STACK_SAVED)).contains(&at)
 }
 
-/// Inside the window RSP is the window's own; the caller's was put aside first.
-fn restore_stack(vm: &mut Vm) {
-    let own = map::SLOT_VA + map::STACK;
-    if (own..=own + map::STACK_LEN).contains(&read(Field::GuestRsp)) {
-        write(Field::GuestRsp, vm.caller_rsp());
-    }
+/// RFLAGS behind an aborted call. The kernel has its own on its stack, and the stub takes them from there. A program can't take IF and IOPL from
+/// there, and has executed nothing that changes them.
+fn flags() -> u64 {
+    if state::in_kernel() { flags::FIXED } else { read(Field::GuestRflags) & !flags::RESUME }
 }
 
 /// Nothing of the aborted call may be delivered in home.

@@ -1,7 +1,7 @@
 //! VMCALL: what a VM asks of the host. See: docs/interfaces.md.
 
 use super::registration::{self, Places, Shown};
-use super::{Next, Vm, exit, inject};
+use super::{Next, Vm, exit, inject, state};
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 /// Does what the call in RAX asks. Only the VM's kernel may ask.
 pub fn handle(vm: &mut Vm) -> Next {
-    if !exit::in_kernel() {
+    if !state::in_kernel() {
         return inject::invalid_opcode();
     }
     let [a, b, c] = [Registers::RDI, Registers::RSI, Registers::RDX].map(|register| vm.registers.0[register]);

@@ -1,99 +1,159 @@
 //! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (`bases.rs`).
+//!
+//! The stores need no privilege, so a program may use them: they write where it may, and fault where it may not. See: SDM volume 2, the
+//! instructions' pages.
 
 use super::bases::reaches_slot;
-use super::exit::{self, reason};
-use super::{Next, Vm, inject, operand, walk};
+use super::fault::Fault;
+use super::ram::Ram;
+use super::segment::is_canonical;
+use super::walk::{Access, Span};
+use super::{fetch, operand, state, walk};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
-use sluice_abi::Gva;
+use crate::vmx::registers::Registers;
+use x86_64::registers::control::Cr4Flags;
 
-/// Does what the guest asked, if the bases allow it.
-pub fn emulate(vm: &mut Vm, reason: u16) -> Next {
-    let info = read(Field::InstructionInfo);
-    let done = match (reason, info >> 28 & 3) {
-        (reason::GDTR_IDTR, 0) => store(vm, info, Field::GuestGdtrBase, Field::GuestGdtrLimit),
-        (reason::GDTR_IDTR, 1) => store(vm, info, Field::GuestIdtrBase, Field::GuestIdtrLimit),
-        (reason::GDTR_IDTR, 2) => load(vm, info, Field::GuestGdtrBase, Field::GuestGdtrLimit),
-        (reason::GDTR_IDTR, _) => load(vm, info, Field::GuestIdtrBase, Field::GuestIdtrLimit),
-        (_, 2) => selector(vm, info).is_some_and(|selector| selector & !3 == 0 && no_ldt()),
-        (_, 3) => selector(vm, info).is_some_and(|selector| load_task(vm, selector)),
-        _ => false,
-    };
-    if done { exit::skip(Next::Resume) } else { inject::general_protection() }
+/// Executes the instruction that exited: one on the tables (GDTR, IDTR) or one on a selector (LDTR, TR).
+pub fn execute(ram: &Ram, registers: &mut Registers, tables: bool) -> Result<(), Fault> {
+    Executed { ram, registers, info: read(Field::InstructionInfo) }.run(tables)
 }
 
-fn cr3() -> u64 {
-    read(Field::GuestCr3)
+/// The instruction that exited.
+struct Executed<'a> {
+    ram: &'a Ram,
+    registers: &'a mut Registers,
+    info: u64,
 }
 
-fn store(vm: &Vm, info: u64, base: Field, limit: Field) -> bool {
-    let mut bytes = [0; 10];
-    bytes[..2].copy_from_slice(&(read(limit) as u16).to_le_bytes());
-    bytes[2..].copy_from_slice(&read(base).to_le_bytes());
-    walk::write(&vm.ram, cr3(), operand::address(vm, info), &bytes)
-}
-
-fn load(vm: &Vm, info: u64, base: Field, limit: Field) -> bool {
-    let mut bytes = [0; 10];
-    if walk::read(&vm.ram, cr3(), operand::address(vm, info), &mut bytes) < bytes.len() {
-        return false;
+impl Executed<'_> {
+    fn run(&mut self, tables: bool) -> Result<(), Fault> {
+        let which = self.info >> 28 & 3;
+        let loads = which & 2 != 0;
+        let prevented = read(Field::GuestCr4) & Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION.bits() != 0;
+        if !state::in_kernel() && (loads || prevented) {
+            return Err(Fault::PROTECTION);
+        }
+        match (tables, which) {
+            (true, 0) => self.store_table(Field::GuestGdtrBase, Field::GuestGdtrLimit),
+            (true, 1) => self.store_table(Field::GuestIdtrBase, Field::GuestIdtrLimit),
+            (true, 2) => self.load_table(Field::GuestGdtrBase, Field::GuestGdtrLimit),
+            (true, _) => self.load_table(Field::GuestIdtrBase, Field::GuestIdtrLimit),
+            (false, 0) => self.store_selector(Field::GuestLdtrSelector),
+            (false, 1) => self.store_selector(Field::GuestTrSelector),
+            (false, 2) => self.selector().and_then(load_local),
+            (false, _) => self.selector().and_then(|selector| load_task(self.ram, selector)),
+        }
     }
-    let [low, high, address @ ..] = bytes;
-    let address = u64::from_le_bytes(address);
-    let fine = !reaches_slot(address) && canonical(address);
-    if fine {
+
+    /// Bytes of a limit and a base.
+    fn pointer_len() -> usize {
+        if state::is_64_bit() { 10 } else { 6 }
+    }
+
+    fn store_table(&self, base: Field, limit: Field) -> Result<(), Fault> {
+        let mut bytes = [0; 10];
+        bytes[..2].copy_from_slice(&(read(limit) as u16).to_le_bytes());
+        bytes[2..].copy_from_slice(&read(base).to_le_bytes());
+        self.store(&bytes[..Self::pointer_len()])
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<(), Fault> {
+        let access = Access::write();
+        walk::store(self.ram, operand::in_memory(self.registers, self.info, bytes.len(), access)?, access, bytes)
+    }
+
+    fn load(&self, bytes: &mut [u8]) -> Result<(), Fault> {
+        let access = Access::read();
+        walk::load(self.ram, operand::in_memory(self.registers, self.info, bytes.len(), access)?, access, bytes)
+    }
+
+    fn load_table(&self, base: Field, limit: Field) -> Result<(), Fault> {
+        const OPERAND_32: u64 = 1 << 11;
+        let mut bytes = [0; 10];
+        self.load(&mut bytes[..Self::pointer_len()])?;
+        let [low, high, address @ ..] = bytes;
+        let mut address = u64::from_le_bytes(address);
+        if !state::is_64_bit() && self.info & OPERAND_32 == 0 {
+            address &= 0xff_ffff;
+        }
+        if reaches_slot(address) || !is_canonical(address) {
+            return Err(Fault::PROTECTION);
+        }
         write(limit, u64::from(u16::from_le_bytes([low, high])));
         write(base, address);
+        Ok(())
     }
-    fine
-}
 
-fn canonical(address: u64) -> bool {
-    let sign = (address as i64) >> 47;
-    sign == 0 || sign == -1
-}
-
-/// The selector operand of LLDT or LTR. See: SDM volume 3, table "... as Used for LLDT, LTR, SLDT, and STR".
-fn selector(vm: &Vm, info: u64) -> Option<u16> {
-    const REGISTER: u64 = 1 << 10;
-    if info & REGISTER != 0 {
-        return Some(match info >> 3 & 15 {
-            4 => read(Field::GuestRsp) as u16,
-            number => vm.registers.0[number as usize] as u16,
-        });
+    /// SLDT and STR: two bytes in memory, or a register as wide as the operand is. Only the instruction itself says how wide that is.
+    fn store_selector(&mut self, field: Field) -> Result<(), Fault> {
+        let selector = read(field) as u16;
+        let Some(number) = operand::in_register(self.info) else { return self.store(&selector.to_le_bytes()) };
+        let old = operand::register(self.registers, number);
+        let new = match fetch::instruction(self.ram)?.op0_register().size() {
+            2 => old & !0xffff | u64::from(selector),
+            _ => u64::from(selector),
+        };
+        match number as usize {
+            Registers::RSP => write(Field::GuestRsp, new),
+            number => self.registers.0[number] = new,
+        }
+        Ok(())
     }
-    let mut bytes = [0; 2];
-    (walk::read(&vm.ram, cr3(), operand::address(vm, info), &mut bytes) == 2).then(|| u16::from_le_bytes(bytes))
+
+    /// The selector operand of LLDT or LTR.
+    fn selector(&self) -> Result<u16, Fault> {
+        if let Some(number) = operand::in_register(self.info) {
+            return Ok(operand::register(self.registers, number) as u16);
+        }
+        let mut bytes = [0; 2];
+        self.load(&mut bytes)?;
+        Ok(u16::from_le_bytes(bytes))
+    }
 }
 
-fn no_ldt() -> bool {
-    write(Field::GuestLdtrSelector, 0);
+/// LLDT: there is no local table but none.
+fn load_local(selector: u16) -> Result<(), Fault> {
+    if selector & !3 != 0 {
+        return Err(Fault::selector(selector));
+    }
+    write(Field::GuestLdtrSelector, u64::from(selector));
     write(Field::GuestLdtrRights, 1 << 16);
-    true
+    Ok(())
 }
 
 /// LTR, from the guest's own GDT. See: SDM volume 3, "TSS Descriptor in 64-bit mode".
-fn load_task(vm: &Vm, selector: u16) -> bool {
-    const AVAILABLE_TSS: u64 = 0x89;
-    let offset = u64::from(selector & !7);
-    if selector & 4 != 0 || offset == 0 || offset + 15 > read(Field::GuestGdtrLimit) {
-        return false;
+fn load_task(ram: &Ram, selector: u16) -> Result<(), Fault> {
+    const AVAILABLE: u64 = 0x09;
+    const PRESENT: u64 = 0x80;
+    const BUSY: u64 = 2 << 40;
+    let (offset, len) = (u64::from(selector & !7), if state::is_64_bit() { 16 } else { 8 });
+    if selector & !3 == 0 {
+        return Err(Fault::PROTECTION);
     }
-    let Some(at) = Gva(read(Field::GuestGdtrBase)).checked_add(offset) else { return false };
+    let bad = Err(Fault::selector(selector));
+    let at = read(Field::GuestGdtrBase).wrapping_add(offset);
+    if selector & 4 != 0 || offset + len - 1 > read(Field::GuestGdtrLimit) || !is_canonical(at) {
+        return bad;
+    }
     let mut bytes = [0; 16];
-    if walk::read(&vm.ram, cr3(), at, &mut bytes) < bytes.len() {
-        return false;
-    }
+    walk::load(ram, Span::system(at, len as usize), Access::Read { user: false }, &mut bytes[..len as usize])?;
     let word = u128::from_le_bytes(bytes);
     let (low, high) = (word as u64, (word >> 64) as u64);
     let base = (low >> 16 & 0xff_ffff) | (low >> 32 & 0xff00_0000) | high << 32;
-    if low >> 40 & 0xff != AVAILABLE_TSS || reaches_slot(base) || !canonical(base) {
-        return false;
+    if low >> 40 & 0x1f != AVAILABLE || high >> 40 & 0x1f != 0 || reaches_slot(base) || !is_canonical(base) {
+        return bad;
     }
+    if low >> 40 & PRESENT == 0 {
+        return Err(Fault::not_present(selector));
+    }
+    walk::store(ram, Span::system(at, 8), Access::Write { user: false }, &(low | BUSY).to_le_bytes())?;
     write(Field::GuestTrSelector, u64::from(selector));
     write(Field::GuestTrBase, base);
     write(Field::GuestTrLimit, (low & 0xffff) | (low >> 32 & 0xf_0000));
     write(Field::GuestTrRights, 0x8b);
-    let busy = (low | 2 << 40).to_le_bytes();
-    walk::write(&vm.ram, cr3(), at, &busy)
+    Ok(())
 }
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests;

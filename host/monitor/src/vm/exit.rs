@@ -2,12 +2,12 @@
 
 use super::event::{self, Event};
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, timer};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, state, timer};
 use crate::platform::cpu::XCR0;
 use crate::platform::exit as machine;
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
-use crate::vmx::instruction::{read, write};
+use crate::vmx::instruction::read;
 use alloc::format;
 
 pub(super) use super::reason;
@@ -54,7 +54,7 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::CPUID => cpuid::emulate(vm),
         reason::HLT => timer::halt(vm),
         reason::VMCALL => call::handle(vm),
-        reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table::emulate(vm, reason),
+        reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table(vm, reason == reason::GDTR_IDTR),
         reason::IO => io(vm),
         reason::INVD | reason::WBINVD => skip(Next::Resume),
         reason::EPT_VIOLATION => mmio::emulate(vm),
@@ -67,6 +67,13 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
             inject::invalid_opcode()
         }
         _ => vm.stop(format!("exit reason {reason} at RIP {:#x}", read(Field::GuestRip))),
+    }
+}
+
+fn descriptor_table(vm: &mut Vm, tables: bool) -> Next {
+    match descriptor_table::execute(&vm.ram, &mut vm.registers, tables) {
+        Ok(()) => skip(Next::Resume),
+        Err(fault) => inject::raise(fault),
     }
 }
 
@@ -88,40 +95,22 @@ fn io(vm: &mut Vm) -> Next {
 /// A VM may switch on what is on; the host owns XCR0 (rule G6).
 fn xsetbv(vm: &mut Vm) -> Next {
     let [number, low, high] = [Registers::RCX, Registers::RAX, Registers::RDX].map(|at| vm.registers.0[at] as u32);
-    if number == 0 && (low, high) == XCR0 { skip(Next::Resume) } else { inject::general_protection() }
+    let allowed = state::in_kernel() && number == 0 && (low, high) == XCR0;
+    if allowed { skip(Next::Resume) } else { inject::general_protection() }
 }
 
 /// VMFUNC in home: a leaf or view that isn't there, or the window, which home can't reach (rule G3). Any program may try: that is no
 /// reason to end its VM.
 fn vmfunc(vm: &mut Vm) -> Next {
-    if !in_kernel() {
+    if !state::in_kernel() {
         return inject::invalid_opcode();
     }
     let index = vm.registers.0[Registers::RCX] as u32;
     vm.stop(format!("VMFUNC in home: view {index} is not valid, at RIP {:#x}", read(Field::GuestRip)))
 }
 
-/// Whether the guest was in ring 0. See: SDM volume 3, "Guest Register State" for bits 6:5 of SS's access rights.
-pub fn in_kernel() -> bool {
-    read(Field::GuestSsRights) >> 5 & 3 == 0
-}
-
-/// See: SDM volume 3, table "Format of Interruptibility State".
-const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
-
-/// Whether the instruction before holds back interrupts.
-pub fn is_blocked() -> bool {
-    read(Field::GuestInterruptibility) & BLOCKING_BY_STI_OR_MOV_SS != 0
-}
-
 /// Goes on behind the instruction that exited.
 pub fn skip(next: Next) -> Next {
-    skip_by(read(Field::InstructionLength), next)
-}
-
-/// Goes on behind an instruction of `length` bytes.
-pub fn skip_by(length: u64, next: Next) -> Next {
-    write(Field::GuestRip, read(Field::GuestRip).wrapping_add(length));
-    write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_STI_OR_MOV_SS);
+    state::advance(read(Field::InstructionLength));
     next
 }

@@ -1,15 +1,18 @@
 //! Exceptions and interrupts for the guest, in home only (rule G9).
 
-use super::Next;
+use super::fault::Fault;
+use super::{Next, debug, state};
 use crate::platform::descriptors;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
+use crate::vmx::rest;
 
 const VALID: u64 = 1 << 31;
 const ERROR_CODE: u64 = 1 << 11;
+const TYPE: u64 = 7 << 8;
+const VECTOR: u64 = 0xff;
 const HARDWARE_EXCEPTION: u64 = 3 << 8;
-const INVALID_OPCODE: u64 = 6;
-const GENERAL_PROTECTION: u64 = 13;
+const DEBUG: u64 = 1;
 
 /// The NMI, the monitor's way to call a processor back, has done its work by exiting. What blocks the next one is lifted, here and in the guest, which knows of none.
 /// See: SDM volume 3, table "Format of Interruptibility State".
@@ -23,11 +26,15 @@ pub fn end_nmi() -> Next {
 /// Gives an intercepted exception back to the guest.
 pub fn reflect() -> Next {
     let info = read(Field::ExitInterruption);
-    let keep = VALID | ERROR_CODE | 0x7ff;
-    write(Field::EntryInterruption, info & keep);
+    if info & (TYPE | VECTOR) == HARDWARE_EXCEPTION | DEBUG {
+        rest::set_debug_status(debug::status(rest::debug_status(), read(Field::ExitQualification)));
+    }
+    if info & VECTOR == DEBUG {
+        write(Field::GuestDr7, debug::control(read(Field::GuestDr7)));
+    }
     write(Field::EntryErrorCode, read(Field::ExitInterruptionErrorCode));
     write(Field::EntryInstructionLength, read(Field::InstructionLength));
-    Next::Resume
+    deliver(info & (VALID | ERROR_CODE | TYPE | VECTOR))
 }
 
 /// The interrupt `vector`, which came from outside.
@@ -40,15 +47,30 @@ pub fn is_something() -> bool {
     read(Field::EntryInterruption) & VALID != 0
 }
 
+/// `fault`, at the instruction that exited.
+pub fn raise(fault: Fault) -> Next {
+    if let Some(address) = fault.address {
+        rest::set_page_fault(address);
+    }
+    write(Field::EntryErrorCode, u64::from(fault.error.unwrap_or(0)));
+    let error = if fault.error.is_some() { ERROR_CODE } else { 0 };
+    deliver(VALID | HARDWARE_EXCEPTION | error | u64::from(fault.vector))
+}
+
 /// #UD at the instruction that exited.
 pub fn invalid_opcode() -> Next {
-    write(Field::EntryInterruption, VALID | HARDWARE_EXCEPTION | INVALID_OPCODE);
-    Next::Resume
+    raise(Fault::OPCODE)
 }
 
 /// #GP(0) at the instruction that exited.
 pub fn general_protection() -> Next {
-    write(Field::EntryInterruption, VALID | HARDWARE_EXCEPTION | ERROR_CODE | GENERAL_PROTECTION);
-    write(Field::EntryErrorCode, 0);
+    raise(Fault::PROTECTION)
+}
+
+/// Injects an exception. None is held back by the instruction before, and a processor that single-steps would not be entered with what holds it
+/// back and no single step pending. See: SDM volume 3, "Checks on Guest Non-Register State".
+fn deliver(event: u64) -> Next {
+    state::unblock();
+    write(Field::EntryInterruption, event);
     Next::Resume
 }

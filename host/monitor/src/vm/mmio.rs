@@ -1,38 +1,44 @@
 //! EPT violations in home: the virtio-mmio registers are emulated, anything else stops the VM.
 
-use super::{Next, Vm, exit, shared, walk};
-use crate::vmx::enter::Registers;
+use super::{Next, Vm, fetch, inject, shared, state};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
+use crate::vmx::registers::Registers;
 use alloc::format;
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
-use sluice_abi::{Gva, map, mmio};
-
-/// Longest instruction. See: SDM volume 2, "Instruction Format".
-const MAX_INSTRUCTION: usize = 15;
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use sluice_abi::{map, mmio};
 
 /// Serves an access to the device's registers, or stops the VM, saying what it touched.
 pub fn emulate(vm: &mut Vm) -> Next {
     let gpa = read(Field::GuestPhysicalAddress);
     let offset = gpa.wrapping_sub(map::MMIO_GPA);
-    if offset >= mmio::WINDOW_LEN {
+    if offset >= mmio::WINDOW_LEN || !fetch::is_for_operand() {
         return vm.stop(describe(gpa));
     }
-    let Some(access) = decode(vm) else {
-        return vm.stop(format!(
-            "virtio-mmio register {offset:#x}: unknown instruction at RIP {:#x}",
-            read(Field::GuestRip)
-        ));
+    let instruction = match fetch::instruction(&vm.ram) {
+        Ok(instruction) => instruction,
+        Err(fault) => return inject::raise(fault),
     };
-    match access.store {
-        Some(value) => shared::device_write(vm, offset as u32, value),
-        None => {
+    let Some(access) = decode(vm, &instruction) else { return unknown(vm, offset) };
+    match access {
+        Access::Store(value) => shared::device_write(vm, offset as u32, value),
+        Access::Load { register, size, widens } => {
             let value = shared::device_read(vm.id, offset as u32);
-            let mask = u64::MAX >> (64 - 8 * access.size as u32);
-            set_register(vm, access.register, u64::from(value) & mask, access.widens);
+            let mask = u64::MAX >> (64 - 8 * size as u32);
+            set_register(vm, register, u64::from(value) & mask, widens);
         }
     }
-    exit::skip_by(access.length, Next::Resume)
+    // The VMCS field for the length is not defined for EPT violations.
+    state::advance(instruction.len() as u64);
+    Next::Resume
+}
+
+/// An instruction that is not emulated. A program that has the device's registers may try: that is no reason to end its VM.
+fn unknown(vm: &mut Vm, offset: u64) -> Next {
+    if !state::in_kernel() {
+        return inject::invalid_opcode();
+    }
+    vm.stop(format!("virtio-mmio register {offset:#x}: unknown instruction at RIP {:#x}", read(Field::GuestRip)))
 }
 
 fn describe(gpa: u64) -> alloc::string::String {
@@ -46,40 +52,29 @@ fn describe(gpa: u64) -> alloc::string::String {
 }
 
 /// What a MOV or MOVZX to or from memory wants.
-struct Access {
-    /// The value to store; `None` for a load.
-    store: Option<u32>,
-    /// Where a load goes.
-    register: Register,
-    /// Bytes in memory.
-    size: usize,
-    /// The rest of the register becomes 0 (a 32-bit MOV or MOVZX).
-    widens: bool,
-    /// Bytes of the instruction: the VMCS field is not defined for EPT violations.
-    length: u64,
+enum Access {
+    Store(u32),
+    Load {
+        register: Register,
+        /// Bytes in memory.
+        size: usize,
+        /// The rest of the register becomes 0 (a 32-bit MOV or MOVZX).
+        widens: bool,
+    },
 }
 
-fn decode(vm: &Vm) -> Option<Access> {
-    let mut bytes = [0; MAX_INSTRUCTION];
-    let rip = read(Field::GuestRip);
-    let len = walk::read(&vm.ram, read(Field::GuestCr3), Gva(rip), &mut bytes);
-    let instruction = Decoder::with_ip(64, &bytes[..len], rip, DecoderOptions::NONE).decode();
+fn decode(vm: &Vm, instruction: &Instruction) -> Option<Access> {
     let movzx = instruction.mnemonic() == Mnemonic::Movzx;
     if !movzx && instruction.mnemonic() != Mnemonic::Mov {
         return None;
     }
-    let (size, length) = (instruction.memory_size().size(), instruction.len() as u64);
+    let size = instruction.memory_size().size();
     match (instruction.op0_kind(), instruction.op1_kind()) {
-        (OpKind::Memory, source) if size == 4 => Some(Access {
-            store: Some(operand(vm, &instruction, source)?),
-            register: Register::None,
-            size,
-            widens: false,
-            length,
-        }),
+        (OpKind::Memory, source) if size == 4 => Some(Access::Store(operand(vm, instruction, source)?)),
         (OpKind::Register, OpKind::Memory) if matches!(size, 1 | 2 | 4) => {
             let register = instruction.op0_register();
-            Some(Access { store: None, register, size, widens: movzx || size == 4, length })
+            general(register)?;
+            Some(Access::Load { register, size, widens: movzx && register.size() > 2 || size == 4 })
         }
         _ => None,
     }

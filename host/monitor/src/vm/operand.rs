@@ -1,37 +1,43 @@
-//! Memory operands of instructions that exit with instruction information.
+//! Operands of the descriptor-table instructions, as the VM-exit instruction information has them.
+//! See: SDM volume 3, tables "Format of the VM-Exit Instruction-Information Field as Used for LIDT, LGDT, SIDT, or SGDT", "… for LLDT, LTR,
+//! SLDT, and STR".
 
-use super::Vm;
+use super::fault::Fault;
+use super::segment::Segment;
+use super::walk::{Access, Span};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
-use sluice_abi::Gva;
+use crate::vmx::registers::Registers;
 
-/// The linear address of the memory operand of a descriptor-table instruction that exited in 64-bit mode.
-/// See: SDM volume 3, table "Format of the VM-Exit Instruction-Information Field as Used for LIDT, LGDT, SIDT, or SGDT".
-pub fn address(vm: &Vm, info: u64) -> Gva {
-    const INDEX_INVALID: u64 = 1 << 22;
-    const BASE_INVALID: u64 = 1 << 27;
-    let register = |number: u64| match number & 15 {
-        4 => read(Field::GuestRsp),
-        number => vm.registers.0[number as usize],
-    };
-    let mut at = read(Field::ExitQualification);
-    if info & INDEX_INVALID == 0 {
-        at = at.wrapping_add(register(info >> 18) << (info & 3));
+/// Register `number`, modulo 16.
+pub fn register(registers: &Registers, number: u64) -> u64 {
+    match (number & 15) as usize {
+        Registers::RSP => read(Field::GuestRsp),
+        number => registers.0[number],
     }
-    if info & BASE_INVALID == 0 {
-        at = at.wrapping_add(register(info >> 23));
-    }
-    if info >> 7 & 7 == 1 {
-        at &= 0xffff_ffff;
-    }
-    Gva(at.wrapping_add(segment_base(info >> 15 & 7)))
 }
 
-/// In 64-bit mode only FS (4) and GS (5) have bases.
-fn segment_base(segment: u64) -> u64 {
-    match segment {
-        4 => read(Field::GuestFsBase),
-        5 => read(Field::GuestGsBase),
-        _ => 0,
+/// The number of the register operand of LLDT, LTR, SLDT or STR, if it is none in memory.
+pub fn in_register(info: u64) -> Option<u64> {
+    const REGISTER: u64 = 1 << 10;
+    (info & REGISTER != 0).then_some(info >> 3 & 15)
+}
+
+/// Where the operand of `len` bytes in memory is, if it may be accessed so.
+pub fn in_memory(registers: &Registers, info: u64, len: usize, access: Access) -> Result<Span, Fault> {
+    const INDEX_INVALID: u64 = 1 << 22;
+    const BASE_INVALID: u64 = 1 << 27;
+    let mut offset = read(Field::ExitQualification);
+    if info & INDEX_INVALID == 0 {
+        offset = offset.wrapping_add(register(registers, info >> 18) << (info & 3));
     }
+    if info & BASE_INVALID == 0 {
+        offset = offset.wrapping_add(register(registers, info >> 23));
+    }
+    let offset = match info >> 7 & 7 {
+        0 => offset & 0xffff,
+        1 => offset & 0xffff_ffff,
+        _ => offset,
+    };
+    Segment::new(info >> 15).ok_or(Fault::PROTECTION)?.span(offset, len, access)
 }

@@ -8,6 +8,7 @@
 //! Both deliver by hardware, and hardware does not know the views (rule G14).
 
 use super::exit::{self, reason};
+use super::state::{self, flags};
 use super::{Next, Vm, inject, schedule};
 use crate::platform::cpu;
 use crate::vmx::control::Primary;
@@ -17,8 +18,6 @@ use crate::vmx::instruction::{read, write};
 use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
 
 const VECTOR: u64 = 0xff;
-/// See: SDM volume 3, "System Flags and Fields in the EFLAGS Register".
-const INTERRUPTS_ON: u64 = 1 << 9;
 
 /// Ticks that a VM has at least when an interrupt waits for it to leave the gate.
 const PROGRESS: u64 = 10_000;
@@ -83,13 +82,14 @@ impl Timer {
     /// `None`: there is no such register, or it takes no such value.
     fn write(&mut self, register: u32, value: u64) -> Option<()> {
         match register {
-            IA32_TSC_DEADLINE if self.lvt & MODE_TSC_DEADLINE != 0 => self.deadline = value,
+            IA32_TSC_DEADLINE if self.lvt & MODE_TSC_DEADLINE != 0 => (self.deadline, self.requested) = (value, false),
             // Of no effect in another mode.
             IA32_TSC_DEADLINE => {}
             X2APIC_LVT_TIMER if is_lvt(value) => self.lvt = value,
             X2APIC_EOI if value == 0 => self.in_service = false,
             _ => return None,
         }
+        self.requested &= self.lvt & MASKED == 0;
         if self.lvt & MODE_TSC_DEADLINE == 0 {
             self.deadline = 0;
         }
@@ -129,14 +129,14 @@ pub fn deliver(vm: &mut Vm) {
     vm.timer.expire();
     vm.timer.halted = false;
     let mut waits = vm.timer.requested && !vm.timer.in_service;
-    if waits && vm.in_crossing() && !exit::in_kernel() {
+    if waits && vm.in_crossing() && !state::can_call() {
         // It ends at its next instruction, with the flags that it has.
         waits = false;
     } else if waits && vm.in_crossing() {
         // As the gate's CLI is about to, if it has not yet; the stub's POPFQ puts it back. From here on no crossing has it set.
-        write(Field::GuestRflags, read(Field::GuestRflags) & !INTERRUPTS_ON);
+        write(Field::GuestRflags, read(Field::GuestRflags) & !flags::INTERRUPT);
         vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));
-    } else if waits && takes_interrupts() {
+    } else if waits && state::takes_interrupts() && !inject::is_something() {
         inject::interrupt(vm.timer.lvt & VECTOR);
         (vm.timer.requested, vm.timer.in_service) = (false, true);
         vm.timer.injected += 1;
@@ -147,9 +147,4 @@ pub fn deliver(vm: &mut Vm) {
         let others = read(Field::PrimaryControls) & !window;
         write(Field::PrimaryControls, if waits { others | window } else { others });
     }
-}
-
-/// See: SDM volume 3, "Checks on Guest RIP, RFLAGS, and SSP", "Checks on Guest Non-Register State".
-fn takes_interrupts() -> bool {
-    read(Field::GuestRflags) & INTERRUPTS_ON != 0 && !exit::is_blocked() && !inject::is_something()
 }

@@ -6,7 +6,8 @@ use super::tables::{SlotTables, Use};
 use crate::platform::frames::{self, OutOfFrames};
 use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, View};
-use crate::vmx::instruction::invvpid;
+use crate::vmx::field::Field;
+use crate::vmx::instruction::{invvpid, write};
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
 
@@ -106,6 +107,15 @@ impl Views {
             Crossing::Isolated(isolated) if isolated.window.pointer().0 == eptp => Place::Window,
             _ => Place::Home,
         }
+    }
+
+    /// Ends a call from outside, whatever it ends for: the window is closed, and the vCPU is in home. `false`: there is no gate to be in.
+    pub fn end_call(&mut self, vpid: u16) -> bool {
+        let home = self.home();
+        let Some(isolated) = self.isolated() else { return false };
+        isolated.disarm(vpid);
+        write(Field::EptPointer, home.0);
+        true
     }
 
     /// The same at an exit; `None`: it is home, and the list is not what it must be there (rule G3).

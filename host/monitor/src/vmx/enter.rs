@@ -3,6 +3,7 @@
 
 use super::field::Field;
 use super::instruction::VmFail;
+pub use super::registers::Registers;
 use crate::platform::cpu::XCR0;
 use core::arch::{asm, global_asm};
 
@@ -10,23 +11,6 @@ global_asm!(include_str!("enter.S"), HOST_RSP = const Field::HostRsp as u32, HOS
 
 unsafe extern "sysv64" {
     fn vmx_enter(registers: *mut Registers, launched: u8) -> u8;
-}
-
-/// A guest's general registers, by number; RSP's place is unused, the VMCS has it.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct Registers(pub [u64; 16]);
-
-#[allow(missing_docs, reason = "register numbers, SDM volume 2, \"Instruction Format\"")]
-impl Registers {
-    pub const RAX: usize = 0;
-    pub const RCX: usize = 1;
-    pub const RDX: usize = 2;
-    pub const RBX: usize = 3;
-    pub const RSP: usize = 4;
-    pub const RSI: usize = 6;
-    pub const RDI: usize = 7;
-    pub const R8: usize = 8;
 }
 
 /// x87, SSE and AVX state of a guest. The monitor itself uses none.

@@ -46,6 +46,7 @@ pub enum Field {
     ExitReason = 0x4402,
     ExitInterruption = 0x4404,
     ExitInterruptionErrorCode = 0x4406,
+    VectoringInfo = 0x4408,
     InstructionLength = 0x440c,
     InstructionInfo = 0x440e,
     GuestEsLimit = 0x4800,

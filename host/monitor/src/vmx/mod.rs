@@ -8,5 +8,6 @@ pub mod ept;
 pub mod features;
 pub mod field;
 pub mod instruction;
+pub mod registers;
 pub mod rest;
 pub mod vmcs;

@@ -47,3 +47,23 @@ impl Rest {
         msr::write(KERNEL_GS_BASE, self.kernel_gs_base);
     }
 }
+
+/// DR6 of the guest that is served.
+pub fn debug_status() -> u64 {
+    let value;
+    // SAFETY: CPL 0; reads a register, and DR7's bit 13, which would make that a fault, is clear after an exit.
+    unsafe { asm!("mov {}, dr6", out(reg) value, options(nomem, nostack)) };
+    value
+}
+
+/// Sets it.
+pub fn set_debug_status(value: u64) {
+    // SAFETY: CPL 0; the register is the guest's, bits 63:32 are those that it had, and the monitor does not use it.
+    unsafe { asm!("mov dr6, {}", in(reg) value, options(nomem, nostack)) };
+}
+
+/// CR2 of the guest that is served becomes `address`.
+pub fn set_page_fault(address: u64) {
+    // SAFETY: CPL 0; the register is the guest's until the monitor itself has a page fault, which ends all.
+    unsafe { asm!("mov cr2, {}", in(reg) address, options(nomem, nostack)) };
+}

@@ -23,7 +23,7 @@ pub const CR0_OWNED: u64 = Cr0Flags::PAGING.bits()
 
 /// Bits of CR4 that the guest may change; it owns no other (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. Not MCE:
 /// without it a machine check is a shutdown of the processor, and no #MC that exits (rule G14).
-const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
+pub const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
     | Cr4Flags::DEBUGGING_EXTENSIONS.bits()
     | Cr4Flags::PAGE_GLOBAL.bits()
     | Cr4Flags::PERFORMANCE_MONITOR_COUNTER.bits()
@@ -193,6 +193,9 @@ fn write_guest_state(setup: &Setup) {
     write(Field::GuestRflags, 2);
     write(Field::VmcsLinkPointer, u64::MAX);
     let zero = [
+        Field::EntryInterruption,
+        Field::EntryErrorCode,
+        Field::EntryInstructionLength,
         Field::GuestDebugctl,
         Field::GuestInterruptibility,
         Field::GuestActivity,

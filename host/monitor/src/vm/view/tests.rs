@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::vm::image::Part;
-use crate::vmx::instruction::{Dropped, dropped};
+use crate::vmx::instruction::{Dropped, dropped, read};
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
@@ -286,6 +286,23 @@ fn a_window_that_is_disabled_can_not_be_armed() {
     isolated.hold(false);
     let window = isolated.window.pointer().0;
     assert_eq!((armed(isolated), isolated.list.get(WINDOW)), (window, window & ADDRESS | 6));
+}
+
+/// A call that is ended from outside leaves the window at rest and the vCPU in home, whatever it exited for (rule G9): the gate's own VMCALL, and any
+/// other reason.
+#[test]
+fn a_call_that_is_ended_leaves_nothing_armed() {
+    let mut views = registered();
+    let home = views.home();
+    for reason in 0..80 {
+        let isolated = views.isolated().unwrap();
+        isolated.list.set(WINDOW, armed(isolated));
+        write(Field::EptPointer, isolated.gate.pointer().0);
+        write(Field::ExitReason, reason);
+        assert!(views.end_call(VPID));
+        assert_eq!(read(Field::EptPointer), home.0, "exit reason {reason}");
+        assert!(views.isolated().unwrap().at_rest(home), "exit reason {reason}");
+    }
 }
 
 /// What is taken out of a view is dropped from the processor (rule G11): of both views where CR3 is another, and of the VM's linear addresses there and

@@ -3,18 +3,20 @@
 use super::*;
 use crate::vmx::instruction::read;
 
+const SETUP: Setup = Setup {
+    vpid: 3,
+    home: EptPointer(0x1_101e),
+    eptp_list: Some(Hpa(0x2000)),
+    msr_bitmap: Hpa(0x3000),
+    host_cr3: Hpa(0),
+    entry: 0,
+    stack: 0,
+    cr3: Gpa(0),
+};
+
 /// The controls of a VM on a processor that can do all, and insists on nothing.
 fn controls() {
-    write_controls(&Setup {
-        vpid: 3,
-        home: EptPointer(0x1_101e),
-        eptp_list: Some(Hpa(0x2000)),
-        msr_bitmap: Hpa(0x3000),
-        host_cr3: Hpa(0),
-        entry: 0,
-        stack: 0,
-        cr3: Gpa(0),
-    });
+    write_controls(&SETUP);
 }
 
 /// Fails unless `field` has the bits `on`, and none of `off`.
@@ -48,12 +50,30 @@ fn translations_carry_the_number_of_the_vm() {
     );
 }
 
-/// HLT, RDPMC, ports, MSRs by the bitmap, and the bits of CR0 and CR4 that lead to other modes (rule G6).
+/// A VM that starts again finds nothing to be injected, and nothing pending or held back, of the life before: that life may have ended with an entry
+/// that was refused, which leaves all of it (attack A24). See: SDM volume 3, "VM-Entry Failures During or After Loading Guest State".
+#[test]
+fn a_life_begins_with_nothing_pending() {
+    let left = [
+        Field::EntryInterruption,
+        Field::EntryErrorCode,
+        Field::EntryInstructionLength,
+        Field::GuestInterruptibility,
+        Field::GuestPendingDebug,
+        Field::GuestActivity,
+    ];
+    left.into_iter().for_each(|field| write(field, 0x8000_0b0d));
+    write_guest_state(&SETUP);
+    assert_eq!(left.map(read), [0; 6]);
+}
+
+/// HLT, RDPMC, CR8, WBINVD, ports, MSRs by the bitmap, and the bits of CR0 and CR4 that lead to other modes (rule G6).
 /// See: SDM volume 3, "Primary Processor-Based VM-Execution Controls", "Guest/Host Masks and Read Shadows for CR0 and CR4".
 #[test]
 fn modes_are_the_hosts() {
     controls();
-    has(Field::PrimaryControls, &[7, 10, 11, 24, 28, 29], &[]);
+    has(Field::PrimaryControls, &[7, 10, 11, 19, 20, 24, 28, 29], &[]);
+    has(Field::SecondaryControls, &[6], &[]);
     assert_eq!(read(Field::MsrBitmaps), 0x3000);
     has(Field::Cr0Mask, &[0, 5, 16, 18, 29, 30, 31], &[]);
     has(Field::Cr4Mask, &[5, 6, 12, 13, 14, 17, 18, 20, 21, 22, 23, 24, 25, 27, 28, 32], &[]);

@@ -1,0 +1,58 @@
+//! The instruction that exited, fetched again as the processor fetched it, where the VMCS does not tell all of it.
+
+use super::fault::Fault;
+use super::ram::Ram;
+use super::segment::Segment;
+use super::state;
+use super::walk::{self, Access};
+use crate::vmx::field::Field;
+use crate::vmx::instruction::read;
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+
+/// Longest instruction. See: SDM volume 2, "Instruction Format".
+const MAX_INSTRUCTION: usize = 15;
+
+/// Decodes it. A page behind the instruction need not be there.
+pub fn instruction(ram: &Ram) -> Result<Instruction, Fault> {
+    let (mut bytes, rip) = ([0; MAX_INSTRUCTION], read(Field::GuestRip));
+    let mut fetched = Ok(());
+    let mut len = 0;
+    while len < MAX_INSTRUCTION && fetched.is_ok() {
+        fetched = byte(ram, rip.wrapping_add(len as u64), &mut bytes[len..=len]);
+        len += usize::from(fetched.is_ok());
+    }
+    let mut decoder = Decoder::with_ip(bitness(), &bytes[..len], rip, DecoderOptions::NONE);
+    let instruction = decoder.decode();
+    if decoder.last_error() == DecoderError::NoMoreBytes {
+        fetched?;
+    }
+    Ok(instruction)
+}
+
+fn byte(ram: &Ram, offset: u64, byte: &mut [u8]) -> Result<(), Fault> {
+    let span = Segment::CODE.span(offset, 1, Access::fetch())?;
+    walk::load(ram, span, Access::fetch(), byte)
+}
+
+/// See: SDM volume 3, "Code Segment Descriptor in 64-bit Mode" for L and D, bits 13 and 14 of CS's access rights.
+fn bitness() -> u32 {
+    const BIG: u64 = 1 << 14;
+    match (state::is_64_bit(), read(Field::GuestCsRights) & BIG) {
+        (true, _) => 64,
+        (false, 0) => 16,
+        (false, _) => 32,
+    }
+}
+
+/// Whether what an EPT violation is for is the operand of the instruction at RIP: no table on the way to it, no instruction, no stack or descriptor on which an
+/// event was to be delivered. See: SDM volume 3, table "Exit Qualification for EPT Violations".
+pub fn is_for_operand() -> bool {
+    const FETCH: u64 = 1 << 2;
+    const TRANSLATED: u64 = 0b11 << 7;
+    const VALID: u64 = 1 << 31;
+    let qualification = read(Field::ExitQualification);
+    qualification & (FETCH | TRANSLATED) == TRANSLATED && read(Field::VectoringInfo) & VALID == 0
+}
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests;
