@@ -85,8 +85,6 @@ pub struct Status(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Every packet was accepted.
-    Ok = 0,
     /// A peer's ring broke the protocol; the peer is quarantined for this sender.
     PeerFault = 1,
     /// A packet names a peer that is absent, draining, revoked or quarantined.
@@ -102,8 +100,10 @@ pub enum Code {
     Unknown = 6,
     /// Packets that were not accepted found a full ring: try later.
     Full = 7,
+    /// Every packet was accepted. Not 0, which is what nobody wrote.
+    Ok = 8,
     /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave: it is refused, and those behind it are not.
-    TooLong = 8,
+    TooLong = 9,
 }
 
 /// Which rule a peer's ring broke.
@@ -176,14 +176,14 @@ impl Status {
     /// The code; a number of no meaning reads as [`Code::Unknown`].
     pub const fn code(self) -> Code {
         match self.0 as u8 {
-            0 => Code::Ok,
             1 => Code::PeerFault,
             2 => Code::PeerNotReady,
             3 => Code::BadRequest,
             4 => Code::Aborted,
             5 => Code::NotRegistered,
             7 => Code::Full,
-            8 => Code::TooLong,
+            8 => Code::Ok,
+            9 => Code::TooLong,
             _ => Code::Unknown,
         }
     }
@@ -321,6 +321,15 @@ mod tests {
             [0, 1, 2, 3, 63, 64, 65, 254, 255, 256, usize::MAX].map(place),
             [Some(0), None, None, Some(1), Some(61), None, Some(62), Some(251), None, None, None]
         );
+    }
+
+    #[test]
+    fn a_word_that_nobody_wrote_is_no_success() {
+        let codes: [Code; 11] = core::array::from_fn(|number| Status(number as u64).code());
+        assert_eq!((codes[0], codes[10]), (Code::Unknown, Code::Unknown));
+        assert_eq!(codes.iter().filter(|&&code| code == Code::Ok).count(), 1);
+        assert_eq!((1..=9).map(|number| codes[number] as usize).sum::<usize>(), (1..=9).sum());
+        assert_eq!(Status::OK.code(), Code::Ok);
     }
 
     #[test]

@@ -21,13 +21,14 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
 
     let mut burst = pool.burst();
     let mut patience = machine.patience();
-    loop {
+    let end = loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
         match gate.peer_state(peer) {
             PeerState::Ready => patience.renew(),
-            PeerState::Revoked | PeerState::Quarantined => break,
+            PeerState::Revoked => break Ok(()),
+            PeerState::Quarantined => break Err(Error::PeerQuarantined),
             // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
             PeerState::Absent | PeerState::Draining => {
                 patience.wait(machine)?;
@@ -37,7 +38,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         if !send(&mut output, &mut burst).map_err(Error::Send)? {
             machine.yield_now();
         }
-    }
+    };
 
     let stats = output.stats();
     println!(
@@ -46,7 +47,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         input.stats().rx_packets,
         stats.tx_bytes
     );
-    if gate.peer_state(peer) == PeerState::Quarantined { Err(Error::PeerQuarantined) } else { Ok(()) }
+    end
 }
 
 /// Sends what `output` takes of `burst`, and drops a frame that it never takes: whether to go on at once.
