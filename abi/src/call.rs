@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most packets in one call (rule G10 bounds the time a window is open).
 pub const MAX_BURST: usize = 256;
 
-/// One frame to send, in the request block. The VM writes it, the window reads it once.
+/// One frame to send, in the request block. The VM writes it at any time; what the window reads again it checks again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Packet {
@@ -60,6 +60,12 @@ impl Accepted {
         self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
+    /// The place among those that were not accepted of packet `index`; `None` if it was accepted, or is none of a burst.
+    pub fn place_of_refused(&self, index: usize) -> Option<usize> {
+        let refused = index < MAX_BURST && !self.contains(index);
+        refused.then(|| (0..index).filter(|&before| !self.contains(before)).count())
+    }
+
     /// How many were accepted.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
@@ -67,8 +73,11 @@ impl Accepted {
 }
 
 /// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]),
-/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`] and [`Code::PeerNotReady`]).
-#[derive(Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
+/// place in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
+///
+/// It has no default: a status is what a call returned, and no call returned none.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Status(pub u64);
 
@@ -82,7 +91,8 @@ pub enum Code {
     PeerFault = 1,
     /// A packet names a peer that is absent, draining, revoked or quarantined.
     PeerNotReady = 2,
-    /// More packets than [`MAX_BURST`], or a packet outside the registered packet memory: the caller's mistake.
+    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory or
+    /// has a header that its peer does not take: the caller's mistake. It and those behind it are refused.
     BadRequest = 3,
     /// The host ended the call: fault or overrun in the gate or the window.
     Aborted = 4,
@@ -92,6 +102,8 @@ pub enum Code {
     Unknown = 6,
     /// Packets that were not accepted found a full ring: try later.
     Full = 7,
+    /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave: it is refused, and those behind it are not.
+    TooLong = 8,
 }
 
 /// Which rule a peer's ring broke.
@@ -127,6 +139,9 @@ pub enum Clause {
     NotAvailable = 12,
 }
 
+/// In a [`Status`]: it names a packet.
+const NAMES_PACKET: u64 = 1 << 48;
+
 impl Status {
     /// All well.
     pub const OK: Self = Self(Code::Ok as u64);
@@ -148,6 +163,16 @@ impl Status {
         Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer as u64) << 16)
     }
 
+    /// The same, about the packet at place `index` of the request block.
+    pub const fn naming(self, index: u16) -> Self {
+        Self(self.0 & u32::MAX as u64 | (index as u64) << 32 | NAMES_PACKET)
+    }
+
+    /// The place of the packet that it names, if it names one.
+    pub const fn packet(self) -> Option<u16> {
+        if self.0 & NAMES_PACKET == 0 { None } else { Some((self.0 >> 32) as u16) }
+    }
+
     /// The code; a number of no meaning reads as [`Code::Unknown`].
     pub const fn code(self) -> Code {
         match self.0 as u8 {
@@ -158,6 +183,7 @@ impl Status {
             4 => Code::Aborted,
             5 => Code::NotRegistered,
             7 => Code::Full,
+            8 => Code::TooLong,
             _ => Code::Unknown,
         }
     }
@@ -191,21 +217,32 @@ impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.code())?;
         match (self.code(), self.clause()) {
-            (Code::PeerFault, Some(clause)) => write!(f, "({clause:?}, peer {})", self.peer()),
-            (Code::PeerNotReady, _) => write!(f, "(peer {})", self.peer()),
-            _ => Ok(()),
+            (Code::PeerFault, Some(clause)) => write!(f, "({clause:?}, peer {})", self.peer())?,
+            (Code::PeerNotReady | Code::TooLong, _) => write!(f, "(peer {})", self.peer())?,
+            _ => {}
         }
+        self.packet().map_or(Ok(()), |index| write!(f, ", packet {index}"))
     }
 }
 
 /// What a transmit call returns: status in RAX, the four words of `accepted` in R8 to R11.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// How the call ended.
     pub status: Status,
     /// What was delivered: accepted means published in the peer's used ring. Not to be looked at if the status is [`Status::OK`],
     /// which says that all was.
     pub accepted: Accepted,
+}
+
+impl Outcome {
+    /// Every packet was accepted.
+    pub const WHOLE: Self = Self { status: Status::OK, accepted: Accepted([0; _]) };
+
+    /// No packet was accepted.
+    pub const fn nothing(status: Status) -> Self {
+        Self { status, accepted: Accepted([0; _]) }
+    }
 }
 
 /// Calls to the host by VMCALL: number in RAX, arguments in RDI, RSI, RDX; result [`Status`] in RAX.
@@ -265,7 +302,7 @@ impl ExitCounts {
 }
 
 /// CPUID leaf whose EBX, ECX, EDX spell "SluiceSluice" where a Sluice host is present; EAX: largest leaf.
-/// Leaf + 1 gives in EAX the directory layout version and in EBX the VM's id.
+/// Leaf + 1 gives in EAX the directory layout version, in EBX the VM's id, and in ECX [`crate::timer::CPUID_TIMER`] where there is a timer.
 pub const CPUID_BASE: u32 = 0x4000_0000;
 /// The signature, as EBX, ECX, EDX.
 pub const CPUID_SIGNATURE: [u32; 3] =
@@ -274,6 +311,28 @@ pub const CPUID_SIGNATURE: [u32; 3] =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_refused_has_a_place_among_its_like() {
+        let mut accepted = Accepted::default();
+        [1, 2, 64, 255].into_iter().for_each(|index| accepted.insert(index));
+        let place = |index| accepted.place_of_refused(index);
+        assert_eq!(
+            [0, 1, 2, 3, 63, 64, 65, 254, 255, 256, usize::MAX].map(place),
+            [Some(0), None, None, Some(1), Some(61), None, Some(62), Some(251), None, None, None]
+        );
+    }
+
+    #[test]
+    fn a_status_names_a_packet_or_none() {
+        let fault = Status::peer_fault(Clause::Region, 7);
+        assert_eq!((fault.packet(), Status::new(Code::BadRequest).packet(), Status::OK.packet()), (None, None, None));
+        for index in [0, 1, MAX_BURST as u16 - 1, u16::MAX] {
+            let named = fault.naming(31).naming(index);
+            assert_eq!(named.packet(), Some(index));
+            assert_eq!((named.code(), named.clause(), named.peer()), (Code::PeerFault, Some(Clause::Region), 7));
+        }
+    }
 
     #[test]
     fn a_run_marks_its_packets_and_no_others() {

@@ -19,7 +19,7 @@ pub const PAGE: u64 = 4096;
 
 /// Gate page: home has the stub here, the gate view the gate, the window view enter and leave.
 pub const GATE: u64 = 0;
-/// Window code, execute and read; window view only. At most [`CODE_LEN`] bytes.
+/// Window code, execute-only; window view only. At most [`CODE_LEN`] bytes.
 pub const CODE: u64 = 0x0010_0000;
 /// Room for window code, bytes.
 pub const CODE_LEN: u64 = 0x0001_0000;

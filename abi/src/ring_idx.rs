@@ -23,10 +23,10 @@ impl RingIdx {
         self.0.wrapping_sub(earlier.0)
     }
 
-    /// Whether the entry at `event` is one of those from `old` to before `self`.
+    /// Whether the entry at `event` is one of the `count` before `self`. Every index is among 65,536 of them.
     /// See: VIRTIO 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression".
-    pub const fn has_passed(self, event: Self, old: Self) -> bool {
-        self.ahead_of(event).wrapping_sub(1) < self.ahead_of(old)
+    pub const fn has_passed(self, event: Self, count: u64) -> bool {
+        (self.ahead_of(event).wrapping_sub(1) as u64) < count
     }
 }
 

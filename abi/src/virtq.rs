@@ -8,6 +8,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest queue size. See: VIRTIO 2.7 "Split Virtqueues".
 pub const MAX_SIZE: u16 = 32_768;
 
+/// Most descriptors of one chain that our device side follows, and that our driver side makes, where the queue is longer. Linux uses at
+/// most 19, and 64 of 1,526 bytes hold the longest frame. See: VIRTIO 2.8.18 "Device Requirements: Scatter-Gather Support".
+pub const MAX_CHAIN: u16 = 64;
+
+/// Most descriptors of one chain in a queue of `size` entries; a descriptor that refers to a table of them is none of them.
+/// See: VIRTIO 2.7.5.3.1 "Driver Requirements: Indirect Descriptors", 2.8.17 "Driver Requirements: Scatter-Gather Support".
+pub const fn max_chain(size: u16) -> u16 {
+    if size < MAX_CHAIN { size } else { MAX_CHAIN }
+}
+
 /// One descriptor. The driver writes it, the device reads it.
 /// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -9,6 +9,7 @@ use elf::ElfBytes;
 use elf::abi::{EM_X86_64, PT_LOAD};
 use elf::endian::LittleEndian;
 use rustix::mm::{MprotectFlags, mprotect};
+use sluice_abi::call::Status;
 use sluice_abi::directory::Queue;
 use sluice_abi::map;
 use sluice_inside::Window;
@@ -90,6 +91,6 @@ impl Device for SluiceWindow {
     fn enqueue(&mut self) -> usize {
         // No reference to the state exists during the call: it is the image's.
         let status = (self.image.entry)(u64::from(self.count), self.image.state.as_ptr().cast());
-        if status == 0 { usize::from(self.count) } else { 0 }
+        if Status(status) == Status::OK { usize::from(self.count) } else { 0 }
     }
 }

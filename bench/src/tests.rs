@@ -6,12 +6,10 @@ use crate::driver::{Driver, Series};
 use crate::layout::Layout;
 use crate::series::Row;
 use clap::ValueEnum;
+use xtask::artifacts;
 
 /// What `xtask` built, if it did.
-fn built(file: &str) -> Option<PathBuf> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.into(), PathBuf::from);
-    let path = target.join(file);
+fn built(path: PathBuf) -> Option<PathBuf> {
     if !path.exists() {
         eprintln!("without {}", path.display());
     }
@@ -22,8 +20,8 @@ fn built(file: &str) -> Option<PathBuf> {
 fn rows(cores: u16, frame: u16, buffer_len: u32) -> Vec<Row> {
     let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
     options.cores = vec![cores];
-    options.window = built("x86_64-unknown-none/release/window");
-    options.rte_vhost = built("sluice/librte_vhost_bench.so");
+    options.window = built(artifacts::bare().join("window"));
+    options.rte_vhost = built(artifacts::results().join("librte_vhost_bench.so"));
     let mut world = World::new(&options, buffer_len, frame).unwrap();
     let mut rows = Vec::new();
     let print = |row: &Row| {

@@ -1,8 +1,9 @@
 //! A burst: frames that belong to the caller, in order.
 
-use crate::{BUFFER_LEN, HEADROOM, Mempool};
+use crate::Mempool;
 use core::fmt;
-use sluice_abi::call::{Accepted, MAX_BURST, Packet};
+use sluice_abi::call::{Accepted, HAS_HDR, MAX_BURST, Packet};
+use sluice_abi::directory::MAX_PEERS;
 use sluice_memory::PeerSlice;
 
 /// Frames in a burst, if nothing speaks for another number.
@@ -46,10 +47,10 @@ impl<'p> Burst<'p> {
         MAX_BURST - self.len
     }
 
-    /// Adds a new frame of `len` bytes and returns it for filling; `None` if the burst is full, the pool is empty, or a buffer has
-    /// no room for `len` bytes. The bytes are what they were.
+    /// Adds a new frame of `len` bytes and returns it for filling; `None` if the burst is full, the pool is empty, a buffer has no room
+    /// for `len` bytes, or they are none: there is no empty frame. The bytes are what they were.
     pub fn push(&mut self, len: u16) -> Option<PeerSlice<'_>> {
-        if u32::from(len) > BUFFER_LEN - HEADROOM || self.len == MAX_BURST {
+        if len == 0 || u32::from(len) > Mempool::LONGEST || self.len == MAX_BURST {
             return None;
         }
         let offset = if self.len < self.owned {
@@ -74,12 +75,24 @@ impl<'p> Burst<'p> {
         self.packets().iter().map(|packet| self.pool.slice(packet.offset, u32::from(packet.len)))
     }
 
-    /// Names the peer that the frame at `index` is for: its place in the directory. Only a scatter burst looks at it.
+    /// Names the peer that the frame at `index` is for: its place in the directory. Only [`crate::Scatter`] looks at it. A number that is no
+    /// place, [`MAX_PEERS`] or more, names nobody: the frame is refused.
     pub fn set_peer(&mut self, index: usize, peer: u16) {
         if let Some(packet) = self.packets[..self.len].get_mut(index) {
-            packet.peer = peer;
+            packet.peer = place(peer);
             self.peer = None;
         }
+    }
+
+    /// Drops the frame at `index`; the others stay, in order. `false`: there is none.
+    pub fn remove(&mut self, index: usize) -> bool {
+        let Some(tail) = self.packets[..self.len].get_mut(index..).filter(|tail| !tail.is_empty()) else {
+            return false;
+        };
+        self.bytes -= u64::from(tail[0].len);
+        tail.rotate_left(1);
+        self.len -= 1;
+        true
     }
 
     /// Drops the first `count` frames, or all if there are fewer.
@@ -109,7 +122,7 @@ impl<'p> Burst<'p> {
         self.bytes
     }
 
-    /// The frames, all addressed to `peer`. A burst that goes the same way again and again is addressed already.
+    /// The frames, all addressed to `peer`, which [`place`] made. A burst that goes the same way again and again is addressed already.
     #[inline(always)]
     pub(crate) fn packets_to(&mut self, peer: u16) -> &[Packet] {
         if self.peer != Some(peer) {
@@ -172,6 +185,13 @@ impl<'p> Burst<'p> {
         sent
     }
 }
+
+/// What a packet says for a frame to the peer at place `peer`: that, or one that is nobody's place; never a flag.
+pub(crate) const fn place(peer: u16) -> u16 {
+    if peer < MAX_PEERS as u16 { peer } else { MAX_PEERS as u16 }
+}
+
+const _: () = assert!((MAX_PEERS as u16) < HAS_HDR);
 
 impl Drop for Burst<'_> {
     fn drop(&mut self) {

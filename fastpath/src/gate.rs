@@ -1,13 +1,16 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
-use core::cell::RefCell;
+use crate::PeerError;
+use crate::burst::place;
+use crate::directory::{Directory, Seen};
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
-use sluice_abi::call::{Code, Outcome, Packet, Status};
-use sluice_abi::directory::{Directory, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION};
+use sluice_abi::call::{Code, HAS_HDR, Outcome, Packet, Status};
+use sluice_abi::directory::{Directory as Layout, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
-use sluice_memory::{Avx, PeerSlice, Words};
+use sluice_memory::{Avx, PeerSlice, Table, Words};
 use zerocopy::IntoBytes;
 
 /// What a host gives a VM or process to reach its peers with.
@@ -26,8 +29,11 @@ pub struct Access {
 /// The way to all peers of this VM.
 pub struct Gate {
     access: Access,
+    directory: Directory<Table<'static, u64>>,
     kind: Kind,
     avx: Option<Avx>,
+    /// By place: the peer may be in quarantine though the directory says that it is ready.
+    doubts: [Cell<bool>; MAX_PEERS],
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VNF has one, and there is no allocator to box it")]
@@ -44,8 +50,7 @@ enum Kind {
 /// Window state of our own, for the gates that run the ring code here.
 struct Local {
     window: Window,
-    generation: u32,
-    attached: [Peer; MAX_PEERS],
+    seen: Seen,
 }
 
 /// Why there is no gate.
@@ -57,6 +62,8 @@ pub enum GateError {
     Version(u32),
     /// A kind of gate that we don't know.
     Kind(u32),
+    /// The directory page is smaller than a directory.
+    Directory,
     /// The request block is smaller than a page.
     Request,
 }
@@ -67,6 +74,7 @@ impl fmt::Display for GateError {
             Self::NoDirectory(magic) => write!(f, "no window directory: it starts with {magic:#x}"),
             Self::Version(version) => write!(f, "window directory of version {version}; this program knows {VERSION}"),
             Self::Kind(kind) => write!(f, "window directory names gate {kind}, which this program does not know"),
+            Self::Directory => write!(f, "the page has no room for a window directory"),
             Self::Request => write!(f, "the request block is too small"),
         }
     }
@@ -81,19 +89,20 @@ impl Gate {
     /// at CPL 0.
     #[allow(unsafe_code, reason = "the promise that all crossing rests on")]
     pub unsafe fn discover(access: Access) -> Result<Self, GateError> {
-        let word = |offset: usize| access.directory.read::<u32>(offset as u64).unwrap_or(0);
-        let magic = access.directory.read::<u64>(0).unwrap_or(0);
+        // The host writes these words before it starts the VM, and never again.
+        let magic = access.directory.read::<u64>(0).map_err(|_| GateError::Directory)?;
         if magic != MAGIC {
             return Err(GateError::NoDirectory(magic));
         }
-        match word(offset_of!(Directory, version)) {
-            VERSION => {}
-            version => return Err(GateError::Version(version)),
+        let version = access.directory.read(offset_of!(Layout, version) as u64).map_err(|_| GateError::Directory)?;
+        if version != VERSION {
+            return Err(GateError::Version(version));
         }
+        let directory = Directory(access.directory.table(0, word::COUNT as u16).ok_or(GateError::Directory)?);
         if access.request.len() < sluice_abi::map::PAGE {
             return Err(GateError::Request);
         }
-        let number = word(offset_of!(Directory, gate));
+        let number = directory.gate();
         let here = |guarded| Kind::Here { local: RefCell::new(Local::new(access.packets)), guarded };
         let kind = match GateKind::from_word(number).ok_or(GateError::Kind(number))? {
             GateKind::Direct => here(false),
@@ -101,7 +110,9 @@ impl Gate {
             GateKind::Isolated => Kind::Isolated,
             GateKind::Hypercall => Kind::Hypercall,
         };
-        Ok(Self { access, kind, avx: Avx::detect() })
+        // What a machine's last life found out about its peers, only the window knows.
+        let doubts = [const { Cell::new(true) }; MAX_PEERS];
+        Ok(Self { access, directory, kind, avx: Avx::detect(), doubts })
     }
 
     /// Which gate it is.
@@ -114,24 +125,69 @@ impl Gate {
         }
     }
 
-    /// The directory's entry of the peer at place `index`, as it is now; `None` if there is no such place.
-    pub fn peer(&self, index: u16) -> Option<Peer> {
-        read_peer(self.access.directory, index)
+    /// The directory's entry of the peer at place `index`, as it is at this moment, with what [`Gate::peer_state`] says.
+    pub fn peer(&self, index: u16) -> Result<Peer, PeerError> {
+        let peer = self.directory.peer(index.into())?;
+        let state = if PeerState::from_word(peer.state) == PeerState::Ready {
+            self.peer_state(index) as u32
+        } else {
+            peer.state
+        };
+        Ok(Peer { state, ..peer })
     }
 
-    /// The place of the peer named `name`.
-    pub fn find(&self, name: &str) -> Option<u16> {
-        (0..MAX_PEERS as u16).find(|&index| self.peer(index).is_some_and(|peer| peer.name() == name))
+    /// The place of the peer named `name`, ready or not.
+    pub fn find(&self, name: &str) -> Result<u16, PeerError> {
+        for index in 0..MAX_PEERS as u16 {
+            if self.peer(index)?.is_named(name) {
+                return Ok(index);
+            }
+        }
+        Err(PeerError::Unknown)
     }
 
-    /// The state of the peer at place `index`: one load.
+    /// The state of the peer at place `index`, [`PeerState::Absent`] if there is no such place. That is one load; if a call did not deliver all
+    /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
     pub fn peer_state(&self, index: u16) -> PeerState {
-        let at = offset_of!(Directory, peers) + usize::from(index) * size_of::<Peer>() + offset_of!(Peer, state);
-        let known = usize::from(index) < MAX_PEERS;
-        known
-            .then(|| self.access.directory.read(at as u64).ok())
-            .flatten()
-            .map_or(PeerState::Absent, PeerState::from_word)
+        let state = self.directory.state(index.into());
+        let doubted =
+            self.doubts.get(usize::from(index)).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
+        if state == PeerState::Ready && doubted { self.ask(index) } else { state }
+    }
+
+    /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
+    #[cold]
+    fn ask(&self, index: u16) -> PeerState {
+        let asked = self.directory.whole(|| (self.directory.state(index.into()), self.is_open(index)));
+        // While the host writes, nobody knows more than the word says.
+        let Some((_, (state, open))) = asked else { return self.directory.state(index.into()) };
+        if let (Some(doubt), Some(open)) = (self.doubts.get(usize::from(index)), open) {
+            doubt.set(!open);
+        }
+        if state == PeerState::Ready && open == Some(false) { PeerState::Quarantined } else { state }
+    }
+
+    /// Whether the window would send to the peer at place `index`; `None`: it did not say.
+    fn is_open(&self, index: u16) -> Option<bool> {
+        if let Kind::Here { local, .. } = &self.kind {
+            let mut local = local.try_borrow_mut().ok()?;
+            return local.refresh(&self.directory, self.access.slot).then(|| local.window.is_open(index));
+        }
+        // A packet without a byte: the peer is looked at before the packet, and nothing is sent. Somebody may be about to call by hand.
+        let before = self.access.request.read::<Packet>(0).ok()?;
+        let answer = self.send(&[Packet { offset: 0, len: 0, peer: place(index) }]).status.code();
+        self.access.request.write(0, before).ok()?;
+        match answer {
+            Code::PeerFault | Code::PeerNotReady => Some(false),
+            Code::BadRequest | Code::Full => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A call refused these packets, for whatever reason: their peers may be in quarantine.
+    #[cold]
+    pub(crate) fn doubt(&self, refused: &[Packet]) {
+        refused.iter().filter_map(|packet| self.doubts.get(usize::from(packet.peer))).for_each(|doubt| doubt.set(true));
     }
 
     /// Sends `packets`, each to the peer it names; as many as a request block holds.
@@ -143,29 +199,33 @@ impl Gate {
             None => request.copy_from_slice(0, bytes),
         };
         match copied {
-            Ok(()) => self.call(packets.len() as u64),
-            Err(_) => Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() },
+            Ok(()) => self.call(packets),
+            Err(_) => Outcome::nothing(Status::new(Code::BadRequest)),
         }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "crosses, as `discover` was promised it can")]
-    fn call(&self, count: u64) -> Outcome {
+    fn call(&self, packets: &[Packet]) -> Outcome {
+        let count = packets.len() as u64;
         match &self.kind {
             // SAFETY: the host offers this gate, says its directory; the rest is the contract of `discover`.
             Kind::Isolated => unsafe { sluice_gate::isolated(count) },
             // SAFETY: as above.
             Kind::Hypercall => unsafe { hypercall::transmit(count) },
-            Kind::Here { local, guarded } => self.call_here(local, *guarded, count),
+            Kind::Here { local, guarded } => self.call_here(local, *guarded, packets),
         }
     }
 
     #[inline]
     #[allow(unsafe_code, reason = "crosses, as `discover` was promised it can")]
-    fn call_here(&self, local: &RefCell<Local>, guarded: bool, count: u64) -> Outcome {
-        // Nothing calls back into the gate from within.
-        let Ok(mut local) = local.try_borrow_mut() else { return Outcome::default() };
-        local.refresh(&self.access);
+    fn call_here(&self, local: &RefCell<Local>, guarded: bool, packets: &[Packet]) -> Outcome {
+        // A call from within a call, such as an interrupt handler's, does not take place.
+        let Ok(mut local) = local.try_borrow_mut() else { return Outcome::nothing(Status::new(Code::Aborted)) };
+        if !local.refresh(&self.directory, self.access.slot) {
+            return not_now(packets);
+        }
+        let count = packets.len() as u64;
         let mut work = || match self.avx {
             Some(avx) => sluice_inside::transmit(&mut local.window, self.access.request, count, avx),
             None => sluice_inside::transmit(&mut local.window, self.access.request, count, Words),
@@ -179,46 +239,35 @@ impl Gate {
     }
 }
 
-fn read_peer(directory: PeerSlice<'_>, index: u16) -> Option<Peer> {
-    let mut peer = Peer::default();
-    let at = offset_of!(Directory, peers) + usize::from(index) * size_of::<Peer>();
-    let known = usize::from(index) < MAX_PEERS && directory.copy_to_slice(at as u64, peer.as_mut_bytes()).is_ok();
-    known.then_some(peer)
+/// What becomes of `packets` while it is not known which peers are ready.
+#[cold]
+fn not_now(packets: &[Packet]) -> Outcome {
+    let peer = packets.first().map_or(0, |packet| packet.peer & !HAS_HDR);
+    Outcome::nothing(Status::of_peer(Code::PeerNotReady, peer).naming(0))
 }
 
 impl Local {
     fn new(packets: PeerSlice<'static>) -> Self {
         let mut window = Window::new();
         window.set_packets(packets);
-        Self { window, generation: u32::MAX, attached: [Peer::default(); MAX_PEERS] }
+        Self { window, seen: Seen::new() }
     }
 
-    /// Looks at the directory again if its generation moved.
+    /// Attaches what the directory says now, if it says something new. `false`: the host is writing it.
     #[inline(always)]
-    fn refresh(&mut self, access: &Access) {
-        let generation = access.directory.read(offset_of!(Directory, generation) as u64).unwrap_or(0);
-        if generation != self.generation {
-            self.generation = generation;
-            self.attach_changed(access);
-        }
-    }
-
-    #[cold]
     #[allow(unsafe_code, reason = "passes on the contract of Gate::discover")]
-    fn attach_changed(&mut self, access: &Access) {
-        for index in 0..MAX_PEERS as u16 {
-            let Some(peer) =
-                read_peer(access.directory, index).filter(|peer| *peer != self.attached[usize::from(index)])
-            else {
-                continue;
-            };
-            self.window.detach_peer(index);
+    fn refresh(&mut self, directory: &Directory<Table<'static, u64>>, slot: *mut u8) -> bool {
+        let window = &mut self.window;
+        self.seen.refresh(directory, |index, peer| {
+            window.detach_peer(index);
             if PeerState::from_word(peer.state) == PeerState::Ready {
                 // SAFETY: the host maps the regions it lists (contract of `discover`). One that can't be used is not attached:
                 // sending to it says so.
-                let _ = unsafe { self.window.attach_peer(index, &peer, access.slot) };
+                let _ = unsafe { window.attach_peer(index, peer, slot) };
             }
-            self.attached[usize::from(index)] = peer;
-        }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,22 +13,26 @@
 #![no_std]
 
 mod burst;
+mod directory;
 mod gate;
 mod mempool;
 mod packet_memory;
 mod peer_port;
 mod port;
 mod ring_format;
+mod tx_error;
 mod virtio_net;
 
 pub use burst::{BURST_SIZE, Burst};
+pub use directory::PeerError;
 pub use gate::{Access, Gate, GateError};
 pub use mempool::{BUFFER_LEN, HEADROOM, Mempool};
 pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use port::{Port, PortStats};
 pub use ring_format::RingFormat;
-pub use sluice_abi::call::{Code, MAX_BURST, Status};
+pub use sluice_abi::call::{Clause, MAX_BURST, Status};
 pub use sluice_abi::directory::GateKind;
 pub use sluice_memory::PeerSlice;
+pub use tx_error::TxError;
 pub use virtio_net::{RX_SIZE, VirtioNet, VirtioNetError};

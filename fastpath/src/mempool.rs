@@ -20,6 +20,9 @@ pub struct Mempool<'m> {
 }
 
 impl<'m> Mempool<'m> {
+    /// Bytes of the longest frame that a buffer holds.
+    pub const LONGEST: u32 = BUFFER_LEN - HEADROOM;
+
     /// A pool of as many buffers as `memory` and the list `free` have room for.
     pub fn new(memory: PacketMemory, free: &'m mut [u32]) -> Self {
         let lead = memory.offset.next_multiple_of(BUFFER_LEN) - memory.offset;

@@ -1,7 +1,8 @@
 //! Ports that send into peers' receive queues.
 
-use crate::{Burst, Gate, Port, PortStats};
-use sluice_abi::call::{Outcome, Status};
+use crate::burst::place;
+use crate::{Burst, Gate, Port, PortStats, TxError};
+use sluice_abi::call::{Code, Outcome, Status};
 
 /// The way to one peer. Sends only: what the peer sends arrives at this VM's own [`crate::VirtioNet`].
 pub struct PeerPort<'g> {
@@ -11,9 +12,9 @@ pub struct PeerPort<'g> {
 }
 
 impl<'g> PeerPort<'g> {
-    /// A port to the peer at place `peer` of the directory.
+    /// A port to the peer at place `peer` of the directory. One to a number that is no place is a port to nobody, who is never ready.
     pub fn new(gate: &'g Gate, peer: u16) -> Self {
-        Self { gate, peer, stats: PortStats::default() }
+        Self { gate, peer: place(peer), stats: PortStats::default() }
     }
 }
 
@@ -23,9 +24,9 @@ impl Port for PeerPort<'_> {
     }
 
     #[inline]
-    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
         let (gate, peer) = (self.gate, self.peer);
-        self.stats.transmit(burst, |burst| gate.send(burst.packets_to(peer)))
+        self.stats.transmit(gate, burst, |burst| gate.send(burst.packets_to(peer)))
     }
 
     fn stats(&self) -> PortStats {
@@ -52,9 +53,9 @@ impl Port for Scatter<'_> {
     }
 
     #[inline]
-    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status> {
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
         let gate = self.gate;
-        self.stats.transmit(burst, |burst| gate.send(burst.packets()))
+        self.stats.transmit(gate, burst, |burst| gate.send(burst.packets()))
     }
 
     fn stats(&self) -> PortStats {
@@ -66,28 +67,46 @@ impl PortStats {
     #[inline(always)]
     fn transmit<'p>(
         &mut self,
+        gate: &Gate,
         burst: &mut Burst<'p>,
         send: impl FnOnce(&mut Burst<'p>) -> Outcome,
-    ) -> Result<usize, Status> {
+    ) -> Result<usize, TxError> {
         if burst.is_empty() {
             return Ok(0);
         }
-        let Outcome { status, accepted } = send(burst);
-        self.tx_packets += burst.len() as u64;
+        let outcome = send(burst);
+        if outcome.status != Status::OK {
+            return self.settle(gate, burst, &outcome);
+        }
+        let sent = burst.len();
+        self.tx_packets += sent as u64;
         self.tx_bytes += burst.bytes();
-        if status == Status::OK {
-            let sent = burst.len();
-            burst.clear();
-            return Ok(sent);
-        }
-        let sent = burst.settle(&accepted);
-        self.tx_packets -= burst.len() as u64;
-        self.tx_bytes -= burst.bytes();
+        burst.clear();
+        Ok(sent)
+    }
+
+    /// Of `burst`, some stay. A status that names a packet is about one of those.
+    #[cold]
+    #[inline(never)]
+    fn settle(
+        &mut self,
+        gate: &Gate,
+        burst: &mut Burst<'_>,
+        Outcome { status, accepted }: &Outcome,
+    ) -> Result<usize, TxError> {
+        let (offered, bytes) = (burst.len(), burst.bytes());
+        let sent = burst.settle(accepted);
+        self.tx_packets += sent as u64;
+        self.tx_bytes += bytes - burst.bytes();
         self.tx_partial += u64::from(!burst.is_empty());
-        if status == Status::FULL {
+        if status.code() == Code::Full {
             return Ok(sent);
         }
+        gate.doubt(burst.packets());
         self.tx_errors += 1;
-        Err(status)
+        self.tx_too_long += u64::from(status.code() == Code::TooLong);
+        Err(TxError::new(*status, |packet| {
+            accepted.place_of_refused(packet.into()).filter(|_| usize::from(packet) < offered)
+        }))
     }
 }

@@ -1,15 +1,15 @@
 //! What a VNF calls.
 
-use crate::{Burst, Status};
+use crate::{Burst, TxError};
 
 /// Something that frames come from, or go to, in bursts. It polls: no call waits.
 pub trait Port {
     /// Adds frames that arrived to `burst`, as many as there are and it has room for; how many.
     fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize;
 
-    /// Sends frames from the front of `burst`; how many were delivered and are gone from it. What stays is the caller's: try
-    /// later or drop it. `Err` tells what else went wrong; what was delivered in spite of it is gone from `burst`, too.
-    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, Status>;
+    /// Sends the frames of `burst`; how many were delivered and are gone from it. What stays is the caller's, in order, and found a full ring:
+    /// try later. `Err` tells what else went wrong, and with which frame; what was delivered in spite of it is gone from `burst`, too.
+    fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError>;
 
     /// Counters since the port was made.
     fn stats(&self) -> PortStats;
@@ -22,7 +22,7 @@ pub struct PortStats {
     pub rx_packets: u64,
     /// Bytes of them, without virtio-net headers.
     pub rx_bytes: u64,
-    /// Frames that arrived damaged and were dropped: shorter than their header.
+    /// Frames that arrived damaged and were dropped: empty, shorter than their header, or with one that does not fit them.
     pub rx_errors: u64,
     /// Times that a buffer to receive into was missing.
     pub rx_no_mbuf: u64,
@@ -34,4 +34,6 @@ pub struct PortStats {
     pub tx_partial: u64,
     /// Calls that ended with an error.
     pub tx_errors: u64,
+    /// Those of them that ended with [`TxError::TooLong`]: as many frames, where each is dropped then.
+    pub tx_too_long: u64,
 }

@@ -1,10 +1,10 @@
 //! This VM's own network device: where frames from peers arrive.
 
-use crate::{BUFFER_LEN, Burst, HEADROOM, Mempool, PacketMemory, Port, PortStats, RingFormat, Status};
+use crate::{BUFFER_LEN, Burst, Mempool, PacketMemory, Port, PortStats, RingFormat, TxError};
 use core::fmt;
 use sluice_abi::Gpa;
-use sluice_abi::call::{Code, Packet};
-use sluice_abi::net::{F, HDR_LEN, receiveq};
+use sluice_abi::call::Packet;
+use sluice_abi::net::{ETHERNET_HEADER, F, HDR_LEN, receiveq};
 use sluice_driver::{
     Arrival, DeviceFault, DriverQueue, Part, QueueError, Receiver, Setup, StartError, Started, Transport, Wanted,
 };
@@ -13,7 +13,10 @@ use sluice_driver::{
 pub const RX_SIZE: usize = 256;
 
 /// Bytes of a buffer that the device is given: header, then frame.
-const GIVEN: u32 = BUFFER_LEN - HEADROOM + HDR_LEN;
+const GIVEN: u32 = HDR_LEN + Mempool::LONGEST;
+
+/// Largest payload of a frame that such a buffer holds, bytes.
+const MOST: u16 = Mempool::LONGEST as u16 - ETHERNET_HEADER;
 
 /// The receive side of a virtio-net device.
 pub struct VirtioNet<'p> {
@@ -50,7 +53,8 @@ impl<'p> VirtioNet<'p> {
     pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(BUFFER_LEN);
 
     /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`. The queue has the format `format` if the
-    /// device offers it.
+    /// device offers it. An MTU that the buffers do not hold is not agreed on: it is 1,500 bytes then, and longer frames are refused to
+    /// whoever sends them.
     pub fn start(
         transport: &mut impl Transport,
         memory: PacketMemory,
@@ -61,7 +65,7 @@ impl<'p> VirtioNet<'p> {
             return Err(VirtioNetError::Pool(pool.available()));
         }
         let wanted = Wanted { features: format.features(), pairs: 1 };
-        let mut setup = Setup::new(transport, wanted).map_err(VirtioNetError::Start)?;
+        let mut setup = Setup::with_mtu(transport, wanted, MOST).map_err(VirtioNetError::Start)?;
         let features = setup.agreed().features;
         let queue = DriverQueue::new(memory.gpa, memory.memory, RX_SIZE as u16, features);
         let queue = queue.map_err(VirtioNetError::Queue)?;
@@ -93,15 +97,12 @@ impl<'p> VirtioNet<'p> {
         self.queue.fault()
     }
 
-    /// Gives the device a buffer for every free entry.
+    /// Gives the device a buffer for every free entry; `false` if the pool has too few.
     #[inline]
-    fn refill(&mut self) {
+    fn refill(&mut self) -> bool {
         let memory = self.pool.memory();
         while self.queue.room() > 0 {
-            let Some(offset) = self.pool.take() else {
-                self.stats.rx_no_mbuf += 1;
-                break;
-            };
+            let Some(offset) = self.pool.take() else { break };
             let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset) - u64::from(HDR_LEN));
             if !self.queue.give(at, GIVEN, offset) {
                 self.pool.give_back(offset);
@@ -109,6 +110,7 @@ impl<'p> VirtioNet<'p> {
             }
         }
         self.queue.publish();
+        self.queue.room() == 0
     }
 
     /// One frame, if there is one; a header that asks for what was not agreed on, which is anything at all, goes with its frame.
@@ -137,22 +139,24 @@ impl<'p> VirtioNet<'p> {
 
 impl Port for VirtioNet<'_> {
     /// `burst` must be of the pool that this port was started with; nothing is received into another one's.
+    ///
+    /// Whatever was received, the device gets the buffers that it lacks, as far as the pool and `burst` have spare ones: without any it could
+    /// never fill one again.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize {
         let before = burst.len();
-        if self.queue.is_ready() != Ok(true)
-            || !core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast())
-        {
-            return 0;
+        let ours = core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast());
+        while ours && burst.room() > 0 && self.receive(burst) == Ok(true) {}
+        if self.queue.room() > 0 && !self.refill() {
+            burst.release();
+            self.stats.rx_no_mbuf += u64::from(!self.refill());
         }
-        while burst.room() > 0 && self.receive(burst) == Ok(true) {}
-        self.refill();
         burst.len() - before
     }
 
     /// There is no host switch behind this device's transmit queue: send through a [`crate::PeerPort`].
-    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, Status> {
-        Err(Status::new(Code::Unknown))
+    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, TxError> {
+        Err(TxError::ReceiveOnly)
     }
 
     fn stats(&self) -> PortStats {

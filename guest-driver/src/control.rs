@@ -180,9 +180,10 @@ impl ControlQueue {
     fn answer(&mut self, mut wait: impl FnMut() -> bool) -> Result<(), Cause> {
         for _ in 0..LOOKS {
             if self.queue.ready().map_err(Cause::Fault)? > 0 {
-                self.queue.take().map_err(Cause::Fault)?;
-                let answer = self.memory.read(COMMAND_LEN);
-                return if answer == Ok(ctrl::OK) { Ok(()) } else { Err(Cause::Refused) };
+                // Without a byte written there is no answer. See: VIRTIO 2.7.8.3 "Driver Requirements: The Virtqueue Used Ring".
+                let answered = self.queue.take().map_err(Cause::Fault)?.len > 0;
+                let done = answered && self.memory.read(COMMAND_LEN) == Ok(ctrl::OK);
+                return if done { Ok(()) } else { Err(Cause::Refused) };
             }
             if !wait() {
                 break;

@@ -18,7 +18,7 @@ const RESET_LOOKS: usize = if cfg!(miri) { 1 << 8 } else { 1 << 16 };
 /// What the driver would like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Features to take if they are offered. `VERSION_1`, `MAC`, `MTU` and `STATUS` are always taken.
+    /// Features to take if they are offered. `VERSION_1`, `MAC`, `STATUS` and, with buffers that hold it, `MTU` are always taken.
     pub features: F,
     /// Queue pairs to use if there are as many; more than 1 only with [`F::MQ`].
     pub pairs: u16,
@@ -85,28 +85,39 @@ pub struct Setup<'t, T: Transport> {
 impl<'t, T: Transport> Setup<'t, T> {
     /// Resets the network device behind `transport` and agrees with it on features.
     pub fn new(transport: &'t mut T, wanted: Wanted) -> Result<Self, StartError> {
+        Self::with_mtu(transport, wanted, u16::MAX)
+    }
+
+    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: it does not agree on [`F::MTU`] with a device
+    /// that has a larger one. The MTU is [`net::DEFAULT_MTU`] then.
+    /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout".
+    pub fn with_mtu(transport: &'t mut T, wanted: Wanted, most: u16) -> Result<Self, StartError> {
         match transport.device_id()? {
             net::DEVICE_ID => {}
             id => return Err(StartError::NotNet(id)),
         }
         reset(transport)?;
-        let agreed = Started { mac: [0; 6], mtu: 1500, features: F::empty(), pairs: 1, max_pairs: 1 };
+        let agreed = Started { mac: [0; 6], mtu: net::DEFAULT_MTU, features: F::empty(), pairs: 1, max_pairs: 1 };
         let mut setup = Self { transport, status: Status::empty(), agreed };
         setup.advance(Status::ACKNOWLEDGE);
         setup.advance(Status::DRIVER);
-        setup.negotiate(wanted.features)?;
+        setup.negotiate(wanted.features, most)?;
         setup.configuration(wanted.pairs)?;
         Ok(setup)
     }
 
+    /// No bit is cleared that was set. See: VIRTIO 2.1.1 "Driver Requirements: Device Status Field".
     fn advance(&mut self, status: Status) {
         self.status |= status;
         self.transport.set_status(self.status);
     }
 
     /// A feature goes with those that it needs. See: VIRTIO 2.2.1 "Driver Requirements: Feature Bits".
-    fn negotiate(&mut self, wanted: F) -> Result<(), StartError> {
-        let features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
+    fn negotiate(&mut self, wanted: F, most: u16) -> Result<(), StartError> {
+        let mut features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
+        if most < u16::MAX && features.contains(F::MTU) && configuration(self.transport).mtu > most {
+            features.remove(F::MTU);
+        }
         if !features.contains(F::VERSION_1) {
             return Err(StartError::Legacy);
         }
@@ -159,7 +170,7 @@ impl<'t, T: Transport> Setup<'t, T> {
 impl<T: Transport> Drop for Setup<'_, T> {
     fn drop(&mut self) {
         if !self.status.contains(Status::DRIVER_OK) {
-            self.transport.set_status(Status::FAILED);
+            self.advance(Status::FAILED);
         }
     }
 }

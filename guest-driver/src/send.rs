@@ -10,6 +10,8 @@ pub enum SendError {
     Header,
     /// It is longer than the device's MTU allows.
     TooLong,
+    /// It has no bytes.
+    Empty,
 }
 
 /// Makes headers of frames to be sent.
@@ -33,6 +35,9 @@ impl Sender {
     pub const fn header(&self, hdr: Hdr, len: u32) -> Result<Hdr, SendError> {
         // The other flags are the receiver's.
         let for_device = hdr.flags & !HdrF::NEEDS_CSUM.bits() == 0;
+        if len == 0 {
+            return Err(SendError::Empty);
+        }
         if !for_device || !hdr.fits(len, self.offloads) {
             return Err(SendError::Header);
         }
@@ -113,6 +118,14 @@ mod tests {
             refused(F::all(), Hdr { flags: 1 << bit, ..CSUM }, 60);
             refused(F::all(), Hdr { flags: 1 << bit | HdrF::NEEDS_CSUM.bits(), ..CSUM }, 60);
         }
+    }
+
+    #[test]
+    fn a_frame_without_bytes_is_not_sent() {
+        for hdr in [Hdr::default(), segments(gso::TCPV4)] {
+            assert_eq!(Sender::new(ALL | F::MTU, 1500).header(hdr, 0), Err(SendError::Empty));
+        }
+        assert!(Sender::new(ALL | F::MTU, 1500).header(Hdr::default(), 1).is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod lanes;
 mod notify;
 mod ring;
+mod shared_words;
 mod slice;
 mod steps;
 mod transfer;
@@ -23,6 +24,7 @@ mod word;
 pub use lanes::{Avx, LINE, Lanes, Words};
 pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};
+pub use shared_words::SharedWords;
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
 pub use steps::{Heads, InOrder, Rings, Slots, Step, Steps};

@@ -43,11 +43,13 @@ pub struct SplitEvents<W> {
 }
 
 impl<W: SharedWord> SplitEvents<W> {
-    /// Who has published the entries from `old` to before `new`: whether the side that asks is to be told.
-    pub fn wanted(&self, old: RingIdx, new: RingIdx) -> bool {
+    /// Who has published `count` entries up to before `new` since this was last asked: whether the side that asks is to be told.
+    ///
+    /// The entries are counted because indices go round: the distance between two of them is 0 after 65,536 entries.
+    pub fn wanted(&self, new: RingIdx, count: u64) -> bool {
         W::full_fence();
         match &self.event {
-            Some(event) => new.has_passed(RingIdx(event.load_acquire()), old),
+            Some(event) => new.has_passed(RingIdx(event.load_acquire()), count),
             None => self.flags.load_acquire() & virtq::AvailF::NO_INTERRUPT.bits() == 0,
         }
     }
@@ -83,8 +85,9 @@ pub struct PackedEvents<W> {
 }
 
 impl<W: SharedWord> PackedEvents<W> {
-    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap`: whether the side that asks is to be told.
-    pub fn wanted(&self, slot: u16, wrap: bool, count: u16) -> bool {
+    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap` since this was last asked: whether the side
+    /// that asks is to be told.
+    pub fn wanted(&self, slot: u16, wrap: bool, count: u64) -> bool {
         W::full_fence();
         match self.flags.load_acquire() & 0b11 {
             event::DISABLE => false,
@@ -93,14 +96,14 @@ impl<W: SharedWord> PackedEvents<W> {
         }
     }
 
-    /// Whether the slot and lap `asked` is one of the `count` before `slot`.
-    fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u16) -> bool {
-        let at = asked & 0x7fff;
-        let behind = match asked >> 15 == u16::from(wrap) {
-            true => i32::from(slot) - i32::from(at),
-            false => i32::from(slot) + i32::from(self.size) - i32::from(at),
-        };
-        behind > 0 && behind <= i32::from(count)
+    /// Whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are as they were, so every slot
+    /// of the ring is among so many.
+    fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u64) -> bool {
+        let lap = i32::from(self.size);
+        let place = |slot: u16, wrap: bool| i32::from(slot) + if wrap { 0 } else { lap };
+        let behind = place(slot, wrap) - place(asked & 0x7fff, asked >> 15 == 1);
+        let behind = if behind > 0 { behind } else { behind + 2 * lap };
+        u64::try_from(behind).is_ok_and(|behind| (1..=count).contains(&behind))
     }
 
     /// Who asks: to be told of the slot and lap `next`, or of nothing. Look for descriptors once more after that.
@@ -142,21 +145,26 @@ mod tests {
     #[test]
     fn a_split_ring_is_told_as_its_flag_or_its_index_says() {
         let plain = SplitEvents { flags: word(), event: None };
-        assert!(plain.wanted(RingIdx(3), RingIdx(4)));
+        assert!(plain.wanted(RingIdx(4), 1));
         plain.ask(None);
-        assert!(!plain.wanted(RingIdx(3), RingIdx(4)));
+        assert!(!plain.wanted(RingIdx(4), 1) && !plain.wanted(RingIdx(4), u64::MAX), "it polls, for however long");
         let indexed = SplitEvents { flags: word(), event: Some(word()) };
-        for (next, old, new, wanted) in [
-            (5, 5, 6, true),
-            (5, 4, 6, true),
-            (5, 6, 7, false),
-            (5, 4, 5, false),
-            (65_535, 65_530, 2, true),
-            (5, 5, 5, false),
+        for (next, new, count, wanted) in [
+            (5, 6, 1, true),
+            (5, 6, 2, true),
+            (5, 7, 1, false),
+            (5, 5, 1, false),
+            (65_535, 2, 8, true),
+            (5, 5, 0, false),
+            (5, 5, 65_535, false),
+            (5, 4, 65_535, true),
+            (5, 5, 65_536, true),
+            (5, 7, 65_538, true),
+            (5, 9, u64::MAX, true),
         ] {
             indexed.ask(Some(RingIdx(next)));
             indexed.ask(None);
-            assert_eq!(indexed.wanted(RingIdx(old), RingIdx(new)), wanted, "{next} {old} {new}");
+            assert_eq!(indexed.wanted(RingIdx(new), count), wanted, "{next} {new} {count}");
         }
     }
 
@@ -166,7 +174,7 @@ mod tests {
         events.ask(Some((3, true)));
         assert!(events.wanted(1, false, 1));
         events.ask(None);
-        assert!(!events.wanted(1, false, 1));
+        assert!(!events.wanted(1, false, 1) && !events.wanted(1, false, u64::MAX), "it polls, for however long");
         events.event_idx = true;
         for (asked, slot, wrap, count, wanted) in [
             ((3, true), 4, true, 1, true),
@@ -177,9 +185,30 @@ mod tests {
             ((5, true), 1, false, 1, false),
             ((1, false), 1, true, 6, true),
             ((1, false), 1, true, 5, false),
+            ((5, true), 3, true, 9, false),
+            ((5, true), 3, true, 10, true),
+            ((3, true), 3, true, 11, false),
+            ((3, true), 3, true, 12, true),
+            ((4, false), 3, true, 65_536, true),
         ] {
             events.ask(Some(asked));
             assert_eq!(events.wanted(slot, wrap, count), wanted, "{asked:?} {slot} {wrap} {count}");
+        }
+    }
+
+    /// Against counting: all places of a ring of 5, and of two laps and more behind each.
+    #[test]
+    fn a_slot_is_among_as_many_as_it_is_passed_by() {
+        let lap = 5u32;
+        let place = |at: u32| ((at % lap) as u16, (at / lap).is_multiple_of(2));
+        let events = PackedEvents { desc: word(), flags: word(), event_idx: true, size: lap as u16 };
+        for (asked, new, count) in (0..2 * lap).flat_map(|asked| {
+            (2 * lap..4 * lap).flat_map(move |new| (0..2 * lap + 3).map(move |count| (asked, new, count)))
+        }) {
+            events.ask(Some(place(asked)));
+            let (slot, wrap) = place(new);
+            let passed = (1..=count).any(|back| (new + 2 * lap - back) % (2 * lap) == asked);
+            assert_eq!(events.wanted(slot, wrap, count.into()), passed, "{asked} {new} {count}");
         }
     }
 }

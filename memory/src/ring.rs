@@ -190,6 +190,26 @@ impl<T: Plain> Table<'_, T> {
     }
 }
 
+impl Table<'_, u64> {
+    fn atomic(&self, index: usize) -> Option<&AtomicU64> {
+        // SAFETY: index is below the count that PeerSlice::table checked; aligned; shared memory is only touched atomically or volatilely.
+        (index < self.count.into()).then(|| unsafe { AtomicU64::from_ptr(self.base.add(index)) })
+    }
+
+    /// The word at `index`, in no order with others; `None` at or beyond the size.
+    #[inline(always)]
+    pub(crate) fn load_relaxed(&self, index: usize) -> Option<u64> {
+        Some(self.atomic(index)?.load(Ordering::Relaxed))
+    }
+
+    /// Writes the word at `index`, in no order with others. Nothing outside the table.
+    pub(crate) fn store_relaxed(&self, index: usize, word: u64) {
+        if let Some(place) = self.atomic(index) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+}
+
 impl<'m> Table<'m, Desc> {
     /// The descriptor at `index`, to be read field by field; `None` at or beyond the size.
     #[inline(always)]

@@ -1,7 +1,17 @@
-//! What must be covered. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues", 5.1 "Network Device".
+//! What must be covered. See: VIRTIO 2.1 "Device Status Field", 2.2 "Feature Bits", 2.6 "Virtqueues", 2.7 "Split Virtqueues", 2.8 "Packed
+//! Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over MMIO", 5.1 "Network Device".
 
 /// Clauses with the number of times that they say MUST or MUST NOT. 5.1.3.1 is a list, and counts as one.
-pub const CLAUSES: [(&str, u16); 62] = [
+pub const CLAUSES: [(&str, u16); 77] = [
+    ("2.1.1", 3),
+    ("2.1.2", 2),
+    ("2.2.1", 7),
+    ("2.2.2", 3),
+    ("2.2.3", 3),
+    ("2.6.1.1.1", 2),
+    ("2.6.1.1.2", 1),
+    ("2.6.1.2.1", 1),
+    ("2.6.1.2.2", 1),
     ("2.7.1", 1),
     ("2.7.2", 3),
     ("2.7.3", 1),
@@ -29,6 +39,12 @@ pub const CLAUSES: [(&str, u16); 62] = [
     ("2.8.19", 4),
     ("2.8.21.1.1", 1),
     ("2.8.21.3.1", 1),
+    ("3.1.1", 5),
+    ("3.1.2", 3),
+    ("4.2.2.1", 12),
+    ("4.2.2.2", 19),
+    ("4.2.3.1.1", 6),
+    ("4.2.3.4.1", 2),
     ("5.1.3.1", 1),
     ("5.1.4.1", 9),
     ("5.1.4.2", 5),

@@ -9,6 +9,7 @@ mod containment;
 mod cost;
 mod exits;
 mod latency;
+mod processes;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

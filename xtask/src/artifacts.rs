@@ -2,10 +2,13 @@
 
 use crate::progress::step;
 use crate::tools::TARGET;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Packages whose programs run in a VM or on the bare machine.
 const BARE: [&str; 7] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "latency", "attack"];
@@ -23,44 +26,66 @@ pub fn results() -> PathBuf {
     target_dir().join("sluice")
 }
 
-fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+/// Cargo's folder for all that it makes, wherever environment or configuration put it.
+pub fn target_dir() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    // Where cargo does not work nothing is built, either.
+    FOUND.get_or_init(|| ask(&mut Command::new(program())).unwrap_or_else(|| root().join("target")))
 }
+
+/// Asks `cargo` for that folder. See: cargo-metadata(1), `target_directory`.
+fn ask(cargo: &mut Command) -> Option<PathBuf> {
+    cargo.current_dir(root()).args(["metadata", "--format-version=1", "--no-deps", "--locked", "--offline"]);
+    let output = cargo.stderr(Stdio::null()).output().ok()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some(metadata["target_directory"].as_str()?.into())
+}
+
+/// Where cargo put the programs of each kind: in a folder more, if its configuration names a target.
+static BARE_FOLDER: OnceLock<PathBuf> = OnceLock::new();
+static HOSTED_FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
 /// Where the programs for the bare machine are, once built.
 pub fn bare() -> PathBuf {
-    target_dir().join(TARGET).join("release")
+    BARE_FOLDER.get().cloned().unwrap_or_else(|| target_dir().join(TARGET).join("release"))
 }
 
 /// Where the programs for processes are, once built.
 pub fn hosted() -> PathBuf {
-    target_dir().join("release")
+    HOSTED_FOLDER.get().cloned().unwrap_or_else(|| target_dir().join("release"))
+}
+
+/// The cargo that runs this, or the one on the path.
+pub fn program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Builds the programs for the bare machine.
 pub fn build_bare() -> Result<()> {
-    step("building monitor, window and VM images", || cargo(&BARE, &["--target", TARGET]))
+    step("building monitor, window and VM images", || cargo(&BARE, &["--target", TARGET], &BARE_FOLDER))
 }
 
 /// Builds the programs for processes.
 pub fn build_hosted() -> Result<()> {
-    step("building launcher and examples", || cargo(&HOSTED, &[]))
+    step("building launcher and examples", || cargo(&HOSTED, &[], &HOSTED_FOLDER))
 }
 
 /// Builds the ring benchmark.
 pub fn build_ring_bench() -> Result<()> {
-    step("building the ring benchmark", || cargo(&["ring-bench"], &[]))
+    step("building the ring benchmark", || cargo(&["ring-bench"], &[], &HOSTED_FOLDER))
 }
 
 /// Builds the window image alone: where it is.
 pub fn build_window() -> Result<PathBuf> {
-    step("building the window", || cargo(&["sluice-inside"], &["--target", TARGET]))?;
+    step("building the window", || cargo(&["sluice-inside"], &["--target", TARGET], &BARE_FOLDER))?;
     Ok(bare().join("window"))
 }
 
 /// Builds monitor and window image: where they are.
 pub fn build_host() -> Result<(PathBuf, PathBuf)> {
-    step("building monitor and window", || cargo(&["sluice-monitor", "sluice-inside"], &["--target", TARGET]))?;
+    step("building monitor and window", || {
+        cargo(&["sluice-monitor", "sluice-inside"], &["--target", TARGET], &BARE_FOLDER)
+    })?;
     Ok((bare().join("sluice-monitor"), bare().join("window")))
 }
 
@@ -76,12 +101,54 @@ fn arguments(command: &mut Command, packages: &[&str], options: &[&str]) {
     }
 }
 
-fn cargo(packages: &[&str], options: &[&str]) -> Result<()> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = Command::new(cargo);
+/// Builds, and notes the folder that the programs are in.
+fn cargo(packages: &[&str], options: &[&str], folder: &OnceLock<PathBuf>) -> Result<()> {
+    let mut command = Command::new(program());
     arguments(command.current_dir(root()), packages, options);
-    if !command.status()?.success() {
+    command.arg("--message-format=json-render-diagnostics");
+    let output = command.stderr(Stdio::inherit()).output().context("cargo")?;
+    if !output.status.success() {
         bail!("cargo build failed for {}", packages.join(", "));
     }
+    let found = String::from_utf8(output.stdout)?.lines().find_map(folder_in).context("cargo names no program")?;
+    folder.get_or_init(|| found);
     Ok(())
+}
+
+/// The folder of the program that a message of cargo's names. See: The Cargo Book, "External tools", "Artifact messages".
+fn folder_in(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    Some(Path::new(message["executable"].as_str()?).parent()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_where_environment_or_configuration_put_it() {
+        let folder = Path::new("/an odd/täget");
+        let cargo = || {
+            let mut cargo = Command::new(program());
+            cargo.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+            cargo
+        };
+        let config = format!("build.target-dir = {:?}", folder.display().to_string());
+        let asked = [
+            ask(cargo().env("CARGO_TARGET_DIR", folder)),
+            ask(cargo().env("CARGO_BUILD_TARGET_DIR", folder)),
+            ask(cargo().args(["--config", &config])),
+        ];
+        assert_eq!(asked, [(); 3].map(|()| Some(folder.to_owned())));
+        assert_eq!(ask(&mut Command::new("false")), None);
+    }
+
+    #[test]
+    fn programs_are_where_cargo_says() {
+        let message =
+            r#"{"reason":"compiler-artifact","executable":"/an odd/täget/x86_64-unknown-linux-gnu/release/pcap"}"#;
+        let folder = "/an odd/täget/x86_64-unknown-linux-gnu/release";
+        assert_eq!(folder_in(message), Some(folder.into()));
+        assert_eq!([r#"{"reason":"build-finished","executable":null}"#, "no JSON"].map(folder_in), [None, None]);
+    }
 }

@@ -1,11 +1,10 @@
 //! The monitor in Bochs, without a screen. See: Bochs user manual, "bochsrc".
 
-use crate::iso;
-use crate::{Report, Scenario};
-use anyhow::{Context, Result, bail};
+use crate::{Report, Scenario, iso, process};
+use anyhow::{Result, bail};
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// Runs `scenario` to the monitor's verdict.
 pub fn run(scenario: &Scenario) -> Result<Report> {
@@ -15,31 +14,22 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     iso::write(&folder.join("boot.iso"), &[("sluice", scenario)], 0, &["/usr/lib/grub/i386-pc"])?;
     fs::write(folder.join("bochsrc"), configuration(scenario))?;
     fs::write(folder.join("commands"), "c\nq\n")?;
-    let status = start(folder, scenario.timeout)?;
-    let output = fs::read(folder.join("out"))?;
-    let report = Report::parse(&String::from_utf8_lossy(&output), "monitor");
+    // The display `term` wants a terminal type; only SIGINT ends a hanging Bochs in order.
+    let mut command = Command::new("bochs");
+    command.args(["-q", "-f", "bochsrc", "-rc", "commands"]).env("TERM", "dumb").current_dir(folder);
+    let ended = process::run(&mut command, Duration::from_secs(scenario.timeout))?;
+    let report = Report::parse(&String::from_utf8_lossy(&ended.output), "monitor");
     if report.verdict.is_none() {
         let last = report.lines.last().cloned().unwrap_or_default();
-        let errors = fs::read(folder.join("err"))?;
+        let how = if ended.in_time { "by itself".into() } else { format!("after {} s", scenario.timeout) };
+        let errors = String::from_utf8_lossy(&ended.errors);
         bail!(
-            "Bochs ended without a verdict ({status}, timeout {} s); last line: {last}; {}",
-            scenario.timeout,
-            String::from_utf8_lossy(&errors).lines().last().unwrap_or_default()
+            "Bochs ended without a verdict ({}, {how}); last line: {last}; {}",
+            ended.status,
+            errors.lines().last().unwrap_or_default()
         );
     }
     Ok(report)
-}
-
-/// The display `term` wants a terminal type; only SIGINT ends a hanging Bochs in order.
-fn start(folder: &Path, timeout: u64) -> Result<std::process::ExitStatus> {
-    let mut command = Command::new("timeout");
-    command.args(["-s", "INT", "-k", "3", &timeout.to_string()]);
-    command.args(["bochs", "-q", "-f", "bochsrc", "-rc", "commands"]).env("TERM", "dumb").current_dir(folder);
-    command
-        .stdin(Stdio::null())
-        .stdout(fs::File::create(folder.join("out"))?)
-        .stderr(fs::File::create(folder.join("err"))?);
-    command.status().context("bochs")
 }
 
 /// One tick is one instruction on a machine with one processor, and the start time is fixed: every run is the same.

@@ -12,7 +12,7 @@ pub struct Report {
     pub verdict: Option<Result<(), String>>,
     /// Measured rows.
     pub rows: Vec<Row>,
-    /// Files that VMs wrote.
+    /// Files that VMs wrote, as far as they are whole.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Exits by VM, then by reason; also `total` and `aborts`.
     pub exits: BTreeMap<String, BTreeMap<String, u64>>,
@@ -42,11 +42,11 @@ pub struct Row {
 impl Report {
     /// Takes `output` apart; the host's own lines carry the tag `host`.
     pub fn parse(output: &str, host: &str) -> Self {
-        let mut report = Self::default();
+        let (mut report, mut pieces) = (Self::default(), BTreeMap::new());
         for line in output.lines().map(|line| line.trim_end_matches('\r')) {
             let Some((tag, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { continue };
             report.lines.push(line.to_owned());
-            if tag == host { report.host_line(text) } else { report.vm_line(text) }
+            if tag == host { report.host_line(text) } else { report.vm_line(tag, text, &mut pieces) }
         }
         report
     }
@@ -70,8 +70,9 @@ impl Report {
 
     fn host_line(&mut self, text: &str) {
         if let Some(verdict) = text.strip_prefix("RESULT ") {
-            let failed = verdict.strip_prefix("fail: ");
-            self.verdict = Some(failed.map_or(Ok(()), |reason| Err(reason.to_owned())));
+            // What is not known to be good is not good.
+            let reason = || verdict.strip_prefix("fail: ").unwrap_or(verdict).to_owned();
+            self.verdict = Some(if verdict == "pass" { Ok(()) } else { Err(reason()) });
         } else if let Some(rest) = text.strip_prefix("exits ") {
             let mut words = rest.split(' ');
             let vm = words.next().unwrap_or_default().to_owned();
@@ -82,18 +83,27 @@ impl Report {
         }
     }
 
-    fn vm_line(&mut self, text: &str) {
+    fn vm_line(&mut self, vm: &str, text: &str, pieces: &mut BTreeMap<String, Option<Vec<u8>>>) {
         if let Some(json) = text.strip_prefix("row ") {
             self.rows.extend(serde_json::from_str::<Row>(json));
-        } else if let Some((name, hex)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {
-            let file = self.files.entry(name.to_owned()).or_default();
-            if hex != "end" {
-                file.extend(
-                    hex.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()),
-                );
+        } else if let Some((name, piece)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {
+            let file = pieces.entry(format!("{vm}/{name}")).or_insert_with(|| Some(Vec::new()));
+            if piece != "end" {
+                match (file.as_mut(), bytes(piece)) {
+                    (Some(file), Some(bytes)) => file.extend(bytes),
+                    _ => *file = None,
+                }
+            } else if let Some(whole) = file.take() {
+                self.files.insert(name.to_owned(), whole);
             }
         }
     }
+}
+
+/// The bytes of hexadecimal digits; `None` where some are missing, or none.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?, 16).ok();
+    hex.as_bytes().chunks(2).map(pair).collect()
 }
 
 #[cfg(test)]
@@ -110,6 +120,14 @@ mod tests {
         assert_eq!(report.files["x.pcap"], [0xd4, 0xc3, 0xb2]);
         assert_eq!((report.rows[0].burst, report.rows[0].per_packet), (32, 51.5));
         assert_eq!(report.verdict, Some(Err("vm a exit code 1".into())));
+        let broken = "[b] file x d4\n[b] file y d\n[b] file y d4\n[b] file y end\n[c] file x end\n";
+        assert_eq!(Report::parse(broken, "monitor").files.into_iter().collect::<Vec<_>>(), [("x".into(), vec![])]);
+        for odd in ["fail", "pas", "passed", "", "pass fail: no", "PASS"] {
+            let report = Report::parse(&format!("[monitor] RESULT {odd}"), "monitor");
+            assert_eq!(report.verdict, Some(Err(odd.into())), "{odd:?}");
+        }
+        assert!(Report::parse("[monitor] RESULT pass\r\n", "monitor").check().is_ok());
+        assert!(Report::parse("[monitor] RESULTS pass", "monitor").check().is_err());
         assert!(report.check().is_err() && Report::parse("[a] RESULT pass", "monitor").verdict.is_none());
     }
 }

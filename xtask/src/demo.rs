@@ -99,5 +99,6 @@ fn summary(host: Host, rows: &[Row], bytes: usize, exits: Option<String>) {
         println!("- With a processor each: {exits}, from the first packet to the last, by the monitor's own counters.");
     }
     println!("- The receiver checked number and checksum of every frame: none lost, doubled, torn or out of order.");
-    println!("- A capture file of {bytes} bytes arrived byte for byte (target/sluice/received.pcap).");
+    let file = artifacts::results().join("received.pcap");
+    println!("- A capture file of {bytes} bytes arrived byte for byte ({}).", file.display());
 }

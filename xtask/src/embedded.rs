@@ -1,9 +1,10 @@
 //! The launcher: VMs as plain processes.
 
-use crate::{Report, Scenario, artifacts};
-use anyhow::{Context, Result, bail};
+use crate::{Report, Scenario, artifacts, process};
+use anyhow::{Result, bail, ensure};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// Runs `scenario` to the launcher's verdict.
 pub fn run(scenario: &Scenario) -> Result<Report> {
@@ -19,13 +20,19 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     let mut command = Command::new(artifacts::hosted().join("sluice-launcher"));
     command.arg("--images").arg(artifacts::hosted()).arg("--files").arg(&files).arg("--out").arg(&out);
     command.arg("--timeout").arg(scenario.timeout.to_string()).arg(&manifest);
-    let output = command.stdin(Stdio::null()).output().context("sluice-launcher")?;
-    let mut report = Report::parse(&String::from_utf8_lossy(&output.stdout), "launcher");
-    if report.verdict.is_none() {
-        bail!("the launcher gave no verdict: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
+    // It ends by itself: see `sluice-launcher --help`.
+    let ended = process::run(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)))?;
+    let mut report = Report::parse(&String::from_utf8_lossy(&ended.output), "launcher");
+    let Some(verdict) = &report.verdict else {
+        bail!("the launcher gave no verdict ({}): {}", ended.status, String::from_utf8_lossy(&ended.errors).trim());
+    };
+    ensure!(verdict.is_ok() == ended.status.success(), "the launcher says {verdict:?} and ends with {}", ended.status);
     for entry in fs::read_dir(&out)? {
         let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "part") {
+            // Who was killed could not remove it.
+            continue;
+        }
         report.files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
     }
     Ok(report)

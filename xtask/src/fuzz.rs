@@ -104,7 +104,7 @@ fn target_dir(planted: bool) -> PathBuf {
 /// Builds all targets, with one bound check missing if `planted`.
 pub fn build(planted: bool) -> Result<()> {
     let flags = FLAGS.iter().copied().chain(planted.then_some(PLANTED)).collect::<Vec<_>>().join("\x1f");
-    let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    let mut command = Command::new(artifacts::program());
     command.current_dir(folder()).args(["build", "--quiet", "--release", "--locked", "--bins", "--target", PLATFORM]);
     command.arg("--target-dir").arg(target_dir(planted));
     command.env("CARGO_ENCODED_RUSTFLAGS", flags).env_remove("RUSTFLAGS");
@@ -133,7 +133,7 @@ pub fn fuzz(target: &str, seconds: u32, planted: bool) -> Result<Row> {
     command.arg(grown).arg(corpus);
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", found.display()));
     command.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=1024", "-max_len=2048"]);
-    let output = command.stdin(Stdio::null()).output().with_context(|| target.to_owned())?;
+    let output = sluice_guard::tie(command.stdin(Stdio::null())).output().with_context(|| target.to_owned())?;
     let row = Row::of(target, seconds, &output);
     if row.findings > 0 && !planted {
         eprintln!("{}", tail(&output));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Where to put it.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// The file to write [default: target/sluice/sluice.iso]
+    /// The file to write [default: sluice/sluice.iso in cargo's target folder]
     #[arg(long)]
     output: Option<PathBuf>,
 }

@@ -4,6 +4,9 @@
 //! [`Report`] (what came of it).
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod output;
+
 pub mod artifacts;
 pub mod audit;
 pub mod bench;
@@ -19,6 +22,7 @@ pub mod miri;
 pub mod mutate;
 pub mod peers;
 mod plot;
+pub mod process;
 pub mod progress;
 pub mod qemu;
 mod rings;

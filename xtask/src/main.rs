@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::fmt::Arguments;
+use std::io::Write;
 use std::process::ExitCode;
 use xtask::{audit, bench, demo, fuzz, image, latency, miri, mutate, peers, test};
 
@@ -9,9 +11,18 @@ use xtask::{audit, bench, demo, fuzz, image, latency, miri, mutate, peers, test}
 ///
 /// Every command does its own set-up: what is missing is installed where that is possible, else named in one line. The
 /// monitor runs in the emulator Bochs, which executes VMX and VMFUNC; without it, plain Linux processes over
-/// shared memory take its place, and the output says so.
+/// shared memory take its place, and the output says so. What a command starts ends with it, however it ends.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version)]
+#[command(
+    name = "cargo xtask",
+    version,
+    after_help = "Exit codes:
+  0      done, and all is well
+  1      something failed, or does not hold; standard error says what
+  2      wrong command line
+  141    nobody reads the output any more
+  128+N  ended by signal N: 130 SIGINT, 143 SIGTERM"
+)]
 struct Options {
     #[command(subcommand)]
     command: Command,
@@ -33,15 +44,15 @@ enum Command {
     /// sleeps, while it is in a loop, and while it sends at full load. Interrupts are off while a window is open, so under load the
     /// greatest may be longer by one window and one exit, and by no more.
     ///
-    /// Then a histogram for each load, and a picture of them, target/sluice/latency.svg. Exit code 1: a variance is not 0, or an interrupt waited for longer.
+    /// Then a histogram for each load, and a picture of them, sluice/latency.svg in cargo's target folder. Exit code 1: a variance is not 0, or an interrupt waited for longer.
     Latency(latency::Options),
     /// Runs the fuzz targets: each side of a queue against a hostile other side
     Fuzz(fuzz::Options),
-    /// Runs the unit tests of the ring code under Miri
+    /// Runs the unit tests of the ring code under Miri, and both sides of a queue in two threads, in many schedules
     Miri(miri::Options),
     /// Breaks each rule once, in a copy of the sources, and sees that its tests turn red
     ///
-    /// Each mutation of tests/mutations is one edit. It is made in a copy below target/, and the tests that are named for it must fail, and
+    /// Each mutation of tests/mutations is one edit. It is made in a copy in cargo's target folder, and the tests that are named for it must fail, and
     /// pass without it. One that survives, does not compile, or no longer fits the sources is an error. An interrupted run leaves nothing
     /// that the next one minds.
     Mutate(mutate::Options),
@@ -63,7 +74,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done: Result<()> = match Options::parse().command {
+    let command = Options::parse().command;
+    let killed = |signal: &str| tell(format_args!("ended by {signal}"));
+    sluice_guard::run(|| run(command), killed)
+}
+
+fn run(command: Command) -> ExitCode {
+    if let Err(error) = sluice_guard::end_on_signal() {
+        tell(format_args!("signals: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let done: Result<()> = match command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
@@ -78,8 +99,13 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an error, if somebody reads it.
+fn tell(error: Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(format_args!("error: {error}\n"));
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask miri`: the unit tests of everything that touches shared memory, interpreted, so that undefined behaviour is seen.
+//! `cargo xtask miri`: the unit tests of everything that touches shared memory, interpreted, so that undefined behaviour is seen; and
+//! both sides of a queue in two threads, in many schedules, so that a write that another thread can see too early is seen.
 
 use crate::artifacts;
 use crate::progress::step;
@@ -7,6 +8,11 @@ use std::process::{Command, Stdio};
 
 /// Packages whose unit tests run under Miri.
 const PACKAGES: [&str; 4] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver"];
+
+/// Schedules of two threads. Of an order that is missing each shows something; the others are for what is rarer.
+const SCHEDULES: u32 = 4;
+/// Memory of the tests is never freed.
+const FLAGS: &str = "-Zmiri-ignore-leaks -Zmiri-disable-isolation";
 
 /// Which tests.
 #[derive(clap::Args, Clone, Debug)]
@@ -20,26 +26,43 @@ pub fn run(options: &Options) -> Result<()> {
     if let Err(why) = available() {
         bail!("Miri can't be had: {why}");
     }
-    let mut command = command(options.filter.as_deref());
-    if !step("unit tests under Miri", || command.status())?.success() {
-        bail!("Miri found something");
+    let filter = options.filter.as_deref();
+    for (what, mut command) in
+        [("unit tests under Miri", command(filter)), ("two threads under Miri", schedules(filter))]
+    {
+        if !step(what, || command.status())?.success() {
+            bail!("Miri found something");
+        }
     }
     Ok(())
 }
 
-/// The command that runs them, or those whose names contain `filter`.
+/// The command that runs the unit tests, or those whose names contain `filter`.
 pub fn command(filter: Option<&str>) -> Command {
-    let mut command = Command::new("cargo");
-    // The toolchain that cargo was started with would go before the one that is named.
-    command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-    command.args(["+nightly", "miri", "test", "--locked", "--lib"]);
+    let mut command = interpreted(FLAGS.into());
+    command.arg("--lib");
     for package in PACKAGES {
         command.args(["--package", package]);
     }
-    command.arg("--target-dir").arg(artifacts::results().join("miri"));
-    // Memory of the tests is never freed.
-    command.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-isolation");
     command.arg("--").args(filter);
+    command
+}
+
+/// The command that runs both sides of a queue in two threads, each test or those whose names contain `filter`, in many schedules.
+pub fn schedules(filter: Option<&str>) -> Command {
+    let mut command = interpreted(format!("{FLAGS} -Zmiri-many-seeds=0..{SCHEDULES}"));
+    command.args(["--package", "sluice-driver", "--test", "orders", "--"]).args(filter);
+    command
+}
+
+fn interpreted(flags: String) -> Command {
+    let mut command = Command::new("cargo");
+    // The toolchain that cargo was started with would go before the one that is named.
+    command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    command.args(["+nightly", "miri", "test", "--locked"]);
+    command.arg("--target-dir").arg(artifacts::results().join("miri"));
+    // A backtrace would be interpreted, too.
+    command.env("MIRIFLAGS", flags).env("RUST_BACKTRACE", "0");
     command
 }
 

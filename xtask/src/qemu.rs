@@ -1,9 +1,13 @@
 //! A boot image in QEMU, which emulates no VMX: how far the boot loader gets, and what the monitor then says.
 
-use crate::Report;
-use anyhow::{Context, Result};
+use crate::{Report, process};
+use anyhow::Result;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a boot may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the machine starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +20,12 @@ pub enum Firmware {
 
 /// Boots `image` and runs it to the monitor's verdict; at most a minute.
 pub fn boot(image: &Path, firmware: Firmware) -> Result<Report> {
-    let mut command = Command::new("timeout");
-    command.args(["60", "qemu-system-x86_64", "-m", "256", "-nographic", "-no-reboot"]);
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-m", "256", "-nographic", "-no-reboot"]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]).arg("-cdrom").arg(image);
     if firmware == Firmware::Uefi {
         command.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
     }
-    let output = command.stdin(Stdio::null()).output().context("qemu-system-x86_64")?;
-    Ok(Report::parse(&String::from_utf8_lossy(&output.stdout), "monitor"))
+    let ended = process::run(&mut command, PATIENCE)?;
+    Ok(Report::parse(&String::from_utf8_lossy(&ended.output), "monitor"))
 }

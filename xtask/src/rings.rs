@@ -118,7 +118,8 @@ impl Options {
 
 /// The rows of `command`, ring-bench.
 fn measure(mut command: Command) -> Result<Vec<RingRow>> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("ring-bench")?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = sluice_guard::tie(&mut command).spawn().context("ring-bench")?;
     let lines = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
     let mut progress = Slow::new();
     let mut rows: Vec<RingRow> = Vec::new();

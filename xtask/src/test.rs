@@ -2,7 +2,6 @@
 
 use crate::{artifacts, miri, tools};
 use anyhow::{Context, Result, bail};
-use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -25,12 +24,12 @@ struct Count {
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
     let (emulator, qemu, testpmd, compiler) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::compiler());
-    let bare = tools::bare_target();
+    let (bare, interpreter) = (tools::bare_target(), miri::available());
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
     artifacts::build_hosted()?;
-    let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    let mut command = Command::new(artifacts::program());
     command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
     command.args(&options.filter);
     let left_out = [
@@ -39,6 +38,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("with_testpmd", &testpmd),
         ("fuzz_", &compiler),
         ("audit_", &bare),
+        ("in_miri", &interpreter),
     ];
     let left_out: Vec<_> = left_out.iter().filter_map(|(name, tool)| Some((name, tool.as_ref().err()?))).collect();
     for (name, _) in &left_out {
@@ -46,7 +46,6 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let mut count = Count::default();
     let mut succeeded = count.run(&mut command)?;
-    let interpreter = miri::available();
     if interpreter.is_ok() {
         succeeded &= count.run(&mut miri::command(options.filter.as_deref()))?;
     }
@@ -55,7 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
     for (name, why) in left_out {
         println!("Tests named {name} were left out: {why}");
     }
-    if let Err(why) = interpreter {
+    if let Err(why) = &interpreter {
         println!("Miri did not run the unit tests: {why}");
     }
     if !succeeded || failed > 0 || passed == 0 {

@@ -13,7 +13,7 @@ pub struct Hdr {
     pub flags: u8,
     /// `VIRTIO_NET_HDR_GSO_*`.
     pub gso_type: u8,
-    /// Bytes of headers before the first segment's payload.
+    /// Bytes of headers before the first segment's payload: a hint, which may be wrong.
     pub hdr_len: u16,
     /// Bytes of payload per segment.
     pub gso_size: u16,
@@ -101,15 +101,18 @@ impl F {
 }
 
 impl Hdr {
-    /// The same without flags of no meaning, which a receiver ignores. See: VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission",
-    /// 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets".
+    /// The same without the flags that a receiver does not recognize and therefore ignores: those that nobody knows, and
+    /// [`HdrF::RSC_INFO`], whose feature is not negotiated. See: VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2
+    /// "Driver Requirements: Processing of Incoming Packets".
     pub const fn known(self) -> Self {
-        Self { flags: HdrF::from_bits_truncate(self.flags).bits(), ..self }
+        Self { flags: self.flags & HdrF::NEEDS_CSUM.union(HdrF::DATA_VALID).bits(), ..self }
     }
 
     /// Whether this header fits a frame of `frame_len` bytes between sides that agreed on `offloads`: only what was agreed is left to
-    /// do, the checksum lies within the frame, and a segmented frame says how. `num_buffers` is not looked at.
+    /// do, the checksum lies within the frame, and a segmented frame says how. `num_buffers` is not looked at, and neither is `hdr_len`: it
+    /// is a hint that nobody may rely on.
     /// See: VIRTIO 5.1.6.2.1 "Driver Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming
+    /// Packets"; of `hdr_len`, 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2 "Driver Requirements: Processing of Incoming
     /// Packets".
     pub const fn fits(&self, frame_len: u32, offloads: Offloads) -> bool {
         let Some(flags) = HdrF::from_bits(self.flags) else { return false };
@@ -118,10 +121,10 @@ impl Hdr {
         }
         let needs_csum = flags.contains(HdrF::NEEDS_CSUM);
         let csum_end = self.csum_start as u32 + self.csum_offset as u32 + 2;
-        (!needs_csum || csum_end <= frame_len) && self.gso_fits(frame_len, offloads, needs_csum)
+        (!needs_csum || csum_end <= frame_len) && self.gso_fits(offloads, needs_csum)
     }
 
-    const fn gso_fits(&self, frame_len: u32, offloads: Offloads, needs_csum: bool) -> bool {
+    const fn gso_fits(&self, offloads: Offloads, needs_csum: bool) -> bool {
         let ecn = self.gso_type & gso::ECN != 0;
         let needed = match self.gso_type & !gso::ECN {
             gso::NONE => return !ecn,
@@ -131,7 +134,7 @@ impl Hdr {
             _ => return false,
         };
         let agreed = offloads.contains(needed) && (!ecn || offloads.contains(Offloads::ECN));
-        agreed && needs_csum && self.gso_size > 0 && self.hdr_len as u32 <= frame_len
+        agreed && needs_csum && self.gso_size > 0
     }
 }
 
@@ -185,10 +188,34 @@ mod tests {
             (tcp(gso::ECN, 1448, 42), Offloads::empty(), false),
             (tcp(2, 1448, 42), Offloads::empty(), false),
             (tcp(gso::TCPV4, 0, 54), Offloads::empty(), false),
-            (tcp(gso::TCPV4, 1448, 9001), Offloads::empty(), false),
             (Hdr { flags: 0, ..tcp(gso::TCPV4, 1448, 54) }, Offloads::empty(), false),
         ] {
             assert_eq!(hdr.fits(9000, ALL.difference(without)), fits, "{hdr:?}");
+            for hint in [0, 1, 9000, 9001, u16::MAX] {
+                let hdr = Hdr { hdr_len: hint, ..hdr };
+                assert_eq!(hdr.fits(9000, ALL.difference(without)), fits, "{hdr:?}");
+            }
+        }
+        // More than there is to cut is one segment.
+        assert!(tcp(gso::TCPV4, u16::MAX, 54).fits(9000, ALL));
+    }
+
+    #[test]
+    fn without_the_bits_that_give_them_a_meaning_fields_mean_nothing() {
+        let far = u16::MAX;
+        let hdr =
+            Hdr { hdr_len: far, gso_size: far, csum_start: far, csum_offset: far, num_buffers: far, ..Hdr::default() };
+        assert!(hdr.fits(1, Offloads::empty()) && hdr.fits(1, ALL));
+        let valid = Hdr { flags: HdrF::DATA_VALID.bits(), ..hdr };
+        assert!(valid.fits(1, Offloads::CSUM) && !valid.fits(1, ALL.difference(Offloads::CSUM)));
+    }
+
+    #[test]
+    fn flags_of_features_that_are_not_negotiated_are_not_known() {
+        for flags in 0..=u8::MAX {
+            let hdr =
+                Hdr { flags, hdr_len: 1, gso_size: 2, csum_start: 3, csum_offset: 4, num_buffers: 5, gso_type: 6 };
+            assert_eq!(hdr.known(), Hdr { flags: flags & 0b011, ..hdr });
         }
     }
 

@@ -16,6 +16,12 @@ pub const DEVICE_ID: u32 = 1;
 pub const MAX_FRAME: u16 = u16::MAX;
 /// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
 pub const ETHERNET_HEADER: u16 = 14;
+/// Bytes that a VLAN tag adds to it. See: IEEE 802.1Q clause 9.
+pub const VLAN_TAG: u16 = 4;
+/// EtherTypes that begin a VLAN tag, a customer's and a service's. See: IEEE 802.1Q clause 9.
+pub const VLAN_TYPES: [u16; 2] = [0x8100, 0x88a8];
+/// Largest payload of a frame to a driver that did not agree on [`F::MTU`], bytes. See: VIRTIO 5.1.6.3 "Setting Up Receive Buffers".
+pub const DEFAULT_MTU: u16 = 1500;
 
 bitflags! {
     /// Feature bits that Sluice knows. See: VIRTIO 5.1.3 "Feature bits", 6 "Reserved Feature Bits".

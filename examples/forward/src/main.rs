@@ -1,9 +1,9 @@
 //! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
 //!
-//! It ends when that peer does.
+//! It ends when that peer does for good: one that the host starts again is waited for.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use sluice::{Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Error, Machine, println};
 
@@ -20,17 +20,23 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
     let mut seen = Seen::default();
 
     let mut burst = pool.burst();
-    while gate.peer_state(peer) == PeerState::Ready {
+    let mut patience = machine.patience();
+    loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
-        match output.tx_burst(&mut burst) {
-            Ok(sent) if sent > 0 && burst.is_empty() => continue,
-            Ok(_) => {}
-            // The first is one that the peer does not take.
-            Err(_) => burst.drop_front(1),
+        match gate.peer_state(peer) {
+            PeerState::Ready => patience.renew(),
+            PeerState::Revoked | PeerState::Quarantined => break,
+            // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
+            PeerState::Absent | PeerState::Draining => {
+                patience.wait(machine)?;
+                continue;
+            }
         }
-        machine.yield_now();
+        if !send(&mut output, &mut burst).map_err(Error::Send)? {
+            machine.yield_now();
+        }
     }
 
     let stats = output.stats();
@@ -40,7 +46,18 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
         input.stats().rx_packets,
         stats.tx_bytes
     );
-    Ok(())
+    if gate.peer_state(peer) == PeerState::Quarantined { Err(Error::PeerQuarantined) } else { Ok(()) }
+}
+
+/// Sends what `output` takes of `burst`, and drops a frame that it never takes: whether to go on at once.
+fn send(output: &mut impl Port, burst: &mut Burst<'_>) -> Result<bool, TxError> {
+    match output.tx_burst(burst) {
+        Ok(sent) => Ok(sent > 0 && burst.is_empty()),
+        Err(TxError::TooLong { index, .. } | TxError::BadFrame { index }) => Ok(burst.remove(index)),
+        // Nothing is wrong with the frames: the call was ended, or the peer is away for a while.
+        Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".
@@ -63,5 +80,67 @@ impl Seen {
             _ => &mut self.other,
         };
         *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice::{Clause, PacketMemory, PortStats};
+    use sluice_abi::Gpa;
+
+    /// Answers as it was told to.
+    struct Answers(Vec<Result<usize, TxError>>);
+
+    impl Port for Answers {
+        fn rx_burst(&mut self, _: &mut Burst<'_>) -> usize {
+            0
+        }
+
+        fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
+            let answer = self.0.remove(0);
+            burst.drop_front(answer.unwrap_or(0));
+            answer
+        }
+
+        fn stats(&self) -> PortStats {
+            PortStats::default()
+        }
+    }
+
+    #[allow(unsafe_code, reason = "makes packet memory")]
+    fn with_frames(work: impl FnOnce(&mut Burst<'_>)) {
+        let bytes = Box::leak(vec![0u64; 2048].into_boxed_slice());
+        // SAFETY: never freed, and only slices lead into it from now on.
+        let memory = unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), 16_384) };
+        let mut free = [0; 8];
+        let pool = Mempool::new(PacketMemory::new(Gpa(0), memory).expect("small"), &mut free);
+        let mut burst = pool.burst();
+        (0..4).for_each(|number| assert!(burst.push(60 + number).is_some()));
+        work(&mut burst);
+    }
+
+    fn lens(burst: &Burst<'_>) -> Vec<u64> {
+        burst.frames().map(PeerSlice::len).collect()
+    }
+
+    #[test]
+    fn only_a_frame_that_is_never_taken_is_dropped() {
+        with_frames(|burst| {
+            let fault = TxError::PeerFault { peer: 0, clause: Some(Clause::Region), index: 0 };
+            for error in [TxError::Aborted, TxError::PeerNotReady { peer: 0, index: 0 }, fault] {
+                assert_eq!(
+                    (send(&mut Answers(vec![Err(error)]), burst), lens(burst)),
+                    (Ok(false), vec![60, 61, 62, 63])
+                );
+            }
+            assert_eq!(send(&mut Answers(vec![Ok(0)]), burst), Ok(false));
+            assert_eq!(send(&mut Answers(vec![Err(TxError::BadFrame { index: 2 })]), burst), Ok(true));
+            assert_eq!(lens(burst), [60, 61, 63]);
+            assert_eq!(send(&mut Answers(vec![Ok(1)]), burst), Ok(false), "a full ring");
+            assert_eq!(send(&mut Answers(vec![Err(TxError::NotRegistered)]), burst), Err(TxError::NotRegistered));
+            assert_eq!(lens(burst), [61, 63]);
+            assert_eq!((send(&mut Answers(vec![Ok(2)]), burst), burst.len()), (Ok(true), 0));
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Bursts of frames that nobody looks at, one call for each.
 
 use crate::Error;
-use sluice::{Burst, Code, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, Status};
+use sluice::{Burst, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::Error::{NoBuffer, Send};
 use sluice_runtime::Machine;
@@ -79,9 +79,9 @@ impl Sender<'_> {
     }
 
     /// How many were accepted, if that can go on. What an aborted call left is sent by the next.
-    fn accepted(&mut self, sent: Result<usize, Status>) -> Result<usize, Error> {
+    fn accepted(&mut self, sent: Result<usize, TxError>) -> Result<usize, Error> {
         match sent {
-            Err(status) if status == Status::new(Code::Aborted) => {
+            Err(TxError::Aborted) => {
                 self.aborted += 1;
                 Ok(0)
             }
@@ -127,6 +127,7 @@ impl Sender<'_> {
         while self.gate.peer_state(0) == PeerState::Ready {
             patience.wait(self.machine)?;
         }
-        Ok(())
+        let quarantined = self.gate.peer_state(0) == PeerState::Quarantined;
+        if quarantined { Err(sluice_runtime::Error::PeerQuarantined.into()) } else { Ok(()) }
     }
 }

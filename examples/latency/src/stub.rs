@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "calls the stub")]
 
 use core::arch::asm;
-use sluice::Status;
+use sluice::{Status, TxError};
 use sluice_abi::map;
 use sluice_gate::{STUB_ENTRY, STUB_OUTSIDE};
 
@@ -11,7 +11,7 @@ const AROUND: u64 = 4;
 
 /// Sends the first `count` packets of the request block, which are those of the last call, once more through the gate `isolated`: instructions from the
 /// store that arms the window to the one that disarms it, both included.
-pub fn open(count: u16) -> Result<u64, Status> {
+pub fn open(count: u16) -> Result<u64, TxError> {
     let stub = map::SLOT_VA + map::GATE + u64::from(STUB_ENTRY);
     let (status, ticks): (u64, u64);
     // SAFETY: under a Sluice host with this gate, in ring 0, as `Gate::discover` was promised for the same gate. The stub is an ordinary
@@ -33,6 +33,6 @@ pub fn open(count: u16) -> Result<u64, Status> {
     }
     match Status(status) {
         Status::OK => Ok(ticks - AROUND - STUB_OUTSIDE),
-        status => Err(status),
+        status => Err(TxError::Unknown(status)),
     }
 }

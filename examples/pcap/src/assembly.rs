@@ -1,116 +1,146 @@
 //! The receiver's half: frames in, capture file out.
 
-use crate::announce::{Announcement, MAX_RECORDS};
+use crate::announce::{Announcement, MAX_RECORDS, What};
 use crate::format::{ByteOrder, RECORD_HEADER_LEN, RecordHeader};
 use core::fmt;
+use sluice_runtime::{FileError, Output};
+
+/// Where the file goes.
+pub trait Sink {
+    /// Writes `bytes` behind those that were written.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FileError>;
+}
+
+impl Sink for Output {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.write(bytes)
+    }
+}
 
 /// A capture file that grows by one frame at a time.
-pub struct Assembly<'o> {
-    out: &'o mut [u8],
-    len: usize,
+pub struct Assembly<O> {
+    out: O,
     order: Option<ByteOrder>,
     announced: [RecordHeader; MAX_RECORDS],
     announced_len: usize,
     announced_used: usize,
-    frames: u32,
+    records: u64,
     finished: bool,
 }
 
 /// Why no file comes of what arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Fault {
-    /// An announcement that makes no sense, where so many frames had arrived.
-    Malformed(u32),
-    /// The frame with this number (from 0) was not announced: one too many, or before the start.
-    NotAnnounced(u32),
-    /// The frame with this number has the first length; the second was announced.
-    Length(u32, usize, u32),
-    /// So many frames arrived; the second number was announced.
-    Missing(u32, u32),
-    /// The file is larger than there is room.
-    Full(usize),
+    /// Behind so many records, a frame that does not announce what can come there.
+    NotAnnounced(u64),
+    /// The frame of this record (from 1) has the first length; the second was announced.
+    Length(u64, usize, u32),
+    /// So many records arrived; the second number was sent.
+    Missing(u64, u64),
+    /// A frame could not be read.
+    Unreadable(u64),
+    /// The file can't be written.
+    Output(FileError),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(frames) => write!(f, "after frame {frames}: an announcement that makes no sense"),
-            Self::NotAnnounced(number) => write!(f, "frame {number}: not announced"),
-            Self::Length(number, len, want) => write!(f, "frame {number}: {len} bytes arrived, {want} were sent"),
-            Self::Missing(frames, want) => write!(f, "{frames} frames arrived, {want} were sent"),
-            Self::Full(room) => write!(f, "the capture is larger than {room} bytes"),
+            Self::NotAnnounced(records) => {
+                write!(
+                    f,
+                    "behind record {records}: a frame that says neither which records follow nor that this is all"
+                )
+            }
+            Self::Length(number, len, want) => write!(f, "record {number}: {len} bytes arrived, {want} were sent"),
+            Self::Missing(records, want) => write!(f, "{records} records arrived, {want} were sent"),
+            Self::Unreadable(records) => write!(f, "behind record {records}: a frame outside packet memory"),
+            Self::Output(error) => error.fmt(f),
         }
     }
 }
 
-impl<'o> Assembly<'o> {
-    /// An empty file that may grow to fill `out`.
-    pub fn new(out: &'o mut [u8]) -> Self {
+impl<O: Sink> Assembly<O> {
+    /// An empty file that grows in `out`.
+    pub const fn new(out: O) -> Self {
         let announced = [[0; RECORD_HEADER_LEN]; MAX_RECORDS];
-        Self { out, len: 0, order: None, announced, announced_len: 0, announced_used: 0, frames: 0, finished: false }
+        Self { out, order: None, announced, announced_len: 0, announced_used: 0, records: 0, finished: false }
     }
 
     /// Takes what arrived next.
     pub fn take(&mut self, frame: &[u8]) -> Result<(), Fault> {
-        match Announcement::read(frame) {
-            None => self.frame(frame),
-            Some(Ok(Announcement::Start(header))) if self.order.is_none() => {
-                self.order = Some(ByteOrder::of(header).ok_or(Fault::Malformed(0))?);
-                self.append(header)
-            }
-            Some(Ok(Announcement::Records(headers))) if self.announced_used == self.announced_len => {
-                self.announce(headers);
-                Ok(())
-            }
-            Some(Ok(Announcement::End(total))) => self.end(total),
-            Some(_) => Err(Fault::Malformed(self.frames)),
+        if let (Some(order), Some(header)) = (self.order, self.next()) {
+            self.frame(order, &header, frame)?;
+        } else {
+            self.announcement(frame)?;
         }
+        self.take_empty()
     }
 
-    /// Frames taken so far.
-    pub const fn frames(&self) -> u32 {
-        self.frames
+    /// Records taken so far.
+    pub const fn records(&self) -> u64 {
+        self.records
     }
 
-    /// The whole file, once the end was announced.
-    pub fn file(&self) -> Option<&[u8]> {
-        self.finished.then(|| &self.out[..self.len])
+    /// Whether the end was announced.
+    pub const fn is_finished(&self) -> bool {
+        self.finished
     }
 
-    fn announce(&mut self, headers: &[RecordHeader]) {
-        self.announced[..headers.len()].copy_from_slice(headers);
-        self.announced_len = headers.len();
-        self.announced_used = 0;
+    /// What was written.
+    pub fn into_output(self) -> O {
+        self.out
     }
 
-    fn frame(&mut self, frame: &[u8]) -> Result<(), Fault> {
-        let number = self.frames;
-        let header = self.announced[..self.announced_len].get(self.announced_used).copied();
-        let (Some(order), Some(header)) = (self.order, header) else { return Err(Fault::NotAnnounced(number)) };
-        let want = order.captured(&header);
+    /// The header of the record that comes next, if it was announced.
+    fn next(&self) -> Option<RecordHeader> {
+        self.announced[..self.announced_len].get(self.announced_used).copied()
+    }
+
+    fn announcement(&mut self, frame: &[u8]) -> Result<(), Fault> {
+        let unexpected = Fault::NotAnnounced(self.records);
+        let Some(Announcement { what, before }) = Announcement::read(frame) else { return Err(unexpected) };
+        if before != self.records {
+            return Err(Fault::Missing(self.records, before));
+        }
+        match (what, self.order) {
+            (What::Start(header), None) => {
+                self.order = Some(ByteOrder::of(header).ok_or(unexpected)?);
+                self.write(header)?;
+            }
+            (What::Records(headers), Some(_)) => {
+                self.announced[..headers.len()].copy_from_slice(headers);
+                (self.announced_len, self.announced_used) = (headers.len(), 0);
+            }
+            (What::End, Some(_)) => self.finished = true,
+            _ => return Err(unexpected),
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, order: ByteOrder, header: &RecordHeader, frame: &[u8]) -> Result<(), Fault> {
+        let want = order.captured(header);
         if frame.len() != want as usize {
-            return Err(Fault::Length(number, frame.len(), want));
+            return Err(Fault::Length(self.records + 1, frame.len(), want));
         }
         self.announced_used += 1;
-        self.frames += 1;
-        self.append(&header)?;
-        self.append(frame)
+        self.records += 1;
+        self.write(header)?;
+        self.write(frame)
     }
 
-    fn end(&mut self, total: u32) -> Result<(), Fault> {
-        if self.frames != total || self.order.is_none() {
-            return Err(Fault::Missing(self.frames, total));
+    /// Records without bytes: no frame comes for them.
+    fn take_empty(&mut self) -> Result<(), Fault> {
+        while let (Some(order), Some(header)) = (self.order, self.next())
+            && order.captured(&header) == 0
+        {
+            self.frame(order, &header, &[])?;
         }
-        self.finished = true;
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let room = self.out.len();
-        let target = self.out.get_mut(self.len..self.len + bytes.len()).ok_or(Fault::Full(room))?;
-        target.copy_from_slice(bytes);
-        self.len += bytes.len();
-        Ok(())
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.out.write(bytes).map_err(Fault::Output)
     }
 }
 
@@ -132,40 +162,50 @@ mod tests {
         writer.into_writer()
     }
 
-    fn announced(announcement: Announcement<'_>) -> Vec<u8> {
-        announcement.write(&mut [0; MAX_LEN], [2; 6], [4; 6]).to_vec()
+    impl Sink for Vec<u8> {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+            self.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    fn announced(what: What<'_>, before: u64) -> Vec<u8> {
+        Announcement { what, before }.write(&mut [0; MAX_LEN], [2; 6], [4; 6]).to_vec()
     }
 
     /// All that the sender puts on the wire for `file`.
     fn wire(file: &[u8], records_at_once: usize) -> Vec<Vec<u8>> {
-        let capture = Capture::open(file).unwrap();
-        let records: Vec<_> = capture.records().map(Result::unwrap).collect();
-        let mut wire = vec![announced(Announcement::Start(capture.header()))];
+        let mut capture = Capture::open(file).unwrap();
+        let records: Vec<_> = capture.by_ref().map(Result::unwrap).collect();
+        let mut wire = vec![announced(What::Start(capture.header()), 0)];
         for some in records.chunks(records_at_once) {
-            let headers: Vec<_> = some.iter().map(|record| *record.header).collect();
-            wire.push(announced(Announcement::Records(&headers)));
-            wire.extend(some.iter().map(|record| record.frame.to_vec()));
+            let headers: Vec<_> = some.iter().map(|record| record.header).collect();
+            wire.push(announced(What::Records(&headers), some[0].number - 1));
+            for record in some.iter().filter(|record| record.len > 0) {
+                let mut bytes = vec![0; record.len as usize];
+                capture.frame(record, &mut bytes).unwrap();
+                wire.push(bytes);
+            }
         }
-        wire.push(announced(Announcement::End(records.len() as u32)));
+        wire.push(announced(What::End, records.len() as u64));
         wire
     }
 
-    fn received(wire: &[Vec<u8>], room: usize) -> Result<Option<Vec<u8>>, Fault> {
-        let mut out = vec![0; room];
-        let mut assembly = Assembly::new(&mut out);
-        wire.iter().try_for_each(|frame| assembly.take(frame))?;
-        Ok(assembly.file().map(<[u8]>::to_vec))
+    /// The file, if it is whole.
+    fn received(wire: &[Vec<u8>]) -> Result<Option<Vec<u8>>, String> {
+        let mut assembly = Assembly::new(Vec::new());
+        wire.iter().try_for_each(|frame| assembly.take(frame)).map_err(|fault| fault.to_string())?;
+        Ok(assembly.is_finished().then(|| assembly.into_output()))
     }
 
     proptest! {
         #[test]
         fn the_file_arrives_byte_for_byte(
-            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 0..200),
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..200),
             at_once in 1..=MAX_RECORDS,
         ) {
             let file = capture(&frames);
-            prop_assert_eq!(received(&wire(&file, at_once), file.len()), Ok(Some(file.clone())));
-            prop_assert_eq!(received(&wire(&file, at_once), file.len() - 1), Err(Fault::Full(file.len() - 1)));
+            prop_assert_eq!(received(&wire(&file, at_once)), Ok(Some(file)));
         }
 
         #[test]
@@ -173,26 +213,38 @@ mod tests {
             let frames: Vec<_> = (0..count).map(|n| vec![n as u8; 60 + n]).collect();
             let mut wire = wire(&capture(&frames), at_once);
             wire.remove(gone.index(wire.len()));
-            prop_assert!(!matches!(received(&wire, 1 << 16), Ok(Some(_))));
+            prop_assert!(!matches!(received(&wire), Ok(Some(_))));
+        }
+    }
+
+    /// The hardest of all is a capture of such a transfer: each frame that means something here is an ordinary one in it.
+    #[test]
+    fn a_capture_may_hold_announcements() {
+        for at_once in [1, 2, MAX_RECORDS] {
+            let mut file = capture(&[vec![], vec![1; 60], vec![2; 60]]);
+            for _ in 0..3 {
+                file = capture(&wire(&file, at_once));
+                assert_eq!(received(&wire(&file, at_once)), Ok(Some(file.clone())));
+            }
         }
     }
 
     #[test]
     fn each_fault_has_its_line() {
-        let start = announced(Announcement::Start(capture(&[]).first_chunk::<FILE_HEADER_LEN>().unwrap()));
+        let file = capture(&[]);
+        let start = announced(What::Start(file.first_chunk::<FILE_HEADER_LEN>().unwrap()), 0);
         let mut header = [0; RECORD_HEADER_LEN];
         header[8] = 60;
-        let records = announced(Announcement::Records(&[header]));
-        let line = |wire: &[&Vec<u8>]| {
-            let wire: Vec<_> = wire.iter().map(|&frame| frame.clone()).collect();
-            received(&wire, 100).unwrap_err().to_string()
-        };
-        assert_eq!(line(&[&vec![0; 60]]), "frame 0: not announced");
-        assert_eq!(line(&[&start, &vec![0; 60]]), "frame 0: not announced");
-        assert_eq!(line(&[&start, &records, &vec![0; 61]]), "frame 0: 61 bytes arrived, 60 were sent");
-        assert_eq!(line(&[&start, &start]), "after frame 0: an announcement that makes no sense");
-        assert_eq!(line(&[&start, &announced(Announcement::End(1))]), "0 frames arrived, 1 were sent");
-        let second = line(&[&start, &records, &vec![0; 60], &records, &vec![0; 60]]);
-        assert_eq!(second, "the capture is larger than 100 bytes");
+        let records = announced(What::Records(&[header]), 0);
+        let line =
+            |wire: &[&Vec<u8>]| received(&wire.iter().map(|&frame| frame.clone()).collect::<Vec<_>>()).unwrap_err();
+        let neither = "a frame that says neither which records follow nor that this is all";
+        assert_eq!(line(&[&vec![0; 60]]), format!("behind record 0: {neither}"));
+        assert_eq!(line(&[&records]), format!("behind record 0: {neither}"));
+        assert_eq!(line(&[&start, &vec![0; 60]]), format!("behind record 0: {neither}"));
+        assert_eq!(line(&[&start, &records, &vec![0; 61]]), "record 1: 61 bytes arrived, 60 were sent");
+        assert_eq!(line(&[&start, &start]), format!("behind record 0: {neither}"));
+        assert_eq!(line(&[&start, &announced(What::End, 1)]), "0 records arrived, 1 were sent");
+        assert_eq!(line(&[&start, &records, &vec![0; 60], &records]), "1 records arrived, 0 were sent");
     }
 }

@@ -1,4 +1,4 @@
-//! Classic capture files, read in place. See: draft-ietf-opsawg-pcap "PCAP Capture File Format".
+//! Classic capture files, read record by record, whatever their size. See: draft-ietf-opsawg-pcap "PCAP Capture File Format".
 //!
 //! Both byte orders, microseconds and nanoseconds. A file that is cut off or wrong gives a [`BadFile`] that says what and at
 //! which byte; it never gives half a record.
@@ -7,6 +7,7 @@
 //! pcap-parser and pcap-file need `std`; this runs in a VM without an allocator. pcap-file is the oracle of the tests.
 
 use core::fmt;
+use sluice_runtime::{FileError, Module};
 
 /// Bytes of the file header.
 pub const FILE_HEADER_LEN: usize = 24;
@@ -22,15 +23,36 @@ const ETHERNET: u16 = 1;
 /// A header as it stands in the file.
 pub type RecordHeader = [u8; RECORD_HEADER_LEN];
 
+/// Where a capture is read from.
+pub trait Source {
+    /// Bytes that there are.
+    fn len(&self) -> u64;
+
+    /// Fills `bytes` with those from byte `at` on.
+    fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError>;
+}
+
+impl Source for Module {
+    fn len(&self) -> u64 {
+        self.len()
+    }
+
+    fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError> {
+        self.read(at, bytes)
+    }
+}
+
 /// One captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'f> {
+pub struct Record {
+    /// Its place in the file, from 1.
+    pub number: u64,
     /// Its header as it stands in the file: times and lengths.
-    pub header: &'f RecordHeader,
-    /// The bytes that were captured.
-    pub frame: &'f [u8],
+    pub header: RecordHeader,
+    /// Bytes that were captured; they follow the header.
+    pub len: u32,
     /// Where the header starts in the file.
-    pub at: usize,
+    pub at: u64,
 }
 
 /// Which byte order a file's numbers have.
@@ -72,20 +94,22 @@ impl ByteOrder {
     }
 }
 
-/// What is wrong with a file, and the byte where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wrong with a file, and where.
+#[derive(Debug)]
 pub struct BadFile {
+    /// The record, from 1; 0 in the file header.
+    pub record: u64,
     /// Bytes from the start of the file.
-    pub at: usize,
+    pub at: u64,
     /// What is wrong.
     pub what: Wrong,
 }
 
 /// Ways in which a file can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Wrong {
     /// The file ends within its header: so many bytes of it are there.
-    FileHeaderCut(usize),
+    FileHeaderCut(u64),
     /// The first four bytes are no known magic number.
     Magic([u8; 4]),
     /// Not version 2.4.
@@ -93,17 +117,24 @@ pub enum Wrong {
     /// Not Ethernet.
     LinkType(u16),
     /// The file ends within a record's header: so many bytes of it are there.
-    RecordHeaderCut(usize),
+    RecordHeaderCut(u64),
     /// The file ends within a record: it says the first number of bytes and has the second.
-    RecordCut(u32, usize),
+    RecordCut(u32, u64),
     /// The record is longer than the frame was on the network.
     LongerThanOriginal(u32, u32),
+    /// The frame has the first number of bytes; the peer takes the second.
+    TooLong(u32, u32),
+    /// It can't be read.
+    Unreadable(FileError),
 }
 
 impl fmt::Display for BadFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.record > 0 {
+            write!(f, "record {}, ", self.record)?;
+        }
         write!(f, "byte {}: ", self.at)?;
-        match self.what {
+        match &self.what {
             Wrong::FileHeaderCut(have) => write!(f, "truncated: {have} of {FILE_HEADER_LEN} bytes of the file header"),
             Wrong::Magic([a, b, c, d]) => write!(f, "not a pcap file: it starts with {a:02x} {b:02x} {c:02x} {d:02x}"),
             Wrong::Version([major, minor]) => write!(f, "version {major}.{minor}, want 2.4"),
@@ -113,80 +144,102 @@ impl fmt::Display for BadFile {
             }
             Wrong::RecordCut(want, have) => write!(f, "truncated: {have} of {want} bytes of a record"),
             Wrong::LongerThanOriginal(len, original) => write!(f, "{len} bytes captured of a frame of {original}"),
+            Wrong::TooLong(len, longest) => {
+                write!(f, "a frame of {len} bytes is longer than the peer takes, which is {longest}")
+            }
+            Wrong::Unreadable(error) => error.fmt(f),
         }
     }
 }
 
-/// A capture file whose header is right.
-#[derive(Clone, Copy, Debug)]
-pub struct Capture<'f> {
-    file: &'f [u8],
-    header: &'f [u8; FILE_HEADER_LEN],
+/// A capture file whose header is right; as an iterator, its records from the first on, up to the first that is wrong.
+#[derive(Clone, Debug)]
+pub struct Capture<S> {
+    source: S,
+    header: [u8; FILE_HEADER_LEN],
     order: ByteOrder,
+    /// Where the next record starts, and its number.
+    at: u64,
+    number: u64,
 }
 
-impl<'f> Capture<'f> {
-    /// Checks the header of `file`.
-    pub fn open(file: &'f [u8]) -> Result<Self, BadFile> {
-        let wrong = |at, what| BadFile { at, what };
-        let header = file.first_chunk().ok_or(wrong(file.len(), Wrong::FileHeaderCut(file.len())))?;
+impl<S: Source> Capture<S> {
+    /// Checks the header of `source`.
+    pub fn open(mut source: S) -> Result<Self, BadFile> {
+        let wrong = |at, what| BadFile { record: 0, at, what };
+        let (mut header, len) = ([0; FILE_HEADER_LEN], source.len());
+        if len < FILE_HEADER_LEN as u64 {
+            return Err(wrong(len, Wrong::FileHeaderCut(len)));
+        }
+        source.read(0, &mut header).map_err(|error| wrong(0, Wrong::Unreadable(error)))?;
         let magic = core::array::from_fn(|i| header[i]);
-        let order = ByteOrder::of(header).ok_or(wrong(0, Wrong::Magic(magic)))?;
-        let version = [order.u16(header, 4), order.u16(header, 6)];
+        let order = ByteOrder::of(&header).ok_or(wrong(0, Wrong::Magic(magic)))?;
+        let version = [order.u16(&header, 4), order.u16(&header, 6)];
         // The upper half of the last word tells about frame check sequences: no matter here.
-        let link_type = order.u32(header, 20) as u16;
+        let link_type = order.u32(&header, 20) as u16;
         match (version, link_type) {
-            (VERSION, ETHERNET) => Ok(Self { file, header, order }),
+            (VERSION, ETHERNET) => Ok(Self { source, header, order, at: FILE_HEADER_LEN as u64, number: 1 }),
             (VERSION, _) => Err(wrong(20, Wrong::LinkType(link_type))),
             _ => Err(wrong(4, Wrong::Version(version))),
         }
     }
 
     /// The header as it stands in the file.
-    pub const fn header(&self) -> &'f [u8; FILE_HEADER_LEN] {
-        self.header
+    pub const fn header(&self) -> &[u8; FILE_HEADER_LEN] {
+        &self.header
     }
 
-    /// The records from the first on; ends after the first error.
-    pub const fn records(&self) -> Records<'f> {
-        Records { capture: *self, at: FILE_HEADER_LEN }
+    /// Goes back to the first record.
+    pub const fn rewind(&mut self) {
+        (self.at, self.number) = (FILE_HEADER_LEN as u64, 1);
     }
-}
 
-/// Iterator over the records of a [`Capture`].
-#[derive(Clone, Debug)]
-pub struct Records<'f> {
-    capture: Capture<'f>,
-    at: usize,
-}
+    /// Fills `bytes` with those of `record`'s frame, from its first on.
+    pub fn frame(&mut self, record: &Record, bytes: &mut [u8]) -> Result<(), BadFile> {
+        let at = record.at + RECORD_HEADER_LEN as u64;
+        self.source.read(at, bytes).map_err(|error| record.wrong(at, Wrong::Unreadable(error)))
+    }
 
-impl<'f> Records<'f> {
-    fn record(&self) -> Result<Record<'f>, BadFile> {
-        let Self { capture: Capture { file, order, .. }, at } = *self;
-        let wrong = |at, what| BadFile { at, what };
-        let rest = &file[at..];
-        let (header, rest) = rest.split_first_chunk().ok_or(wrong(file.len(), Wrong::RecordHeaderCut(rest.len())))?;
-        let (len, original) = (order.captured(header), order.u32(header, 12));
-        if len > original {
-            return Err(wrong(at + 8, Wrong::LongerThanOriginal(len, original)));
+    /// The record that starts at byte `at`, of the `left` bytes behind which the file ends.
+    fn record(&mut self, left: u64) -> Result<Record, BadFile> {
+        let (mut record, end) =
+            (Record { number: self.number, header: [0; _], len: 0, at: self.at }, self.source.len());
+        if left < RECORD_HEADER_LEN as u64 {
+            return Err(record.wrong(end, Wrong::RecordHeaderCut(left)));
         }
-        let frame = rest.get(..len as usize).ok_or(wrong(file.len(), Wrong::RecordCut(len, rest.len())))?;
-        Ok(Record { header, frame, at })
+        self.source
+            .read(self.at, &mut record.header)
+            .map_err(|error| record.wrong(self.at, Wrong::Unreadable(error)))?;
+        record.len = self.order.captured(&record.header);
+        let (original, left) = (self.order.u32(&record.header, 12), left - RECORD_HEADER_LEN as u64);
+        if record.len > original {
+            return Err(record.wrong(self.at + 8, Wrong::LongerThanOriginal(record.len, original)));
+        }
+        if u64::from(record.len) > left {
+            return Err(record.wrong(end, Wrong::RecordCut(record.len, left)));
+        }
+        Ok(record)
     }
 }
 
-impl<'f> Iterator for Records<'f> {
-    type Item = Result<Record<'f>, BadFile>;
+impl Record {
+    /// What is wrong with it at byte `at` of the file.
+    pub const fn wrong(&self, at: u64, what: Wrong) -> BadFile {
+        BadFile { record: self.number, at, what }
+    }
+}
+
+impl<S: Source> Iterator for Capture<S> {
+    type Item = Result<Record, BadFile>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.at == self.capture.file.len() {
-            return None;
-        }
-        let record = self.record();
-        self.at = match record {
-            Ok(Record { frame, at, .. }) => at + RECORD_HEADER_LEN + frame.len(),
-            Err(_) => self.capture.file.len(),
+        let left = self.source.len().checked_sub(self.at).filter(|left| *left > 0)?;
+        let record = self.record(left);
+        self.at = match &record {
+            Ok(record) => record.at + RECORD_HEADER_LEN as u64 + u64::from(record.len),
+            Err(_) => self.source.len(),
         };
+        self.number += 1;
         Some(record)
     }
 }
@@ -199,8 +252,24 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
+    impl Source for &[u8] {
+        fn len(&self) -> u64 {
+            <[u8]>::len(self) as u64
+        }
+
+        fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError> {
+            bytes.copy_from_slice(&self[at as usize..][..bytes.len()]);
+            Ok(())
+        }
+    }
+
+    /// The records of `file`, up to the first that is wrong.
+    fn records(file: &[u8]) -> Result<Vec<Record>, BadFile> {
+        Capture::open(file)?.collect()
+    }
+
     fn any_file() -> impl Strategy<Value = (Vec<u8>, Vec<Vec<u8>>)> {
-        let frames = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 0..8);
+        let frames = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..8);
         (frames, any::<bool>(), any::<bool>()).prop_map(|(frames, big, nano)| (written(&frames, big, nano), frames))
     }
 
@@ -221,20 +290,23 @@ mod tests {
     proptest! {
         #[test]
         fn reads_what_another_crate_wrote((file, frames) in any_file()) {
-            let records: Result<Vec<_>, _> = Capture::open(&file).unwrap().records().collect();
-            prop_assert_eq!(records.unwrap().iter().map(|r| r.frame.to_vec()).collect::<Vec<_>>(), frames);
+            let mut capture = Capture::open(&file[..]).unwrap();
+            let read = |record: &Record| {
+                let mut bytes = vec![0; record.len as usize];
+                capture.frame(record, &mut bytes).unwrap();
+                bytes
+            };
+            prop_assert_eq!(records(&file).unwrap().iter().map(read).collect::<Vec<_>>(), frames);
         }
 
         #[test]
         fn every_cut_is_an_error_that_names_the_end((file, _) in any_file()) {
-            let whole: Vec<usize> = Capture::open(&file).unwrap().records().map(|r| r.unwrap().at).chain([file.len()]).collect();
+            let whole: Vec<u64> = records(&file).unwrap().iter().map(|record| record.at).chain([file.len() as u64]).collect();
             for cut in 0..file.len() {
-                let error = match Capture::open(&file[..cut]) {
-                    Err(error) => Some(error),
-                    Ok(capture) => capture.records().find_map(Result::err),
-                };
-                let between_records = whole.contains(&cut);
-                prop_assert_eq!(error.map(|e| e.at), (!between_records).then_some(cut));
+                let cut = cut as u64;
+                let error = records(&file[..cut as usize]).err();
+                let within = whole.iter().position(|at| cut < *at).filter(|_| !whole.contains(&cut));
+                prop_assert_eq!(error.map(|e| (e.at, e.record)), within.map(|record| (cut, record as u64)));
             }
         }
 
@@ -244,7 +316,7 @@ mod tests {
             if good_header && file.len() >= header.len() {
                 file[..header.len()].copy_from_slice(&header);
             }
-            let ours = Capture::open(&file).and_then(|capture| capture.records().collect::<Result<Vec<_>, _>>());
+            let ours = records(&file);
             let theirs = PcapReader::new(&file[..]).ok();
             prop_assert!(ours.is_err() || theirs.is_some());
         }
@@ -256,18 +328,15 @@ mod tests {
         let with = |at: usize, bytes: &[u8]| {
             let mut file = good.clone();
             file[at..at + bytes.len()].copy_from_slice(bytes);
-            Capture::open(&file).and_then(|c| c.records().collect::<Result<Vec<_>, _>>()).unwrap_err().to_string()
+            records(&file).unwrap_err().to_string()
         };
         assert_eq!(with(0, &[0x0a, 0x0d, 0x0d, 0x0a]), "byte 0: not a pcap file: it starts with 0a 0d 0d 0a");
         assert_eq!(with(4, &[3]), "byte 4: version 3.4, want 2.4");
         assert_eq!(with(20, &[113]), "byte 20: link type 113, want 1 (Ethernet)");
-        assert_eq!(with(32, &[61]), "byte 32: 61 bytes captured of a frame of 60");
-        assert_eq!(with(32, &[70, 0, 0, 0, 70]), "byte 100: truncated: 60 of 70 bytes of a record");
-        let cut = Capture::open(&good[..30]).unwrap().records().next().unwrap().unwrap_err();
-        assert_eq!(cut.to_string(), "byte 30: truncated: 6 of 16 bytes of a record header");
-        assert_eq!(
-            Capture::open(&good[..5]).unwrap_err().to_string(),
-            "byte 5: truncated: 5 of 24 bytes of the file header"
-        );
+        assert_eq!(with(32, &[61]), "record 1, byte 32: 61 bytes captured of a frame of 60");
+        assert_eq!(with(32, &[70, 0, 0, 0, 70]), "record 1, byte 100: truncated: 60 of 70 bytes of a record");
+        let cut = records(&good[..30]).unwrap_err();
+        assert_eq!(cut.to_string(), "record 1, byte 30: truncated: 6 of 16 bytes of a record header");
+        assert_eq!(records(&good[..5]).unwrap_err().to_string(), "byte 5: truncated: 5 of 24 bytes of the file header");
     }
 }

@@ -1,6 +1,9 @@
 //! A capture file goes from one machine to another, byte for byte.
 //!
 //! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
+//!
+//! Neither end ever holds the file: a process sends captures of any size. A VM has its modules in its RAM, which bounds them, and writes by its
+//! console. A frame may be as long as the receiver's device says (`mtu`), and as a buffer of ours is.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod announce;
@@ -12,7 +15,7 @@ mod send;
 use assembly::Fault;
 use core::fmt;
 use format::BadFile;
-use sluice_runtime::Machine;
+use sluice_runtime::{FileError, Machine};
 
 sluice_runtime::entry!(run);
 
@@ -35,12 +38,12 @@ enum Error {
     Machine(sluice_runtime::Error),
     /// No such module.
     NoFile(&'static str),
+    /// The file can't be opened, or not be written to its end.
+    Unusable(&'static str, FileError),
     /// The file to send.
     File(&'static str, BadFile),
-    /// A frame of the file, at this byte, is longer than the peer takes.
-    TooLong(&'static str, usize, usize),
     /// What arrived.
-    Arrived(Fault),
+    Arrived(&'static str, Fault),
 }
 
 impl From<sluice_runtime::Error> for Error {
@@ -56,10 +59,8 @@ impl fmt::Display for Error {
             Self::Machine(error) => error.fmt(f),
             Self::NoFile(name) => write!(f, "{name}: no such module"),
             Self::File(name, error) => write!(f, "{name}: {error}"),
-            Self::TooLong(name, at, len) => {
-                write!(f, "{name}: byte {at}: a frame of {len} bytes is longer than the peer takes")
-            }
-            Self::Arrived(fault) => fault.fmt(f),
+            Self::Unusable(name, error) => write!(f, "{name}: {error}"),
+            Self::Arrived(name, fault) => write!(f, "{name}: {fault}"),
         }
     }
 }

@@ -1,54 +1,74 @@
-//! The sender: reads the whole file before the first frame leaves, so a broken one sends nothing.
+//! The sender: goes through the whole file before the first frame leaves, so a broken one sends nothing.
 
 use crate::Error;
-use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS};
-use crate::format::{Capture, RECORD_HEADER_LEN, Record};
-use sluice::{BURST_SIZE, Burst, MAX_BURST, Mempool, PeerPort, Port};
+use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
+use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
+use sluice::{BUFFER_LEN, BURST_SIZE, Burst, HEADROOM, MAX_BURST, Mempool, PeerPort, Port};
 use sluice_runtime::Error::{NoBuffer, Send};
-use sluice_runtime::{Machine, println};
+use sluice_runtime::{Machine, Module, println};
 
-/// Bytes around the payload of a frame: Ethernet header and VLAN tag.
-const OVERHEAD: usize = 18;
+/// Bytes before the payload of a frame, and those of a VLAN tag, which come on top.
+const HEADER: u32 = 14;
+const TAG: u32 = 4;
+/// EtherTypes of tags: IEEE 802.1Q clause 9.5, C-TAG and S-TAG.
+const TAGS: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+/// Longest frame that a buffer of ours has room for.
+const LONGEST: u32 = BUFFER_LEN - HEADROOM;
 
 pub fn send(machine: &mut Machine, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
-    let bytes = machine.module(file).ok_or(Error::NoFile(file))?;
-    let capture = Capture::open(bytes).map_err(|error| Error::File(file, error))?;
+    let module = machine.module(file).ok_or(Error::NoFile(file))?.map_err(|error| Error::Unusable(file, error))?;
+    let bad = |error| Error::File(file, error);
+    let mut capture = Capture::open(module).map_err(bad)?;
     let (gate, memory) = machine.connect()?;
     let peer = machine.wait_for_peer(&gate, to)?;
-    let (mac, mtu) = gate.peer(peer).map_or(([0; 6], 0), |peer| (peer.mac, peer.mtu));
-    check(file, &capture, usize::from(mtu) + OVERHEAD)?;
+    let (mac, mtu) = gate.peer(peer).map_or(([0; 6], 0), |peer| (peer.mac, u32::from(peer.mtu)));
+    check(&mut capture, mtu).map_err(bad)?;
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, &mut free);
     let mut wire = Wire { machine, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
 
-    wire.announce(Announcement::Start(capture.header()))?;
-    let mut records = capture.records().filter_map(Result::ok);
+    wire.announce(What::Start(capture.header()), 0)?;
+    let at_once = records_in((mtu + HEADER).min(LONGEST) as usize);
     let mut count = 0;
-    while let Some(first) = records.next() {
-        let mut some = [first; MAX_RECORDS];
-        let mut len = 1;
-        for (slot, record) in some[1..].iter_mut().zip(records.by_ref().take(MAX_RECORDS - 1)) {
-            *slot = record;
-            len += 1;
+    loop {
+        let mut some = [None; MAX_RECORDS];
+        for slot in &mut some[..at_once] {
+            *slot = capture.next().transpose().map_err(bad)?;
         }
-        wire.records(&some[..len])?;
-        count += len;
+        let records = some.iter().flatten().count();
+        if records == 0 {
+            break;
+        }
+        wire.records(file, &mut capture, some.iter().flatten(), count)?;
+        count += records as u64;
     }
-    wire.announce(Announcement::End(count as u32))?;
+    wire.announce(What::End, count)?;
     wire.flush()?;
     println!("sent {count} frames of {file}");
     Ok(())
 }
 
-/// Whether every record of the file is whole and fits.
-fn check(file: &'static str, capture: &Capture<'_>, longest: usize) -> Result<(), Error> {
-    for record in capture.records() {
-        let record = record.map_err(|error| Error::File(file, error))?;
-        if record.frame.is_empty() || record.frame.len() > longest {
-            return Err(Error::TooLong(file, record.at, record.frame.len()));
+/// Whether every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the first.
+fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
+    while let Some(record) = capture.next() {
+        let record = record?;
+        let longest = (mtu + HEADER + tag_len(capture, &record, mtu)?).min(LONGEST);
+        if record.len > longest {
+            return Err(record.wrong(record.at, Wrong::TooLong(record.len, longest)));
         }
     }
+    capture.rewind();
     Ok(())
+}
+
+/// Bytes of the VLAN tag of a frame that is too long without one.
+fn tag_len(capture: &mut Capture<Module>, record: &Record, mtu: u32) -> Result<u32, BadFile> {
+    let mut start = [0; HEADER as usize];
+    if record.len <= mtu + HEADER {
+        return Ok(0);
+    }
+    capture.frame(record, &mut start)?;
+    Ok(if TAGS.contains(&[start[12], start[13]]) { TAG } else { 0 })
 }
 
 struct Wire<'a> {
@@ -59,18 +79,34 @@ struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    fn records(&mut self, records: &[Record<'_>]) -> Result<(), Error> {
+    /// Announces `records`, before which there were so many, and sends their frames.
+    fn records<'r>(
+        &mut self,
+        file: &'static str,
+        capture: &mut Capture<Module>,
+        records: impl Iterator<Item = &'r Record> + Clone,
+        before: u64,
+    ) -> Result<(), Error> {
         let mut headers = [[0; RECORD_HEADER_LEN]; MAX_RECORDS];
-        for (header, record) in headers.iter_mut().zip(records) {
-            *header = *record.header;
+        let mut count = 0;
+        for (header, record) in headers.iter_mut().zip(records.clone()) {
+            *header = record.header;
+            count += 1;
         }
-        self.announce(Announcement::Records(&headers[..records.len()]))?;
-        records.iter().try_for_each(|record| self.frame(record.frame))
+        self.announce(What::Records(&headers[..count]), before)?;
+        let mut bytes = [0; LONGEST as usize];
+        for record in records.filter(|record| record.len > 0) {
+            // No longer than `check` let pass.
+            let frame = &mut bytes[..record.len.min(LONGEST) as usize];
+            capture.frame(record, frame).map_err(|error| Error::File(file, error))?;
+            self.frame(frame)?;
+        }
+        Ok(())
     }
 
-    fn announce(&mut self, announcement: Announcement<'_>) -> Result<(), Error> {
+    fn announce(&mut self, what: What<'_>, before: u64) -> Result<(), Error> {
         let mut bytes = [0; MAX_LEN];
-        let frame = announcement.write(&mut bytes, self.mac, [2, 0, 0, 0, 0, 1]);
+        let frame = Announcement { what, before }.write(&mut bytes, self.mac, [2, 0, 0, 0, 0, 1]);
         self.frame(frame)
     }
 
@@ -82,9 +118,10 @@ impl Wire<'_> {
 
     /// Sends all of the burst.
     fn flush(&mut self) -> Result<(), Error> {
+        let mut patience = self.machine.patience();
         while !self.burst.is_empty() {
             if self.port.tx_burst(&mut self.burst).map_err(Send)? == 0 {
-                self.machine.yield_now();
+                patience.wait(self.machine)?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::{Machine, SetupError};
 use core::fmt;
-use sluice::{Gate, GateError, PacketMemory, Status, VirtioNetError};
+use sluice::{Gate, GateError, PacketMemory, PeerError, TxError, VirtioNetError};
 use sluice_abi::directory::PeerState;
 
 /// Why a VNF can't start, or go on.
@@ -18,10 +18,12 @@ pub enum Error {
     NoPeer(&'static str),
     /// The peer went away.
     PeerGone,
+    /// The peer's rings broke the protocol: nothing more is sent to it until it starts its device anew.
+    PeerQuarantined,
     /// Nothing came from the other side for seconds.
     Silence,
     /// The gate refused packets.
-    Send(Status),
+    Send(TxError),
     /// The pool is empty, or a frame is larger than a buffer.
     NoBuffer,
 }
@@ -34,8 +36,9 @@ impl fmt::Display for Error {
             Self::Net(error) => error.fmt(f),
             Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
             Self::PeerGone => write!(f, "the peer went away"),
+            Self::PeerQuarantined => write!(f, "the peer is in quarantine: its rings broke the protocol"),
             Self::Silence => write!(f, "nothing came from the other side for too long"),
-            Self::Send(status) => write!(f, "the gate refused packets: {status:?}"),
+            Self::Send(error) => write!(f, "the gate refused packets: {error}"),
             Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
         }
     }
@@ -48,23 +51,31 @@ impl From<VirtioNetError> for Error {
 }
 
 impl Machine {
-    /// Registers packet memory with the host, and finds the gate. Once per machine.
+    /// Registers packet memory with the host, and finds the gate. Once per machine: a second call is [`SetupError::Taken`].
     #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
     pub fn connect(&mut self) -> Result<(Gate, PacketMemory), Error> {
         let (access, memory) = self.setup().map_err(Error::Setup)?;
-        // SAFETY: the host just gave this access; nothing else refers to the memory, and `setup` gives it once.
+        // SAFETY: the host just gave this access. `setup` took the memory out of the machine, so this gate and this memory are all that refers
+        // to it.
         let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
         Ok((gate, memory))
     }
 
     /// The place of the peer named `name` (without: the first peer), once it is ready.
     pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<u16, Error> {
-        let peer = name.map_or(Some(0), |name| gate.find(name)).ok_or(Error::NoPeer(name.unwrap_or("")))?;
         let mut patience = self.patience();
+        let peer = loop {
+            match name.map_or_else(|| gate.peer(0).map(|_| 0), |name| gate.find(name)) {
+                Ok(peer) => break peer,
+                Err(PeerError::Unknown) => return Err(Error::NoPeer(name.unwrap_or("the first"))),
+                Err(PeerError::Busy) => patience.wait(self)?,
+            }
+        };
         loop {
             match gate.peer_state(peer) {
                 PeerState::Ready => return Ok(peer),
                 PeerState::Revoked => return Err(Error::PeerGone),
+                PeerState::Quarantined => return Err(Error::PeerQuarantined),
                 PeerState::Absent | PeerState::Draining => patience.wait(self)?,
             }
         }

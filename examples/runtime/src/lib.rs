@@ -27,7 +27,7 @@ mod patience;
 
 pub use connect::Error;
 pub use expiries::{Expiries, Ticker};
-pub use machine::{Machine, print, start};
+pub use machine::{FileError, Machine, Module, Output, print, start};
 pub use patience::Patience;
 
 use core::fmt;
@@ -57,6 +57,8 @@ impl Counter {
 pub enum SetupError {
     /// There is no memory for packets.
     NoMemory,
+    /// It was set up before, and its memory is in use.
+    Taken,
     /// The host refused to register it.
     Refused(Status),
 }
@@ -65,6 +67,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMemory => write!(f, "no memory for packets: give the VM more RAM"),
+            Self::Taken => write!(f, "packet memory was handed out before"),
             Self::Refused(status) => write!(f, "the host refuses to register packet memory: {status:?}"),
         }
     }

@@ -58,6 +58,16 @@ fn serve(
     round: u16,
     answer: Option<(u8, u32)>,
 ) -> Vec<u8> {
+    serve_with(at, memory, round, answer.map(|(answer, len)| (Some(answer), len)))
+}
+
+/// The same where a device may use the buffer and write nothing.
+fn serve_with(
+    at: sluice_abi::virtq::QueueAddresses,
+    memory: PeerSlice<'static>,
+    round: u16,
+    answer: Option<(Option<u8>, u32)>,
+) -> Vec<u8> {
     let area = |gpa: Gpa, len| memory.sub(gpa.0 - GPA, len).unwrap();
     let avail_ring = area(at.driver, avail::len(4));
     assert_eq!(avail_ring.cell16(avail::IDX).unwrap().load_acquire(), round.wrapping_add(1));
@@ -69,7 +79,9 @@ fn serve(
     let mut bytes = vec![0; command.len as usize];
     area(command.addr, command.len.into()).copy_to_slice(0, &mut bytes).unwrap();
     if let Some((answer, len)) = answer {
-        area(ack.addr, 1).write(0, answer).unwrap();
+        if let Some(answer) = answer {
+            area(ack.addr, 1).write(0, answer).unwrap();
+        }
         let used_ring = area(at.device, used::len(4));
         used_ring.ring(used::RING, 4).unwrap().set(round, UsedElem { id: head.into(), len });
         used_ring.cell16(used::IDX).unwrap().store_release(round.wrapping_add(1));
@@ -107,6 +119,36 @@ fn an_answer_that_is_not_ok_is_an_error_that_names_the_command() {
         let error = control.set_pairs(&mut Notified::default(), &AGREED, 2, wait).unwrap_err();
         assert_eq!(error, ControlError { command: Command::VqPairsSet, cause: Cause::Refused });
         assert_eq!(std::format!("{error}"), "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET: refused");
+    }
+}
+
+/// VIRTIO 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression".
+#[test]
+fn a_device_that_polls_for_commands_is_not_notified_of_them() {
+    for (flags, notified) in [(0, vec![8]), (1, vec![])] {
+        let (mut control, memory) = control();
+        let at = control.queue().addresses();
+        memory.write(at.device.0 - GPA + used::FLAGS, flags as u16).unwrap();
+        let mut registers = Notified::default();
+        let wait = || !serve(at, memory, 0, Some((ctrl::OK, 1))).is_empty();
+        assert_eq!(control.announce_ack(&mut registers, &AGREED, wait), Ok(()));
+        assert_eq!(registers.of, notified);
+    }
+}
+
+/// What lies where the answer belongs is that to the command before: "done".
+#[test]
+fn a_command_that_comes_back_without_an_answer_was_not_carried_out() {
+    for answer in [(None, 1), (None, 0), (Some(ctrl::OK), 0)] {
+        let (mut control, memory) = control();
+        let at = control.queue().addresses();
+        let wait = || !serve(at, memory, 0, Some((ctrl::OK, 1))).is_empty();
+        assert_eq!(control.announce_ack(&mut Notified::default(), &AGREED, wait), Ok(()));
+        let wait = || !serve_with(at, memory, 1, Some(answer)).is_empty();
+        let error = control.announce_ack(&mut Notified::default(), &AGREED, wait);
+        assert_eq!(error, Err(ControlError { command: Command::AnnounceAck, cause: Cause::Refused }), "{answer:?}");
+        let wait = || !serve(at, memory, 2, Some((ctrl::OK, 1))).is_empty();
+        assert_eq!(control.announce_ack(&mut Notified::default(), &AGREED, wait), Ok(()));
     }
 }
 

@@ -138,12 +138,25 @@ fn a_feature_is_not_taken_without_what_it_needs() {
 }
 
 #[test]
+fn an_mtu_that_the_buffers_do_not_hold_is_not_taken() {
+    for (most, taken) in [(u16::MAX, true), (9001, true), (9000, true), (8999, false), (1500, false), (0, false)] {
+        let mut fake = Fake::new(F::empty());
+        let setup = Setup::with_mtu(&mut fake, WANT_NOTHING, most).unwrap();
+        let expected = if taken { (ALWAYS, 9000) } else { (ALWAYS - F::MTU, 1500) };
+        assert_eq!((setup.agreed().features, setup.agreed().mtu), expected, "{most}");
+        setup.start();
+        assert_eq!(fake.device.mtu(), expected.1, "the device knows");
+        assert_eq!(fake.statuses, [0, 1, 3, 11, 15]);
+    }
+}
+
+#[test]
 fn a_number_of_pairs_that_no_device_has_is_refused() {
     for pairs in [0, 0x8001] {
         let mut fake = Fake { pairs, ..Fake::new(F::MQ | F::CTRL_VQ) };
         let error = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 2 }).err();
         assert_eq!(error, Some(StartError::Pairs(pairs)));
-        assert_eq!(fake.statuses.last(), Some(&Status::FAILED.bits()));
+        assert_eq!(fake.statuses, [0, 1, 3, 11, 128 | 11], "no bit is cleared");
     }
 }
 
@@ -164,6 +177,7 @@ fn a_queue_larger_than_the_device_has_is_refused_and_the_device_told() {
     assert_eq!(setup.set_queue(0, &queue::<2048>(2048, ALWAYS)), Err(StartError::QueueTooSmall(0, 1024)));
     assert_eq!(setup.set_queue(7, &queue::<8>(8, ALWAYS)), Err(StartError::QueueTooSmall(7, 0)));
     drop(setup);
+    assert_eq!(fake.statuses, [0, 1, 3, 11, 128 | 11], "no bit is cleared");
     assert!(Status::from_bits_retain(fake.device.read(reg::STATUS)).contains(Status::FAILED));
 }
 
@@ -180,7 +194,7 @@ fn a_queue_that_the_device_does_not_take_or_has_already_is_refused() {
 fn a_device_that_refuses_or_hangs_is_given_up() {
     let mut fake = Fake { deaf: true, ..Fake::new(F::empty()) };
     assert_eq!(Setup::new(&mut fake, WANT_NOTHING).err(), Some(StartError::FeaturesRefused));
-    assert_eq!(fake.statuses.last(), Some(&Status::FAILED.bits()));
+    assert_eq!(fake.statuses, [0, 1, 3, 11, 128 | 11], "no bit is cleared");
     let mut fake = Fake { stuck: true, ..Fake::new(F::empty()) };
     assert_eq!(Setup::new(&mut fake, WANT_NOTHING).err(), Some(StartError::ResetStuck));
 }
@@ -198,5 +212,83 @@ impl Registers for Fixed {
 fn what_is_no_device_is_named() {
     for value in [0, u32::MAX] {
         assert_eq!(Setup::new(&mut Fixed(value), WANT_NOTHING).err(), Some(StartError::NoDevice(value, value)));
+    }
+}
+
+/// A running device of which nothing but its status word of the configuration and its generation are read.
+struct Link(LinkStatus);
+
+impl Registers for Link {
+    fn read(&mut self, register: u32) -> u32 {
+        if register == reg::CONFIG + 4 { u32::from(self.0.bits()) << 16 } else { 0 }
+    }
+    fn write(&mut self, register: u32, _: u32) {
+        panic!("{register:#x} is not for writing");
+    }
+}
+
+#[test]
+fn a_link_is_as_the_device_says_and_announcements_are_asked_for_only_where_that_was_agreed() {
+    let (up, announce) = (LinkStatus::LINK_UP, LinkStatus::ANNOUNCE);
+    for status in [LinkStatus::empty(), up, announce, up | announce] {
+        for (features, expected) in [
+            (F::empty(), up),
+            (F::GUEST_ANNOUNCE, up),
+            (F::STATUS, status - announce),
+            (F::STATUS | F::GUEST_ANNOUNCE, status),
+        ] {
+            let started = Started { mac: [0; 6], mtu: 1500, features, pairs: 1, max_pairs: 1 };
+            assert_eq!(link_status(&mut Link(status), &started), expected, "{status:?} {features:?}");
+        }
+    }
+}
+
+/// A queue whose reset takes a while: what is read and written of it, in order.
+struct Resetting {
+    looks: u32,
+    log: Vec<(u32, u32)>,
+    ready: bool,
+}
+
+impl Registers for Resetting {
+    fn read(&mut self, register: u32) -> u32 {
+        match register {
+            reg::QUEUE_RESET => {
+                self.looks = self.looks.saturating_sub(1);
+                u32::from(self.looks > 0)
+            }
+            reg::QUEUE_READY => (self.ready || self.looks > 0).into(),
+            reg::QUEUE_SIZE_MAX => 8,
+            _ => 0,
+        }
+    }
+    fn write(&mut self, register: u32, value: u32) {
+        self.ready |= (register, value) == (reg::QUEUE_READY, 1);
+        self.log.push((register, value));
+    }
+}
+
+/// See: VIRTIO 2.6.1.2 "Driver Requirements: Virtqueue Reset", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+#[test]
+fn the_memory_of_a_queue_is_the_drivers_only_once_its_reset_is_done() {
+    for looks in [1, 2, 3, 100] {
+        let mut device = Resetting { looks, log: Vec::new(), ready: false };
+        let (at, made) = (core::cell::Cell::new(0), queue::<8>(8, ALWAYS));
+        let addresses = made.addresses();
+        let renewed = renew_queue(&mut device, 5, || {
+            at.set(1);
+            made
+        });
+        assert_eq!((renewed.map(|queue| queue.addresses()), at.get()), (Ok(addresses), 1));
+        let reset = device.log.iter().position(|&write| write == (reg::QUEUE_RESET, 1));
+        let ready = device.log.iter().position(|&write| write == (reg::QUEUE_READY, 1));
+        assert!(reset.is_some() && reset < ready && device.looks == 0, "{looks}");
+    }
+    // One that is for ever at it, and one that does not even know the register.
+    for (looks, ready) in [(u32::MAX, false), (0, true)] {
+        let mut stuck = Resetting { looks, log: Vec::new(), ready };
+        let renewed = renew_queue::<8>(&mut stuck, 5, || panic!("its memory is still the device's"));
+        assert_eq!(renewed.err(), Some(StartError::ResetStuck));
+        assert!(stuck.log.iter().all(|&(register, _)| [reg::QUEUE_SEL, reg::QUEUE_RESET].contains(&register)));
     }
 }

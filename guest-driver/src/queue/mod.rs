@@ -166,7 +166,7 @@ impl<const N: usize> DriverQueue<N> {
     }
 
     /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`]. Returns `false`, and
-    /// gives nothing, if there is no room, a piece is empty, or they are none, more than the queue is long, or 4 GiB.
+    /// gives nothing, if there is no room, a piece is empty, or they are none, more than [`virtq::max_chain`] says, or 4 GiB.
     #[must_use]
     pub fn send(&mut self, readable: &[(Gpa, u32)], token: u32) -> bool {
         self.request(readable, &[], token)
@@ -175,7 +175,9 @@ impl<const N: usize> DriverQueue<N> {
     /// The same with pieces `writable` behind them for the device to fill.
     #[must_use]
     pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: u32) -> bool {
-        let Some(chain) = Chain::new(readable, writable).filter(|_| self.ledger.room > 0) else { return false };
+        let most = virtq::max_chain(self.ledger.size);
+        let chain = Chain::new(readable, writable).filter(|chain| chain.count <= most && self.ledger.room > 0);
+        let Some(chain) = chain else { return false };
         match &mut self.format {
             Format::Split(ring) => ring.add(&mut self.ledger, self.tables, chain, token),
             Format::Packed(ring) => ring.add(&mut self.ledger, self.tables, chain, token),
@@ -197,7 +199,7 @@ impl<const N: usize> DriverQueue<N> {
     pub fn needs_notification(&mut self) -> bool {
         match &mut self.format {
             Format::Split(ring) => ring.needs_notification(&self.ledger),
-            Format::Packed(ring) => ring.needs_notification(self.ledger.size),
+            Format::Packed(ring) => ring.needs_notification(),
         }
     }
 

@@ -41,11 +41,13 @@ pub(super) struct Packed {
     next: Place,
     /// Where the device will mark the next one used.
     used: Place,
+    /// First slot that is not shown to the device.
+    published: Place,
     /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
     hidden: u32,
     first: (u16, Word),
     /// Slots published since the device was last notified or found not to want it.
-    unnotified: u32,
+    unnotified: u64,
 }
 
 impl Packed {
@@ -69,6 +71,7 @@ impl Packed {
             device: events(device_at(size))?,
             next: START,
             used: START,
+            published: START,
             hidden: 0,
             first: (0, Word(0)),
             unnotified: 0,
@@ -145,8 +148,9 @@ impl Packed {
     pub fn publish<const N: usize>(&mut self, ledger: &mut Ledger<N>) {
         if self.hidden > 0 && ledger.fault.is_none() {
             self.ring.store_release(self.first.0, self.first.1.0);
+            self.published = self.next;
             ledger.published = ledger.given;
-            self.unnotified = self.unnotified.saturating_add(self.hidden);
+            self.unnotified += u64::from(self.hidden);
             self.hidden = 0;
         }
     }
@@ -218,14 +222,9 @@ impl Packed {
         ledger.received(held, len)
     }
 
-    pub fn needs_notification(&mut self, size: u16) -> bool {
+    pub fn needs_notification(&mut self) -> bool {
         let count = core::mem::take(&mut self.unnotified);
-        match u16::try_from(count) {
-            Ok(0) => false,
-            Ok(count) if count <= size => self.device.wanted(self.next.slot(), self.next.wrap(), count),
-            // So many that the ring went round since the device was last looked at.
-            _ => true,
-        }
+        count > 0 && self.device.wanted(self.published.slot(), self.published.wrap(), count)
     }
 
     /// Asks the device for an interrupt at the next buffer, or for none.

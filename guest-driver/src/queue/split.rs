@@ -43,7 +43,7 @@ pub(super) struct Split {
     /// Buffers that came back and were not taken yet.
     ready: u32,
     /// Buffers published since the device was last notified or found not to want it.
-    unnotified: u32,
+    unnotified: u64,
 }
 
 impl Split {
@@ -153,7 +153,7 @@ impl Split {
         if count > 0 && ledger.fault.is_none() {
             self.avail_idx.store_release(ledger.given as u16);
             ledger.published = ledger.given;
-            self.unnotified = self.unnotified.saturating_add(count);
+            self.unnotified += u64::from(count);
         }
     }
 
@@ -226,14 +226,8 @@ impl Split {
     }
 
     pub fn needs_notification<const N: usize>(&mut self, ledger: &Ledger<N>) -> bool {
-        let new = ledger.published as u16;
         let count = core::mem::take(&mut self.unnotified);
-        match u16::try_from(count) {
-            Ok(0) => false,
-            Ok(count) => self.device.wanted(RingIdx(new.wrapping_sub(count)), RingIdx(new)),
-            // So many that indices went round since the device was last looked at.
-            Err(_) => true,
-        }
+        count > 0 && self.device.wanted(RingIdx(ledger.published as u16), count)
     }
 
     /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that is furthest away.

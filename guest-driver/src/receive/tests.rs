@@ -157,7 +157,6 @@ fn segments_that_contradict_themselves_are_dropped() {
     assert!(matches!(Rig::one(OFFLOADS, tcp, 200), Ok(Arrival::Frame(_))));
     for hdr in [
         Hdr { gso_size: 0, ..tcp },
-        Hdr { hdr_len: 201, ..tcp },
         Hdr { gso_type: 2, ..tcp },
         Hdr { gso_type: gso::UDP, ..tcp },
         Hdr { flags: 0, ..tcp },
@@ -202,6 +201,39 @@ fn less_than_a_header_is_dropped_though_more_buffers_follow() {
 }
 
 #[test]
+fn without_room_for_a_part_no_frame_is_taken() {
+    let mut rig = Rig::new(MERGED);
+    rig.put_hdr(0, PLAIN);
+    rig.finish(0, HDR_LEN + 60);
+    rig.show();
+    let buffers = rig.buffers;
+    let taken = rig.receiver.take(&mut rig.queue, |_| Some(buffers), &mut []);
+    assert_eq!((taken, rig.receiver.dropped(), rig.queue.ready()), (Ok(Arrival::Nothing), 0, Ok(1)));
+    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "it is still there");
+}
+
+/// All of its buffers are taken, so that the next frame begins where it does.
+#[test]
+fn a_frame_of_more_parts_than_there_is_room_for_is_dropped_whole() {
+    for (count, room) in (1..=4u16).flat_map(|count| (1..=4usize).map(move |room| (count, room))) {
+        let mut rig = Rig::new(MERGED);
+        rig.put_hdr(0, Hdr { num_buffers: count, ..PLAIN });
+        (0..count).for_each(|token| rig.finish(token.into(), BUFFER));
+        rig.put_hdr(count.into(), PLAIN);
+        rig.finish(count.into(), HDR_LEN + 60);
+        rig.show();
+        let buffers = rig.buffers;
+        let buffer = |token: u32| buffers.sub(u64::from(token * BUFFER), BUFFER.into()).ok();
+        let taken = rig.receiver.take(&mut rig.queue, buffer, &mut rig.parts[..room]);
+        let (fits, len) = (usize::from(count) <= room, u32::from(count) * BUFFER - HDR_LEN);
+        let frame = Frame { hdr: Hdr { num_buffers: count, ..PLAIN }, parts: count.into(), len };
+        let expected = if fits { Arrival::Frame(frame) } else { Arrival::Dropped(room) };
+        assert_eq!((taken, rig.receiver.dropped()), (Ok(expected), u64::from(!fits)), "{count} {room}");
+        assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+    }
+}
+
+#[test]
 fn a_fault_of_the_queue_comes_through() {
     let mut rig = Rig::new(MERGED);
     rig.finish(0, BUFFER + 1);
@@ -212,8 +244,25 @@ fn a_fault_of_the_queue_comes_through() {
 /// VIRTIO 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets", statement 1.
 #[test]
 fn a_header_flag_that_is_not_known_does_not_drop_the_frame() {
-    let arrival = Rig::one(OFFLOADS, Hdr { flags: 0x80, ..PLAIN }, 60);
-    assert!(matches!(arrival, Ok(Arrival::Frame(Frame { parts: 1, len: 60, .. }))), "{arrival:?}");
+    let known = HdrF::NEEDS_CSUM | HdrF::DATA_VALID;
+    for bit in (0..8).map(|bit| 1 << bit).filter(|bit| !known.contains(HdrF::from_bits_retain(*bit))) {
+        for features in [F::empty(), OFFLOADS] {
+            let arrival = Rig::one(features, Hdr { flags: bit, ..PLAIN }, 60);
+            assert_eq!(arrival, Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "{bit:#x}");
+        }
+    }
+}
+
+/// VIRTIO 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets", statement 3.
+#[test]
+fn a_header_length_that_is_wrong_does_not_drop_the_frame() {
+    let csum = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };
+    let tcp = Hdr { gso_type: gso::TCPV4, gso_size: 100, ..csum };
+    for hdr_len in [0, 1, 54, 200, 201, u16::MAX] {
+        for hdr in [PLAIN, csum, tcp].map(|hdr| Hdr { hdr_len, ..hdr }) {
+            assert_eq!(Rig::one(OFFLOADS, hdr, 200), Ok(Arrival::Frame(Frame { hdr, parts: 1, len: 200 })));
+        }
+    }
 }
 
 /// VIRTIO 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets", statement 2.

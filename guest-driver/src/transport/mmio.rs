@@ -13,6 +13,16 @@ pub trait Registers {
     fn read(&mut self, register: u32) -> u32;
     /// Writes the 32-bit register at byte offset `register`.
     fn write(&mut self, register: u32, value: u32);
+
+    /// Reads the 8 bits at byte offset `offset`, of the device configuration. Unless it is made otherwise, out of the word that they are in.
+    fn read8(&mut self, offset: u32) -> u8 {
+        (self.read(offset & !3) >> (8 * (offset & 3))) as u8
+    }
+
+    /// Reads the 16 bits at byte offset `offset`, an even one, of the device configuration. Unless it is made otherwise, as [`Registers::read8`].
+    fn read16(&mut self, offset: u32) -> u16 {
+        (self.read(offset & !3) >> (8 * (offset & 2))) as u16
+    }
 }
 
 impl<R: Registers> Transport for R {
@@ -89,13 +99,13 @@ impl<R: Registers> Transport for R {
         self.read(reg::CONFIG_GENERATION)
     }
 
-    /// By words, which is all that some hosts emulate.
+    /// As wide as the field is. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
     fn config8(&mut self, offset: u32) -> u8 {
-        (self.read(reg::CONFIG + (offset & !3)) >> (8 * (offset & 3))) as u8
+        self.read8(reg::CONFIG + offset)
     }
 
     fn config16(&mut self, offset: u32) -> u16 {
-        (self.read(reg::CONFIG + (offset & !3)) >> (8 * (offset & 2))) as u16
+        self.read16(reg::CONFIG + offset)
     }
 }
 
@@ -114,8 +124,9 @@ impl VirtioMmio {
         Self { base }
     }
 
-    fn register(&self, register: u32) -> *mut u32 {
-        assert!(u64::from(register) < WINDOW_LEN && register.is_multiple_of(4), "no register at {register:#x}");
+    /// Where the `len` bytes at byte offset `register` are.
+    fn register(&self, register: u32, len: u32) -> *mut u32 {
+        assert!(u64::from(register) < WINDOW_LEN && register.is_multiple_of(len), "no register at {register:#x}");
         self.base.wrapping_byte_add(register as usize)
     }
 }
@@ -127,7 +138,7 @@ impl Registers for VirtioMmio {
         let value;
         // SAFETY: within the registers that `new` was promised, aligned.
         unsafe {
-            asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register), options(nostack, preserves_flags))
+            asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register, 4), options(nostack, preserves_flags))
         };
         value
     }
@@ -135,7 +146,25 @@ impl Registers for VirtioMmio {
     fn write(&mut self, register: u32, value: u32) {
         // SAFETY: as in read.
         unsafe {
-            asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register), in(reg) value, options(nostack, preserves_flags))
+            asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register, 4), in(reg) value, options(nostack, preserves_flags))
         };
+    }
+
+    fn read8(&mut self, offset: u32) -> u8 {
+        let value: u32;
+        // SAFETY: as in read.
+        unsafe {
+            asm!("movzx {:e}, byte ptr [{}]", out(reg) value, in(reg) self.register(offset, 1), options(nostack, preserves_flags))
+        };
+        value as u8
+    }
+
+    fn read16(&mut self, offset: u32) -> u16 {
+        let value: u32;
+        // SAFETY: as in read.
+        unsafe {
+            asm!("movzx {:e}, word ptr [{}]", out(reg) value, in(reg) self.register(offset, 2), options(nostack, preserves_flags))
+        };
+        value as u16
     }
 }

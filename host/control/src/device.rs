@@ -72,9 +72,11 @@ impl Device {
         self.config.mac
     }
 
-    /// Its MTU.
-    pub const fn mtu(&self) -> u16 {
-        self.config.mtu
+    /// Largest payload of a frame to its driver, bytes: its MTU if the driver agreed on that, and else not more than any driver expects.
+    /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", 5.1.6.3 "Setting Up Receive Buffers".
+    pub fn mtu(&self) -> u16 {
+        let agreed = self.features & F::MTU.bits() != 0;
+        if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
     /// The receive queue, if the driver has it in use: it is ready, and so is the driver, which has not given up since.

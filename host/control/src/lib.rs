@@ -1,5 +1,6 @@
 //! What every Sluice host knows, without a processor or an operating system under it: the [`Manifest`] that says which VMs there
-//! are, the [`Device`] that each VM's network driver talks to, and the [`Network`] that turns both into window directories.
+//! are, the [`Device`] that each VM's network driver talks to, the [`Network`] that turns both into window directories, and how a
+//! directory is [published](publish).
 //!
 //! Two hosts use it: the monitor, and the launcher of the embedded default. Control plane only: no packet comes by here.
 #![no_std]
@@ -10,7 +11,9 @@ extern crate alloc;
 mod device;
 mod manifest;
 mod network;
+mod publish;
 
 pub use device::{Device, Event};
 pub use manifest::{Manifest, ManifestError, VmConfig};
 pub use network::Network;
+pub use publish::publish;

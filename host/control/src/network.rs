@@ -10,7 +10,6 @@ use sluice_abi::{Gpa, map};
 #[derive(Clone, Debug)]
 pub struct Network {
     vms: Vec<Node>,
-    generation: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -20,7 +19,10 @@ struct Node {
     gate: u32,
     peers: Vec<usize>,
     device: Device,
+    /// It ended, and no start follows.
     gone: bool,
+    /// Starts that may follow its end.
+    restarts: u32,
 }
 
 impl Network {
@@ -37,9 +39,10 @@ impl Network {
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu),
                 gone: false,
+                restarts: vm.restarts,
             }
         };
-        Self { vms: (0..manifest.vms.len()).map(node).collect(), generation: 0 }
+        Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
     /// Reads register `offset` of VM `vm`'s device; 0 if there is no such VM.
@@ -49,26 +52,23 @@ impl Network {
 
     /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
     pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
-        let event = self.vms.get_mut(vm as usize)?.device.write(offset, value);
-        self.generation += u32::from(event.is_some());
-        event
+        self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
-    /// VM `vm` is gone, and its device reset.
+    /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
     pub fn remove(&mut self, vm: u32) {
-        self.change(vm, true);
+        self.change(vm, |node| node.gone = node.restarts == 0);
     }
 
-    /// VM `vm`, which was gone, is there again.
+    /// VM `vm`, which ended, is there again.
     pub fn restart(&mut self, vm: u32) {
-        self.change(vm, false);
+        self.change(vm, |node| (node.gone, node.restarts) = (false, node.restarts.saturating_sub(1)));
     }
 
-    fn change(&mut self, vm: u32, gone: bool) {
+    fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
-            node.gone = gone;
-            self.generation += 1;
+            change(node);
         }
     }
 
@@ -78,16 +78,11 @@ impl Network {
         (0..).zip(&self.vms).filter(move |(_, node)| sends(node)).map(|(id, _)| id)
     }
 
-    /// VM `vm`'s directory as it is now.
+    /// VM `vm`'s directory as it is now, for [`crate::publish`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let mut directory = Directory {
-            vm_id: vm,
-            generation: self.generation,
-            gate: node.gate,
-            peer_count: node.peers.len() as u32,
-            ..Directory::default()
-        };
+        let peer_count = node.peers.len() as u32;
+        let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
         for (place, &id) in node.peers.iter().enumerate() {
             directory.peers[place] = self.peer(place, id);
         }
@@ -148,10 +143,8 @@ mod tests {
             (reg::QUEUE_READY, 1),
         ];
         assert!(steps.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
-        let before = network.directory(0).generation;
         assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
         let directory = network.directory(0);
-        assert!(directory.generation > before);
         assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
         assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
         assert_eq!(state(&network), PeerState::Ready as u32);
@@ -160,16 +153,15 @@ mod tests {
         assert_eq!(state(&network), PeerState::Revoked as u32);
         network.restart(1);
         assert_eq!((state(&network), network.read(1, reg::STATUS)), (PeerState::Absent as u32, 0));
-        assert!(network.directory(0).generation > directory.generation + 1);
         for (offset, value) in steps.into_iter().chain([(reg::STATUS, 15)]) {
             network.write(1, offset, value);
         }
         assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
     }
 
-    /// Whoever reads the directory by its generation sees that there is something new, whichever way a queue comes or goes.
+    /// Whoever reads the directory sees that there is something new, whichever way a queue comes or goes.
     #[test]
-    fn each_change_of_a_peers_queue_has_a_generation_of_its_own() {
+    fn each_change_of_a_peers_queue_changes_the_directory() {
         let mut network = network();
         let start = [
             (reg::DRIVER_FEATURES_SEL, 1),
@@ -190,11 +182,28 @@ mod tests {
         ] {
             assert!(network.write(1, offset, value).is_some());
             let directory = network.directory(0);
-            assert!(directory.generation > before.generation && directory.peers != before.peers, "{offset:#x}");
+            assert_ne!(directory.peers, before.peers, "{offset:#x}");
             before = directory;
         }
         network.write(1, reg::STATUS, 0);
         assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
+    }
+
+    /// A sender can tell a peer that comes back from one that does not.
+    #[test]
+    fn a_peer_that_starts_again_is_absent_and_only_its_last_end_revokes_it() {
+        let text = "[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"i\"\ngate = \"isolated\"\n";
+        let again = text.replace("\"a\"", "\"b\"") + "restarts = 2\n";
+        let mut network = Network::new(&Manifest::parse(&alloc::format!("{text}peers = [\"b\"]\n{again}")).unwrap());
+        let state = |network: &Network| PeerState::from_word(network.directory(0).peers[0].state);
+        for _ in 0..2 {
+            network.remove(1);
+            assert_eq!(state(&network), PeerState::Absent);
+            network.restart(1);
+            assert_eq!(state(&network), PeerState::Absent);
+        }
+        network.remove(1);
+        assert_eq!(state(&network), PeerState::Revoked);
     }
 
     #[test]

@@ -1,87 +1,108 @@
 //! From the manifest to the verdict.
 
-use crate::Options;
-use crate::machine::{self, Machine, Parts};
-use crate::memory;
+use crate::console::Console;
+use crate::files::{self, FileError};
+use crate::machine::Parts;
+use crate::run::Run;
 use crate::shared::Shared;
+use crate::{Options, memory};
+use rustix::thread::{CpuSet, sched_getaffinity};
 use sluice_abi::directory::GateKind;
-use sluice_control::{Manifest, ManifestError, VmConfig};
+use sluice_control::{Manifest, VmConfig};
+use sluice_guard::Signals;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
-
-/// How often ended processes are looked for.
-const POLL: Duration = Duration::from_millis(2);
 
 /// Why not all VMs ended well.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The manifest file.
-    #[error("{}: {error}", path.display())]
-    File { path: PathBuf, error: io::Error },
-    /// What it says.
+    /// What the command line or the manifest names.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// A file that it names.
-    #[error("vm \"{vm}\": {what} \"{name}\": no such file in {}", folder.display())]
-    Missing { vm: String, what: &'static str, name: String, folder: PathBuf },
+    File(#[from] FileError),
     /// What it sent would be forgotten.
     #[error("vm \"{0}\": restarts: a vm that has peers can't be started again here: it keeps in itself what it sent")]
     Restarts(String),
     /// Memory or process.
     #[error("vm \"{vm}\": {what}: {error}")]
-    System { vm: String, what: &'static str, error: io::Error },
+    System { vm: String, what: String, error: io::Error },
     /// A VM's own end.
     #[error("{0}")]
     Vm(String),
     /// Too late.
-    #[error("vm {vm} still runs after {seconds} s")]
-    Timeout { vm: String, seconds: u64 },
+    #[error("vm {vms} still runs after {seconds} s")]
+    Timeout { vms: String, seconds: u64 },
+    /// Told to end.
+    #[error("stopped by {}", sluice_guard::name(*.0))]
+    Signal(i32),
+    /// Lines that nobody will ever read.
+    #[error("standard output: {0}")]
+    Output(io::Error),
+    /// No signals.
+    #[error("signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs it all, and says how it ended.
+pub fn main(options: &Options) -> ExitCode {
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return verdict(&mut Console::default(), Err(LaunchError::Signals(error))),
+    };
+    // So far away that the clock has no number for it is never.
+    let end = Instant::now().checked_add(Duration::from_secs(options.timeout));
+    let mut console = Console::new(&signals, end);
+    let result = launch(options, &signals, &mut console, end);
+    sluice_guard::end_descendants();
+    let result = result.and_then(|()| console.error().map_or(Ok(()), |error| Err(LaunchError::Output(error))));
+    verdict(&mut console, result)
+}
+
+/// Says it. The exit code of a run that a signal ended is `sluice_guard`'s.
+fn verdict(console: &mut Console<'_>, result: Result<(), LaunchError>) -> ExitCode {
+    match &result {
+        Ok(()) => console.last("RESULT pass"),
+        Err(error) => console.last(&format!("RESULT fail: {error}")),
+    }
+    // The verdict itself may be what found no room.
+    ExitCode::from(u8::from(result.is_err() || console.error().is_some()))
 }
 
 /// Starts every VM, waits for all of them.
-pub fn run(options: &Options) -> Result<(), LaunchError> {
-    let text = fs::read_to_string(&options.manifest)
-        .map_err(|error| LaunchError::File { path: options.manifest.clone(), error })?;
-    let manifest = Manifest::parse(&text)?;
-    let files = manifest.vms.iter().map(|vm| find_files(options, vm)).collect::<Result<Vec<_>, _>>()?;
-    println!(
-        "[launcher] embedded default: {} plain processes over shared memory, nothing protects them",
+fn launch<'s>(
+    options: &Options,
+    signals: &'s Signals,
+    console: &mut Console<'s>,
+    end: Option<Instant>,
+) -> Result<(), LaunchError> {
+    let manifest = files::manifest(&options.manifest)?;
+    files::check_folders(options)?;
+    let images = manifest.vms.iter().map(|vm| files::find(options, vm)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(vm) = manifest.vms.iter().find(|vm| vm.restarts > 0 && !vm.peers.is_empty()) {
+        return Err(LaunchError::Restarts(vm.name.clone()));
+    }
+    console.say(&format!(
+        "embedded default: {} plain processes over shared memory, nothing protects them",
         manifest.vms.len()
-    );
-    let (shared, parts) = prepare(options, &manifest, files)?;
-    let start = |parts: &Parts<'_>| {
-        let system = |error| LaunchError::System { vm: parts.config.name.clone(), what: "process", error };
-        machine::start(parts, &shared).map_err(system)
-    };
-    let machines = parts.iter().map(start).collect::<Result<_, _>>()?;
-    wait(options, &shared, &parts, machines, start)
-}
-
-/// The image and the modules of a VM.
-type Files = (PathBuf, Vec<PathBuf>);
-
-fn find_files(options: &Options, vm: &VmConfig) -> Result<Files, LaunchError> {
-    let find = |folder: &Path, what, name: &str| {
-        let path = folder.join(name);
-        let missing = || LaunchError::Missing { vm: vm.name.clone(), what, name: name.into(), folder: folder.into() };
-        if path.is_file() { Ok(path) } else { Err(missing()) }
-    };
-    let image = find(&options.images, "image", &vm.image)?;
-    let modules = vm.modules.iter().map(|name| find(&options.files, "module", name)).collect::<Result<_, _>>()?;
-    Ok((image, modules))
+    ));
+    let (shared, mut parts) = prepare(options, &manifest)?;
+    let processors = processors();
+    for (parts, image) in parts.iter_mut().zip(images) {
+        parts.image = image;
+        parts.processor = processor(&processors, parts, console);
+        if parts.config.gate != GateKind::Direct {
+            let (name, asked) = (&parts.config.name, parts.config.gate.name());
+            console.say(&format!("vm {name}: gate direct (the manifest asks for {asked}, which needs the monitor)"));
+        }
+    }
+    Run::new(options, signals, console, &parts, shared).until_all_ended(end)
 }
 
 /// All that is shared, and what each process is started with.
-fn prepare<'a>(
-    options: &'a Options,
-    manifest: &'a Manifest,
-    files: Vec<Files>,
-) -> Result<(Arc<Shared>, Vec<Parts<'a>>), LaunchError> {
-    let system = |vm: &VmConfig, what| {
-        let vm = vm.name.clone();
+fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, Vec<Parts<'a>>), LaunchError> {
+    let system = |vm: &VmConfig, what: &str| {
+        let (vm, what) = (vm.name.clone(), what.to_owned());
         move |error| LaunchError::System { vm, what, error }
     };
     let (mut rams, mut directories, mut pages) = (Vec::new(), Vec::new(), Vec::new());
@@ -91,63 +112,54 @@ fn prepare<'a>(
         directories.push(file);
         pages.push(page);
     }
-    let shared = Arc::new(Shared::new(manifest, pages));
     let mut all = Vec::new();
-    for ((id, (image, modules)), directory) in files.into_iter().enumerate().zip(directories) {
-        let config = &manifest.vms[id];
+    for (id, (config, directory)) in manifest.vms.iter().zip(directories).enumerate() {
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
         let peers = manifest.peers_of(id).map(|peer| clone(&rams[peer])).collect::<Result<_, _>>()?;
-        let asked = config.gate.name();
-        if config.gate != GateKind::Direct {
-            println!(
-                "[launcher] vm {}: gate direct (the manifest asks for {asked}, which needs the monitor)",
-                config.name
-            );
-        }
-        if config.restarts > 0 && !config.peers.is_empty() {
-            return Err(LaunchError::Restarts(config.name.clone()));
-        }
         let ram = clone(&rams[id])?;
-        all.push(Parts { id: id as u32, config, image, modules, out: &options.out, directory, ram, peers });
+        all.push(Parts {
+            id: id as u32,
+            config,
+            options,
+            image: Default::default(),
+            processor: None,
+            directory,
+            ram,
+            peers,
+        });
     }
-    Ok((shared, all))
+    Ok((Shared::new(manifest, pages), all))
 }
 
-/// Waits for all, and starts again what shall be; the first that ended badly for good is the verdict.
-fn wait(
-    options: &Options,
-    shared: &Shared,
-    parts: &[Parts<'_>],
-    mut machines: Vec<Machine>,
-    start: impl Fn(&Parts<'_>) -> Result<Machine, LaunchError>,
-) -> Result<(), LaunchError> {
-    let end = Instant::now() + Duration::from_secs(options.timeout);
-    let (mut verdict, mut restarts) = (Ok(()), vec![0; parts.len()]);
-    while let Some(first) = machines.first() {
-        if Instant::now() > end {
-            return Err(LaunchError::Timeout { vm: parts[first.id].config.name.clone(), seconds: options.timeout });
-        }
-        for mut machine in std::mem::take(&mut machines) {
-            let (parts, restarts) = (&parts[machine.id], &mut restarts[machine.id]);
-            let (name, times) = (&parts.config.name, parts.config.restarts);
-            let ended =
-                machine.ended().map_err(|error| LaunchError::System { vm: name.clone(), what: "process", error })?;
-            let Some(status) = ended else {
-                machines.push(machine);
-                continue;
-            };
-            shared.remove(parts.id);
-            let end = machine::verdict(name, status).map_err(LaunchError::Vm);
-            if *restarts == times {
-                verdict = verdict.and(end);
-                continue;
-            }
-            *restarts += 1;
-            shared.restart(parts.id);
-            machines.push(start(parts)?);
-            println!("[launcher] vm {name} starts again, {restarts} of {times}");
-        }
-        thread::sleep(POLL);
+/// Processors that this process may use.
+fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(None);
+    set.map(|set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()).unwrap_or_default()
+}
+
+/// Where a VM runs, if there is a choice; says so where the manifest's number is another.
+fn processor(processors: &[usize], parts: &Parts<'_>, console: &mut Console<'_>) -> Option<usize> {
+    let chosen = chosen(processors, parts.config.cpu.unwrap_or(parts.id as usize))?;
+    if let Some(cpu) = parts.config.cpu.filter(|cpu| *cpu != chosen) {
+        let (name, count) = (&parts.config.name, processors.len());
+        console.say(&format!("vm {name}: processor {chosen} (cpu = {cpu}, counted over the {count} that may be used)"));
     }
-    verdict
+    Some(chosen)
+}
+
+/// The manifest counts the processors that may be used, from 0 and round again.
+fn chosen(processors: &[usize], cpu: usize) -> Option<usize> {
+    if processors.len() > 1 { Some(processors[cpu % processors.len()]) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn no_processor_is_chosen_that_may_not_be_used() {
+        let all: Vec<_> = (0..5).map(|cpu| chosen(&[4, 9], cpu)).collect();
+        assert_eq!(all, [4, 9, 4, 9, 4].map(Some));
+        assert_eq!([chosen(&[7], 0), chosen(&[], 3)], [None, None]);
+    }
 }

@@ -1,28 +1,41 @@
 //! The embedded default: the VMs of a manifest as plain Linux processes over shared memory. No root, no hypervisor, and no
 //! protection: every gate is `Direct`.
 //!
-//! Reading order: [`launch`] (from the manifest to the verdict), `machine` (one process), `shared` (what all see), `memory`.
+//! Reading order: [`launch`] (from the manifest to the verdict), `files` (what the manifest names), `run` (all processes, until the last has
+//! ended), `machine` (one process), `console` (what they say), `shared` (what all see), `memory`.
 
+mod console;
+mod files;
 mod launch;
+mod lines;
 mod machine;
 mod memory;
+mod run;
 mod shared;
 
 use clap::Parser;
+use console::Console;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs the VMs of a manifest as Linux processes that share memory: Sluice without a hypervisor.
 ///
-/// Each VM's image is the program of that name in IMAGES. Console lines carry the VM's name. The last line says RESULT pass, or
-/// RESULT fail and why; the exit code is 0 or 1, and 2 for a wrong command line.
+/// Each VM's image is the program of that name in IMAGES. Console lines carry the VM's name. The run ends with the last VM, or with the first
+/// that fails and is not to be started again; then, or when the launcher itself ends in any way, all processes that any VM started are killed.
+/// The last line says RESULT pass, or RESULT fail and why.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: sluice-launcher --images target/release --files examples/captures --out /tmp manifests/pcap.toml"
+    after_help = "Exit codes:
+  0    RESULT pass
+  1    RESULT fail
+  2    wrong command line
+  128+N  stopped by signal N: 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 131 SIGQUIT
+
+Example: sluice-launcher --images target/release --files examples/captures --out /tmp examples/manifests/pcap.toml"
 )]
 pub struct Options {
-    /// The manifest: see docs/interfaces.md
+    /// The manifest, a TOML file: see docs/interfaces.md
     manifest: PathBuf,
     /// Folder with the programs that the manifest calls images
     #[arg(long)]
@@ -34,19 +47,12 @@ pub struct Options {
     #[arg(long, default_value = ".")]
     out: PathBuf,
     /// Stop everything after so many seconds
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, allow_hyphen_values = true, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }
 
 fn main() -> ExitCode {
-    match launch::run(&Options::parse()) {
-        Ok(()) => {
-            println!("[launcher] RESULT pass");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("[launcher] RESULT fail: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let options = Options::parse();
+    let killed = |signal: &str| Console::default().last(&format!("RESULT fail: the launcher was ended by {signal}"));
+    sluice_guard::run(|| launch::main(&options), killed)
 }

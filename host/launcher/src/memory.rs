@@ -3,8 +3,9 @@
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
+use sluice_abi::directory::word;
 use sluice_abi::map::PAGE;
-use sluice_memory::PeerSlice;
+use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr::null_mut;
@@ -16,8 +17,8 @@ pub fn ram(name: &str, len: u64) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// A page that we write and others only read, and its file.
-pub fn directory_page() -> io::Result<(OwnedFd, PeerSlice<'static>)> {
+/// The words of a page that we write and others only read, and its file.
+pub fn directory_page() -> io::Result<(OwnedFd, Table<'static, u64>)> {
     let file = sized("directory", PAGE)?;
     // SAFETY: a new mapping of the kernel's choice, never unmapped, reached through the slice only.
     let page = unsafe {
@@ -25,7 +26,9 @@ pub fn directory_page() -> io::Result<(OwnedFd, PeerSlice<'static>)> {
         PeerSlice::from_raw(page.cast(), PAGE)
     };
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
-    Ok((file, page))
+    let words =
+        page.table(0, word::COUNT as u16).ok_or_else(|| io::Error::other("a page has no room for a directory"))?;
+    Ok((file, words))
 }
 
 fn sized(name: &str, len: u64) -> io::Result<OwnedFd> {

@@ -51,14 +51,10 @@ impl Testpmd {
     pub fn start(options: &Options) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("peers-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut child = Command::new("stdbuf")
-            .args(["-oL", "dpdk-testpmd"])
-            .args(arguments(options, &prefix))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("stdbuf dpdk-testpmd")?;
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "dpdk-testpmd"]).args(arguments(options, &prefix));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = sluice_guard::tie(&mut command).spawn().context("stdbuf dpdk-testpmd")?;
         let output = Arc::new(Mutex::new(Vec::new()));
         let readers = [
             child.stdout.take().map(|stdout| collect(stdout, output.clone())),

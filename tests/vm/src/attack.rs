@@ -2,8 +2,8 @@
 
 use crate::{
     aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
-    modes, nmi, numbered, overrun, registers, revoke, rings, scribble, starts, stepping, sweep, tables, timer, victim,
-    wrap,
+    modes, nmi, numbered, overrun, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep, tables,
+    timer, victim, wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, RingFormat, Status};
@@ -35,6 +35,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "again" => lives::again(machine, how.parse().map_err(|_| Error::Arguments)?),
         "persist" => lives::sender(machine),
         "insist" => revoke::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "misbehave" => quarantine::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "forgive" => quarantine::sender(machine),
         "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
@@ -48,7 +50,7 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "x87" => registers::x87(machine),
         "sti" => registers::sti(machine),
         "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
-        "count" => starts::sender(machine),
+        "call" => starts::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "print" => {
             let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;
             let len = len.parse().map_err(|_| Error::Arguments)?;
@@ -93,6 +95,10 @@ fn three(numbers: &str) -> Option<(u64, u64, u64)> {
 /// Registers with the host, and lets the victim get ready.
 pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
     let parts = machine.connect()?;
+    // Its memory is given to nobody else, itself included.
+    if machine.connect().is_ok() {
+        return Err(Error::NotStopped(parts.1.gpa.0));
+    }
     (0..HEAD_START).for_each(|_| machine.yield_now());
     Ok(parts)
 }

@@ -50,6 +50,8 @@ mod numbered;
 #[cfg(target_os = "none")]
 mod overrun;
 #[cfg(target_os = "none")]
+mod quarantine;
+#[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
 mod revoke;

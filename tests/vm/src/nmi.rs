@@ -26,12 +26,12 @@ const PERIOD: u64 = 1 << 15;
 /// Ticks after which the other side must be gone.
 const LIMIT: u64 = 1 << 26;
 /// Instructions that the sender waits, so that the receiver's exit takes no longer.
-const HEAD_START: u64 = 4_500;
+const HEAD_START: u64 = 4_300;
 /// Exits of a turn in whose call the window was open when the NMI came: NMI, the next call's, and the question how many there were.
 const IN_WINDOW: u64 = 3;
 
 /// Calls of so many frames, and how many instructions later the NMI comes.
-const CALLS: [(u64, Range<u64>); 2] = [(0, 100..1_100), (BURST_SIZE as u64, 100..2_100)];
+const CALLS: [(u64, Range<u64>); 2] = [(0, 250..900), (BURST_SIZE as u64, 250..1_900)];
 
 /// The receiver.
 pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {

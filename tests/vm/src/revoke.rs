@@ -4,10 +4,8 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::ring::{Idle, Ring};
-use core::mem::offset_of;
-use sluice::{BURST_SIZE, Burst, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat};
-use sluice_abi::call::Code;
-use sluice_abi::directory::{Directory, PeerState};
+use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerPort, Port, RingFormat, TxError};
+use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
 /// Frames that are received between two revocations: fewer than this.
@@ -94,7 +92,7 @@ pub struct Calls {
 
 /// Sends numbered frames in bursts, whatever becomes of the peer, until that has been taken away `times` times and for a while after.
 pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
-    let (gate, generation, memory) = connect(machine)?;
+    let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(memory, &mut free);
     let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
@@ -105,8 +103,7 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
         if gate.peer_state(0) == PeerState::Revoked {
             return Err(sluice_runtime::Error::PeerGone.into());
         }
-        // Each start and each end is one.
-        calls.after += u64::from(generation() > 2 * times);
+        calls.after += u64::from(starts_of(&gate) > times);
     }
     calls.send(machine, &mut port, &mut burst)?;
     push(&mut burst, numbered::last(next));
@@ -115,14 +112,9 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// As [`Machine::connect`], with what reads the directory's generation.
-#[allow(unsafe_code, reason = "as Machine::connect")]
-fn connect(machine: &mut Machine) -> Result<(Gate, impl Fn() -> u32 + use<>, PacketMemory), Error> {
-    let (access, memory) = machine.setup().map_err(sluice_runtime::Error::Setup)?;
-    // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
-    let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
-    let generation = move || access.directory.read(offset_of!(Directory, generation) as u64).unwrap_or(0);
-    Ok((gate, generation, memory))
+/// Which start of its device the peer's queue is of; 0 while there is no queue.
+fn starts_of(gate: &Gate) -> u32 {
+    gate.peer(0).map_or(0, |peer| peer.queues[0].start)
 }
 
 /// Adds frames from number `next` on, up to a whole burst: the number after them.
@@ -159,12 +151,12 @@ impl Calls {
         let before = machine.ticks();
         let sent = port.tx_burst(burst);
         self.slowest = self.slowest.max(machine.ticks() - before);
-        match sent.map_err(|status| (status.code(), status)) {
+        match sent {
             Ok(_) if burst.is_empty() => self.whole += 1,
             Ok(_) => self.full += 1,
-            Err((Code::PeerNotReady, _)) => self.not_ready += 1,
-            Err((Code::Aborted, _)) => self.aborted += 1,
-            Err((_, status)) => return Err(Error::NotStopped(status.0)),
+            Err(TxError::PeerNotReady { .. }) => self.not_ready += 1,
+            Err(TxError::Aborted) => self.aborted += 1,
+            Err(error) => return Err(sluice_runtime::Error::Send(error).into()),
         }
         Ok(())
     }

@@ -2,8 +2,7 @@
 
 use crate::attack::Error;
 use crate::hostile::Random;
-use sluice::{Mempool, PacketMemory, PeerPort, Port, RingFormat, VirtioNet};
-use sluice_abi::call::Code;
+use sluice::{Mempool, PacketMemory, PeerPort, Port, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
@@ -52,7 +51,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     while gate.peer_state(0) != PeerState::Revoked {
         while burst.len() < sluice::BURST_SIZE && burst.push(64).is_some() {}
         calls += 1;
-        faults += u64::from(port.tx_burst(&mut burst).is_err_and(|status| status.code() == Code::PeerFault));
+        faults += u64::from(port.tx_burst(&mut burst).is_err_and(|error| matches!(error, TxError::PeerFault { .. })));
     }
     println!("sender: {calls} calls, {faults} faults, {} sent", port.stats().tx_packets);
     Ok(())

@@ -15,14 +15,14 @@ use zerocopy::FromBytes;
 /// checked again.
 ///
 /// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an earlier
-/// packet of this call; a packet that the sender described wrongly is refused with all that follow it. `lanes`: the registers that
-/// the frames pass through; what is left there is cleared.
+/// packet of this call, or if it is too long for its peer; a packet that the sender described wrongly is refused with all that follow
+/// it. `lanes`: the registers that the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
     let count = u16::try_from(count).ok().filter(|&count| usize::from(count) <= MAX_BURST);
     let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
         window.refuse();
-        return Outcome { status: Status::new(Code::BadRequest), accepted: window.accepted };
+        return Outcome::nothing(Status::new(Code::BadRequest));
     };
     window.begin(count);
     let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
@@ -42,14 +42,14 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     }
     // All of it for one peer, and nothing special about it.
     window.publish_whole(index);
-    Outcome::default()
+    Outcome::WHOLE
 }
 
 /// Progress of a call that is not the simplest.
 struct Call<L> {
     /// Bit `p`: no more for peer `p` in this call.
     blocked: u32,
-    /// What went wrong first; a full ring is what goes wrong least.
+    /// The first error of the call, with its packet. [`Status::FULL`] is replaced by any other.
     status: Status,
     lanes: L,
 }
@@ -60,6 +60,8 @@ enum Refused {
     Full,
     /// The peer broke a rule.
     Fault(Clause),
+    /// It is longer than the peer takes.
+    TooLong,
     /// The sender described the packet wrongly.
     BadRequest,
 }
@@ -72,7 +74,7 @@ impl<L: Lanes> Call<L> {
         window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {
             match self.next(window, request, packet, at) {
-                // One that is refused is dealt with.
+                // A packet that was refused counts as handled: step over it.
                 Ok(filled) => at += filled.max(1),
                 Err(()) => break,
             }
@@ -96,7 +98,7 @@ impl<L: Lanes> Call<L> {
             return Err(());
         };
         let Some(peer) = window.peer(index) else {
-            self.report(Status::of_peer(Code::PeerNotReady, index));
+            self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
         if self.blocked & bit(index) != 0 {
@@ -117,10 +119,11 @@ impl<L: Lanes> Call<L> {
             }
             Err(Refused::Fault(clause)) => {
                 peer.quarantined = true;
-                self.report(Status::peer_fault(clause, index));
+                self.report(Status::peer_fault(clause, index).naming(at));
             }
+            Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index).naming(at)),
             Err(Refused::BadRequest) => {
-                self.report(Status::new(Code::BadRequest));
+                self.report(Status::new(Code::BadRequest).naming(at));
                 return Err(());
             }
         }
@@ -134,6 +137,9 @@ impl<L: Lanes> Call<L> {
     }
 }
 
+/// Where a frame's EtherType is, or that of its first VLAN tag.
+const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
+
 const fn bit(peer: u16) -> u32 {
     1u32.wrapping_shl(peer as u32)
 }
@@ -145,22 +151,35 @@ fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: imp
     }
     let (hdr, frame) = frame(packets, packet).ok_or(Refused::BadRequest)?;
     // A frame that is still to be segmented may be longer than the MTU.
-    if packet.len > peer.longest && hdr.gso_type == net::gso::NONE {
-        return Err(Refused::BadRequest);
+    if packet.len > peer.longest.saturating_add(tags(frame)) && hdr.gso_type == net::gso::NONE {
+        return Err(Refused::TooLong);
     }
     match peer.queue.enqueue(&peer.regions, &hdr, frame, peer.owed, lanes).map_err(Refused::Fault)? {
         Enqueue::Filled => Ok(()),
         Enqueue::Full => Err(Refused::Full),
-        Enqueue::TooLong | Enqueue::BadHeader => Err(Refused::BadRequest),
+        Enqueue::TooLong => Err(Refused::TooLong),
+        Enqueue::BadHeader => Err(Refused::BadRequest),
     }
 }
 
-/// Header and bytes of the frame that `packet` describes, if they are within packet memory. The header is read once.
+/// Bytes of the VLAN tags of `frame`, which belong to its Ethernet header and not to what the MTU bounds: two at most, a service's and a
+/// customer's. A sender that changes them meanwhile has sent a frame by so many bytes too long, which the peer's buffer holds.
+/// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", IEEE 802.1Q clause 9.
+fn tags(frame: PeerSlice<'_>) -> u16 {
+    let tag = |at| frame.read(at).is_ok_and(|kind| net::VLAN_TYPES.contains(&u16::from_be(kind)));
+    match (tag(TYPE), tag(TYPE + u64::from(net::VLAN_TAG))) {
+        (false, _) => 0,
+        (true, false) => net::VLAN_TAG,
+        (true, true) => 2 * net::VLAN_TAG,
+    }
+}
+
+/// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
 fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
     let mut hdr = PLAIN_HDR;
     if packet.peer & HAS_HDR != 0 {
         packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
     }
-    let frame = packets.claim(packet.offset.into(), packet.len.into()).ok()?;
+    let frame = packets.claim(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
     Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

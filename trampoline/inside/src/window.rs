@@ -9,9 +9,6 @@ use sluice_abi::directory::{MAX_PEERS, Peer};
 use sluice_abi::{map, net};
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
-/// Bytes that a VLAN tag adds. See: IEEE 802.1Q clause 9.
-const VLAN_TAG: u32 = 4;
-
 /// Buffers are being filled, or will be: the gate's code says so when a call enters.
 const FILLING: u32 = 0;
 /// All is filled, and all packets of the call are accepted: nothing remains but to publish, if that.
@@ -45,9 +42,10 @@ pub(crate) struct PeerWindow {
     pub queue: DeviceQueue,
     /// It broke a rule: nothing new is sent to it until it is attached anew.
     pub quarantined: bool,
-    /// Longest frame that is accepted, bytes: MTU, Ethernet header, VLAN tag.
+    /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
-    /// Longest frame that its buffers must hold, bytes: MTU and Ethernet header.
+    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
+    /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
     /// From packet memory into its first region, where both are long enough.
     pub way: Option<Transfer<'static>>,
@@ -108,16 +106,10 @@ impl Window {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
-        let owed = u32::from(peer.mtu) + u32::from(net::ETHERNET_HEADER);
+        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let owed = if queue.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
         let queue = DeviceQueue::new(queue, &regions)?;
-        let mut attached = PeerWindow {
-            regions,
-            queue,
-            quarantined: false,
-            longest: u16::try_from(owed + VLAN_TAG).unwrap_or(net::MAX_FRAME),
-            owed,
-            way: None,
-        };
+        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
         attached.lead(self.packets);
         *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
@@ -135,6 +127,11 @@ impl Window {
     pub fn set_log(&mut self, index: u16, log: Option<DirtyLog>) -> bool {
         let peer = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
         peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
+    }
+
+    /// Whether something can be sent to the peer at place `index`: it is attached, and broke no rule since.
+    pub fn is_open(&self, index: u16) -> bool {
+        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if !peer.quarantined)
     }
 
     /// Whether the peer at place `index` broke a rule and was not attached anew.

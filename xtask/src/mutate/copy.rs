@@ -1,10 +1,9 @@
-//! A copy of the sources, below target/: what is edited there is nobody's work, and what an interrupted run left is overwritten.
+//! A copy of the sources, in cargo's target folder: what is edited there is nobody's work, and what an interrupted run left is overwritten.
 
 use super::Mutation;
 use crate::artifacts;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
-use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +36,7 @@ impl Copy {
 
     /// A cargo command on the copy.
     pub fn cargo(&self) -> Command {
-        let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        let mut command = Command::new(artifacts::program());
         command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
         command
     }
@@ -47,11 +46,6 @@ impl Copy {
         let mut command = Command::new(program);
         command.env("CARGO_TARGET_DIR", &self.target);
         command
-    }
-
-    /// A file for the output of a program.
-    pub fn output(&self) -> PathBuf {
-        self.target.join("output")
     }
 
     /// Does `work` while the edit is made.
@@ -75,7 +69,12 @@ fn sources() -> Result<BTreeSet<PathBuf>> {
     }
     let names = String::from_utf8(output.stdout)?;
     let names = names.split_terminator('\0').map(PathBuf::from);
-    Ok(names.filter(|name| artifacts::root().join(name).is_file()).collect())
+    // The target folder may be in the checkout, by any name.
+    let is_source = |name: &PathBuf| {
+        let path = artifacts::root().join(name);
+        path.is_file() && !path.starts_with(artifacts::target_dir())
+    };
+    Ok(names.filter(is_source).collect())
 }
 
 /// Makes `to` the same as `from`, and leaves it alone if it is.

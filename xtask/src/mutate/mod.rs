@@ -7,7 +7,7 @@ mod suite;
 mod trial;
 
 use crate::progress::step;
-use crate::{artifacts, tools};
+use crate::{artifacts, miri, tools};
 use anyhow::{Error, Result, bail};
 use comfy_table::{Table, presets::NOTHING};
 use copy::Copy;
@@ -51,6 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     leave_out(&mut suites, "the images", Suite::needs_images, tools::bare_target);
     leave_out(&mut suites, "the monitor", Suite::needs_emulator, tools::emulator);
+    leave_out(&mut suites, "what Miri sees", Suite::needs_interpreter, miri::available);
     let copy = step("copying the sources", Copy::new)?;
     let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };
     suites.iter().for_each(|suite| found.try_suite(&copy, suite));

@@ -75,6 +75,11 @@ impl Suite {
         self.needs_emulator() || self.tests().any(|test| test.contains("audit_"))
     }
 
+    /// Whether some of the tests are interpreted.
+    pub fn needs_interpreter(&self) -> bool {
+        self.tests().any(|test| test.contains("in_miri"))
+    }
+
     /// All tests that are named, some more than once.
     pub fn tests(&self) -> impl Iterator<Item = &str> {
         self.mutations.iter().flat_map(|mutation| &mutation.killed_by).map(String::as_str)

@@ -2,16 +2,14 @@
 
 use super::copy::Copy;
 use super::{Mutation, Suite};
-use crate::artifacts;
+use crate::{artifacts, process};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-/// How long tests may take; those that run the monitor end themselves.
+/// How long tests may take; those of slow suites, and those that are interpreted, end themselves.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -54,11 +52,12 @@ impl<'t> Trial<'t> {
         command.current_dir(folder).arg("--exact").args(tests);
         // To find that something is wrong is enough.
         command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("RUST_BACKTRACE", "0");
-        let patience = if self.suite.needs_emulator() { LONG_PATIENCE } else { PATIENCE };
-        let (status, text) = run(&mut command, &self.copy.output(), patience)?;
-        let results = results_in(&text);
+        let patience = if self.suite.slow || self.suite.needs_interpreter() { LONG_PATIENCE } else { PATIENCE };
+        let ended = process::run(&mut command, patience)?;
+        ensure!(ended.in_time, "the tests did not end within {patience:?}");
+        let results = results_in(&String::from_utf8_lossy(&ended.output));
         // A test program says 101 where tests failed.
-        ensure!(matches!(status.code(), Some(0 | 101)), "the tests ended by {status}");
+        ensure!(matches!(ended.status.code(), Some(0 | 101)), "the tests ended by {}", ended.status);
         Ok(results)
     }
 
@@ -106,25 +105,6 @@ fn test_program(message: &str) -> Option<(PathBuf, PathBuf)> {
     Some((program.into(), folder.into()))
 }
 
-/// Runs `command` to its end: how it ended, and what it wrote. What takes longer than `patience` is ended, and an error.
-fn run(command: &mut Command, output: &Path, patience: Duration) -> Result<(ExitStatus, String)> {
-    let file = File::create(output)?;
-    let mut child = command.stderr(file.try_clone()?).stdout(file).spawn()?;
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if start.elapsed() > patience {
-            child.kill()?;
-            child.wait()?;
-            bail!("the tests did not end within {patience:?}");
-        }
-        sleep(Duration::from_millis(5));
-    };
-    Ok((status, String::from_utf8_lossy(&fs::read(output)?).into_owned()))
-}
-
 /// What lines like `test a::b ... FAILED` say.
 fn results_in(text: &str) -> Results {
     let result = |line: &str| {
@@ -159,14 +139,5 @@ mod tests {
             [message(false, "\"/t/x\""), message(true, "null")].map(|message| test_program(&message)),
             [None, None]
         );
-    }
-
-    #[test]
-    fn what_does_not_end_is_ended() {
-        let output = tempfile::NamedTempFile::new().unwrap();
-        let mut command = Command::new("sleep");
-        assert!(run(command.arg("600"), output.path(), Duration::from_millis(50)).is_err());
-        let (status, text) = run(Command::new("echo").arg("a word"), output.path(), PATIENCE).unwrap();
-        assert_eq!((status.code(), text.as_str()), (Some(0), "a word\n"));
     }
 }

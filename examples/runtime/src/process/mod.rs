@@ -3,29 +3,35 @@
 //! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
 
 mod control;
+mod files;
 mod mapping;
 mod ticks;
 mod timer;
 
 pub use control::Control;
+pub use files::{FileError, Module, Output};
 
 use crate::{Counter, Expiries, SetupError, Ticker};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
 use sluice_abi::{Gpa, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, fs, io, thread};
+use std::{env, io, thread};
 
 /// This process in the role of a VM.
 pub struct Machine {
     args: &'static str,
-    modules: Vec<(String, PathBuf)>,
+    modules: Vec<String>,
+    /// Where they are.
+    files: PathBuf,
     out: PathBuf,
-    memory: Result<Memory, &'static str>,
+    /// Until it is handed out.
+    memory: Option<Memory>,
 }
 
 struct Memory {
@@ -61,8 +67,7 @@ impl Machine {
         let peers = peers
             .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
         pin();
-        let modules = env::var("SLUICE_MODULES").unwrap_or_default();
-        let named = |path: &str| Some((PathBuf::from(path).file_name()?.to_str()?.to_owned(), PathBuf::from(path)));
+        let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
         let slot = Slot::reserve()?;
         for index in 0..peers {
             slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
@@ -71,9 +76,10 @@ impl Machine {
         let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
         Ok(Self {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
-            modules: modules.lines().filter_map(named).collect(),
-            out: env::var_os("SLUICE_OUT").map_or_else(PathBuf::new, PathBuf::from),
-            memory: Ok(Memory { slot, ram, directory }),
+            modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            files: folder("SLUICE_FILES"),
+            out: folder("SLUICE_OUT"),
+            memory: Some(Memory { slot, ram, directory }),
         })
     }
 
@@ -82,26 +88,20 @@ impl Machine {
         self.args
     }
 
-    /// The module named `name`.
-    pub fn module(&self, name: &str) -> Option<&'static [u8]> {
-        let (_, path) = self.modules.iter().find(|(known, _)| known == name)?;
-        fs::read(path).ok().map(|bytes| &*bytes.leak())
+    /// The module named `name`; `None` if the manifest gives this machine no such.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.modules.iter().any(|known| known == name).then(|| Module::open(&self.files.join(name)))
     }
 
-    /// Writes the file `name` into the launcher's output folder.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) {
-        if let Err(error) = fs::write(self.out.join(name), bytes) {
-            print(format_args!("error: {name}: {error}\n"));
-        }
+    /// A new file `name` in the launcher's output folder. It is there once it is whole.
+    pub fn create(&self, name: &str) -> Result<Output, FileError> {
+        Output::create(&self.out.join(name))
     }
 
-    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
+    /// frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let memory = self.memory.as_ref().map_err(|_| SetupError::NoMemory)?;
-        let packets = memory.ram;
-        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
-        let access = Access { directory: memory.directory, request, packets, slot: memory.slot.base() };
-        Ok((access, PacketMemory::new(Gpa(0), packets).ok_or(SetupError::NoMemory)?))
+        hand_out(&mut self.memory)
     }
 
     /// The registers of this process's network device: the launcher answers.
@@ -161,10 +161,19 @@ impl Machine {
     }
 }
 
+/// What a machine that has `memory` reaches its peers with; the machine has it no more.
+fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), SetupError> {
+    let Memory { slot, ram, directory } = memory.take().ok_or(SetupError::Taken)?;
+    let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+    let access = Access { directory, request, packets: ram, slot: slot.base() };
+    Ok((access, PacketMemory::new(Gpa(0), ram).ok_or(SetupError::NoMemory)?))
+}
+
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
 fn pin() {
-    if let Some(cpu) = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok()) {
-        let mut set = rustix::thread::CpuSet::new();
+    let cpu = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok());
+    if let Some(cpu) = cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        let mut set = CpuSet::new();
         set.set(cpu);
         // Only speed depends on it.
         let _ = rustix::thread::sched_setaffinity(None, &set);
@@ -173,4 +182,20 @@ fn pin() {
 
 fn borrow(number: i32) -> io::Result<OwnedFd> {
     control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_handed_out_once() {
+        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
+        let mut memory = Some(Memory { slot: Slot::reserve().expect("addresses"), ram, directory });
+        let (access, packets) = hand_out(&mut memory).expect("the first time");
+        assert_eq!((access.packets.as_ptr(), packets.memory.as_ptr()), (ram.as_ptr(), ram.as_ptr()));
+        for _ in 0..2 {
+            assert_eq!(hand_out(&mut memory).err(), Some(SetupError::Taken));
+        }
+    }
 }

@@ -11,12 +11,14 @@
 mod boot;
 mod console;
 mod exception;
+mod files;
 mod host;
 mod memory;
 mod ticks;
 mod timer;
 
 pub use console::print;
+pub use files::{FileError, Module, Output};
 
 use crate::{Counter, Expiries, SetupError, Ticker};
 use boot::Boot;
@@ -30,13 +32,12 @@ use sluice_memory::PeerSlice;
 
 /// Exit code after a panic.
 const PANICKED: u64 = 101;
-/// Bytes of a file in one console line.
-const FILE_LINE: usize = 512;
 
 /// This VM.
 pub struct Machine {
     boot: Boot,
-    packets: Option<(Gpa, PeerSlice<'static>)>,
+    /// Until it is handed out.
+    packets: Result<(Gpa, PeerSlice<'static>), SetupError>,
 }
 
 /// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
@@ -50,7 +51,7 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Machine) -> Re
     let boot = unsafe { Boot::read(Gpa(boot)) };
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
-    let packets = unsafe { memory::packet_memory(free, end) };
+    let packets = unsafe { memory::packet_memory(free, end) }.ok_or(SetupError::NoMemory);
     match main(&mut Machine { boot, packets }) {
         Ok(()) => exit(0),
         Err(error) => {
@@ -79,22 +80,20 @@ impl Machine {
         self.boot.args()
     }
 
-    /// The module named `name`.
-    pub fn module(&self, name: &str) -> Option<&'static [u8]> {
-        self.boot.module(name)
+    /// The module named `name`; `None` if the manifest gives this machine no such. Modules lie in the VM's RAM: they can't be larger than that.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.boot.module(name).map(|bytes| Ok(Module::new(bytes)))
     }
 
-    /// Prints `bytes` as lines `file NAME HEX`, and at last `file NAME end`, from which the host can make a file.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) {
-        for piece in bytes.chunks(FILE_LINE) {
-            print(format_args!("file {name} {}\n", Hex(piece)));
-        }
-        print(format_args!("file {name} end\n"));
+    /// A new file `name` of the host's. It is whole once its last console line says so.
+    pub fn create(&self, name: &'static str) -> Result<Output, FileError> {
+        Ok(Output::new(name))
     }
 
-    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of.
+    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine:
+    /// two gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let (gpa, packets) = self.packets.ok_or(SetupError::NoMemory)?;
+        let (gpa, packets) = core::mem::replace(&mut self.packets, Err(SetupError::Taken))?;
         let (request_gpa, request) = memory::request_block();
         // SAFETY: both were made for this, and only PeerSlices lead to them.
         match unsafe { host::register(gpa, packets.len(), request_gpa) } {
@@ -168,14 +167,5 @@ impl Machine {
     #[inline(always)]
     pub fn ticks(&self) -> u64 {
         ticks::now()
-    }
-}
-
-/// Writes bytes as hexadecimal digits.
-struct Hex<'b>(&'b [u8]);
-
-impl core::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -49,6 +49,15 @@ impl Device {
         Self { memory, at: queue.addresses(), size: queue.size(), packed, next: start, used: start }
     }
 
+    /// As many buffers are behind it. In a packed ring that says nothing.
+    pub fn start_at(&mut self, count: u16) {
+        if !self.packed {
+            (self.next.0, self.used.0) = (count, count);
+            self.area(self.at.driver).write(avail::IDX, count).unwrap();
+            self.set_used_idx(count);
+        }
+    }
+
     pub fn is_packed(&self) -> bool {
         self.packed
     }

@@ -324,22 +324,6 @@ fn with_an_event_index_the_device_is_told_when_its_entry_is_published() {
 }
 
 #[test]
-fn a_device_that_was_not_looked_at_for_long_is_told() {
-    for features in ALL.map(|features| features | F::EVENT_IDX) {
-        let (mut queue, mut device) = queue_of(8, features);
-        device.set_device16(if features.contains(F::RING_PACKED) { 2 } else { used::avail_event(8) }, 2);
-        let rounds = rounds(8200, 0);
-        for _ in 0..rounds {
-            assert!((0..8).all(|token| queue.give(Gpa(0x8000), 64, token)));
-            queue.publish();
-            device.take_all().iter().for_each(|buffer| device.finish(buffer, 60));
-            assert_eq!(take_all(&mut queue).len(), 8);
-        }
-        assert_eq!(queue.needs_notification(), rounds > 0);
-    }
-}
-
-#[test]
 fn interrupts_are_suppressed_and_asked_for() {
     let (mut queue, device) = queue_of(8, SPLIT);
     assert_eq!(device.driver16(avail::FLAGS), 1);

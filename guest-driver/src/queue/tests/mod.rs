@@ -2,7 +2,9 @@
 
 mod device;
 mod formats;
+mod held;
 mod hostile;
+mod limits;
 mod model;
 
 use super::*;

@@ -1,10 +1,13 @@
-//! Any sequence of steps of both sides against a model: what goes in comes out, once, with the right length.
+//! Any sequence of steps of both sides against a model: what goes in comes out, once, with the right length, and each side is told
+//! when it asked to be. The model counts without end; what the queue keeps of it goes round.
 
 use super::device::Buffer;
 use super::*;
 use proptest::prelude::*;
-use sluice_abi::virtq::avail;
+use sluice_abi::packed::event;
+use sluice_abi::virtq::{avail, used};
 use std::collections::VecDeque;
+use std::vec;
 
 /// A step. Numbers are taken modulo what makes sense.
 #[derive(Clone, Debug)]
@@ -29,18 +32,34 @@ enum Step {
         count: usize,
         len: u32,
     },
-    Take,
+    /// The driver takes at most so many of the buffers that came back.
+    Take {
+        most: usize,
+    },
+    /// The device asks for nothing, for everything, or to be told of the entry that is so much further on than the last that it was shown.
+    DeviceAsks {
+        kind: u16,
+        further: i64,
+    },
+    /// The driver looks whether the device is to be told.
+    Notify,
+    /// The driver asks for no interrupts, or for one.
+    Suppress(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1..5000u32).prop_map(|len| Step::Give { len }),
         2 => (0..4usize, 0..3usize).prop_map(|(pieces, writable)| Step::Send { pieces, writable }),
+        1 => (0..12usize, 0..6usize).prop_map(|(pieces, writable)| Step::Send { pieces, writable }),
         2 => Just(Step::Publish),
         2 => Just(Step::Look),
         4 => (any::<usize>(), any::<u32>()).prop_map(|(place, len)| Step::Use { place, len }),
         1 => (1..5usize, any::<u32>()).prop_map(|(count, len)| Step::Batch { count, len }),
-        2 => Just(Step::Take),
+        2 => (1..12usize).prop_map(|most| Step::Take { most }),
+        1 => (0..3u16, -20..20i64).prop_map(|(kind, further)| Step::DeviceAsks { kind, further }),
+        2 => Just(Step::Notify),
+        1 => any::<bool>().prop_map(Step::Suppress),
     ]
 }
 
@@ -48,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     queue: Queue,
     device: Device,
+    features: F,
     in_order: bool,
     hidden: Vec<(u32, u32)>,
     shown: VecDeque<(u32, u32)>,
@@ -56,14 +76,28 @@ struct Model {
     room: usize,
     token: u32,
     slots: std::collections::HashMap<u32, usize>,
+    /// Entries, or slots of a packed ring, that were written, shown to the device, considered for a notification, and taken.
+    written: i64,
+    published: i64,
+    considered: i64,
+    taken: i64,
+    /// What the device asks for: nothing, everything, or an entry.
+    asked: (u16, i64),
 }
 
 impl Model {
-    fn new(size: u16, features: F) -> Self {
-        let (queue, device) = queue_of(size, features);
+    /// `start`: as many buffers are behind both sides.
+    fn new(size: u16, features: F, start: u32) -> Self {
+        let (mut queue, mut device) = queue_of(size, features);
+        queue.ledger.given = start;
+        queue.ledger.published = start;
+        queue.ledger.taken = start;
+        device.start_at(start as u16);
+        let position = if device.is_packed() { 0 } else { i64::from(start as u16) };
         Self {
             queue,
             device,
+            features,
             in_order: features.contains(F::IN_ORDER),
             hidden: Vec::new(),
             shown: VecDeque::new(),
@@ -72,6 +106,72 @@ impl Model {
             room: size.into(),
             token: 0,
             slots: Default::default(),
+            written: position,
+            published: position,
+            considered: position,
+            taken: position,
+            asked: (1, 0),
+        }
+    }
+
+    /// After as many entries, or slots, the ring's numbers are what they were.
+    fn round(&self) -> i64 {
+        if self.device.is_packed() { 2 * i64::from(self.queue.size()) } else { 1 << 16 }
+    }
+
+    /// The entry or slot `at` as the rings have it.
+    fn encode(&self, at: i64) -> u16 {
+        let at = at.rem_euclid(self.round());
+        let size = i64::from(self.queue.size());
+        if !self.device.is_packed() {
+            at as u16
+        } else if at < size {
+            at as u16 | 1 << 15
+        } else {
+            (at - size) as u16
+        }
+    }
+
+    fn has_event_index(&self) -> bool {
+        self.features.contains(F::EVENT_IDX)
+    }
+
+    fn device_asks(&mut self, kind: u16, further: i64) {
+        let at = self.published + further;
+        self.asked = (kind, at);
+        let event = self.encode(at);
+        if self.device.is_packed() {
+            self.device.set_device16(0, event);
+            self.device.set_device16(2, [event::DISABLE, event::ENABLE, event::DESC][usize::from(kind)]);
+        } else {
+            self.device.set_device16(used::FLAGS, u16::from(kind == 0));
+            self.device.set_device16(used::avail_event(self.queue.size()), event);
+        }
+    }
+
+    fn notify(&mut self) {
+        let (kind, at) = self.asked;
+        let any = self.published > self.considered;
+        let passed = (self.considered..self.published).any(|entry| (entry - at) % self.round() == 0);
+        let wanted = match (self.device.is_packed(), self.has_event_index(), kind) {
+            (false, true, _) | (true, true, 2) => passed,
+            (_, _, kind) => any && kind != 0,
+        };
+        assert_eq!(self.queue.needs_notification(), wanted);
+        self.considered = self.published;
+    }
+
+    fn suppress(&mut self, suppress: bool) {
+        self.queue.suppress_interrupts(suppress);
+        let (packed, event_index) = (self.device.is_packed(), self.has_event_index());
+        let flags = self.device.driver16(if packed { 2 } else { avail::FLAGS });
+        let event = self.device.driver16(if packed { 0 } else { avail::used_event(self.queue.size()) });
+        match (packed, event_index) {
+            (false, false) => assert_eq!(flags, u16::from(suppress)),
+            (false, true) => assert_eq!((flags, event), (0, self.encode(self.taken - i64::from(suppress)))),
+            (true, _) if suppress => assert_eq!(flags, event::DISABLE),
+            (true, false) => assert_eq!(flags, event::ENABLE),
+            (true, true) => assert_eq!((flags, event), (event::DESC, self.encode(self.taken))),
         }
     }
 
@@ -80,9 +180,10 @@ impl Model {
         if self.device.is_packed() { 0 } else { self.device.driver16(avail::IDX) }
     }
 
-    fn given(&mut self, done: bool, len: u32, slots: usize) {
-        assert_eq!(done, self.room >= slots && slots > 0);
+    fn given(&mut self, done: bool, len: u32, pieces: usize, slots: usize) {
+        assert_eq!(done, self.room >= slots && (1..=self.queue.size().into()).contains(&pieces));
         if done {
+            self.written += self.places(slots);
             self.hidden.push((self.token, len));
             self.slots.insert(self.token, slots);
             self.room -= slots;
@@ -95,16 +196,18 @@ impl Model {
         match *step {
             Step::Give { len } => {
                 let done = self.queue.give(Gpa(u64::from(self.token) << 16), len, self.token);
-                self.given(done, len, 1);
+                self.given(done, len, 1, 1);
             }
             Step::Send { pieces, writable } => {
                 let part = |count| (0..count).map(|at| (Gpa(at as u64), 100)).collect::<Vec<_>>();
                 let done = self.queue.request(&part(pieces), &part(writable), self.token);
-                let indirect = self.device.memory.len() > Queue::MEMORY_LEN && pieces + writable > 1;
-                self.given(done, 100 * writable as u32, if indirect { 1 } else { pieces + writable });
+                let all = pieces + writable;
+                let indirect = self.device.memory.len() > Queue::MEMORY_LEN && all > 1;
+                self.given(done, 100 * writable as u32, all, if indirect { 1 } else { all });
             }
             Step::Publish => {
                 self.queue.publish();
+                self.published = self.written;
                 self.shown.extend(self.hidden.drain(..));
             }
             Step::Look => {
@@ -123,8 +226,16 @@ impl Model {
             }
             Step::Batch { count, len } if self.in_order && !self.looked.is_empty() => self.batch(count, len),
             Step::Batch { .. } => {}
-            Step::Take => self.take(),
+            Step::Take { most } => self.take(most),
+            Step::DeviceAsks { kind, further } => self.device_asks(kind, further),
+            Step::Notify => self.notify(),
+            Step::Suppress(suppress) => self.suppress(suppress),
         }
+    }
+
+    /// What a buffer of so many slots counts in the ring's numbers.
+    fn places(&self, slots: usize) -> i64 {
+        if self.device.is_packed() { slots as i64 } else { 1 }
     }
 
     fn batch(&mut self, count: usize, len: u32) {
@@ -138,13 +249,15 @@ impl Model {
         );
     }
 
-    fn take(&mut self) {
+    fn take(&mut self, most: usize) {
         let ready = self.queue.ready().expect("no fault");
         assert_eq!(ready == 0, self.used.is_empty());
-        for _ in 0..ready {
+        for _ in 0..most.min(ready.into()) {
             let received = self.queue.take().expect("no fault");
             assert_eq!(Some((received.token, received.len)), self.used.pop_front());
-            self.room += self.slots[&received.token];
+            let slots = self.slots[&received.token];
+            self.room += slots;
+            self.taken += self.places(slots);
         }
         assert_eq!(self.queue.room(), self.room);
     }
@@ -161,12 +274,14 @@ proptest! {
         event_idx: bool,
         size in 0..4u16,
         odd in 1..=8u16,
+        around in prop::sample::select(vec![0u32, 1 << 15, 1 << 16, u32::MAX]),
+        before in 0..40u32,
     ) {
         let mut features = ALL[format];
         features.set(F::INDIRECT_DESC, indirect);
         features.set(F::EVENT_IDX, event_idx);
         let size = if features.contains(F::RING_PACKED) { odd } else { 1 << size };
-        let mut model = Model::new(size, features);
+        let mut model = Model::new(size, features, around.wrapping_sub(before));
         for step in &steps {
             let (shown, hidden) = (model.shown_count(), model.hidden.len() as u16);
             model.run(step);

@@ -268,6 +268,21 @@ fn a_queue_is_renewed_only_once_its_reset_is_done() {
     assert_eq!(fake.device.receiveq().unwrap().addresses, renewed.addresses());
 }
 
+/// The field is behind the end of the structure.
+#[test]
+fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
+    let mut fake = Fake::new();
+    fake.capability(0x60, 0x70, 16, cap::COMMON_CFG, [BAR.into(), COMMON, 56]);
+    let mut pci = VirtioPci::new(&mut fake).unwrap();
+    let mut setup = Setup::new(&mut pci, WANTED).unwrap();
+    let features = setup.agreed().features;
+    setup.set_queue(0, &queue(features)).unwrap();
+    setup.start();
+    let renewed = crate::renew_queue::<8>(&mut pci, 0, || panic!("its memory is still the device's"));
+    assert_eq!(renewed.err(), Some(StartError::ResetStuck));
+    assert!(fake.reset_looks == 0 && fake.device.receiveq().is_some());
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "inline assembly")]
 fn a_mapped_function_reads_and_writes_its_own_bytes() {

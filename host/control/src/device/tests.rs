@@ -135,6 +135,25 @@ fn the_configuration_is_what_was_asked_for() {
 }
 
 #[test]
+fn frames_are_as_long_as_was_agreed_on() {
+    for (mtu, with, without) in [(9000, 9000, 1500), (1500, 1500, 1500), (1280, 1280, 1280), (68, 68, 68)] {
+        let mut device = Device::new(MAC, mtu);
+        assert_eq!(device.mtu(), without, "no driver has agreed on anything");
+        for (features, expected) in [(F::VERSION_1 | F::MTU, with), (F::VERSION_1, without)] {
+            device.write(reg::STATUS, 0);
+            device.write(reg::STATUS, 1);
+            device.write(reg::STATUS, 3);
+            for half in [0, 1] {
+                device.write(reg::DRIVER_FEATURES_SEL, half);
+                device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
+            }
+            device.write(reg::STATUS, 11);
+            assert_eq!((device.mtu(), device.read(reg::CONFIG + 8) >> 16), (expected, mtu.into()));
+        }
+    }
+}
+
+#[test]
 fn the_mtu_stays_whatever_the_driver_writes() {
     let mut device = Device::new(MAC, 9000);
     for register in (0..reg::CONFIG + 12).step_by(4) {

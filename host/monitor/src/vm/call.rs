@@ -76,8 +76,8 @@ fn register(vm: &mut Vm, shown: Shown) -> Code {
 fn transmit(vm: &mut Vm, count: u64) -> Next {
     let outcome = match (vm.gate, vm.registered) {
         (GateKind::Hypercall, Some(_)) if count <= MAX_BURST as u64 => vm.transmit(count),
-        (GateKind::Hypercall, Some(_)) => Outcome { status: Status::new(Code::BadRequest), ..Outcome::default() },
-        (GateKind::Hypercall, None) => Outcome { status: Status::new(Code::NotRegistered), ..Outcome::default() },
+        (GateKind::Hypercall, Some(_)) => Outcome::nothing(Status::new(Code::BadRequest)),
+        (GateKind::Hypercall, None) => Outcome::nothing(Status::new(Code::NotRegistered)),
         _ => return vm.stop(format!("call Transmit without the gate hypercall, at RIP {:#x}", read(Field::GuestRip))),
     };
     vm.registers.0[Registers::RAX] = outcome.status.0;

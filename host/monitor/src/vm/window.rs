@@ -7,11 +7,11 @@
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
-use sluice_abi::directory::{Directory, GateKind, Peer, PeerState};
+use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, word};
 use sluice_abi::{Hpa, map};
+use sluice_control::publish;
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
-use zerocopy::IntoBytes;
 
 /// The frames of one VM's window state. Only the window's code and this file write them.
 pub struct OwnWindow(Hpa);
@@ -112,7 +112,8 @@ impl Vm {
         }
         let is_ready = |peer: &&Peer| PeerState::from_word(peer.state) == PeerState::Ready;
         let reach = new.peers.iter().filter(is_ready).fold(0, |reach, peer| reach | 1 << peer.vm_id);
-        self.write_directory(new);
+        self.write_directory(&new);
+        self.directory = new;
         mailbox::set_reach(self.id, reach);
     }
 
@@ -126,7 +127,7 @@ impl Vm {
         // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
         if let Err(clause) = unsafe { self.window.get().attach_peer(index as u16, peer, map::SLOT_VA as *mut u8) } {
             self.refuse(index, peer.name(), clause);
-            peer.state = PeerState::Revoked as u32;
+            peer.state = PeerState::Quarantined as u32;
         }
     }
 
@@ -139,28 +140,14 @@ impl Vm {
         }
     }
 
-    /// Generation first, state words last.
-    fn write_directory(&mut self, new: Directory) {
-        let page = self.directory_page;
-        let store = |directory: &Directory| {
-            for (index, word) in directory.as_bytes().as_chunks::<8>().0.iter().enumerate() {
-                page.set(index, u64::from_le_bytes(*word));
-            }
-        };
-        let mut quiet = new;
-        for (quiet, old) in quiet.peers.iter_mut().zip(&self.directory.peers) {
-            if *quiet != *old {
-                quiet.state = PeerState::Absent as u32;
-            }
+    /// The VM's only vCPU does not run meanwhile: it has exited to this processor. But it may have stopped between two loads of its directory, and
+    /// when it goes on it must find that what it read so far is void; so this page is written as one that is read meanwhile.
+    fn write_directory(&self, new: &Directory) {
+        // SAFETY: the frame came from the allocator, is never freed, and is identity-mapped; no reference leads into it.
+        let page = unsafe { PeerSlice::from_raw(self.directory_page.hpa().0 as *mut u8, map::PAGE) };
+        // A page has room for a directory (asserted in sluice-abi) and is aligned.
+        if let Some(words) = page.table(0, word::COUNT as u16) {
+            publish(&words, new);
         }
-        page.set(
-            core::mem::offset_of!(Directory, generation) / 8,
-            u64::from(new.generation) | u64::from(new.gate) << 32,
-        );
-        store(&quiet);
-        store(&new);
-        self.directory = new;
     }
 }
-
-const _: () = assert!(size_of::<Directory>().is_multiple_of(8) && core::mem::offset_of!(Directory, generation) == 16);

@@ -5,11 +5,8 @@ use crate::Regions;
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::packed::{self, DescF};
-use sluice_abi::virtq::Desc;
-use sluice_memory::{PeerSlice, Table};
-
-/// Most descriptors that are followed for one frame. Linux uses at most 19 a chain, and 64 of 1,526 bytes hold the longest frame.
-pub(super) const MAX_CHAIN: u16 = 64;
+use sluice_abi::virtq::{Desc, max_chain};
+use sluice_memory::{PeerSlice, Plain, Table};
 
 /// One descriptor, whatever its format.
 pub(super) struct Piece {
@@ -33,32 +30,30 @@ pub(super) struct Chain {
     next: Next,
     /// Indirect tables are negotiated.
     indirect: bool,
-    /// Descriptors that may still follow.
+    /// Descriptors that may still follow. One that refers to a table of them is none of them.
     left: u16,
     /// What the driver calls it: split, the head; packed, the id of the last descriptor of the ring that was followed.
     id: u16,
-    /// Slots of a packed ring that were followed.
+    /// Descriptors of the ring that were followed: of a packed ring, slots.
     slots: u16,
 }
 
 /// Where the next descriptor is.
 enum Next {
     Split(Table<'static, Desc>, u16),
-    SplitIndirect(Table<'static, Desc>, u16),
+    SplitIndirect(PeerSlice<'static>, u16),
     Packed(Table<'static, packed::Desc>, Position),
-    PackedIndirect(Table<'static, packed::Desc>, u16),
+    PackedIndirect(PeerSlice<'static>, u16),
     End,
 }
 
 impl Chain {
     pub fn split(table: Table<'static, Desc>, head: u16, indirect: bool) -> Self {
-        let left = MAX_CHAIN.min(table.size());
-        Self { next: Next::Split(table, head), indirect, left, id: head, slots: 0 }
+        Self { next: Next::Split(table, head), indirect, left: max_chain(table.size()), id: head, slots: 0 }
     }
 
     pub fn packed(ring: Table<'static, packed::Desc>, start: Position, indirect: bool) -> Self {
-        let left = MAX_CHAIN.min(ring.size());
-        Self { next: Next::Packed(ring, start), indirect, left, id: 0, slots: 0 }
+        Self { next: Next::Packed(ring, start), indirect, left: max_chain(ring.size()), id: 0, slots: 0 }
     }
 
     pub fn id(&self) -> u16 {
@@ -69,23 +64,13 @@ impl Chain {
         self.slots
     }
 
-    /// Descriptors that were not followed of those that may be.
-    pub fn left(&self) -> u16 {
-        self.left
-    }
-
-    /// Follows at most `left` descriptors.
-    pub fn limit(&mut self, left: u16) {
-        self.left = self.left.min(left);
-    }
-
     /// The next descriptor; `None` behind the last.
     pub fn next(&mut self, regions: &Regions) -> Result<Option<Piece>, Clause> {
         loop {
             if matches!(self.next, Next::End) {
                 return Ok(None);
             }
-            self.left = self.left.checked_sub(1).ok_or(Clause::ChainLength)?;
+            let left = self.left.checked_sub(1).ok_or(Clause::ChainLength)?;
             let step = match self.next {
                 Next::Split(table, index) => self.split_step(regions, table, index)?,
                 Next::SplitIndirect(table, index) => Some(self.split_indirect_step(table, index)?),
@@ -93,8 +78,9 @@ impl Chain {
                 Next::PackedIndirect(table, index) => Some(self.packed_indirect_step(table, index)?),
                 Next::End => None,
             };
-            // An indirect descriptor is none itself.
+            // Once at most there is none: a table is behind it, and in a table is no other.
             if let Some(piece) = step {
+                self.left = left;
                 return Ok(Some(piece));
             }
         }
@@ -123,9 +109,9 @@ impl Chain {
     ) -> Result<Option<Piece>, Clause> {
         let desc = table.get(index).ok_or(Clause::DescIndex)?;
         let flags = DescF::from_bits_retain(desc.flags);
+        self.slots += 1;
         if flags.contains(DescF::INDIRECT) {
-            let memory = self.indirect_table(regions, desc.addr, desc.len, flags)?;
-            self.next = Next::SplitIndirect(memory.table(0, entries(desc.len)).ok_or(Clause::Indirect)?, 0);
+            self.next = Next::SplitIndirect(self.indirect_table(regions, desc.addr, desc.len, flags)?, 0);
             return Ok(None);
         }
         self.go_on(flags, Next::Split(table, desc.next));
@@ -133,8 +119,8 @@ impl Chain {
     }
 
     /// See: VIRTIO 2.7.5.3 "Indirect Descriptors".
-    fn split_indirect_step(&mut self, table: Table<'static, Desc>, index: u16) -> Result<Piece, Clause> {
-        let desc = table.get(index).ok_or(Clause::DescIndex)?;
+    fn split_indirect_step(&mut self, table: PeerSlice<'static>, index: u16) -> Result<Piece, Clause> {
+        let desc: Desc = entry(table, index)?;
         let flags = DescF::from_bits_retain(desc.flags);
         if flags.contains(DescF::INDIRECT) {
             return Err(Clause::Indirect);
@@ -153,8 +139,7 @@ impl Chain {
         let (len, flags) = self.take_slot(ring, at)?;
         let addr = ring.addr(at.slot).ok_or(Clause::DescIndex)?;
         if flags.contains(DescF::INDIRECT) {
-            let memory = self.indirect_table(regions, addr, len, flags)?;
-            self.next = Next::PackedIndirect(memory.table(0, entries(len)).ok_or(Clause::Indirect)?, 0);
+            self.next = Next::PackedIndirect(self.indirect_table(regions, addr, len, flags)?, 0);
             return Ok(None);
         }
         self.go_on(flags, Next::Packed(ring, at.advance(1, ring.size())));
@@ -173,39 +158,43 @@ impl Chain {
         Ok((word as u32, flags))
     }
 
-    /// See: VIRTIO 2.8.7 "Indirect Flag: Scatter-Gather Support".
-    fn packed_indirect_step(&mut self, table: Table<'static, packed::Desc>, index: u16) -> Result<Piece, Clause> {
-        let desc = table.get(index).ok_or(Clause::DescIndex)?;
+    /// All entries of the table are the chain's. See: VIRTIO 2.8.7 "Indirect Flag: Scatter-Gather Support".
+    fn packed_indirect_step(&mut self, table: PeerSlice<'static>, index: u16) -> Result<Piece, Clause> {
+        if table.len() > u64::from(self.left + index) * DESC_LEN {
+            return Err(Clause::ChainLength);
+        }
+        let desc: packed::Desc = entry(table, index)?;
         let flags = DescF::from_bits_retain(desc.flags);
         if flags.contains(DescF::INDIRECT) {
             return Err(Clause::Indirect);
         }
-        let more = index + 1 < table.size();
+        let more = u64::from(index + 1) * DESC_LEN < table.len();
         self.next = if more { Next::PackedIndirect(table, index + 1) } else { Next::End };
         Ok(Piece { in_packed_table: true, ..piece(desc.addr, desc.len, flags) })
     }
 
-    /// The bytes of an indirect table, if there may be one here, of that length.
+    /// The bytes of an indirect table, if there may be one here. How many of its entries are the chain's is not known yet, and how they
+    /// are aligned is left to the driver.
     fn indirect_table(&self, regions: &Regions, at: Gpa, len: u32, flags: DescF) -> Result<PeerSlice<'static>, Clause> {
         if !self.indirect {
             return Err(Clause::NotNegotiated);
         }
-        if flags.contains(DescF::NEXT) || len == 0 || !len.is_multiple_of(size_of::<Desc>() as u32) {
+        if flags.contains(DescF::NEXT) || len == 0 || !u64::from(len).is_multiple_of(DESC_LEN) {
             return Err(Clause::Indirect);
-        }
-        if len / size_of::<Desc>() as u32 > u32::from(MAX_CHAIN) {
-            return Err(Clause::ChainLength);
         }
         regions.find(at, len.into()).map_err(|_| Clause::Region)
     }
 }
 
-/// Descriptors of an indirect table of `len` bytes, which [`Chain::indirect_table`] has bounded.
-const fn entries(len: u32) -> u16 {
-    (len / size_of::<Desc>() as u32) as u16
-}
+/// Bytes of a descriptor of either format.
+const DESC_LEN: u64 = size_of::<Desc>() as u64;
+const _: () = assert!(size_of::<packed::Desc>() as u64 == DESC_LEN);
 
-const _: () = assert!(size_of::<Desc>() == size_of::<packed::Desc>());
+/// The entry `index`, which the driver names, of an indirect table, read once.
+fn entry<D: Plain>(table: PeerSlice<'static>, index: u16) -> Result<D, Clause> {
+    let desc = table.claim(u64::from(index) * DESC_LEN, DESC_LEN).and_then(|desc| desc.read(0));
+    desc.map_err(|_| Clause::DescIndex)
+}
 
 fn piece(at: Gpa, len: u32, flags: DescF) -> Piece {
     Piece { at, len, writable: flags.contains(DescF::WRITE), in_packed_table: false }

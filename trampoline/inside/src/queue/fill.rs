@@ -1,11 +1,12 @@
 //! Frames into buffers of any shape, and into several of them. Rare with the drivers we know, so kept out of the way of the common case.
 
-use super::chain::{Chain, MAX_CHAIN};
+use super::chain::Chain;
 use super::{DeviceQueue, DirtyLog};
 use crate::Regions;
 use core::mem::offset_of;
 use sluice_abi::call::Clause;
 use sluice_abi::net::{HDR_LEN, Hdr};
+use sluice_abi::virtq::MAX_CHAIN;
 use sluice_memory::{Lanes, OutOfRegion, PeerSlice};
 use zerocopy::IntoBytes;
 
@@ -51,6 +52,8 @@ struct Filling<'f, L> {
     frame: PeerSlice<'f>,
     /// Bytes of both that are written.
     done: u64,
+    /// Descriptors that may still be followed for this frame, whatever the number of buffers (rule G10).
+    left: u16,
     /// Where `num_buffers` went, byte by byte.
     num_buffers: [Option<PeerSlice<'static>>; 2],
     log: Option<DirtyLog>,
@@ -60,7 +63,7 @@ struct Filling<'f, L> {
 impl<'f, L: Lanes> Filling<'f, L> {
     fn new(hdr: &Hdr, frame: PeerSlice<'f>, log: Option<DirtyLog>, lanes: L) -> Self {
         let hdr = Hdr { num_buffers: 1, ..*hdr };
-        Self { hdr, frame, done: 0, num_buffers: [None; 2], log, lanes }
+        Self { hdr, frame, done: 0, left: MAX_CHAIN, num_buffers: [None; 2], log, lanes }
     }
 
     const fn total(&self) -> u64 {
@@ -68,18 +71,14 @@ impl<'f, L: Lanes> Filling<'f, L> {
     }
 
     fn fill(&mut self, queue: &mut DeviceQueue, regions: &Regions, owed: u32) -> Result<Enqueue, Clause> {
-        let (mut buffers, mut left) = (0, MAX_CHAIN);
+        let (mut buffers, mut slots) = (0, 0);
         loop {
             let Some(mut chain) = queue.next_chain()? else {
-                return Ok(if buffers < queue.size() { Enqueue::Full } else { Enqueue::TooLong });
+                // The driver has no more to give before it gets these back.
+                return Ok(if slots < queue.size() { Enqueue::Full } else { Enqueue::TooLong });
             };
-            chain.limit(left);
-            let written = match self.fill_chain(&mut chain, regions) {
-                // Lawful, each of them, and too many.
-                Err(Clause::ChainLength) if buffers > 0 => return Ok(Enqueue::TooLong),
-                written => written?,
-            };
-            left = chain.left();
+            let Some(written) = self.fill_chain(&mut chain, regions)? else { return Ok(Enqueue::TooLong) };
+            slots += chain.slots();
             if !queue.use_chain(&chain, written) {
                 return Ok(Enqueue::Full);
             }
@@ -97,12 +96,14 @@ impl<'f, L: Lanes> Filling<'f, L> {
         }
     }
 
-    /// Fills `chain` as far as it goes; how many bytes that were.
-    fn fill_chain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<u32, Clause> {
+    /// Fills `chain` as far as it goes; how many bytes that were. `None`: the frame takes more descriptors than are followed for one.
+    fn fill_chain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<Option<u32>, Clause> {
         let before = self.done;
         while self.done < self.total()
             && let Some(piece) = chain.next(regions)?
         {
+            let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+            self.left = left;
             if !piece.writable {
                 return Err(Clause::NotWritable);
             }
@@ -113,7 +114,7 @@ impl<'f, L: Lanes> Filling<'f, L> {
             }
         }
         chain.finish()?;
-        Ok((self.done - before) as u32)
+        Ok(Some((self.done - before) as u32))
     }
 
     /// Writes what comes next into `buffer`; how many bytes that were.

@@ -11,6 +11,8 @@ mod chain;
 mod drain;
 mod fill;
 mod log;
+#[cfg(test)]
+mod model;
 mod packed;
 mod split;
 
@@ -212,18 +214,18 @@ impl DeviceQueue {
     }
 
     /// Entries or slots that are used and not published.
-    fn pending(&self) -> u16 {
+    fn pending(&self) -> u64 {
         match &self.ring {
             Ring::Split(split) => split.pending(),
-            Ring::Packed(packed) => packed.pending(),
+            Ring::Packed(packed) => packed.pending().into(),
         }
     }
 
     /// Takes back all but the first `pending` of these.
-    fn keep(&mut self, pending: u16) {
+    fn keep(&mut self, pending: u64) {
         match &mut self.ring {
             Ring::Split(split) => split.keep(pending),
-            Ring::Packed(packed) => packed.keep(pending),
+            Ring::Packed(packed) => packed.keep(pending as u16),
         }
     }
 

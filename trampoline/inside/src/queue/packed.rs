@@ -113,7 +113,7 @@ pub(super) struct Packed {
     device: PackedEvents<Cell16<'static>>,
     cursor: Cursor,
     /// Slots published since the driver was last considered for a notification.
-    considered: u16,
+    considered: u64,
     /// By slot behind `published`: what will be the last word of its descriptor.
     shadow: [Cell<u64>; MAX_BURST],
 }
@@ -230,7 +230,7 @@ impl Packed {
 
     /// What is pending is published.
     fn forget(&mut self) {
-        self.considered = self.considered.saturating_add(self.pending());
+        self.considered += u64::from(self.pending());
         self.cursor.set(self.next(), 0);
     }
 

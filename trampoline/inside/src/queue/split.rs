@@ -24,12 +24,11 @@ pub(super) struct Split {
     driver: SplitEvents<Cell16<'static>>,
     device: SplitEvents<Cell16<'static>>,
     device_area: Gpa,
-    /// Entries used, published or not.
-    next: RingIdx,
-    /// What `used.idx` says.
-    published: RingIdx,
-    /// What `used.idx` said when the driver was last considered for a notification.
-    considered: RingIdx,
+    /// Entries used, published or not; of these published; and of these published when the driver was last considered for a notification.
+    /// Counted without end: the ring's indices are their low 16 bits.
+    next: u64,
+    published: u64,
+    considered: u64,
 }
 
 impl Split {
@@ -42,7 +41,7 @@ impl Split {
         let desc = area(at.desc, virtq::desc_table_len(size))?;
         let driver = area(at.driver, avail::len(size))?;
         let device = area(at.device, used::len(size))?;
-        let next = RingIdx(u16::try_from(base).map_err(|_| Clause::Layout)?);
+        let next = u16::try_from(base).map_err(|_| Clause::Layout)?.into();
         let event_idx = features.contains(F::EVENT_IDX);
         Ok(Self {
             desc: desc.table(0, size).ok_or(Clause::Layout)?,
@@ -65,23 +64,29 @@ impl Split {
     }
 
     pub fn base(&self) -> u32 {
-        self.published.0.into()
+        (self.published as u16).into()
     }
 
     pub fn size(&self) -> u16 {
         self.desc.size()
     }
 
+    /// Of the next entry, in both rings.
+    #[inline(always)]
+    fn index(&self) -> RingIdx {
+        RingIdx(self.next as u16)
+    }
+
     #[inline(always)]
     pub fn available(&self) -> Result<u16, Clause> {
-        let available = RingIdx(self.avail_idx.load_acquire()).ahead_of(self.next);
+        let available = RingIdx(self.avail_idx.load_acquire()).ahead_of(self.index());
         if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
     }
 
     #[inline(never)]
     pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
         let Ok(room) = self.available() else { return 0 };
-        let steps = self.rings.steps(&burst.request, from, self.next.0, room);
+        let steps = self.rings.steps(&burst.request, from, self.index().0, room);
         // The loop that decides what a packet costs; docs/performance.md has its instructions.
         let next = |step: &Step<'_, Heads>| Some(self.desc.buffer(step.head())?.addr());
         burst.fill::<LINES, _>(&steps, lanes, next, |step, total| {
@@ -95,8 +100,8 @@ impl Split {
 
     #[inline(never)]
     pub fn fill_in_order<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
-        let Ok(room) = self.available() else { return 0 };
-        let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.next.0, room);
+        let Ok(room @ 1..) = self.available() else { return 0 };
+        let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.index().0, room);
         burst.fill::<LINES, _>(
             &steps,
             lanes,
@@ -112,46 +117,51 @@ impl Split {
     /// What was filled is used.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
-        self.next = self.next.advance(count);
+        self.next += u64::from(count);
         count
     }
 
     pub fn next_chain(&self) -> Result<Option<Chain>, Clause> {
-        if self.available()? == 0 {
+        let available = self.available()?;
+        // Before it is shown that some are used, the driver has no more of them to give. So one call takes no more than the ring has (rule G10).
+        if u64::from(available) + self.pending() > self.size().into() {
+            return Err(Clause::AvailIdx);
+        }
+        if available == 0 {
             return Ok(None);
         }
-        Ok(Some(Chain::split(self.desc, self.rings.head(self.next.0), self.indirect)))
+        Ok(Some(Chain::split(self.desc, self.rings.head(self.index().0), self.indirect)))
     }
 
     pub fn use_chain(&mut self, chain: &Chain, written: u32) {
-        self.rings.set_used(self.next.0, UsedElem { id: chain.id().into(), len: written });
-        self.next = self.next.advance(1);
+        self.rings.set_used(self.index().0, UsedElem { id: chain.id().into(), len: written });
+        self.next += 1;
     }
 
     #[inline(always)]
     pub fn publish(&mut self) {
         if self.next != self.published {
-            self.used_idx.store_release(self.next.0);
+            self.used_idx.store_release(self.next as u16);
             self.published = self.next;
         }
     }
 
-    pub fn pending(&self) -> u16 {
-        self.next.ahead_of(self.published)
+    pub fn pending(&self) -> u64 {
+        self.next - self.published
     }
 
     /// Takes back all but the first `pending` entries that are used and not published.
-    pub fn keep(&mut self, pending: u16) {
-        self.next = self.published.advance(pending);
+    pub fn keep(&mut self, pending: u64) {
+        self.next = self.published + pending;
     }
 
     pub fn needs_notification(&mut self) -> bool {
-        let old = core::mem::replace(&mut self.considered, self.published);
-        old != self.published && self.driver.wanted(old, self.published)
+        let count = self.published - core::mem::replace(&mut self.considered, self.published);
+        count > 0 && self.driver.wanted(RingIdx(self.published as u16), count)
     }
 
     pub fn ask_for_notifications(&mut self, on: bool) {
-        self.device.ask(on.then_some(self.next));
+        self.device.ask(on.then_some(self.index()));
     }
 
     pub fn device_area(&self) -> (Gpa, u64) {

@@ -54,10 +54,29 @@ impl Driver {
         }
     }
 
+    /// The same, from where [`DeviceQueue::base`] says `base`: all that was given before came back.
+    pub fn starting_at(size: u16, features: F, base: u32) -> Self {
+        let mut driver = Self::new(size, features);
+        if driver.has(F::RING_PACKED) {
+            driver.next = (base as u16 & 0x7fff, base >> 15 & 1 == 1);
+            driver.next_used = driver.next;
+        } else {
+            (driver.given_count, driver.taken) = (base as u16, base as u16);
+            driver.write(GPA + DRIVER + avail::IDX, base as u16);
+            driver.write(GPA + DEVICE + used::IDX, base as u16);
+        }
+        driver
+    }
+
     /// The device side that belongs to it.
     pub fn device(&self) -> (DeviceQueue, Regions) {
-        let regions = Regions::from_slices(&[(Gpa(GPA), self.ram())]).expect("one region");
+        let regions = self.regions();
         (DeviceQueue::new(&self.queue, &regions).expect("a lawful queue"), regions)
+    }
+
+    /// The memory that the device side finds.
+    pub fn regions(&self) -> Regions {
+        Regions::from_slices(&[(Gpa(GPA), self.ram())]).expect("one region")
     }
 
     /// As a directory entry. Slot offset 0 is at [`Driver::base`].

@@ -161,3 +161,51 @@ fn a_header_that_contradicts_itself_or_the_features_is_not_passed_on() {
         }
     }
 }
+
+/// The MTU is of what comes out of it.
+#[test]
+fn a_frame_that_is_still_to_be_segmented_may_be_longer_than_the_mtu() {
+    let csum = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };
+    let tcp = Hdr { gso_type: gso::TCPV4, gso_size: 1448, hdr_len: 54, ..csum };
+    let offloads = F::GUEST_CSUM | F::GUEST_TSO4;
+    for (format, size) in FORMATS {
+        for (hdr, features, passes) in
+            [(tcp, offloads, true), (csum, offloads, false), (PLAIN, offloads, false), (tcp, F::GUEST_CSUM, false)]
+        {
+            let mut driver = Driver::new(size, format | features);
+            let (mut window, packets, request) = window_to(&driver);
+            let (piece, payload) = (driver.piece(9000, true), bytes(3, 8000));
+            driver.give(&[piece], false);
+            packets.run(0).copy_from_slice(0, &[hdr.as_bytes(), &payload].concat()).expect("inside");
+            request.run(0).write(0, Packet { offset: HDR_LEN, len: 8000, peer: HAS_HDR }).expect("inside");
+            let status = transmit(&mut window, request.run(0), 1, Words).status;
+            assert_eq!(status == Status::OK, passes, "{hdr:?} {features:?} {status:?}");
+            let arrived = [Hdr { num_buffers: 1, ..hdr }.as_bytes(), &payload].concat();
+            assert_eq!(driver.take(), passes.then_some((8012, arrived)));
+        }
+    }
+}
+
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission" and 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets",
+/// statement 3 of each: it is a hint, of which each side makes what it can.
+#[test]
+fn a_header_length_that_is_wrong_passes_as_it_is() {
+    let csum = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };
+    let tcp = Hdr { gso_type: gso::TCPV4, gso_size: 100, ..csum };
+    for ((format, size), hdr_len) in
+        FORMATS.into_iter().flat_map(|format| [0, 54, 201, u16::MAX].map(|len| (format, len)))
+    {
+        for hdr in [PLAIN, csum, tcp].map(|hdr| Hdr { hdr_len, ..hdr }) {
+            let mut driver = Driver::new(size, format | F::GUEST_CSUM | F::GUEST_TSO4);
+            let (mut queue, regions) = driver.device();
+            let piece = driver.piece(300, true);
+            driver.give(&[piece], false);
+            let payload = bytes(1, 200);
+            let (_memory, frame) = frame(&payload);
+            assert_eq!(queue.enqueue(&regions, &hdr, frame, 100, Words), Ok(Enqueue::Filled));
+            queue.publish();
+            let expected = [Hdr { num_buffers: 1, ..hdr }.as_bytes(), &payload].concat();
+            assert_eq!(driver.take(), Some((212, expected)));
+        }
+    }
+}

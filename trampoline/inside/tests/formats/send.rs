@@ -33,6 +33,26 @@ fn frames_are_taken_from_a_transmit_queue_whatever_their_shape() {
     }
 }
 
+/// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout".
+#[test]
+fn a_frame_as_long_as_any_mtu_allows_is_taken_whole() {
+    for (features, size) in FORMATS {
+        let mut driver = Driver::new(size, features);
+        let (mut queue, regions) = driver.device();
+        for mtu in [68, 1500, 9000, 65_517] {
+            let payload = bytes(7, mtu + 14);
+            let pieces = [driver.piece(12, false), driver.piece(payload.len() as u32, false)];
+            driver.put(&pieces, &[&[0; 12], &payload[..]].concat());
+            driver.give(&pieces, false);
+            let (room, len) = (Memory::new(&[payload.len() as u64]), payload.len() as u32);
+            assert_eq!(queue.dequeue(&regions, room.run(0), Words), Ok(Dequeue::Frame { hdr: PLAIN, len }));
+            assert!(peer::read(room.run(0), 0, len.into()) == payload, "{mtu}");
+            queue.publish();
+            assert_eq!(driver.take(), Some((0, vec![])));
+        }
+    }
+}
+
 #[test]
 fn a_frame_longer_than_the_room_for_it_is_gone_and_the_next_one_comes() {
     for (features, size) in FORMATS {

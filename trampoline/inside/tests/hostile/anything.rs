@@ -56,7 +56,7 @@ fn play(sender: &mut Sender, round: &Round) {
         let count = accepted.iter().filter(|packet| usize::from(packet.peer) == place).count();
         assert_eq!(usize::from(sender.peers[place].used_idx().wrapping_sub(before)), count);
     }
-    assert!(accepted.iter().all(|packet| packet.peer < 3));
+    assert!(accepted.iter().all(|packet| packet.peer < 3 && packet.len > 0));
     assert!(burst.status.code() != Code::PeerFault || sender.window.is_quarantined(burst.status.peer()));
     assert!(!sender.window.is_quarantined(2));
     check_honest(sender, &accepted);
@@ -111,7 +111,7 @@ fn desc() -> impl Strategy<Value = Desc> {
 
 fn packet() -> impl Strategy<Value = Packet> {
     let offset = prop_oneof![8 => 0..100_000u32, 1 => any::<u32>()];
-    let len = prop_oneof![4 => Just(64u16), 8 => 1..=LONGEST, 1 => any::<u16>()];
+    let len = prop_oneof![4 => Just(64u16), 8 => 0..=LONGEST, 1 => Just(0), 1 => any::<u16>()];
     let peer = prop_oneof![20 => 0..3u16, 1 => any::<u16>()];
     (offset, len, peer).prop_map(|(offset, len, peer)| Packet { offset, len, peer })
 }

@@ -11,6 +11,7 @@ fn what_arrived_before_a_fault_stays() {
     sender.peers[0].give(1);
     let burst = sender.send(&[0, 0, 0, 1, 0, 1]);
     assert_eq!(burst, Burst { status: Status::peer_fault(Clause::DescIndex, 0), accepted: vec![0, 1, 3, 5] });
+    assert_eq!(sender.named, Some(2));
     sender.check();
 }
 
@@ -22,6 +23,7 @@ fn the_first_of_two_faults_is_reported_and_both_peers_are_quarantined() {
     sender.peers[2].set_avail_idx(SIZE + 1);
     let burst = sender.send(&[2, 0, 1, 0, 0, 1, 2]);
     assert_eq!(burst, Burst { status: Status::peer_fault(Clause::AvailIdx, 2), accepted: vec![1, 2, 3, 5] });
+    assert_eq!(sender.named, Some(0));
     assert_eq!([0, 1, 2].map(|place| sender.window.is_quarantined(place)), [true, false, true]);
     sender.check();
 }

@@ -19,7 +19,7 @@ use sluice_abi::virtq::DescF;
 const SIZE: u16 = 8;
 /// Longest frame that a peer's buffers must hold, bytes.
 const OWED: u16 = MTU + 14;
-/// Longest frame that is accepted, bytes.
+/// Longest frame with one VLAN tag that is accepted, bytes.
 const LONGEST: u16 = MTU + 18;
 const MORE: DescF = DescF::WRITE.union(DescF::NEXT);
 

@@ -3,7 +3,7 @@
 use super::*;
 use sluice_abi::call::{HAS_HDR, MAX_BURST, Packet};
 use sluice_abi::directory::MAX_PEERS;
-use sluice_abi::map;
+use sluice_abi::{map, net};
 use sluice_inside::{Window, transmit};
 use sluice_memory::Words;
 
@@ -21,25 +21,89 @@ fn a_frame_that_leaves_packet_memory_is_the_senders_mistake() {
 }
 
 #[test]
-fn a_frame_longer_than_the_mtu_allows_is_the_senders_mistake() {
-    for len in [LONGEST + 1, 0x8000, u16::MAX] {
-        mistaken(0, len);
+fn a_frame_without_bytes_is_the_senders_mistake() {
+    for offset in [0, 1, PACKETS_LEN - 1, PACKETS_LEN] {
+        mistaken(offset, 0);
     }
     let mut sender = Sender::new(1, SIZE);
-    sender.peers[0].give(1);
-    assert_eq!(sender.transmit_one(0, LONGEST), Burst { status: Status::OK, accepted: vec![0] });
+    sender.peers[0].give(4);
+    let packet = |len| Packet { offset: 0, len, peer: 0 };
+    let burst = sender.transmit(&[packet(60), packet(64), packet(0), packet(60)]);
+    assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
+    assert_eq!((sender.named, sender.peers[0].used_idx()), (Some(2), 2));
+}
+
+const TOO_LONG: Status = Status::of_peer(Code::TooLong, 0);
+
+/// A frame of `len` bytes with these EtherTypes, each where it is if all before it begin tags; whether it is accepted. A later frame goes on.
+#[track_caller]
+fn takes(len: u16, types: &[u16]) -> bool {
+    let mut sender = Sender::new(1, SIZE);
+    sender.peers[0].give(2);
+    sender.packets().copy_from_slice(12, &[0; 16]).expect("inside");
+    for (at, kind) in types.iter().enumerate() {
+        sender.packets().write(12 + 4 * at as u64, kind.to_be()).expect("inside");
+    }
+    let burst = sender.transmit_one(0, len);
+    assert!(burst.status == TOO_LONG && sender.named == Some(0) || burst.status == Status::OK, "{:?}", burst.status);
+    assert!(!sender.window.is_quarantined(0));
+    assert_eq!(sender.send(&[0]), Burst { status: Status::OK, accepted: vec![0] });
     sender.check();
+    burst.status == Status::OK
 }
 
 #[test]
-fn a_tagged_frame_too_long_for_lawful_buffers_is_the_senders_mistake() {
-    let mut sender = Sender::new(1, SIZE);
-    let buffer = (GPA + BUFFERS, HDR_LEN + u32::from(OWED));
-    sender.peers[0].give_buffer(buffer, DescF::WRITE);
-    assert_eq!(sender.transmit_one(0, LONGEST), Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
-    assert!(!sender.window.is_quarantined(0));
-    assert_eq!(sender.transmit_one(0, OWED), Burst { status: Status::OK, accepted: vec![0] });
-    sender.check();
+fn a_frame_longer_than_the_mtu_allows_is_refused_alone() {
+    const IPV4: u16 = 0x0800;
+    const CUSTOMER: u16 = 0x8100;
+    const SERVICE: u16 = 0x88a8;
+    for (types, longest) in [
+        (&[IPV4][..], MTU + 14),
+        (&[0x0081, CUSTOMER], MTU + 14),
+        (&[CUSTOMER, IPV4], MTU + 18),
+        (&[SERVICE, IPV4, CUSTOMER], MTU + 18),
+        (&[SERVICE, CUSTOMER, IPV4], MTU + 22),
+        (&[CUSTOMER, CUSTOMER, CUSTOMER], MTU + 22),
+    ] {
+        assert!(takes(longest, types), "{types:x?}");
+        for len in [longest + 1, longest + 4, 0x8000, u16::MAX] {
+            assert!(!takes(len, types), "{types:x?} {len}");
+        }
+    }
+}
+
+#[test]
+fn what_surrounds_a_frame_that_is_too_long_is_sent() {
+    let mut sender = Sender::new(2, SIZE);
+    sender.peers.iter_mut().for_each(|peer| peer.give(4));
+    let packet = |len, peer| Packet { offset: 0, len, peer };
+    let packets =
+        [packet(60, 0), packet(OWED + 1, 0), packet(64, 1), packet(64, 0), packet(OWED + 1, 1), packet(60, 0)];
+    let burst = sender.transmit(&packets);
+    assert_eq!(burst, Burst { status: TOO_LONG, accepted: vec![0, 2, 3, 5] });
+    assert_eq!(sender.named, Some(1));
+    assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [3, 1]);
+}
+
+/// With the MTU agreed on, a buffer holds a frame of it; not agreed on, nothing is owed, whatever the device's MTU is.
+#[test]
+fn a_frame_too_long_for_a_lawful_buffer_is_refused_alone_and_the_buffer_stays() {
+    let agreed = [(true, 68, 82), (true, MTU, OWED), (true, 9000, 9014)];
+    for (agreed, mtu, holds) in agreed.into_iter().chain([(false, MTU, 1500), (false, 9000, OWED), (false, 68, 61)]) {
+        let mut sender = Sender::new(1, SIZE);
+        let entry = &mut sender.peers[0].entry;
+        entry.mtu = mtu;
+        entry.queues[0].features &= if agreed { u64::MAX } else { !net::F::MTU.bits() };
+        assert_eq!(sender.peers[0].attach(&mut sender.window, 0), Ok(()));
+        sender.peers[0].give_buffer((GPA + BUFFERS, HDR_LEN + u32::from(holds)), DescF::WRITE);
+        sender.packets().write(12, 0x8100u16.to_be()).expect("inside");
+        for _ in 0..3 {
+            assert_eq!(sender.transmit_one(0, holds + 1), Burst { status: TOO_LONG, accepted: vec![] });
+            assert_eq!((sender.window.is_quarantined(0), sender.peers[0].used_idx()), (false, 0));
+        }
+        assert_eq!(sender.transmit_one(0, holds), Burst { status: Status::OK, accepted: vec![0] });
+        sender.check();
+    }
 }
 
 #[test]
@@ -47,10 +111,29 @@ fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
     let mut sender = Sender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
     let packet = |len, peer| Packet { offset: 0, len, peer };
-    let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(LONGEST + 1, 0), packet(60, 0), packet(60, 1)]);
+    let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(0, 0), packet(60, 0), packet(60, 1)]);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
+    assert_eq!(sender.named, Some(2));
     assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [1, 1]);
     assert!(!sender.window.is_quarantined(0));
+}
+
+/// Packets that found a full ring, or a peer that is not ready, stay behind as the one that is wrong does; only that one is named.
+#[test]
+fn the_packet_that_is_named_is_the_one_that_is_wrong() {
+    let packet = |len, peer| Packet { offset: 0, len, peer };
+    for (packets, code, named, accepted) in [
+        (vec![packet(60, 1), packet(60, 0), packet(60, 0), packet(0, 0)], Code::BadRequest, 3, vec![1, 2]),
+        (vec![packet(60, 0), packet(60, 1), packet(60, 2), packet(0, 0)], Code::PeerNotReady, 2, vec![0]),
+        (vec![packet(60, 1), packet(LONGEST, 0), packet(60, 2), packet(60, 0)], Code::TooLong, 1, vec![3]),
+        (vec![packet(60, 1), packet(60, 2), packet(60, 0), packet(60, 2)], Code::PeerNotReady, 1, vec![2]),
+    ] {
+        // Peer 1 has no buffer, and peer 2 is not there.
+        let mut sender = Sender::new(2, SIZE);
+        sender.peers[0].give(4);
+        let burst = sender.transmit(&packets);
+        assert_eq!((burst.status.code(), sender.named, burst.accepted), (code, Some(named), accepted));
+    }
 }
 
 #[test]
@@ -62,6 +145,7 @@ fn more_packets_than_a_burst_has_are_the_senders_mistake() {
     for count in [MAX_BURST as u64 + 1, 1 << 32, u64::MAX] {
         let burst = sender.call(count);
         assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
+        assert_eq!(sender.named, None, "no packet of it is worse than another");
     }
     assert_eq!(sender.peers[0].used_idx(), 16);
 }
@@ -83,6 +167,7 @@ fn a_peer_that_is_not_there_is_not_ready() {
         sender.peers.iter_mut().for_each(|peer| peer.give(1));
         let burst = sender.send(&[0, place, 1]);
         assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, place), accepted: vec![0, 2] });
+        assert_eq!(sender.named, Some(1));
         sender.check();
     }
 }

@@ -32,14 +32,33 @@ fn in_every_format_a_buffer_for_the_other_direction_is_blamed() {
 fn in_every_format_a_chain_too_short_is_blamed() {
     for len in [64, 100] {
         let short = (GPA + BUFFERS, 12 + u32::from(len) - 1, WRITE);
-        blames_frames_of(len, &FORMATS, F::empty(), Clause::TooShort, |ring| ring.give(&[short]));
+        blames_frames_of(len, &FORMATS, F::MTU, Clause::TooShort, |ring| ring.give(&[short]));
     }
-    for len in [0, 1, 11, 12, 13] {
-        blames(Clause::TooShort, &[(GPA + BUFFERS, len, WRITE)]);
-        blames(Clause::TooShort, &[(GPA + BUFFERS, 0, WRITE), (GPA + BUFFERS, len, WRITE)]);
+    for len in [0, 1, 11, 12, 13, 70] {
+        // The MTU was agreed on, or there is not even room for a header.
+        for agreed in [F::MTU, F::empty()].into_iter().take(if len < HDR_LEN { 2 } else { 1 }) {
+            blames_in(&FORMATS, agreed, Clause::TooShort, |ring| ring.give(&[(GPA + BUFFERS, len, WRITE)]));
+            let pieces = [(GPA + BUFFERS, 0, WRITE), (GPA + BUFFERS, len, WRITE)];
+            blames_in(&FORMATS, agreed, Clause::TooShort, |ring| ring.give(&pieces));
+        }
     }
     for len in [0, 1, 11, 12] {
         blames_frame(Clause::TooShort, F::empty(), Hdr::default(), &[(GPA + BUFFERS, len, 0)]);
+    }
+}
+
+/// A driver that did not agree on the MTU owes no buffer of any length: it gets what fits.
+#[test]
+fn in_every_format_a_lawful_buffer_takes_what_fits_and_is_never_blamed() {
+    for (features, len) in FORMATS.into_iter().flat_map(|features| [64, 100].map(|len| (features, len))) {
+        let ring = Ring::new(features);
+        ring.give(&[(GPA + BUFFERS, HDR_LEN + u32::from(len) - 1, WRITE)]);
+        let (mut window, status, accepted, other) = call_for(&ring, len);
+        assert_eq!((status, accepted, other), (Status::of_peer(Code::TooLong, 0), vec![0], 1), "{features:?}");
+        assert_eq!((window.is_quarantined(0), ring.used()), (false, 0), "{features:?}");
+        let fits = Packet { offset: 0, len: len - 1, peer: 0 };
+        assert_eq!(transmit_all(&mut window, &[fits]), (Status::OK, vec![0]), "{features:?}");
+        assert_eq!(ring.used(), 1, "{features:?}");
     }
 }
 
@@ -80,7 +99,7 @@ fn in_every_format_a_descriptor_that_changes_during_the_call_is_checked_as_it_is
             request.run(0).write(8 * at, Packet { offset: 0, len, peer: 0 }).expect("inside");
         }
         let outcome = transmit(&mut window, request.run(0), 2, Words);
-        assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0), 1));
+        assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0).naming(1), 1));
     }
 }
 

@@ -43,7 +43,23 @@ fn segmentation_fields_that_contradict_each_other_are_blamed() {
 /// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 1.
 #[test]
 fn a_header_flag_that_is_not_known_is_ignored() {
-    passes_frame(F::empty(), Hdr { flags: 0x80, ..Hdr::default() }, Hdr::default());
+    let known = HdrF::NEEDS_CSUM | HdrF::DATA_VALID;
+    for bit in (0..8).map(|bit| 1 << bit).filter(|bit| !known.contains(HdrF::from_bits_retain(*bit))) {
+        passes_frame(F::empty(), Hdr { flags: bit, ..Hdr::default() }, Hdr::default());
+        passes_frame(F::CSUM, Hdr { flags: bit, ..Hdr::default() }, Hdr::default());
+    }
+}
+
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 3.
+#[test]
+fn a_header_length_that_is_wrong_does_not_stop_a_sent_frame() {
+    let csum = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..Hdr::default() };
+    let tcp = Hdr { gso_type: gso::TCPV4, gso_size: 1448, ..csum };
+    for hdr_len in [0, 1, 54, 60, 61, u16::MAX] {
+        for hdr in [Hdr::default(), csum, tcp].map(|hdr| Hdr { hdr_len, ..hdr }) {
+            passes_frame(F::CSUM | F::HOST_TSO4, hdr, hdr);
+        }
+    }
 }
 
 /// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", statement 2.

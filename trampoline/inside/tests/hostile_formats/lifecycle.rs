@@ -45,6 +45,27 @@ fn what_is_written_between_two_calls_is_checked_anew() {
     }
 }
 
+/// Until it is shown that some are used, a driver has no more buffers than its queue has entries.
+#[test]
+fn a_driver_gives_no_more_than_its_queue_has_before_some_are_shown_as_used() {
+    for features in &FORMATS[..2] {
+        for used in 1..=SIZE {
+            let ring = Ring::new(*features);
+            ring.give_each(SIZE);
+            let (mut queue, regions) = ring.device();
+            let (frame, room) = (Memory::new(&[100]), Memory::new(&[100]));
+            let enqueue =
+                |queue: &mut DeviceQueue| queue.enqueue(&regions, &Hdr::default(), frame.run(0), 1514, Words).map(drop);
+            (0..used).for_each(|_| assert_eq!(enqueue(&mut queue), Ok(())));
+            ring.write(DRIVER + avail::IDX, SIZE + 1);
+            assert_eq!(enqueue(&mut queue), Err(Clause::AvailIdx), "{used}");
+            assert_eq!(queue.dequeue(&regions, room.run(0), Words), Err(Clause::AvailIdx), "{used}");
+            queue.publish();
+            assert_eq!((queue.available(), enqueue(&mut queue)), (Ok(SIZE + 1 - used), Ok(())));
+        }
+    }
+}
+
 #[test]
 fn flags_mean_nothing_with_an_event_index_and_the_event_nothing_without() {
     for event_idx in [false, true] {
@@ -170,7 +191,7 @@ fn give_what_needs(ring: &Ring, more: F, attached_with: F) -> (Status, Vec<usize
         (true, true) => (Status::OK, vec![0]),
         (true, false) => (Status::peer_fault(Clause::NotNegotiated, 0), vec![]),
         (false, true) => (Status::FULL, vec![]),
-        (false, false) => (Status::peer_fault(Clause::TooShort, 0), vec![]),
+        (false, false) => (Status::of_peer(Code::TooLong, 0), vec![]),
     }
 }
 

@@ -183,7 +183,14 @@ fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>)
     }
     let outcome = transmit(window, request.run(0), packets.len() as u64, Words);
     let whole = outcome.status == Status::OK;
-    (outcome.status, (0..packets.len()).filter(|&at| whole || outcome.accepted.contains(at)).collect())
+    let about_one =
+        matches!(outcome.status.code(), Code::PeerFault | Code::PeerNotReady | Code::BadRequest | Code::TooLong);
+    let refused = outcome.status.packet().map(|named| !whole && !outcome.accepted.contains(named.into()));
+    assert_eq!(refused, about_one.then_some(true), "{:?}", outcome.status);
+    (
+        Status(outcome.status.0 & u64::from(u32::MAX)),
+        (0..packets.len()).filter(|&at| whole || outcome.accepted.contains(at)).collect(),
+    )
 }
 
 /// `lie` makes a ring of each of these formats break `clause`. With frames of 64 bytes, for which the window has a loop of its own, and others.

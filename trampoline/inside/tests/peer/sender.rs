@@ -1,7 +1,7 @@
 //! A window, and what it sends.
 
 use super::*;
-use sluice_abi::call::{MAX_BURST, Outcome, Packet, Status};
+use sluice_abi::call::{Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::map::PAGE;
 use sluice_inside::{Window, transmit};
 use sluice_memory::{PeerSlice, Words};
@@ -19,6 +19,8 @@ pub struct Sender {
     frames: u64,
     /// Whether these have 64 bytes each, for which the window has a loop of its own.
     pub lines: bool,
+    /// The packet that the last call's status named.
+    pub named: Option<u16>,
     /// Accepted and not yet seen to arrive, by peer.
     due: Vec<VecDeque<Vec<u8>>>,
 }
@@ -26,7 +28,7 @@ pub struct Sender {
 /// What became of the packets of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Burst {
-    /// The call's status.
+    /// The call's status, without the packet that it names.
     pub status: Status,
     /// Places of the packets that were accepted.
     pub accepted: Vec<usize>,
@@ -45,7 +47,7 @@ impl Sender {
         packets.run(0).copy_from_slice(0, &pattern[..PACKETS_LEN as usize]).expect("inside");
         window.set_packets(packets.run(0));
         let due = peers.iter().map(|_| VecDeque::new()).collect();
-        Self { window, peers, packets, request: Memory::new(&[PAGE]), frames: 0, lines: false, due }
+        Self { window, peers, packets, request: Memory::new(&[PAGE]), frames: 0, lines: false, named: None, due }
     }
 
     /// The packet memory.
@@ -70,7 +72,9 @@ impl Sender {
     pub fn call(&mut self, count: u64) -> Burst {
         let request = self.request();
         let packets = usize::try_from(count).map_or(0, |count| count.min(MAX_BURST));
-        Burst::of(transmit(&mut self.window, request, count, Words), packets)
+        let outcome = transmit(&mut self.window, request, count, Words);
+        self.named = outcome.status.packet();
+        Burst::of(outcome, packets)
     }
 
     /// One call for a packet of `len` bytes at `offset` to peer 0.
@@ -118,10 +122,20 @@ impl Sender {
 }
 
 impl Burst {
-    /// What came of a call for `count` packets.
+    /// What came of a call for `count` packets, whose status must name a packet if it is about one.
     pub fn of(Outcome { status, accepted }: Outcome, count: usize) -> Self {
-        let accepted = (0..count).filter(|&index| status == Status::OK || accepted.contains(index)).collect();
-        Self { status, accepted }
+        let accepted: Vec<_> = (0..count).filter(|&index| status == Status::OK || accepted.contains(index)).collect();
+        match (status.packet(), status.code()) {
+            (Some(named), code @ (Code::PeerFault | Code::PeerNotReady | Code::BadRequest | Code::TooLong)) => {
+                let ends = code == Code::BadRequest && accepted.iter().any(|&index| index > named.into());
+                let refused = usize::from(named) < count && !accepted.contains(&named.into());
+                assert!(refused && !ends, "{status:?} {accepted:?}");
+            }
+            (named, code) => {
+                assert!(named.is_none() && code != Code::PeerFault && code != Code::PeerNotReady, "{status:?}")
+            }
+        }
+        Self { status: Status(status.0 & u64::from(u32::MAX)), accepted }
     }
 }
 

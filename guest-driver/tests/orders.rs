@@ -1,0 +1,324 @@
+//! Both sides of a queue, each in a thread of its own: what one sees of the other's writes, in every format.
+//!
+//! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it behind the newer one, threads
+//! change at any instruction, and two accesses that nothing orders are an error; `tests/orders` runs these tests there with many schedules.
+#![allow(unsafe_code, reason = "makes the memory that both sides see")]
+
+use sluice_abi::Gpa;
+use sluice_abi::call::{Packet, Status};
+use sluice_abi::directory::{Peer, Queue, Region};
+use sluice_abi::net::{F, HDR_LEN, Hdr};
+use sluice_driver::DriverQueue;
+use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Window, transmit};
+use sluice_memory::{PeerSlice, Words};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const LEN: u64 = 0x4000;
+const BUFFERS: u64 = 0x2000;
+const STRIDE: u64 = 0x100;
+/// Buffers of a burst: the ring's end comes within one.
+const BURST: u32 = 3;
+const ROUNDS: u32 = if cfg!(miri) { 2 } else { 100 };
+/// Bytes of a frame.
+const FRAME: u32 = 64;
+const FORMATS: [(F, u16); 4] = [
+    (F::empty(), 4),
+    (F::IN_ORDER, 4),
+    (F::RING_PACKED, 5),
+    (F::from_bits_retain(F::RING_PACKED.bits() | F::IN_ORDER.bits()), 5),
+];
+
+/// What goes into another thread, though it holds pointers into memory that both threads see.
+struct Moved<T>(T);
+// SAFETY: one thread at a time has it, and the memory behind it is never freed.
+unsafe impl<T> Send for Moved<T> {}
+
+impl<T> Moved<T> {
+    fn take(self) -> T {
+        self.0
+    }
+}
+
+fn memory(len: u64) -> PeerSlice<'static> {
+    let words = Box::leak(vec![0u128; len as usize / 16].into_boxed_slice());
+    // SAFETY: never freed, and only slices lead into it from now on.
+    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) }
+}
+
+/// The driver side of an empty queue, its memory, and the entry that says where it is.
+fn driver(features: F, size: u16) -> (DriverQueue<8>, PeerSlice<'static>, Queue) {
+    let (memory, features) = (memory(LEN), features | F::VERSION_1);
+    let part = memory.sub(0, DriverQueue::<8>::MEMORY_LEN + DriverQueue::<8>::TABLES_LEN).unwrap();
+    let queue = DriverQueue::new(Gpa(0), part, size, features).unwrap();
+    let entry = Queue { addresses: queue.addresses(), features: features.bits(), size, ..Default::default() };
+    (queue, memory, entry)
+}
+
+fn device(memory: PeerSlice<'static>, entry: &Queue) -> (DeviceQueue, Regions) {
+    let regions = Regions::from_slices(&[(Gpa(0), memory)]).unwrap();
+    (DeviceQueue::new(entry, &regions).unwrap(), regions)
+}
+
+fn buffer(token: u32) -> u64 {
+    BUFFERS + u64::from(token) * STRIDE
+}
+
+fn frame(number: u32) -> [u8; FRAME as usize] {
+    core::array::from_fn(|at| (number * 31 + at as u32 * 7 + 1) as u8)
+}
+
+fn bytes(memory: PeerSlice<'_>, at: u64, len: u32) -> Vec<u8> {
+    let mut bytes = vec![0; len as usize];
+    memory.copy_to_slice(at, &mut bytes).unwrap();
+    bytes
+}
+
+/// One side's view of the other thread: whether that failed. Nothing is ordered by it.
+#[derive(Default)]
+struct Other(AtomicBool);
+
+impl Other {
+    /// Waits until `found` says something.
+    fn wait<T>(&self, mut found: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(it) = found() {
+                return it;
+            }
+            assert!(!self.0.load(Ordering::Relaxed), "the other side failed");
+            thread::yield_now();
+        }
+    }
+}
+
+/// Tells the other side that this one failed.
+struct Guard<'o>(&'o Other);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs both sides at once, to their ends.
+fn both(device: impl FnOnce(&Other), driver: impl FnOnce(&Other)) {
+    let (other, device) = (Other::default(), Moved(device));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _guard = Guard(&other);
+            device.take()(&other);
+        });
+        let _guard = Guard(&other);
+        driver(&other);
+    });
+}
+
+/// Gives bursts of buffers of `len` bytes; each comes back as one, and `check` gets what is in its buffers.
+fn receive(
+    other: &Other,
+    queue: &mut DriverQueue<8>,
+    memory: PeerSlice<'static>,
+    len: u32,
+    check: impl Fn(u32, Vec<Vec<u8>>),
+) {
+    for round in 0..ROUNDS {
+        (0..BURST).for_each(|token| assert!(queue.give(Gpa(buffer(token)), len, token)));
+        queue.publish();
+        let ready = other.wait(|| Some(queue.ready().expect("no fault")).filter(|&ready| ready > 0));
+        assert_eq!(u32::from(ready), BURST, "a burst is shown in part");
+        let got = (0..BURST).map(|_| queue.take().expect("no fault"));
+        check(round, got.map(|it| bytes(memory, buffer(it.token), it.len)).collect());
+    }
+}
+
+#[test]
+fn a_burst_through_a_window_is_seen_whole_by_another_thread() {
+    for (features, size) in FORMATS {
+        let (mut queue, memory, entry) = driver(features, size);
+        let (mut window, packets) = (window(memory, entry), self::memory(0x1000));
+        window.set_packets(packets);
+        both(
+            |other| (0..ROUNDS).for_each(|round| send_burst(other, &mut window, packets, round)),
+            |other| {
+                receive(other, &mut queue, memory, FRAME + HDR_LEN, |round, frames| {
+                    let sent = (0..BURST).map(|index| frame(round * BURST + index).to_vec());
+                    assert!(sent.eq(frames.iter().map(|got| got[HDR_LEN as usize..].to_vec())));
+                });
+            },
+        );
+    }
+}
+
+/// A window with one peer, which has all of `memory`.
+fn window(memory: PeerSlice<'static>, entry: Queue) -> Window {
+    let mut peer = Peer { mtu: 1500, region_count: 1, queue_count: 1, ..Default::default() };
+    peer.regions[0] = Region { gpa: Gpa(0), len: LEN, slot_offset: 0 };
+    peer.queues[0] = entry;
+    let mut window = Window::new();
+    // SAFETY: the memory is never freed, and only slices lead into it.
+    unsafe { window.attach_peer(0, &peer, memory.as_ptr()) }.expect("a lawful queue");
+    window
+}
+
+/// Sends burst `round`, once its buffers are there.
+fn send_burst(other: &Other, window: &mut Window, packets: PeerSlice<'static>, round: u32) {
+    let (request, frames) = (packets.sub(0, 64).unwrap(), 64u32);
+    for index in 0..BURST {
+        let offset = frames + index * FRAME;
+        packets.copy_from_slice(offset.into(), &frame(round * BURST + index)).unwrap();
+        request.write(u64::from(index) * 8, Packet { offset, len: FRAME as u16, peer: 0 }).unwrap();
+    }
+    other.wait(|| {
+        let outcome = transmit(window, request, BURST.into(), Words);
+        if outcome.status == Status::OK {
+            return Some(());
+        }
+        assert_eq!(outcome.status, Status::FULL);
+        assert!(!(0..BURST).any(|index| outcome.accepted.contains(index as usize)), "a batch is shown in part");
+        None
+    });
+}
+
+#[test]
+fn a_frame_merged_over_buffers_is_seen_whole_by_another_thread() {
+    // What is in a buffer, header and all: the frame takes three.
+    let len = 30;
+    for (features, size) in FORMATS {
+        let (mut queue, memory, entry) = driver(features | F::MRG_RXBUF, size);
+        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        both(
+            |other| {
+                for round in 0..ROUNDS {
+                    source.copy_from_slice(0, &frame(round)).unwrap();
+                    other.wait(|| fill(&mut device, &regions, source));
+                    device.publish();
+                }
+            },
+            |other| {
+                receive(other, &mut queue, memory, len, |round, parts| {
+                    assert_eq!(parts.concat()[HDR_LEN as usize..], frame(round));
+                    assert_eq!(parts[0][10..12], [BURST as u8, 0]);
+                });
+            },
+        );
+    }
+}
+
+/// Fills the next buffers with `source`; `None` if there are too few.
+fn fill(device: &mut DeviceQueue, regions: &Regions, source: PeerSlice<'_>) -> Option<()> {
+    match device.enqueue(regions, &Hdr::default(), source, 0, Words).expect("no fault") {
+        Enqueue::Filled => Some(()),
+        Enqueue::Full => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The next frame that was sent.
+fn taken(device: &mut DeviceQueue, regions: &Regions, into: PeerSlice<'_>) -> Option<Vec<u8>> {
+    match device.dequeue(regions, into, Words).expect("no fault") {
+        Dequeue::Frame { len, .. } => Some(bytes(into, 0, len)),
+        Dequeue::Empty => None,
+        Dequeue::TooLong => panic!("too long"),
+    }
+}
+
+#[test]
+fn chains_that_are_sent_are_seen_whole_by_another_thread() {
+    for (features, size) in
+        FORMATS.into_iter().chain([FORMATS[0], FORMATS[2]].map(|it| (it.0 | F::INDIRECT_DESC, it.1)))
+    {
+        let (mut queue, memory, entry) = driver(features, size);
+        let ((mut device, regions), into) = (device(memory, &entry), self::memory(64));
+        both(
+            |other| {
+                for round in 0..ROUNDS {
+                    let first = other.wait(|| taken(&mut device, &regions, into));
+                    let second = taken(&mut device, &regions, into).expect("a batch that is shown whole");
+                    assert_eq!((first, second), (frame(2 * round).to_vec(), frame(2 * round + 1).to_vec()));
+                    device.publish();
+                }
+            },
+            |other| {
+                for round in 0..ROUNDS {
+                    (0..2).for_each(|index| send(&mut queue, memory, index, &frame(2 * round + index)));
+                    queue.publish();
+                    for _ in 0..2 {
+                        other.wait(|| queue.is_ready().expect("no fault").then_some(()));
+                        assert!(queue.take().is_ok());
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Gives `frame` in two pieces, the first with its header.
+fn send(queue: &mut DriverQueue<8>, memory: PeerSlice<'static>, token: u32, frame: &[u8]) {
+    let (at, first) = (buffer(token), HDR_LEN + 20);
+    memory.copy_from_slice(at, &[0; HDR_LEN as usize]).unwrap();
+    memory.copy_from_slice(at + u64::from(HDR_LEN), frame).unwrap();
+    assert!(queue.send(&[(Gpa(at), first), (Gpa(at + u64::from(first)), FRAME - 20)], token));
+}
+
+/// The formats without order of use, which changes no notification, each by flags and by event index.
+fn notified() -> impl Iterator<Item = (F, u16)> {
+    [FORMATS[0], FORMATS[2]]
+        .into_iter()
+        .flat_map(|(features, size)| [(features, size), (features | F::EVENT_IDX, size)])
+}
+
+#[test]
+fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
+    for (features, size) in notified() {
+        let (mut queue, memory, entry) = driver(features, size);
+        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        for _ in 0..ROUNDS {
+            assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
+            queue.publish();
+            assert_eq!(device.enqueue(&regions, &Hdr::default(), source, 0, Words), Ok(Enqueue::Filled));
+            let publisher = Moved(device);
+            let publisher = thread::spawn(move || {
+                let mut device = publisher.take();
+                device.publish();
+                let told = device.needs_notification();
+                Moved((device, told))
+            });
+            queue.suppress_interrupts(false);
+            let seen = queue.is_ready().expect("no fault");
+            let told;
+            (device, told) = publisher.join().expect("no fault").take();
+            assert!(seen || told, "a lost notification");
+            assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
+            queue.suppress_interrupts(true);
+        }
+    }
+}
+
+#[test]
+fn a_device_that_asks_and_looks_once_more_misses_no_buffer() {
+    for (features, size) in notified() {
+        let (mut queue, memory, entry) = driver(features, size);
+        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        for _ in 0..ROUNDS {
+            assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
+            device.ask_for_notifications(false);
+            let publisher = Moved(queue);
+            let publisher = thread::spawn(move || {
+                let mut queue = publisher.take();
+                queue.publish();
+                let told = queue.needs_notification();
+                Moved((queue, told))
+            });
+            device.ask_for_notifications(true);
+            let seen = device.available().expect("no fault") > 0;
+            let told;
+            (queue, told) = publisher.join().expect("no fault").take();
+            assert!(seen || told, "a lost notification");
+            assert_eq!(device.enqueue(&regions, &Hdr::default(), source, 0, Words), Ok(Enqueue::Filled));
+            device.publish();
+            assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! All processes, until the last has ended, or the first in a way that fails the run.
+
+use crate::Options;
+use crate::console::Console;
+use crate::launch::LaunchError;
+use crate::machine::{End, Machine, Parts};
+use crate::shared::Shared;
+use sluice_guard::Signals;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// What a VM waits before it is started again, if it ended soon after its start: twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// One that lived so long does not crash in a loop.
+const LONG_LIFE: Duration = Duration::from_secs(10);
+
+/// A run.
+pub struct Run<'a, 's> {
+    options: &'a Options,
+    signals: &'s Signals,
+    console: &'a mut Console<'s>,
+    parts: &'a [Parts<'a>],
+    shared: Shared,
+    machines: Vec<Machine>,
+    /// Those that start again, and when.
+    waiting: Vec<(usize, Instant)>,
+    /// By VM.
+    lives: Vec<Lives>,
+}
+
+/// How often a VM was started again.
+#[derive(Clone, Copy, Default)]
+struct Lives {
+    restarts: u32,
+    /// The last of them in a row that ended soon.
+    short: u32,
+}
+
+impl<'a, 's> Run<'a, 's> {
+    pub fn new(
+        options: &'a Options,
+        signals: &'s Signals,
+        console: &'a mut Console<'s>,
+        parts: &'a [Parts<'a>],
+        shared: Shared,
+    ) -> Self {
+        let lives = vec![Lives::default(); parts.len()];
+        Self { options, signals, console, parts, shared, machines: Vec::new(), waiting: Vec::new(), lives }
+    }
+
+    /// Starts all, and waits until `end` at most. Whoever still runs afterwards is killed.
+    pub fn until_all_ended(mut self, end: Option<Instant>) -> Result<(), LaunchError> {
+        let result = self.work(end);
+        for mut machine in std::mem::take(&mut self.machines) {
+            machine.kill(self.console);
+            self.console.say(&format!("vm {} stopped with the run", self.parts[machine.id].config.name));
+        }
+        result
+    }
+
+    fn work(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {
+        for id in 0..self.parts.len() {
+            self.start(id)?;
+        }
+        loop {
+            self.look(end)?;
+            if self.machines.is_empty() && self.waiting.is_empty() {
+                return Ok(());
+            }
+            let sources: Vec<_> = self.machines.iter().flat_map(Machine::sources).collect();
+            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).min();
+            self.signals.wait(&sources, next);
+            let Self { machines, console, shared, .. } = self;
+            machines.iter_mut().for_each(|machine| machine.serve(console, shared));
+        }
+    }
+
+    /// What the clock, signals and ended processes ask for.
+    fn look(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {
+        let mut at = 0;
+        while let Some(machine) = self.machines.get_mut(at) {
+            let id = machine.id;
+            match machine.ended(self.console).map_err(|error| self.system(id, "process".into(), error))? {
+                None => at += 1,
+                Some(end) => {
+                    self.machines.swap_remove(at);
+                    self.ended(id, end)?;
+                }
+            }
+        }
+        if let Some(signal) = self.signals.raised() {
+            return Err(LaunchError::Signal(signal));
+        }
+        let now = Instant::now();
+        let due = self.waiting.extract_if(.., |(_, at)| *at <= now).collect::<Vec<_>>();
+        due.into_iter().try_for_each(|(id, _)| self.start_again(id))?;
+        let running = self.machines.iter().map(|machine| machine.id).chain(self.waiting.iter().map(|(id, _)| *id));
+        let mut vms = running.map(|id| self.parts[id].config.name.as_str()).collect::<Vec<_>>();
+        vms.sort();
+        if end.is_some_and(|end| now >= end) && !vms.is_empty() {
+            return Err(LaunchError::Timeout { vms: vms.join(", "), seconds: self.options.timeout });
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: usize) -> Result<(), LaunchError> {
+        let image = &self.parts[id].image;
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound && image.exists();
+        let failed = |error: io::Error| {
+            let hint = if missing(&error) { " (the interpreter or loader that it names)" } else { "" };
+            self.system(id, format!("image {}{hint}", image.display()), error)
+        };
+        let machine = Machine::start(&self.parts[id]).map_err(failed)?;
+        self.machines.push(machine);
+        Ok(())
+    }
+
+    fn start_again(&mut self, id: usize) -> Result<(), LaunchError> {
+        self.shared.restart(id as u32);
+        self.start(id)?;
+        let config = self.parts[id].config;
+        let text = format!("vm {} starts again, {} of {}", config.name, self.lives[id].restarts, config.restarts);
+        self.console.say(&text);
+        Ok(())
+    }
+
+    /// VM `id` ended: it starts again, or that is how the run ends, or it is one less.
+    fn ended(&mut self, id: usize, end: End) -> Result<(), LaunchError> {
+        self.shared.remove(id as u32);
+        let (config, lives) = (self.parts[id].config, &mut self.lives[id]);
+        let said = end.error.map(|error| format!(": {error}")).unwrap_or_default();
+        let text = format!("vm {} {}", config.name, end.how);
+        self.console.say(&text);
+        if lives.restarts < config.restarts {
+            lives.restarts += 1;
+            lives.short = if end.lived < LONG_LIFE { lives.short + 1 } else { 0 };
+            self.waiting.push((id, Instant::now() + back_off(lives.short)));
+            return Ok(());
+        }
+        if end.is_good { Ok(()) } else { Err(LaunchError::Vm(text + &said)) }
+    }
+
+    fn system(&self, id: usize, what: String, error: io::Error) -> LaunchError {
+        LaunchError::System { vm: self.parts[id].config.name.clone(), what, error }
+    }
+}
+
+/// What a VM waits that ended soon so many times in a row.
+fn back_off(short: u32) -> Duration {
+    match short.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doubled) => FIRST_WAIT.saturating_mul(1 << doubled.min(16)).min(LONGEST_WAIT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_crashes_in_a_loop_waits_longer_each_time() {
+        let waits: Vec<_> = (0..100).map(back_off).collect();
+        assert_eq!(waits[..4].iter().map(Duration::as_millis).collect::<Vec<_>>(), [0, 50, 100, 200]);
+        assert!(waits.is_sorted() && waits[99] == LONGEST_WAIT);
+        assert_eq!(back_off(u32::MAX), LONGEST_WAIT);
+    }
+}

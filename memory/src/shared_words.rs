@@ -1,0 +1,55 @@
+//! 64-bit words that one side writes while others read them.
+
+use crate::Table;
+use core::sync::atomic::{Ordering, fence};
+
+/// Words that one side writes and others read at any time, each whole. What orders them is fences.
+pub trait SharedWords {
+    /// Word `index`; 0 where there is none.
+    fn load(&self, index: usize) -> u64;
+    /// Writes word `index`; nothing where there is none.
+    fn store(&self, index: usize, word: u64);
+    /// No load after it is older than one before it.
+    fn acquire();
+    /// No store after it is seen by whoever misses one before it and looks with [`SharedWords::acquire`] between.
+    fn release();
+}
+
+impl SharedWords for Table<'_, u64> {
+    #[inline(always)]
+    fn load(&self, index: usize) -> u64 {
+        self.load_relaxed(index).unwrap_or(0)
+    }
+
+    fn store(&self, index: usize, word: u64) {
+        self.store_relaxed(index, word);
+    }
+
+    #[inline(always)]
+    fn acquire() {
+        fence(Ordering::Acquire);
+    }
+
+    fn release() {
+        fence(Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::PeerSlice;
+
+    #[test]
+    #[allow(unsafe_code, reason = "makes test memory")]
+    fn words_are_where_they_were_written_and_nowhere_else() {
+        let mut memory = std::vec![0u64; 4];
+        // SAFETY: the vector outlives the slice and is not touched otherwise.
+        let all = unsafe { PeerSlice::from_raw(memory.as_mut_ptr().cast(), 32) };
+        let words = all.table::<u64>(8, 2).unwrap();
+        (0..4).for_each(|index| words.store(index, index as u64 + 5));
+        assert_eq!((0..4).map(|index| words.load(index)).collect::<std::vec::Vec<_>>(), [5, 6, 0, 0]);
+        assert_eq!(memory, [0, 5, 6, 0]);
+    }
+}
