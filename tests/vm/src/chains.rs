@@ -3,11 +3,11 @@
 use crate::attack::Error;
 use sluice::{Mempool, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::net::HDR_LEN;
-use sluice_abi::virtq::{Desc, DescF, UsedElem, avail, desc_table_len, used};
+use sluice_abi::virtq::{Desc, DescF, MAX_CHAIN, UsedElem, avail, desc_table_len, used};
 use sluice_runtime::Machine;
 
-/// Descriptors of a chain. See: `trampoline/inside/src/queue/chain.rs`, `MAX_CHAIN`.
-const CHAIN: u16 = 64;
+/// Descriptors of a chain.
+const CHAIN: u16 = MAX_CHAIN;
 /// Bytes of each: together 12 of header and a frame of 1,518 fit.
 const PIECE: u32 = 24;
 /// Bytes of the frame that says that no more come.
