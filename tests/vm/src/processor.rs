@@ -2,24 +2,26 @@
 //! what follows a VMFUNC is fetched in the new view. Meant for a real machine: `cargo xtask image`.
 //!
 //! # How a round is judged
-//! A leap enters the gate at OPEN, by a page of the VM's own, and comes back through the close. Each view has INT3 where another goes on: home
-//! at OPEN, gate at ENTER and RETURN, window at CLOSE. So stale bytes are a breakpoint: one that home takes, or one that aborts the call. A stale list aborts
-//! the call where the window opens. Now and then an entry behind the arming store has to find the window closed.
+//! First home executes its own instruction at OPEN and at CLOSE, so that the processor has it decoded: INT3. Then a leap enters the gate at OPEN, by a page
+//! of the VM's own, and comes back through the close. Each view has INT3 where another goes on: home at OPEN, gate at ENTER and RETURN, window at
+//! CLOSE. So stale bytes are a breakpoint: one that home takes, or one that aborts the call. A stale list aborts the call where the window opens. Last, an entry
+//! behind the arming store has to find the window as the call's closing store left it.
 
 use crate::alias;
 use crate::attack::{Error, arm, install};
-use crate::leap::{self, End, RAX, RCX, RDI, State};
-use sluice_gate::OPEN;
+use crate::leap::{self, End, GATE, RAX, RCX, RDI, State};
+use sluice::Status;
+use sluice_gate::{CLOSE, OPEN};
 use sluice_runtime::{Machine, println};
 
-/// Rounds for each look whether the window is closed.
-const LOOK: u64 = 1_000;
 /// Lines that say how far it is.
 const LINES: u64 = 10;
 /// Behind the gate's compare: XOR ECX, ECX, from where it goes on to the window.
 const BEHIND_CHECK: u16 = OPEN + 23;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 const NOPS: [u8; 3] = [0x90; 3];
+/// INT3 in home.
+const BREAKPOINT: End = End::Exception(3);
 
 /// What was not as it has to be.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -43,14 +45,15 @@ pub fn check(machine: &mut Machine, how: &str) -> Result<(), Error> {
     let (opening, closed) = entries(planted);
     let mut seen = Seen::default();
     for round in 0..rounds {
+        for offset in [OPEN, CLOSE] {
+            seen.stale += u64::from(enter(GATE + u64::from(offset)) != BREAKPOINT);
+        }
         match enter(opening) {
-            End::Returned(status) if status.0 == 0 => {}
+            End::Returned(Status::OK) => {}
             End::Exception(_) => seen.stale += 1,
             End::Aborted | End::Returned(_) => seen.aborted += 1,
         }
-        if round % LOOK == 0 && enter(closed) != End::Aborted {
-            seen.open += 1;
-        }
+        seen.open += u64::from(enter(closed) != End::Aborted);
         if (round + 1) % rounds.div_ceil(LINES) == 0 {
             say(round + 1, seen);
         }
