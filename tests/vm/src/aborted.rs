@@ -1,6 +1,6 @@
 //! A25: calls of a program, which are aborted: what it has of its kernel afterwards, and what its kernel of it.
 
-use crate::attack::{Error, arm};
+use crate::attack::{Error, install, register};
 use crate::descriptors::{USER_CODE, USER_DATA};
 use crate::leap::{self, AC, DF, End, FLAGS, IF, Landing, NT, State, TF};
 use crate::masked::VECTOR;
@@ -21,8 +21,9 @@ const LOOP: [u8; 9] = [0xb9, 0x80, 0x84, 0x1e, 0x00, 0xff, 0xc9, 0x75, 0xfc];
 
 /// The kernel sends, then the program calls, with each of the flags and from each of the places.
 pub fn of_a_program(machine: &mut Machine) -> Result<(), Error> {
-    let armed = arm(machine)?;
+    let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
+    install();
     let mut sender = Sender::new(armed.own, armed.request);
     sender.ask(2, false)?;
     sender.note(&crossing::call(&crossing::proper(2)), 2)?;

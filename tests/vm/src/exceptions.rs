@@ -1,7 +1,7 @@
 //! A7, A10, A21: exceptions of the VM's own making in gate and window, and tables that would receive them there.
 
 use crate::alias;
-use crate::attack::{Error, arm, ask_one};
+use crate::attack::{Error, arm, ask_one, install, register};
 use crate::debug::{self, On};
 use crate::descriptors::{self, KERNEL_DATA, Pointer};
 use crate::leap;
@@ -69,8 +69,9 @@ pub fn descriptor_tables(machine: &mut Machine) -> Result<(), Error> {
 /// #NM in the window: the frames go through vector registers, and CR0.TS is the guest's.
 pub fn task_switched(machine: &mut Machine) -> Result<(), Error> {
     const TS: u64 = 1 << 3;
-    let armed = arm(machine)?;
+    let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
+    install();
     let mut sender = crate::numbered::Sender::new(armed.own, armed.request);
     for (name, on) in [("set", TS), ("clear", 0)] {
         sender.ask(2, false)?;

@@ -1,6 +1,6 @@
 //! A8: calls that take longer than the manifest lets them.
 
-use crate::attack::{Error, arm};
+use crate::attack::{Error, install, register};
 use crate::crossing;
 use crate::leap::End;
 use crate::numbered::Sender;
@@ -12,8 +12,9 @@ const FRAMES: u64 = 5_000;
 
 /// Sends as many frames at a time as there can be; after an abort half as many, until all are sent.
 pub fn overrun(machine: &mut Machine) -> Result<(), Error> {
-    let armed = arm(machine)?;
+    let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
+    install();
     let mut sender = Sender::new(armed.own, armed.request);
     let (mut count, mut aborted, mut slowest) = (MAX_BURST as u64, 0, 0);
     while sender.sent < FRAMES {

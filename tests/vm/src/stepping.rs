@@ -3,7 +3,7 @@
 //! A breakpoint on one byte of gate page, window page or window code aborts the call where that instruction comes first. What the
 //! monitor then says was accepted is taken for sent, everything else is sent again: the receiver finds out whether that was true.
 
-use crate::attack::{Error, arm};
+use crate::attack::{Error, install, register};
 use crate::crossing;
 use crate::debug::{self, On};
 use crate::leap::{GATE, RETURN, State};
@@ -18,8 +18,9 @@ const CALLS: [(u64, bool); 4] = [(0, false), (3, false), (3, true), (BURST_SIZE 
 
 /// Each kind of call at every byte.
 pub fn step(machine: &mut Machine) -> Result<(), Error> {
-    let armed = arm(machine)?;
+    let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
+    install();
     let mut sender = Sender::new(armed.own, armed.request);
     let mut aborted = 0;
     for (count, headers) in CALLS {

@@ -4,7 +4,7 @@
 //! instruction later in the call.
 #![allow(unsafe_code, reason = "a delay of so many instructions")]
 
-use crate::attack::{Error, arm};
+use crate::attack::{Error, install, register};
 use crate::crossing;
 use crate::leap::{self, State};
 use crate::numbered::Sender;
@@ -20,8 +20,9 @@ const DELAYS: Range<u64> = 17_500..20_000;
 
 /// An empty call and a whole burst, each with every delay.
 pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
-    let armed = arm(machine)?;
+    let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
+    install();
     let mut sender = Sender::new(armed.own, armed.request);
     let mut aborted = 0;
     for count in [0, BURST_SIZE as u64] {
