@@ -6,7 +6,7 @@ use super::{attack, contained, exits};
 #[test]
 fn a_stack_pointer_aimed_at_anything_in_bochs_is_not_used() {
     let lines = ["peer", "list", "state", "stack", "nothing", "non-canonical"]
-        .map(|name| format!("rsp {name}: returned PeerNotReady(peer 0), the same"));
+        .map(|name| format!("rsp {name}: returned PeerNotReady(peer 0), packet 0, the same"));
     contained(&attack("isolated", "stacks"), 0, &lines.each_ref().map(String::as_str));
 }
 

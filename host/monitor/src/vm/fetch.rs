@@ -11,27 +11,28 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 /// Longest instruction. See: SDM volume 2, "Instruction Format".
 const MAX_INSTRUCTION: usize = 15;
+const PAGE: u64 = 4096;
 
-/// Decodes it. A page behind the instruction need not be there.
+/// Decodes it. The bytes up to the end of its page are fetched together; if they do not make it whole, one by one: a page behind the instruction need
+/// not be there, nor the end of its segment.
 pub fn instruction(ram: &Ram) -> Result<Instruction, Fault> {
     let (mut bytes, rip) = ([0; MAX_INSTRUCTION], read(Field::GuestRip));
-    let mut fetched = Ok(());
-    let mut len = 0;
-    while len < MAX_INSTRUCTION && fetched.is_ok() {
-        fetched = byte(ram, rip.wrapping_add(len as u64), &mut bytes[len..=len]);
-        len += usize::from(fetched.is_ok());
+    let in_page = MAX_INSTRUCTION.min((PAGE - rip % PAGE) as usize);
+    let mut len = if fetch(ram, rip, &mut bytes[..in_page]).is_ok() { in_page } else { 0 };
+    loop {
+        let mut decoder = Decoder::with_ip(bitness(), &bytes[..len], rip, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        if len == MAX_INSTRUCTION || decoder.last_error() != DecoderError::NoMoreBytes {
+            return Ok(instruction);
+        }
+        fetch(ram, rip.wrapping_add(len as u64), &mut bytes[len..=len])?;
+        len += 1;
     }
-    let mut decoder = Decoder::with_ip(bitness(), &bytes[..len], rip, DecoderOptions::NONE);
-    let instruction = decoder.decode();
-    if decoder.last_error() == DecoderError::NoMoreBytes {
-        fetched?;
-    }
-    Ok(instruction)
 }
 
-fn byte(ram: &Ram, offset: u64, byte: &mut [u8]) -> Result<(), Fault> {
-    let span = Segment::CODE.span(offset, 1, Access::fetch())?;
-    walk::load(ram, span, Access::fetch(), byte)
+fn fetch(ram: &Ram, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+    let span = Segment::CODE.span(offset, bytes.len(), Access::fetch())?;
+    walk::load(ram, span, Access::fetch(), bytes)
 }
 
 /// See: SDM volume 3, "Code Segment Descriptor in 64-bit Mode" for L and D, bits 13 and 14 of CS's access rights.

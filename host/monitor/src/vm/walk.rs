@@ -13,6 +13,7 @@ use core::arch::x86_64::__cpuid;
 use core::ops::Range;
 use sluice_abi::Gpa;
 use sluice_memory::SharedMemory;
+use spin::LazyLock;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags};
 
 const PRESENT: u64 = 1;
@@ -150,9 +151,8 @@ fn walk(ram: &Ram, at: u64, access: Access) -> Result<Path, Fault> {
 /// Bits that must be clear in an entry. See: SDM volume 3, figure "Formats of CR3 and Paging-Structure Entries with 4-Level Paging and 5-Level
 /// Paging".
 fn reserved(level: u32, leaf: bool) -> u64 {
-    let beyond = ADDRESS & !((1 << (__cpuid(0x8000_0008).eax & 0xff)) - 1);
+    let Entries { beyond, gigabyte } = *ENTRIES;
     let alignment = ((1 << (12 + 9 * level)) - 1) & !0x1fff;
-    let gigabyte = __cpuid(0x8000_0001).edx >> 26 & 1 == 1;
     match (level, leaf) {
         (3, true) => LARGE,
         (2, true) if !gigabyte => LARGE,
@@ -160,6 +160,20 @@ fn reserved(level: u32, leaf: bool) -> u64 {
         _ => beyond,
     }
 }
+
+/// What this processor's entries may have.
+struct Entries {
+    /// Address bits that no physical address has.
+    beyond: u64,
+    /// Entries that map 1 GiB.
+    gigabyte: bool,
+}
+
+/// Asked once: CPUID takes longer than a walk. See: SDM volume 2, "CPUID—CPU Identification".
+static ENTRIES: LazyLock<Entries> = LazyLock::new(|| Entries {
+    beyond: ADDRESS & !((1 << (__cpuid(0x8000_0008).eax & 0xff)) - 1),
+    gigabyte: __cpuid(0x8000_0001).edx >> 26 & 1 == 1,
+});
 
 impl Path {
     /// Sets the flags that the access sets. See: SDM volume 3, "Accessed and Dirty Flags".
@@ -175,14 +189,15 @@ impl Path {
     }
 }
 
-/// Calls `each` for all parts of `span`, once all of them may be accessed.
+/// Calls `each` for all parts of `span`, once all of them may be accessed. Each table is read once: what the guest changes meanwhile does not count.
 fn access(ram: &Ram, span: Span, access: Access, mut each: impl FnMut(Gpa, Range<usize>)) -> Result<(), Fault> {
-    for (at, range) in span.parts() {
-        let to = walk(ram, at, access)?.to;
-        ram.slice(to, range.len() as u64).map_err(|_| Fault::PROTECTION)?;
+    let mut paths = [const { None }; 2];
+    for (path, (at, range)) in paths.iter_mut().zip(span.parts()) {
+        let found = walk(ram, at, access)?;
+        ram.slice(found.to, range.len() as u64).map_err(|_| Fault::PROTECTION)?;
+        *path = Some((found, range));
     }
-    for (at, range) in span.parts() {
-        let path = walk(ram, at, access)?;
+    for (path, range) in paths.into_iter().flatten() {
         path.mark(ram, access);
         each(path.to, range);
     }

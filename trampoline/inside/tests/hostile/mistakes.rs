@@ -154,7 +154,10 @@ fn more_packets_than_a_burst_has_are_the_senders_mistake() {
 fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(4);
-    let request = sender.request().sub(0, 24).expect("inside");
+    let block = sender.request();
+    // The fourth lies behind the end.
+    (0..4).for_each(|place| block.write(8 * place, Packet { offset: 0, len: 64, peer: 0 }).expect("inside"));
+    let request = block.sub(0, 24).expect("inside");
     let burst = Burst::of(transmit(&mut sender.window, request, 4, Words), 4);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
     sender.check();

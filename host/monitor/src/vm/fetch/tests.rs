@@ -10,7 +10,6 @@ const NO_EXECUTE: u64 = 1 << 63;
 const CODE_64: u64 = 0xa0fb;
 const CODE_32: u64 = 0xc0fb;
 const CODE_16: u64 = 0x80fb;
-const PAGE: u64 = 4096;
 
 /// A program at `rip`, whose page 0 is there with the bits `bits`, and has `code` in its last word.
 fn program(code: u64, bits: u64, rights: u64, rip: u64) -> Guest {
