@@ -306,12 +306,13 @@ fn audit_finds_a_third_list_store() {
     assert_eq!(broken(&audit::gate(&pages)), ["list stores", "filler"]);
 }
 
-/// Two that are declared, where the gate `guarded` switches views; and those that an attacker means.
+/// Those that are declared, where the gate `guarded` switches views; and those that an attacker means.
 #[test]
 fn audit_tells_declared_vmfuncs_from_stray_ones() {
     let of = |name: &str| audit::file(name, &built(name).0, None).expect("an image").pop().expect("a rule");
     let (good, bad) = (of("microbench"), of("attack"));
-    assert_eq!(good.figure, "2 declared, 0 stray");
+    // A pair for each place that the compiler puts a call.
+    assert!(["2 declared, 0 stray", "4 declared, 0 stray"].contains(&good.figure.as_str()), "{good:?}");
     assert!(bad.findings.iter().any(|finding| finding.what.contains("nobody declares")), "{bad:?}");
     let mut image = built("microbench");
     image.put(image.entry(), &[0xb8, 0x0f, 0x01, 0xd4, 0]);
