@@ -38,10 +38,14 @@ impl SluiceWindow {
     /// With `queues` of the driver in `arena`, run by the image in file `path`. One at a time.
     pub fn new(path: &Path, arena: &Arena, queues: &[(Ring, Queue)], longest: u16) -> Result<Self> {
         static IMAGE: OnceLock<Mutex<Image>> = OnceLock::new();
+        // Its place in memory can be taken once: who comes meanwhile waits.
+        static LOADING: Mutex<()> = Mutex::new(());
+        let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if IMAGE.get().is_none() {
             let image = load(&fs::read(path)?).with_context(|| path.display().to_string())?;
             IMAGE.get_or_init(|| Mutex::new(image));
         }
+        drop(loading);
         let image = IMAGE.get().context("no image")?.lock().unwrap_or_else(PoisonError::into_inner);
         let state = image.state.as_ptr().cast::<Window>();
         // SAFETY: the state's place is long enough (asserted in sluice-inside) and aligned to a page, and nobody else uses it: the
