@@ -7,9 +7,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// A hangup counts, whatever the tests were started by: `nohup` makes all that it starts ignore it.
 fn xtask() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.stdin(Stdio::null());
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_xtask")]).stdin(Stdio::null());
     command
 }
 

@@ -76,8 +76,9 @@ impl Launcher {
         command
     }
 
+    /// The launcher's command. A hangup counts, whatever the tests were started by: `nohup` makes all that it starts ignore it.
     pub fn command(&self) -> Command {
-        self.command_behind(&[])
+        self.command_behind(&["env", "--default-signal=HUP"])
     }
 
     /// Exit code, and all lines.
