@@ -8,7 +8,9 @@ use crate::LINE;
 use core::mem::offset_of;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::call::Packet;
-use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use sluice_abi::net::HDR_LEN;
+use sluice_abi::net::PLAIN_HDR;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::virtq::{Desc, DescF};
 
