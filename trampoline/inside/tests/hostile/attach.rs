@@ -45,6 +45,7 @@ fn a_peer_without_queue_or_memory_is_refused() {
 fn a_region_outside_the_slot_or_around_the_address_space_is_refused() {
     for index in [0, 1] {
         refuses(Clause::Layout, |entry| entry.regions[index].slot_offset = map::SLOT_LEN - map::PAGE);
+        refuses(Clause::Layout, |entry| entry.regions[index].slot_offset = map::SLOT_LEN);
         refuses(Clause::Layout, |entry| entry.regions[index].slot_offset = u64::MAX);
         refuses(Clause::Layout, |entry| entry.regions[index].len = u64::MAX);
         refuses(Clause::Layout, |entry| entry.regions[index].gpa = Gpa(u64::MAX - map::PAGE));
