@@ -67,10 +67,7 @@ pub fn general_protection() -> Next {
     raise(Fault::PROTECTION)
 }
 
-/// Injects an exception. None is held back by the instruction before, and a processor that single-steps would not be entered with what holds it
-/// back and no single step pending. See: SDM volume 3, "Checks on Guest Non-Register State".
 fn deliver(event: u64) -> Next {
-    state::unblock();
-    write(Field::EntryInterruption, event);
+    state::inject(event);
     Next::Resume
 }

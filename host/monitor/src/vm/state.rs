@@ -54,6 +54,14 @@ pub fn unblock() {
     write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_STI_OR_MOV_SS);
 }
 
+/// Has an exception injected at the next entry: `event` is the interruption information. None is held back by the instruction before, and a processor that
+/// single-steps would not be entered with what holds it back and no single step pending.
+/// See: SDM volume 3, "Checks on Guest Non-Register State".
+pub fn inject(event: u64) {
+    unblock();
+    write(Field::EntryInterruption, event);
+}
+
 /// Goes on behind an instruction of `length` bytes that the monitor executed. RIP has 32 bits outside 64-bit mode, and no fewer: past the
 /// end of a 16-bit segment is a fault. A single step is told behind the instruction, as it would be.
 /// See: SDM volume 3, "Checks on Guest RIP, RFLAGS, and SSP", "Segment Wraparound".

@@ -61,3 +61,15 @@ fn only_ring_0_in_64_bit_mode_can_call() {
         assert_eq!(can_call(), can, "{code:#x} {stack:#x}");
     }
 }
+
+/// MOV SS or STI before the instruction that faults hold back interrupts and debug exceptions alone.
+#[test]
+fn an_exception_is_held_back_by_nothing() {
+    const BLOCKING_BY_NMI: u64 = 1 << 3;
+    const PROTECTION: u64 = 0x8000_0b0d;
+    for blocking in [0b01, 0b10] {
+        write(Field::GuestInterruptibility, blocking | BLOCKING_BY_NMI);
+        inject(PROTECTION);
+        assert_eq!([read(Field::GuestInterruptibility), read(Field::EntryInterruption)], [BLOCKING_BY_NMI, PROTECTION]);
+    }
+}
