@@ -131,6 +131,21 @@ fn starts_of_a_device_with_bad_rings_in_bochs_cost_its_sender_one_line() {
     assert_eq!(lines, 1, "{:#?}", report.lines);
 }
 
+/// A sender that looks at each of 20 starts, as each lasts for some quanta, finds bad rings each time, and says so once.
+#[test]
+fn rings_that_are_refused_again_and_again_in_bochs_are_one_line() {
+    let all = [
+        often(),
+        vm("sender", "attack", "call 40000", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
+        vm("receiver", "attack", "worse 20", "gate = \"isolated\"\ncpu = 1"),
+    ];
+    let report = in_bochs(&Scenario { processors: 2, timeout: 300, ..Scenario::new(all.concat()) });
+    passed(&report);
+    assert!(report.exits["sender"]["exception_or_nmi"] >= 20, "{:#?}", report.lines);
+    let lines = report.lines.iter().filter(|line| line.contains("queue refused")).count();
+    assert_eq!(lines, 1, "{:#?}", report.lines);
+}
+
 #[test]
 fn starts_of_a_device_in_bochs_cost_its_sender_an_exit_now_and_then() {
     let report = started("good");

@@ -49,7 +49,8 @@ pub fn run(machine: &mut Machine) -> Result<(), Error> {
         "hypercalls" => rings::hypercalls(machine),
         "x87" => registers::x87(machine),
         "sti" => registers::sti(machine),
-        "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?),
+        "good" | "bad" => starts::receiver(machine, attack == "bad", how.parse().map_err(|_| Error::Arguments)?, 0),
+        "worse" => starts::receiver(machine, true, how.parse().map_err(|_| Error::Arguments)?, starts::SEEN),
         "call" => starts::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
         "print" => {
             let (times, len) = how.split_once(' ').ok_or(Error::Arguments)?;

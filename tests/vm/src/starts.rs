@@ -6,8 +6,11 @@ use crate::ring::Ring;
 use sluice::RingFormat;
 use sluice_runtime::{Machine, println};
 
-/// Starts the device `times` times. `bad` rings lie outside of the VM's memory.
-pub fn receiver(machine: &mut Machine, bad: bool, times: u64) -> Result<(), Error> {
+/// Ticks in which a sender that never exits is told of a device, where a quantum has 20,000.
+pub const SEEN: u64 = 60_000;
+
+/// Starts the device `times` times, and leaves it for `pause` ticks each time. `bad` rings lie outside of the VM's memory.
+pub fn receiver(machine: &mut Machine, bad: bool, times: u64, pause: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let ring = Ring::new(memory, RingFormat::Split)?;
     for _ in 0..times {
@@ -16,6 +19,8 @@ pub fn receiver(machine: &mut Machine, bad: bool, times: u64) -> Result<(), Erro
         } else {
             ring.start(machine)
         }
+        let started = machine.ticks();
+        while machine.ticks() - started < pause {}
         Ring::stop(machine);
     }
     println!("started {times} times");
