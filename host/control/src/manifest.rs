@@ -150,6 +150,21 @@ pub enum VmError {
     SecondSender(String, String),
 }
 
+impl VmError {
+    /// The key that is wrong.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Name | Self::NameTwice => "name",
+            Self::Ram(_) => "ram_mib",
+            Self::Mtu(_) => "mtu",
+            Self::Args(_) => "args",
+            Self::Modules(_) | Self::ModuleName(_) => "modules",
+            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) | Self::SecondSender(..) => "peers",
+            Self::Restarts => "restarts",
+        }
+    }
+}
+
 impl Manifest {
     /// Reads and checks a manifest.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
