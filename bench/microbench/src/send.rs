@@ -4,7 +4,7 @@ use crate::Error;
 use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
 use crate::options::{Proof, Sweep};
 use crate::row::{Json, Row};
-use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE};
+use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE};
 use sluice_vnf::Error::{NoBuffer, Send};
 use sluice_vnf::{Vnf, clock, println};
 
@@ -63,7 +63,7 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    fn new(vnf: &'a Vnf, gate: &'a Gate, pool: &'a Mempool<'a>, peer: u16) -> Self {
+    fn new(vnf: &'a Vnf, gate: &'a Gate, pool: &'a Mempool<'a>, peer: PeerIdx) -> Self {
         let destination = gate.peer(peer).map_or([0; 6], |peer| peer.mac);
         let addresses = Addresses { destination, source: [2, 0, 0, 0, 0, 1] };
         let empty = (0..16).map(|_| clock::now().abs_diff(clock::now())).min().unwrap_or(0);
