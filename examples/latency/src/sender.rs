@@ -1,9 +1,9 @@
 //! Bursts of frames that nobody looks at, one call for each.
 
 use crate::Error;
-use sluice::{Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, TxError};
+use sluice::{BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit, TxError};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::Error::{NoBuffer, Send};
+use sluice_runtime::Error::{Frame, Send};
 use sluice_runtime::Machine;
 
 /// Bytes of the frame that says that no more come.
@@ -46,7 +46,7 @@ pub fn with_sender(
     let (gate, memory) = machine.connect()?;
     let peer = machine.wait_for_peer(&gate, None)?;
     let mut free = [0; MAX_BURST];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(sluice_runtime::Error::Pool)?;
     let empty = (0..16).map(|_| machine.ticks().abs_diff(machine.ticks())).min().unwrap_or(0);
     let port = PeerPort::new(&gate, peer);
     let burst = pool.burst();
@@ -58,11 +58,11 @@ impl Sender<'_> {
     pub fn call(&mut self, burst: u16, frame: u16) -> Result<Option<Call>, Error> {
         self.make_room(burst);
         for _ in 0..burst {
-            self.burst.push(frame).ok_or(NoBuffer)?;
+            self.burst.push(frame).map_err(Frame)?;
         }
         let over_the_end = self.goes_over_the_end(burst);
         let before = self.machine.ticks();
-        let sent = self.port.tx_burst(&mut self.burst);
+        let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);
         let ticks = (self.machine.ticks() - before).saturating_sub(self.empty);
         self.note(burst);
         let aborted = self.aborted;
@@ -72,7 +72,7 @@ impl Sender<'_> {
         }
         while !self.burst.is_empty() {
             self.give_turn();
-            let sent = self.port.tx_burst(&mut self.burst);
+            let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);
             self.accepted(sent)?;
         }
         Ok(whole.then_some(Call { ticks, over_the_end }))
