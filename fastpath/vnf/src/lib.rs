@@ -31,6 +31,7 @@ pub use machine::{FileError, Module, Output, Vnf, print, start};
 pub use patience::Patience;
 pub use ports::{Options, Ports};
 pub use sluice::*;
+pub use sluice_abi as abi;
 
 /// Why a VNF can't reach its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
