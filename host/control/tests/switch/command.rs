@@ -117,6 +117,27 @@ fn a_driver_gets_the_frames_that_it_asked_for() {
     assert_eq!(wanted(&world, &mut b, &mut a), [true; 4], "without filters");
 }
 
+/// The frame that comes right behind the answer is filtered by what was asked.
+#[test]
+fn what_a_driver_asks_for_holds_once_it_is_answered() {
+    let world = World::new(&["lan = [\"b\"]", ""]);
+    let (mut a, mut b) = (world.start(0, F::VERSION_1, 1), world.start(1, CONTROL, 1));
+    let (mut device, agreed) = (b.device(), b.agreed);
+    for (unicast, multicast, expected) in
+        [(&[NOBODY][..], &[GROUP][..], [true, false, true, false]), (&[], &[], [false; 4])]
+    {
+        let control = b.control.as_mut().expect("a queue");
+        control.set_filter(&mut device, &agreed, [unicast, multicast], || true).expect("done");
+        assert_eq!(wanted(&world, &mut b, &mut a), expected);
+    }
+    let control = b.control.as_mut().expect("a queue");
+    control.set_all_multicast(&mut device, &agreed, true, || true).expect("done");
+    assert_eq!(wanted(&world, &mut b, &mut a), [false, false, true, true]);
+    let control = b.control.as_mut().expect("a queue");
+    control.set_promiscuous(&mut device, &agreed, true, || true).expect("done");
+    assert_eq!(wanted(&world, &mut b, &mut a), [true; 4]);
+}
+
 #[test]
 fn a_command_that_is_none_is_refused_and_changes_nothing() {
     let world = World::new(&["lan = [\"b\"]", "set_mac = true"]);
