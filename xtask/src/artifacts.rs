@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// Packages whose programs run in a VM or on the bare machine.
-const BARE: [&str; 7] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "latency", "attack"];
+const BARE: [&str; 8] =
+    ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "latency", "attack", "station"];
 /// Packages whose programs run as processes.
-const HOSTED: [&str; 5] = ["sluice-launcher", "microbench", "forward", "pcap", "latency"];
+const HOSTED: [&str; 6] = ["sluice-launcher", "microbench", "forward", "pcap", "latency", "station"];
 
 /// The project's folder.
 pub fn root() -> &'static Path {
