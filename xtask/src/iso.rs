@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// VM images that every boot image carries.
-const IMAGES: [&str; 5] = ["microbench", "forward", "pcap", "latency", "attack"];
+const IMAGES: [&str; 6] = ["microbench", "forward", "pcap", "latency", "attack", "station"];
 
 /// Writes a boot image with one menu entry per scenario to `target`. `platforms`: folders of GRUB modules.
 pub fn write(target: &Path, scenarios: &[(&str, &Scenario)], timeout: u32, platforms: &[&str]) -> Result<()> {
