@@ -33,7 +33,7 @@ pub struct Manifest {
     #[serde(default = "default_quantum")]
     pub quantum_ticks: u64,
     /// Ticks (with the launcher nanoseconds) after which the switch forgets an address from which no frame came.
-    #[serde(default = "default_ageing")]
+    #[serde(default = "lan::default_ageing")]
     pub ageing_ticks: u64,
     /// The VMs; a VM's id is its index here.
     #[serde(rename = "vm", default)]
@@ -50,11 +50,6 @@ const fn default_grace() -> u64 {
 
 const fn default_quantum() -> u64 {
     2_000_000
-}
-
-/// Five minutes of a launcher, two of a processor of 2.5 GHz. See: IEEE 802.1Q clause 8.8.3 "Ageing".
-const fn default_ageing() -> u64 {
-    300_000_000_000
 }
 
 /// One VM.
@@ -169,9 +164,12 @@ pub enum VmError {
     /// What it has sent would be forgotten.
     #[error("restarts: a vm that has peers needs the gate isolated or hypercall for that")]
     Restarts,
-    /// A name that is in a list twice.
-    #[error("{0} \"{1}\": named twice")]
-    Twice(&'static str, String),
+    /// A peer that is named twice.
+    #[error("peer \"{0}\": named twice")]
+    PeerTwice(String),
+    /// A VM of the lan that is named twice.
+    #[error("lan \"{0}\": named twice")]
+    PortTwice(String),
     /// Nobody has that name.
     #[error("lan \"{0}\": no such vm")]
     NoSuchPort(String),
@@ -198,7 +196,10 @@ impl VmError {
             Self::Mtu(_) => "mtu",
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
-            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) | Self::SecondSender(..) => "peers",
+            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) | Self::PeerTwice(_) => "peers",
+            Self::NoSuchPort(_) | Self::OwnPort(_) | Self::PortTwice(_) => "lan",
+            Self::MacOf(..) => "macs",
+            Self::TapName(_) | Self::TapTwice(..) => "tap",
             Self::Restarts => "restarts",
         }
     }
@@ -276,7 +277,7 @@ impl Manifest {
                 return Err(VmError::Itself(peer.clone()));
             }
             if vm.peers[..index].contains(peer) {
-                return Err(VmError::Twice("peer", peer.clone()));
+                return Err(VmError::PeerTwice(peer.clone()));
             }
         }
         Ok(())
