@@ -22,6 +22,7 @@ pub mod net;
 pub mod packed;
 pub mod pci;
 pub mod ring_idx;
+pub mod run;
 pub mod timer;
 pub mod virtq;
 

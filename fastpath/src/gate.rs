@@ -1,8 +1,8 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
-use crate::PeerError;
 use crate::burst::place;
 use crate::directory::{Directory, Seen};
+use crate::{PacketMemory, PeerError};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
@@ -113,6 +113,16 @@ impl Gate {
         // What a machine's last life found out about its peers, only the window knows.
         let doubts = [const { Cell::new(true) }; MAX_PEERS];
         Ok(Self { access, directory, kind, avx: Avx::detect(), doubts })
+    }
+
+    /// Takes `runs`, which are registered with the host, for all packet memory. Runs that follow one another in RAM and in packet memory are to
+    /// be one of them, and packets in the one at offset 0 are sent the fastest. Where the host runs the ring code, the host knows the runs
+    /// already. `false`: a call is under way, or these are more than [`sluice_abi::run::MAX_RUNS`].
+    #[must_use = "packets are taken from the memory that was known before"]
+    pub fn set_runs(&self, runs: &[PacketMemory]) -> bool {
+        let Kind::Here { local, .. } = &self.kind else { return true };
+        let runs = runs.iter().map(|run| (run.offset, run.memory));
+        local.try_borrow_mut().is_ok_and(|mut local| local.window.set_runs(runs))
     }
 
     /// Which gate it is.
@@ -259,12 +269,12 @@ impl Local {
     fn refresh(&mut self, directory: &Directory<Table<'static, u64>>, slot: *mut u8) -> bool {
         let window = &mut self.window;
         self.seen.refresh(directory, |index, peer| {
-            window.detach_peer(index);
-            if PeerState::from_word(peer.state) == PeerState::Ready {
-                // SAFETY: the host maps the regions it lists (contract of `discover`). One that can't be used is not attached:
-                // sending to it says so.
-                let _ = unsafe { window.attach_peer(index, peer, slot) };
+            if PeerState::from_word(peer.state) != PeerState::Ready {
+                return window.detach_peer(index);
             }
+            // SAFETY: the host maps the regions it lists, each page where it was before (contract of `discover`). One that can't be used is not
+            // attached: sending to it says so.
+            let _ = unsafe { window.update_peer(index, peer, slot) };
         })
     }
 }

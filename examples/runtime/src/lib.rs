@@ -24,6 +24,7 @@ mod machine;
 mod connect;
 mod expiries;
 mod patience;
+mod runs;
 
 pub use connect::Error;
 pub use expiries::{Expiries, Ticker};
@@ -61,6 +62,10 @@ pub enum SetupError {
     Taken,
     /// The host refused to register it.
     Refused(Status),
+    /// This is no run that [`Machine::add_run`] or [`Machine::setup`] handed out, or it was removed.
+    NoSuchRun,
+    /// A call is under way, and takes packets from the memory that was registered before.
+    Busy,
 }
 
 impl fmt::Display for SetupError {
@@ -68,7 +73,12 @@ impl fmt::Display for SetupError {
         match self {
             Self::NoMemory => write!(f, "no memory for packets: give the VM more RAM"),
             Self::Taken => write!(f, "packet memory was handed out before"),
-            Self::Refused(status) => write!(f, "the host refuses to register packet memory: {status:?}"),
+            Self::Refused(status) => match status.refusal() {
+                Some(why) => write!(f, "the host refuses a run of packet memory: {why}"),
+                None => write!(f, "the host refuses to register packet memory: {status:?}"),
+            },
+            Self::NoSuchRun => write!(f, "no such run of packet memory was handed out"),
+            Self::Busy => write!(f, "packet memory can't change while a call is under way"),
         }
     }
 }

@@ -12,8 +12,11 @@ mod device;
 mod manifest;
 mod network;
 mod publish;
+pub mod regions;
+mod runs;
 
 pub use device::{Device, Event};
 pub use manifest::{Manifest, ManifestError, VmConfig};
 pub use network::Network;
 pub use publish::publish;
+pub use runs::{RunError, Runs};

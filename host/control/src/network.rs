@@ -1,10 +1,11 @@
 //! Every VM's device, and the directories that follow from them.
 
-use crate::{Device, Event, Manifest};
+use crate::{Device, Event, Manifest, RunError, Runs, regions};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Region};
+use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState};
+use sluice_abi::map;
 use sluice_abi::mmio::reg;
-use sluice_abi::{Gpa, map};
+use sluice_abi::run::Run;
 
 /// Devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ struct Node {
     gate: u32,
     peers: Vec<usize>,
     device: Device,
+    runs: Runs,
     /// It ended, and no start follows.
     gone: bool,
     /// Starts that may follow its end.
@@ -38,6 +40,7 @@ impl Network {
                 gate: vm.gate as u32,
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu),
+                runs: Runs::default(),
                 gone: false,
                 restarts: vm.restarts,
             }
@@ -55,7 +58,22 @@ impl Network {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
-    /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
+    /// Adds `run` to the packet memory of VM `vm`. `Ok`: the directories of all [`Network::senders_to`] it may be others now.
+    pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
+        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))
+    }
+
+    /// Removes the run of `len` bytes at `offset` of the packet memory of VM `vm`. `Ok`: as with [`Network::add_run`].
+    pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.remove(offset, len).map(|_| ()))
+    }
+
+    /// Packet memory of VM `vm`, as ranges without a gap: offset and bytes.
+    pub fn extents(&self, vm: u32) -> Vec<(u64, u64)> {
+        self.vms.get(vm as usize).map_or_else(Vec::new, |node| node.runs.extents())
+    }
+
+    /// VM `vm` ended, and its device is reset, its runs forgotten. Its senders see it absent as long as the manifest lets it start again; then it is gone.
     pub fn remove(&mut self, vm: u32) {
         self.change(vm, |node| node.gone = node.restarts == 0);
     }
@@ -68,6 +86,7 @@ impl Network {
     fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
+            node.runs.clear();
             change(node);
         }
     }
@@ -96,15 +115,14 @@ impl Network {
             name: node.name,
             mac: node.device.mac(),
             mtu: node.device.mtu(),
-            region_count: 1,
             ..Peer::default()
         };
-        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(place as u8) };
         let state = match node.device.receiveq() {
             _ if node.gone => PeerState::Revoked,
             None => PeerState::Absent,
             Some(queue) => {
                 (peer.queues[0], peer.queue_count) = (queue, 1);
+                regions::list(&mut peer, &node.runs, node.ram_len, map::peer_base(place as u8));
                 PeerState::Ready
             }
         };
@@ -121,6 +139,7 @@ const fn mac(id: usize) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_abi::Gpa;
 
     fn network() -> Network {
         let vm = |name: &str, rest: &str| {
@@ -187,6 +206,34 @@ mod tests {
         }
         network.write(1, reg::STATUS, 0);
         assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
+    }
+
+    /// A sender sees a peer's runs while the peer is ready, and each that comes or goes; a life's runs end with that life.
+    #[test]
+    fn runs_of_a_peer_that_is_ready_are_in_the_directory() {
+        let mut network = network();
+        let run = |number: u64| Run { gpa: Gpa(number << 21), len: 2 << 20, offset: (number - 1) << 21 };
+        let lens = |network: &Network| network.directory(0).peers[1].regions.map(|region| region.len);
+        assert_eq!(network.add_run(1, run(1)), Ok(()));
+        assert_eq!(lens(&network)[0], 0, "nobody sends to it yet");
+        for (offset, value) in [
+            (reg::DRIVER_FEATURES_SEL, 1),
+            (reg::DRIVER_FEATURES, 1),
+            (reg::STATUS, 11),
+            (reg::QUEUE_SIZE, 64),
+            (reg::QUEUE_READY, 1),
+            (reg::STATUS, 15),
+        ] {
+            network.write(1, offset, value);
+        }
+        assert_eq!(lens(&network)[..3], [2 << 20, map::PAGE, 0]);
+        assert_eq!(network.add_run(1, run(2)), Ok(()));
+        assert_eq!(lens(&network)[..3], [4 << 20, map::PAGE, 0]);
+        assert!(network.add_run(1, run(2)).is_err() && network.remove_run(1, 0, 4 << 20).is_err());
+        assert_eq!(network.remove_run(1, 0, 2 << 20), Ok(()));
+        assert_eq!(network.directory(0).peers[1].regions[0].gpa, Gpa(4 << 20));
+        network.remove(1);
+        assert_eq!((lens(&network)[0], network.add_run(1, run(2))), (0, Ok(())));
     }
 
     /// A sender can tell a peer that comes back from one that does not.

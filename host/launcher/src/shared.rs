@@ -1,7 +1,8 @@
 //! What all processes' devices and directories come from.
 
 use sluice_abi::directory::{Directory, GateKind};
-use sluice_control::{Manifest, Network, publish};
+use sluice_abi::run::Run;
+use sluice_control::{Manifest, Network, RunError, publish};
 use sluice_memory::Table;
 
 /// The devices of all VMs and the pages that tell of them.
@@ -28,6 +29,20 @@ impl Shared {
         if self.network.write(vm, register, value).is_some() {
             self.refresh_senders(vm);
         }
+    }
+
+    /// Adds a run to VM `vm`'s packet memory, and says so to those who may send to it.
+    pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
+        self.network.add_run(vm, run)?;
+        self.refresh_senders(vm);
+        Ok(())
+    }
+
+    /// Removes one.
+    pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+        self.network.remove_run(vm, offset, len)?;
+        self.refresh_senders(vm);
+        Ok(())
     }
 
     /// VM `vm` is gone.

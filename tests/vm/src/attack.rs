@@ -146,7 +146,7 @@ pub fn ask_one(armed: &Armed) -> Result<(), Error> {
 pub fn register_again(armed: &Armed) -> Result<(), Error> {
     let request = Gpa(armed.request.as_ptr().addr() as u64);
     // SAFETY: under a Sluice host, in ring 0; both were given before.
-    match unsafe { hypercall::register(armed.own.gpa, armed.own.memory.len(), request) } {
+    match unsafe { hypercall::register(request) } {
         Status::OK => Ok(()),
         status => Err(Error::NotStopped(status.0)),
     }

@@ -11,6 +11,7 @@
 
 mod queue;
 mod regions;
+mod runs;
 mod transmit;
 mod window;
 

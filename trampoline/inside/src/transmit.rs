@@ -5,6 +5,7 @@
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
 use crate::Enqueue;
+use crate::runs::Runs;
 use crate::window::{PeerWindow, Window};
 use sluice_abi::call::{Accepted, Clause, Code, HAS_HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
@@ -93,11 +94,11 @@ impl<L: Lanes> Call<L> {
         at: u16,
     ) -> Result<u16, ()> {
         let index = packet.peer & !HAS_HDR;
-        let Some(packets) = window.packets else {
+        if window.packets.is_empty() {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
-        };
-        let Some(peer) = window.peer(index) else {
+        }
+        let (packets, Some(peer)) = window.packets_and_peer(index) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
@@ -118,7 +119,7 @@ impl<L: Lanes> Call<L> {
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
-                peer.quarantined = true;
+                peer.quarantined = Some(clause);
                 self.report(Status::peer_fault(clause, index).naming(at));
             }
             Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index).naming(at)),
@@ -145,7 +146,7 @@ const fn bit(peer: u16) -> u32 {
 }
 
 /// A packet that is wrong, goes where it is not usual, or has a header.
-fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
+fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
     if peer.queue.available().map_err(Refused::Fault)? == 0 {
         return Err(Refused::Full);
     }
@@ -175,11 +176,12 @@ fn tags(frame: PeerSlice<'_>) -> u16 {
 }
 
 /// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
-fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
+fn frame(packets: &Runs, packet: Packet) -> Option<(Hdr, PeerSlice<'static>)> {
     let mut hdr = PLAIN_HDR;
     if packet.peer & HAS_HDR != 0 {
-        packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
+        let at = u64::from(packet.offset).checked_sub(HDR_LEN.into())?;
+        packets.find(at, HDR_LEN.into())?.copy_to_slice(0, &mut hdr).ok()?;
     }
-    let frame = packets.sub(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
+    let frame = packets.find(packet.offset.into(), packet.len.into()).filter(|frame| !frame.is_empty())?;
     Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

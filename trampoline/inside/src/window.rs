@@ -1,11 +1,12 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
 use crate::queue::{Burst, DirtyLog};
+use crate::runs::Runs;
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
-use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::directory::{MAX_PEERS, Peer, Queue};
 use sluice_abi::{map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
@@ -29,7 +30,7 @@ pub struct Window {
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
-    pub(crate) packets: Option<PeerSlice<'static>>,
+    pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
 
@@ -39,16 +40,18 @@ const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
 
 /// What a sender knows of one peer.
 pub(crate) struct PeerWindow {
+    /// What the directory says of the queue.
+    entry: Queue,
     pub regions: Regions,
     pub queue: DeviceQueue,
-    /// It broke a rule: nothing new is sent to it until it is attached anew.
-    pub quarantined: bool,
+    /// The rule that it broke: nothing new is sent to it until it is attached anew.
+    pub quarantined: Option<Clause>,
     /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From packet memory into its first region, where both are long enough.
+    /// From the extent of packet memory into its first region, where both are long enough.
     pub way: Option<Transfer<'static>>,
 }
 
@@ -67,9 +70,9 @@ impl PeerWindow {
         self.enqueue_usual(request, from, peer, lanes)
     }
 
-    fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
+    fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
         let (_, memory) = self.regions.first();
-        self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
+        self.way = extent.and_then(|extent| Transfer::new(extent, memory, self.longest));
     }
 }
 
@@ -82,7 +85,7 @@ impl Window {
             calls: 0,
             phase: AtomicU32::new(WHOLE),
             count: 0,
-            packets: None,
+            packets: Runs::new(),
             peers: [const { None }; MAX_PEERS],
         }
     }
@@ -106,14 +109,47 @@ impl Window {
     pub unsafe fn attach_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
-        let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
+        let entry = *peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
         let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if queue.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
-        let queue = DeviceQueue::new(queue, &regions)?;
-        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
-        attached.lead(self.packets);
+        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let queue = DeviceQueue::new(&entry, &regions)?;
+        let mut attached = PeerWindow { entry, regions, queue, quarantined: None, longest, owed, way: None };
+        attached.lead(self.packets.extent());
         *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
+    }
+
+    /// Takes what a new entry of the directory says of the peer at place `index`. The queue that is attached goes on where it is, with the regions that
+    /// `peer` lists now; another queue begins at its start. Quarantine stays, but for a buffer that lay in none of the regions: the entry that
+    /// tells of the buffer's run may come behind the buffer.
+    ///
+    /// # Safety
+    /// As [`Window::attach_peer`]; a queue that is attached lies in the new regions where it lay in the old ones.
+    #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
+    pub unsafe fn update_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        let extent = self.packets.extent();
+        let attached = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
+        match attached.filter(|attached| peer.queue_count > 0 && attached.entry == peer.queues[0]) {
+            Some(attached) => {
+                // SAFETY: the contract above.
+                attached.regions = unsafe { Regions::new(peer, base) }?;
+                attached.lead(extent);
+                attached.quarantined = attached.quarantined.filter(|&clause| clause != Clause::Region);
+                Ok(())
+            }
+            None => {
+                self.detach_peer(index);
+                // SAFETY: the contract above.
+                unsafe { self.attach_peer(index, peer, base) }
+            }
+        }
+    }
+
+    /// Sends nothing more to the peer at place `index` until its queue begins anew.
+    pub fn quarantine_peer(&mut self, index: u16) {
+        if let Some(Some(peer)) = self.peers.get_mut(usize::from(index)) {
+            peer.quarantined = Some(Clause::Layout);
+        }
     }
 
     /// Forgets the peer at place `index`.
@@ -132,30 +168,46 @@ impl Window {
 
     /// Whether something can be sent to the peer at place `index`: it is attached, and broke no rule since.
     pub fn is_open(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if !peer.quarantined)
+        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined.is_none())
     }
 
     /// Whether the peer at place `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined)
+        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
-    /// Registers packet memory: frames are taken from there and nowhere else.
+    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and nowhere else. What follows one
+    /// another in packet memory is to be one of them where the mapping allows it, as a frame has to lie in one; what begins at offset 0 is the
+    /// fastest. Peers stay as they are. `false`: more than [`sluice_abi::run::MAX_RUNS`], which are left out.
+    pub fn set_runs(&mut self, runs: impl IntoIterator<Item = (u32, PeerSlice<'static>)>) -> bool {
+        let mut packets = Runs::new();
+        let fit = runs.into_iter().all(|(offset, memory)| packets.add(offset, memory));
+        self.packets = packets;
+        let extent = self.packets.extent();
+        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(extent));
+        fit
+    }
+
+    /// The same with one run, from offset 0.
     pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
-        self.packets = Some(packets);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
+        self.set_runs([(0, packets)]);
     }
 
-    /// As before [`Window::set_packets`]. Peers stay as they are.
+    /// The same with none.
     pub fn forget_packets(&mut self) {
-        self.packets = None;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(None));
+        self.set_runs([]);
     }
 
     /// The peer at place `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, usize::from(index))?.as_mut().filter(|peer| !peer.quarantined)
+        pick_mut(&mut self.peers, usize::from(index))?.as_mut().filter(|peer| peer.quarantined.is_none())
+    }
+
+    /// Packet memory, and the same.
+    pub(crate) fn packets_and_peer(&mut self, index: u16) -> (&Runs, Option<&mut PeerWindow>) {
+        let peer = pick_mut(&mut self.peers, usize::from(index)).and_then(Option::as_mut);
+        (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
     #[inline(always)]

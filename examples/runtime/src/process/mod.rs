@@ -11,11 +11,14 @@ mod timer;
 pub use control::Control;
 pub use files::{FileError, Module, Output};
 
+use crate::runs::{FIRST_LEN, Runs};
 use crate::{Counter, Expiries, SetupError, Ticker};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
+use sluice_abi::call::Status;
+use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
@@ -30,14 +33,11 @@ pub struct Machine {
     /// Where they are.
     files: PathBuf,
     out: PathBuf,
-    /// Until it is handed out.
-    memory: Option<Memory>,
-}
-
-struct Memory {
     slot: Slot,
-    ram: sluice::PeerSlice<'static>,
     directory: sluice::PeerSlice<'static>,
+    packets: Runs,
+    /// The gate and the first run were handed out.
+    taken: bool,
 }
 
 /// Runs `main`; whether it failed is the exit code.
@@ -79,7 +79,10 @@ impl Machine {
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
-            memory: Some(Memory { slot, ram, directory }),
+            slot,
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
         })
     }
 
@@ -98,10 +101,30 @@ impl Machine {
         Output::create(&self.out.join(name))
     }
 
-    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two gates, or two pools, would write over each other's
-    /// frames.
+    /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per machine: two
+    /// gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        hand_out(&mut self.memory)
+        if std::mem::replace(&mut self.taken, true) {
+            return Err(SetupError::Taken);
+        }
+        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+        let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
+        let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
+        let access = Access { directory: self.directory, request, packets: memory.memory, slot: self.slot.base() };
+        Ok((access, memory))
+    }
+
+    pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
+        Ok(&mut self.packets)
+    }
+
+    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+        refused(Control::new().add_run(run))
+    }
+
+    pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
+        refused(Control::new().remove_run(run))
     }
 
     /// The registers of this process's network device: the launcher answers.
@@ -161,12 +184,8 @@ impl Machine {
     }
 }
 
-/// What a machine that has `memory` reaches its peers with; the machine has it no more.
-fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), SetupError> {
-    let Memory { slot, ram, directory } = memory.take().ok_or(SetupError::Taken)?;
-    let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
-    let access = Access { directory, request, packets: ram, slot: slot.base() };
-    Ok((access, PacketMemory::new(Gpa(0), ram).ok_or(SetupError::NoMemory)?))
+fn refused(status: Status) -> Result<(), SetupError> {
+    if status == Status::OK { Ok(()) } else { Err(SetupError::Refused(status)) }
 }
 
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
@@ -191,11 +210,20 @@ mod tests {
     #[test]
     fn memory_is_handed_out_once() {
         let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
-        let mut memory = Some(Memory { slot: Slot::reserve().expect("addresses"), ram, directory });
-        let (access, packets) = hand_out(&mut memory).expect("the first time");
-        assert_eq!((access.packets.as_ptr(), packets.memory.as_ptr()), (ram.as_ptr(), ram.as_ptr()));
+        let mut machine = Machine {
+            args: "",
+            modules: Vec::new(),
+            files: PathBuf::new(),
+            out: PathBuf::new(),
+            slot: Slot::reserve().expect("addresses"),
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
+        };
+        // No launcher answers here.
+        assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));
         for _ in 0..2 {
-            assert_eq!(hand_out(&mut memory).err(), Some(SetupError::Taken));
+            assert_eq!(machine.setup().err(), Some(SetupError::Taken));
         }
     }
 }
