@@ -87,7 +87,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice::{Clause, PacketMemory, PortStats};
+    use sluice::{Clause, PacketMemory, PeerIdx, PortStats};
     use sluice_abi::Gpa;
 
     /// Answers as it was told to.
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn only_a_frame_that_is_never_taken_is_dropped() {
         with_frames(|burst| {
-            let fault = TxError::PeerFault { peer: 0, clause: Some(Clause::Region), index: 0 };
-            for error in [TxError::Aborted, TxError::PeerNotReady { peer: 0, index: 0 }, fault] {
+            let fault = TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), index: 0 };
+            for error in [TxError::Aborted, TxError::PeerNotReady { peer: PeerIdx(0), index: 0 }, fault] {
                 assert_eq!(
                     (send(&mut Answers(vec![Err(error)]), burst), lens(burst)),
                     (Ok(false), vec![60, 61, 62, 63])

@@ -1,7 +1,7 @@
 //! Bursts of frames that nobody looks at, one call for each.
 
 use crate::Error;
-use sluice::{Burst, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, TxError};
+use sluice::{Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::Error::{NoBuffer, Send};
 use sluice_runtime::Machine;
@@ -124,10 +124,10 @@ impl Sender<'_> {
     pub fn finish(&mut self) -> Result<(), Error> {
         self.call(1, LAST)?;
         let mut patience = self.machine.patience();
-        while self.gate.peer_state(0) == PeerState::Ready {
+        while self.gate.peer_state(PeerIdx(0)) == PeerState::Ready {
             patience.wait(self.machine)?;
         }
-        let quarantined = self.gate.peer_state(0) == PeerState::Quarantined;
+        let quarantined = self.gate.peer_state(PeerIdx(0)) == PeerState::Quarantined;
         if quarantined { Err(sluice_runtime::Error::PeerQuarantined.into()) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
 use crate::options::{Proof, Sweep};
 use crate::row::{Json, Row};
-use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE};
+use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE};
 use sluice_runtime::Error::{NoBuffer, Send};
 use sluice_runtime::{Machine, println};
 
@@ -63,7 +63,7 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    fn new(machine: &'a Machine, gate: &'a Gate, pool: &'a Mempool<'a>, peer: u16) -> Self {
+    fn new(machine: &'a Machine, gate: &'a Gate, pool: &'a Mempool<'a>, peer: PeerIdx) -> Self {
         let destination = gate.peer(peer).map_or([0; 6], |peer| peer.mac);
         let addresses = Addresses { destination, source: [2, 0, 0, 0, 0, 1] };
         let empty = (0..16).map(|_| machine.ticks().abs_diff(machine.ticks())).min().unwrap_or(0);

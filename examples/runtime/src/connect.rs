@@ -2,7 +2,7 @@
 
 use crate::{Machine, SetupError, runs};
 use core::fmt;
-use sluice::{Gate, GateError, PacketMemory, PeerError, TxError, VirtioNetError};
+use sluice::{Gate, GateError, PacketMemory, PeerError, PeerIdx, TxError, VirtioNetError};
 use sluice_abi::directory::PeerState;
 use sluice_abi::run::Run;
 
@@ -94,11 +94,11 @@ impl Machine {
         self.host_remove_run(run)
     }
 
-    /// The place of the peer named `name` (without: the first peer), once it is ready.
-    pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<u16, Error> {
+    /// The index of the peer named `name` (without a name: of the first peer), once the peer is ready.
+    pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<PeerIdx, Error> {
         let mut patience = self.patience();
         let peer = loop {
-            match name.map_or_else(|| gate.peer(0).map(|_| 0), |name| gate.find(name)) {
+            match name.map_or_else(|| gate.peer(PeerIdx(0)).map(|_| PeerIdx(0)), |name| gate.find(name)) {
                 Ok(peer) => break peer,
                 Err(PeerError::Unknown) => return Err(Error::NoPeer(name.unwrap_or("the first"))),
                 Err(PeerError::Busy) => patience.wait(self)?,

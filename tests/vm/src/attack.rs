@@ -6,7 +6,7 @@ use crate::{
     tables, timer, victim, wrap,
 };
 use core::fmt;
-use sluice::{Gate, PacketMemory, RingFormat, Status};
+use sluice::{Gate, PacketMemory, PeerIdx, RingFormat, Status};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_gate::hypercall;
@@ -138,7 +138,7 @@ pub fn install() {
 
 /// Puts one packet for the first peer into the request block.
 pub fn ask_one(armed: &Armed) -> Result<(), Error> {
-    armed.request.write(0, Packet { offset: 64, len: 64, peer: 0 }).map_err(|_| Error::Arguments)
+    armed.request.write(0, Packet::new(64, 64, PeerIdx(0))).map_err(|_| Error::Arguments)
 }
 
 /// Registers what is registered, with the CR3 that is in force now.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "attacks are what safe code can't do")]
 
 use crate::attack::{Error, prepare};
-use sluice::{Mempool, PacketMemory, PeerPort, Port, Status};
+use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, Status};
 use sluice_abi::map;
 use sluice_runtime::{Machine, println};
 
@@ -35,7 +35,7 @@ pub fn vmfunc(machine: &mut Machine, view: u32) -> Result<(), Error> {
     let pool = Mempool::new(own, &mut free);
     let mut burst = pool.burst();
     let pushed = burst.push(64).is_some();
-    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, 0).tx_burst(&mut burst));
+    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::row::Row;
 use crate::timer::delay;
 use core::arch::asm;
 use core::ops::Range;
-use sluice::{BURST_SIZE, Gate, RingFormat, Status};
+use sluice::{BURST_SIZE, Gate, PeerIdx, RingFormat, Status};
 use sluice_abi::call::Code;
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
@@ -69,7 +69,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
         println!("burst of {count}: {row}");
     }
     println!("nmi: 0 aborted, {} sent", sender.sent);
-    until(machine, || gate.peer_state(0) == PeerState::Ready)?;
+    until(machine, || gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     sender.ask_last()?;
     match crossing::through_stub(1).status {
         Status::OK => Ok(()),
@@ -80,7 +80,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
 /// One turn: whether the NMI came while the window was open. The call is as if it had not, unless that came before.
 fn called_back(machine: &Machine, gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Result<bool, Error> {
     sender.ask(count, false)?;
-    until(machine, || gate.peer_state(0) == PeerState::Ready)?;
+    until(machine, || gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     let exits = machine.exits();
     wait_until(next(machine), HEAD_START + later.next_multiple_of(SLOT) - later);
     let called = crossing::through_stub(count);
@@ -92,7 +92,7 @@ fn called_back(machine: &Machine, gate: &Gate, sender: &mut Sender, count: u64, 
         status if status.code() == Code::PeerNotReady && exits < IN_WINDOW => {}
         status => return Err(Error::NotStopped(status.0)),
     }
-    until(machine, || gate.peer_state(0) != PeerState::Ready)?;
+    until(machine, || gate.peer_state(PeerIdx(0)) != PeerState::Ready)?;
     Ok(exits == IN_WINDOW)
 }
 

@@ -4,7 +4,8 @@ use crate::attack::Error;
 use crate::crossing;
 use crate::leap::{End, Landing};
 use sluice::{Mempool, PacketMemory, Port, RX_SIZE, RingFormat, VirtioNet};
-use sluice_abi::call::{Accepted, HAS_HDR, Packet, Status};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Accepted, Packet, Status};
 use sluice_memory::PeerSlice;
 use sluice_runtime::{Machine, println};
 
@@ -85,7 +86,8 @@ impl Sender {
         let offset = index as u32 * BUFFER + HEADROOM;
         let memory = self.own.memory.sub(u64::from(offset), 8 * WORDS).map_err(|_| Error::Arguments)?;
         (0..).zip(words).try_for_each(|(at, word)| memory.write(8 * at, word)).map_err(|_| Error::Arguments)?;
-        let packet = Packet { offset, len: 8 * WORDS as u16, peer: if header { HAS_HDR } else { 0 } };
+        let packet = Packet::new(offset, 8 * WORDS as u16, PeerIdx(0));
+        let packet = if header { packet.with_hdr() } else { packet };
         self.request.write(8 * index, packet).map_err(|_| Error::Arguments)
     }
 

@@ -3,7 +3,7 @@
 
 use crate::attack::Error;
 use crate::ring::{Idle, Ring, SIZE};
-use sluice::{Clause, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat, TxError};
+use sluice::{Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError};
 use sluice_abi::Gpa;
 use sluice_abi::directory::PeerState;
 use sluice_abi::mmio::Status;
@@ -78,7 +78,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 8];
     let pool = Mempool::new(memory, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut sent, mut faults) = (0, 0);
     for round in 0..=ROUNDS {
         until(machine, &gate, PeerState::Ready)?;
@@ -92,7 +92,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
             burst.push(LEN);
             match port.tx_burst(&mut burst) {
                 Ok(more) => sent += more,
-                Err(TxError::PeerFault { peer: 0, clause: Some(Clause::Region), .. }) => faults += 1,
+                Err(TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), .. }) => faults += 1,
                 Err(_) => return Err(Error::NotStopped(1)),
             }
         }
@@ -109,10 +109,10 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
 /// Whether the state says so before and after a call in vain.
 fn is_quarantined(gate: &Gate, port: &mut PeerPort<'_>, burst: &mut sluice::Burst<'_>) -> Result<(), Error> {
     for _ in 0..2 {
-        if gate.peer_state(0) != PeerState::Quarantined {
+        if gate.peer_state(PeerIdx(0)) != PeerState::Quarantined {
             return Err(Error::NotStopped(2));
         }
-        if !matches!(port.tx_burst(burst), Err(TxError::PeerNotReady { peer: 0, .. })) {
+        if !matches!(port.tx_burst(burst), Err(TxError::PeerNotReady { peer: PeerIdx(0), .. })) {
             return Err(Error::NotStopped(3));
         }
     }
@@ -121,7 +121,7 @@ fn is_quarantined(gate: &Gate, port: &mut PeerPort<'_>, burst: &mut sluice::Burs
 
 fn until(machine: &Machine, gate: &Gate, state: PeerState) -> Result<(), Error> {
     let mut idle = Idle::default();
-    while gate.peer_state(0) != state {
+    while gate.peer_state(PeerIdx(0)) != state {
         idle.turn(machine, false)?;
     }
     Ok(())

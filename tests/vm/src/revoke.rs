@@ -4,7 +4,7 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::ring::{Idle, Ring};
-use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerPort, Port, RingFormat, TxError};
+use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerIdx, PeerPort, Port, RingFormat, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
@@ -63,7 +63,7 @@ pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
     let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     for turn in 0..times {
         Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
@@ -95,12 +95,12 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(memory, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut calls, mut next) = (Calls::default(), 0);
     while calls.after < AFTER {
         next = fill(&mut burst, next);
         calls.call(machine, &mut port, &mut burst)?;
-        if gate.peer_state(0) == PeerState::Revoked {
+        if gate.peer_state(PeerIdx(0)) == PeerState::Revoked {
             return Err(sluice_runtime::Error::PeerGone.into());
         }
         calls.after += u64::from(starts_of(&gate) > times);
@@ -114,7 +114,7 @@ pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
 
 /// Which start of its device the peer's queue is of; 0 while there is no queue.
 fn starts_of(gate: &Gate) -> u32 {
-    gate.peer(0).map_or(0, |peer| peer.queues[0].start)
+    gate.peer(PeerIdx(0)).map_or(0, |peer| peer.queues[0].start)
 }
 
 /// Adds frames from number `next` on, up to a whole burst: the number after them.

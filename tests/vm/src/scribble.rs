@@ -2,7 +2,7 @@
 
 use crate::attack::Error;
 use crate::hostile::Random;
-use sluice::{Mempool, PacketMemory, PeerPort, Port, RingFormat, TxError, VirtioNet};
+use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
@@ -45,10 +45,10 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 64];
     let pool = Mempool::new(memory, &mut free);
-    let mut port = PeerPort::new(&gate, 0);
+    let mut port = PeerPort::new(&gate, PeerIdx(0));
     let mut burst = pool.burst();
     let (mut calls, mut faults) = (0u64, 0u64);
-    while gate.peer_state(0) != PeerState::Revoked {
+    while gate.peer_state(PeerIdx(0)) != PeerState::Revoked {
         while burst.len() < sluice::BURST_SIZE && burst.push(64).is_some() {}
         calls += 1;
         faults += u64::from(port.tx_burst(&mut burst).is_err_and(|error| matches!(error, TxError::PeerFault { .. })));

@@ -1,6 +1,7 @@
 //! The victim: fills its packet memory with a pattern, waits for the attacker's end, and sees whether the pattern stayed.
 
 use crate::attack::Error;
+use sluice_abi::PeerIdx;
 use sluice_abi::directory::PeerState;
 use sluice_runtime::{Machine, println};
 
@@ -22,7 +23,7 @@ pub fn watch(machine: &mut Machine) -> Result<(), Error> {
     }
     let over = (0..TURNS).any(|_| {
         machine.yield_now();
-        gate.peer_state(0) == PeerState::Revoked
+        gate.peer_state(PeerIdx(0)) == PeerState::Revoked
     });
     if !over {
         return Err(Error::Endless);

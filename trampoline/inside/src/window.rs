@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer, Queue};
-use sluice_abi::{map, net};
+use sluice_abi::{PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
@@ -58,7 +58,13 @@ pub(crate) struct PeerWindow {
 impl PeerWindow {
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
-    pub fn enqueue_usual(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+    pub fn enqueue_usual(
+        &mut self,
+        request: Table<'static, Packet>,
+        from: u16,
+        peer: PeerIdx,
+        lanes: impl Lanes,
+    ) -> u16 {
         let (region, _) = self.regions.first();
         let Some(way) = &self.way else { return 0 };
         self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
@@ -66,7 +72,13 @@ impl PeerWindow {
 
     /// The same, out of the way of the simplest call.
     #[inline(never)]
-    pub fn enqueue_more(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+    pub fn enqueue_more(
+        &mut self,
+        request: Table<'static, Packet>,
+        from: u16,
+        peer: PeerIdx,
+        lanes: impl Lanes,
+    ) -> u16 {
         self.enqueue_usual(request, from, peer, lanes)
     }
 
@@ -100,13 +112,13 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at place `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start. Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
-    pub unsafe fn attach_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+    pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let entry = *peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
@@ -115,20 +127,20 @@ impl Window {
         let queue = DeviceQueue::new(&entry, &regions)?;
         let mut attached = PeerWindow { entry, regions, queue, quarantined: None, longest, owed, way: None };
         attached.lead(self.packets.extent());
-        *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
+        *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
     }
 
-    /// Takes what a new entry of the directory says of the peer at place `index`. The queue that is attached goes on where it is, with the regions that
+    /// Takes what a new entry of the directory says of the peer at `index`. The queue that is attached goes on where it is, with the regions that
     /// `peer` lists now; another queue begins at its start. Quarantine stays, but for a buffer that lay in none of the regions: the entry that
     /// tells of the buffer's run may come behind the buffer.
     ///
     /// # Safety
     /// As [`Window::attach_peer`]; a queue that is attached lies in the new regions where it lay in the old ones.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
-    pub unsafe fn update_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+    pub unsafe fn update_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
         let extent = self.packets.extent();
-        let attached = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
+        let attached = self.peers.get_mut(index.get()).and_then(Option::as_mut);
         match attached.filter(|attached| peer.queue_count > 0 && attached.entry == peer.queues[0]) {
             Some(attached) => {
                 // SAFETY: the contract above.
@@ -145,35 +157,35 @@ impl Window {
         }
     }
 
-    /// Sends nothing more to the peer at place `index` until its queue begins anew.
-    pub fn quarantine_peer(&mut self, index: u16) {
-        if let Some(Some(peer)) = self.peers.get_mut(usize::from(index)) {
+    /// Sends nothing more to the peer at `index` until its queue begins anew.
+    pub fn quarantine_peer(&mut self, index: PeerIdx) {
+        if let Some(Some(peer)) = self.peers.get_mut(index.get()) {
             peer.quarantined = Some(Clause::Layout);
         }
     }
 
-    /// Forgets the peer at place `index`.
-    pub fn detach_peer(&mut self, index: u16) {
-        if let Some(peer) = self.peers.get_mut(usize::from(index)) {
+    /// Forgets the peer at `index`.
+    pub fn detach_peer(&mut self, index: PeerIdx) {
+        if let Some(peer) = self.peers.get_mut(index.get()) {
             *peer = None;
         }
     }
 
-    /// From now on every write into the memory of the peer at place `index` is marked in `log`, or in none. `false`, and nothing
+    /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and nothing
     /// changes, if there is no such peer or the log is too short for its memory.
-    pub fn set_log(&mut self, index: u16, log: Option<DirtyLog>) -> bool {
-        let peer = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
+    pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
+        let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
         peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
     }
 
-    /// Whether something can be sent to the peer at place `index`: it is attached, and broke no rule since.
-    pub fn is_open(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined.is_none())
+    /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
+    pub fn is_open(&self, index: PeerIdx) -> bool {
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_none())
     }
 
-    /// Whether the peer at place `index` broke a rule and was not attached anew.
-    pub fn is_quarantined(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined.is_some())
+    /// Whether the peer at `index` broke a rule and was not attached anew.
+    pub fn is_quarantined(&self, index: PeerIdx) -> bool {
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
     /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and nowhere else. What follows one
@@ -198,15 +210,15 @@ impl Window {
         self.set_runs([]);
     }
 
-    /// The peer at place `index`, if something can be sent to it.
+    /// The peer at `index`, if something can be sent to it.
     #[inline(always)]
-    pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, usize::from(index))?.as_mut().filter(|peer| peer.quarantined.is_none())
+    pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
+        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| peer.quarantined.is_none())
     }
 
     /// Packet memory, and the same.
-    pub(crate) fn packets_and_peer(&mut self, index: u16) -> (&Runs, Option<&mut PeerWindow>) {
-        let peer = pick_mut(&mut self.peers, usize::from(index)).and_then(Option::as_mut);
+    pub(crate) fn packets_and_peer(&mut self, index: PeerIdx) -> (&Runs, Option<&mut PeerWindow>) {
+        let peer = pick_mut(&mut self.peers, index.get()).and_then(Option::as_mut);
         (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
@@ -230,11 +242,11 @@ impl Window {
         self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
     }
 
-    /// The same, where all packets of the call are accepted, and all are for the peer at place `index`.
+    /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
     #[inline(always)]
-    pub(crate) fn publish_whole(&mut self, index: u16) {
+    pub(crate) fn publish_whole(&mut self, index: usize) {
         self.phase.store(WHOLE, Ordering::Release);
-        if let Some(Some(peer)) = pick_mut(&mut self.peers, usize::from(index)) {
+        if let Some(Some(peer)) = pick_mut(&mut self.peers, index) {
             peer.queue.publish();
         }
     }
@@ -279,11 +291,11 @@ mod tests {
         sender.peers[0].give(4);
         let request = sender.request();
         for index in 0..2 {
-            request.write(8 * index, Packet { offset: 0, len: 64, peer: 0 }).expect("inside");
+            request.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         }
         sender.window.begin(2);
         let packets = request.table(0, 2).expect("aligned");
-        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, 0, Words)), Some(2));
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender
     }
 

@@ -10,7 +10,7 @@ use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
 use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, Region, word};
 use sluice_abi::run::Run;
-use sluice_abi::{Gpa, Hpa, map};
+use sluice_abi::{Gpa, Hpa, PeerIdx, map};
 use sluice_control::{publish, regions};
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
@@ -136,8 +136,8 @@ impl Vm {
         mailbox::set_reach(self.id, u32::MAX);
         let mut new = shared::directory(self.id);
         new.gate = self.gate as u32;
-        for index in 0..new.peers.len() {
-            if new.peers[index] != self.directory.peers[index] {
+        for index in PeerIdx::all() {
+            if new.peers[index.get()] != self.directory.peers[index.get()] {
                 self.refresh_peer(&mut new, index);
             }
         }
@@ -148,12 +148,12 @@ impl Vm {
         mailbox::set_reach(self.id, reach);
     }
 
-    fn refresh_peer(&mut self, new: &mut Directory, index: usize) {
-        let (peer, old) = (&mut new.peers[index], self.directory.peers[index]);
+    fn refresh_peer(&mut self, new: &mut Directory, index: PeerIdx) {
+        let (peer, old) = (&mut new.peers[index.get()], self.directory.peers[index.get()]);
         let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
         if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
-            self.window.get().detach_peer(index as u16);
-        } else if let Err(clause) = self.update_peer(index as u16, peer) {
+            self.window.get().detach_peer(index);
+        } else if let Err(clause) = self.update_peer(index, peer) {
             self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
             peer.region_count = 0;
@@ -202,10 +202,10 @@ impl Vm {
     }
 
     /// Says why a peer's queue is not used: once for each peer and reason, as it is the peer who decides how often that comes.
-    fn refuse(&mut self, index: usize, peer: &str, clause: Clause) {
-        let before = self.refused[index];
-        self.refused[index] |= 1 << clause as u8;
-        if self.refused[index] != before {
+    fn refuse(&mut self, index: PeerIdx, peer: &str, clause: Clause) {
+        let before = self.refused[index.get()];
+        self.refused[index.get()] |= 1 << clause as u8;
+        if self.refused[index.get()] != before {
             self.console.say(format_args!("vm {}: peer {peer}: queue refused: {clause:?}", self.name));
         }
     }

@@ -22,10 +22,10 @@ pub use drain::Dequeue;
 pub use fill::Enqueue;
 pub use log::DirtyLog;
 use packed::Packed;
-use sluice_abi::Gpa;
 use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_memory::{LINE, Lanes, PeerSlice, Step, Steps, Table, Transfer};
 use split::Split;
 
@@ -120,7 +120,7 @@ impl DeviceQueue {
         self.features.contains(F::MRG_RXBUF)
     }
 
-    /// Fills the next buffers with packets of `request` from `from` on, while they are for the peer at place `index` and everything is
+    /// Fills the next buffers with packets of `request` from `from` on, while they are for the burst's peer and everything is
     /// as usual: how many. `way` leads into the peer's memory, which starts at `first`.
     ///
     /// Usual is a buffer of one descriptor, in the region that the way leads into, that is long enough, and not beyond the end of the rings'
@@ -262,8 +262,8 @@ impl DeviceQueue {
 pub(crate) struct Burst<'m> {
     /// All packets of the call.
     pub request: Table<'static, Packet>,
-    /// Place of the peer that they are for.
-    pub peer: u16,
+    /// The peer that they are for.
+    pub peer: PeerIdx,
     /// Start of the region that `way` leads into, in the peer's space.
     pub region: Gpa,
     /// From packet memory into that region.
@@ -271,10 +271,10 @@ pub(crate) struct Burst<'m> {
 }
 
 impl Burst<'_> {
-    /// Length and peer of a packet of [`LINE`] bytes that is for that peer and has no header.
+    /// Length, peer and flags of a packet of [`LINE`] bytes that is for queue 0 of that peer and has no header.
     #[inline(always)]
     fn line(&self) -> u32 {
-        LINE as u32 | u32::from(self.peer) << 16
+        LINE as u32 | u32::from(self.peer.0) << 16
     }
 
     /// Puts packets where `place` says, which prepares a buffer for so many bytes, until one is not usual: how many. `LINES`: usual
