@@ -163,21 +163,21 @@ impl Vm {
             // What was mapped of them goes again: that takes no memory.
             let _ = self.hide_regions(index, now, &[]);
             self.console.say(format_args!("vm {}: peer {}: no memory left for its views", self.name, peer.name()));
-            self.window.get().quarantine_peer(index as u16);
+            self.window.get().quarantine_peer(index);
             (peer.state, peer.region_count) = (PeerState::Quarantined as u32, 0);
         }
     }
 
-    fn update_peer(&mut self, index: u16, peer: &Peer) -> Result<(), Clause> {
+    fn update_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
         // SAFETY: the base is that of the slot, where show_regions maps the peer's regions, in the window and here, before anybody touches them.
         // Where a peer's page is in the slot never changes.
         unsafe { self.window.get().update_peer(index, peer, map::SLOT_VA as *mut u8) }
     }
 
     /// Maps what of the peer's memory is in the regions `now`, and takes away what was in `old` alone, in the view that shows peers and here.
-    fn show_regions(&mut self, index: usize, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
+    fn show_regions(&mut self, index: PeerIdx, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
         self.hide_regions(index, old, now)?;
-        let Some(&PeerMemory { offset, ram }) = self.peers.get(index) else { return Ok(()) };
+        let Some(&PeerMemory { offset, ram }) = self.peers.get(index.get()) else { return Ok(()) };
         for range in regions::difference(now, old) {
             let (at, len) = (offset + range.start, range.end - range.start);
             if let Some(hpa) = ram.host(Gpa(range.start), len) {
@@ -190,8 +190,8 @@ impl Vm {
     }
 
     /// Takes away what of the peer's memory is in the regions `old` and not in `now`.
-    fn hide_regions(&mut self, index: usize, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
-        let Some(&PeerMemory { offset, .. }) = self.peers.get(index) else { return Ok(()) };
+    fn hide_regions(&mut self, index: PeerIdx, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
+        let Some(&PeerMemory { offset, .. }) = self.peers.get(index.get()) else { return Ok(()) };
         for range in regions::difference(old, now) {
             let (at, len) = (offset + range.start, range.end - range.start);
             self.views.hide(at, len)?;
