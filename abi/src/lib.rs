@@ -14,6 +14,7 @@
 
 pub mod addr;
 pub mod boot;
+pub mod build_id;
 pub mod call;
 pub mod directory;
 pub mod map;

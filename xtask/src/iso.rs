@@ -32,8 +32,9 @@ fn entry(boot: &Path, number: usize, title: &str, scenario: &Scenario) -> Result
     let mut text =
         format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\nmodule2 /boot/manifest{number} manifest\n");
     for image in ["window"].iter().chain(&IMAGES) {
-        // Only what the manifest names, so that a missing one is noticed as on any machine.
-        if *image == "window" || scenario.manifest.contains(&format!("\"{image}\"")) {
+        // Only what the manifest names, so that a missing one is noticed as on any machine; and what the scenario has none of its own for.
+        let own = scenario.modules.iter().any(|(name, _)| name == image);
+        if !own && *image == "window" || scenario.manifest.contains(&format!("\"{image}\"")) {
             text += &format!("module2 /boot/{image} {image}\n");
         }
     }
