@@ -5,22 +5,22 @@
 
 use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Error, Machine, println};
+use sluice_vnf::{Error, Vnf, println};
 
-sluice_runtime::entry!(run);
+sluice_vnf::main!(run);
 
-fn run(machine: &mut Machine) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
+fn run(vnf: &mut Vnf) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let mut input = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::default())?;
-    let peer = machine.wait_for_peer(&gate, machine.args().split_whitespace().next())?;
+    let mut input = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default())?;
+    let peer = vnf.wait_for_peer(&gate, vnf.args().split_whitespace().next())?;
     let mut output = PeerPort::new(&gate, peer);
     let mut seen = Seen::default();
 
     let mut burst = pool.burst();
-    let mut patience = machine.patience();
+    let mut patience = vnf.patience();
     let end = loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
@@ -31,12 +31,12 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
             PeerState::Quarantined => break Err(Error::PeerQuarantined),
             // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
             PeerState::Absent | PeerState::Draining => {
-                patience.wait(machine)?;
+                patience.wait(vnf)?;
                 continue;
             }
         }
         if !send(&mut output, &mut burst).map_err(Error::Send)? {
-            machine.yield_now();
+            vnf.yield_now();
         }
     };
 

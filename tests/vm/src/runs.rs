@@ -12,7 +12,7 @@ use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
 use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Bytes of a run that comes and goes.
 const RUN_LEN: u64 = 2 << 20;
@@ -51,32 +51,32 @@ fn changed(memory: PeerSlice<'static>) -> usize {
 }
 
 /// A receiver whose buffers are first a page of its RAM that is neither ring nor run, and then lie in a run.
-pub fn stray(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
-    let (_, memory) = machine.connect()?;
+pub fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
+    let (_, memory) = vnf.connect()?;
     mark(page());
     let mut ring = Ring::new(memory, format)?;
     for index in 0..u64::from(SIZE) {
         let at = page().as_ptr().addr() as u64;
         memory.memory.write(DESC_LEN * index, at).map_err(|_| Error::Arguments)?;
     }
-    ring.start(machine);
+    ring.start(vnf);
     // Long enough for the sender's call.
-    (0..TURNS).for_each(|_| machine.yield_now());
+    (0..TURNS).for_each(|_| vnf.yield_now());
     println!("stray: {} words changed", changed(page()));
-    Ring::stop(machine);
-    (0..TURNS).for_each(|_| machine.yield_now());
+    Ring::stop(vnf);
+    (0..TURNS).for_each(|_| vnf.yield_now());
     ring = Ring::new(memory, format)?;
-    ring.start(machine);
+    ring.start(vnf);
     let mut idle = Idle::default();
     while !ring.take(|_| ())? {
-        idle.turn(machine, false)?;
+        idle.turn(vnf, false)?;
     }
     if changed(page()) == 0 { Ok(()) } else { Err(Error::Harmed(changed(page()))) }
 }
 
 /// The sender to that: what it is told, and that the next start of the device is an honest one.
-pub fn meet(machine: &mut Machine) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
+pub fn meet(vnf: &mut Vnf) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
     let mut free = [0; 1];
     let pool = Mempool::new(memory, &mut free);
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
@@ -86,63 +86,63 @@ pub fn meet(machine: &mut Machine) -> Result<(), Error> {
         match port.tx_burst(&mut burst) {
             Err(error @ TxError::PeerFault { .. }) => println!("told: {error:?}"),
             Ok(_) | Err(TxError::PeerNotReady { .. }) => {}
-            Err(error) => return Err(sluice_runtime::Error::Send(error).into()),
+            Err(error) => return Err(sluice_vnf::Error::Send(error).into()),
         }
-        idle.turn(machine, false)?;
+        idle.turn(vnf, false)?;
     }
     Ok(())
 }
 
 /// Receives numbered frames; `times` times all buffers move to a new run, and the run where they were is removed. Nothing is lost, and nobody
 /// writes to a run that was removed.
-pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
-    let mut run = machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup)?;
+pub fn receiver(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
+    let mut run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
     let mut ring = Ring::with_buffers(memory, run, format)?;
-    ring.start(machine);
+    ring.start(vnf);
     let (mut seen, mut idle, mut moved) = (Seen::default(), Idle::default(), 0);
     while !seen.over && moved < times {
-        let next = machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup)?;
+        let next = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
         ring.move_to(next);
         while ring.moved() < usize::from(SIZE) && !seen.over {
-            idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
+            idle.turn(vnf, ring.take(|frame| seen.see(frame))?)?;
         }
         if !seen.over {
-            remove(machine, &gate, run)?;
+            remove(vnf, &gate, run)?;
             (run, moved) = (next, moved + 1);
         }
     }
     println!("moved {moved} times");
     while !seen.over {
-        idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
+        idle.turn(vnf, ring.take(|frame| seen.see(frame))?)?;
     }
     seen.report()
 }
 
 /// Removes `run`, and looks whether somebody still writes there.
-fn remove(machine: &mut Machine, gate: &Gate, run: PacketMemory) -> Result<(), Error> {
+fn remove(vnf: &mut Vnf, gate: &Gate, run: PacketMemory) -> Result<(), Error> {
     let memory = run.memory.sub(0, map::PAGE).map_err(|_| Error::Arguments)?;
-    machine.remove_run(gate, run).map_err(sluice_runtime::Error::Setup)?;
+    vnf.remove_run(gate, run).map_err(sluice_vnf::Error::Setup)?;
     mark(memory);
-    let before = machine.ticks();
-    while machine.ticks() - before < LATE {}
+    let before = clock::now();
+    while clock::now() - before < LATE {}
     if changed(memory) == 0 { Ok(()) } else { Err(Error::Harmed(changed(memory))) }
 }
 
 /// Receives numbered frames; `times` times the run that all buffers lie in is removed while the sender calls, and comes again. What was accepted is
 /// there when the removal returns, and nothing is written after it.
-pub fn pulled(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
-    let mut run = machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup)?;
+pub fn pulled(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
+    let mut run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
     let mut ring = Ring::with_buffers(memory, run, format)?;
-    ring.start(machine);
+    ring.start(vnf);
     let (mut seen, mut idle, mut pulled) = (Seen::default(), Idle::default(), 0);
     while pulled < times && !seen.over {
         let until = seen.expected + 16 + pulled % 64;
         while seen.expected < until && !seen.over {
-            idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
+            idle.turn(vnf, ring.take(|frame| seen.see(frame))?)?;
         }
-        machine.remove_run(&gate, run).map_err(sluice_runtime::Error::Setup)?;
+        vnf.remove_run(&gate, run).map_err(sluice_vnf::Error::Setup)?;
         for _ in 0..ring.ready()? {
             ring.take(|frame| seen.see(frame))?;
         }
@@ -152,19 +152,19 @@ pub fn pulled(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(
             return Err(Error::Harmed(changed(buffers)));
         }
         // In the same place: it is the first gap.
-        run = machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup)?;
+        run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
         pulled += 1;
     }
     println!("pulled {pulled} times");
     while !seen.over {
-        idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
+        idle.turn(vnf, ring.take(|frame| seen.see(frame))?)?;
     }
     seen.report()
 }
 
 /// Sends `count` numbered frames to that, and is told of buffers in no region, and of nothing else.
-pub fn bear(machine: &mut Machine, count: u64) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
+pub fn bear(vnf: &mut Vnf, count: u64) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(memory, &mut free);
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
@@ -178,7 +178,7 @@ pub fn bear(machine: &mut Machine, count: u64) -> Result<(), Error> {
         match port.tx_burst(&mut burst) {
             Ok(_) | Err(TxError::PeerNotReady { .. }) => {}
             Err(TxError::PeerFault { clause: Some(Clause::Region), .. }) => faults += 1,
-            Err(error) => return Err(sluice_runtime::Error::Send(error).into()),
+            Err(error) => return Err(sluice_vnf::Error::Send(error).into()),
         }
     }
     println!("sent {next}, {faults} faults");
@@ -186,30 +186,30 @@ pub fn bear(machine: &mut Machine, count: u64) -> Result<(), Error> {
 }
 
 /// Sends numbered frames from runs that come and go, of which none follows the first, until its peer has received all; `times` runs.
-pub fn sender(machine: &mut Machine, times: u64) -> Result<(), Error> {
-    let (gate, _) = machine.connect()?;
+pub fn sender(vnf: &mut Vnf, times: u64) -> Result<(), Error> {
+    let (gate, _) = vnf.connect()?;
     let mut calls = revoke::Calls::default();
     let mut next = 0;
     for _ in 0..times {
-        let [gap, run] = [(); 2].map(|()| machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup));
+        let [gap, run] = [(); 2].map(|()| vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup));
         let (gap, run) = (gap?, run?);
-        machine.remove_run(&gate, gap).map_err(sluice_runtime::Error::Setup)?;
+        vnf.remove_run(&gate, gap).map_err(sluice_vnf::Error::Setup)?;
         let mut free = [0; 2 * BURST_SIZE];
         let pool = Mempool::new(run, &mut free);
         let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
         for _ in 0..8 {
             next = revoke::fill(&mut burst, next);
-            calls.send(machine, &mut port, &mut burst)?;
+            calls.send(&mut port, &mut burst)?;
         }
-        machine.remove_run(&gate, run).map_err(sluice_runtime::Error::Setup)?;
+        vnf.remove_run(&gate, run).map_err(sluice_vnf::Error::Setup)?;
         told(&mut port, &pool)?;
     }
-    let run = machine.add_run(&gate, RUN_LEN).map_err(sluice_runtime::Error::Setup)?;
+    let run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
     let mut free = [0; 1];
     let pool = Mempool::new(run, &mut free);
     let mut burst = pool.burst();
     revoke::push(&mut burst, numbered::last(next));
-    calls.send(machine, &mut PeerPort::new(&gate, PeerIdx(0)), &mut burst)?;
+    calls.send(&mut PeerPort::new(&gate, PeerIdx(0)), &mut burst)?;
     calls.report(next);
     Ok(())
 }
@@ -229,8 +229,8 @@ fn told(port: &mut PeerPort<'_>, pool: &Mempool<'_>) -> Result<(), Error> {
 
 /// Runs that are none, each with what the host says of it; then a call with packets in and out of the runs that are some.
 #[allow(unsafe_code, reason = "hypercalls")]
-pub fn refused(machine: &mut Machine) -> Result<(), Error> {
-    let armed = register(machine)?;
+pub fn refused(vnf: &mut Vnf) -> Result<(), Error> {
+    let armed = register(vnf)?;
     let (gpa, len) = (armed.own.gpa.0, armed.own.memory.len());
     for (gpa, len, offset) in [
         (gpa + 4096, RUN_LEN, len),
@@ -247,7 +247,7 @@ pub fn refused(machine: &mut Machine) -> Result<(), Error> {
     println!("told: {:?}", unsafe { hypercall::remove_run(0, len / 2) }.refusal());
     let mut idle = Idle::default();
     while armed.gate.peer_state(PeerIdx(0)) != PeerState::Ready {
-        idle.turn(machine, false)?;
+        idle.turn(vnf, false)?;
     }
     for (offset, words) in [(64, numbered::frame(0)), (len - 64, numbered::last(1))] {
         (0..)

@@ -4,7 +4,7 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Times that the device is started anew, with which quarantine ends.
 const STARTS: u64 = 60;
@@ -12,7 +12,7 @@ const STARTS: u64 = 60;
 const WRITES: u64 = 100;
 
 /// Starts the device again and again, and writes anything anywhere into descriptors and rings.
-pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut random = Random::new(1);
@@ -41,7 +41,7 @@ fn write(queue: PacketMemory, random: &mut Random) {
 }
 
 /// Sends to the first peer until it is gone, whatever it does.
-pub fn sender(machine: &mut Machine) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 64];
     let pool = Mempool::new(memory, &mut free);

@@ -1,0 +1,116 @@
+//! The first steps of every VNF: setting up, and finding a peer.
+
+use crate::{SetupError, Vnf, runs};
+use core::fmt;
+use sluice::{Gate, GateError, PacketMemory, PeerError, PeerIdx, TxError, VirtioNetError};
+use sluice_abi::directory::PeerState;
+use sluice_abi::run::Run;
+
+/// Why a VNF can't start, or go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No memory, or the host refused it.
+    Setup(SetupError),
+    /// No gate.
+    Gate(GateError),
+    /// No network device.
+    Net(VirtioNetError),
+    /// No peer of that name is in the window directory.
+    NoPeer(&'static str),
+    /// The peer went away.
+    PeerGone,
+    /// The peer's rings broke the protocol: nothing more is sent to it until it starts its device anew.
+    PeerQuarantined,
+    /// Nothing came from the other side for seconds.
+    Silence,
+    /// The gate refused packets.
+    Send(TxError),
+    /// The pool is empty, or a frame is larger than a buffer.
+    NoBuffer,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(error) => error.fmt(f),
+            Self::Gate(error) => error.fmt(f),
+            Self::Net(error) => error.fmt(f),
+            Self::NoPeer(name) => write!(f, "peer {name:?}: not in the window directory"),
+            Self::PeerGone => write!(f, "the peer went away"),
+            Self::PeerQuarantined => write!(f, "the peer is in quarantine: its rings broke the protocol"),
+            Self::Silence => write!(f, "nothing came from the other side for too long"),
+            Self::Send(error) => write!(f, "the gate refused packets: {error}"),
+            Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
+        }
+    }
+}
+
+impl From<VirtioNetError> for Error {
+    fn from(error: VirtioNetError) -> Self {
+        Self::Net(error)
+    }
+}
+
+impl Vnf {
+    /// Registers packet memory with the host, and finds the gate. Once per VNF: a second call is [`SetupError::Taken`].
+    #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
+    pub fn connect(&mut self) -> Result<(Gate, PacketMemory), Error> {
+        let (access, memory) = self.setup().map_err(Error::Setup)?;
+        // SAFETY: the host just gave this access. `setup` took the memory out of the VNF, so this gate and this memory are all that refers
+        // to it.
+        let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
+        Ok((gate, memory))
+    }
+
+    /// Adds `len` bytes, rounded up to whole runs of 2 MiB, to the packet memory of the VNF that `gate` belongs to: buffers for a pool more. Peers
+    /// can write there when this returns.
+    pub fn add_run(&mut self, gate: &Gate, len: u64) -> Result<PacketMemory, SetupError> {
+        let run = self.runs()?.place(runs::whole(len)).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
+        let runs = self.runs()?;
+        let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;
+        match runs.merged(|runs| gate.set_runs(runs)) {
+            Some(true) => Ok(memory),
+            _ => self.forget(run).and(Err(SetupError::Busy)),
+        }
+    }
+
+    /// Removes `memory`, all that one [`Vnf::add_run`] returned (or [`Vnf::connect`]), from packet memory. No buffer of a receive queue and no packet of a
+    /// pool may lie there any more: a buffer that is still in the queue is a fault of this machine's in the eyes of its peers. As a VM nobody reaches the
+    /// memory when this returns; as a process nobody whose call began after it.
+    pub fn remove_run(&mut self, gate: &Gate, memory: PacketMemory) -> Result<(), SetupError> {
+        let runs = self.runs()?;
+        let run = runs.find(&memory).ok_or(SetupError::NoSuchRun)?;
+        runs.remove(run);
+        if runs.merged(|runs| gate.set_runs(runs)) != Some(true) {
+            runs.insert(run);
+            return Err(SetupError::Busy);
+        }
+        self.host_remove_run(run)
+    }
+
+    fn forget(&mut self, run: Run) -> Result<(), SetupError> {
+        self.runs()?.remove(run);
+        self.host_remove_run(run)
+    }
+
+    /// The index of the peer named `name` (without a name: of the first peer), once the peer is ready.
+    pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<PeerIdx, Error> {
+        let mut patience = self.patience();
+        let peer = loop {
+            match name.map_or_else(|| gate.peer(PeerIdx(0)).map(|_| PeerIdx(0)), |name| gate.find(name)) {
+                Ok(peer) => break peer,
+                Err(PeerError::Unknown) => return Err(Error::NoPeer(name.unwrap_or("the first"))),
+                Err(PeerError::Busy) => patience.wait(self)?,
+            }
+        };
+        loop {
+            match gate.peer_state(peer) {
+                PeerState::Ready => return Ok(peer),
+                PeerState::Revoked => return Err(Error::PeerGone),
+                PeerState::Quarantined => return Err(Error::PeerQuarantined),
+                PeerState::Absent | PeerState::Draining => patience.wait(self)?,
+            }
+        }
+    }
+}

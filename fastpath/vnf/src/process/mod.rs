@@ -1,0 +1,180 @@
+//! The image as a Linux process, started by the launcher: RAM is a memfd that its senders map, too.
+//!
+//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
+
+mod clock;
+mod control;
+mod files;
+mod mapping;
+
+pub use clock::{counter, now};
+pub use control::Control;
+pub use files::{FileError, Module, Output};
+
+use crate::SetupError;
+use crate::runs::{FIRST_LEN, Runs};
+use mapping::Slot;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::thread::CpuSet;
+use sluice::{Access, PacketMemory};
+use sluice_abi::call::Status;
+use sluice_abi::run::Run;
+use sluice_abi::{Gpa, map};
+use std::fmt::{Arguments, Display};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{env, io, thread};
+
+/// This process in the role of a VM.
+pub struct Vnf {
+    args: &'static str,
+    modules: Vec<String>,
+    /// Where they are.
+    files: PathBuf,
+    out: PathBuf,
+    slot: Slot,
+    directory: sluice::PeerSlice<'static>,
+    packets: Runs,
+    /// The gate and the first run were handed out.
+    taken: bool,
+}
+
+/// Runs `main`; whether it failed is the exit code.
+pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCode {
+    let vnf = Vnf::from_launcher();
+    match vnf.map_err(|error| error.to_string()).and_then(|mut vnf| main(&mut vnf).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print(format_args!("error: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints `arguments`.
+pub fn print(arguments: Arguments<'_>) {
+    // A launcher that went away reads nothing; the process ends by itself.
+    let _ = io::stdout().lock().write_fmt(arguments);
+}
+
+impl Vnf {
+    fn from_launcher() -> io::Result<Self> {
+        let peers = env::var("SLUICE_PEERS").ok().and_then(|count| count.parse::<u8>().ok());
+        let peers = peers
+            .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
+        pin();
+        let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
+        let slot = Slot::reserve()?;
+        for index in 0..peers {
+            slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+        }
+        let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
+        let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
+        Ok(Self {
+            args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
+            modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            files: folder("SLUICE_FILES"),
+            out: folder("SLUICE_OUT"),
+            slot,
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
+        })
+    }
+
+    /// The arguments.
+    pub fn args(&self) -> &'static str {
+        self.args
+    }
+
+    /// The module named `name`; `None` if the manifest gives this VNF no such.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.modules.iter().any(|known| known == name).then(|| Module::open(&self.files.join(name)))
+    }
+
+    /// A new file `name` in the launcher's output folder. It is there once it is whole.
+    pub fn create(&self, name: &str) -> Result<Output, FileError> {
+        Output::create(&self.out.join(name))
+    }
+
+    /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
+    /// gates, or two pools, would write over each other's frames.
+    pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
+        if std::mem::replace(&mut self.taken, true) {
+            return Err(SetupError::Taken);
+        }
+        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+        let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
+        let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
+        let access = Access { directory: self.directory, request, packets: memory.memory, slot: self.slot.base() };
+        Ok((access, memory))
+    }
+
+    pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
+        Ok(&mut self.packets)
+    }
+
+    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+        refused(Control::new().add_run(run))
+    }
+
+    pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
+        refused(Control::new().remove_run(run))
+    }
+
+    /// The registers of this process's network device: the launcher answers.
+    pub fn transport(&self) -> Control {
+        Control::new()
+    }
+
+    /// Lets another process run.
+    pub fn yield_now(&self) {
+        thread::yield_now();
+    }
+}
+
+fn refused(status: Status) -> Result<(), SetupError> {
+    if status == Status::OK { Ok(()) } else { Err(SetupError::Refused(status)) }
+}
+
+/// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
+fn pin() {
+    let cpu = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok());
+    if let Some(cpu) = cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        // Only speed depends on it.
+        let _ = rustix::thread::sched_setaffinity(None, &set);
+    }
+}
+
+fn borrow(number: i32) -> io::Result<OwnedFd> {
+    control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_handed_out_once() {
+        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
+        let mut machine = Vnf {
+            args: "",
+            modules: Vec::new(),
+            files: PathBuf::new(),
+            out: PathBuf::new(),
+            slot: Slot::reserve().expect("addresses"),
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
+        };
+        // No launcher answers here.
+        assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));
+        for _ in 0..2 {
+            assert_eq!(machine.setup().err(), Some(SetupError::Taken));
+        }
+    }
+}
