@@ -34,6 +34,7 @@ pub use ring_format::RingFormat;
 pub use sluice_abi::PeerIdx;
 pub use sluice_abi::call::{Clause, MAX_BURST, Status};
 pub use sluice_abi::directory::GateKind;
+pub use sluice_inside::BUILD_ID;
 pub use sluice_memory::PeerSlice;
 pub use tx_error::TxError;
 pub use virtio_net::{RX_SIZE, VirtioNet, VirtioNetError};
