@@ -5,7 +5,9 @@ use crate::numbered::{self, Frame, Seen};
 use crate::revoke;
 use crate::ring::{Idle, Ring, SIZE};
 use core::cell::UnsafeCell;
-use sluice::{BURST_SIZE, Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError};
+use sluice::{
+    BURST_SIZE, BufferLen, Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Transmit, TxError,
+};
 use sluice_abi::call::Packet;
 use sluice_abi::directory::PeerState;
 use sluice_abi::run::Run;
@@ -78,12 +80,12 @@ pub fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
 pub fn meet(vnf: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut free = [0; 1];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
-    burst.push(64).ok_or(Error::Arguments)?;
+    burst.push(64).map_err(|_| Error::Arguments)?;
     let mut idle = Idle::default();
     while !burst.is_empty() {
-        match port.tx_burst(&mut burst) {
+        match port.tx_burst(&mut burst, sluice::MAX_BURST) {
             Err(error @ TxError::PeerFault { .. }) => println!("told: {error:?}"),
             Ok(_) | Err(TxError::PeerNotReady { .. }) => {}
             Err(error) => return Err(sluice_vnf::Error::Send(error).into()),
@@ -166,7 +168,7 @@ pub fn pulled(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error
 pub fn bear(vnf: &mut Vnf, count: u64) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut next, mut faults, mut ended) = (0, 0, false);
     while !ended || !burst.is_empty() {
@@ -175,7 +177,7 @@ pub fn bear(vnf: &mut Vnf, count: u64) -> Result<(), Error> {
         } else if !ended {
             ended = revoke::push(&mut burst, numbered::last(next));
         }
-        match port.tx_burst(&mut burst) {
+        match port.tx_burst(&mut burst, sluice::MAX_BURST) {
             Ok(_) | Err(TxError::PeerNotReady { .. }) => {}
             Err(TxError::PeerFault { clause: Some(Clause::Region), .. }) => faults += 1,
             Err(error) => return Err(sluice_vnf::Error::Send(error).into()),
@@ -195,7 +197,7 @@ pub fn sender(vnf: &mut Vnf, times: u64) -> Result<(), Error> {
         let (gap, run) = (gap?, run?);
         vnf.remove_run(&gate, gap).map_err(sluice_vnf::Error::Setup)?;
         let mut free = [0; 2 * BURST_SIZE];
-        let pool = Mempool::new(run, &mut free);
+        let pool = Mempool::new(run, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
         let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
         for _ in 0..8 {
             next = revoke::fill(&mut burst, next);
@@ -206,7 +208,7 @@ pub fn sender(vnf: &mut Vnf, times: u64) -> Result<(), Error> {
     }
     let run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
     let mut free = [0; 1];
-    let pool = Mempool::new(run, &mut free);
+    let pool = Mempool::new(run, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let mut burst = pool.burst();
     revoke::push(&mut burst, numbered::last(next));
     calls.send(&mut PeerPort::new(&gate, PeerIdx(0)), &mut burst)?;
@@ -219,8 +221,8 @@ fn told(port: &mut PeerPort<'_>, pool: &Mempool<'_>) -> Result<(), Error> {
     let mut burst = pool.burst();
     revoke::push(&mut burst, [0; size_of::<Frame>() / 8]);
     loop {
-        match port.tx_burst(&mut burst) {
-            Err(TxError::BadFrame { index: 0 }) => return Ok(()),
+        match port.tx_burst(&mut burst, sluice::MAX_BURST) {
+            Err(TxError::BadFrame { index: 0, .. }) => return Ok(()),
             Ok(0) | Err(TxError::PeerNotReady { .. }) => {}
             _ => return Err(Error::NotStopped(1)),
         }
