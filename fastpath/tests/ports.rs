@@ -8,9 +8,10 @@ use sluice::{
     RingFormat, Scatter, TxError, VirtioNet,
 };
 use sluice_abi::Gpa;
-use sluice_abi::directory::{Directory, GateKind, MAX_PEERS, PeerState, word};
+use sluice_abi::directory::{GateKind, MAX_PEERS, PeerState, word};
+use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
 use sluice_abi::virtq::UsedElem;
-use sluice_control::{Manifest, Network, publish};
+use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers as DeviceRegisters;
 use sluice_memory::{SharedWords, Table};
 
@@ -108,7 +109,8 @@ impl Machines {
 
 /// VM 0's directory, with its peers' RAM one behind the other.
 fn directory(network: &Network) -> Directory {
-    let mut directory = Directory { gate: GateKind::Direct as u32, ..network.directory(0) };
+    let mut directory = network.directory(0);
+    directory.header.gate = GateKind::Direct as u32;
     for (index, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
         peer.regions[0].slot_offset = index as u64 * RAM;
     }
@@ -127,11 +129,17 @@ fn with_host(buffers: usize, format: RingFormat) -> Machines {
     let part = |index: usize| slot.sub(index as u64 * RAM, RAM).expect("inside");
     let receivers: Vec<_> =
         (0..RECEIVERS).map(|index| Receiver::start(&mut network, index as u32 + 1, part(index), format)).collect();
-    let memory_page = memory(4096);
+    let memory_page = memory(DIRECTORY_LEN);
     let page = memory_page.table(0, word::COUNT as u16).expect("a page");
     publish(&page, &directory(&network));
     let packets = memory(2 * MIB);
-    let access = Access { directory: memory_page, request: memory(4096), packets, slot: slot.as_ptr() };
+    let access = Access {
+        directory: memory_page,
+        request: memory(4096),
+        packets,
+        slot: slot.as_ptr(),
+        state: memory(STATE_LEN).as_ptr(),
+    };
     // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
     let gate = unsafe { Gate::discover(access) }.expect("a gate");
     let free = Box::leak(vec![0; buffers].into_boxed_slice());

@@ -2,9 +2,10 @@
 
 use sluice::{Access, Burst, Gate, Mempool, PacketMemory, PeerSlice, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::Gpa;
-use sluice_abi::directory::{Directory, GateKind, word};
+use sluice_abi::directory::{GateKind, word};
+use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
 use sluice_abi::virtq::QueueAddresses;
-use sluice_control::{Manifest, Network, publish};
+use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
 use std::cell::RefCell;
 
@@ -50,14 +51,15 @@ impl World {
         };
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
-        let world = Self { network, page: memory(4096), slot: memory(RECEIVERS as u64 * RAM) };
+        let world = Self { network, page: memory(DIRECTORY_LEN), slot: memory(RECEIVERS as u64 * RAM) };
         world.publish();
         world
     }
 
     /// The sender's directory as it is to be.
     pub fn directory(&self) -> Directory {
-        let mut directory = Directory { gate: GateKind::Direct as u32, ..self.network.borrow().directory(0) };
+        let mut directory = self.network.borrow().directory(0);
+        directory.header.gate = GateKind::Direct as u32;
         for (place, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
             peer.regions[0].slot_offset = place as u64 * RAM;
         }
@@ -71,7 +73,13 @@ impl World {
     /// The sender's gate, and a pool of `buffers` of the sender's.
     pub fn sender(&self, buffers: usize) -> (Gate, &'static Mempool<'static>) {
         let packets = memory(2 * MIB);
-        let access = Access { directory: self.page, request: memory(4096), packets, slot: self.slot.as_ptr() };
+        let access = Access {
+            directory: self.page,
+            request: memory(4096),
+            packets,
+            slot: self.slot.as_ptr(),
+            state: memory(STATE_LEN).as_ptr(),
+        };
         // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
         let gate = unsafe { Gate::discover(access) }.expect("a gate");
         let free = Box::leak(vec![0; buffers].into_boxed_slice());

@@ -9,11 +9,13 @@
 extern crate alloc;
 
 mod device;
+mod directory;
 mod manifest;
 mod network;
 mod publish;
 
 pub use device::{Device, Event};
-pub use manifest::{Manifest, ManifestError, VmConfig};
+pub use directory::Directory;
+pub use manifest::{MAX_VMS, Manifest, ManifestError, VmConfig};
 pub use network::Network;
 pub use publish::publish;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
-/// VMs that one host runs.
-const MAX_VMS: usize = 4;
+/// VMs that one host runs: one, and as many peers as it can have.
+pub const MAX_VMS: usize = MAX_PEERS + 1;
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.

@@ -1,10 +1,10 @@
 //! Every VM's device, and the directories that follow from them.
 
-use crate::{Device, Event, Manifest};
+use crate::{Device, Directory, Event, Manifest};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Region};
+use sluice_abi::directory::{Header, NAME_LEN, Peer, PeerState, Region};
 use sluice_abi::mmio::reg;
-use sluice_abi::{Gpa, map};
+use sluice_abi::{Gpa, PeerIdx, map};
 
 /// Devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
@@ -81,15 +81,12 @@ impl Network {
     /// VM `vm`'s directory as it is now, for [`crate::publish`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let peer_count = node.peers.len() as u32;
-        let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
-        for (place, &id) in node.peers.iter().enumerate() {
-            directory.peers[place] = self.peer(place, id);
-        }
-        directory
+        let header = Header { vm_id: vm, gate: node.gate, ..Header::default() };
+        let peers = PeerIdx::all().zip(&node.peers).map(|(index, &id)| self.peer(index, id)).collect();
+        Directory { header, peers }
     }
 
-    fn peer(&self, place: usize, id: usize) -> Peer {
+    fn peer(&self, index: PeerIdx, id: usize) -> Peer {
         let node = &self.vms[id];
         let mut peer = Peer {
             vm_id: id as u32,
@@ -99,7 +96,7 @@ impl Network {
             region_count: 1,
             ..Peer::default()
         };
-        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(place as u8) };
+        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(index) };
         let state = match node.device.receiveq() {
             _ if node.gone => PeerState::Revoked,
             None => PeerState::Absent,
@@ -146,7 +143,7 @@ mod tests {
         assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
         let directory = network.directory(0);
         assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
-        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
+        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(PeerIdx(1)));
         assert_eq!(state(&network), PeerState::Ready as u32);
         let first = directory.peers[1].queues[0];
         network.remove(1);
@@ -211,7 +208,7 @@ mod tests {
         let network = network();
         assert_eq!(network.senders_to(1).collect::<Vec<_>>(), [0]);
         assert_eq!(network.senders_to(0).count(), 0);
-        assert_eq!(network.directory(1).peer_count, 0);
-        assert_eq!(network.directory(9).peer_count, 0);
+        assert_eq!(network.directory(1).peers.len(), 0);
+        assert_eq!(network.directory(9).peers.len(), 0);
     }
 }

@@ -3,12 +3,12 @@
 
 use crate::attack::{Error, prepare};
 use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, Status};
-use sluice_abi::map;
+use sluice_abi::{PeerIdx, map};
 use sluice_runtime::{Machine, println};
 
 /// Where the window has the first word of the first peer's pattern.
 pub fn peer_word(own: PacketMemory) -> *mut u64 {
-    (map::SLOT_VA + map::peer_base(0) + own.gpa.0) as *mut u64
+    (map::SLOT_VA + map::peer_base(PeerIdx(0)) + own.gpa.0) as *mut u64
 }
 
 /// Reads peer memory in home.

@@ -5,7 +5,7 @@
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
 use crate::Enqueue;
-use crate::window::{PeerWindow, Window};
+use crate::window::{PeerWindow, Window, bit};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
@@ -25,9 +25,9 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
-    window.begin(count);
     // With flags it is nobody's index: such a packet is not usual.
     let index = usize::from((request.len_and_peer(0).unwrap_or(0) >> 16) as u16);
+    window.begin(count, index);
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.
@@ -99,11 +99,12 @@ impl<L: Lanes> Call<L> {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
         };
+        window.touch(index);
         let Some(peer) = window.peer(index.get()) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
-        if self.blocked & bit(index) != 0 {
+        if self.blocked & bit(index.get()) != 0 {
             return Ok(0);
         }
         let filled = match peer.enqueue_more(request, at, index, self.lanes) {
@@ -116,7 +117,7 @@ impl<L: Lanes> Call<L> {
                 return Ok(filled);
             }
             Err(Refused::Full) => {
-                self.blocked |= bit(index);
+                self.blocked |= bit(index.get());
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
@@ -141,10 +142,6 @@ impl<L: Lanes> Call<L> {
 
 /// Where a frame's EtherType is, or that of its first VLAN tag.
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
-
-const fn bit(peer: PeerIdx) -> u64 {
-    1u64.wrapping_shl(peer.0 as u32)
-}
 
 /// A packet that is wrong, goes where it is not usual, or has a header.
 fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {

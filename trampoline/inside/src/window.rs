@@ -5,7 +5,7 @@ use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
-use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::directory::{MAX_PEERS, Peer, Queue};
 use sluice_abi::{PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
@@ -29,6 +29,8 @@ pub struct Window {
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
+    /// By bits, the peers whose queues the call may have changed; a bit of nobody's does no harm.
+    touched: u64,
     pub(crate) packets: Option<PeerSlice<'static>>,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
@@ -43,6 +45,8 @@ pub(crate) struct PeerWindow {
     pub queue: DeviceQueue,
     /// It broke a rule: nothing new is sent to it until it is attached anew.
     pub quarantined: bool,
+    /// What the directory says of the queue.
+    entry: Queue,
     /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
@@ -53,6 +57,29 @@ pub(crate) struct PeerWindow {
 }
 
 impl PeerWindow {
+    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
+    /// rule.
+    fn new(
+        peer: &Peer,
+        entry: Queue,
+        regions: Regions,
+        known: Option<(u32, Option<DirtyLog>, bool)>,
+    ) -> Result<Self, Clause> {
+        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let mut queue = match known {
+            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
+            None => DeviceQueue::new(&entry, &regions)?,
+        };
+        if let Some((_, log @ Some(_), _)) = known
+            && !queue.set_log(log, &regions)
+        {
+            return Err(Clause::Region);
+        }
+        let quarantined = known.is_some_and(|(.., quarantined)| quarantined);
+        Ok(Self { regions, queue, quarantined, entry, longest, owed, way: None })
+    }
+
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
     pub fn enqueue_usual(
@@ -94,8 +121,31 @@ impl Window {
             calls: 0,
             phase: AtomicU32::new(WHOLE),
             count: 0,
+            touched: 0,
             packets: None,
             peers: [const { None }; MAX_PEERS],
+        }
+    }
+
+    /// As [`Window::new`], where the window is to be: on no stack, which may not have room for one.
+    ///
+    /// # Safety
+    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is the only one who does
+    /// while it lives.
+    #[allow(unsafe_code, reason = "there is no allocator to ask")]
+    pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
+        // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
+        unsafe {
+            (&raw mut (*state).accepted).write(Accepted([0; _]));
+            (&raw mut (*state).caller_rsp).write(0);
+            (&raw mut (*state).calls).write(0);
+            (&raw mut (*state).phase).write(AtomicU32::new(WHOLE));
+            (&raw mut (*state).count).write(0);
+            (&raw mut (*state).touched).write(0);
+            (&raw mut (*state).packets).write(None);
+            let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
+            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
+            &mut *state
         }
     }
 
@@ -109,22 +159,23 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where it is, whatever else of
+    /// the entry is new, and if it broke a rule stays so. On an error the window is as it was. Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
     pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
+        let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
+        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
+        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
-        let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
-        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if queue.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
-        let queue = DeviceQueue::new(queue, &regions)?;
-        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
+        let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
         attached.lead(self.packets);
-        *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
+        *place = Some(attached);
         Ok(())
     }
 
@@ -170,10 +221,12 @@ impl Window {
         pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| !peer.quarantined)
     }
 
+    /// A call for `count` packets, the first of which is for peer `first`.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, count: u16) {
+    pub(crate) fn begin(&mut self, count: u16, first: usize) {
         self.calls += 1;
         self.count = count;
+        self.touched = bit(first);
         self.phase.store(FILLING, Ordering::Release);
     }
 
@@ -184,10 +237,26 @@ impl Window {
         self.phase.store(PARTIAL, Ordering::Release);
     }
 
+    /// The call goes on to change the queue of `peer`.
+    pub(crate) fn touch(&mut self, peer: PeerIdx) {
+        self.touched |= bit(peer.get());
+    }
+
     /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
     pub(crate) fn publish(&mut self) {
         self.phase.store(PARTIAL, Ordering::Release);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
+        self.each_touched(|peer| peer.queue.publish());
+    }
+
+    /// Does `work` for each peer whose queue the call may have changed.
+    fn each_touched(&mut self, work: impl Fn(&mut PeerWindow)) {
+        let mut left = self.touched;
+        while left != 0 {
+            if let Some(Some(peer)) = pick_mut(&mut self.peers, left.trailing_zeros() as usize) {
+                work(peer);
+            }
+            left &= left - 1;
+        }
     }
 
     /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
@@ -202,22 +271,26 @@ impl Window {
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        let phase = self.phase.get_mut();
-        match *phase {
+        match *self.phase.get_mut() {
             PARTIAL => {}
             WHOLE => {
                 self.accepted = Accepted::default();
                 self.accepted.insert_run(0, usize::from(self.count));
             }
             _ => {
-                self.peers.iter_mut().flatten().for_each(|peer| peer.queue.rewind());
+                self.each_touched(|peer| peer.queue.rewind());
                 self.accepted = Accepted::default();
             }
         }
-        *phase = PARTIAL;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish_again());
+        *self.phase.get_mut() = PARTIAL;
+        self.each_touched(|peer| peer.queue.publish_again());
         self.accepted
     }
+}
+
+/// Bit `peer` modulo 64.
+pub(crate) const fn bit(peer: usize) -> u64 {
+    1u64.wrapping_shl(peer as u32)
 }
 
 impl Default for Window {
@@ -241,7 +314,7 @@ mod tests {
         for index in 0..2 {
             request.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         }
-        sender.window.begin(2);
+        sender.window.begin(2, 0);
         let packets = request.table(0, 2).expect("aligned");
         assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender

@@ -16,7 +16,7 @@ use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
-use sluice_abi::{Gpa, map};
+use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ impl Machine {
         let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
         let slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
         }
         let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
         let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
@@ -164,8 +164,9 @@ impl Machine {
 /// What a machine that has `memory` reaches its peers with; the machine has it no more.
 fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), SetupError> {
     let Memory { slot, ram, directory } = memory.take().ok_or(SetupError::Taken)?;
-    let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
-    let access = Access { directory, request, packets: ram, slot: slot.base() };
+    let private = |offset, len| slot.map_private(offset, len).map_err(|_| SetupError::NoMemory);
+    let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?);
+    let access = Access { directory, request, packets: ram, slot: slot.base(), state: state.as_ptr() };
     Ok((access, PacketMemory::new(Gpa(0), ram).ok_or(SetupError::NoMemory)?))
 }
 
@@ -190,8 +191,10 @@ mod tests {
 
     #[test]
     fn memory_is_handed_out_once() {
-        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
-        let mut memory = Some(Memory { slot: Slot::reserve().expect("addresses"), ram, directory });
+        let slot = Slot::reserve().expect("addresses");
+        let page = |offset| slot.map_private(offset, map::PAGE).expect("a page");
+        let (ram, directory) = (page(map::PACKETS), page(map::DIRECTORY));
+        let mut memory = Some(Memory { slot, ram, directory });
         let (access, packets) = hand_out(&mut memory).expect("the first time");
         assert_eq!((access.packets.as_ptr(), packets.memory.as_ptr()), (ram.as_ptr(), ram.as_ptr()));
         for _ in 0..2 {

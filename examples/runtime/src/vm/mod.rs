@@ -101,10 +101,11 @@ impl Machine {
             status => return Err(SetupError::Refused(status)),
         }
         let directory = (map::SLOT_VA + map::DIRECTORY) as *mut u8;
-        // SAFETY: the host maps the page for as long as the VM runs. It is read-only there: nobody writes through this slice.
-        let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
+        // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through this slice.
+        let directory = unsafe { PeerSlice::from_raw(directory, map::DIRECTORY_LEN) };
         let memory = PacketMemory::new(gpa, packets).ok_or(SetupError::Refused(Status::new(Code::BadRequest)))?;
-        Ok((Access { directory, request, packets, slot: map::SLOT_VA as *mut u8 }, memory))
+        let (slot, state) = (map::SLOT_VA as *mut u8, memory::window_state());
+        Ok((Access { directory, request, packets, slot, state }, memory))
     }
 
     /// The registers of this VM's network device.

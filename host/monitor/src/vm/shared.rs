@@ -3,8 +3,7 @@
 use super::{Vm, mailbox};
 use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
-use sluice_abi::directory::Directory;
-use sluice_control::{Event, Network};
+use sluice_control::{Directory, Event, Network};
 use spin::Mutex;
 
 static NETWORK: Mutex<Option<Network>> = Mutex::new(None);

@@ -4,12 +4,13 @@
 //! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
 #![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
 
+use super::mailbox::Reach;
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
-use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, word};
+use sluice_abi::directory::{GateKind, Peer, PeerState, word};
 use sluice_abi::{Hpa, PeerIdx, map};
-use sluice_control::publish;
+use sluice_control::{Directory, publish};
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
 
@@ -21,7 +22,7 @@ impl OwnWindow {
     pub fn alloc() -> Result<Self, OutOfFrames> {
         let hpa = frames::alloc_contiguous(map::STATE_LEN, map::PAGE)?;
         // SAFETY: just allocated, identity-mapped, large enough (asserted in sluice-inside), aligned.
-        unsafe { (hpa.0 as *mut Window).write(Window::new()) };
+        unsafe { Window::init(hpa.0 as *mut Window) };
         Ok(Self(hpa))
     }
 
@@ -102,30 +103,29 @@ impl Vm {
     /// What is taken away is detached before the directory says so; what is new is attached before.
     pub(super) fn refresh(&mut self) {
         // Until it is known: who takes something away from here on waits.
-        mailbox::set_reach(self.id, u32::MAX);
+        mailbox::set_reach(self.id, Reach::ALL);
         let mut new = shared::directory(self.id);
-        new.gate = self.gate as u32;
-        for index in PeerIdx::all() {
-            if new.peers[index.get()] != self.directory.peers[index.get()] {
-                self.refresh_peer(&mut new, index);
+        new.header.gate = self.gate as u32;
+        for (index, peer) in PeerIdx::all().zip(&mut new.peers) {
+            if *peer != self.directory.peer(index) {
+                self.refresh_peer(index, peer);
             }
         }
         let is_ready = |peer: &&Peer| PeerState::from_word(peer.state) == PeerState::Ready;
-        let reach = new.peers.iter().filter(is_ready).fold(0, |reach, peer| reach | 1 << peer.vm_id);
+        let reach = new.peers.iter().filter(is_ready).map(|peer| peer.vm_id).collect();
         self.write_directory(&new);
         self.directory = new;
         mailbox::set_reach(self.id, reach);
     }
 
-    fn refresh_peer(&mut self, new: &mut Directory, index: PeerIdx) {
-        let peer = &mut new.peers[index.get()];
+    fn refresh_peer(&mut self, index: PeerIdx, peer: &mut Peer) {
         let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
-        self.window.get().detach_peer(index);
         if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
-            return;
+            return self.window.get().detach_peer(index);
         }
         // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
         if let Err(clause) = unsafe { self.window.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) } {
+            self.window.get().detach_peer(index);
             self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
         }
@@ -141,12 +141,12 @@ impl Vm {
     }
 
     /// The VM's only vCPU does not run meanwhile: it has exited to this processor. But it may have stopped between two loads of its directory, and
-    /// when it goes on it must find that what it read so far is void; so this page is written as one that is read meanwhile.
+    /// when it goes on it must find that what it read so far is void; so these pages are written as ones that are read meanwhile.
     fn write_directory(&self, new: &Directory) {
-        // SAFETY: the frame came from the allocator, is never freed, and is identity-mapped; no reference leads into it.
-        let page = unsafe { PeerSlice::from_raw(self.directory_page.hpa().0 as *mut u8, map::PAGE) };
-        // A page has room for a directory (asserted in sluice-abi) and is aligned.
-        if let Some(words) = page.table(0, word::COUNT as u16) {
+        // SAFETY: the frames came from the allocator, are never freed, and are identity-mapped; no reference leads into them.
+        let pages = unsafe { PeerSlice::from_raw(self.directory_pages.0 as *mut u8, map::DIRECTORY_LEN) };
+        // The pages have room for a directory (asserted in sluice-abi) and are aligned.
+        if let Some(words) = pages.table(0, word::COUNT as u16) {
             publish(&words, new);
         }
     }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::vm::image::Part;
 use crate::vmx::instruction::{Dropped, dropped, read};
+use sluice_abi::PeerIdx;
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
@@ -36,11 +37,12 @@ fn frame() -> Hpa {
 
 /// Views of a VM with a peer, packet memory and a request block.
 fn views() -> Views {
-    let [stub, directory, gate, window, code, constants] = [(); 6].map(|()| frame());
+    let [stub, gate, window, code, constants] = [(); 5].map(|()| frame());
+    let directory = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE).unwrap();
     let state = frames::alloc_contiguous(map::STATE_LEN, map::PAGE).unwrap();
     let part = |offset, hpa, execute| Part { offset: map::CODE + offset, hpa, len: map::PAGE, execute };
     let image = GateImage { stub, gate, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
-    let peers = [PeerMemory { offset: map::peer_base(0), ram: PEER }];
+    let peers = [PeerMemory { offset: map::peer_base(PeerIdx(0)), ram: PEER }];
     let pages = HomePages { stub, directory };
     let mut views = Views::new(GateKind::Isolated, RAM, &pages, &image, state, &peers).unwrap();
     views.isolated().unwrap().show_packets(PACKETS, REQUEST).unwrap();
@@ -127,16 +129,19 @@ fn each_view_maps_what_the_memory_map_says() {
     let mut views = registered();
     let home: Vec<_> = walk_ept(views.home).iter().map(Range::rights).collect();
     let page = map::PAGE;
-    assert_eq!(home, [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, page, READ)]);
-    let tables = (CR3 & ADDRESS, page, READ);
+    assert_eq!(
+        home,
+        [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, map::DIRECTORY_LEN, READ)]
+    );
+    let root = (CR3 & ADDRESS, page, READ);
     let isolated = views.isolated().unwrap();
     let gate: Vec<_> = walk_ept(isolated.gate).iter().map(Range::rights).collect();
     assert_eq!(
         gate,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, tables::FEW as u64 * page, READ),
             at(map::LIST, page, READ | WRITE),
             at(map::CONSTANT, page, READ)
         ]
@@ -145,16 +150,16 @@ fn each_view_maps_what_the_memory_map_says() {
     assert_eq!(
         window,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
             at(map::CODE, page, EXECUTE),
             at(map::CODE + page, page, READ),
             at(map::STATE, map::STATE_LEN, READ | WRITE),
             at(map::STACK, map::STACK_LEN, READ | WRITE),
             at(map::REQUEST, page, READ),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, (tables::FEW + tables::FOR_PEER) as u64 * page, READ),
             at(map::PACKETS, PACKETS.1, READ | WRITE),
-            at(map::peer_base(0), PEER.len, READ | WRITE)
+            at(map::peer_base(PeerIdx(0)), PEER.len, READ | WRITE)
         ]
     );
 }
@@ -173,7 +178,7 @@ fn gate_and_window_lead_to_no_other_memory_of_a_vm() {
     let window = [
         (map::REQUEST, REQUEST, map::PAGE),
         (map::PACKETS, PACKETS.0, PACKETS.1),
-        (map::peer_base(0), PEER.hpa, PEER.len),
+        (map::peer_base(PeerIdx(0)), PEER.hpa, PEER.len),
     ];
     assert_eq!(of_vms(isolated.window), window);
 }
