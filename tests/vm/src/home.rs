@@ -3,7 +3,7 @@
 
 use crate::attack::{Error, prepare};
 use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, Status};
-use sluice_abi::{PeerIdx, map};
+use sluice_abi::map;
 use sluice_runtime::{Machine, println};
 
 /// Where the window has the first word of the first peer's pattern.

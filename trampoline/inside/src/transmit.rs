@@ -26,8 +26,9 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
     // With flags it is nobody's index: such a packet is not usual.
-    let index = usize::from((request.len_and_peer(0).unwrap_or(0) >> 16) as u16);
+    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
     window.begin(count, index);
+    let index = usize::from(index);
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.
@@ -72,6 +73,7 @@ impl<L: Lanes> Call<L> {
     /// The packets that follow the first `at`, which are filled.
     #[inline(never)]
     fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
+        window.begin_others();
         window.accepted = Accepted::default();
         window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {

@@ -29,7 +29,9 @@ pub struct Window {
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
-    /// By bits, the peers whose queues the call may have changed; a bit of nobody's does no harm.
+    /// Index of the peer whose queue the call may have changed first. A number that is nobody's index does no harm.
+    first: u16,
+    /// By bits, all others whose queues the call may have changed, or an earlier call did.
     touched: u64,
     pub(crate) packets: Option<PeerSlice<'static>>,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
@@ -121,6 +123,7 @@ impl Window {
             calls: 0,
             phase: AtomicU32::new(WHOLE),
             count: 0,
+            first: 0,
             touched: 0,
             packets: None,
             peers: [const { None }; MAX_PEERS],
@@ -141,6 +144,7 @@ impl Window {
             (&raw mut (*state).calls).write(0);
             (&raw mut (*state).phase).write(AtomicU32::new(WHOLE));
             (&raw mut (*state).count).write(0);
+            (&raw mut (*state).first).write(0);
             (&raw mut (*state).touched).write(0);
             (&raw mut (*state).packets).write(None);
             let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
@@ -223,10 +227,10 @@ impl Window {
 
     /// A call for `count` packets, the first of which is for peer `first`.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, count: u16, first: usize) {
+    pub(crate) fn begin(&mut self, count: u16, first: u16) {
         self.calls += 1;
         self.count = count;
-        self.touched = bit(first);
+        self.first = first;
         self.phase.store(FILLING, Ordering::Release);
     }
 
@@ -235,6 +239,11 @@ impl Window {
         self.calls += 1;
         self.accepted = Accepted::default();
         self.phase.store(PARTIAL, Ordering::Release);
+    }
+
+    /// The call goes on for other peers, too: [`Window::touch`] says for which.
+    pub(crate) fn begin_others(&mut self) {
+        self.touched = 0;
     }
 
     /// The call goes on to change the queue of `peer`.
@@ -250,7 +259,7 @@ impl Window {
 
     /// Does `work` for each peer whose queue the call may have changed.
     fn each_touched(&mut self, work: impl Fn(&mut PeerWindow)) {
-        let mut left = self.touched;
+        let mut left = self.touched | bit(self.first.into());
         while left != 0 {
             if let Some(Some(peer)) = pick_mut(&mut self.peers, left.trailing_zeros() as usize) {
                 work(peer);
