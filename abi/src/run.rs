@@ -11,7 +11,7 @@ use core::fmt;
 
 /// What addresses, lengths and offsets of runs are multiples of, bytes: a large page.
 pub const RUN_ALIGN: u64 = 2 << 20;
-/// Most runs of one VM. The three areas of each queue and all runs have room among the regions of a peer.
+/// Most runs of one VM. All runs and the areas of a few queues have room among the regions of a peer.
 pub const MAX_RUNS: usize = 16;
 
 const _: () = assert!(crate::map::PACKETS.is_multiple_of(RUN_ALIGN) && crate::map::PACKETS_LEN <= 1 << 32);
@@ -79,4 +79,5 @@ impl fmt::Display for RunRefusal {
     }
 }
 
+const _: () = assert!(MAX_RUNS + 3 * 5 <= crate::directory::MAX_REGIONS, "runs, and the areas of five queues");
 const _: () = assert!(MAX_RUNS == 16 && crate::map::PACKETS_LEN == 1 << 30, "the texts above say so");

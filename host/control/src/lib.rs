@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod device;
+mod directory;
 mod manifest;
 mod network;
 mod publish;
@@ -16,7 +17,8 @@ pub mod regions;
 mod runs;
 
 pub use device::{Device, Event};
-pub use manifest::{Manifest, ManifestError, VmConfig};
+pub use directory::Directory;
+pub use manifest::{MAX_VMS, Manifest, ManifestError, VmConfig};
 pub use network::Network;
 pub use publish::publish;
 pub use runs::{RunError, Runs};

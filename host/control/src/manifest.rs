@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
-/// VMs that one host runs.
-const MAX_VMS: usize = 4;
+/// VMs that one host runs: one, and as many peers as it can have.
+pub const MAX_VMS: usize = MAX_PEERS + 1;
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.
@@ -259,12 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn a_vm_sends_to_64_peers() {
+        let others = |each: fn(u32) -> String| (0..MAX_PEERS as u32).map(each).collect::<String>();
+        let peers = others(|id| format!("\"v{id}\", "));
+        let all = others(|id| B.replace("\"b\"", &format!("\"v{id}\"")));
+        let manifest = Manifest::parse(&format!("{A}peers = [{peers}]\n{all}")).unwrap();
+        assert!(manifest.peers_of(0).eq(1..=MAX_PEERS));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_in_one_line() {
         let vm = |name: &str, rest: &str| {
             format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
         };
+        let peers = |count| format!("peers = [{}]", "\"b\", ".repeat(count));
         let cases = [
-            (String::new(), "manifest: 0 VMs; 1 to 4 are possible"),
+            (String::new(), "manifest: 0 VMs; 1 to 65 are possible"),
             ("[[vm]".into(), "manifest: line 1: "),
             (format!("{A}colour = 3"), "manifest: line 6: unknown field `colour`"),
             (A.replace("isolated", "wooden"), "manifest: line 5: unknown variant `wooden`"),
@@ -288,7 +298,8 @@ mod tests {
                 format!("{A}peers = [\"b\"]\n{B}{}", vm("c", "peers = [\"b\"]")),
                 "manifest: vm \"c\": peer \"b\": \"a\" sends to it",
             ),
-            (["a", "b", "c", "d", "e"].map(|name| vm(name, "")).concat(), "manifest: 5 VMs; 1 to 4 are possible"),
+            ((0..66).map(|id| vm(&format!("v{id}"), "")).collect(), "manifest: 66 VMs; 1 to 65 are possible"),
+            (vm("a", &peers(65)), "manifest: vm \"a\": peers: 65; at most 64 are possible"),
         ];
         for (text, expected) in cases {
             let error = Manifest::parse(&text).unwrap_err().to_string();

@@ -1,11 +1,11 @@
 //! Every VM's device, and the directories that follow from them.
 
-use crate::{Device, Event, Manifest, RunError, Runs, regions};
+use crate::{Device, Directory, Event, Manifest, RunError, Runs, regions};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState};
-use sluice_abi::map;
+use sluice_abi::directory::{Header, NAME_LEN, Peer, PeerState};
 use sluice_abi::mmio::reg;
 use sluice_abi::run::Run;
+use sluice_abi::{PeerIdx, map};
 
 /// Devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
@@ -100,15 +100,12 @@ impl Network {
     /// VM `vm`'s directory as it is now, for [`crate::publish`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let peer_count = node.peers.len() as u32;
-        let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
-        for (place, &id) in node.peers.iter().enumerate() {
-            directory.peers[place] = self.peer(place, id);
-        }
-        directory
+        let header = Header { vm_id: vm, gate: node.gate, ..Header::default() };
+        let peers = PeerIdx::all().zip(&node.peers).map(|(index, &id)| self.peer(index, id)).collect();
+        Directory { header, peers }
     }
 
-    fn peer(&self, place: usize, id: usize) -> Peer {
+    fn peer(&self, index: PeerIdx, id: usize) -> Peer {
         let node = &self.vms[id];
         let mut peer = Peer {
             vm_id: id as u32,
@@ -122,7 +119,7 @@ impl Network {
             None => PeerState::Absent,
             Some(queue) => {
                 (peer.queues[0], peer.queue_count) = (queue, 1);
-                regions::list(&mut peer, &node.runs, node.ram_len, map::peer_base(place as u8));
+                regions::list(&mut peer, &node.runs, node.ram_len, map::peer_base(index));
                 PeerState::Ready
             }
         };
@@ -165,7 +162,7 @@ mod tests {
         assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
         let directory = network.directory(0);
         assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
-        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
+        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(PeerIdx(1)));
         assert_eq!(state(&network), PeerState::Ready as u32);
         let first = directory.peers[1].queues[0];
         network.remove(1);
@@ -258,7 +255,7 @@ mod tests {
         let network = network();
         assert_eq!(network.senders_to(1).collect::<Vec<_>>(), [0]);
         assert_eq!(network.senders_to(0).count(), 0);
-        assert_eq!(network.directory(1).peer_count, 0);
-        assert_eq!(network.directory(9).peer_count, 0);
+        assert_eq!(network.directory(1).peers.len(), 0);
+        assert_eq!(network.directory(9).peers.len(), 0);
     }
 }

@@ -108,7 +108,7 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
     let (mut rams, mut directories, mut pages) = (Vec::new(), Vec::new(), Vec::new());
     for vm in &manifest.vms {
         rams.push(memory::ram(&vm.name, u64::from(vm.ram_mib) << 20).map_err(system(vm, "RAM"))?);
-        let (file, page) = memory::directory_page().map_err(system(vm, "directory"))?;
+        let (file, page) = memory::directory().map_err(system(vm, "directory"))?;
         directories.push(file);
         pages.push(page);
     }

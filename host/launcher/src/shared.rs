@@ -1,6 +1,6 @@
 //! What all processes' devices and directories come from.
 
-use sluice_abi::directory::{Directory, GateKind};
+use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
 use sluice_control::{Manifest, Network, RunError, publish};
 use sluice_memory::Table;
@@ -12,7 +12,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The VMs of `manifest`, with one page of memory each for their directories.
+    /// The VMs of `manifest`, with the memory of each one's directory.
     pub fn new(manifest: &Manifest, pages: Vec<Table<'static, u64>>) -> Self {
         let mut shared = Self { network: Network::new(manifest), pages };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
@@ -63,9 +63,10 @@ impl Shared {
     }
 
     fn refresh(&mut self, vm: u32) {
-        let new = self.network.directory(vm);
-        if let Some(page) = self.pages.get(vm as usize) {
-            publish(page, &Directory { gate: GateKind::Direct as u32, ..new });
+        let mut new = self.network.directory(vm);
+        new.header.gate = GateKind::Direct as u32;
+        if let Some(pages) = self.pages.get(vm as usize) {
+            publish(pages, &new);
         }
     }
 }

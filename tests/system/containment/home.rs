@@ -6,14 +6,14 @@ use super::{attack, contained, exits, stopped};
 #[test]
 fn reading_peer_memory_in_home_in_bochs_is_exit_48() {
     for gate in ["isolated", "guarded", "hypercall", "direct"] {
-        stopped(&attack(gate, "read"), "EPT violation: read of guest-physical 0x30", 0);
+        stopped(&attack(gate, "read"), "EPT violation: read of guest-physical 0x1af0", 0);
     }
 }
 
 #[test]
 fn writing_peer_memory_in_home_in_bochs_is_exit_48() {
     for gate in ["isolated", "guarded", "hypercall", "direct"] {
-        stopped(&attack(gate, "write"), "EPT violation: write to guest-physical 0x30", 0);
+        stopped(&attack(gate, "write"), "EPT violation: write to guest-physical 0x1af0", 0);
     }
 }
 

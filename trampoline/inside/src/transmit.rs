@@ -6,7 +6,7 @@
 
 use crate::Enqueue;
 use crate::runs::Runs;
-use crate::window::{PeerWindow, Window};
+use crate::window::{PeerWindow, Window, bit};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
@@ -26,9 +26,10 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
-    window.begin(count);
     // With flags it is nobody's index: such a packet is not usual.
-    let index = usize::from((request.len_and_peer(0).unwrap_or(0) >> 16) as u16);
+    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
+    window.begin(count, index);
+    let index = usize::from(index);
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.
@@ -73,6 +74,7 @@ impl<L: Lanes> Call<L> {
     /// The packets that follow the first `at`, which are filled.
     #[inline(never)]
     fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
+        window.begin_others();
         window.accepted = Accepted::default();
         window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {
@@ -100,11 +102,12 @@ impl<L: Lanes> Call<L> {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
         }
+        window.touch(index);
         let (packets, Some(peer)) = window.packets_and_peer(index) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
-        if self.blocked & bit(index) != 0 {
+        if self.blocked & bit(index.get()) != 0 {
             return Ok(0);
         }
         let filled = match peer.enqueue_more(request, at, index, self.lanes) {
@@ -117,7 +120,7 @@ impl<L: Lanes> Call<L> {
                 return Ok(filled);
             }
             Err(Refused::Full) => {
-                self.blocked |= bit(index);
+                self.blocked |= bit(index.get());
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
@@ -142,10 +145,6 @@ impl<L: Lanes> Call<L> {
 
 /// Where a frame's EtherType is, or that of its first VLAN tag.
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
-
-const fn bit(peer: PeerIdx) -> u64 {
-    1u64.wrapping_shl(peer.0 as u32)
-}
 
 /// A packet that is wrong, goes where it is not usual, or has a header.
 fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {

@@ -30,6 +30,10 @@ pub struct Window {
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
+    /// Index of the peer whose queue the call may have changed first. A number that is nobody's index does no harm.
+    first: u16,
+    /// By bits, all others whose queues the call may have changed, or an earlier call did.
+    touched: u64,
     pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
@@ -56,6 +60,30 @@ pub(crate) struct PeerWindow {
 }
 
 impl PeerWindow {
+    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
+    /// rule.
+    fn new(
+        peer: &Peer,
+        entry: Queue,
+        regions: Regions,
+        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
+    ) -> Result<Self, Clause> {
+        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let mut queue = match known {
+            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
+            None => DeviceQueue::new(&entry, &regions)?,
+        };
+        if let Some((_, log @ Some(_), _)) = known
+            && !queue.set_log(log, &regions)
+        {
+            return Err(Clause::Region);
+        }
+        // The entry that tells of a buffer's region may come behind the buffer.
+        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
+        Ok(Self { regions, queue, quarantined, entry, longest, owed, way: None })
+    }
+
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
     pub fn enqueue_usual(
@@ -97,8 +125,33 @@ impl Window {
             calls: 0,
             phase: AtomicU32::new(WHOLE),
             count: 0,
+            first: 0,
+            touched: 0,
             packets: Runs::new(),
             peers: [const { None }; MAX_PEERS],
+        }
+    }
+
+    /// As [`Window::new`], where the window is to be: on no stack, which may not have room for one.
+    ///
+    /// # Safety
+    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is the only one who does
+    /// while it lives.
+    #[allow(unsafe_code, reason = "there is no allocator to ask")]
+    pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
+        // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
+        unsafe {
+            (&raw mut (*state).accepted).write(Accepted([0; _]));
+            (&raw mut (*state).caller_rsp).write(0);
+            (&raw mut (*state).calls).write(0);
+            (&raw mut (*state).phase).write(AtomicU32::new(WHOLE));
+            (&raw mut (*state).count).write(0);
+            (&raw mut (*state).first).write(0);
+            (&raw mut (*state).touched).write(0);
+            (&raw mut (*state).packets).write(Runs::new());
+            let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
+            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
+            &mut *state
         }
     }
 
@@ -112,49 +165,25 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where it is, whatever else of
+    /// the entry is new, and if it broke a rule stays so. On an error the window is as it was. Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
     pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        let extent = self.packets.extent();
+        let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
+        let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
+        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
+        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
-        let entry = *peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
-        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
-        let queue = DeviceQueue::new(&entry, &regions)?;
-        let mut attached = PeerWindow { entry, regions, queue, quarantined: None, longest, owed, way: None };
-        attached.lead(self.packets.extent());
-        *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
+        let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
+        attached.lead(extent);
+        *place = Some(attached);
         Ok(())
-    }
-
-    /// Takes what a new entry of the directory says of the peer at `index`. The queue that is attached goes on where it is, with the regions that
-    /// `peer` lists now; another queue begins at its start. Quarantine stays, but for a buffer that lay in none of the regions: the entry that
-    /// tells of the buffer's run may come behind the buffer.
-    ///
-    /// # Safety
-    /// As [`Window::attach_peer`]; a queue that is attached lies in the new regions where it lay in the old ones.
-    #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
-    pub unsafe fn update_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
-        let extent = self.packets.extent();
-        let attached = self.peers.get_mut(index.get()).and_then(Option::as_mut);
-        match attached.filter(|attached| peer.queue_count > 0 && attached.entry == peer.queues[0]) {
-            Some(attached) => {
-                // SAFETY: the contract above.
-                attached.regions = unsafe { Regions::new(peer, base) }?;
-                attached.lead(extent);
-                attached.quarantined = attached.quarantined.filter(|&clause| clause != Clause::Region);
-                Ok(())
-            }
-            None => {
-                self.detach_peer(index);
-                // SAFETY: the contract above.
-                unsafe { self.attach_peer(index, peer, base) }
-            }
-        }
     }
 
     /// Sends nothing more to the peer at `index` until its queue begins anew.
@@ -222,10 +251,12 @@ impl Window {
         (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
+    /// A call for `count` packets, the first of which is for peer `first`.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, count: u16) {
+    pub(crate) fn begin(&mut self, count: u16, first: u16) {
         self.calls += 1;
         self.count = count;
+        self.first = first;
         self.phase.store(FILLING, Ordering::Release);
     }
 
@@ -236,10 +267,31 @@ impl Window {
         self.phase.store(PARTIAL, Ordering::Release);
     }
 
+    /// The call goes on for other peers, too: [`Window::touch`] says for which.
+    pub(crate) fn begin_others(&mut self) {
+        self.touched = 0;
+    }
+
+    /// The call goes on to change the queue of `peer`.
+    pub(crate) fn touch(&mut self, peer: PeerIdx) {
+        self.touched |= bit(peer.get());
+    }
+
     /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
     pub(crate) fn publish(&mut self) {
         self.phase.store(PARTIAL, Ordering::Release);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
+        self.each_touched(|peer| peer.queue.publish());
+    }
+
+    /// Does `work` for each peer whose queue the call may have changed.
+    fn each_touched(&mut self, work: impl Fn(&mut PeerWindow)) {
+        let mut left = self.touched | bit(self.first.into());
+        while left != 0 {
+            if let Some(Some(peer)) = pick_mut(&mut self.peers, left.trailing_zeros() as usize) {
+                work(peer);
+            }
+            left &= left - 1;
+        }
     }
 
     /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
@@ -254,22 +306,26 @@ impl Window {
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        let phase = self.phase.get_mut();
-        match *phase {
+        match *self.phase.get_mut() {
             PARTIAL => {}
             WHOLE => {
                 self.accepted = Accepted::default();
                 self.accepted.insert_run(0, usize::from(self.count));
             }
             _ => {
-                self.peers.iter_mut().flatten().for_each(|peer| peer.queue.rewind());
+                self.each_touched(|peer| peer.queue.rewind());
                 self.accepted = Accepted::default();
             }
         }
-        *phase = PARTIAL;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish_again());
+        *self.phase.get_mut() = PARTIAL;
+        self.each_touched(|peer| peer.queue.publish_again());
         self.accepted
     }
+}
+
+/// Bit `peer` modulo 64.
+pub(crate) const fn bit(peer: usize) -> u64 {
+    1u64.wrapping_shl(peer as u32)
 }
 
 impl Default for Window {
@@ -293,7 +349,7 @@ mod tests {
         for index in 0..2 {
             request.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         }
-        sender.window.begin(2);
+        sender.window.begin(2, 0);
         let packets = request.table(0, 2).expect("aligned");
         assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender

@@ -19,7 +19,7 @@ use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
 use sluice_abi::call::Status;
 use sluice_abi::run::Run;
-use sluice_abi::{Gpa, map};
+use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ impl Vnf {
         let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
         let slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
         }
         let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
         let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
@@ -104,11 +104,18 @@ impl Vnf {
         if std::mem::replace(&mut self.taken, true) {
             return Err(SetupError::Taken);
         }
-        let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
+        let private = |offset, len| self.slot.map_private(offset, len).map_err(|_| SetupError::NoMemory);
+        let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?);
         let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
         let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
         self.host_add_run(run)?;
-        let access = Access { directory: self.directory, request, packets: memory.memory, slot: self.slot.base() };
+        let access = Access {
+            directory: self.directory,
+            request,
+            packets: memory.memory,
+            slot: self.slot.base(),
+            state: state.as_ptr(),
+        };
         Ok((access, memory))
     }
 
@@ -160,13 +167,15 @@ mod tests {
 
     #[test]
     fn memory_is_handed_out_once() {
-        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
+        let slot = Slot::reserve().expect("addresses");
+        let page = |offset| slot.map_private(offset, map::PAGE).expect("a page");
+        let (ram, directory) = (page(map::PACKETS), page(map::DIRECTORY));
         let mut machine = Vnf {
             args: "",
             modules: Vec::new(),
             files: PathBuf::new(),
             out: PathBuf::new(),
-            slot: Slot::reserve().expect("addresses"),
+            slot,
             directory,
             packets: Runs::new(Gpa(0), ram),
             taken: false,

@@ -7,13 +7,19 @@ use sluice_abi::{Gpa, map};
 use sluice_memory::PeerSlice;
 
 #[repr(C, align(4096))]
-struct Page(UnsafeCell<[u8; map::PAGE as usize]>);
+struct Pages<const LEN: usize>(UnsafeCell<[u8; LEN]>);
 
 #[allow(unsafe_code, reason = "see SAFETY")]
-// SAFETY: only ever touched through the PeerSlice of `request_block`, which makes no references.
-unsafe impl Sync for Page {}
+// SAFETY: only ever touched through the addresses that the functions below hand out, of which there is one user each.
+unsafe impl<const LEN: usize> Sync for Pages<LEN> {}
 
-static REQUEST: Page = Page(UnsafeCell::new([0; map::PAGE as usize]));
+static REQUEST: Pages<{ map::PAGE as usize }> = Pages(UnsafeCell::new([0; _]));
+static STATE: Pages<{ map::STATE_LEN as usize }> = Pages(UnsafeCell::new([0; _]));
+
+/// Memory for [`sluice::Access::state`].
+pub fn window_state() -> *mut u8 {
+    STATE.0.get().cast()
+}
 
 /// The request block: a page of the image's data.
 #[allow(unsafe_code, reason = "hands out a static page")]

@@ -110,9 +110,10 @@ impl Vnf {
         let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;
         self.host_add_run(run)?;
         let directory = (map::SLOT_VA + map::DIRECTORY) as *mut u8;
-        // SAFETY: the host maps the page for as long as the VM runs. It is read-only there: nobody writes through this slice.
-        let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
-        Ok((Access { directory, request, packets: memory.memory, slot: map::SLOT_VA as *mut u8 }, memory))
+        // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through this slice.
+        let directory = unsafe { PeerSlice::from_raw(directory, map::DIRECTORY_LEN) };
+        let (slot, state) = (map::SLOT_VA as *mut u8, memory::window_state());
+        Ok((Access { directory, request, packets: memory.memory, slot, state }, memory))
     }
 
     pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {

@@ -54,8 +54,9 @@ use image::GateImage;
 use news::News;
 use ram::Ram;
 use sluice_abi::call::ExitCounts;
-use sluice_abi::directory::{Directory, GateKind, MAX_PEERS};
-use sluice_abi::map;
+use sluice_abi::directory::{GateKind, MAX_PEERS};
+use sluice_abi::{Hpa, map};
+use sluice_control::Directory;
 use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
@@ -101,7 +102,7 @@ pub struct Vm {
     /// Whom it may send to, by place in the directory.
     peers: Vec<PeerMemory>,
     directory: Directory,
-    directory_page: Table,
+    directory_pages: Hpa,
     /// Whether its vCPU has registered.
     registered: bool,
     /// Reasons for which a peer's queue was refused, by bits, that were said.
@@ -148,9 +149,9 @@ pub struct Parts<'a> {
 impl Vm {
     /// Builds a VM that has not run yet.
     pub fn new(parts: Parts) -> Result<Self, OutOfFrames> {
-        let directory_page = Table::alloc()?;
+        let directory_pages = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE)?;
         let window = OwnWindow::alloc()?;
-        let pages = HomePages { stub: parts.image.stub, directory: directory_page.hpa() };
+        let pages = HomePages { stub: parts.image.stub, directory: directory_pages };
         let views = Views::new(parts.gate, parts.ram, &pages, parts.image, window.hpa(), &parts.peers)?;
         let mut host = HostSpace::new()?;
         host.map(map::STATE, window.hpa(), map::STATE_LEN)?;
@@ -172,7 +173,7 @@ impl Vm {
             window,
             peers: parts.peers,
             directory: Directory::default(),
-            directory_page,
+            directory_pages,
             registered: false,
             refused: [0; MAX_PEERS],
             reminded: false,

@@ -3,9 +3,8 @@
 use super::{Vm, mailbox};
 use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
-use sluice_abi::directory::Directory;
 use sluice_abi::run::Run;
-use sluice_control::{Event, Network, RunError};
+use sluice_control::{Directory, Event, Network, RunError};
 use spin::Mutex;
 
 static NETWORK: Mutex<Option<Network>> = Mutex::new(None);

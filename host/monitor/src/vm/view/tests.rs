@@ -4,6 +4,7 @@
 use super::*;
 use crate::vm::image::Part;
 use crate::vmx::instruction::{Dropped, dropped, read};
+use sluice_abi::PeerIdx;
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
@@ -44,12 +45,13 @@ fn views() -> Views {
 
 /// The same with another gate.
 fn views_of(gate: GateKind) -> Views {
-    let [stub, directory, gate_page, window, code, constants] = [(); 6].map(|()| frame());
+    let [stub, gate_page, window, code, constants] = [(); 5].map(|()| frame());
+    let directory = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE).unwrap();
     let state = frames::alloc_contiguous(map::STATE_LEN, map::PAGE).unwrap();
     let part = |offset, hpa, execute| Part { offset: map::CODE + offset, hpa, len: map::PAGE, execute };
     let image =
         GateImage { stub, gate: gate_page, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
-    let peers = [PeerMemory { offset: map::peer_base(0), ram: PEER }];
+    let peers = [PeerMemory { offset: map::peer_base(PeerIdx(0)), ram: PEER }];
     let pages = HomePages { stub, directory };
     let mut views = Views::new(gate, RAM, &pages, &image, state, &peers).unwrap();
     if let Some(isolated) = views.isolated() {
@@ -62,11 +64,11 @@ fn views_of(gate: GateKind) -> Views {
 
 /// Shows `len` bytes of the peer's from its address `from`.
 fn show(views: &mut Views, (from, len): (u64, u64)) {
-    views.show(map::peer_base(0) + from, Hpa(PEER.hpa.0 + from), len).unwrap();
+    views.show(map::peer_base(PeerIdx(0)) + from, Hpa(PEER.hpa.0 + from), len).unwrap();
 }
 
 fn hide(views: &mut Views, (from, len): (u64, u64)) {
-    views.hide(map::peer_base(0) + from, len).unwrap();
+    views.hide(map::peer_base(PeerIdx(0)) + from, len).unwrap();
 }
 
 fn registered() -> Views {
@@ -149,16 +151,19 @@ fn each_view_maps_what_the_memory_map_says() {
     let mut views = registered();
     let home: Vec<_> = walk_ept(views.home).iter().map(Range::rights).collect();
     let page = map::PAGE;
-    assert_eq!(home, [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, page, READ)]);
-    let tables = (CR3 & ADDRESS, page, READ);
+    assert_eq!(
+        home,
+        [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, map::DIRECTORY_LEN, READ)]
+    );
+    let root = (CR3 & ADDRESS, page, READ);
     let isolated = views.isolated().unwrap();
     let gate: Vec<_> = walk_ept(isolated.gate).iter().map(Range::rights).collect();
     assert_eq!(
         gate,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, tables::FEW as u64 * page, READ),
             at(map::LIST, page, READ | WRITE),
             at(map::CONSTANT, page, READ)
         ]
@@ -167,17 +172,17 @@ fn each_view_maps_what_the_memory_map_says() {
     assert_eq!(
         window,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
             at(map::CODE, page, EXECUTE),
             at(map::CODE + page, page, READ),
             at(map::STATE, map::STATE_LEN, READ | WRITE),
             at(map::STACK, map::STACK_LEN, READ | WRITE),
             at(map::REQUEST, page, READ),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, (tables::FEW + tables::FOR_PEER) as u64 * page, READ),
             at(map::PACKETS, PACKETS.1, READ | WRITE),
-            at(map::peer_base(0) + RING.0, RING.1, READ | WRITE),
-            at(map::peer_base(0) + RUN.0, RUN.1, READ | WRITE)
+            at(map::peer_base(PeerIdx(0)) + RING.0, RING.1, READ | WRITE),
+            at(map::peer_base(PeerIdx(0)) + RUN.0, RUN.1, READ | WRITE)
         ]
     );
 }
@@ -196,8 +201,8 @@ fn gate_and_window_lead_to_no_other_memory_of_a_vm() {
     let window = [
         (map::REQUEST, REQUEST, map::PAGE),
         (map::PACKETS, PACKETS.0, PACKETS.1),
-        (map::peer_base(0) + RING.0, Hpa(PEER.hpa.0 + RING.0), RING.1),
-        (map::peer_base(0) + RUN.0, Hpa(PEER.hpa.0 + RUN.0), RUN.1),
+        (map::peer_base(PeerIdx(0)) + RING.0, Hpa(PEER.hpa.0 + RING.0), RING.1),
+        (map::peer_base(PeerIdx(0)) + RUN.0, Hpa(PEER.hpa.0 + RUN.0), RUN.1),
     ];
     assert_eq!(of_vms(isolated.window), window);
 }
@@ -386,7 +391,7 @@ fn a_vm_that_starts_again_has_nothing_in_the_window() {
 
 /// Ranges of the peer's memory that `view` shows, by the peer's addresses and by where they lead in its RAM.
 fn peers_in(view: View) -> Vec<(u64, u64, u64)> {
-    let first = map::SLOT_GPA + map::peer_base(0);
+    let first = map::SLOT_GPA + map::peer_base(PeerIdx(0));
     let ranges = walk_ept(view).into_iter().filter(|range| range.from >= first);
     ranges.map(|range| (range.from - first, range.to.wrapping_sub(PEER.hpa.0), range.len)).collect()
 }
@@ -441,8 +446,10 @@ fn what_is_taken_from_a_vms_own_ring_code_is_nobodys() {
         hide(&mut views, RING);
         assert_eq!(dropped(), [Dropped::Ept(view.pointer().0); 2]);
         let ours = RAM.hpa.0..PEER.hpa.0 + PEER.len;
-        let left: Vec<_> =
-            walk_ept(view).into_iter().filter(|range| range.from >= map::SLOT_GPA + map::peer_base(0)).collect();
+        let left: Vec<_> = walk_ept(view)
+            .into_iter()
+            .filter(|range| range.from >= map::SLOT_GPA + map::peer_base(PeerIdx(0)))
+            .collect();
         assert_eq!(left.iter().map(|range| range.len).sum::<u64>(), RUN.1 + RING.1);
         assert!(left.iter().all(|range| !ours.contains(&range.to)), "{left:x?}");
         show(&mut views, RUN);
