@@ -24,41 +24,48 @@ mod machine;
 pub mod clock;
 mod connect;
 mod patience;
+mod ports;
 mod runs;
 
 pub use connect::Error;
 pub use machine::{FileError, Module, Output, Vnf, print, start};
 pub use patience::Patience;
+pub use ports::{Options, Ports};
+pub use sluice::*;
+pub use sluice_abi as abi;
 
-use core::fmt;
-use sluice_abi::call::Status;
+use sluice_abi::run::RunRefusal;
 
-/// Why a machine can't reach its peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a VNF can't reach its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// There is no memory for packets.
+    #[error("no memory for packets: give the VM more RAM")]
     NoMemory,
     /// It was set up before, and its memory is in use.
+    #[error("packet memory was handed out before")]
     Taken,
-    /// The host refused to register it.
+    /// The host refused to register the memory.
+    #[error("the host refuses to register packet memory: {0:?}")]
     Refused(Status),
+    /// The host refused to add or remove a run.
+    #[error("the host refuses a run of packet memory: {0}")]
+    Run(RunRefusal),
     /// This is no run that [`Vnf::add_run`] or [`Vnf::setup`] handed out, or it was removed.
+    #[error("no such run of packet memory was handed out")]
     NoSuchRun,
     /// A call is under way, and takes packets from the memory that was registered before.
+    #[error("packet memory can't change while a call is under way")]
     Busy,
 }
 
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoMemory => write!(f, "no memory for packets: give the VM more RAM"),
-            Self::Taken => write!(f, "packet memory was handed out before"),
-            Self::Refused(status) => match status.refusal() {
-                Some(why) => write!(f, "the host refuses a run of packet memory: {why}"),
-                None => write!(f, "the host refuses to register packet memory: {status:?}"),
-            },
-            Self::NoSuchRun => write!(f, "no such run of packet memory was handed out"),
-            Self::Busy => write!(f, "packet memory can't change while a call is under way"),
+impl SetupError {
+    /// What `status` says of a registration.
+    fn check(status: Status) -> Result<(), Self> {
+        match (status, status.refusal()) {
+            (Status::OK, _) => Ok(()),
+            (_, Some(why)) => Err(Self::Run(why)),
+            (status, None) => Err(Self::Refused(status)),
         }
     }
 }
@@ -74,19 +81,20 @@ macro_rules! println {
 #[macro_export]
 macro_rules! main {
     ($main:path) => {
-        /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (linker/vm.ld).
-        #[allow(unsafe_code, reason = "the first instruction of the image")]
-        #[unsafe(no_mangle)]
-        #[unsafe(naked)]
-        extern "sysv64" fn _start() -> ! {
-            core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
-        }
+        #[allow(unsafe_code, reason = "the first instruction of the image, and what the monitor promised it")]
+        const _: () = {
+            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the linker script of `sluice-build`).
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            extern "sysv64" fn _start() -> ! {
+        core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
+            }
 
-        #[allow(unsafe_code, reason = "passes on what the monitor promised")]
-        extern "sysv64" fn run_image(boot: u64) -> ! {
-            // SAFETY: called once, by `_start`.
-            unsafe { $crate::start(boot, $main) }
-        }
+            extern "sysv64" fn run_image(boot: u64) -> ! {
+                // SAFETY: called once, by `_start`.
+                unsafe { $crate::start(boot, $main) }
+            }
+        };
     };
 }
 

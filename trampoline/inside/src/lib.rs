@@ -23,7 +23,7 @@ pub const BUILD_ID: u64 = match u64::from_str_radix(env!("SLUICE_BUILD_ID"), 16)
 
 pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
 pub use regions::Regions;
-pub use transmit::transmit;
+pub use transmit::{tags, transmit};
 pub use window::Window;
 
 // The driver side that the tests in tests/ have, for the tests in here, too.

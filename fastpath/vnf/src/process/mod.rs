@@ -12,19 +12,20 @@ pub use control::Control;
 pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
+use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory};
-use sluice_abi::call::Status;
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, io, thread};
+pub use std::thread::yield_now;
+use std::{env, io};
 
 /// This process in the role of a VM.
 pub struct Vnf {
@@ -98,6 +99,11 @@ impl Vnf {
         Output::create(&self.out.join(name))
     }
 
+    /// What ports refer to: the first time, as [`Vnf::setup`] works once.
+    pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
+        Some(Box::leak(Box::new(Store::new())))
+    }
+
     /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
     /// gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
@@ -124,11 +130,11 @@ impl Vnf {
     }
 
     pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
-        refused(Control::new().add_run(run))
+        SetupError::check(Control::new().add_run(run))
     }
 
     pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
-        refused(Control::new().remove_run(run))
+        SetupError::check(Control::new().remove_run(run))
     }
 
     /// The registers of this process's network device: the launcher answers.
@@ -138,12 +144,8 @@ impl Vnf {
 
     /// Lets another process run.
     pub fn yield_now(&self) {
-        thread::yield_now();
+        yield_now();
     }
-}
-
-fn refused(status: Status) -> Result<(), SetupError> {
-    if status == Status::OK { Ok(()) } else { Err(SetupError::Refused(status)) }
 }
 
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.

@@ -18,14 +18,15 @@ mod memory;
 pub use clock::{counter, now};
 pub use console::print;
 pub use files::{FileError, Module, Output};
+pub use host::yield_now;
 
 use crate::SetupError;
+use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
 use boot::Boot;
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use sluice::{Access, PacketMemory};
-use sluice_abi::call::Status;
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
 use sluice_driver::VirtioMmio;
@@ -40,6 +41,7 @@ pub struct Vnf {
     packets: Option<Runs>,
     /// The gate and the first run were handed out.
     taken: bool,
+    store: Option<&'static mut Store>,
 }
 
 /// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
@@ -54,17 +56,16 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
     let packets = unsafe { memory::packet_memory(free, end) };
-    match main(&mut Vnf { boot, packets, taken: false }) {
+    let mut store = Store::new();
+    // SAFETY: this function never returns, so the frame that `store` lies in stays as it is; nothing else refers to `store`.
+    let store = Some(unsafe { &mut *(&raw mut store) });
+    match main(&mut Vnf { boot, packets, taken: false, store }) {
         Ok(()) => exit(0),
         Err(error) => {
             print(format_args!("error: {error}\n"));
             exit(1)
         }
     }
-}
-
-fn refused(status: Status) -> Result<(), SetupError> {
-    if status == Status::OK { Ok(()) } else { Err(SetupError::Refused(status)) }
 }
 
 /// Ends the VM.
@@ -104,7 +105,7 @@ impl Vnf {
         }
         let (request_gpa, request) = memory::request_block();
         // SAFETY: the page was made for this, and only PeerSlices lead to it.
-        refused(unsafe { host::register(request_gpa) })?;
+        SetupError::check(unsafe { host::register(request_gpa) })?;
         let runs = self.runs()?;
         let run = runs.place(runs.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
         let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;
@@ -122,11 +123,16 @@ impl Vnf {
 
     pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
         // SAFETY: the run is of free RAM that only PeerSlices lead to.
-        refused(unsafe { host::add_run(run) })
+        SetupError::check(unsafe { host::add_run(run) })
     }
 
     pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
-        refused(host::remove_run(run))
+        SetupError::check(host::remove_run(run))
+    }
+
+    /// What ports refer to: the first time.
+    pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
+        self.store.take()
     }
 
     /// The registers of this VM's network device.
