@@ -201,12 +201,11 @@ impl VmError {
             Self::Mtu(_) => "mtu",
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
-            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
+            Self::Peers(_) | Self::Senders(..) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
             Self::Restarts => "restarts",
             Self::Twice("peer", _) => "peers",
-            Self::Twice(key, _) => key,
-            Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
-            Self::MacOf(..) => "mac",
+            Self::Twice(..) | Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
+            Self::MacOf(..) => "macs",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
         }
     }
