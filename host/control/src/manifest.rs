@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
-/// VMs that one host runs.
-const MAX_VMS: usize = 4;
-// All others may send to one.
-const _: () = assert!(MAX_VMS <= MAX_PAIRS as usize);
+/// VMs that one host runs: one, and as many peers as it can have.
+pub const MAX_VMS: usize = MAX_PEERS + 1;
+/// VMs that may send to one: each has a queue pair of its own, behind the switch's.
+const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.
@@ -33,7 +33,7 @@ pub struct Manifest {
     #[serde(default = "default_quantum")]
     pub quantum_ticks: u64,
     /// Ticks (with the launcher nanoseconds) after which the switch forgets an address from which no frame came.
-    #[serde(default = "lan::default_ageing")]
+    #[serde(default = "default_ageing")]
     pub ageing_ticks: u64,
     /// The VMs; a VM's id is its index here.
     #[serde(rename = "vm", default)]
@@ -50,6 +50,11 @@ const fn default_grace() -> u64 {
 
 const fn default_quantum() -> u64 {
     2_000_000
+}
+
+/// Five minutes of a launcher, two of a processor of 2.5 GHz. See: IEEE 802.1Q clause 8.8.3 "Ageing".
+const fn default_ageing() -> u64 {
+    300_000_000_000
 }
 
 /// One VM.
@@ -155,6 +160,9 @@ pub enum VmError {
     /// Too many peers.
     #[error("peers: {0}; at most {MAX_PEERS} are possible")]
     Peers(usize),
+    /// The device of a peer has no queue pair left for this VM.
+    #[error("peer \"{0}\": {1} vms send to it; at most {MAX_SENDERS} are possible")]
+    Senders(String, usize),
     /// Nobody has that name.
     #[error("peer \"{0}\": no such vm")]
     NoSuchPeer(String),
@@ -164,12 +172,9 @@ pub enum VmError {
     /// What it has sent would be forgotten.
     #[error("restarts: a vm that has peers needs the gate isolated or hypercall for that")]
     Restarts,
-    /// A peer that is named twice.
-    #[error("peer \"{0}\": named twice")]
-    PeerTwice(String),
-    /// A VM of the lan that is named twice.
-    #[error("lan \"{0}\": named twice")]
-    PortTwice(String),
+    /// A name that is in a list twice.
+    #[error("{0} \"{1}\": named twice")]
+    Twice(&'static str, String),
     /// Nobody has that name.
     #[error("lan \"{0}\": no such vm")]
     NoSuchPort(String),
@@ -189,18 +194,19 @@ pub enum VmError {
 
 impl VmError {
     /// The key that is wrong.
-    pub const fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Name | Self::NameTwice => "name",
             Self::Ram(_) => "ram_mib",
             Self::Mtu(_) => "mtu",
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
-            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) | Self::PeerTwice(_) => "peers",
-            Self::NoSuchPort(_) | Self::OwnPort(_) | Self::PortTwice(_) => "lan",
+            Self::Peers(_) | Self::Senders(..) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
+            Self::Restarts => "restarts",
+            Self::Twice("peer", _) => "peers",
+            Self::Twice(..) | Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "macs",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
-            Self::Restarts => "restarts",
         }
     }
 }
@@ -273,11 +279,15 @@ impl Manifest {
             if self.id_of(peer).is_none() {
                 return Err(VmError::NoSuchPeer(peer.clone()));
             }
+            let senders = self.id_of(peer).map_or(0, |peer| self.senders_to(peer).count());
+            if senders > MAX_SENDERS {
+                return Err(VmError::Senders(peer.clone(), senders));
+            }
             if *peer == vm.name {
                 return Err(VmError::Itself(peer.clone()));
             }
             if vm.peers[..index].contains(peer) {
-                return Err(VmError::PeerTwice(peer.clone()));
+                return Err(VmError::Twice("peer", peer.clone()));
             }
         }
         Ok(())

@@ -10,11 +10,6 @@ use serde::{Deserialize, Deserializer, de};
 /// Bytes of the longest name of a tap's file.
 const TAP_LEN: usize = 32;
 
-/// Five minutes of a launcher, two of a processor of 2.5 GHz. See: IEEE 802.1Q clause 8.8.3 "Ageing".
-pub(super) const fn default_ageing() -> u64 {
-    300_000_000_000
-}
-
 /// The MAC address of one station: six bytes, and not a group's. See: IEEE 802 clause 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);
@@ -87,7 +82,7 @@ impl Manifest {
                 return Err(VmError::OwnPort(name.clone()));
             }
             if names[..index].contains(name) {
-                return Err(VmError::PortTwice(name.clone()));
+                return Err(VmError::Twice("lan", name.clone()));
             }
         }
         self.check_macs(id)?;
