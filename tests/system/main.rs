@@ -12,6 +12,7 @@ mod latency;
 mod outside;
 mod processes;
 mod processor;
+mod switch;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

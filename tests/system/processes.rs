@@ -216,6 +216,14 @@ fn a_file_that_can_not_be_written_in_full_fails_the_run() {
     assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: "), "{verdict}");
 }
 
+/// A capture of the switch's is begun before anything starts.
+#[test]
+fn a_tap_that_can_not_be_written_fails_the_run() {
+    let run = Run::new().vm("a", "forward", "", "tap = \"t.pcap\"");
+    symlink("/dev/full", run.path("out/t.pcap")).expect("a link");
+    assert_eq!(run.verdict(), "fail: vm \"a\": tap: No space left on device (os error 28)");
+}
+
 /// `b` is killed as soon as `forward` may have found it, and only its second life gets anything.
 #[test]
 fn forward_goes_on_when_its_peer_is_back() {
