@@ -199,12 +199,12 @@ impl VmError {
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
             Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
+            Self::Restarts => "restarts",
             Self::Twice("peer", _) => "peers",
             Self::Twice(key, _) => key,
             Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "mac",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
-            Self::Restarts => "restarts",
         }
     }
 }
