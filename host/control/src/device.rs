@@ -96,7 +96,10 @@ impl Device {
     /// The features that the device offers.
     const fn offered() -> F {
         let rings = F::INDIRECT_DESC.union(F::EVENT_IDX).union(F::IN_ORDER).union(F::RING_PACKED);
-        F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(F::MRG_RXBUF).union(rings)
+        // What peers may leave to the driver in the frames that they put into its receive queue.
+        let to_driver = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN).union(F::GUEST_UFO);
+        let device = F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(F::MRG_RXBUF);
+        device.union(to_driver).union(rings)
     }
 
     /// Whether the driver took only what is offered, and nothing without what it needs. See: VIRTIO 2.2.2 "Device Requirements: Feature
