@@ -10,7 +10,8 @@
 //! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
 //! # Threads
-//! One set of these per thread: nothing here is `Sync`, takes a lock or allocates.
+//! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
+//! [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before. Nothing is `Sync`.
 #![no_std]
 
 mod burst;
