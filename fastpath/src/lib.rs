@@ -29,6 +29,7 @@ mod rx_error;
 mod stats;
 mod tx_error;
 mod virtio_net;
+pub mod wrap;
 
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;
