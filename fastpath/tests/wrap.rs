@@ -172,7 +172,7 @@ fn no_more_passes_than_the_rate_allows_and_nothing_is_lost() {
     assert_eq!((wire.rx_burst(&mut arrived, 9), wire.rx_burst(&mut arrived, 9)), (Ok(1), Ok(0)));
     now.set(u64::MAX);
     while wire.rx_burst(&mut arrived, 9) != Ok(0) {}
-    assert_eq!(contents(&arrived), (0..6).map(|number| frame(number, 1000)).collect::<Vec<_>>()[..arrived.len()]);
+    assert_eq!(contents(&arrived), (0..9).map(|number| frame(number, 1000)).collect::<Vec<_>>()[..arrived.len()]);
 }
 
 const ALL_LOST: Faults = Faults { loss: 1_000_000, reorder: 0, delay: 0, ticks: 0 };
