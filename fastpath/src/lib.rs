@@ -26,6 +26,7 @@ mod port;
 mod receive_queue;
 mod ring_format;
 mod rx_error;
+mod software;
 mod stats;
 mod tx_error;
 mod virtio_net;

@@ -116,14 +116,14 @@ fn a_capture_has_each_frame_once_when_it_was_delivered_or_received() {
 
 #[test]
 fn a_sink_that_is_full_ends_the_capture_and_not_the_port() {
-    let (pool, mut room) = (small(), 24 + 16 + 60);
+    let (pool, mut room) = (small(), 24 + 16 + 60 + 10);
     let sink = |bytes: &[u8]| {
         room = usize::checked_sub(room, bytes.len()).ok_or("full")?;
         Ok::<(), &str>(())
     };
     let mut port = PcapWriter::new(Wire::new(pool), sink, || 0);
     let mut burst = pool.burst();
-    (0..3).for_each(|number| push(&mut burst, number, 60));
+    [60, 60, 8].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
     assert_eq!((port.tx_burst(&mut burst, 1), port.error()), (Ok(1), None));
     assert_eq!((port.tx_burst(&mut burst, 2), port.error()), (Ok(2), Some(&"full")));
     assert_eq!((port.rx_burst(&mut burst, 9), burst.len()), (Ok(3), 3));
