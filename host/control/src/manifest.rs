@@ -191,7 +191,7 @@ pub enum VmError {
 
 impl VmError {
     /// The key that is wrong.
-    pub const fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Name | Self::NameTwice => "name",
             Self::Ram(_) => "ram_mib",
@@ -200,6 +200,7 @@ impl VmError {
             Self::Modules(_) | Self::ModuleName(_) => "modules",
             Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
             Self::Restarts => "restarts",
+            Self::Twice("peer", _) => "peers",
             Self::Twice(key, _) => key,
             Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "mac",
