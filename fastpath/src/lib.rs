@@ -10,7 +10,8 @@
 //! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
 //! # Threads
-//! One set of these per thread: nothing here is `Sync`, takes a lock or allocates.
+//! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
+//! [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before. Nothing is `Sync`.
 #![no_std]
 
 mod burst;
@@ -18,23 +19,29 @@ mod directory;
 mod frame;
 mod gate;
 mod mempool;
+mod options;
 mod packet_memory;
 mod peer_port;
 mod port;
+mod receive_queue;
 mod ring_format;
 mod rx_error;
+mod software;
 mod stats;
 mod tx_error;
 mod virtio_net;
+pub mod wrap;
 
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;
 pub use frame::{Frame, FrameError, FrameMut};
 pub use gate::{Access, Gate, GateError};
 pub use mempool::{BufferLen, HEADROOM, Mempool, PoolError};
+pub use options::Options;
 pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use port::{Receive, Transmit};
+pub use receive_queue::{Arrived, Buffer, PostError, ReceiveQueue};
 pub use ring_format::RingFormat;
 pub use rx_error::RxError;
 pub use sluice_abi::PeerIdx;
