@@ -3,11 +3,11 @@
 use crate::attack::Error;
 use crate::crossing;
 use crate::leap::{End, Landing};
-use sluice::{Mempool, PacketMemory, Port, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{BufferLen, Mempool, PacketMemory, RX_SIZE, Receive, RingFormat, VirtioNet};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Packet, Status};
 use sluice_memory::PeerSlice;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Words of a frame; each is the frame's number.
 const WORDS: u64 = 8;
@@ -47,7 +47,7 @@ impl Sender {
     }
 
     /// Lets the receiver, on the same processor, take all it has, unless `count` more find room as it is.
-    pub fn make_room(&mut self, machine: &Machine, count: u64) {
+    pub fn make_room(&mut self, machine: &Vnf, count: u64) {
         if self.room < count {
             machine.yield_now();
             self.room = RX_SIZE as u64;
@@ -73,7 +73,7 @@ impl Sender {
     }
 
     /// Sends the last frame, at the beginning of a turn, so that its end does not abort the call.
-    pub fn finish(self, machine: &Machine) -> Result<(), Error> {
+    pub fn finish(self, machine: &Vnf) -> Result<(), Error> {
         self.ask_last()?;
         machine.yield_now();
         while crossing::call(&crossing::proper(1)).end() != End::Returned(Status::OK) {
@@ -124,22 +124,23 @@ impl Sender {
 }
 
 /// Receives until the last frame.
-pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
+pub fn receive(machine: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
     let mut net = net.map_err(|error| Error::Machine(error.into()))?;
     let (mut seen, mut burst, mut patience) = (Seen::default(), pool.burst(), machine.patience());
     while !seen.over {
-        if net.rx_burst(&mut burst) == 0 {
+        let received = net.rx_burst(&mut burst, sluice::MAX_BURST).map_err(|error| Error::Machine(error.into()))?;
+        if received == 0 {
             patience.wait(machine)?;
             continue;
         }
         patience.renew();
         for frame in burst.frames() {
-            seen.see(core::array::from_fn(|at| frame.read(8 * at as u64).unwrap_or(0)));
+            seen.see(core::array::from_fn(|at| frame.head(8 * at).map_or(0, u64::from_le_bytes)));
         }
         burst.clear();
     }

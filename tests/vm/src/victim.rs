@@ -3,7 +3,7 @@
 use crate::attack::Error;
 use sluice_abi::PeerIdx;
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Turns given away for the attacker's end to come.
 const TURNS: usize = 1 << 20;
@@ -14,7 +14,7 @@ pub const fn pattern(index: u64) -> u64 {
 }
 
 /// The attacker is the victim's peer, so that the directory tells when it is gone.
-pub fn watch(machine: &mut Machine) -> Result<(), Error> {
+pub fn watch(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let words = memory.memory.len() / 8;
     for index in 0..words {

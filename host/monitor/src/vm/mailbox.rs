@@ -9,6 +9,7 @@
 
 use crate::platform::smp;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use crossbeam_utils::CachePadded;
 
 /// VMs that one monitor runs.
 pub const MAX_VMS: usize = sluice_control::MAX_VMS;
@@ -59,7 +60,8 @@ impl FromIterator<u32> for Reach {
     }
 }
 
-static MAILBOXES: [Mailbox; MAX_VMS] = [const { Mailbox::new() }; MAX_VMS];
+/// Each VM's processor writes its mailbox at every entry, so each has cache lines of its own.
+static MAILBOXES: [CachePadded<Mailbox>; MAX_VMS] = [const { CachePadded::new(Mailbox::new()) }; MAX_VMS];
 
 fn of(vm: u32) -> &'static Mailbox {
     &MAILBOXES[vm as usize % MAX_VMS]
