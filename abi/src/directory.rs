@@ -184,8 +184,10 @@ pub struct Header {
     pub vm_id: u32,
     /// 0.
     pub reserved: u32,
-    /// Which build of the window image and of the host's ring code serves this VM; all zero where nothing says so.
-    pub build_id: [u8; 16],
+    /// The build id of the host's ring code, which is that of the window image: [`crate::build_id`]. 0 where the ring code is the VM's own.
+    pub build_id: u64,
+    /// 0.
+    pub spare: u64,
 }
 
 /// Bytes of a whole directory whose entries have the length of [`Peer`].
@@ -215,6 +217,8 @@ pub mod word {
     pub const SEQUENCE: usize = offset_of!(Header, sequence) / 8;
     /// The word with [`Header::gate`] in its low half and [`Header::peer_count`] in its high half.
     pub const GATE: usize = offset_of!(Header, gate) / 8;
+    /// The word that is [`Header::build_id`].
+    pub const BUILD_ID: usize = offset_of!(Header, build_id) / 8;
     /// Words of a peer's entry.
     pub const PEER_LEN: usize = size_of::<Peer>() / 8;
     /// The word of an entry with [`Peer::state`] in its low half.
@@ -241,7 +245,8 @@ impl Default for Header {
             features: 0,
             vm_id: 0,
             reserved: 0,
-            build_id: [0; 16],
+            build_id: 0,
+            spare: 0,
         }
     }
 }

@@ -7,15 +7,15 @@
 use crate::PeerIdx;
 use crate::directory::MAX_PEERS;
 
-/// Guest-physical start of the slot: 128 GiB, above any VM's RAM, within 39 address bits.
+/// Guest-physical start of the slot: 64 GiB, above any VM's RAM, within 39 address bits.
 /// Above 4 GiB, so no code in compatibility mode or with paging off reaches the gate (rule G6).
-pub const SLOT_GPA: u64 = 0x20_0000_0000;
+pub const SLOT_GPA: u64 = 0x10_0000_0000;
 /// Guest-virtual start of the slot: 64 TiB, entry [`SLOT_PML4_INDEX`] of the top-level table.
 pub const SLOT_VA: u64 = 0x4000_0000_0000;
 /// The only top-level page-table entry that gate and window views have (rule G14).
 pub const SLOT_PML4_INDEX: usize = ((SLOT_VA >> 39) & 511) as usize;
-/// Bytes of the slot: 384 GiB. Its last guest-physical address is the last that 39 bits name.
-pub const SLOT_LEN: u64 = 0x60_0000_0000;
+/// Bytes of the slot: 448 GiB. Its last guest-physical address is the last that 39 bits name.
+pub const SLOT_LEN: u64 = 0x70_0000_0000;
 /// vCPUs of one VM for which the layout has room. A VM has one today.
 pub const MAX_VCPUS: usize = 64;
 
@@ -61,10 +61,13 @@ pub const CONSTANT_WORD: u64 = 0x78;
 pub const PACKETS: u64 = 0x4000_0000;
 /// Room for packet memory, bytes: 1 GiB.
 pub const PACKETS_LEN: u64 = 0x4000_0000;
-/// First peer's regions: 60 GiB, a multiple of [`PEER_STRIDE`], so that an offset modulo that says where in its peer's room it is.
-pub const PEERS: u64 = 0xf_0000_0000;
-/// Distance from one peer's regions to the next peer's: 5 GiB, as wrong guesses reach more than 4 GiB behind the start of a peer's first region.
-pub const PEER_STRIDE: u64 = 0x1_4000_0000;
+/// First peer's regions: 43.75 GiB, a multiple of [`PEER_STRIDE`], so that an offset modulo that says where in its peer's room it is.
+pub const PEERS: u64 = 0xa_f000_0000;
+/// Distance from one peer's regions to the next peer's: 6.25 GiB. A peer's first region may begin anywhere below 2 GiB, and wrong guesses reach more
+/// than 4 GiB behind its start.
+pub const PEER_STRIDE: u64 = 0x1_9000_0000;
+/// Most RAM of a VM, bytes.
+pub const MAX_RAM: u64 = 2 << 30;
 
 /// What else may be touched on a wrong guess: while the processor guesses that a bound check passes, an offset from the start of
 /// packet memory or of a peer's first region may be anything below 4 GiB, and a header and a frame of a 16-bit length lie behind it. So nothing
@@ -93,5 +96,6 @@ const _: () = assert!(CODE + CODE_LEN <= STATE && STATE + STATE_LEN < STACK - PA
 const _: () = assert!(request(MAX_VCPUS) <= TABLES && TABLES + TABLES_LEN <= DIRECTORY);
 const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= PACKETS);
 // What a wrong guess reaches from packet memory lies before the peers, and from a peer's first region before the next peer.
-const _: () = assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && GUESS_REACH + INDEX_REACH <= PEER_STRIDE);
+const _: () =
+    assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && MAX_RAM + GUESS_REACH + INDEX_REACH <= PEER_STRIDE);
 const _: () = assert!(PEERS.is_multiple_of(PEER_STRIDE));

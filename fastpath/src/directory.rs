@@ -41,6 +41,11 @@ impl<W: SharedWords> Directory<W> {
         self.words.load(word::GATE) as u32
     }
 
+    /// The build id of the host's ring code. The host writes it with the first directory.
+    pub fn build_id(&self) -> u64 {
+        self.words.load(word::BUILD_ID)
+    }
+
     /// The state of the peer at `index`: one load.
     pub fn state(&self, index: PeerIdx) -> PeerState {
         let known = index.get() < MAX_PEERS;

@@ -1,7 +1,7 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
-use crate::PeerError;
 use crate::directory::{Directory, Seen};
+use crate::{PacketMemory, PeerError};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
@@ -124,6 +124,21 @@ impl Gate {
         // What a machine's last life found out about its peers, only the window knows.
         let doubts = [const { Cell::new(true) }; MAX_PEERS];
         Ok(Self { access, directory, kind, avx: Avx::detect(), doubts })
+    }
+
+    /// The build id of the host's ring code; `None` where the ring code is this program's own, whose id is [`crate::BUILD_ID`].
+    pub fn build_id(&self) -> Option<u64> {
+        Some(self.directory.build_id()).filter(|&id| id != 0)
+    }
+
+    /// Takes `runs`, which are registered with the host, for all packet memory. Runs that follow one another in RAM and in packet memory are to
+    /// be one of them, and packets in the one at offset 0 are sent the fastest. Where the host runs the ring code, the host knows the runs
+    /// already. `false`: a call is under way, or these are more than [`sluice_abi::run::MAX_RUNS`].
+    #[must_use = "packets are taken from the memory that was known before"]
+    pub fn set_runs(&self, runs: &[PacketMemory]) -> bool {
+        let Kind::Here { local, .. } = &self.kind else { return true };
+        let runs = runs.iter().map(|run| (run.offset, run.memory));
+        local.try_borrow_mut().is_ok_and(|mut local| local.window.set_runs(runs))
     }
 
     /// Which gate it is.

@@ -121,8 +121,13 @@ impl World {
 
     /// A gate for a sender with this packet memory.
     pub fn gate(&self, packets: PeerSlice<'static>) -> Gate {
-        let (slot, state) = (self.slot.as_ptr(), memory(STATE_LEN).as_ptr());
-        let access = Access { directory: self.page, request: memory(4096), packets, slot, state };
+        let access = Access {
+            directory: self.page,
+            request: memory(4096),
+            packets,
+            slot: self.slot.as_ptr(),
+            state: memory(STATE_LEN).as_ptr(),
+        };
         // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
         unsafe { Gate::discover(access) }.expect("a gate")
     }

@@ -12,7 +12,7 @@ use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
 /// VMs that one host runs: one, and as many peers as it can have.
 pub const MAX_VMS: usize = MAX_PEERS + 1;
-/// VMs that may send to one: each has a pair of queues of its own, and the switch has one.
+/// VMs that may send to one: each has a queue pair of its own, behind the switch's.
 const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
@@ -160,12 +160,12 @@ pub enum VmError {
     /// Too many peers.
     #[error("peers: {0}; at most {MAX_PEERS} are possible")]
     Peers(usize),
+    /// The device of a peer has no queue pair left for this VM.
+    #[error("peer \"{0}\": {1} vms send to it; at most {MAX_SENDERS} are possible")]
+    Senders(String, usize),
     /// Nobody has that name.
     #[error("peer \"{0}\": no such vm")]
     NoSuchPeer(String),
-    /// More send to that VM than its device has pairs of queues for.
-    #[error("peer \"{0}\": {1} VMs send to it; at most {MAX_SENDERS} are possible")]
-    Senders(String, usize),
     /// Its own name.
     #[error("peer \"{0}\": a vm can't be its own peer")]
     Itself(String),
@@ -190,6 +190,26 @@ pub enum VmError {
     /// Two VMs would write one file.
     #[error("tap \"{0}\": vm \"{1}\" has the same")]
     TapTwice(String, String),
+}
+
+impl VmError {
+    /// The key that is wrong.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Name | Self::NameTwice => "name",
+            Self::Ram(_) => "ram_mib",
+            Self::Mtu(_) => "mtu",
+            Self::Args(_) => "args",
+            Self::Modules(_) | Self::ModuleName(_) => "modules",
+            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Senders(..) | Self::Itself(_) => "peers",
+            Self::Restarts => "restarts",
+            Self::Twice("peer", _) => "peers",
+            Self::Twice(key, _) => key,
+            Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
+            Self::MacOf(..) => "mac",
+            Self::TapName(_) | Self::TapTwice(..) => "tap",
+        }
+    }
 }
 
 impl Manifest {
@@ -260,15 +280,15 @@ impl Manifest {
             if self.id_of(peer).is_none() {
                 return Err(VmError::NoSuchPeer(peer.clone()));
             }
+            let senders = self.id_of(peer).map_or(0, |peer| self.senders_to(peer).count());
+            if senders > MAX_SENDERS {
+                return Err(VmError::Senders(peer.clone(), senders));
+            }
             if *peer == vm.name {
                 return Err(VmError::Itself(peer.clone()));
             }
             if vm.peers[..index].contains(peer) {
                 return Err(VmError::Twice("peer", peer.clone()));
-            }
-            let senders = self.vms.iter().filter(|other| other.peers.contains(peer)).count();
-            if senders > MAX_SENDERS {
-                return Err(VmError::Senders(peer.clone(), senders));
             }
         }
         Ok(())

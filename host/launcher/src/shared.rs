@@ -2,7 +2,8 @@
 
 use crate::taps::Taps;
 use sluice_abi::directory::GateKind;
-use sluice_control::{Counters, Event, Manifest, Network, Switch, publish};
+use sluice_abi::run::Run;
+use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, publish};
 use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::time::Instant;
@@ -50,6 +51,20 @@ impl Shared {
             Some(Event::QueuesReady | Event::Reset) => self.refresh_senders(vm),
             None => {}
         }
+    }
+
+    /// Adds a run to VM `vm`'s packet memory, and says so to those who may send to it.
+    pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
+        self.network.add_run(vm, run)?;
+        self.refresh_senders(vm);
+        Ok(())
+    }
+
+    /// Removes one.
+    pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+        self.network.remove_run(vm, offset, len)?;
+        self.refresh_senders(vm);
+        Ok(())
     }
 
     /// Serves the ports whose VMs notified the host, a turn each; whether there is more to do.

@@ -5,6 +5,7 @@
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
 use crate::Enqueue;
+use crate::runs::Runs;
 use crate::window::{PeerWindow, Window, bit};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
@@ -97,12 +98,12 @@ impl<L: Lanes> Call<L> {
         at: u16,
     ) -> Result<u16, ()> {
         let index = packet.peer;
-        let Some(packets) = window.packets else {
+        if window.packets.is_empty() {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
-        };
+        }
         window.touch(index);
-        let Some(peer) = window.peer(index.get()) else {
+        let (packets, Some(peer)) = window.packets_and_peer(index) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
@@ -123,7 +124,7 @@ impl<L: Lanes> Call<L> {
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
-                peer.quarantined = true;
+                peer.quarantined = Some(clause);
                 self.report(Status::peer_fault(clause, index).naming(at));
             }
             Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index).naming(at)),
@@ -146,7 +147,7 @@ impl<L: Lanes> Call<L> {
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
 
 /// A packet that is wrong, goes where it is not usual, or has a header.
-fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
+fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
     // A window serves queue 0 of each peer; other bits mean nothing.
     if packet.flags & !HDR != 0 {
         return Err(Refused::BadRequest);
@@ -180,11 +181,12 @@ pub fn tags(frame: PeerSlice<'_>) -> u16 {
 }
 
 /// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
-fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
+fn frame(packets: &Runs, packet: Packet) -> Option<(Hdr, PeerSlice<'static>)> {
     let mut hdr = PLAIN_HDR;
     if packet.flags & HDR != 0 {
-        packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
+        let at = u64::from(packet.offset).checked_sub(HDR_LEN.into())?;
+        packets.find(at, HDR_LEN.into())?.copy_to_slice(0, &mut hdr).ok()?;
     }
-    let frame = packets.sub(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
+    let frame = packets.find(packet.offset.into(), packet.len.into()).filter(|frame| !frame.is_empty())?;
     Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

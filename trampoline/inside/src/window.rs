@@ -1,6 +1,7 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
 use crate::queue::{Burst, DirtyLog};
+use crate::runs::Runs;
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +34,7 @@ pub struct Window {
     first: u16,
     /// By bits, all others whose queues the call may have changed, or an earlier call did.
     touched: u64,
-    pub(crate) packets: Option<PeerSlice<'static>>,
+    pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
 
@@ -43,18 +44,18 @@ const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
 
 /// What a sender knows of one peer.
 pub(crate) struct PeerWindow {
-    pub regions: Regions,
-    pub queue: DeviceQueue,
-    /// It broke a rule: nothing new is sent to it until it is attached anew.
-    pub quarantined: bool,
     /// What the directory says of the queue.
     entry: Queue,
+    pub regions: Regions,
+    pub queue: DeviceQueue,
+    /// The rule that it broke: nothing new is sent to it until it is attached anew.
+    pub quarantined: Option<Clause>,
     /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From packet memory into its first region, where both are long enough.
+    /// From the extent of packet memory into its first region, where both are long enough.
     pub way: Option<Transfer<'static>>,
 }
 
@@ -65,7 +66,7 @@ impl PeerWindow {
         peer: &Peer,
         entry: Queue,
         regions: Regions,
-        known: Option<(u32, Option<DirtyLog>, bool)>,
+        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
     ) -> Result<Self, Clause> {
         let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
         let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
@@ -78,7 +79,8 @@ impl PeerWindow {
         {
             return Err(Clause::Region);
         }
-        let quarantined = known.is_some_and(|(.., quarantined)| quarantined);
+        // The entry that tells of a buffer's region may come behind the buffer.
+        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
         Ok(Self { regions, queue, quarantined, entry, longest, owed, way: None })
     }
 
@@ -108,9 +110,9 @@ impl PeerWindow {
         self.enqueue_usual(request, from, peer, lanes)
     }
 
-    fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
+    fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
         let (_, memory) = self.regions.first();
-        self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
+        self.way = extent.and_then(|extent| Transfer::new(extent, memory, self.longest));
     }
 }
 
@@ -125,7 +127,7 @@ impl Window {
             count: 0,
             first: 0,
             touched: 0,
-            packets: None,
+            packets: Runs::new(),
             peers: [const { None }; MAX_PEERS],
         }
     }
@@ -146,7 +148,7 @@ impl Window {
             (&raw mut (*state).count).write(0);
             (&raw mut (*state).first).write(0);
             (&raw mut (*state).touched).write(0);
-            (&raw mut (*state).packets).write(None);
+            (&raw mut (*state).packets).write(Runs::new());
             let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
             (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
             &mut *state
@@ -171,6 +173,7 @@ impl Window {
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
     pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        let extent = self.packets.extent();
         let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
         let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
         let known = place.as_ref().filter(|known| Some(known.entry) == entry);
@@ -178,9 +181,16 @@ impl Window {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
-        attached.lead(self.packets);
+        attached.lead(extent);
         *place = Some(attached);
         Ok(())
+    }
+
+    /// Sends nothing more to the peer at `index` until its queue begins anew.
+    pub fn quarantine_peer(&mut self, index: PeerIdx) {
+        if let Some(Some(peer)) = self.peers.get_mut(index.get()) {
+            peer.quarantined = Some(Clause::Layout);
+        }
     }
 
     /// Forgets the peer at `index`.
@@ -199,30 +209,46 @@ impl Window {
 
     /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
     pub fn is_open(&self, index: PeerIdx) -> bool {
-        matches!(self.peers.get(index.get()), Some(Some(peer)) if !peer.quarantined)
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_none())
     }
 
     /// Whether the peer at `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: PeerIdx) -> bool {
-        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined)
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
-    /// Registers packet memory: frames are taken from there and nowhere else.
+    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and nowhere else. What follows one
+    /// another in packet memory is to be one of them where the mapping allows it, as a frame has to lie in one; what begins at offset 0 is the
+    /// fastest. Peers stay as they are. `false`: more than [`sluice_abi::run::MAX_RUNS`], which are left out.
+    pub fn set_runs(&mut self, runs: impl IntoIterator<Item = (u32, PeerSlice<'static>)>) -> bool {
+        let mut packets = Runs::new();
+        let fit = runs.into_iter().all(|(offset, memory)| packets.add(offset, memory));
+        self.packets = packets;
+        let extent = self.packets.extent();
+        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(extent));
+        fit
+    }
+
+    /// The same with one run, from offset 0.
     pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
-        self.packets = Some(packets);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
+        self.set_runs([(0, packets)]);
     }
 
-    /// As before [`Window::set_packets`]. Peers stay as they are.
+    /// The same with none.
     pub fn forget_packets(&mut self) {
-        self.packets = None;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(None));
+        self.set_runs([]);
     }
 
     /// The peer at `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| !peer.quarantined)
+        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| peer.quarantined.is_none())
+    }
+
+    /// Packet memory, and the same.
+    pub(crate) fn packets_and_peer(&mut self, index: PeerIdx) -> (&Runs, Option<&mut PeerWindow>) {
+        let peer = pick_mut(&mut self.peers, index.get()).and_then(Option::as_mut);
+        (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
     /// A call for `count` packets, the first of which is for peer `first`.

@@ -74,7 +74,7 @@ fn build(machine: &Machine) -> Result<(), String> {
             gate: config.gate,
             ram: rams[id],
             start,
-            peers: &peers,
+            peers,
             quantum: manifest.quantum_ticks,
             image: &image,
         };

@@ -20,7 +20,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LARGE_PAGE: u64 = 2 << 20;
 /// Tables of one view: one of the third level, and room for packet memory and small pages.
 pub const FEW: usize = 16;
-/// More of them for each peer: 5 GiB begin and end anywhere in a GiB.
+/// More of them for each peer: 2 GiB begin and end anywhere in a GiB.
 pub const FOR_PEER: usize = 6;
 
 const _: () = assert!((FEW + FOR_PEER * MAX_PEERS) as u64 * map::PAGE <= map::TABLES_LEN);
