@@ -3,6 +3,7 @@
 //! One operation crosses a gate: *transmit*, which takes a burst of [`Packet`]s, each naming its peer, and ends whole:
 //! either every packet it reports as accepted is published, or none is.
 
+use crate::PeerIdx;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -10,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most packets in one call (rule G10 bounds the time a window is open).
 pub const MAX_BURST: usize = 256;
 
-/// One frame to send, in the request block. The VM writes it at any time; what the window reads again it checks again.
+/// One frame to send, in the request block: 8 bytes. The VM writes it at any time; what the window reads again it checks again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Packet {
@@ -18,15 +19,45 @@ pub struct Packet {
     pub offset: u32,
     /// Bytes of the frame.
     pub len: u16,
-    /// Place of the receiver in [`crate::directory::Directory::peers`]; with [`HAS_HDR`] where the frame has a header.
-    pub peer: u16,
+    /// The receiver.
+    pub peer: PeerIdx,
+    /// Bit 0 [`HDR`]; bits 3:1 are 0; bits 7:4 the queue: an index into [`crate::directory::Peer::queues`].
+    pub flags: u8,
 }
 
-/// Added to [`Packet::peer`]: a [`crate::net::Hdr`] lies right before the frame and goes with it. Without it, the frame goes with a
+/// Bit of [`Packet::flags`]: a [`crate::net::Hdr`] lies right before the frame and goes with it. Without the bit, the frame goes with a
 /// [`crate::net::PLAIN_HDR`].
-pub const HAS_HDR: u16 = 1 << 15;
+pub const HDR: u8 = 1 << 0;
+/// Bits of [`Packet::flags`] that hold the queue's index.
+const QUEUE: u8 = 0xf0;
 
-const _: () = assert!(size_of::<Packet>() == 8 && offset_of!(Packet, len) == 4 && offset_of!(Packet, peer) == 6);
+impl Packet {
+    /// The frame of `len` bytes at `offset`, without a header, for queue 0 of `peer`.
+    pub const fn new(offset: u32, len: u16, peer: PeerIdx) -> Self {
+        Self { offset, len, peer, flags: 0 }
+    }
+
+    /// The same frame, with the header that lies before it.
+    #[must_use]
+    pub const fn with_hdr(self) -> Self {
+        Self { flags: self.flags | HDR, ..self }
+    }
+
+    /// The same frame, for queue `queue` modulo 16.
+    #[must_use]
+    pub const fn to_queue(self, queue: u8) -> Self {
+        Self { flags: self.flags & !QUEUE | queue << 4, ..self }
+    }
+
+    /// Index of the queue.
+    pub const fn queue(self) -> u8 {
+        self.flags >> 4
+    }
+}
+
+const _: () = assert!(size_of::<Packet>() == 8 && offset_of!(Packet, len) == 4);
+const _: () = assert!(offset_of!(Packet, peer) == 6 && offset_of!(Packet, flags) == 7);
+const _: () = assert!(crate::directory::MAX_QUEUES <= 16);
 const _: () = assert!(MAX_BURST * size_of::<Packet>() <= crate::map::PAGE as usize);
 
 /// Which packets of a call were accepted: bit `i % 64` of word `i / 64` is packet `i`.
@@ -73,8 +104,9 @@ impl Accepted {
 }
 
 /// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]),
-/// bits 31:16 the peer's place in the directory (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
-/// place in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
+/// bits 23:16 the peer's [`PeerIdx`] (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
+/// index in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
+/// All other bits are 0.
 ///
 /// It has no default: a status is what a call returned, and no call returned none.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -89,8 +121,9 @@ pub enum Code {
     PeerFault = 1,
     /// A packet names a peer that is absent, draining, revoked or quarantined.
     PeerNotReady = 2,
-    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory or
-    /// has a header that its peer does not take: the caller's mistake. It and those behind it are refused.
+    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory,
+    /// has a header that its peer does not take, names a queue that the peer has not, or has an unknown flag: the caller's mistake.
+    /// That packet and those behind it are refused.
     BadRequest = 3,
     /// The host ended the call: fault or overrun in the gate or the window.
     Aborted = 4,
@@ -139,7 +172,7 @@ pub enum Clause {
     NotAvailable = 12,
 }
 
-/// In a [`Status`]: it names a packet.
+/// Bit of a [`Status`] that names a packet.
 const NAMES_PACKET: u64 = 1 << 48;
 
 impl Status {
@@ -153,22 +186,22 @@ impl Status {
         Self(code as u64)
     }
 
-    /// A status about the peer at `peer` in the directory.
-    pub const fn of_peer(code: Code, peer: u16) -> Self {
-        Self(code as u64 | (peer as u64) << 16)
+    /// A status about `peer`.
+    pub const fn of_peer(code: Code, peer: PeerIdx) -> Self {
+        Self(code as u64 | (peer.0 as u64) << 16)
     }
 
-    /// The peer at `peer` broke `clause`.
-    pub const fn peer_fault(clause: Clause, peer: u16) -> Self {
-        Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer as u64) << 16)
+    /// `peer` broke `clause`.
+    pub const fn peer_fault(clause: Clause, peer: PeerIdx) -> Self {
+        Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer.0 as u64) << 16)
     }
 
-    /// The same, about the packet at place `index` of the request block.
+    /// The same, about the packet at `index` in the request block.
     pub const fn naming(self, index: u16) -> Self {
         Self(self.0 & u32::MAX as u64 | (index as u64) << 32 | NAMES_PACKET)
     }
 
-    /// The place of the packet that it names, if it names one.
+    /// Index of the packet that the status names, if there is one.
     pub const fn packet(self) -> Option<u16> {
         if self.0 & NAMES_PACKET == 0 { None } else { Some((self.0 >> 32) as u16) }
     }
@@ -207,9 +240,9 @@ impl Status {
         }
     }
 
-    /// The peer's place in the directory; meaningful with the codes that name one.
-    pub const fn peer(self) -> u16 {
-        (self.0 >> 16) as u16
+    /// The peer; meaningful with the codes that name one.
+    pub const fn peer(self) -> PeerIdx {
+        PeerIdx((self.0 >> 16) as u8)
     }
 }
 
@@ -334,13 +367,24 @@ mod tests {
 
     #[test]
     fn a_status_names_a_packet_or_none() {
-        let fault = Status::peer_fault(Clause::Region, 7);
+        let fault = Status::peer_fault(Clause::Region, PeerIdx(63));
         assert_eq!((fault.packet(), Status::new(Code::BadRequest).packet(), Status::OK.packet()), (None, None, None));
         for index in [0, 1, MAX_BURST as u16 - 1, u16::MAX] {
             let named = fault.naming(31).naming(index);
             assert_eq!(named.packet(), Some(index));
-            assert_eq!((named.code(), named.clause(), named.peer()), (Code::PeerFault, Some(Clause::Region), 7));
+            assert_eq!(
+                (named.code(), named.clause(), named.peer()),
+                (Code::PeerFault, Some(Clause::Region), PeerIdx(63))
+            );
         }
+    }
+
+    #[test]
+    fn the_word_behind_the_offset_is_length_peer_and_flags() {
+        let packet = Packet::new(7, 0x1234, PeerIdx(63)).with_hdr().to_queue(9);
+        let words: [u32; 2] = zerocopy::transmute!(packet);
+        assert_eq!(words, [7, 0x913f_1234]);
+        assert_eq!((packet.queue(), packet.to_queue(18).flags), (9, 0x21));
     }
 
     #[test]

@@ -21,9 +21,11 @@ pub mod mmio;
 pub mod net;
 pub mod packed;
 pub mod pci;
+pub mod peer_idx;
 pub mod ring_idx;
 pub mod timer;
 pub mod virtq;
 
 pub use addr::{Gpa, Gva, Hpa};
+pub use peer_idx::PeerIdx;
 pub use ring_idx::RingIdx;

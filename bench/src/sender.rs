@@ -5,8 +5,8 @@ use crate::device::Ring;
 use anyhow::{Context, Result, anyhow};
 use sluice_abi::call::Packet;
 use sluice_abi::directory::{Peer, PeerState, Queue};
-use sluice_abi::map;
 use sluice_abi::net::ETHERNET_HEADER;
+use sluice_abi::{PeerIdx, map};
 use sluice_inside::Window;
 use sluice_memory::PeerSlice;
 
@@ -29,7 +29,7 @@ impl Sender {
     ) -> Result<Self> {
         window.set_packets(arena.packets);
         for (place, (_, queue)) in queues.iter().enumerate() {
-            attach(window, place as u16, &peer(arena, *queue, longest))?;
+            attach(window, PeerIdx(place as u8), &peer(arena, *queue, longest))?;
         }
         let rings = queues.iter().map(|(ring, _)| *ring).collect();
         Ok(Self { rings, offsets: (0..SIZE).map(|index| arena.frame_at(index)).collect(), request })
@@ -37,9 +37,9 @@ impl Sender {
 
     /// Writes the request.
     pub fn prepare(&self, ring: Ring, count: u16, len: u16) -> Result<()> {
-        let peer = self.rings.iter().position(|&known| known == ring).context("no such ring")? as u16;
+        let peer = self.rings.iter().position(|&known| known == ring).and_then(PeerIdx::new).context("no such ring")?;
         for index in 0..usize::from(count) {
-            let packet = Packet { offset: self.offsets[index] as u32, len, peer };
+            let packet = Packet::new(self.offsets[index] as u32, len, peer);
             self.request.write(8 * index as u64, packet).map_err(|_| anyhow!("the request is too long"))?;
         }
         Ok(())
@@ -59,8 +59,8 @@ fn peer(arena: &Arena, queue: Queue, longest: u16) -> Peer {
 }
 
 #[allow(unsafe_code, reason = "vouches for the driver's memory")]
-fn attach(window: &mut Window, place: u16, peer: &Peer) -> Result<()> {
+fn attach(window: &mut Window, index: PeerIdx, peer: &Peer) -> Result<()> {
     // SAFETY: the one region is the arena's, which is mapped there and stays so; only slices and cells lead into it.
-    let attached = unsafe { window.attach_peer(place, peer, map::SLOT_VA as *mut u8) };
+    let attached = unsafe { window.attach_peer(index, peer, map::SLOT_VA as *mut u8) };
     attached.map_err(|clause| anyhow!("our ring code refuses the queue: {clause:?}"))
 }

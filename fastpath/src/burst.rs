@@ -2,8 +2,8 @@
 
 use crate::Mempool;
 use core::fmt;
-use sluice_abi::call::{Accepted, HAS_HDR, MAX_BURST, Packet};
-use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Accepted, MAX_BURST, Packet};
 use sluice_memory::PeerSlice;
 
 /// Frames in a burst, if nothing speaks for another number.
@@ -22,13 +22,13 @@ pub struct Burst<'p> {
     /// Bytes of all of them.
     bytes: u64,
     /// The peer that all of them name; `None` if they may differ.
-    peer: Option<u16>,
+    peer: Option<PeerIdx>,
 }
 
 impl<'p> Burst<'p> {
     pub(crate) fn new(pool: &'p Mempool<'p>) -> Self {
-        let packets = [Packet { offset: 0, len: 0, peer: 0 }; MAX_BURST];
-        Self { pool, packets, len: 0, owned: 0, bytes: 0, peer: Some(0) }
+        let packets = [Packet::new(0, 0, PeerIdx(0)); MAX_BURST];
+        Self { pool, packets, len: 0, owned: 0, bytes: 0, peer: Some(PeerIdx(0)) }
     }
 
     /// Number of frames.
@@ -60,7 +60,7 @@ impl<'p> Burst<'p> {
             self.owned += 1;
             offset
         };
-        self.add(Packet { offset, len, peer: 0 });
+        self.add(Packet::new(offset, len, PeerIdx(0)));
         Some(self.pool.slice(offset, u32::from(len)))
     }
 
@@ -75,11 +75,10 @@ impl<'p> Burst<'p> {
         self.packets().iter().map(|packet| self.pool.slice(packet.offset, u32::from(packet.len)))
     }
 
-    /// Names the peer that the frame at `index` is for: its place in the directory. Only [`crate::Scatter`] looks at it. A number that is no
-    /// place, [`MAX_PEERS`] or more, names nobody: the frame is refused.
-    pub fn set_peer(&mut self, index: usize, peer: u16) {
+    /// Names the peer that the frame at `index` is for. Only [`crate::Scatter`] looks at this name. A frame for nobody is refused.
+    pub fn set_peer(&mut self, index: usize, peer: PeerIdx) {
         if let Some(packet) = self.packets[..self.len].get_mut(index) {
-            packet.peer = place(peer);
+            packet.peer = peer;
             self.peer = None;
         }
     }
@@ -122,9 +121,9 @@ impl<'p> Burst<'p> {
         self.bytes
     }
 
-    /// The frames, all addressed to `peer`, which [`place`] made. A burst that goes the same way again and again is addressed already.
+    /// The frames, all addressed to `peer`. A burst that goes the same way again and again is addressed already.
     #[inline(always)]
-    pub(crate) fn packets_to(&mut self, peer: u16) -> &[Packet] {
+    pub(crate) fn packets_to(&mut self, peer: PeerIdx) -> &[Packet] {
         if self.peer != Some(peer) {
             self.address(peer);
         }
@@ -132,7 +131,7 @@ impl<'p> Burst<'p> {
     }
 
     #[cold]
-    fn address(&mut self, peer: u16) {
+    fn address(&mut self, peer: PeerIdx) {
         self.packets[..self.len].iter_mut().for_each(|packet| packet.peer = peer);
         self.peer = Some(peer);
     }
@@ -164,7 +163,7 @@ impl<'p> Burst<'p> {
     #[inline(always)]
     fn add(&mut self, packet: Packet) {
         if let Some(slot) = self.packets.get_mut(self.len) {
-            *slot = Packet { peer: self.peer.unwrap_or(0), ..packet };
+            *slot = Packet { peer: self.peer.unwrap_or_default(), ..packet };
             self.len += 1;
             self.bytes += u64::from(packet.len);
         }
@@ -185,13 +184,6 @@ impl<'p> Burst<'p> {
         sent
     }
 }
-
-/// What a packet says for a frame to the peer at place `peer`: that, or one that is nobody's place; never a flag.
-pub(crate) const fn place(peer: u16) -> u16 {
-    if peer < MAX_PEERS as u16 { peer } else { MAX_PEERS as u16 }
-}
-
-const _: () = assert!((MAX_PEERS as u16) < HAS_HDR);
 
 impl Drop for Burst<'_> {
     fn drop(&mut self) {

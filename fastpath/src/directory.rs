@@ -1,5 +1,6 @@
 //! The window directory as its VM reads it, while the host may be writing it. See: [`sluice_abi::directory`].
 
+use sluice_abi::PeerIdx;
 use sluice_abi::directory::{MAX_PEERS, Peer, PeerState, word};
 use sluice_memory::SharedWords;
 
@@ -84,16 +85,20 @@ impl Seen {
     /// Looks at `directory`: one load if it says what it last said, else `changed` is called for each entry that is another one. `false`: the
     /// host is writing, nothing is known of now, and nothing must be sent.
     #[inline(always)]
-    pub fn refresh<W: SharedWords>(&mut self, directory: &Directory<W>, changed: impl FnMut(u16, &Peer)) -> bool {
+    pub fn refresh<W: SharedWords>(&mut self, directory: &Directory<W>, changed: impl FnMut(PeerIdx, &Peer)) -> bool {
         directory.0.load(word::SEQUENCE) == self.sequence || self.look_again(directory, changed)
     }
 
     #[cold]
-    fn look_again<W: SharedWords>(&mut self, directory: &Directory<W>, mut changed: impl FnMut(u16, &Peer)) -> bool {
+    fn look_again<W: SharedWords>(
+        &mut self,
+        directory: &Directory<W>,
+        mut changed: impl FnMut(PeerIdx, &Peer),
+    ) -> bool {
         let next = &mut self.next;
         let read = || (0..).zip(&mut *next).for_each(|(at, peer)| *peer = directory.entry(at).unwrap_or_default());
         let Some((sequence, ())) = directory.whole(read) else { return false };
-        for (index, (old, new)) in (0..).zip(self.peers.iter_mut().zip(&self.next)) {
+        for (index, (old, new)) in PeerIdx::all().zip(self.peers.iter_mut().zip(&self.next)) {
             if old != new {
                 *old = *new;
                 changed(index, new);

@@ -1,12 +1,12 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
 use crate::PeerError;
-use crate::burst::place;
 use crate::directory::{Directory, Seen};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
-use sluice_abi::call::{Code, HAS_HDR, Outcome, Packet, Status};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::directory::{Directory as Layout, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
@@ -32,7 +32,7 @@ pub struct Gate {
     directory: Directory<Table<'static, u64>>,
     kind: Kind,
     avx: Option<Avx>,
-    /// By place: the peer may be in quarantine though the directory says that it is ready.
+    /// By [`PeerIdx`]: the peer may be in quarantine though the directory says that it is ready.
     doubts: [Cell<bool>; MAX_PEERS],
 }
 
@@ -125,9 +125,9 @@ impl Gate {
         }
     }
 
-    /// The directory's entry of the peer at place `index`, as it is at this moment, with what [`Gate::peer_state`] says.
-    pub fn peer(&self, index: u16) -> Result<Peer, PeerError> {
-        let peer = self.directory.peer(index.into())?;
+    /// The directory's entry of the peer at `index`, as it is at this moment, with what [`Gate::peer_state`] says.
+    pub fn peer(&self, index: PeerIdx) -> Result<Peer, PeerError> {
+        let peer = self.directory.peer(index.get())?;
         let state = if PeerState::from_word(peer.state) == PeerState::Ready {
             self.peer_state(index) as u32
         } else {
@@ -136,9 +136,9 @@ impl Gate {
         Ok(Peer { state, ..peer })
     }
 
-    /// The place of the peer named `name`, ready or not.
-    pub fn find(&self, name: &str) -> Result<u16, PeerError> {
-        for index in 0..MAX_PEERS as u16 {
+    /// The index of the peer named `name`, ready or not.
+    pub fn find(&self, name: &str) -> Result<PeerIdx, PeerError> {
+        for index in PeerIdx::all() {
             if self.peer(index)?.is_named(name) {
                 return Ok(index);
             }
@@ -146,36 +146,35 @@ impl Gate {
         Err(PeerError::Unknown)
     }
 
-    /// The state of the peer at place `index`, [`PeerState::Absent`] if there is no such place. That is one load; if a call did not deliver all
+    /// The state of the peer at `index`, [`PeerState::Absent`] if there is no such peer. That is one load; if a call did not deliver all
     /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
-    pub fn peer_state(&self, index: u16) -> PeerState {
-        let state = self.directory.state(index.into());
-        let doubted =
-            self.doubts.get(usize::from(index)).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
+    pub fn peer_state(&self, index: PeerIdx) -> PeerState {
+        let state = self.directory.state(index.get());
+        let doubted = self.doubts.get(index.get()).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
         if state == PeerState::Ready && doubted { self.ask(index) } else { state }
     }
 
     /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
     #[cold]
-    fn ask(&self, index: u16) -> PeerState {
-        let asked = self.directory.whole(|| (self.directory.state(index.into()), self.is_open(index)));
+    fn ask(&self, index: PeerIdx) -> PeerState {
+        let asked = self.directory.whole(|| (self.directory.state(index.get()), self.is_open(index)));
         // While the host writes, nobody knows more than the word says.
-        let Some((_, (state, open))) = asked else { return self.directory.state(index.into()) };
-        if let (Some(doubt), Some(open)) = (self.doubts.get(usize::from(index)), open) {
+        let Some((_, (state, open))) = asked else { return self.directory.state(index.get()) };
+        if let (Some(doubt), Some(open)) = (self.doubts.get(index.get()), open) {
             doubt.set(!open);
         }
         if state == PeerState::Ready && open == Some(false) { PeerState::Quarantined } else { state }
     }
 
-    /// Whether the window would send to the peer at place `index`; `None`: it did not say.
-    fn is_open(&self, index: u16) -> Option<bool> {
+    /// Whether the window would send to the peer at `index`; `None`: it did not say.
+    fn is_open(&self, index: PeerIdx) -> Option<bool> {
         if let Kind::Here { local, .. } = &self.kind {
             let mut local = local.try_borrow_mut().ok()?;
             return local.refresh(&self.directory, self.access.slot).then(|| local.window.is_open(index));
         }
         // A packet without a byte: the peer is looked at before the packet, and nothing is sent. Somebody may be about to call by hand.
         let before = self.access.request.read::<Packet>(0).ok()?;
-        let answer = self.send(&[Packet { offset: 0, len: 0, peer: place(index) }]).status.code();
+        let answer = self.send(&[Packet::new(0, 0, index)]).status.code();
         self.access.request.write(0, before).ok()?;
         match answer {
             Code::PeerFault | Code::PeerNotReady => Some(false),
@@ -187,7 +186,7 @@ impl Gate {
     /// A call refused these packets, for whatever reason: their peers may be in quarantine.
     #[cold]
     pub(crate) fn doubt(&self, refused: &[Packet]) {
-        refused.iter().filter_map(|packet| self.doubts.get(usize::from(packet.peer))).for_each(|doubt| doubt.set(true));
+        refused.iter().filter_map(|packet| self.doubts.get(packet.peer.get())).for_each(|doubt| doubt.set(true));
     }
 
     /// Sends `packets`, each to the peer it names; as many as a request block holds.
@@ -242,7 +241,7 @@ impl Gate {
 /// What becomes of `packets` while it is not known which peers are ready.
 #[cold]
 fn not_now(packets: &[Packet]) -> Outcome {
-    let peer = packets.first().map_or(0, |packet| packet.peer & !HAS_HDR);
+    let peer = packets.first().map_or(PeerIdx(0), |packet| packet.peer);
     Outcome::nothing(Status::of_peer(Code::PeerNotReady, peer).naming(0))
 }
 

@@ -31,6 +31,7 @@ pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use port::{Port, PortStats};
 pub use ring_format::RingFormat;
+pub use sluice_abi::PeerIdx;
 pub use sluice_abi::call::{Clause, MAX_BURST, Status};
 pub use sluice_abi::directory::GateKind;
 pub use sluice_memory::PeerSlice;

@@ -1,20 +1,20 @@
 //! Ports that send into peers' receive queues.
 
-use crate::burst::place;
 use crate::{Burst, Gate, Port, PortStats, TxError};
+use sluice_abi::PeerIdx;
 use sluice_abi::call::{Code, Outcome, Status};
 
 /// The way to one peer. Sends only: what the peer sends arrives at this VM's own [`crate::VirtioNet`].
 pub struct PeerPort<'g> {
     gate: &'g Gate,
-    peer: u16,
+    peer: PeerIdx,
     stats: PortStats,
 }
 
 impl<'g> PeerPort<'g> {
-    /// A port to the peer at place `peer` of the directory. One to a number that is no place is a port to nobody, who is never ready.
-    pub fn new(gate: &'g Gate, peer: u16) -> Self {
-        Self { gate, peer: place(peer), stats: PortStats::default() }
+    /// A port to `peer`. An index that no directory has is that of a peer that is never ready.
+    pub fn new(gate: &'g Gate, peer: PeerIdx) -> Self {
+        Self { gate, peer, stats: PortStats::default() }
     }
 }
 

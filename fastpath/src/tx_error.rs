@@ -1,6 +1,6 @@
 //! Why a call did not send all of a burst, where that is not a full ring.
 
-use crate::Status;
+use crate::{PeerIdx, Status};
 use sluice_abi::call::{Clause, Code};
 
 /// What went wrong first in a call. Frames that were not delivered are still in the burst, in order; `index` is a frame's place among them, as
@@ -12,8 +12,8 @@ pub enum TxError {
     /// nothing else kept them; remove it.
     #[error("frame {index} is longer than peer {peer} takes")]
     TooLong {
-        /// The peer's place in the directory.
-        peer: u16,
+        /// The peer.
+        peer: PeerIdx,
         /// The frame.
         index: usize,
     },
@@ -26,8 +26,8 @@ pub enum TxError {
     /// A peer's ring broke the protocol: that peer gets nothing more until it starts its device anew.
     #[error("peer {peer} broke the protocol at frame {index}: {clause:?}")]
     PeerFault {
-        /// The peer's place in the directory.
-        peer: u16,
+        /// The peer.
+        peer: PeerIdx,
         /// The rule that it broke; `None`: one that this program does not know.
         clause: Option<Clause>,
         /// The first frame that was for it. Nothing is wrong with the frame.
@@ -37,8 +37,8 @@ pub enum TxError {
     /// [`crate::Gate::peer_state`] and try later.
     #[error("peer {peer} is not ready for frame {index}")]
     PeerNotReady {
-        /// The peer's place in the directory.
-        peer: u16,
+        /// The peer.
+        peer: PeerIdx,
         /// The first frame that was for it. Nothing is wrong with the frame.
         index: usize,
     },

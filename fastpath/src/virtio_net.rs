@@ -2,9 +2,9 @@
 
 use crate::{BUFFER_LEN, Burst, Mempool, PacketMemory, Port, PortStats, RingFormat, TxError};
 use core::fmt;
-use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_abi::net::{ETHERNET_HEADER, F, HDR_LEN, receiveq};
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_driver::{
     Arrival, DeviceFault, DriverQueue, Part, QueueError, Receiver, Setup, StartError, Started, Transport, Wanted,
 };
@@ -123,7 +123,7 @@ impl<'p> VirtioNet<'p> {
         let mut part = [Part::default()];
         match self.receiver.take(&mut self.queue, header, &mut part)? {
             Arrival::Frame(frame) => {
-                burst.put(Packet { offset: part[0].token, len: frame.len as u16, peer: 0 });
+                burst.put(Packet::new(part[0].token, frame.len as u16, PeerIdx(0)));
                 self.stats.rx_packets += 1;
                 self.stats.rx_bytes += u64::from(frame.len);
             }

@@ -4,11 +4,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice::{
-    Access, Burst, Gate, MAX_BURST, Mempool, PacketMemory, PeerError, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat,
-    Scatter, TxError, VirtioNet,
+    Access, Burst, Gate, MAX_BURST, Mempool, PacketMemory, PeerError, PeerIdx, PeerPort, PeerSlice, Port, RX_SIZE,
+    RingFormat, Scatter, TxError, VirtioNet,
 };
 use sluice_abi::Gpa;
-use sluice_abi::call::HAS_HDR;
 use sluice_abi::directory::{Directory, GateKind, MAX_PEERS, PeerState, word};
 use sluice_abi::virtq::UsedElem;
 use sluice_control::{Manifest, Network, publish};
@@ -155,7 +154,7 @@ fn push(burst: &mut Burst<'_>, number: usize, len: u16) {
 fn frames_arrive_as_they_were_sent() {
     for format in RingFormat::ALL {
         let (gate, pool, mut receivers) = machines(MAX_BURST, format);
-        let mut port = PeerPort::new(&gate, 0);
+        let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();
         let lens = [1, 14, 59, 60, 63, 64, 65, 127, 128, 1499, 1514];
         lens.iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
@@ -173,7 +172,7 @@ fn frames_arrive_as_they_were_sent() {
 fn what_a_full_ring_refuses_stays_in_order() {
     for format in RingFormat::ALL {
         let (gate, pool, mut receivers) = machines(MAX_BURST, format);
-        let mut port = PeerPort::new(&gate, 0);
+        let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();
         let mut sent = 0;
         for number in 0..300 {
@@ -197,11 +196,11 @@ fn what_a_full_ring_refuses_stays_in_order() {
 fn a_frame_that_is_too_long_is_refused_alone() {
     for format in RingFormat::ALL {
         let (gate, pool, mut receivers) = machines(MAX_BURST, format);
-        let mut port = PeerPort::new(&gate, 0);
+        let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();
         [64, 64, 1519, 64].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
         for count in 1..4 {
-            assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: 0, index: 0 }));
+            assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: PeerIdx(0), index: 0 }));
             let stats = port.stats();
             assert_eq!((burst.len(), stats.tx_packets, stats.tx_errors, stats.tx_too_long), (1, 3, count, count));
         }
@@ -219,28 +218,28 @@ fn a_scattered_burst_reaches_each_peer_in_order() {
         let mut burst = pool.burst();
         for number in 0..9 {
             push(&mut burst, number, 100);
-            burst.set_peer(number, u16::from(number % 3 == 0));
+            burst.set_peer(number, PeerIdx((number % 3 == 0).into()));
         }
         assert_eq!(Scatter::new(&gate).tx_burst(&mut burst), Ok(9));
         assert_eq!(receivers[1].take(), [0, 3, 6].map(|number| frame(number, 100)));
         assert_eq!(receivers[0].take(), [1, 2, 4, 5, 7, 8].map(|number| frame(number, 100)));
         // A port of one peer does not care whom the frames named before.
         push(&mut burst, 0, 64);
-        burst.set_peer(0, 1);
-        assert_eq!(PeerPort::new(&gate, 0).tx_burst(&mut burst), Ok(1));
+        burst.set_peer(0, PeerIdx(1));
+        assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst), Ok(1));
         assert_eq!((receivers[0].take().len(), receivers[1].take().len()), (1, 0));
-        let no_peer = PeerPort::new(&gate, 7).tx_burst(&mut {
+        let no_peer = PeerPort::new(&gate, PeerIdx(7)).tx_burst(&mut {
             push(&mut burst, 0, 64);
             burst
         });
-        assert_eq!(no_peer, Err(TxError::PeerNotReady { peer: 7, index: 0 }));
+        assert_eq!(no_peer, Err(TxError::PeerNotReady { peer: PeerIdx(7), index: 0 }));
     }
 }
 
 #[test]
 fn every_buffer_is_in_the_pool_or_in_one_burst() {
     let (gate, pool, _receivers) = machines(8, RingFormat::default());
-    let mut port = PeerPort::new(&gate, 0);
+    let mut port = PeerPort::new(&gate, PeerIdx(0));
     let (mut one, mut two) = (pool.burst(), pool.burst());
     (0..6).for_each(|number| push(&mut one, number, 64));
     assert_eq!((port.tx_burst(&mut one), pool.available()), (Ok(6), 2));
@@ -290,7 +289,7 @@ fn a_call_between_two_writes_of_the_host_sends_nothing_and_misses_nothing() {
             machines.start_again(1)
         }
         let (gate, calls) = (&machines.gate, std::cell::Cell::new(0));
-        let port = std::cell::RefCell::new((PeerPort::new(gate, 0), machines.pool.burst()));
+        let port = std::cell::RefCell::new((PeerPort::new(gate, PeerIdx(0)), machines.pool.burst()));
         push(&mut port.borrow_mut().1, number, 64);
         let call = || {
             let (port, burst) = &mut *port.borrow_mut();
@@ -300,20 +299,20 @@ fn a_call_between_two_writes_of_the_host_sends_nothing_and_misses_nothing() {
             calls.set(calls.get() + 1);
             let odd = machines.page.load(word::SEQUENCE) % 2 == 1;
             if odd {
-                assert_eq!(call(), Err(TxError::PeerNotReady { peer: 0, index: 0 }));
-                assert_eq!((gate.peer(0), gate.find("b")), (Err(PeerError::Busy), Err(PeerError::Busy)));
+                assert_eq!(call(), Err(TxError::PeerNotReady { peer: PeerIdx(0), index: 0 }));
+                assert_eq!((gate.peer(PeerIdx(0)), gate.find("b")), (Err(PeerError::Busy), Err(PeerError::Busy)));
             }
         };
         publish(&Between(machines.page, between), &machines.directory());
         assert!(calls.get() >= 3, "{} writes", calls.get());
         if revoked {
-            assert_eq!(call(), Err(TxError::PeerNotReady { peer: 0, index: 0 }));
-            assert_eq!(gate.peer_state(0), PeerState::Revoked);
+            assert_eq!(call(), Err(TxError::PeerNotReady { peer: PeerIdx(0), index: 0 }));
+            assert_eq!(gate.peer_state(PeerIdx(0)), PeerState::Revoked);
             drop(port);
             machines.network.restart(1);
         } else {
             assert_eq!(call(), Ok(1));
-            assert_eq!((gate.peer_state(0), gate.find("b")), (PeerState::Ready, Ok(0)));
+            assert_eq!((gate.peer_state(PeerIdx(0)), gate.find("b")), (PeerState::Ready, Ok(PeerIdx(0))));
             drop(port);
             assert_eq!(machines.receivers[0].take(), [frame(number, 64)], "the ring that began anew");
         }
@@ -335,10 +334,10 @@ fn a_peer_that_was_taken_away_gets_nothing_and_the_others_go_on_where_they_were(
         let mut port = Scatter::new(&machines.gate);
         for peer in [1, 0, 1] {
             push(&mut burst, number, 64);
-            burst.set_peer(burst.len() - 1, peer);
+            burst.set_peer(burst.len() - 1, PeerIdx(peer));
         }
         if number % 2 == 0 {
-            assert_eq!(port.tx_burst(&mut burst), Err(TxError::PeerNotReady { peer: 0, index: 0 }));
+            assert_eq!(port.tx_burst(&mut burst), Err(TxError::PeerNotReady { peer: PeerIdx(0), index: 0 }));
             assert_eq!((burst.len(), port.stats().tx_packets, port.stats().tx_bytes), (1, 2, 128));
             assert!(burst.remove(0));
             machines.network.restart(1);
@@ -358,17 +357,17 @@ fn only_the_frame_that_is_named_is_wrong() {
         let (mut port, mut burst) = (Scatter::new(&gate), pool.burst());
         // Peer 1's ring is full, so frames to it stay, too.
         (0..RX_SIZE).for_each(|number| push(&mut burst, number, 64));
-        assert_eq!(PeerPort::new(&gate, 1).tx_burst(&mut burst), Ok(RX_SIZE));
+        assert_eq!(PeerPort::new(&gate, PeerIdx(1)).tx_burst(&mut burst), Ok(RX_SIZE));
         receivers[1].take().clear();
         (0..RX_SIZE).for_each(|number| push(&mut burst, number, 64));
-        assert_eq!(PeerPort::new(&gate, 1).tx_burst(&mut burst), Ok(RX_SIZE));
+        assert_eq!(PeerPort::new(&gate, PeerIdx(1)).tx_burst(&mut burst), Ok(RX_SIZE));
         for (number, (len, peer)) in
             [(64, 1), (65, 0), (66, 1), (67, 0), (1519, 0), (69, 0), (70, 1)].into_iter().enumerate()
         {
             push(&mut burst, number, len);
-            burst.set_peer(number, peer);
+            burst.set_peer(number, PeerIdx(peer));
         }
-        assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: 0, index: 2 }));
+        assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: PeerIdx(0), index: 2 }));
         assert_eq!((burst.len(), burst.bytes()), (4, 64 + 66 + 1519 + 70));
         assert_eq!((port.stats().tx_packets, port.stats().tx_bytes, port.stats().tx_errors), (3, 65 + 67 + 69, 1));
         assert!(burst.remove(2) && !burst.remove(3) && !burst.remove(usize::MAX));
@@ -382,20 +381,20 @@ fn only_the_frame_that_is_named_is_wrong() {
 }
 
 #[test]
-fn a_number_that_is_no_place_is_nobody_and_never_a_flag() {
+fn an_index_that_no_directory_has_is_nobodys() {
     let (gate, pool, mut receivers) = machines(MAX_BURST, RingFormat::default());
-    for peer in [MAX_PEERS as u16, 0x4000, HAS_HDR, HAS_HDR | 1, u16::MAX] {
+    for peer in [MAX_PEERS as u8, MAX_PEERS as u8 + 1, 0x80, u8::MAX].map(PeerIdx) {
         let mut burst = pool.burst();
         push(&mut burst, 0, 64);
         burst.set_peer(0, peer);
-        let nobody = Err(TxError::PeerNotReady { peer: MAX_PEERS as u16, index: 0 });
-        assert_eq!(Scatter::new(&gate).tx_burst(&mut burst), nobody, "{peer:#x}");
-        assert_eq!(PeerPort::new(&gate, peer).tx_burst(&mut burst), nobody, "{peer:#x}");
+        let nobody = Err(TxError::PeerNotReady { peer, index: 0 });
+        assert_eq!(Scatter::new(&gate).tx_burst(&mut burst), nobody, "{peer}");
+        assert_eq!(PeerPort::new(&gate, peer).tx_burst(&mut burst), nobody, "{peer}");
         push(&mut burst, 1, 64);
-        assert_eq!(PeerPort::new(&gate, peer).tx_burst(&mut burst), nobody, "{peer:#x}");
+        assert_eq!(PeerPort::new(&gate, peer).tx_burst(&mut burst), nobody, "{peer}");
         assert_eq!(gate.peer_state(peer), PeerState::Absent);
         assert_eq!(gate.peer(peer), Err(PeerError::Unknown));
-        assert_eq!(PeerPort::new(&gate, 1).tx_burst(&mut burst), Ok(2));
+        assert_eq!(PeerPort::new(&gate, PeerIdx(1)).tx_burst(&mut burst), Ok(2));
         assert_eq!((receivers[0].take().len(), receivers[1].take().len()), (0, 2));
     }
 }
@@ -403,11 +402,11 @@ fn a_number_that_is_no_place_is_nobody_and_never_a_flag() {
 #[test]
 fn a_peer_is_found_by_its_whole_name() {
     let (gate, _, _) = machines(1, RingFormat::default());
-    assert_eq!((gate.find("b"), gate.find("c")), (Ok(0), Ok(1)));
+    assert_eq!((gate.find("b"), gate.find("c")), (Ok(PeerIdx(0)), Ok(PeerIdx(1))));
     for nobody in ["", "a", "b\0", "\0", "bb", "b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
         assert_eq!(gate.find(nobody), Err(PeerError::Unknown), "{nobody:?}");
     }
-    assert_eq!(gate.peer(RECEIVERS as u16), Err(PeerError::Unknown));
+    assert_eq!(gate.peer(PeerIdx(RECEIVERS as u8)), Err(PeerError::Unknown));
 }
 
 #[test]
@@ -433,7 +432,7 @@ fn frames_are_received_into_a_burst_of_the_ports_own_pool_only() {
     let (gate, pool, mut receivers) = machines(MAX_BURST, RingFormat::default());
     let mut burst = pool.burst();
     push(&mut burst, 0, 64);
-    assert_eq!(PeerPort::new(&gate, 0).tx_burst(&mut burst), Ok(1));
+    assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst), Ok(1));
     let mut foreign = pool.burst();
     assert_eq!((receivers[0].net.rx_burst(&mut foreign), foreign.len()), (0, 0));
     let mut others = receivers[1].pool.burst();
@@ -469,7 +468,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_doubled_or_torn(calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20), format in 0..3usize) {
         let (gate, pool, mut receivers) = machines(MAX_BURST, RingFormat::ALL[format]);
-        let mut port = PeerPort::new(&gate, 0);
+        let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();
         let (mut sent, mut arrived) = (Vec::new(), Vec::new());
         for (lens, look) in calls {

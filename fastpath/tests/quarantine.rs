@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
-use sluice::{Clause, Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, RingFormat, Scatter, TxError};
+use sluice::{Clause, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, RingFormat, Scatter, TxError};
 use sluice_abi::directory::PeerState::{self, Absent, Quarantined, Ready, Revoked};
 use sluice_abi::mmio::{Status, reg};
 use sluice_driver::Registers;
@@ -13,19 +13,19 @@ use world::{Receiver, World, bytes, frame, push};
 const LEN: u16 = 60;
 
 fn states(gate: &Gate) -> [PeerState; 2] {
-    let states = [0, 1].map(|place| gate.peer_state(place));
-    for (place, state) in (0..).zip(states) {
-        assert_eq!(gate.peer(place).map(|peer| peer.state), Ok(state as u32), "the entry says the same");
+    let states = [0, 1].map(|index| gate.peer_state(PeerIdx(index)));
+    for (index, state) in (0..).zip(states) {
+        assert_eq!(gate.peer(PeerIdx(index)).map(|peer| peer.state), Ok(state as u32), "the entry says the same");
     }
     states
 }
 
-/// A frame to the peer at `place` arrives there.
+/// A frame to the peer at `index` arrives there.
 #[track_caller]
-fn arrives(gate: &Gate, pool: &Mempool<'_>, place: u16, receiver: &mut Receiver) {
+fn arrives(gate: &Gate, pool: &Mempool<'_>, index: u8, receiver: &mut Receiver) {
     let mut burst = pool.burst();
     push(&mut burst, 7, LEN);
-    assert_eq!(PeerPort::new(gate, place).tx_burst(&mut burst), Ok(1));
+    assert_eq!(PeerPort::new(gate, PeerIdx(index)).tx_burst(&mut burst), Ok(1));
     let mut arrived = receiver.pool.burst();
     receiver.net.rx_burst(&mut arrived);
     assert!(arrived.frames().map(bytes).eq([frame(7, LEN)]));
@@ -43,11 +43,11 @@ fn a_peer_in_quarantine_says_so_at_once_and_until_its_driver_starts_anew() {
             assert_eq!(states(&gate), [Ready; 2]);
             arrives(&gate, pool, 0, &mut receiver);
             world.spoil(0);
-            let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+            let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
             push(&mut burst, 0, LEN);
-            let fault = TxError::PeerFault { peer: 0, clause: Some(Clause::Region), index: 0 };
+            let fault = TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), index: 0 };
             assert_eq!((port.tx_burst(&mut burst), states(&gate)), (Err(fault), [Quarantined, Ready]));
-            let not_ready = TxError::PeerNotReady { peer: 0, index: 0 };
+            let not_ready = TxError::PeerNotReady { peer: PeerIdx(0), index: 0 };
             assert_eq!((port.tx_burst(&mut burst), states(&gate)), (Err(not_ready), [Quarantined, Ready]));
             arrives(&gate, pool, 1, &mut other);
         }
@@ -71,7 +71,7 @@ fn of_several_peers_that_one_call_found_at_fault_each_says_so() {
         let mut burst = pool.burst();
         for number in 0..4 {
             push(&mut burst, number, if too_long && number == 0 { 1515 } else { LEN });
-            burst.set_peer(number, number as u16 % 2);
+            burst.set_peer(number, PeerIdx(number as u8 % 2));
         }
         assert!(Scatter::new(&gate).tx_burst(&mut burst).is_err());
         assert_eq!((states(&gate), burst.len()), ([Quarantined; 2], 4));
@@ -116,9 +116,9 @@ fn a_peer_that_refuses_what_is_wrong_or_has_no_room_stays_ready() {
     let world = World::new(1500);
     let (gate, pool) = world.sender(2 * MAX_BURST);
     let mut receiver = world.receiver(0, RingFormat::default(), 2 * RX_SIZE);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     push(&mut burst, 0, 1515);
-    assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: 0, index: 0 }));
+    assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: PeerIdx(0), index: 0 }));
     assert_eq!(states(&gate), [Ready, Absent]);
     burst.clear();
     for expected in [Ok(RX_SIZE), Ok(0)] {

@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
-use sluice::{Gate, MAX_BURST, Mempool, PeerPort, Port, RX_SIZE, RingFormat, TxError};
+use sluice::{Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, RingFormat, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{UsedElem, used};
@@ -15,7 +15,7 @@ const LEN: u16 = 60;
 
 /// Sends frames until no more is taken: how many were.
 fn fill(gate: &Gate, pool: &'static Mempool<'static>) -> usize {
-    let (mut port, mut burst, mut sent) = (PeerPort::new(gate, 0), pool.burst(), 0);
+    let (mut port, mut burst, mut sent) = (PeerPort::new(gate, PeerIdx(0)), pool.burst(), 0);
     loop {
         (burst.len()..MAX_BURST / 2).for_each(|number| push(&mut burst, number, LEN));
         match port.tx_burst(&mut burst) {
@@ -115,7 +115,7 @@ fn an_mtu_that_the_buffers_do_not_hold_is_not_agreed_on() {
             let (gate, pool) = world.sender(MAX_BURST);
             let mut receiver = world.receiver(0, format, RX_SIZE);
             assert_eq!((receiver.net.mtu(), receiver.net.features().contains(F::MTU)), (agreed, mtu == agreed));
-            assert_eq!(gate.peer(0).map(|peer| peer.mtu), Ok(agreed), "what the sender is told");
+            assert_eq!(gate.peer(PeerIdx(0)).map(|peer| peer.mtu), Ok(agreed), "what the sender is told");
             longest_arrives(&gate, pool, &mut receiver, agreed + 14);
         }
     }
@@ -124,15 +124,18 @@ fn an_mtu_that_the_buffers_do_not_hold_is_not_agreed_on() {
 /// Of frames of `longest` bytes and one more, the first arrive and the others are refused, alone.
 #[track_caller]
 fn longest_arrives(gate: &Gate, pool: &'static Mempool<'static>, receiver: &mut Receiver, longest: u16) {
-    let (mut port, mut burst) = (PeerPort::new(gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(gate, PeerIdx(0)), pool.burst());
     let fit = longest < Mempool::LONGEST as u16;
     let lens = [64, longest, longest + u16::from(fit), 60];
     lens.iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
     let refused = usize::from(fit);
-    assert_eq!(port.tx_burst(&mut burst), if fit { Err(TxError::TooLong { peer: 0, index: 0 }) } else { Ok(4) });
+    assert_eq!(
+        port.tx_burst(&mut burst),
+        if fit { Err(TxError::TooLong { peer: PeerIdx(0), index: 0 }) } else { Ok(4) }
+    );
     let stats = port.stats();
     assert_eq!((burst.len(), stats.tx_packets, stats.tx_too_long), (refused, 4 - refused as u64, refused as u64));
-    assert_eq!(gate.peer_state(0), PeerState::Ready);
+    assert_eq!(gate.peer_state(PeerIdx(0)), PeerState::Ready);
     let mut arrived = receiver.pool.burst();
     receiver.net.rx_burst(&mut arrived);
     let numbers = (0..4).filter(|&number| !(fit && number == 2));

@@ -5,7 +5,7 @@ use arbitrary::Arbitrary;
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{self, Queue, Region};
 use sluice_abi::net::{F, HDR_LEN, Hdr};
-use sluice_abi::packed;
+use sluice_abi::{packed, PeerIdx};
 use sluice_abi::virtq::{self, Desc, DescF, QueueAddresses, avail};
 use sluice_abi::{Gpa, call};
 use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Window, transmit};
@@ -193,7 +193,7 @@ impl<'m> Case<'m> {
         }
         peer.queues[0] = self.entry;
         // SAFETY: the regions are mapped for ever at these distances from the first, and reached through slices alone.
-        unsafe { self.window.attach_peer(0, &peer, ram.as_ptr()) }.expect("a lawful queue");
+        unsafe { self.window.attach_peer(PeerIdx(0), &peer, ram.as_ptr()) }.expect("a lawful queue");
     }
 
     fn ram(&self) -> PeerSlice<'static> {
@@ -330,12 +330,14 @@ impl<'m> Case<'m> {
             // Mostly for the peer that there is, and within packet memory.
             let offset = if peer & 1 == 0 { offset % FRAMES as u32 } else { offset };
             let len = if peer & 2 == 0 { len % 1600 } else { len };
-            let hdr = if peer & 4 == 0 { 0 } else { call::HAS_HDR };
-            request.write(8 * place, Packet { offset, len, peer: u16::from(peer >> 6) | hdr }).expect("inside");
+            // One in eight has a flag that means nothing, or names a queue that there is not.
+            let others = if peer & 0x38 == 0x38 { 0x1e } else { 0 };
+            let flags = if peer & 4 == 0 { others } else { others | call::HDR };
+            request.write(8 * place, Packet { offset, len, peer: PeerIdx(peer >> 6), flags }).expect("inside");
         }
         let outcome = transmit(&mut self.window, request, u64::from(count % 5), Words);
         assert!(outcome.status == Status::OK || outcome.accepted.count() <= usize::from(count % 5));
-        if self.window.is_quarantined(0) && count >= 128 {
+        if self.window.is_quarantined(PeerIdx(0)) && count >= 128 {
             self.attach();
         }
     }

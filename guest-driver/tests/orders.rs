@@ -4,10 +4,10 @@
 //! change at any instruction, and two accesses that nothing orders are an error; `tests/orders` runs these tests there with many schedules.
 #![allow(unsafe_code, reason = "makes the memory that both sides see")]
 
-use sluice_abi::Gpa;
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{Peer, Queue, Region};
 use sluice_abi::net::{F, HDR_LEN, Hdr};
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_driver::DriverQueue;
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
@@ -158,7 +158,7 @@ fn window(memory: PeerSlice<'static>, entry: Queue) -> Window {
     peer.queues[0] = entry;
     let mut window = Window::new();
     // SAFETY: the memory is never freed, and only slices lead into it.
-    unsafe { window.attach_peer(0, &peer, memory.as_ptr()) }.expect("a lawful queue");
+    unsafe { window.attach_peer(PeerIdx(0), &peer, memory.as_ptr()) }.expect("a lawful queue");
     window
 }
 
@@ -168,7 +168,7 @@ fn send_burst(other: &Other, window: &mut Window, packets: PeerSlice<'static>, r
     for index in 0..BURST {
         let offset = frames + index * FRAME;
         packets.copy_from_slice(offset.into(), &frame(round * BURST + index)).unwrap();
-        request.write(u64::from(index) * 8, Packet { offset, len: FRAME as u16, peer: 0 }).unwrap();
+        request.write(u64::from(index) * 8, Packet::new(offset, FRAME as u16, PeerIdx(0))).unwrap();
     }
     other.wait(|| {
         let outcome = transmit(window, request, BURST.into(), Words);

@@ -260,7 +260,7 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
-    /// Length of the packet at `index`, with the peer's place in bits 31:16, read once.
+    /// Length of the packet at `index` (15:0), its peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self, index: u16) -> Option<u32> {
         // SAFETY: as in get; the second half of a packet.

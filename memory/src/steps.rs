@@ -208,7 +208,7 @@ impl<R: Entries> Step<'_, R> {
         unsafe { self.of(self.steps.packets).cast::<u32>().read_volatile() }
     }
 
-    /// The packet's length, with its peer and flags in bits 31:16, read once.
+    /// The packet's length (15:0), peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self) -> u32 {
         // SAFETY: as in offset.
@@ -316,6 +316,7 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::PeerSlice;
+    use sluice_abi::PeerIdx;
     use std::vec::Vec;
 
     fn memory(words: &mut Vec<u64>) -> PeerSlice<'_> {
@@ -376,7 +377,7 @@ mod tests {
     fn a_step_reads_and_writes_its_own_entries() {
         let (mut request, mut ring) = (std::vec![0; 4], std::vec![0; 8]);
         let (request, all) = (memory(&mut request), memory(&mut ring));
-        request.write(16, Packet { offset: 7, len: 60, peer: 3 }).unwrap();
+        request.write(16, Packet::new(7, 60, PeerIdx(3))).unwrap();
         all.write(6, 0x1234u16).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
         let steps = rings.steps(&request.table(0, 4).unwrap(), 2, 3, 4);

@@ -5,22 +5,22 @@
 
 use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Error, Machine, println};
+use sluice_vnf::{Error, Vnf, println};
 
-sluice_runtime::entry!(run);
+sluice_vnf::main!(run);
 
-fn run(machine: &mut Machine) -> Result<(), Error> {
-    let (gate, memory) = machine.connect()?;
+fn run(vnf: &mut Vnf) -> Result<(), Error> {
+    let (gate, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let mut input = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::default())?;
-    let peer = machine.wait_for_peer(&gate, machine.args().split_whitespace().next())?;
+    let mut input = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default())?;
+    let peer = vnf.wait_for_peer(&gate, vnf.args().split_whitespace().next())?;
     let mut output = PeerPort::new(&gate, peer);
     let mut seen = Seen::default();
 
     let mut burst = pool.burst();
-    let mut patience = machine.patience();
+    let mut patience = vnf.patience();
     let end = loop {
         let before = burst.len();
         input.rx_burst(&mut burst);
@@ -31,12 +31,12 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
             PeerState::Quarantined => break Err(Error::PeerQuarantined),
             // What arrives meanwhile is kept; when there is room for no more, who sends to us waits, too.
             PeerState::Absent | PeerState::Draining => {
-                patience.wait(machine)?;
+                patience.wait(vnf)?;
                 continue;
             }
         }
         if !send(&mut output, &mut burst).map_err(Error::Send)? {
-            machine.yield_now();
+            vnf.yield_now();
         }
     };
 
@@ -87,7 +87,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice::{Clause, PacketMemory, PortStats};
+    use sluice::{Clause, PacketMemory, PeerIdx, PortStats};
     use sluice_abi::Gpa;
 
     /// Answers as it was told to.
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn only_a_frame_that_is_never_taken_is_dropped() {
         with_frames(|burst| {
-            let fault = TxError::PeerFault { peer: 0, clause: Some(Clause::Region), index: 0 };
-            for error in [TxError::Aborted, TxError::PeerNotReady { peer: 0, index: 0 }, fault] {
+            let fault = TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), index: 0 };
+            for error in [TxError::Aborted, TxError::PeerNotReady { peer: PeerIdx(0), index: 0 }, fault] {
                 assert_eq!(
                     (send(&mut Answers(vec![Err(error)]), burst), lens(burst)),
                     (Ok(false), vec![60, 61, 62, 63])

@@ -3,7 +3,7 @@
 use crate::announce::{Announcement, MAX_RECORDS, What};
 use crate::format::{ByteOrder, RECORD_HEADER_LEN, RecordHeader};
 use core::fmt;
-use sluice_runtime::{FileError, Output};
+use sluice_vnf::{FileError, Output};
 
 /// Where the file goes.
 pub trait Sink {

@@ -7,7 +7,7 @@
 //! pcap-parser and pcap-file need `std`; this runs in a VM without an allocator. pcap-file is the oracle of the tests.
 
 use core::fmt;
-use sluice_runtime::{FileError, Module};
+use sluice_vnf::{FileError, Module};
 
 /// Bytes of the file header.
 pub const FILE_HEADER_LEN: usize = 24;

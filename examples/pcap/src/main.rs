@@ -15,19 +15,19 @@ mod send;
 use assembly::Fault;
 use core::fmt;
 use format::BadFile;
-use sluice_runtime::{FileError, Machine};
+use sluice_vnf::{FileError, Vnf};
 
-sluice_runtime::entry!(run);
+sluice_vnf::main!(run);
 
-fn run(machine: &mut Machine) -> Result<(), Error> {
-    let mut words = machine.args().split_whitespace();
+fn run(vnf: &mut Vnf) -> Result<(), Error> {
+    let mut words = vnf.args().split_whitespace();
     match (words.next(), words.next(), words.next(), words.next()) {
-        (Some("send"), Some(file), None, None) => send::send(machine, file, None),
+        (Some("send"), Some(file), None, None) => send::send(vnf, file, None),
         (Some("send"), Some(file), Some(to), None) => {
             let name = to.strip_prefix("to=").ok_or(Error::Arguments)?;
-            send::send(machine, file, Some(name))
+            send::send(vnf, file, Some(name))
         }
-        (Some("receive"), Some(file), None, None) => receive::receive(machine, file),
+        (Some("receive"), Some(file), None, None) => receive::receive(vnf, file),
         _ => Err(Error::Arguments),
     }
 }
@@ -35,7 +35,7 @@ fn run(machine: &mut Machine) -> Result<(), Error> {
 /// Why the capture did not get across.
 enum Error {
     Arguments,
-    Machine(sluice_runtime::Error),
+    Vnf(sluice_vnf::Error),
     /// No such module.
     NoFile(&'static str),
     /// The file can't be opened, or not be written to its end.
@@ -46,9 +46,9 @@ enum Error {
     Arrived(&'static str, Fault),
 }
 
-impl From<sluice_runtime::Error> for Error {
-    fn from(error: sluice_runtime::Error) -> Self {
-        Self::Machine(error)
+impl From<sluice_vnf::Error> for Error {
+    fn from(error: sluice_vnf::Error) -> Self {
+        Self::Vnf(error)
     }
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments => write!(f, "arguments: send FILE [to=NAME], or receive FILE"),
-            Self::Machine(error) => error.fmt(f),
+            Self::Vnf(error) => error.fmt(f),
             Self::NoFile(name) => write!(f, "{name}: no such module"),
             Self::File(name, error) => write!(f, "{name}: {error}"),
             Self::Unusable(name, error) => write!(f, "{name}: {error}"),

@@ -4,27 +4,27 @@ use crate::Error;
 use crate::announce::MAX_LEN;
 use crate::assembly::{Assembly, Fault};
 use sluice::{BUFFER_LEN, Mempool, Port, RX_SIZE, RingFormat, VirtioNet};
-use sluice_runtime::Error::{Net, NoBuffer};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::Error::{Net, NoBuffer};
+use sluice_vnf::{Vnf, println};
 
 /// Longest frame that can arrive.
 const LONGEST: usize = BUFFER_LEN as usize;
 const _: () = assert!(MAX_LEN <= LONGEST);
 
-pub fn receive(machine: &mut Machine, file: &'static str) -> Result<(), Error> {
+pub fn receive(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
     let unusable = |error| Error::Unusable(file, error);
-    let mut assembly = Assembly::new(machine.create(file).map_err(unusable)?);
-    let (_, memory) = machine.connect()?;
+    let mut assembly = Assembly::new(vnf.create(file).map_err(unusable)?);
+    let (_, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let mut net = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
+    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
     let mut burst = pool.burst();
     let mut bytes = [0; LONGEST];
-    let mut patience = machine.patience();
+    let mut patience = vnf.patience();
     while !assembly.is_finished() {
         if net.rx_burst(&mut burst) == 0 {
-            patience.wait(machine)?;
+            patience.wait(vnf)?;
             continue;
         }
         patience.renew();

@@ -5,8 +5,8 @@ use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
 use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
 use sluice::{BUFFER_LEN, BURST_SIZE, Burst, HEADROOM, MAX_BURST, Mempool, PeerPort, Port};
 use sluice_abi::net;
-use sluice_runtime::Error::{NoBuffer, Send};
-use sluice_runtime::{Machine, Module, println};
+use sluice_vnf::Error::{NoBuffer, Send};
+use sluice_vnf::{Module, Vnf, println};
 
 /// Bytes before the payload of a frame without VLAN tags, and those of a tag.
 const HEADER: u32 = net::ETHERNET_HEADER as u32;
@@ -14,17 +14,17 @@ const TAG: u32 = net::VLAN_TAG as u32;
 /// Longest frame that a buffer of ours has room for.
 const LONGEST: u32 = BUFFER_LEN - HEADROOM;
 
-pub fn send(machine: &mut Machine, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
-    let module = machine.module(file).ok_or(Error::NoFile(file))?.map_err(|error| Error::Unusable(file, error))?;
+pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
+    let module = vnf.module(file).ok_or(Error::NoFile(file))?.map_err(|error| Error::Unusable(file, error))?;
     let bad = |error| Error::File(file, error);
     let mut capture = Capture::open(module).map_err(bad)?;
-    let (gate, memory) = machine.connect()?;
-    let peer = machine.wait_for_peer(&gate, to)?;
+    let (gate, memory) = vnf.connect()?;
+    let peer = vnf.wait_for_peer(&gate, to)?;
     let (mac, mtu) = gate.peer(peer).map_or(([0; 6], 0), |peer| (peer.mac, u32::from(peer.mtu)));
     check(&mut capture, mtu).map_err(bad)?;
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, &mut free);
-    let mut wire = Wire { machine, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
+    let mut wire = Wire { vnf, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
 
     wire.announce(What::Start(capture.header()), 0)?;
     let at_once = records_in((mtu + HEADER).min(LONGEST) as usize);
@@ -76,7 +76,7 @@ fn tag_len(capture: &mut Capture<Module>, record: &Record, mtu: u32) -> Result<u
 }
 
 struct Wire<'a> {
-    machine: &'a Machine,
+    vnf: &'a Vnf,
     port: PeerPort<'a>,
     burst: Burst<'a>,
     mac: [u8; 6],
@@ -122,10 +122,10 @@ impl Wire<'_> {
 
     /// Sends all of the burst.
     fn flush(&mut self) -> Result<(), Error> {
-        let mut patience = self.machine.patience();
+        let mut patience = self.vnf.patience();
         while !self.burst.is_empty() {
             if self.port.tx_burst(&mut self.burst).map_err(Send)? == 0 {
-                patience.wait(self.machine)?;
+                patience.wait(self.vnf)?;
             }
         }
         Ok(())

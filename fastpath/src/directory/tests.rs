@@ -129,7 +129,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> loom::thread::JoinHandle<()> {
 fn look<W: SharedWords>(seen: &mut Seen, directory: &Directory<W>, last: u32) -> u32 {
     let mut number = last;
     seen.refresh(directory, |index, peer| {
-        assert_eq!(index, 1);
+        assert_eq!(index, PeerIdx(1));
         number = whole(peer);
     });
     assert!(number >= last, "an older entry after a newer one");
@@ -260,5 +260,5 @@ fn a_place_that_the_directory_does_not_have_is_no_peer() {
 fn an_entry_that_does_not_count_is_not_attached() {
     let directory = Directory(Counted::new(&|_| ()));
     directory.0.words.borrow_mut()[word::peer(2)] = PeerState::Ready as u64;
-    assert!(Seen::new().refresh(&directory, |index, peer| assert!(index < 2, "{peer:?}")));
+    assert!(Seen::new().refresh(&directory, |index, peer| assert!(index < PeerIdx(2), "{peer:?}")));
 }

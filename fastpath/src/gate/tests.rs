@@ -25,7 +25,7 @@ fn gate() -> Gate {
     discover(directory).unwrap()
 }
 
-const PACKETS: [Packet; 2] = [Packet { offset: 0, len: 64, peer: 3 }; 2];
+const PACKETS: [Packet; 2] = [Packet::new(0, 64, PeerIdx(3)); 2];
 
 #[test]
 fn a_call_within_a_call_sends_nothing_and_says_so() {
@@ -34,15 +34,15 @@ fn a_call_within_a_call_sends_nothing_and_says_so() {
     let within = local.borrow_mut();
     assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::new(Code::Aborted)));
     drop(within);
-    assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, 3).naming(0)));
+    assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, PeerIdx(3)).naming(0)));
 }
 
 #[test]
 fn while_the_host_writes_nothing_is_sent_and_nothing_is_known() {
     let gate = gate();
     gate.access.directory.write(8 * word::SEQUENCE as u64, 7u64).unwrap();
-    assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, 3).naming(0)));
-    assert_eq!((gate.peer(0), gate.find("b")), (Err(PeerError::Busy), Err(PeerError::Busy)));
+    assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, PeerIdx(3)).naming(0)));
+    assert_eq!((gate.peer(PeerIdx(0)), gate.find("b")), (Err(PeerError::Busy), Err(PeerError::Busy)));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Registers in memory. See: VIRTIO 4.2 "Virtio Over MMIO".
 
 use super::Transport;
+use super::registers::{RegisterBlock, Width};
 use crate::StartError;
-use core::arch::asm;
 use sluice_abi::mmio::{MAGIC, Status, VERSION, WINDOW_LEN, reg};
 use sluice_abi::net::F;
 use sluice_abi::virtq::QueueAddresses;
@@ -109,62 +109,35 @@ impl<R: Registers> Transport for R {
     }
 }
 
-/// Registers at an address.
-pub struct VirtioMmio {
-    base: *mut u32,
-}
+/// The registers of a virtio-mmio device that are mapped in memory.
+pub struct VirtioMmio(RegisterBlock);
 
-#[allow(unsafe_code, reason = "device registers")]
 impl VirtioMmio {
-    /// The device whose registers start at `base`.
+    /// Returns the device whose registers start at `base`.
     ///
     /// # Safety
-    /// [`WINDOW_LEN`] bytes from `base` are device registers, mapped for as long as the result lives.
+    /// [`WINDOW_LEN`] bytes from `base` are device registers, mapped for as long as the result lives, and no Rust reference leads into them.
+    #[allow(unsafe_code, reason = "passes on the contract of RegisterBlock::new")]
     pub const unsafe fn new(base: *mut u32) -> Self {
-        Self { base }
-    }
-
-    /// Where the `len` bytes at byte offset `register` are.
-    fn register(&self, register: u32, len: u32) -> *mut u32 {
-        assert!(u64::from(register) < WINDOW_LEN && register.is_multiple_of(len), "no register at {register:#x}");
-        self.base.wrapping_byte_add(register as usize)
+        // SAFETY: the contract above.
+        Self(unsafe { RegisterBlock::new(base.cast(), WINDOW_LEN) })
     }
 }
 
-/// By plain MOV, which hosts that emulate registers understand; a volatile access may be folded into an arithmetic instruction.
-#[allow(unsafe_code, reason = "device registers")]
 impl Registers for VirtioMmio {
     fn read(&mut self, register: u32) -> u32 {
-        let value;
-        // SAFETY: within the registers that `new` was promised, aligned.
-        unsafe {
-            asm!("mov {:e}, dword ptr [{}]", out(reg) value, in(reg) self.register(register, 4), options(nostack, preserves_flags))
-        };
-        value
+        self.0.read(register, Width::Four)
     }
 
     fn write(&mut self, register: u32, value: u32) {
-        // SAFETY: as in read.
-        unsafe {
-            asm!("mov dword ptr [{}], {:e}", in(reg) self.register(register, 4), in(reg) value, options(nostack, preserves_flags))
-        };
+        self.0.write(register, Width::Four, value);
     }
 
     fn read8(&mut self, offset: u32) -> u8 {
-        let value: u32;
-        // SAFETY: as in read.
-        unsafe {
-            asm!("movzx {:e}, byte ptr [{}]", out(reg) value, in(reg) self.register(offset, 1), options(nostack, preserves_flags))
-        };
-        value as u8
+        self.0.read(offset, Width::One) as u8
     }
 
     fn read16(&mut self, offset: u32) -> u16 {
-        let value: u32;
-        // SAFETY: as in read.
-        unsafe {
-            asm!("movzx {:e}, word ptr [{}]", out(reg) value, in(reg) self.register(offset, 2), options(nostack, preserves_flags))
-        };
-        value as u16
+        self.0.read(offset, Width::Two) as u16
     }
 }

@@ -8,10 +8,12 @@
 
 mod mmio;
 mod pci;
+mod registers;
 
 use crate::StartError;
 pub use mmio::{Registers, VirtioMmio};
-pub use pci::{Function, MappedFunction, PciError, VirtioPci, Width};
+pub use pci::{Function, MappedFunction, PciError, VirtioPci};
+pub use registers::Width;
 use sluice_abi::mmio::Status;
 use sluice_abi::net::F;
 use sluice_abi::virtq::QueueAddresses;

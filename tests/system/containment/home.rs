@@ -28,7 +28,7 @@ fn writing_peer_memory_through_the_direct_gate_in_bochs_changes_it() {
 #[test]
 fn vmfunc_from_a_page_of_its_own_in_bochs_is_an_aborted_call() {
     let report = attack("isolated", "view 1");
-    contained(&report, 1, &["told: Aborted", "proper call: true Err(PeerNotReady { peer: 0, index: 0 })"]);
+    contained(&report, 1, &["told: Aborted", "proper call: true Err(PeerNotReady { peer: PeerIdx(0), index: 0 })"]);
     assert_eq!(exits(&report, "triple_fault"), 1, "{:?}", report.exits);
 }
 

@@ -9,7 +9,7 @@ use crate::{alias, crossing, msr};
 use sluice_abi::map;
 use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_gate::{CLOSE, OPEN, RETURN, STUB_ABORT};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 const ID: u64 = 1 << 21;
 const IOPL_3: u64 = 3 << 12;
@@ -20,7 +20,7 @@ const VMFUNC_BELOW: [u8; 16] =
 const LOOP: [u8; 9] = [0xb9, 0x80, 0x84, 0x1e, 0x00, 0xff, 0xc9, 0x75, 0xfc];
 
 /// The kernel sends, then the program calls, with each of the flags and from each of the places.
-pub fn of_a_program(machine: &mut Machine) -> Result<(), Error> {
+pub fn of_a_program(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
@@ -33,7 +33,7 @@ pub fn of_a_program(machine: &mut Machine) -> Result<(), Error> {
     let kept = kept.count();
     println!("flags: {kept} of {} kept", FLAG_SETS.len());
     learns()?;
-    interrupted(machine)?;
+    interrupted()?;
     sender.finish(machine)
 }
 
@@ -75,7 +75,7 @@ fn learns() -> Result<(), Error> {
 }
 
 /// An interrupt that comes due before, while and after the program calls, and one long after.
-fn interrupted(machine: &Machine) -> Result<(), Error> {
+fn interrupted() -> Result<(), Error> {
     let mut seen = 0;
     let delays = (1_500..2_700).chain([50_000]);
     let all = delays.clone().count();
@@ -83,7 +83,7 @@ fn interrupted(machine: &Machine) -> Result<(), Error> {
         let rip = alias::vmfunc_before(OPEN);
         alias::put(STUB_ABORT + LOOP.len() as u16, &LOOP);
         msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
-        msr::write(IA32_TSC_DEADLINE, machine.ticks() + delay);
+        msr::write(IA32_TSC_DEADLINE, clock::now() + delay);
         let landing = called(FLAGS | IF, rip, 64);
         if landing.vector != VECTOR || landing.cs & 3 != 3 {
             return Err(Error::NotStopped(delay));

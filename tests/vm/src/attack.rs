@@ -6,17 +6,17 @@ use crate::{
     tables, timer, victim, wrap,
 };
 use core::fmt;
-use sluice::{Gate, PacketMemory, RingFormat, Status};
+use sluice::{Gate, PacketMemory, PeerIdx, RingFormat, Status};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
-use sluice_runtime::Machine;
+use sluice_vnf::Vnf;
 
 /// Turns that the attacker gives away first, so that the victim is ready.
 const HEAD_START: usize = 4;
 
-pub fn run(machine: &mut Machine) -> Result<(), Error> {
+pub fn run(machine: &mut Vnf) -> Result<(), Error> {
     let (attack, how) = machine.args().split_once(' ').unwrap_or((machine.args(), ""));
     match attack {
         "victim" => victim::watch(machine),
@@ -96,7 +96,7 @@ fn three(numbers: &str) -> Option<(u64, u64, u64)> {
 }
 
 /// Registers with the host, and lets the victim get ready.
-pub fn prepare(machine: &mut Machine) -> Result<(Gate, PacketMemory), Error> {
+pub fn prepare(machine: &mut Vnf) -> Result<(Gate, PacketMemory), Error> {
     let parts = machine.connect()?;
     // Its memory is given to nobody else, itself included.
     if machine.connect().is_ok() {
@@ -114,17 +114,17 @@ pub struct Armed {
 }
 
 /// The same, with what a call by hand needs.
-#[allow(unsafe_code, reason = "as Machine::connect")]
-pub fn register(machine: &mut Machine) -> Result<Armed, Error> {
-    let (access, own) = machine.setup().map_err(sluice_runtime::Error::Setup)?;
+#[allow(unsafe_code, reason = "as Vnf::connect")]
+pub fn register(machine: &mut Vnf) -> Result<Armed, Error> {
+    let (access, own) = machine.setup().map_err(sluice_vnf::Error::Setup)?;
     // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
-    let gate = unsafe { Gate::discover(access) }.map_err(sluice_runtime::Error::Gate)?;
+    let gate = unsafe { Gate::discover(access) }.map_err(sluice_vnf::Error::Gate)?;
     (0..HEAD_START).for_each(|_| machine.yield_now());
     Ok(Armed { gate, own, request: access.request })
 }
 
 /// The same, with landings and a page of the VM's own at the gate's address.
-pub fn arm(machine: &mut Machine) -> Result<Armed, Error> {
+pub fn arm(machine: &mut Vnf) -> Result<Armed, Error> {
     let armed = register(machine)?;
     install();
     Ok(armed)
@@ -138,7 +138,7 @@ pub fn install() {
 
 /// Puts one packet for the first peer into the request block.
 pub fn ask_one(armed: &Armed) -> Result<(), Error> {
-    armed.request.write(0, Packet { offset: 64, len: 64, peer: 0 }).map_err(|_| Error::Arguments)
+    armed.request.write(0, Packet::new(64, 64, PeerIdx(0))).map_err(|_| Error::Arguments)
 }
 
 /// Registers what is registered, with the CR3 that is in force now.
@@ -164,7 +164,7 @@ pub enum Error {
     /// There is no such attack.
     Arguments,
     /// It could not start.
-    Machine(sluice_runtime::Error),
+    Machine(sluice_vnf::Error),
     /// The victim's memory changed, so many words.
     Harmed(usize),
     /// The other side went on, or let wait, for longer than this one waits.
@@ -179,8 +179,8 @@ pub enum Error {
     Leaked { register: usize, value: u64 },
 }
 
-impl From<sluice_runtime::Error> for Error {
-    fn from(error: sluice_runtime::Error) -> Self {
+impl From<sluice_vnf::Error> for Error {
+    fn from(error: sluice_vnf::Error) -> Self {
         Self::Machine(error)
     }
 }

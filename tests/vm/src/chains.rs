@@ -4,7 +4,7 @@ use crate::attack::Error;
 use sluice::{Mempool, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::net::HDR_LEN;
 use sluice_abi::virtq::{Desc, DescF, MAX_CHAIN, UsedElem, avail, desc_table_len, used};
-use sluice_runtime::Machine;
+use sluice_vnf::Vnf;
 
 /// Descriptors of a chain.
 const CHAIN: u16 = MAX_CHAIN;
@@ -14,7 +14,7 @@ const PIECE: u32 = 24;
 const LAST: u32 = 60;
 
 /// Gives the same chain 256 times, and again when all are used, until the last frame comes.
-pub fn receive(machine: &mut Machine) -> Result<(), Error> {
+pub fn receive(machine: &mut Vnf) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];

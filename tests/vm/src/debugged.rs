@@ -5,7 +5,7 @@ use crate::debug::{self, On};
 use crate::descriptors::{KERNEL_DATA, USER_CODE, USER_DATA};
 use crate::leap::{self, FLAGS, Landing, State, TF};
 use crate::{alias, snippet};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 const NOP: u8 = 0x90;
 const CPUID_NOP: [u8; 3] = [0x0f, 0xa2, NOP];
@@ -17,7 +17,7 @@ const MOV_SS_CPUID_NOP: [u8; 5] = [0x8e, 0x13, 0x0f, 0xa2, NOP];
 const MOV_SS_UD2: [u8; 4] = [0x8e, 0x13, 0x0f, 0x0b];
 
 /// Each of them.
-pub fn debugged(machine: &mut Machine) -> Result<(), Error> {
+pub fn debugged(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     debug::take_status();
     let kernel = State { rflags: FLAGS | TF, ..State::at(0) };

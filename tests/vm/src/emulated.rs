@@ -7,7 +7,7 @@ use crate::descriptors::{USER_CODE, USER_CODE_32, USER_DATA};
 use crate::leap::{self, Landing, State};
 use crate::snippet;
 use sluice_abi::map;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// With their operand at RAX, and bytes that they store in 64-bit mode.
 const STORES: [(&str, [u8; 3], u64); 4] = [
@@ -40,7 +40,7 @@ const PAGES: [u64; 2] = [100, 101];
 static MEMORY: [Page; 2] = [const { Page::new() }; 2];
 
 /// All of it; each line says what came of it, and a store that went too far ends it.
-pub fn by_a_program(machine: &mut Machine) -> Result<(), Error> {
+pub fn by_a_program(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     for (name, code, len) in STORES {
         stores(name, &code, len)?;

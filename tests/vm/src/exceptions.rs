@@ -8,7 +8,7 @@ use crate::leap;
 use crate::{control, crossing, snippet};
 use sluice_abi::map;
 use sluice_gate::OPEN;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Breakpoints on data that only the window touches.
 const WATCHED: [(&str, u64, On); 3] = [
@@ -18,7 +18,7 @@ const WATCHED: [(&str, u64, On); 3] = [
 ];
 
 /// A call with each of the breakpoints; then one on the operand of a MOV SS, which is held back until after the VMFUNC behind it.
-pub fn watch(machine: &mut Machine) -> Result<(), Error> {
+pub fn watch(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, offset, on) in WATCHED {
         debug::set(map::SLOT_VA + offset, on);
@@ -52,7 +52,7 @@ const BASES: [u64; 5] = [
 ];
 
 /// Every table with each of the bases, and with one in the VM's own memory.
-pub fn descriptor_tables(machine: &mut Machine) -> Result<(), Error> {
+pub fn descriptor_tables(machine: &mut Vnf) -> Result<(), Error> {
     const LIDT: [u8; 3] = [0x0f, 0x01, 0x18];
     const LGDT: [u8; 3] = [0x0f, 0x01, 0x10];
     arm(machine)?;
@@ -67,7 +67,7 @@ pub fn descriptor_tables(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// #NM in the window: the frames go through vector registers, and CR0.TS is the guest's.
-pub fn task_switched(machine: &mut Machine) -> Result<(), Error> {
+pub fn task_switched(machine: &mut Vnf) -> Result<(), Error> {
     const TS: u64 = 1 << 3;
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;

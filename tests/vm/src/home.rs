@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "attacks are what safe code can't do")]
 
 use crate::attack::{Error, prepare};
-use sluice::{Mempool, PacketMemory, PeerPort, Port, Status};
+use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, Status};
 use sluice_abi::map;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Where the window has the first word of the first peer's pattern.
 pub fn peer_word(own: PacketMemory) -> *mut u64 {
@@ -12,7 +12,7 @@ pub fn peer_word(own: PacketMemory) -> *mut u64 {
 }
 
 /// Reads peer memory in home.
-pub fn read(machine: &mut Machine) -> Result<(), Error> {
+pub fn read(machine: &mut Vnf) -> Result<(), Error> {
     let (_, own) = prepare(machine)?;
     // SAFETY: nothing is mapped there, or memory that nobody here refers to.
     let word = unsafe { peer_word(own).read_volatile() };
@@ -20,7 +20,7 @@ pub fn read(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// Writes peer memory in home.
-pub fn write(machine: &mut Machine) -> Result<(), Error> {
+pub fn write(machine: &mut Vnf) -> Result<(), Error> {
     let (_, own) = prepare(machine)?;
     // SAFETY: as in `read`.
     unsafe { peer_word(own).write_volatile(0) };
@@ -28,14 +28,14 @@ pub fn write(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// VMFUNC to view `view` from a page of the VM's own. Then: does the gate still work for a proper call?
-pub fn vmfunc(machine: &mut Machine, view: u32) -> Result<(), Error> {
+pub fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     let (gate, own) = prepare(machine)?;
     println!("told: {:?}", forge(view));
     let mut free = [0; 1];
     let pool = Mempool::new(own, &mut free);
     let mut burst = pool.burst();
     let pushed = burst.push(64).is_some();
-    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, 0).tx_burst(&mut burst));
+    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst));
     Ok(())
 }
 

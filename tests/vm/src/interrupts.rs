@@ -6,7 +6,8 @@ use crate::numbered::Sender;
 use crate::row::Row;
 use core::ops::Range;
 use sluice::{BURST_SIZE, Status};
-use sluice_runtime::{Machine, Ticker, println};
+use sluice_clock::Ticker;
+use sluice_vnf::{Vnf, clock, println};
 
 /// Calls of so many frames. Instructions from when an expiry is asked for to somewhere in the exit that this is, and to behind the call.
 const CALLS: [(u64, Range<u64>); 2] = [(0, 1_500..2_200), (BURST_SIZE as u64, 1_500..4_000)];
@@ -17,7 +18,7 @@ const NEVER: u64 = 1 << 32;
 const WAITED: u64 = 6;
 
 /// Each call with each delay.
-pub fn each(machine: &mut Machine) -> Result<(), Error> {
+pub fn each(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
     machine.wait_for_peer(&gate, None)?;
     let mut sender = Sender::new(own, request);
@@ -25,7 +26,7 @@ pub fn each(machine: &mut Machine) -> Result<(), Error> {
     let mut expiries =
         CALLS.into_iter().enumerate().flat_map(|(row, (count, delays))| delays.map(move |delay| (row, count, delay)));
     let ticker = Ticker { period: NEVER, count: expiries.clone().count() as u64 };
-    let handled = machine.tick(ticker, || {
+    let handled = sluice_clock::tick(ticker, || {
         let Some((row, count, delay)) = expiries.next() else { return Err(Error::Endless) };
         if waits(machine, &mut sender, count, delay)? {
             rows[row].note(delay);
@@ -42,7 +43,7 @@ pub fn each(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// A call, and an expiry `delay` instructions after it was asked for: whether the interrupt waited for the call, which changes nothing for it.
-fn waits(machine: &Machine, sender: &mut Sender, count: u64, delay: u64) -> Result<bool, Error> {
+fn waits(machine: &Vnf, sender: &mut Sender, count: u64, delay: u64) -> Result<bool, Error> {
     if sender.ends_the_ring(count) {
         sender.ask(count, false)?;
         call(count)?;
@@ -51,14 +52,14 @@ fn waits(machine: &Machine, sender: &mut Sender, count: u64, delay: u64) -> Resu
     sender.ask(count, false)?;
     // The receiver makes room. Then a turn of the VM's begins, which is not over before the call.
     machine.yield_now();
-    let exits = machine.exits();
-    machine.expire_in(delay);
+    let exits = sluice_clock::exits();
+    sluice_clock::expire_in(delay);
     call(count)?;
     sender.sent += count;
     // It expires before anything else happens.
-    let asked = machine.ticks();
-    while machine.ticks() < asked + delay {}
-    Ok(machine.exits() - exits == WAITED)
+    let asked = clock::now();
+    while clock::now() < asked + delay {}
+    Ok(sluice_clock::exits() - exits == WAITED)
 }
 
 fn call(count: u64) -> Result<(), Error> {

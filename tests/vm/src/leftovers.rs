@@ -4,7 +4,7 @@
 use crate::attack::Error;
 use crate::vectors;
 use core::arch::asm;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Turns given away, so that the other VM has been here.
 const TURNS: usize = 8;
@@ -14,7 +14,7 @@ const GS_BASE: u32 = 0xc000_0101;
 type Words = [u64; 6];
 
 /// Leaves `mark` behind, after it has seen that nobody else did, and finds it again.
-pub fn compare(machine: &mut Machine, mark: u64) -> Result<(), Error> {
+pub fn compare(machine: &mut Vnf, mark: u64) -> Result<(), Error> {
     let found = read();
     let clean = vectors::read().as_flattened().iter().all(|&word| word == 0);
     let own: Words = core::array::from_fn(|index| mark << 8 | index as u64);

@@ -12,11 +12,11 @@ use crate::numbered::{self, Seen};
 use crate::revoke::{Calls, fill, push};
 use crate::ring::{Idle, Ring, SIZE};
 use core::arch::asm;
-use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerPort, RingFormat, Status};
+use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Status};
 use sluice_abi::call::Code;
 use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_memory::PeerSlice;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Ticks that a life has from when its device starts: fewer than this. Its sender may hear of it a quantum later, in `tests/system` after 20,000.
 const LONGEST: u64 = 100_000;
@@ -81,7 +81,7 @@ impl Record {
 }
 
 /// One life of `times` + 1. All but the last end where the timer finds them.
-pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (ring_memory, rest) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
     let record = Record::of(rest)?;
@@ -95,7 +95,7 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
     record.set(Word::Ring, first + 1);
     ring.start(machine);
     if life < times {
-        die_in(machine, Random::new(life).next() % LONGEST);
+        die_in(Random::new(life).next() % LONGEST);
     }
     let mut idle = Idle::default();
     while life < times || seen.expected < first + AT_LAST {
@@ -133,27 +133,27 @@ fn take_what_is_left(record: Record, memory: PacketMemory, format: RingFormat, s
 }
 
 /// Dies in `ticks` ticks: an interrupt comes, there is no gate for it nor for what follows from that, and the processor shuts down.
-fn die_in(machine: &Machine, ticks: u64) {
+fn die_in(ticks: u64) {
     let no_gates = [0u16; 5];
     // SAFETY: no exception is expected before the end that this is for.
     unsafe { asm!("lidt [{0}]", in(reg) &raw const no_gates, options(nostack, preserves_flags, readonly)) };
     msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | FIRST_VECTOR);
-    msr::write(IA32_TSC_DEADLINE, machine.ticks() + ticks);
+    msr::write(IA32_TSC_DEADLINE, clock::now() + ticks);
     // SAFETY: as above.
     unsafe { asm!("sti", options(nomem, nostack)) };
 }
 
 /// Sends numbered frames in bursts until the peer is gone for good.
-pub fn sender(machine: &mut Machine) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(memory, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut calls, mut next, mut since) = (Calls::default(), 0, 0);
     while since < GONE {
         next = fill(&mut burst, next);
         let before = burst.len();
-        calls.call(machine, &mut port, &mut burst)?;
+        calls.call(&mut port, &mut burst)?;
         since = if burst.len() < before { 0 } else { since + 1 };
     }
     let sent = next - burst.len() as u64;
@@ -162,7 +162,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// One life of `times` + 1, each of which sends a few bursts, ends, and leaves to the next how far it came. The peer sees one sender.
-pub fn again(machine: &mut Machine, times: u64) -> Result<(), Error> {
+pub fn again(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     not_registered()?;
     let (gate, memory) = machine.connect()?;
     machine.wait_for_peer(&gate, None)?;
@@ -171,14 +171,14 @@ pub fn again(machine: &mut Machine, times: u64) -> Result<(), Error> {
     let life = record.begin();
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(packets, &mut free);
-    let (mut port, mut burst, mut calls) = (PeerPort::new(&gate, 0), pool.burst(), Calls::default());
+    let (mut port, mut burst, mut calls) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst(), Calls::default());
     for _ in 0..=life % 3 {
         record.set(Word::Expected, fill(&mut burst, record.get(Word::Expected)));
-        calls.send(machine, &mut port, &mut burst)?;
+        calls.send(&mut port, &mut burst)?;
     }
     if life == times {
         push(&mut burst, numbered::last(record.get(Word::Expected)));
-        calls.send(machine, &mut port, &mut burst)?;
+        calls.send(&mut port, &mut burst)?;
         println!("sent {} in {} lives", record.get(Word::Expected), life + 1);
     }
     Ok(())

@@ -89,7 +89,7 @@ mod wrap;
 mod x87;
 
 #[cfg(target_os = "none")]
-sluice_runtime::entry!(attack::run);
+sluice_vnf::main!(attack::run);
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -6,7 +6,7 @@ use crate::attack::{Error, arm, exit_once};
 use crate::leap::{self, FLAGS, IF, State};
 use crate::{msr, snippet};
 use sluice_abi::timer::{IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// A vector that is a landing, and an interrupt's.
 pub const VECTOR: u64 = 31;
@@ -14,7 +14,7 @@ const WRMSR: [u8; 2] = [0x0f, 0x30];
 const NOPS: [u8; 4] = [0x90; 4];
 
 /// Vectors, then expiries whose interrupt is masked, moved or taken back before interrupts are on.
-pub fn expire(machine: &mut Machine) -> Result<(), Error> {
+pub fn expire(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let refused = |value| {
         let mut state = State::at(0);

@@ -4,7 +4,7 @@ use crate::attack::{Error, arm};
 use crate::leap::{self, State};
 use crate::snippet::{self, REFUSED};
 use crate::{control, crossing};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// PE, NE, WP, AM, NW, CD, PG.
 const CR0: [u32; 7] = [0, 5, 16, 18, 29, 30, 31];
@@ -33,7 +33,7 @@ const MSRS: [u32; 17] = [
 ];
 
 /// Every bit changed, every MSR written, XCR0 made smaller: how many of each were refused. Then a call.
-pub fn change(machine: &mut Machine) -> Result<(), Error> {
+pub fn change(machine: &mut Vnf) -> Result<(), Error> {
     const MOV_CR0_RAX: [u8; 3] = [0x0f, 0x22, 0xc0];
     const MOV_CR4_RAX: [u8; 3] = [0x0f, 0x22, 0xe0];
     const WRMSR: [u8; 2] = [0x0f, 0x30];

@@ -14,10 +14,10 @@ use crate::row::Row;
 use crate::timer::delay;
 use core::arch::asm;
 use core::ops::Range;
-use sluice::{BURST_SIZE, Gate, RingFormat, Status};
+use sluice::{BURST_SIZE, Gate, PeerIdx, RingFormat, Status};
 use sluice_abi::call::Code;
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Instructions of a processor before the next one's turn.
 const SLOT: u64 = 5;
@@ -34,15 +34,15 @@ const IN_WINDOW: u64 = 3;
 const CALLS: [(u64, Range<u64>); 2] = [(0, 250..900), (BURST_SIZE as u64, 250..1_900)];
 
 /// The receiver.
-pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let mut seen = Seen::default();
     for later in CALLS.into_iter().flat_map(|(_, later)| later) {
         let mut ring = Ring::new(memory, format)?;
         ring.prepare(machine);
-        wait_until(next(machine), 0);
+        wait_until(next(), 0);
         Ring::go(machine);
-        wait_until(next(machine), later.next_multiple_of(SLOT));
+        wait_until(next(), later.next_multiple_of(SLOT));
         Ring::stop(machine);
         while ring.take(|frame| seen.see(frame))? {}
     }
@@ -56,20 +56,20 @@ pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> 
 }
 
 /// The sender.
-pub fn sender(machine: &mut Machine) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
     let mut sender = Sender::new(own, request);
     for (count, range) in CALLS {
         let mut row = Row::new(range.clone());
         for later in range {
-            if called_back(machine, &gate, &mut sender, count, later)? {
+            if called_back(&gate, &mut sender, count, later)? {
                 row.note(later);
             }
         }
         println!("burst of {count}: {row}");
     }
     println!("nmi: 0 aborted, {} sent", sender.sent);
-    until(machine, || gate.peer_state(0) == PeerState::Ready)?;
+    until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     sender.ask_last()?;
     match crossing::through_stub(1).status {
         Status::OK => Ok(()),
@@ -78,27 +78,27 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// One turn: whether the NMI came while the window was open. The call is as if it had not, unless that came before.
-fn called_back(machine: &Machine, gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Result<bool, Error> {
+fn called_back(gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Result<bool, Error> {
     sender.ask(count, false)?;
-    until(machine, || gate.peer_state(0) == PeerState::Ready)?;
-    let exits = machine.exits();
-    wait_until(next(machine), HEAD_START + later.next_multiple_of(SLOT) - later);
+    until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
+    let exits = sluice_clock::exits();
+    wait_until(next(), HEAD_START + later.next_multiple_of(SLOT) - later);
     let called = crossing::through_stub(count);
     // The window is held, if it was open.
     crossing::through_stub(0);
-    let exits = machine.exits() - exits;
+    let exits = sluice_clock::exits() - exits;
     match called.status {
         Status::OK => sender.sent += count,
         status if status.code() == Code::PeerNotReady && exits < IN_WINDOW => {}
         status => return Err(Error::NotStopped(status.0)),
     }
-    until(machine, || gate.peer_state(0) != PeerState::Ready)?;
+    until(|| gate.peer_state(PeerIdx(0)) != PeerState::Ready)?;
     Ok(exits == IN_WINDOW)
 }
 
-fn until(machine: &Machine, condition: impl Fn() -> bool) -> Result<(), Error> {
-    let limit = machine.ticks() + LIMIT;
-    while machine.ticks() < limit {
+fn until(condition: impl Fn() -> bool) -> Result<(), Error> {
+    let limit = clock::now() + LIMIT;
+    while clock::now() < limit {
         if condition() {
             return Ok(());
         }
@@ -106,8 +106,8 @@ fn until(machine: &Machine, condition: impl Fn() -> bool) -> Result<(), Error> {
     Err(Error::Endless)
 }
 
-fn next(machine: &Machine) -> u64 {
-    (machine.ticks() + 1).next_multiple_of(PERIOD)
+fn next() -> u64 {
+    (clock::now() + 1).next_multiple_of(PERIOD)
 }
 
 /// Waits until the counter is `target`, and then for so many instructions.

@@ -4,9 +4,10 @@ use crate::attack::Error;
 use crate::crossing;
 use crate::leap::{End, Landing};
 use sluice::{Mempool, PacketMemory, Port, RX_SIZE, RingFormat, VirtioNet};
-use sluice_abi::call::{Accepted, HAS_HDR, Packet, Status};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Accepted, Packet, Status};
 use sluice_memory::PeerSlice;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Words of a frame; each is the frame's number.
 const WORDS: u64 = 8;
@@ -46,7 +47,7 @@ impl Sender {
     }
 
     /// Lets the receiver, on the same processor, take all it has, unless `count` more find room as it is.
-    pub fn make_room(&mut self, machine: &Machine, count: u64) {
+    pub fn make_room(&mut self, machine: &Vnf, count: u64) {
         if self.room < count {
             machine.yield_now();
             self.room = RX_SIZE as u64;
@@ -72,7 +73,7 @@ impl Sender {
     }
 
     /// Sends the last frame, at the beginning of a turn, so that its end does not abort the call.
-    pub fn finish(self, machine: &Machine) -> Result<(), Error> {
+    pub fn finish(self, machine: &Vnf) -> Result<(), Error> {
         self.ask_last()?;
         machine.yield_now();
         while crossing::call(&crossing::proper(1)).end() != End::Returned(Status::OK) {
@@ -85,7 +86,8 @@ impl Sender {
         let offset = index as u32 * BUFFER + HEADROOM;
         let memory = self.own.memory.sub(u64::from(offset), 8 * WORDS).map_err(|_| Error::Arguments)?;
         (0..).zip(words).try_for_each(|(at, word)| memory.write(8 * at, word)).map_err(|_| Error::Arguments)?;
-        let packet = Packet { offset, len: 8 * WORDS as u16, peer: if header { HAS_HDR } else { 0 } };
+        let packet = Packet::new(offset, 8 * WORDS as u16, PeerIdx(0));
+        let packet = if header { packet.with_hdr() } else { packet };
         self.request.write(8 * index, packet).map_err(|_| Error::Arguments)
     }
 
@@ -122,7 +124,7 @@ impl Sender {
 }
 
 /// Receives until the last frame.
-pub fn receive(machine: &mut Machine, ring: RingFormat) -> Result<(), Error> {
+pub fn receive(machine: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];

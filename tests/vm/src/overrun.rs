@@ -5,13 +5,13 @@ use crate::crossing;
 use crate::leap::End;
 use crate::numbered::Sender;
 use sluice_abi::call::MAX_BURST;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Frames to send.
 const FRAMES: u64 = 5_000;
 
 /// Sends as many frames at a time as there can be; after an abort half as many, until all are sent.
-pub fn overrun(machine: &mut Machine) -> Result<(), Error> {
+pub fn overrun(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
@@ -19,9 +19,9 @@ pub fn overrun(machine: &mut Machine) -> Result<(), Error> {
     let (mut count, mut aborted, mut slowest) = (MAX_BURST as u64, 0, 0);
     while sender.sent < FRAMES {
         sender.ask(count, false)?;
-        let before = machine.ticks();
+        let before = clock::now();
         let landing = crossing::checked(crossing::proper(count))?;
-        let took = machine.ticks() - before;
+        let took = clock::now() - before;
         sender.note(&landing, count)?;
         if landing.end() == End::Aborted {
             aborted += 1;

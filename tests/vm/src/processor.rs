@@ -12,7 +12,7 @@ use crate::attack::{Error, arm, install};
 use crate::leap::{self, End, GATE, RAX, RCX, RDI, State};
 use sluice::Status;
 use sluice_gate::{CLOSE, OPEN};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Lines that say how far it is.
 const LINES: u64 = 10;
@@ -36,7 +36,7 @@ struct Seen {
 
 /// `how`: how many rounds; and, to see that it looks, what to plant: `list` (a window that no store opens), `bytes` (no switch before home's bytes),
 /// `open` (a window that is opened where it has to be closed).
-pub fn check(machine: &mut Machine, how: &str) -> Result<(), Error> {
+pub fn check(machine: &mut Vnf, how: &str) -> Result<(), Error> {
     let (rounds, planted) = how.split_once(' ').unwrap_or((how, ""));
     let rounds: u64 = rounds.parse().map_err(|_| Error::Arguments)?;
     // Who never registers has a window that is disabled.

@@ -3,14 +3,14 @@
 
 use crate::attack::Error;
 use crate::ring::{Idle, Ring, SIZE};
-use sluice::{Clause, Gate, Mempool, PacketMemory, PeerPort, Port, RingFormat, TxError};
+use sluice::{Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError};
 use sluice_abi::Gpa;
 use sluice_abi::directory::PeerState;
 use sluice_abi::mmio::Status;
 use sluice_abi::net::{F, receiveq};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_driver::Transport;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Times of each.
 const ROUNDS: u32 = 4;
@@ -22,7 +22,7 @@ const LEN: u16 = 64;
 const DESC_LEN: u64 = 16;
 
 /// The receiver.
-pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let mut frames = 0;
     for _ in 0..ROUNDS {
@@ -43,12 +43,12 @@ pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> 
     Ok(())
 }
 
-fn give_turns(machine: &Machine) {
+fn give_turns(machine: &Vnf) {
     (0..TURNS).for_each(|_| machine.yield_now());
 }
 
 /// Starts the device and waits for frames: how many came at once.
-fn lawful(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result<u32, Error> {
+fn lawful(machine: &Vnf, memory: PacketMemory, format: RingFormat) -> Result<u32, Error> {
     let mut ring = Ring::new(memory, format)?;
     ring.start(machine);
     let (mut idle, mut frames) = (Idle::default(), 0);
@@ -62,7 +62,7 @@ fn lawful(machine: &Machine, memory: PacketMemory, format: RingFormat) -> Result
 }
 
 /// Starts the device with a queue that is nowhere.
-fn start_without_rings(machine: &Machine) {
+fn start_without_rings(machine: &Vnf) {
     let nowhere = Gpa(1 << 40);
     let mut transport = machine.transport();
     transport.set_status(Status::ACKNOWLEDGE | Status::DRIVER);
@@ -74,11 +74,11 @@ fn start_without_rings(machine: &Machine) {
 
 /// The sender: one frame arrives, the next finds a fault, and the state says so with no call between; then the state says so of rings that
 /// nobody sent to.
-pub fn sender(machine: &mut Machine) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 8];
     let pool = Mempool::new(memory, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut sent, mut faults) = (0, 0);
     for round in 0..=ROUNDS {
         until(machine, &gate, PeerState::Ready)?;
@@ -92,7 +92,7 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
             burst.push(LEN);
             match port.tx_burst(&mut burst) {
                 Ok(more) => sent += more,
-                Err(TxError::PeerFault { peer: 0, clause: Some(Clause::Region), .. }) => faults += 1,
+                Err(TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), .. }) => faults += 1,
                 Err(_) => return Err(Error::NotStopped(1)),
             }
         }
@@ -109,19 +109,19 @@ pub fn sender(machine: &mut Machine) -> Result<(), Error> {
 /// Whether the state says so before and after a call in vain.
 fn is_quarantined(gate: &Gate, port: &mut PeerPort<'_>, burst: &mut sluice::Burst<'_>) -> Result<(), Error> {
     for _ in 0..2 {
-        if gate.peer_state(0) != PeerState::Quarantined {
+        if gate.peer_state(PeerIdx(0)) != PeerState::Quarantined {
             return Err(Error::NotStopped(2));
         }
-        if !matches!(port.tx_burst(burst), Err(TxError::PeerNotReady { peer: 0, .. })) {
+        if !matches!(port.tx_burst(burst), Err(TxError::PeerNotReady { peer: PeerIdx(0), .. })) {
             return Err(Error::NotStopped(3));
         }
     }
     Ok(())
 }
 
-fn until(machine: &Machine, gate: &Gate, state: PeerState) -> Result<(), Error> {
+fn until(machine: &Vnf, gate: &Gate, state: PeerState) -> Result<(), Error> {
     let mut idle = Idle::default();
-    while gate.peer_state(0) != state {
+    while gate.peer_state(PeerIdx(0)) != state {
         idle.turn(machine, false)?;
     }
     Ok(())

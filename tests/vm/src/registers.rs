@@ -7,7 +7,7 @@ use crate::{alias, crossing, msr, segments, snippet};
 use sluice_abi::map;
 use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_gate::OPEN;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Stack pointers aimed at what the window maps, and at what nobody does.
 const STACKS: [(&str, u64); 6] = [
@@ -20,7 +20,7 @@ const STACKS: [(&str, u64); 6] = [
 ];
 
 /// A call with each of the stack pointers. It comes back with the call.
-pub fn stacks(machine: &mut Machine) -> Result<(), Error> {
+pub fn stacks(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, rsp) in STACKS {
         let landing = crossing::checked(leap::State { rsp, ..crossing::proper(1) })?;
@@ -33,7 +33,7 @@ pub fn stacks(machine: &mut Machine) -> Result<(), Error> {
 const NAMES: [(&str, u64); 6] = [("if", IF), ("df", DF), ("rf", RF), ("nt", NT), ("ac", AC), ("tf", TF)];
 
 /// A call with each of the flags.
-pub fn flags(machine: &mut Machine) -> Result<(), Error> {
+pub fn flags(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, flag) in NAMES {
         let landing = crossing::checked(leap::State { rflags: FLAGS | flag, ..crossing::proper(1) })?;
@@ -43,7 +43,7 @@ pub fn flags(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// A call that is aborted, with something in every x87 register. A load in the gate, where the list is mapped, would leave it there.
-pub fn x87(machine: &mut Machine) -> Result<(), Error> {
+pub fn x87(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     x87::mark();
     let (before, landing) =
@@ -56,14 +56,14 @@ pub fn x87(machine: &mut Machine) -> Result<(), Error> {
 
 /// The timer is due while interrupts are off. STI holds the interrupt back for one instruction more, the VMFUNC, so it could come first in the gate.
 /// It waits for the call, as it does where interrupts were on all along.
-pub fn sti(machine: &mut Machine) -> Result<(), Error> {
+pub fn sti(machine: &mut Vnf) -> Result<(), Error> {
     const STI_VMFUNC: [u8; 4] = [0xfb, 0x0f, 0x01, 0xd4];
     const STI_NOP: [u8; 2] = [0xfb, 0x90];
     /// Behind the end of the IDT: its delivery is a #GP.
     const VECTOR: u64 = 0x40;
     ask_one(&arm(machine)?)?;
     msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
-    msr::write(IA32_TSC_DEADLINE, machine.ticks() + 1);
+    msr::write(IA32_TSC_DEADLINE, clock::now() + 1);
     exit_once();
     let mut state = crossing::proper(1);
     state.rip = alias::put(OPEN, &STI_VMFUNC);
@@ -74,7 +74,7 @@ pub fn sti(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// Calls with FS and GS on peer memory, and on the list.
-pub fn bases(machine: &mut Machine) -> Result<(), Error> {
+pub fn bases(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, base) in [("peer", STACKS[0].1), ("list", STACKS[1].1)] {
         segments::set_bases(base);

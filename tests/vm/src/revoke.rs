@@ -4,9 +4,9 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::ring::{Idle, Ring};
-use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerPort, Port, RingFormat, TxError};
+use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerIdx, PeerPort, Port, RingFormat, TxError};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Frames that are received between two revocations: fewer than this.
 const SPREAD: u64 = 100;
@@ -19,7 +19,7 @@ const AFTER: u64 = 1000;
 ///
 /// The reset returns when no sender is in the window any more. So what lies in the ring then is all that was ever accepted there: nothing
 /// comes later, and the numbers have no gap, however often that was.
-pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
     for _ in 0..times {
@@ -27,16 +27,16 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
         ring.start(machine);
         let until = seen.expected + random.next() % SPREAD;
         receive(machine, &mut ring, &mut seen, until)?;
-        let before = machine.ticks();
+        let before = clock::now();
         Ring::stop(machine);
-        let (there, after) = (ring.ready()?, machine.ticks());
+        let (there, after) = (ring.ready()?, clock::now());
         slowest = slowest.max(after - before);
         for _ in 0..there {
             if !ring.take(|frame| seen.see(frame))? {
                 return Err(Error::Harmed(1));
             }
         }
-        while machine.ticks() - after < LATE {}
+        while clock::now() - after < LATE {}
         if ring.take(|_| ())? {
             return Err(Error::NotStopped(seen.expected));
         }
@@ -49,7 +49,7 @@ pub fn receiver(machine: &mut Machine, format: RingFormat, times: u64) -> Result
 }
 
 /// Receives until frame number `until` is the next, or the last frame came.
-fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
+fn receive(machine: &Vnf, ring: &mut Ring, seen: &mut Seen, until: u64) -> Result<(), Error> {
     let mut idle = Idle::default();
     while seen.expected < until && !seen.over {
         idle.turn(machine, ring.take(|frame| seen.see(frame))?)?;
@@ -58,12 +58,12 @@ fn receive(machine: &Machine, ring: &mut Ring, seen: &mut Seen, until: u64) -> R
 }
 
 /// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own away.
-pub fn both(machine: &mut Machine, times: u64) -> Result<(), Error> {
+pub fn both(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(buffers, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     for turn in 0..times {
         Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
@@ -91,30 +91,30 @@ pub struct Calls {
 }
 
 /// Sends numbered frames in bursts, whatever becomes of the peer, until that has been taken away `times` times and for a while after.
-pub fn sender(machine: &mut Machine, times: u32) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf, times: u32) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
     let pool = Mempool::new(memory, &mut free);
-    let (mut port, mut burst) = (PeerPort::new(&gate, 0), pool.burst());
+    let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut calls, mut next) = (Calls::default(), 0);
     while calls.after < AFTER {
         next = fill(&mut burst, next);
-        calls.call(machine, &mut port, &mut burst)?;
-        if gate.peer_state(0) == PeerState::Revoked {
-            return Err(sluice_runtime::Error::PeerGone.into());
+        calls.call(&mut port, &mut burst)?;
+        if gate.peer_state(PeerIdx(0)) == PeerState::Revoked {
+            return Err(sluice_vnf::Error::PeerGone.into());
         }
         calls.after += u64::from(starts_of(&gate) > times);
     }
-    calls.send(machine, &mut port, &mut burst)?;
+    calls.send(&mut port, &mut burst)?;
     push(&mut burst, numbered::last(next));
-    calls.send(machine, &mut port, &mut burst)?;
+    calls.send(&mut port, &mut burst)?;
     calls.report(next);
     Ok(())
 }
 
 /// Which start of its device the peer's queue is of; 0 while there is no queue.
 fn starts_of(gate: &Gate) -> u32 {
-    gate.peer(0).map_or(0, |peer| peer.queues[0].start)
+    gate.peer(PeerIdx(0)).map_or(0, |peer| peer.queues[0].start)
 }
 
 /// Adds frames from number `next` on, up to a whole burst: the number after them.
@@ -139,24 +139,24 @@ impl Calls {
     }
 
     /// Calls until all of `burst` was accepted.
-    pub fn send(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+    pub fn send(&mut self, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
         while !burst.is_empty() {
-            self.call(machine, port, burst)?;
+            self.call(port, burst)?;
         }
         Ok(())
     }
 
     /// One call, which must end as a call may.
-    pub fn call(&mut self, machine: &Machine, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
-        let before = machine.ticks();
+    pub fn call(&mut self, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
+        let before = clock::now();
         let sent = port.tx_burst(burst);
-        self.slowest = self.slowest.max(machine.ticks() - before);
+        self.slowest = self.slowest.max(clock::now() - before);
         match sent {
             Ok(_) if burst.is_empty() => self.whole += 1,
             Ok(_) => self.full += 1,
             Err(TxError::PeerNotReady { .. }) => self.not_ready += 1,
             Err(TxError::Aborted) => self.aborted += 1,
-            Err(error) => return Err(sluice_runtime::Error::Send(error).into()),
+            Err(error) => return Err(sluice_vnf::Error::Send(error).into()),
         }
         Ok(())
     }

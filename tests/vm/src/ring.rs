@@ -9,7 +9,7 @@ use sluice_abi::virtq::{QueueAddresses, UsedElem, used};
 use sluice_abi::{Gpa, packed};
 use sluice_driver::{DriverQueue, Transport};
 use sluice_memory::PeerSlice;
-use sluice_runtime::Machine;
+use sluice_vnf::Vnf;
 
 /// Entries.
 pub const SIZE: u16 = 64;
@@ -39,24 +39,24 @@ impl Ring {
     }
 
     /// Starts the device, which is reset.
-    pub fn start(&self, machine: &Machine) {
+    pub fn start(&self, machine: &Vnf) {
         self.prepare(machine);
         Self::go(machine);
     }
 
     /// The same with a queue that lies nowhere.
-    pub fn start_nowhere(machine: &Machine) {
+    pub fn start_nowhere(machine: &Vnf) {
         let at = Gpa(1 << 46);
         Self::enable(machine, F::VERSION_1, QueueAddresses { desc: at, driver: at, device: at });
         Self::go(machine);
     }
 
     /// All of that but the last step. Each register that is touched is an exit, so this asks the monitor's device nothing that is known of it.
-    pub fn prepare(&self, machine: &Machine) {
+    pub fn prepare(&self, machine: &Vnf) {
         Self::enable(machine, self.features, self.queue.addresses());
     }
 
-    fn enable(machine: &Machine, features: F, addresses: QueueAddresses) {
+    fn enable(machine: &Vnf, features: F, addresses: QueueAddresses) {
         let mut transport = machine.transport();
         transport.set_status(FOUND);
         transport.set_driver_features(features);
@@ -65,12 +65,12 @@ impl Ring {
     }
 
     /// The last step: senders can reach the queue.
-    pub fn go(machine: &Machine) {
+    pub fn go(machine: &Vnf) {
         machine.transport().set_status(FOUND | Status::FEATURES_OK | Status::DRIVER_OK);
     }
 
     /// Takes the queue back from the device. Once this returns, nobody writes there any more; what arrived can still be taken.
-    pub fn stop(machine: &Machine) {
+    pub fn stop(machine: &Vnf) {
         machine.transport().set_status(Status::empty());
     }
 
@@ -125,7 +125,7 @@ impl Idle {
     const LIMIT: u32 = 20_000;
 
     /// One more, unless something came.
-    pub fn turn(&mut self, machine: &Machine, came: bool) -> Result<(), Error> {
+    pub fn turn(&mut self, machine: &Vnf, came: bool) -> Result<(), Error> {
         if came {
             *self = Self::default();
             return Ok(());

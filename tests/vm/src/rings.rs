@@ -6,7 +6,7 @@ use crate::crossing;
 use crate::descriptors::{USER_CODE, USER_CODE_32, USER_DATA};
 use crate::leap::{self, State};
 use crate::snippet;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Numbers of hypercalls, and one more.
 const HYPERCALLS: u64 = 7;
@@ -20,7 +20,7 @@ fn program(state: State) -> State {
 }
 
 /// Leaf `leaf`, view `view`, from ring `ring`: which exception comes of it. In ring 0 a leaf or view that is not there is the end.
-pub fn vmfunc(machine: &mut Machine, (leaf, view, ring): (u64, u64, u64)) -> Result<(), Error> {
+pub fn vmfunc(machine: &mut Vnf, (leaf, view, ring): (u64, u64, u64)) -> Result<(), Error> {
     arm(machine)?;
     let mut state = State::at(0);
     (state.general[leap::RAX], state.general[leap::RCX]) = (leaf, view);
@@ -30,7 +30,7 @@ pub fn vmfunc(machine: &mut Machine, (leaf, view, ring): (u64, u64, u64)) -> Res
 }
 
 /// Each hypercall from ring 3, and one that is none: which exceptions come of it.
-pub fn hypercalls(machine: &mut Machine) -> Result<(), Error> {
+pub fn hypercalls(machine: &mut Vnf) -> Result<(), Error> {
     const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
     arm(machine)?;
     let refused = (0..HYPERCALLS).filter(|&number| {
@@ -43,7 +43,7 @@ pub fn hypercalls(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// A proper call from ring 3, one in compatibility mode, and what the kernel of that VM can still do.
-pub fn call(machine: &mut Machine) -> Result<(), Error> {
+pub fn call(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     let landing = crossing::call(&program(crossing::proper(1)));
     println!("ring 3: {}, in ring {}", landing.end(), landing.cs & 3);

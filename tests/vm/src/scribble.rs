@@ -2,9 +2,9 @@
 
 use crate::attack::Error;
 use crate::hostile::Random;
-use sluice::{Mempool, PacketMemory, PeerPort, Port, RingFormat, TxError, VirtioNet};
+use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Times that the device is started anew, with which quarantine ends.
 const STARTS: u64 = 60;
@@ -12,7 +12,7 @@ const STARTS: u64 = 60;
 const WRITES: u64 = 100;
 
 /// Starts the device again and again, and writes anything anywhere into descriptors and rings.
-pub fn receiver(machine: &mut Machine, format: RingFormat) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut random = Random::new(1);
@@ -41,14 +41,14 @@ fn write(queue: PacketMemory, random: &mut Random) {
 }
 
 /// Sends to the first peer until it is gone, whatever it does.
-pub fn sender(machine: &mut Machine) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 64];
     let pool = Mempool::new(memory, &mut free);
-    let mut port = PeerPort::new(&gate, 0);
+    let mut port = PeerPort::new(&gate, PeerIdx(0));
     let mut burst = pool.burst();
     let (mut calls, mut faults) = (0u64, 0u64);
-    while gate.peer_state(0) != PeerState::Revoked {
+    while gate.peer_state(PeerIdx(0)) != PeerState::Revoked {
         while burst.len() < sluice::BURST_SIZE && burst.push(64).is_some() {}
         calls += 1;
         faults += u64::from(port.tx_burst(&mut burst).is_err_and(|error| matches!(error, TxError::PeerFault { .. })));

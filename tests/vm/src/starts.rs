@@ -4,13 +4,13 @@ use crate::attack::{Error, ask_one, register};
 use crate::crossing;
 use crate::ring::Ring;
 use sluice::RingFormat;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Ticks in which a sender that never exits is told of a device, where a quantum has 20,000.
 pub const SEEN: u64 = 60_000;
 
 /// Starts the device `times` times, and leaves it for `pause` ticks each time. `bad` rings lie outside of the VM's memory.
-pub fn receiver(machine: &mut Machine, bad: bool, times: u64, pause: u64) -> Result<(), Error> {
+pub fn receiver(machine: &mut Vnf, bad: bool, times: u64, pause: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let ring = Ring::new(memory, RingFormat::Split)?;
     for _ in 0..times {
@@ -19,8 +19,8 @@ pub fn receiver(machine: &mut Machine, bad: bool, times: u64, pause: u64) -> Res
         } else {
             ring.start(machine)
         }
-        let started = machine.ticks();
-        while machine.ticks() - started < pause {}
+        let started = clock::now();
+        while clock::now() - started < pause {}
         Ring::stop(machine);
     }
     println!("started {times} times");
@@ -28,7 +28,7 @@ pub fn receiver(machine: &mut Machine, bad: bool, times: u64, pause: u64) -> Res
 }
 
 /// Calls `times` times, and never exits by itself meanwhile.
-pub fn sender(machine: &mut Machine, times: u64) -> Result<(), Error> {
+pub fn sender(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     ask_one(&register(machine)?)?;
     for _ in 0..times {
         crossing::through_stub(1);
@@ -38,7 +38,7 @@ pub fn sender(machine: &mut Machine, times: u64) -> Result<(), Error> {
 }
 
 /// Prints `times` lines of `len` bytes and their number.
-pub fn printer(_: &mut Machine, times: u64, len: usize) -> Result<(), Error> {
+pub fn printer(_: &mut Vnf, times: u64, len: usize) -> Result<(), Error> {
     (0..times).for_each(|number| println!("line {number} {:x<len$}", ""));
     Ok(())
 }

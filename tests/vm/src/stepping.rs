@@ -11,13 +11,13 @@ use crate::numbered::Sender;
 use sluice::BURST_SIZE;
 use sluice_abi::map;
 use sluice_gate::{OPEN, STUB_ABORT};
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Calls of so many frames, all of which have headers, or none.
 const CALLS: [(u64, bool); 4] = [(0, false), (3, false), (3, true), (BURST_SIZE as u64, false)];
 
 /// Each kind of call at every byte.
-pub fn step(machine: &mut Machine) -> Result<(), Error> {
+pub fn step(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
@@ -45,7 +45,7 @@ pub fn step(machine: &mut Machine) -> Result<(), Error> {
 
 /// Calls of one kind.
 struct Calls<'a> {
-    machine: &'a Machine,
+    machine: &'a Vnf,
     sender: &'a mut Sender,
     state: State,
     count: u64,
@@ -88,9 +88,9 @@ impl Calls<'_> {
         self.sender.make_room(self.machine, self.count);
         self.sender.ask(self.count, self.headers)?;
         set();
-        let before = self.machine.ticks();
+        let before = clock::now();
         let landing = crossing::checked(self.state);
-        let took = self.machine.ticks() - before;
+        let took = clock::now() - before;
         debug::clear();
         let stopped = self.sender.note_whole(&landing?, self.count)?;
         self.aborted += u64::from(stopped);

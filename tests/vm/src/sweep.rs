@@ -11,7 +11,7 @@ use crate::attack::{Error, arm, exit_once, install};
 use crate::leap::{self, End, Landing, State};
 use crate::{alias, debug, home, hostile};
 use sluice_gate::STUB_ABORT;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// How the entries ended.
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct Tally {
 }
 
 /// Every offset, every set; then slot 2.
-pub fn sweep(machine: &mut Machine) -> Result<(), Error> {
+pub fn sweep(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let mut tally = Tally::default();
     for offset in 0..4096 {
@@ -36,13 +36,13 @@ pub fn sweep(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// The same once for each offset, by a VM that never registered: slot 2 is disabled, and no page tables lead into the gate (A22).
-pub fn unregistered(_: &mut Machine) -> Result<(), Error> {
+pub fn unregistered(_: &mut Vnf) -> Result<(), Error> {
     install();
     once_each("unregistered", 0)
 }
 
 /// The same with the single-step flag, by a VM that did register: each entry ends before the instruction that is there (A20).
-pub fn stepped(machine: &mut Machine) -> Result<(), Error> {
+pub fn stepped(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     once_each("stepped", leap::TF)
 }

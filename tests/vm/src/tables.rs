@@ -6,7 +6,7 @@ use crate::crossing;
 use crate::leap;
 use sluice_abi::map;
 use sluice_gate::OPEN;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Another top-level table that maps all that the registered one does.
 static OTHER: Page = Page::new();
@@ -24,7 +24,7 @@ fn call_with(root: u64, what: &str) -> Result<(), Error> {
 }
 
 /// A table of the VM's own that is not registered, and the registered one with other low bits.
-pub fn own(machine: &mut Machine) -> Result<(), Error> {
+pub fn own(machine: &mut Vnf) -> Result<(), Error> {
     const PWT_PCD: u64 = 0b11 << 3;
     ask_one(&arm(machine)?)?;
     let root = alias::cr3();
@@ -34,7 +34,7 @@ pub fn own(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// Another table is registered in place of the first.
-pub fn anew(machine: &mut Machine) -> Result<(), Error> {
+pub fn anew(machine: &mut Vnf) -> Result<(), Error> {
     let armed: Armed = arm(machine)?;
     ask_one(&armed)?;
     let root = alias::cr3();
@@ -47,7 +47,7 @@ pub fn anew(machine: &mut Machine) -> Result<(), Error> {
 
 /// CR3 aimed at what only gate or window have, by an instruction right before the VMFUNC. All that is needed until then is global
 /// in the TLB. The home view has no such tables to come back with: this is the VM's end.
-pub fn forged(machine: &mut Machine, what: &str) -> Result<(), Error> {
+pub fn forged(machine: &mut Vnf, what: &str) -> Result<(), Error> {
     const MOV_CR3_RBX_VMFUNC: [u8; 6] = [0x0f, 0x22, 0xdb, 0x0f, 0x01, 0xd4];
     let Armed { own, .. } = arm(machine)?;
     let offset = match what {

@@ -12,14 +12,14 @@ use crate::row::Row;
 use core::arch::asm;
 use core::ops::Range;
 use sluice::BURST_SIZE;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Instructions from a turn's beginning to the call: the longest call is over before the turn is, or begins behind it. (A turn is the manifest's
 /// `quantum_ticks`; it is long enough for the receiver to take all there is.)
 const DELAYS: Range<u64> = 17_500..20_000;
 
 /// An empty call and a whole burst, each with every delay.
-pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
+pub fn run_out(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
@@ -43,7 +43,7 @@ pub fn run_out(machine: &mut Machine) -> Result<(), Error> {
 }
 
 /// A call after a delay: whether it was aborted. It is whole, or nothing of it is.
-fn one(machine: &Machine, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
+fn one(machine: &Vnf, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
     let count = state.general[leap::RDI];
     sender.ask(count, false)?;
     machine.yield_now();

@@ -1,8 +1,9 @@
 //! The victim: fills its packet memory with a pattern, waits for the attacker's end, and sees whether the pattern stayed.
 
 use crate::attack::Error;
+use sluice_abi::PeerIdx;
 use sluice_abi::directory::PeerState;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 /// Turns given away for the attacker's end to come.
 const TURNS: usize = 1 << 20;
@@ -13,7 +14,7 @@ pub const fn pattern(index: u64) -> u64 {
 }
 
 /// The attacker is the victim's peer, so that the directory tells when it is gone.
-pub fn watch(machine: &mut Machine) -> Result<(), Error> {
+pub fn watch(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let words = memory.memory.len() / 8;
     for index in 0..words {
@@ -22,7 +23,7 @@ pub fn watch(machine: &mut Machine) -> Result<(), Error> {
     }
     let over = (0..TURNS).any(|_| {
         machine.yield_now();
-        gate.peer_state(0) == PeerState::Revoked
+        gate.peer_state(PeerIdx(0)) == PeerState::Revoked
     });
     if !over {
         return Err(Error::Endless);

@@ -5,12 +5,12 @@ use crate::attack::{Error, arm};
 use crate::crossing;
 use crate::descriptors::{USER_CODE, USER_CODE_32, USER_DATA};
 use crate::leap::State;
-use sluice_runtime::{Machine, println};
+use sluice_vnf::{Vnf, println};
 
 const CPUID: [u8; 2] = [0x0f, 0xa2];
 
 /// By a program. In compatibility mode RIP wraps, to bytes that are zero: ADD with the null segment. In 64-bit mode it does not.
-pub fn at_the_ends(machine: &mut Machine) -> Result<(), Error> {
+pub fn at_the_ends(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let program = State { cs: USER_CODE, ss: USER_DATA, ..State::at(0) };
     let at = alias::end_of_4_gib(&CPUID);

@@ -6,7 +6,8 @@
 
 use crate::Enqueue;
 use crate::window::{PeerWindow, Window};
-use sluice_abi::call::{Accepted, Clause, Code, HAS_HDR, MAX_BURST, Outcome, Packet, Status};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
 use sluice_memory::{Lanes, PeerSlice, Table, guess};
 use zerocopy::FromBytes;
@@ -25,12 +26,13 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
     window.begin(count);
-    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
+    // With flags it is nobody's index: such a packet is not usual.
+    let index = usize::from((request.len_and_peer(0).unwrap_or(0) >> 16) as u16);
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.
         loop {
-            let more = peer.enqueue_usual(request, filled, index, lanes);
+            let more = peer.enqueue_usual(request, filled, PeerIdx(index as u8), lanes);
             filled += more;
             if more == 0 || filled == count {
                 break;
@@ -48,7 +50,7 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
 /// Progress of a call that is not the simplest.
 struct Call<L> {
     /// Bit `p`: no more for peer `p` in this call.
-    blocked: u32,
+    blocked: u64,
     /// The first error of the call, with its packet. [`Status::FULL`] is replaced by any other.
     status: Status,
     lanes: L,
@@ -92,12 +94,12 @@ impl<L: Lanes> Call<L> {
         packet: Packet,
         at: u16,
     ) -> Result<u16, ()> {
-        let index = packet.peer & !HAS_HDR;
+        let index = packet.peer;
         let Some(packets) = window.packets else {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
         };
-        let Some(peer) = window.peer(index) else {
+        let Some(peer) = window.peer(index.get()) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
@@ -140,12 +142,16 @@ impl<L: Lanes> Call<L> {
 /// Where a frame's EtherType is, or that of its first VLAN tag.
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
 
-const fn bit(peer: u16) -> u32 {
-    1u32.wrapping_shl(peer as u32)
+const fn bit(peer: PeerIdx) -> u64 {
+    1u64.wrapping_shl(peer.0 as u32)
 }
 
 /// A packet that is wrong, goes where it is not usual, or has a header.
 fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
+    // A window serves queue 0 of each peer; other bits mean nothing.
+    if packet.flags & !HDR != 0 {
+        return Err(Refused::BadRequest);
+    }
     if peer.queue.available().map_err(Refused::Fault)? == 0 {
         return Err(Refused::Full);
     }
@@ -177,7 +183,7 @@ fn tags(frame: PeerSlice<'_>) -> u16 {
 /// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
 fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
     let mut hdr = PLAIN_HDR;
-    if packet.peer & HAS_HDR != 0 {
+    if packet.flags & HDR != 0 {
         packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
     }
     let frame = packets.sub(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;

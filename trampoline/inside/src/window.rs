@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
-use sluice_abi::{map, net};
+use sluice_abi::{PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
@@ -55,7 +55,13 @@ pub(crate) struct PeerWindow {
 impl PeerWindow {
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
-    pub fn enqueue_usual(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+    pub fn enqueue_usual(
+        &mut self,
+        request: Table<'static, Packet>,
+        from: u16,
+        peer: PeerIdx,
+        lanes: impl Lanes,
+    ) -> u16 {
         let (region, _) = self.regions.first();
         let Some(way) = &self.way else { return 0 };
         self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
@@ -63,7 +69,13 @@ impl PeerWindow {
 
     /// The same, out of the way of the simplest call.
     #[inline(never)]
-    pub fn enqueue_more(&mut self, request: Table<'static, Packet>, from: u16, peer: u16, lanes: impl Lanes) -> u16 {
+    pub fn enqueue_more(
+        &mut self,
+        request: Table<'static, Packet>,
+        from: u16,
+        peer: PeerIdx,
+        lanes: impl Lanes,
+    ) -> u16 {
         self.enqueue_usual(request, from, peer, lanes)
     }
 
@@ -97,13 +109,13 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at place `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start. Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
-    pub unsafe fn attach_peer(&mut self, index: u16, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+    pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
@@ -112,32 +124,32 @@ impl Window {
         let queue = DeviceQueue::new(queue, &regions)?;
         let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
         attached.lead(self.packets);
-        *self.peers.get_mut(usize::from(index)).ok_or(Clause::Layout)? = Some(attached);
+        *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
     }
 
-    /// Forgets the peer at place `index`.
-    pub fn detach_peer(&mut self, index: u16) {
-        if let Some(peer) = self.peers.get_mut(usize::from(index)) {
+    /// Forgets the peer at `index`.
+    pub fn detach_peer(&mut self, index: PeerIdx) {
+        if let Some(peer) = self.peers.get_mut(index.get()) {
             *peer = None;
         }
     }
 
-    /// From now on every write into the memory of the peer at place `index` is marked in `log`, or in none. `false`, and nothing
+    /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and nothing
     /// changes, if there is no such peer or the log is too short for its memory.
-    pub fn set_log(&mut self, index: u16, log: Option<DirtyLog>) -> bool {
-        let peer = self.peers.get_mut(usize::from(index)).and_then(Option::as_mut);
+    pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
+        let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
         peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
     }
 
-    /// Whether something can be sent to the peer at place `index`: it is attached, and broke no rule since.
-    pub fn is_open(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if !peer.quarantined)
+    /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
+    pub fn is_open(&self, index: PeerIdx) -> bool {
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if !peer.quarantined)
     }
 
-    /// Whether the peer at place `index` broke a rule and was not attached anew.
-    pub fn is_quarantined(&self, index: u16) -> bool {
-        matches!(self.peers.get(usize::from(index)), Some(Some(peer)) if peer.quarantined)
+    /// Whether the peer at `index` broke a rule and was not attached anew.
+    pub fn is_quarantined(&self, index: PeerIdx) -> bool {
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined)
     }
 
     /// Registers packet memory: frames are taken from there and nowhere else.
@@ -152,10 +164,10 @@ impl Window {
         self.peers.iter_mut().flatten().for_each(|peer| peer.lead(None));
     }
 
-    /// The peer at place `index`, if something can be sent to it.
+    /// The peer at `index`, if something can be sent to it.
     #[inline(always)]
-    pub(crate) fn peer(&mut self, index: u16) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, usize::from(index))?.as_mut().filter(|peer| !peer.quarantined)
+    pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
+        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| !peer.quarantined)
     }
 
     #[inline(always)]
@@ -178,11 +190,11 @@ impl Window {
         self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
     }
 
-    /// The same, where all packets of the call are accepted, and all are for the peer at place `index`.
+    /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
     #[inline(always)]
-    pub(crate) fn publish_whole(&mut self, index: u16) {
+    pub(crate) fn publish_whole(&mut self, index: usize) {
         self.phase.store(WHOLE, Ordering::Release);
-        if let Some(Some(peer)) = pick_mut(&mut self.peers, usize::from(index)) {
+        if let Some(Some(peer)) = pick_mut(&mut self.peers, index) {
             peer.queue.publish();
         }
     }
@@ -227,11 +239,11 @@ mod tests {
         sender.peers[0].give(4);
         let request = sender.request();
         for index in 0..2 {
-            request.write(8 * index, Packet { offset: 0, len: 64, peer: 0 }).expect("inside");
+            request.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         }
         sender.window.begin(2);
         let packets = request.table(0, 2).expect("aligned");
-        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, 0, Words)), Some(2));
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender
     }
 

@@ -5,9 +5,10 @@ mod function;
 mod tests;
 
 use super::Transport;
+use super::registers::Width;
 use crate::StartError;
 use core::fmt;
-pub use function::{Function, MappedFunction, Width};
+pub use function::{Function, MappedFunction};
 use sluice_abi::mmio::Status;
 use sluice_abi::net::{self, F};
 use sluice_abi::pci::{CONFIG_LEN, DEVICE_ID_BASE, TRANSITIONAL_NET, VENDOR_ID, cap, common, config};

@@ -6,8 +6,11 @@
 use crate::platform::{cpu, descriptors, msr};
 use core::arch::global_asm;
 use core::hint::spin_loop;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use crossbeam_utils::CachePadded;
 use raw_cpuid::CpuId;
+use volatile::VolatilePtr;
 use x86_64::instructions::port::Port;
 
 /// Processors that the monitor uses.
@@ -30,8 +33,8 @@ unsafe extern "C" {
     static ap_end: u8;
 }
 
-/// Work for a processor: the address of a `fn(usize)`, 0 while there is none.
-static WORK: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
+/// Work for a processor: the address of a `fn(usize)`, 0 while there is none. Each processor polls a cache line of its own.
+static WORK: [CachePadded<AtomicUsize>; MAX_CPUS] = [const { CachePadded::new(AtomicUsize::new(0)) }; MAX_CPUS];
 static APIC_IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 
@@ -119,15 +122,19 @@ fn send(apic_id: u32, command: u32) {
         msr::write(X2APIC_ICR, u64::from(apic_id) << 32 | u64::from(command));
         return;
     }
-    let register = |offset: u64| ((base & 0x000f_ffff_ffff_f000) + offset) as *mut u32;
-    // SAFETY: the local APIC's page, one to one; 32-bit accesses as it wants them.
-    unsafe {
-        register(ICR_HIGH).write_volatile(apic_id << 24);
-        register(ICR_LOW).write_volatile(command);
-        while register(ICR_LOW).read_volatile() & DELIVERY_PENDING != 0 {
-            spin_loop();
-        }
+    let (high, low) = (register(base, ICR_HIGH), register(base, ICR_LOW));
+    high.write(apic_id << 24);
+    low.write(command);
+    while low.read() & DELIVERY_PENDING != 0 {
+        spin_loop();
     }
+}
+
+/// Returns the 32-bit register at byte `offset` of the local APIC whose page the MSR value `base` names.
+fn register(base: u64, offset: u64) -> VolatilePtr<'static, u32> {
+    let at = NonNull::new(((base & 0x000f_ffff_ffff_f000) + offset) as *mut u32).unwrap_or(NonNull::dangling());
+    // SAFETY: the local APIC's page is mapped one to one, and each processor has its own behind that address.
+    unsafe { VolatilePtr::new(at) }
 }
 
 /// Waits by the timer chip's second channel, which runs at 1.193182 MHz on every PC; and not longer than 100 M ticks, should

@@ -9,6 +9,7 @@
 
 use crate::platform::smp;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use crossbeam_utils::CachePadded;
 
 /// VMs that one monitor runs.
 pub const MAX_VMS: usize = 4;
@@ -37,7 +38,8 @@ impl Mailbox {
     }
 }
 
-static MAILBOXES: [Mailbox; MAX_VMS] = [const { Mailbox::new() }; MAX_VMS];
+/// Each VM's processor writes its mailbox at every entry, so each has cache lines of its own.
+static MAILBOXES: [CachePadded<Mailbox>; MAX_VMS] = [const { CachePadded::new(Mailbox::new()) }; MAX_VMS];
 
 fn of(vm: u32) -> &'static Mailbox {
     &MAILBOXES[vm as usize % MAX_VMS]

@@ -8,7 +8,7 @@ use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
 use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, word};
-use sluice_abi::{Hpa, map};
+use sluice_abi::{Hpa, PeerIdx, map};
 use sluice_control::publish;
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
@@ -105,8 +105,8 @@ impl Vm {
         mailbox::set_reach(self.id, u32::MAX);
         let mut new = shared::directory(self.id);
         new.gate = self.gate as u32;
-        for index in 0..new.peers.len() {
-            if new.peers[index] != self.directory.peers[index] {
+        for index in PeerIdx::all() {
+            if new.peers[index.get()] != self.directory.peers[index.get()] {
                 self.refresh_peer(&mut new, index);
             }
         }
@@ -117,25 +117,25 @@ impl Vm {
         mailbox::set_reach(self.id, reach);
     }
 
-    fn refresh_peer(&mut self, new: &mut Directory, index: usize) {
-        let peer = &mut new.peers[index];
+    fn refresh_peer(&mut self, new: &mut Directory, index: PeerIdx) {
+        let peer = &mut new.peers[index.get()];
         let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
-        self.window.get().detach_peer(index as u16);
+        self.window.get().detach_peer(index);
         if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
             return;
         }
         // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
-        if let Err(clause) = unsafe { self.window.get().attach_peer(index as u16, peer, map::SLOT_VA as *mut u8) } {
+        if let Err(clause) = unsafe { self.window.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) } {
             self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
         }
     }
 
     /// Says why a peer's queue is not used: once for each peer and reason, as it is the peer who decides how often that comes.
-    fn refuse(&mut self, index: usize, peer: &str, clause: Clause) {
-        let before = self.refused[index];
-        self.refused[index] |= 1 << clause as u8;
-        if self.refused[index] != before {
+    fn refuse(&mut self, index: PeerIdx, peer: &str, clause: Clause) {
+        let before = self.refused[index.get()];
+        self.refused[index.get()] |= 1 << clause as u8;
+        if self.refused[index.get()] != before {
             self.console.say(format_args!("vm {}: peer {peer}: queue refused: {clause:?}", self.name));
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! docs/performance.md has its instructions.
 
-use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_memory::{Bias, Entries, Excess, LINE, Lanes, Step, Steps, Table, Transfer, Upcoming};
 
 /// Buffers between the one that is filled and the one that is fetched.
@@ -13,8 +13,8 @@ const AHEAD: usize = 4;
 pub(crate) struct Burst<'m> {
     /// All packets of the call.
     pub request: Table<'static, Packet>,
-    /// Place of the peer that they are for.
-    pub peer: u16,
+    /// The peer that they are for.
+    pub peer: PeerIdx,
     /// Start of the region that `way` leads into, in the peer's space.
     pub region: Gpa,
     /// From packet memory into that region.
@@ -22,13 +22,13 @@ pub(crate) struct Burst<'m> {
 }
 
 impl Burst<'_> {
-    /// The second word of a packet of no bytes for the peer.
+    /// The second word of a packet of no bytes for queue 0 of the peer, without a header of its own.
     #[inline(always)]
     fn peer_word(&self) -> u32 {
-        u32::from(self.peer) << 16
+        u32::from(self.peer.0) << 16
     }
 
-    /// The second word of a packet of [`LINE`] bytes for the peer.
+    /// The same of a packet of [`LINE`] bytes.
     #[inline(always)]
     pub fn line(&self) -> u32 {
         self.peer_word() | LINE as u32

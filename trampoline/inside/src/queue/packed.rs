@@ -208,7 +208,7 @@ impl Packed {
         if chain.slots() > self.room() {
             return false;
         }
-        self.chains = true;
+        self.chains |= chain.slots() > 1;
         let flags = self.next().used(written).bits();
         let word = u64::from(written) | u64::from(chain.id()) << 32 | u64::from(flags) << 48;
         let slots = self.shadow.iter().skip(self.pending().into()).take(chain.slots().into());

@@ -1,6 +1,7 @@
 //! Queues that are left and taken up, and the log of what is written.
 
 use super::*;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::{Code, Status};
 use sluice_inside::{DeviceQueue, DirtyLog, Enqueue, transmit};
 use sluice_memory::Words;
@@ -67,9 +68,9 @@ fn every_page_that_a_call_writes_is_logged() {
         let log = Memory::new(&[0x9000]);
         let logged = |at: u64| peer::read(log.run(0), at / 4096 / 8, 1)[0] >> (at / 4096 % 8) & 1 == 1;
         let on = || Some(DirtyLog::new(log.run(0)));
-        assert!(!window.set_log(1, on()), "there is no such peer");
+        assert!(!window.set_log(PeerIdx(1), on()), "there is no such peer");
         for (log, marked) in [(None, false), (on(), true)] {
-            assert!(window.set_log(0, log));
+            assert!(window.set_log(PeerIdx(0), log));
             let piece = driver.piece(1600, true);
             driver.give(&[piece], false);
             assert_eq!(transmit(&mut window, request.run(0), 1, Words).status, Status::OK);

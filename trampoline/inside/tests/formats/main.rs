@@ -15,6 +15,7 @@ mod peer;
 
 use driver::Driver;
 use peer::Memory;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::Packet;
 use sluice_abi::net::{F, Hdr};
 use sluice_inside::Window;
@@ -27,7 +28,7 @@ const FORMATS: [(F, u16); 5] =
     [(SPLIT, 8), (F::IN_ORDER, 8), (F::RING_PACKED, 8), (F::RING_PACKED, 7), (F::RING_PACKED.union(F::IN_ORDER), 5)];
 const PLAIN: Hdr =
     Hdr { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0, num_buffers: 0 };
-const PACKET: Packet = Packet { offset: 0, len: 64, peer: 0 };
+const PACKET: Packet = Packet::new(0, 64, PeerIdx(0));
 
 fn bytes(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + number * 13 + 1) as u8).collect()
@@ -51,7 +52,7 @@ fn arrived(num_buffers: u16, payload: &[u8]) -> Vec<u8> {
 fn window_to(driver: &Driver) -> (Window, Memory, Memory) {
     let (mut window, packets, request) = (Window::new(), Memory::new(&[0x4000]), Memory::new(&[4096]));
     // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-    let attached = unsafe { window.attach_peer(0, &driver.entry(1500), driver.base()) };
+    let attached = unsafe { window.attach_peer(PeerIdx(0), &driver.entry(1500), driver.base()) };
     assert_eq!(attached, Ok(()));
     window.set_packets(packets.run(0));
     (window, packets, request)

@@ -1,7 +1,8 @@
 //! Frames into a receive queue.
 
 use super::*;
-use sluice_abi::call::{Accepted, HAS_HDR, Outcome, Packet, Status};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Accepted, HDR, Outcome, Packet, Status};
 use sluice_abi::net::{HDR_LEN, HdrF, PLAIN_HDR, gso};
 use sluice_inside::{Enqueue, transmit};
 use sluice_memory::Words;
@@ -24,7 +25,7 @@ fn bursts_through_a_window_arrive_whole_and_in_order_over_many_laps() {
                     driver.give(&pieces, false);
                 }
                 packets.run(0).copy_from_slice(2048 * at as u64, frame).expect("inside");
-                let packet = Packet { offset: 2048 * at as u32, len: frame.len() as u16, peer: 0 };
+                let packet = Packet::new(2048 * at as u32, frame.len() as u16, PeerIdx(0));
                 request.run(0).write(8 * at as u64, packet).expect("inside");
             }
             let Outcome { status, accepted } = transmit(&mut window, request.run(0), burst as u64, Words);
@@ -117,10 +118,10 @@ fn a_header_before_the_frame_goes_through_the_window() {
     let payload = bytes(5, 100);
     packets.run(0).copy_from_slice(88, hdr.as_bytes()).expect("inside");
     packets.run(0).copy_from_slice(100, &payload).expect("inside");
-    for (at, (offset, peer)) in [(100, HAS_HDR), (100, 0), (11, HAS_HDR)].into_iter().enumerate() {
+    for (at, (offset, flags)) in [(100, HDR), (100, 0), (11, HDR)].into_iter().enumerate() {
         let piece = driver.piece(1600, true);
         driver.give(&[piece], false);
-        request.run(0).write(8 * at as u64, Packet { offset, len: 100, peer }).expect("inside");
+        request.run(0).write(8 * at as u64, Packet { offset, len: 100, peer: PeerIdx(0), flags }).expect("inside");
     }
     let outcome = transmit(&mut window, request.run(0), 3, Words);
     assert_eq!(outcome.accepted, Accepted([0b11, 0, 0, 0]));
@@ -177,7 +178,7 @@ fn a_frame_that_is_still_to_be_segmented_may_be_longer_than_the_mtu() {
             let (piece, payload) = (driver.piece(9000, true), bytes(3, 8000));
             driver.give(&[piece], false);
             packets.run(0).copy_from_slice(0, &[hdr.as_bytes(), &payload].concat()).expect("inside");
-            request.run(0).write(0, Packet { offset: HDR_LEN, len: 8000, peer: HAS_HDR }).expect("inside");
+            request.run(0).write(0, Packet::new(HDR_LEN, 8000, PeerIdx(0)).with_hdr()).expect("inside");
             let status = transmit(&mut window, request.run(0), 1, Words).status;
             assert_eq!(status == Status::OK, passes, "{hdr:?} {features:?} {status:?}");
             let arrived = [Hdr { num_buffers: 1, ..hdr }.as_bytes(), &payload].concat();

@@ -3,9 +3,9 @@
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sluice_abi::Gpa;
-use sluice_abi::call::Packet;
+use sluice_abi::call::{HDR, Packet};
 use sluice_abi::virtq::Desc;
+use sluice_abi::{Gpa, PeerIdx};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -41,9 +41,9 @@ struct HostileRing {
 /// One call after both rings are written; whatever comes of it, the books agree.
 fn play(sender: &mut Sender, round: &Round) {
     for (place, ring) in round.rings.iter().enumerate() {
-        if sender.window.is_quarantined(place as u16) {
+        if sender.window.is_quarantined(PeerIdx(place as u8)) {
             sender.peers[place].restart();
-            assert_eq!(sender.peers[place].attach(&mut sender.window, place as u16), Ok(()));
+            assert_eq!(sender.peers[place].attach(&mut sender.window, PeerIdx(place as u8)), Ok(()));
         }
         write_ring(&sender.peers[place], ring);
     }
@@ -53,12 +53,12 @@ fn play(sender: &mut Sender, round: &Round) {
     let burst = sender.transmit(&round.packets);
     let accepted: Vec<_> = burst.accepted.iter().map(|&index| round.packets[index]).collect();
     for (place, before) in before.into_iter().enumerate() {
-        let count = accepted.iter().filter(|packet| usize::from(packet.peer) == place).count();
+        let count = accepted.iter().filter(|packet| packet.peer.get() == place).count();
         assert_eq!(usize::from(sender.peers[place].used_idx().wrapping_sub(before)), count);
     }
-    assert!(accepted.iter().all(|packet| packet.peer < 3 && packet.len > 0));
+    assert!(accepted.iter().all(|packet| packet.peer < PeerIdx(3) && packet.len > 0 && packet.flags & !HDR == 0));
     assert!(burst.status.code() != Code::PeerFault || sender.window.is_quarantined(burst.status.peer()));
-    assert!(!sender.window.is_quarantined(2));
+    assert!(!sender.window.is_quarantined(PeerIdx(2)));
     check_honest(sender, &accepted);
 }
 
@@ -77,7 +77,7 @@ fn write_ring(peer: &Peer, ring: &HostileRing) {
 /// The honest peer got what was accepted for it, whole and in order.
 fn check_honest(sender: &mut Sender, accepted: &[Packet]) {
     let packets = sender.packets();
-    for packet in accepted.iter().filter(|packet| packet.peer == 2) {
+    for packet in accepted.iter().filter(|packet| packet.peer == PeerIdx(2)) {
         let (_, bytes) = sender.peers[2].take().expect("accepted, so published");
         assert_eq!(bytes, with_header(&read(packets, u64::from(packet.offset), u64::from(packet.len))));
     }
@@ -112,6 +112,7 @@ fn desc() -> impl Strategy<Value = Desc> {
 fn packet() -> impl Strategy<Value = Packet> {
     let offset = prop_oneof![8 => 0..100_000u32, 1 => any::<u32>()];
     let len = prop_oneof![4 => Just(64u16), 8 => 0..=LONGEST, 1 => Just(0), 1 => any::<u16>()];
-    let peer = prop_oneof![20 => 0..3u16, 1 => any::<u16>()];
-    (offset, len, peer).prop_map(|(offset, len, peer)| Packet { offset, len, peer })
+    let peer = prop_oneof![20 => 0..3u8, 1 => any::<u8>()].prop_map(PeerIdx);
+    let flags = prop_oneof![40 => Just(0), 1 => any::<u8>()];
+    (offset, len, peer, flags).prop_map(|(offset, len, peer, flags)| Packet { offset, len, peer, flags })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use sluice_abi::directory::{MAX_PEERS, MAX_REGIONS};
-use sluice_abi::{Gpa, directory, map, net};
+use sluice_abi::{Gpa, PeerIdx, directory, map, net};
 use sluice_inside::Window;
 
 #[test]
@@ -73,8 +73,8 @@ fn a_region_that_ends_too_near_to_the_next_peer_is_refused() {
 #[test]
 fn a_place_that_is_none_is_refused() {
     let peer = Peer::new(SIZE);
-    assert_eq!(peer.attach(&mut Window::new(), MAX_PEERS as u16), Err(Clause::Layout));
-    assert_eq!(peer.attach(&mut Window::new(), u16::MAX), Err(Clause::Layout));
+    assert_eq!(peer.attach(&mut Window::new(), PeerIdx(MAX_PEERS as u8)), Err(Clause::Layout));
+    assert_eq!(peer.attach(&mut Window::new(), PeerIdx(u8::MAX)), Err(Clause::Layout));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_refused_peer_leaves_the_one_before_it_attached() {
     sender.peers[0].give(1);
     let mut other = Peer::new(SIZE);
     other.entry.queues[0].size = 7;
-    assert_eq!(other.attach(&mut sender.window, 0), Err(Clause::Layout));
+    assert_eq!(other.attach(&mut sender.window, PeerIdx(0)), Err(Clause::Layout));
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();
 }
@@ -104,5 +104,5 @@ fn a_refused_peer_leaves_the_one_before_it_attached() {
 fn refuses(clause: Clause, spoil: impl Fn(&mut directory::Peer)) {
     let mut peer = Peer::new(SIZE);
     spoil(&mut peer.entry);
-    assert_eq!(peer.attach(&mut Window::new(), 0), Err(clause));
+    assert_eq!(peer.attach(&mut Window::new(), PeerIdx(0)), Err(clause));
 }

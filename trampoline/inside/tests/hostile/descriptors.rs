@@ -3,7 +3,7 @@
 use super::*;
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::Desc;
-use sluice_abi::{Gpa, map};
+use sluice_abi::{Gpa, PeerIdx, map};
 
 #[test]
 fn a_next_beyond_the_table_is_blamed() {
@@ -33,8 +33,8 @@ fn a_chain_longer_than_any_driver_needs_is_blamed() {
         burst.status
     };
     assert_eq!(chain(64), Status::OK);
-    assert_eq!(chain(65), Status::peer_fault(Clause::ChainLength, 0));
-    assert_eq!(chain(128), Status::peer_fault(Clause::ChainLength, 0));
+    assert_eq!(chain(65), Status::peer_fault(Clause::ChainLength, PeerIdx(0)));
+    assert_eq!(chain(128), Status::peer_fault(Clause::ChainLength, PeerIdx(0)));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_buffer_one_byte_shorter_than_it_must_be_is_blamed() {
     let mut sender = Sender::new(1, SIZE);
     let len = HDR_LEN + u32::from(OWED) - 1;
     sender.peers[0].give_buffer((GPA + BUFFERS, len), DescF::WRITE);
-    assert_eq!(sender.transmit_one(0, OWED).status, Status::peer_fault(Clause::TooShort, 0));
+    assert_eq!(sender.transmit_one(0, OWED).status, Status::peer_fault(Clause::TooShort, PeerIdx(0)));
     sender.check();
 }
 
@@ -119,7 +119,7 @@ fn a_descriptor_that_changes_during_the_call_is_checked_as_it_is_used() {
     peer.offer(7);
     let desc = Desc { addr: Gpa(GPA - 1), len: BUFFER_LEN, flags: DescF::WRITE.bits(), next: 0 };
     sender.packets().write(0, desc).expect("inside");
-    let burst = sender.transmit(&[Packet { offset: 0, len: 16, peer: 0 }; 2]);
-    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::Region, 0), accepted: vec![0] });
+    let burst = sender.transmit(&[Packet::new(0, 16, PeerIdx(0)); 2]);
+    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::Region, PeerIdx(0)), accepted: vec![0] });
     assert_eq!(sender.peers[0].used_idx(), 1);
 }

@@ -1,6 +1,7 @@
 //! Honest peers: what is sent arrives.
 
 use super::*;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::UsedElem;
 
@@ -18,7 +19,7 @@ fn a_burst_arrives_whole_and_in_order() {
 fn a_used_entry_names_buffer_and_bytes() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(2);
-    sender.transmit(&[Packet { offset: 0, len: 100, peer: 0 }, Packet { offset: 1000, len: 61, peer: 0 }]);
+    sender.transmit(&[Packet::new(0, 100, PeerIdx(0)), Packet::new(1000, 61, PeerIdx(0))]);
     let expected = |offset, len| with_header(&read(sender.packets(), offset, len));
     let (first, second) = (expected(0, 100), expected(1000, 61));
     let peer = &mut sender.peers[0];
@@ -34,7 +35,7 @@ fn the_used_index_moves_once_at_the_end() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(3);
     sender.window.set_packets(sender.peers[0].ram());
-    sender.transmit(&[Packet { offset: DEVICE as u32, len: 64, peer: 0 }; 3]);
+    sender.transmit(&[Packet::new(DEVICE as u32, 64, PeerIdx(0)); 3]);
     let peer = &mut sender.peers[0];
     assert_eq!(peer.used_idx(), 3);
     let [_, second, third] = [(); 3].map(|()| peer.take().expect("three were sent").1.split_off(HEADER.len()));
@@ -86,11 +87,11 @@ fn a_full_peer_holds_up_no_other() {
 fn a_peer_that_was_full_stays_full_for_the_call() {
     let mut sender = Sender::new(1, SIZE);
     let mut twin = sender.peers[0].twin();
-    assert_eq!(twin.attach(&mut sender.window, 1), Ok(()));
+    assert_eq!(twin.attach(&mut sender.window, PeerIdx(1)), Ok(()));
     twin.give_buffer((GPA + DRIVER - u64::from(HDR_LEN), BUFFER_LEN), DescF::WRITE);
     sender.peers[0].give(1);
     sender.packets().copy_from_slice(0, &[0, 0, 2, 0, 7, 0, 7, 0]).expect("inside");
-    let packet = |peer| Packet { offset: 0, len: 8, peer };
+    let packet = |peer| Packet::new(0, 8, PeerIdx(peer));
     let burst = sender.transmit(&[packet(0), packet(0), packet(1), packet(0)]);
     assert_eq!(burst, Burst { status: Status::FULL, accepted: vec![0, 2] });
     assert_eq!(sender.transmit(&[packet(0)]).accepted, [0]);

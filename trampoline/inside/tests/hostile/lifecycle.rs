@@ -1,6 +1,7 @@
 //! What outlives a call: faults, peers that come and go, the books.
 
 use super::*;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Packet};
 
 #[test]
@@ -10,7 +11,7 @@ fn what_arrived_before_a_fault_stays() {
     sender.peers[0].offer(SIZE);
     sender.peers[0].give(1);
     let burst = sender.send(&[0, 0, 0, 1, 0, 1]);
-    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::DescIndex, 0), accepted: vec![0, 1, 3, 5] });
+    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::DescIndex, PeerIdx(0)), accepted: vec![0, 1, 3, 5] });
     assert_eq!(sender.named, Some(2));
     sender.check();
 }
@@ -22,9 +23,9 @@ fn the_first_of_two_faults_is_reported_and_both_peers_are_quarantined() {
     sender.peers[0].offer(SIZE);
     sender.peers[2].set_avail_idx(SIZE + 1);
     let burst = sender.send(&[2, 0, 1, 0, 0, 1, 2]);
-    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::AvailIdx, 2), accepted: vec![1, 2, 3, 5] });
+    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::AvailIdx, PeerIdx(2)), accepted: vec![1, 2, 3, 5] });
     assert_eq!(sender.named, Some(0));
-    assert_eq!([0, 1, 2].map(|place| sender.window.is_quarantined(place)), [true, false, true]);
+    assert_eq!([0, 1, 2].map(|place| sender.window.is_quarantined(PeerIdx(place))), [true, false, true]);
     sender.check();
 }
 
@@ -33,10 +34,10 @@ fn a_peer_attached_anew_is_no_longer_quarantined() {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].offer(SIZE);
     sender.send(&[0]);
-    assert!(sender.window.is_quarantined(0));
+    assert!(sender.window.is_quarantined(PeerIdx(0)));
     sender.peers[0].restart();
     sender.peers[0].give(1);
-    assert_eq!(sender.peers[0].attach(&mut sender.window, 0), Ok(()));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     assert_eq!(sender.send(&[0]), Burst { status: Status::OK, accepted: vec![0] });
     sender.check();
 }
@@ -45,9 +46,9 @@ fn a_peer_attached_anew_is_no_longer_quarantined() {
 fn a_detached_peer_is_not_ready() {
     let mut sender = Sender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(1));
-    sender.window.detach_peer(0);
+    sender.window.detach_peer(PeerIdx(0));
     let burst = sender.send(&[0, 1]);
-    assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, 0), accepted: vec![1] });
+    assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, PeerIdx(0)), accepted: vec![1] });
     sender.check();
 }
 
@@ -56,7 +57,7 @@ fn recovering_from_a_finished_call_changes_nothing() {
     let mut sender = Sender::new(2, SIZE);
     assert_eq!(sender.window.recover(), Accepted::default());
     sender.peers.iter_mut().for_each(|peer| peer.give(2));
-    let burst = sender.transmit(&[0, 1, 1, 1].map(|peer| Packet { offset: 0, len: 60, peer }));
+    let burst = sender.transmit(&[0, 1, 1, 1].map(|peer| Packet::new(0, 60, PeerIdx(peer))));
     for _ in 0..2 {
         let recovered = sender.window.recover();
         assert!((0..4).all(|index| recovered.contains(index) == burst.accepted.contains(&index)));

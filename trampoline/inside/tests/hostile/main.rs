@@ -13,6 +13,7 @@ mod mistakes;
 mod peer;
 
 use peer::*;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::{Clause, Code, Status};
 use sluice_abi::virtq::DescF;
 
@@ -42,9 +43,9 @@ fn blames_with(mut sender: Sender, clause: Clause, lie: impl Fn(&mut Peer)) {
     lie(&mut sender.peers[0]);
     sender.peers[1].give(2);
     let burst = sender.send(&[1, 0, 0, 1]);
-    assert_eq!(burst, Burst { status: Status::peer_fault(clause, 0), accepted: vec![0, 3] });
-    assert_eq!([0, 1].map(|place| sender.window.is_quarantined(place)), [true, false]);
-    assert_eq!(sender.send(&[0]), Burst { status: Status::of_peer(Code::PeerNotReady, 0), accepted: vec![] });
+    assert_eq!(burst, Burst { status: Status::peer_fault(clause, PeerIdx(0)), accepted: vec![0, 3] });
+    assert_eq!([0, 1].map(|place| sender.window.is_quarantined(PeerIdx(place))), [true, false]);
+    assert_eq!(sender.send(&[0]), Burst { status: Status::of_peer(Code::PeerNotReady, PeerIdx(0)), accepted: vec![] });
     assert_eq!(sender.peers[0].used_idx(), 1);
     sender.check();
 }

@@ -1,9 +1,9 @@
 //! The sender's mistakes.
 
 use super::*;
-use sluice_abi::call::{HAS_HDR, MAX_BURST, Packet};
+use sluice_abi::call::{HDR, MAX_BURST, Packet};
 use sluice_abi::directory::MAX_PEERS;
-use sluice_abi::{map, net};
+use sluice_abi::{PeerIdx, map, net};
 use sluice_inside::{Window, transmit};
 use sluice_memory::Words;
 
@@ -27,13 +27,13 @@ fn a_frame_without_bytes_is_the_senders_mistake() {
     }
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(4);
-    let packet = |len| Packet { offset: 0, len, peer: 0 };
+    let packet = |len| Packet::new(0, len, PeerIdx(0));
     let burst = sender.transmit(&[packet(60), packet(64), packet(0), packet(60)]);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
     assert_eq!((sender.named, sender.peers[0].used_idx()), (Some(2), 2));
 }
 
-const TOO_LONG: Status = Status::of_peer(Code::TooLong, 0);
+const TOO_LONG: Status = Status::of_peer(Code::TooLong, PeerIdx(0));
 
 /// A frame of `len` bytes with these EtherTypes, each where it is if all before it begin tags; whether it is accepted. A later frame goes on.
 #[track_caller]
@@ -46,7 +46,7 @@ fn takes(len: u16, types: &[u16]) -> bool {
     }
     let burst = sender.transmit_one(0, len);
     assert!(burst.status == TOO_LONG && sender.named == Some(0) || burst.status == Status::OK, "{:?}", burst.status);
-    assert!(!sender.window.is_quarantined(0));
+    assert!(!sender.window.is_quarantined(PeerIdx(0)));
     assert_eq!(sender.send(&[0]), Burst { status: Status::OK, accepted: vec![0] });
     sender.check();
     burst.status == Status::OK
@@ -76,7 +76,7 @@ fn a_frame_longer_than_the_mtu_allows_is_refused_alone() {
 fn what_surrounds_a_frame_that_is_too_long_is_sent() {
     let mut sender = Sender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
-    let packet = |len, peer| Packet { offset: 0, len, peer };
+    let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
     let packets =
         [packet(60, 0), packet(OWED + 1, 0), packet(64, 1), packet(64, 0), packet(OWED + 1, 1), packet(60, 0)];
     let burst = sender.transmit(&packets);
@@ -94,12 +94,12 @@ fn a_frame_too_long_for_a_lawful_buffer_is_refused_alone_and_the_buffer_stays() 
         let entry = &mut sender.peers[0].entry;
         entry.mtu = mtu;
         entry.queues[0].features &= if agreed { u64::MAX } else { !net::F::MTU.bits() };
-        assert_eq!(sender.peers[0].attach(&mut sender.window, 0), Ok(()));
+        assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
         sender.peers[0].give_buffer((GPA + BUFFERS, HDR_LEN + u32::from(holds)), DescF::WRITE);
         sender.packets().write(12, 0x8100u16.to_be()).expect("inside");
         for _ in 0..3 {
             assert_eq!(sender.transmit_one(0, holds + 1), Burst { status: TOO_LONG, accepted: vec![] });
-            assert_eq!((sender.window.is_quarantined(0), sender.peers[0].used_idx()), (false, 0));
+            assert_eq!((sender.window.is_quarantined(PeerIdx(0)), sender.peers[0].used_idx()), (false, 0));
         }
         assert_eq!(sender.transmit_one(0, holds), Burst { status: Status::OK, accepted: vec![0] });
         sender.check();
@@ -110,18 +110,18 @@ fn a_frame_too_long_for_a_lawful_buffer_is_refused_alone_and_the_buffer_stays() 
 fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
     let mut sender = Sender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
-    let packet = |len, peer| Packet { offset: 0, len, peer };
+    let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
     let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(0, 0), packet(60, 0), packet(60, 1)]);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![0, 1] });
     assert_eq!(sender.named, Some(2));
     assert_eq!([0, 1].map(|place: usize| sender.peers[place].used_idx()), [1, 1]);
-    assert!(!sender.window.is_quarantined(0));
+    assert!(!sender.window.is_quarantined(PeerIdx(0)));
 }
 
 /// Packets that found a full ring, or a peer that is not ready, stay behind as the one that is wrong does; only that one is named.
 #[test]
 fn the_packet_that_is_named_is_the_one_that_is_wrong() {
-    let packet = |len, peer| Packet { offset: 0, len, peer };
+    let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
     for (packets, code, named, accepted) in [
         (vec![packet(60, 1), packet(60, 0), packet(60, 0), packet(0, 0)], Code::BadRequest, 3, vec![1, 2]),
         (vec![packet(60, 0), packet(60, 1), packet(60, 2), packet(0, 0)], Code::PeerNotReady, 2, vec![0]),
@@ -140,7 +140,7 @@ fn the_packet_that_is_named_is_the_one_that_is_wrong() {
 fn more_packets_than_a_burst_has_are_the_senders_mistake() {
     let mut sender = Sender::new(1, 16);
     sender.peers[0].give(16);
-    let burst = sender.transmit(&[Packet { offset: 0, len: 60, peer: 0 }; MAX_BURST]);
+    let burst = sender.transmit(&[Packet::new(0, 60, PeerIdx(0)); MAX_BURST]);
     assert_eq!(burst, Burst { status: Status::FULL, accepted: (0..16).collect() });
     for count in [MAX_BURST as u64 + 1, 1 << 32, u64::MAX] {
         let burst = sender.call(count);
@@ -156,7 +156,7 @@ fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
     sender.peers[0].give(4);
     let block = sender.request();
     // The fourth lies behind the end.
-    (0..4).for_each(|place| block.write(8 * place, Packet { offset: 0, len: 64, peer: 0 }).expect("inside"));
+    (0..4).for_each(|place| block.write(8 * place, Packet::new(0, 64, PeerIdx(0))).expect("inside"));
     let request = block.sub(0, 24).expect("inside");
     let burst = Burst::of(transmit(&mut sender.window, request, 4, Words), 4);
     assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
@@ -166,19 +166,39 @@ fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
 #[test]
 fn a_peer_that_is_not_there_is_not_ready() {
     let mut sender = Sender::new(2, SIZE);
-    for place in [2, MAX_PEERS as u16 - 1, MAX_PEERS as u16, 31, HAS_HDR - 1] {
+    for index in [2, MAX_PEERS as u8 - 1, MAX_PEERS as u8, 0x80, u8::MAX] {
         sender.peers.iter_mut().for_each(|peer| peer.give(1));
-        let burst = sender.send(&[0, place, 1]);
-        assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, place), accepted: vec![0, 2] });
+        let burst = sender.send(&[0, index, 1]);
+        assert_eq!(burst, Burst { status: Status::of_peer(Code::PeerNotReady, PeerIdx(index)), accepted: vec![0, 2] });
         assert_eq!(sender.named, Some(1));
         sender.check();
+    }
+}
+
+/// A window serves queue 0, and what a later one may mean by a flag this one must not guess: whether the packet comes first or behind
+/// others, is as long as the usual ones or not.
+#[test]
+fn a_queue_or_a_flag_that_there_is_not_is_the_senders_mistake_and_named() {
+    for (len, before) in [(64, 0), (64, 1), (100, 0), (100, 2)] {
+        for flags in [1 << 4, 15 << 4, 1 << 1, 1 << 2, 1 << 3, 1 << 4 | HDR, u8::MAX] {
+            let mut sender = Sender::new(2, SIZE);
+            sender.peers.iter_mut().for_each(|peer| peer.give(4));
+            let right = Packet::new(100, len, PeerIdx(0));
+            let mut packets = vec![right; before];
+            packets.extend([Packet { flags, ..right }, right, Packet::new(100, len, PeerIdx(1))]);
+            let burst = sender.transmit(&packets);
+            assert_eq!(burst, Burst { status: Status::new(Code::BadRequest), accepted: Vec::from_iter(0..before) });
+            assert_eq!(sender.named, Some(before as u16));
+            assert_eq!([0, 1].map(|peer: usize| usize::from(sender.peers[peer].used_idx())), [before, 0]);
+            assert!(!sender.window.is_quarantined(PeerIdx(0)));
+        }
     }
 }
 
 #[test]
 fn without_packet_memory_nothing_is_sent() {
     let (mut window, peer) = (Window::new(), Peer::new(SIZE));
-    assert_eq!(peer.attach(&mut window, 0), Ok(()));
+    assert_eq!(peer.attach(&mut window, PeerIdx(0)), Ok(()));
     let burst = Burst::of(transmit(&mut window, Memory::new(&[map::PAGE]).run(0), 1, Words), 1);
     assert_eq!(burst, Burst { status: Status::new(Code::NotRegistered), accepted: vec![] });
 }
@@ -189,7 +209,7 @@ fn mistaken(offset: u64, len: u16) {
     let mut sender = Sender::new(1, SIZE);
     sender.peers[0].give(1);
     assert_eq!(sender.transmit_one(offset, len), Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
-    assert!(!sender.window.is_quarantined(0));
+    assert!(!sender.window.is_quarantined(PeerIdx(0)));
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();
 }

@@ -1,9 +1,9 @@
 //! Buffers outside the regions, for the other direction, too short, or changed during the call.
 
 use super::*;
-use sluice_abi::call::HAS_HDR;
-use sluice_abi::map;
+use sluice_abi::call::HDR;
 use sluice_abi::net::HDR_LEN;
+use sluice_abi::{PeerIdx, map};
 use sluice_inside::{Dequeue, Enqueue};
 
 #[test]
@@ -54,9 +54,9 @@ fn in_every_format_a_lawful_buffer_takes_what_fits_and_is_never_blamed() {
         let ring = Ring::new(features);
         ring.give(&[(GPA + BUFFERS, HDR_LEN + u32::from(len) - 1, WRITE)]);
         let (mut window, status, accepted, other) = call_for(&ring, len);
-        assert_eq!((status, accepted, other), (Status::of_peer(Code::TooLong, 0), vec![0], 1), "{features:?}");
-        assert_eq!((window.is_quarantined(0), ring.used()), (false, 0), "{features:?}");
-        let fits = Packet { offset: 0, len: len - 1, peer: 0 };
+        assert_eq!((status, accepted, other), (Status::of_peer(Code::TooLong, PeerIdx(0)), vec![0], 1), "{features:?}");
+        assert_eq!((window.is_quarantined(PeerIdx(0)), ring.used()), (false, 0), "{features:?}");
+        let fits = Packet::new(0, len - 1, PeerIdx(0));
         assert_eq!(transmit_all(&mut window, &[fits]), (Status::OK, vec![0]), "{features:?}");
         assert_eq!(ring.used(), 1, "{features:?}");
     }
@@ -93,13 +93,16 @@ fn in_every_format_a_descriptor_that_changes_during_the_call_is_checked_as_it_is
         other.desc(0, (GPA - 1, 1600, WRITE | lap), 0);
         packets.run(0).copy_from_slice(0, &other.bytes(0, len.into())).expect("inside");
         let mut window = Window::new();
-        ring.attach(&mut window, 0);
+        ring.attach(&mut window, PeerIdx(0));
         window.set_packets(packets.run(0));
         for at in 0..2 {
-            request.run(0).write(8 * at, Packet { offset: 0, len, peer: 0 }).expect("inside");
+            request.run(0).write(8 * at, Packet::new(0, len, PeerIdx(0))).expect("inside");
         }
         let outcome = transmit(&mut window, request.run(0), 2, Words);
-        assert_eq!((outcome.status, outcome.accepted.count()), (Status::peer_fault(Clause::Region, 0).naming(1), 1));
+        assert_eq!(
+            (outcome.status, outcome.accepted.count()),
+            (Status::peer_fault(Clause::Region, PeerIdx(0)).naming(1), 1)
+        );
     }
 }
 
@@ -127,12 +130,12 @@ fn in_every_format_a_packet_whose_offset_and_length_overflow_32_bits_is_the_send
         ring.give_each(SIZE);
         let before = ring.bytes(0, LEN);
         for (offset, len) in [(u32::MAX, 1), (u32::MAX, 100), (u32::MAX - 99, 100), (u32::MAX - 1000, 1100)] {
-            for peer in [0, HAS_HDR] {
-                let done = transmit_all(&mut window, &[Packet { offset, len, peer }]);
+            for flags in [0, HDR] {
+                let done = transmit_all(&mut window, &[Packet { offset, len, peer: PeerIdx(0), flags }]);
                 assert_eq!(done, (Status::new(Code::BadRequest), vec![]), "{features:?} {offset:#x} {len}");
             }
         }
-        assert!(ring.bytes(0, LEN) == before && !window.is_quarantined(0));
+        assert!(ring.bytes(0, LEN) == before && !window.is_quarantined(PeerIdx(0)));
         assert_eq!(send(&mut window, &[0]), (Status::OK, vec![0]));
     }
 }

@@ -1,6 +1,7 @@
 //! What changes under us: between two calls, and when a driver begins anew.
 
 use super::*;
+use sluice_abi::PeerIdx;
 
 #[test]
 fn a_base_that_no_queue_has_is_refused() {
@@ -97,7 +98,7 @@ fn a_ring_reset_under_us_is_begun_anew_only_when_the_peer_is_attached_anew() {
         let before = ring.bytes(0, LEN);
         assert_eq!(send(&mut window, &[0, 0]), (Status::FULL, vec![]));
         assert!(ring.bytes(0, LEN) == before, "{features:?}");
-        ring.attach(&mut window, 0);
+        ring.attach(&mut window, PeerIdx(0));
         assert_eq!((send(&mut window, &[0]), ring.used()), ((Status::OK, vec![0]), 1));
     }
 }
@@ -115,14 +116,14 @@ fn a_ring_made_longer_under_us_is_used_as_far_as_it_was() {
         let before = behind(&ring);
         let expected = match ring.is_packed() {
             true => (Status::FULL, (0..usize::from(SIZE)).collect()),
-            false => (Status::peer_fault(Clause::AvailIdx, 0), vec![]),
+            false => (Status::peer_fault(Clause::AvailIdx, PeerIdx(0)), vec![]),
         };
         assert_eq!(send(&mut window, &[0; 16]), expected, "{features:?}");
         assert_eq!(behind(&ring), before);
         ring.size = 2 * SIZE;
         ring.clear();
         ring.give_each(2 * SIZE);
-        ring.attach(&mut window, 0);
+        ring.attach(&mut window, PeerIdx(0));
         assert_eq!(send(&mut window, &[0; 16]), (Status::OK, (0..16).collect()), "{features:?}");
     }
 }
@@ -139,7 +140,7 @@ fn a_ring_made_shorter_under_us_gives_no_more_than_it_has() {
         assert_eq!(behind, vec![0; behind.len()]);
         ring.clear();
         ring.give_each(ring.size);
-        ring.attach(&mut window, 0);
+        ring.attach(&mut window, PeerIdx(0));
         assert_eq!(send(&mut window, &[0; 8]), (Status::FULL, vec![0, 1, 2, 3]), "{features:?}");
     }
 }
@@ -151,9 +152,9 @@ fn a_queue_disabled_under_us_is_left_alone() {
         let mut window = attached(&[&ring, &other]);
         [&ring, &other].into_iter().for_each(|ring| ring.give_each(4));
         assert_eq!(send(&mut window, &[0, 1]), (Status::OK, vec![0, 1]));
-        window.detach_peer(0);
+        window.detach_peer(PeerIdx(0));
         let before = ring.bytes(0, LEN);
-        assert_eq!(send(&mut window, &[0, 1, 0]), (Status::of_peer(Code::PeerNotReady, 0), vec![1]));
+        assert_eq!(send(&mut window, &[0, 1, 0]), (Status::of_peer(Code::PeerNotReady, PeerIdx(0)), vec![1]));
         assert!(ring.bytes(0, LEN) == before, "{features:?}");
     }
 }
@@ -171,7 +172,7 @@ fn features_negotiated_anew_count_once_the_peer_is_attached_anew() {
                     let expected = give_what_needs(&ring, more, attached_with);
                     assert_eq!(send(&mut window, &[0]), expected, "{format:?} {features:?}");
                     ring.clear();
-                    ring.attach(&mut window, 0);
+                    ring.attach(&mut window, PeerIdx(0));
                 }
             }
         }
@@ -189,9 +190,9 @@ fn give_what_needs(ring: &Ring, more: F, attached_with: F) -> (Status, Vec<usize
     }
     match (indirect, attached_with.contains(more)) {
         (true, true) => (Status::OK, vec![0]),
-        (true, false) => (Status::peer_fault(Clause::NotNegotiated, 0), vec![]),
+        (true, false) => (Status::peer_fault(Clause::NotNegotiated, PeerIdx(0)), vec![]),
         (false, true) => (Status::FULL, vec![]),
-        (false, false) => (Status::of_peer(Code::TooLong, 0), vec![]),
+        (false, false) => (Status::of_peer(Code::TooLong, PeerIdx(0)), vec![]),
     }
 }
 
@@ -205,7 +206,7 @@ fn a_format_negotiated_anew_counts_once_the_peer_is_attached_anew() {
         let bytes = ring.bytes(0, LEN);
         assert!(send(&mut window, &[0]).1.is_empty());
         assert!(ring.bytes(0, LEN) == bytes, "{before:?} to {after:?}");
-        ring.attach(&mut window, 0);
+        ring.attach(&mut window, PeerIdx(0));
         assert_eq!(send(&mut window, &[0; 8]), (Status::OK, (0..8).collect()));
     }
 }

@@ -17,7 +17,7 @@ use sluice_abi::call::{Clause, Code, Packet, Status};
 use sluice_abi::directory::{PeerState, Queue, Region};
 use sluice_abi::net::{F, Hdr};
 use sluice_abi::virtq::{Desc, QueueAddresses, avail, used};
-use sluice_abi::{Gpa, directory, packed};
+use sluice_abi::{Gpa, PeerIdx, directory, packed};
 use sluice_inside::{Dequeue, DeviceQueue, Regions, Window, transmit};
 use sluice_memory::Words;
 use zerocopy::IntoBytes;
@@ -124,7 +124,7 @@ impl Ring {
     }
 
     #[allow(unsafe_code, reason = "vouches for the ring's memory")]
-    fn attach(&self, window: &mut Window, place: u16) {
+    fn attach(&self, window: &mut Window, index: PeerIdx) {
         let mut entry = directory::Peer {
             state: PeerState::Ready as u32,
             mtu: 1500,
@@ -135,7 +135,7 @@ impl Ring {
         entry.regions[0] = Region { gpa: Gpa(GPA), len: LEN, slot_offset: 0 };
         entry.queues[0] = self.queue();
         // SAFETY: the memory is never freed, is as long as the entry says, and only slices lead into it.
-        assert_eq!(unsafe { window.attach_peer(place, &entry, self.memory.run(0).as_ptr()) }, Ok(()));
+        assert_eq!(unsafe { window.attach_peer(index, &entry, self.memory.run(0).as_ptr()) }, Ok(()));
     }
 
     /// What the driver sees as used: `used.idx`, or whether the first slot is.
@@ -159,21 +159,21 @@ fn call_for(ring: &Ring, len: u16) -> (Window, Status, Vec<usize>, u16) {
     let other = Ring::new(ring.features);
     other.give(&[PLENTY]);
     let mut window = attached(&[ring, &other]);
-    let (status, accepted) = transmit_all(&mut window, &[1, 0, 0].map(|peer| Packet { offset: 0, len, peer }));
+    let (status, accepted) = transmit_all(&mut window, &[1, 0, 0].map(|peer| Packet::new(0, len, PeerIdx(peer))));
     (window, status, accepted, other.used())
 }
 
 /// A window with packet memory and these rings, by place.
 fn attached(rings: &[&Ring]) -> Window {
     let mut window = Window::new();
-    (0..).zip(rings).for_each(|(place, ring)| ring.attach(&mut window, place));
+    (0..).zip(rings).for_each(|(place, ring)| ring.attach(&mut window, PeerIdx(place)));
     window.set_packets(Memory::new(&[PACKETS_LEN]).run(0));
     window
 }
 
-/// A call for a packet of 100 bytes to each of `places`: its status, and which were accepted.
-fn send(window: &mut Window, places: &[u16]) -> (Status, Vec<usize>) {
-    transmit_all(window, &Vec::from_iter(places.iter().map(|&peer| Packet { offset: 0, len: 100, peer })))
+/// A call for a packet of 100 bytes to each of `peers`, which are indices: its status, and which were accepted.
+fn send(window: &mut Window, peers: &[u8]) -> (Status, Vec<usize>) {
+    transmit_all(window, &Vec::from_iter(peers.iter().map(|&peer| Packet::new(0, 100, PeerIdx(peer)))))
 }
 
 fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>) {
@@ -207,10 +207,10 @@ fn blames_frames_of(len: u16, formats: &[F], more: F, clause: Clause, lie: impl 
         let ring = Ring::new(features | more);
         lie(&ring);
         let (mut window, status, accepted, other) = call_for(&ring, len);
-        assert_eq!((status, accepted), (Status::peer_fault(clause, 0), vec![0]), "{features:?}");
-        assert_eq!([0, 1].map(|place| window.is_quarantined(place)), [true, false]);
+        assert_eq!((status, accepted), (Status::peer_fault(clause, PeerIdx(0)), vec![0]), "{features:?}");
+        assert_eq!([0, 1].map(|place| window.is_quarantined(PeerIdx(place))), [true, false]);
         assert_eq!((ring.used(), other), (0, 1), "{features:?}");
-        assert_eq!(send(&mut window, &[0]).0, Status::of_peer(Code::PeerNotReady, 0));
+        assert_eq!(send(&mut window, &[0]).0, Status::of_peer(Code::PeerNotReady, PeerIdx(0)));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Frames over several buffers.
 
 use super::*;
+use sluice_abi::PeerIdx;
 
 #[test]
 fn a_merged_buffer_shorter_than_a_header_is_blamed() {
@@ -15,7 +16,7 @@ fn merged_buffers_that_do_not_suffice_are_waited_for() {
         let ring = Ring::new(features | F::MRG_RXBUF);
         ring.give(&[(GPA + BUFFERS, 40, WRITE)]);
         let (window, status, accepted, _) = call(&ring);
-        assert_eq!((status, accepted, window.is_quarantined(0)), (Status::FULL, vec![0], false));
+        assert_eq!((status, accepted, window.is_quarantined(PeerIdx(0))), (Status::FULL, vec![0], false));
         assert_eq!(ring.used(), 0, "half a frame is shown");
     }
 }
@@ -37,8 +38,8 @@ fn a_second_merged_buffer_whose_chain_is_too_long_is_blamed() {
         ring.write(DRIVER + avail::RING + 2, 1u16);
         ring.write(DRIVER + avail::IDX, 2u16);
         let (window, status, accepted, _) = call(&ring);
-        assert_eq!((status, accepted), (Status::peer_fault(Clause::ChainLength, 0), vec![0]), "{features:?}");
-        assert!(window.is_quarantined(0) && ring.used() == 0);
+        assert_eq!((status, accepted), (Status::peer_fault(Clause::ChainLength, PeerIdx(0)), vec![0]), "{features:?}");
+        assert!(window.is_quarantined(PeerIdx(0)) && ring.used() == 0);
     }
     for features in FORMATS {
         let ring = Ring::new(features | F::MRG_RXBUF | F::INDIRECT_DESC);
@@ -52,7 +53,7 @@ fn a_second_merged_buffer_whose_chain_is_too_long_is_blamed() {
             ring.write(DRIVER + avail::IDX, 2u16);
         }
         let (window, status, accepted, _) = call_for(&ring, 1000);
-        assert_eq!((status, accepted), (Status::peer_fault(Clause::ChainLength, 0), vec![0]), "{features:?}");
-        assert!(window.is_quarantined(0) && ring.used() == 0);
+        assert_eq!((status, accepted), (Status::peer_fault(Clause::ChainLength, PeerIdx(0)), vec![0]), "{features:?}");
+        assert!(window.is_quarantined(PeerIdx(0)) && ring.used() == 0);
     }
 }

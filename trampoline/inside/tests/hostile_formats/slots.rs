@@ -1,6 +1,7 @@
 //! Slots of a packed ring.
 
 use super::*;
+use sluice_abi::PeerIdx;
 
 #[test]
 fn a_packed_chain_over_all_slots_is_blamed() {
@@ -45,7 +46,7 @@ fn a_descriptor_of_another_lap_is_not_used() {
         ring.desc(0, (GPA + BUFFERS, 1600, WRITE | flags), 0);
         let before = ring.bytes(0, LEN);
         let (window, status, accepted, _) = call(&ring);
-        assert_eq!((status, accepted, window.is_quarantined(0)), (Status::FULL, vec![0], false));
+        assert_eq!((status, accepted, window.is_quarantined(PeerIdx(0))), (Status::FULL, vec![0], false));
         assert!(ring.bytes(0, LEN) == before);
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::{PeerState, Region};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
-use sluice_abi::{Gpa, RingIdx, directory, net};
+use sluice_abi::{Gpa, PeerIdx, RingIdx, directory, net};
 use sluice_inside::Window;
 use sluice_memory::PeerSlice;
 
@@ -54,12 +54,12 @@ impl Peer {
         Self { memory, entry, given: RingIdx(0), taken: RingIdx(0), buffers: self.buffers + TWIN }
     }
 
-    /// Makes this peer reachable at `place`.
+    /// Makes this peer reachable at `index`.
     #[allow(unsafe_code, reason = "vouches for the memory of this peer")]
-    pub fn attach(&self, window: &mut Window, place: u16) -> Result<(), Clause> {
+    pub fn attach(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
         // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices lead
         // into it. An entry that a test made wrong is refused before anything is read or written.
-        unsafe { window.attach_peer(place, &self.entry, self.memory.all.as_ptr()) }
+        unsafe { window.attach_peer(index, &self.entry, self.memory.all.as_ptr()) }
     }
 
     /// The driver starts the queue anew.

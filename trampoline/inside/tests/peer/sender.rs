@@ -1,6 +1,7 @@
 //! A window, and what it sends.
 
 use super::*;
+use sluice_abi::PeerIdx;
 use sluice_abi::call::{Code, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::map::PAGE;
 use sluice_inside::{Window, transmit};
@@ -40,7 +41,7 @@ impl Sender {
         let mut window = Window::new();
         let peers: Vec<_> = (0..count).map(|_| Peer::new(size)).collect();
         for (place, peer) in (0..).zip(&peers) {
-            assert_eq!(peer.attach(&mut window, place), Ok(()));
+            assert_eq!(peer.attach(&mut window, PeerIdx(place)), Ok(()));
         }
         let packets = Memory::new(&[PACKETS_LEN]);
         let pattern = Vec::from_iter(0..=250).repeat(PACKETS_LEN as usize / 251 + 1);
@@ -79,7 +80,7 @@ impl Sender {
 
     /// One call for a packet of `len` bytes at `offset` to peer 0.
     pub fn transmit_one(&mut self, offset: u64, len: u16) -> Burst {
-        let burst = self.transmit(&[Packet { offset: offset as u32, len, peer: 0 }]);
+        let burst = self.transmit(&[Packet::new(offset as u32, len, PeerIdx(0))]);
         if burst.accepted == [0] {
             let sent = read(self.packets(), offset, u64::from(len));
             self.due[0].push_back(sent);
@@ -87,20 +88,20 @@ impl Sender {
         burst
     }
 
-    /// One call for new frames, one to each of `places`. What is accepted is due.
-    pub fn send(&mut self, places: &[u16]) -> Burst {
+    /// One call for new frames, one to each of `peers`, which are indices. What is accepted is due.
+    pub fn send(&mut self, peers: &[u8]) -> Burst {
         let first = self.frames;
-        self.frames += places.len() as u64;
+        self.frames += peers.len() as u64;
         let frames: Vec<_> = (first..self.frames).map(|number| frame(number, self.lines)).collect();
         let mut packets = Vec::new();
-        for (index, &peer) in places.iter().enumerate() {
+        for (index, &peer) in peers.iter().enumerate() {
             let offset = index as u64 * u64::from(BUFFER_LEN);
             self.packets().copy_from_slice(offset, &frames[index]).expect("no more than fit");
-            packets.push(Packet { offset: offset as u32, len: frames[index].len() as u16, peer });
+            packets.push(Packet::new(offset as u32, frames[index].len() as u16, PeerIdx(peer)));
         }
         let burst = self.transmit(&packets);
         for &index in &burst.accepted {
-            self.due[usize::from(places[index])].push_back(frames[index].clone());
+            self.due[usize::from(peers[index])].push_back(frames[index].clone());
         }
         burst
     }

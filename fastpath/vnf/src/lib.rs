@@ -1,0 +1,92 @@
+//! What an example needs before its `main`: one API on two kinds of machine.
+//!
+//! As an image of the monitor (`target_os = "none"`) a `Vnf` is a VM; as a Linux program it is a process that the launcher
+//! started, which shares its memory with its peers. The examples are the same source for both.
+//!
+//! ```text
+//! sluice_vnf::main!(main);
+//!
+//! fn main(machine: &mut Vnf) -> Result<(), Error> {
+//!     let (gate, memory) = machine.connect()?;
+//!     println!("gate {}", gate.kind().name());
+//!     Ok(())
+//! }
+//! ```
+#![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(not(target_os = "none"))]
+#[path = "process/mod.rs"]
+mod machine;
+#[cfg(target_os = "none")]
+#[path = "vm/mod.rs"]
+mod machine;
+
+pub mod clock;
+mod connect;
+mod patience;
+
+pub use connect::Error;
+pub use machine::{FileError, Module, Output, Vnf, print, start};
+pub use patience::Patience;
+
+use core::fmt;
+use sluice_abi::call::Status;
+
+/// Why a machine can't reach its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupError {
+    /// There is no memory for packets.
+    NoMemory,
+    /// It was set up before, and its memory is in use.
+    Taken,
+    /// The host refused to register it.
+    Refused(Status),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory => write!(f, "no memory for packets: give the VM more RAM"),
+            Self::Taken => write!(f, "packet memory was handed out before"),
+            Self::Refused(status) => write!(f, "the host refuses to register packet memory: {status:?}"),
+        }
+    }
+}
+
+/// Prints a line on the machine's console.
+#[macro_export]
+macro_rules! println {
+    ($($argument:tt)*) => { $crate::print(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
+#[cfg(target_os = "none")]
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (linker/vm.ld).
+        #[allow(unsafe_code, reason = "the first instruction of the image")]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        extern "sysv64" fn _start() -> ! {
+            core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
+        }
+
+        #[allow(unsafe_code, reason = "passes on what the monitor promised")]
+        extern "sysv64" fn run_image(boot: u64) -> ! {
+            // SAFETY: called once, by `_start`.
+            unsafe { $crate::start(boot, $main) }
+        }
+    };
+}
+
+/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
+#[cfg(not(target_os = "none"))]
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        fn main() -> std::process::ExitCode {
+            $crate::start($main)
+        }
+    };
+}

@@ -1,0 +1,119 @@
+//! The image as a VM of the monitor: no operating system, no allocator, RAM mapped one to one.
+//!
+//! The monitor enters `_start` (made by [`crate::main!`]) as abi/src/boot.rs says; `start` makes exceptions speak, reads the
+//! boot information and runs the image's `main`.
+//!
+//! # Why no interrupts
+//! A poll-mode VNF waits for nothing. Without interrupts there is nobody to interrupt a line half printed or a view half
+//! switched, and the VM's exits are those it asks for.
+
+mod boot;
+mod clock;
+mod console;
+mod exception;
+mod files;
+mod host;
+mod memory;
+
+pub use clock::{counter, now};
+pub use console::print;
+pub use files::{FileError, Module, Output};
+
+use crate::SetupError;
+use boot::Boot;
+use core::fmt::Display;
+use core::panic::PanicInfo;
+use sluice::{Access, PacketMemory};
+use sluice_abi::call::{Code, Status};
+use sluice_abi::{Gpa, map};
+use sluice_driver::VirtioMmio;
+use sluice_memory::PeerSlice;
+
+/// Exit code after a panic.
+const PANICKED: u64 = 101;
+
+/// This VM.
+pub struct Vnf {
+    boot: Boot,
+    /// Until it is handed out.
+    packets: Result<(Gpa, PeerSlice<'static>), SetupError>,
+}
+
+/// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
+///
+/// # Safety
+/// Called once, by `_start`, with what the monitor put into RDI, on the image's own stack.
+#[allow(unsafe_code, reason = "the first function of an image")]
+pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ! {
+    exception::install();
+    // SAFETY: the contract above.
+    let boot = unsafe { Boot::read(Gpa(boot)) };
+    let (free, end) = boot.free();
+    // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
+    let packets = unsafe { memory::packet_memory(free, end) }.ok_or(SetupError::NoMemory);
+    match main(&mut Vnf { boot, packets }) {
+        Ok(()) => exit(0),
+        Err(error) => {
+            print(format_args!("error: {error}\n"));
+            exit(1)
+        }
+    }
+}
+
+/// Ends the VM.
+pub fn exit(code: u64) -> ! {
+    console::flush();
+    host::exit(code)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    console::print_last(format_args!("{info}\n"));
+    host::exit(PANICKED)
+}
+
+#[allow(unsafe_code, reason = "shared memory at fixed places")]
+impl Vnf {
+    /// The arguments.
+    pub fn args(&self) -> &'static str {
+        self.boot.args()
+    }
+
+    /// The module named `name`; `None` if the manifest gives this VNF no such. Modules lie in the VM's RAM: they can't be larger than that.
+    pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
+        self.boot.module(name).map(|bytes| Ok(Module::new(bytes)))
+    }
+
+    /// A new file `name` of the host's. It is whole once its last console line says so.
+    pub fn create(&self, name: &'static str) -> Result<Output, FileError> {
+        Ok(Output::new(name))
+    }
+
+    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF:
+    /// two gates, or two pools, would write over each other's frames.
+    pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
+        let (gpa, packets) = core::mem::replace(&mut self.packets, Err(SetupError::Taken))?;
+        let (request_gpa, request) = memory::request_block();
+        // SAFETY: both were made for this, and only PeerSlices lead to them.
+        match unsafe { host::register(gpa, packets.len(), request_gpa) } {
+            Status::OK => {}
+            status => return Err(SetupError::Refused(status)),
+        }
+        let directory = (map::SLOT_VA + map::DIRECTORY) as *mut u8;
+        // SAFETY: the host maps the page for as long as the VM runs. It is read-only there: nobody writes through this slice.
+        let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
+        let memory = PacketMemory::new(gpa, packets).ok_or(SetupError::Refused(Status::new(Code::BadRequest)))?;
+        Ok((Access { directory, request, packets, slot: map::SLOT_VA as *mut u8 }, memory))
+    }
+
+    /// The registers of this VM's network device.
+    pub fn transport(&self) -> VirtioMmio {
+        // SAFETY: the host emulates the registers there for as long as the VM runs; the boot page tables map them one to one.
+        unsafe { VirtioMmio::new(map::MMIO_GPA as *mut u32) }
+    }
+
+    /// Gives the CPU away, if it is shared.
+    pub fn yield_now(&self) {
+        host::yield_now();
+    }
+}
