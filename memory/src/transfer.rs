@@ -81,6 +81,12 @@ const UP_TO_512: u64 = 512 - Excess::BIAS;
 /// The shortest frame that is moved here, bytes: one vector register. No Ethernet frame is shorter.
 const SHORTEST: u64 = 32;
 
+/// Last offset below 4 GiB from which `piece` bytes are within `run`.
+#[inline(always)]
+fn last(run: PeerSlice<'_>, piece: u64) -> Option<u64> {
+    run.len().min(1 << 32).checked_sub(piece)
+}
+
 impl<'m> Transfer<'m> {
     /// For frames of at most `longest` bytes; `None` if that is less than 512, or one of the runs is too short for even one of those.
     #[inline(always)]
@@ -90,10 +96,16 @@ impl<'m> Transfer<'m> {
         if longest < Excess::BIAS + UP_TO_512 {
             return None;
         }
-        let last = |run: PeerSlice<'m>, piece| run.len().min(1 << 32).checked_sub(piece);
         let (last_from, last_to) = (last(from, longest)?, last(to, longest + u64::from(HDR_LEN))?);
         let most = longest - Excess::BIAS;
         Some(Self { from: from.as_ptr(), last_from, to: to.as_ptr(), last_to, most, memory: PhantomData })
+    }
+
+    /// The same into another run; `None` if that is too short.
+    #[inline(always)]
+    pub fn into_run(self, to: PeerSlice<'m>) -> Option<Self> {
+        let last_to = last(to, self.most + Excess::BIAS + u64::from(HDR_LEN))?;
+        Some(Self { to: to.as_ptr(), last_to, ..self })
     }
 
     /// Begins to fetch, for writing, the first two cache lines of what may be written to `to`, of which nothing is believed. The offset is below
@@ -264,7 +276,11 @@ mod tests {
         assert!([651, 511].iter().all(|&longest| Transfer::new(memory(&mut from), memory(&mut to), longest).is_none()));
         assert!(Transfer::new(memory(&mut to), memory(&mut from), 639).is_none());
         assert!(to.iter().all(|&byte| byte == 0));
-        let way = Transfer::new(memory(&mut from), memory(&mut to), 600).unwrap();
+        let (mut shorter, mut too_short) = ([0; 612], [0; 611]);
+        let way = Transfer::new(memory(&mut from), memory(&mut shorter), 600).unwrap();
+        assert!(way.into_run(memory(&mut too_short)).is_none());
+        let way = way.into_run(memory(&mut to)).unwrap();
+        assert!(way.at(50).unwrap().put(excess(64), 89, Words, NOTHING).is_none());
         assert!(way.at(50).unwrap().put(excess(64), 88, Words, NOTHING).is_some());
     }
 

@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
-use sluice_abi::{PeerIdx, map, net};
+use sluice_abi::{Gpa, PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
@@ -48,12 +48,12 @@ pub(crate) struct PeerWindow {
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From packet memory into its first region, where both are long enough.
-    pub way: Option<Transfer<'static>>,
+    /// From packet memory into the region that begins here, where there is one, and packet memory, that is long enough.
+    pub way: Option<(Gpa, Transfer<'static>)>,
 }
 
 impl PeerWindow {
-    /// As [`DeviceQueue::enqueue_usual`].
+    /// As [`DeviceQueue::enqueue_usual`], from whichever region the next buffer is in.
     #[inline(always)]
     pub fn enqueue_usual(
         &mut self,
@@ -62,9 +62,36 @@ impl PeerWindow {
         peer: PeerIdx,
         lanes: impl Lanes,
     ) -> u16 {
-        let (region, _) = self.regions.first();
-        let Some(way) = &self.way else { return 0 };
-        self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
+        let filled = self.enqueue_here(request, from, peer, lanes);
+        if filled > 0 { filled } else { self.enqueue_elsewhere(request, from, peer, lanes) }
+    }
+
+    #[inline(always)]
+    fn enqueue_here(&mut self, request: Table<'static, Packet>, from: u16, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let Some((region, way)) = &self.way else { return 0 };
+        self.queue.enqueue_usual(&Burst { request, peer, region: *region, way }, from, lanes)
+    }
+
+    /// The same once more if the next buffer is in another region: from now on those in that one are filled.
+    #[cold]
+    #[inline(never)]
+    fn enqueue_elsewhere(
+        &mut self,
+        request: Table<'static, Packet>,
+        from: u16,
+        peer: PeerIdx,
+        lanes: impl Lanes,
+    ) -> u16 {
+        let next = self.queue.next_buffer().and_then(|at| self.regions.around(at));
+        let Some((region, memory)) = next else { return 0 };
+        match self.way {
+            Some((here, way)) if here != region => {
+                let Some(way) = way.into_run(memory) else { return 0 };
+                self.way = Some((region, way));
+                self.enqueue_here(request, from, peer, lanes)
+            }
+            _ => 0,
+        }
     }
 
     /// The same, out of the way of the simplest call.
@@ -80,8 +107,8 @@ impl PeerWindow {
     }
 
     fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
-        let (_, memory) = self.regions.first();
-        self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
+        let into = |(start, memory)| Some((start, Transfer::new(packets?, memory, self.longest)?));
+        self.way = self.regions.all().find_map(into);
     }
 }
 
@@ -229,8 +256,9 @@ impl Default for Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::Sender;
+    use crate::peer::{SECOND_GPA, SECOND_LEN, Sender};
     use sluice_abi::call::Packet;
+    use sluice_abi::virtq::DescF;
     use sluice_memory::Words;
 
     /// A window that has filled two buffers of peer 0 when it is interrupted.
@@ -245,6 +273,37 @@ mod tests {
         let packets = request.table(0, 2).expect("aligned");
         assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender
+    }
+
+    /// What the loop fills by itself, without the general path.
+    #[test]
+    fn buffers_in_several_regions_are_all_filled_by_the_loop() {
+        for lines in [64, 100] {
+            let mut sender = Sender::new(1, 8);
+            sender.peers[0].give(2);
+            for at in [0, 2048] {
+                sender.peers[0].give_buffer((SECOND_GPA + at, 2048), DescF::WRITE);
+            }
+            sender.peers[0].give(1);
+            let request = sender.request();
+            let packet = Packet::new(0, lines, PeerIdx(0));
+            (0..6).for_each(|index| request.write(8 * index, packet).expect("inside"));
+            let packets = request.table(0, 6).expect("aligned");
+            let peer = sender.window.peer(0).expect("attached");
+            let filled = [0, 2, 4, 5].map(|from| peer.enqueue_usual(packets, from, PeerIdx(0), Words));
+            assert_eq!(filled, [2, 2, 1, 0]);
+        }
+    }
+
+    /// A driver that changes the region while the loop looks for it gets nothing that is not its own, and ends no call late.
+    #[test]
+    fn a_buffer_in_no_region_is_left_to_the_general_path() {
+        let mut sender = Sender::new(1, 8);
+        sender.peers[0].give_buffer((SECOND_GPA + SECOND_LEN, 2048), DescF::WRITE);
+        sender.request().write(0, Packet::new(0, 64, PeerIdx(0))).expect("inside");
+        let packets = sender.request().table(0, 1).expect("aligned");
+        let peer = sender.window.peer(0).expect("attached");
+        assert_eq!(peer.enqueue_usual(packets, 0, PeerIdx(0), Words), 0);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) use fast::Burst;
 pub use fill::Enqueue;
 pub use log::DirtyLog;
 use packed::Packed;
+use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
@@ -83,6 +84,14 @@ impl DeviceQueue {
         match &self.ring {
             Ring::Split(split) => split.available(),
             Ring::Packed(packed) => Ok(u16::from(packed.is_available())),
+        }
+    }
+
+    /// Where the next buffer begins, if the driver has given one and breaks no rule with it so far.
+    pub(crate) fn next_buffer(&self) -> Option<Gpa> {
+        match &self.ring {
+            Ring::Split(split) => split.next_buffer(),
+            Ring::Packed(packed) => packed.next_buffer(),
         }
     }
 

@@ -192,6 +192,10 @@ impl Packed {
         fast::fill::<LINE, _>(burst, &OneSlot { available, used }, &steps, lanes)
     }
 
+    pub fn next_buffer(&self) -> Option<Gpa> {
+        self.is_available().then(|| self.ring.addr(self.next().slot)).flatten()
+    }
+
     /// What was filled is used.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {

@@ -97,6 +97,11 @@ impl Split {
         fast::fill::<LINE, _>(burst, &DriverOrder, &steps, lanes)
     }
 
+    pub fn next_buffer(&self) -> Option<Gpa> {
+        self.available().ok().filter(|&available| available > 0)?;
+        Some(self.desc.buffer(self.rings.head(self.index().0))?.addr())
+    }
+
     /// What was filled is used.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
