@@ -244,11 +244,11 @@ pub struct Buffer<'m> {
 }
 
 impl Buffer<'_> {
-    /// Whether it is one piece for the device to write, of at least `len` bytes. `LINES`: these are a header and [`crate::LINE`] bytes.
+    /// Whether it is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: these are a header and [`crate::LINE`] bytes.
     #[inline(always)]
-    pub fn is_writable<const LINES: bool>(&self, len: u32) -> bool {
+    pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
         // SAFETY: Table::buffer checked the bounds; aligned, as the table is.
-        unsafe { is_writable::<LINES, 1>(self.table, self.at, len) }
+        unsafe { is_writable::<ONE_LINE, 1>(self.table, self.at, len) }
     }
 
     /// Where it is.
@@ -260,6 +260,13 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
+    /// Those from `index` on; none at or beyond the size.
+    #[inline(always)]
+    pub fn from(&self, index: u16) -> Self {
+        let index = index.min(self.count);
+        Self { base: self.base.wrapping_add(index.into()), count: self.count - index, memory: PhantomData }
+    }
+
     /// Length of the packet at `index` (15:0), its peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self, index: u16) -> Option<u32> {

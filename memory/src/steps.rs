@@ -25,13 +25,13 @@ impl<'m> Rings<'m> {
         (avail.mask == used.mask).then_some(rings)
     }
 
-    /// The packets of `request` from `from` on, in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
+    /// The packets, in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
     /// the rings' arrays.
     #[inline(always)]
-    pub fn steps(&self, request: &Table<'m, Packet>, from: u16, next: u16, most: u16) -> Steps<'m, Heads> {
+    pub fn steps(&self, packets: &Table<'m, Packet>, next: u16, most: u16) -> Steps<'m, Heads> {
         let at = usize::from(next) & self.mask;
         let most = usize::from(most).min(self.mask + 1 - at);
-        Steps::new(request, from, most, |len| Heads {
+        Steps::new(packets, most, |len| Heads {
             heads: self.heads.wrapping_add(at + len),
             used: self.used.wrapping_add(at + len),
         })
@@ -43,8 +43,7 @@ impl<'m> Rings<'m> {
     pub fn steps_in_order(
         &self,
         table: &Table<'m, Desc>,
-        request: &Table<'m, Packet>,
-        from: u16,
+        packets: &Table<'m, Packet>,
         next: u16,
         most: u16,
     ) -> Steps<'m, InOrder> {
@@ -53,7 +52,7 @@ impl<'m> Rings<'m> {
         let descs = usize::from(table.count.saturating_sub(first));
         let most = usize::from(most).min(self.mask + 1 - at).min(descs);
         let first = usize::from(first);
-        Steps::new(request, from, most, |len| InOrder {
+        Steps::new(packets, most, |len| InOrder {
             descs: table.base.wrapping_add(first + len),
             // The compiler would halve both parts of what it knows to be a sum.
             end: opaque((first + len) * InOrder::UNITS),
@@ -131,9 +130,9 @@ impl Entries for Slots {
 impl<'m, R: Entries> Steps<'m, R> {
     /// `ring` says what follows so many entries.
     #[inline(always)]
-    fn new(request: &Table<'m, Packet>, from: u16, most: usize, ring: impl FnOnce(usize) -> R) -> Self {
-        let len = usize::from(request.count.saturating_sub(from)).min(most);
-        let packets = request.base.wrapping_add(usize::from(from) + len);
+    fn new(packets: &Table<'m, Packet>, most: usize, ring: impl FnOnce(usize) -> R) -> Self {
+        let len = usize::from(packets.count).min(most);
+        let packets = packets.base.wrapping_add(len);
         Self { packets, len, ring: ring(len), memory: PhantomData }
     }
 
@@ -159,18 +158,17 @@ impl<'m, R: Entries> Steps<'m, R> {
 }
 
 impl<'m> Steps<'m, Slots> {
-    /// The packets of `request` from `from` on, in step with the slots of `ring` from `slot` on and the words of `shadow`: at most as
+    /// The packets, in step with the slots of `ring` from `slot` on and the words of `shadow`: at most as
     /// many as there are of each.
     #[inline(always)]
     pub fn slots(
         ring: &Table<'m, packed::Desc>,
-        request: &Table<'m, Packet>,
-        from: u16,
+        packets: &Table<'m, Packet>,
         slot: u16,
         shadow: &'m [Cell<u64>],
     ) -> Self {
         let slots = usize::from(ring.count.saturating_sub(slot)).min(shadow.len());
-        Self::new(request, from, slots, |len| Slots {
+        Self::new(packets, slots, |len| Slots {
             descs: ring.base.wrapping_add(usize::from(slot) + len),
             shadow: shadow.as_ptr().wrapping_add(len),
         })
@@ -247,11 +245,11 @@ impl Step<'_, Heads> {
 }
 
 impl Step<'_, InOrder> {
-    /// Whether the descriptor is one piece for the device to write, of at least `len` bytes. `LINES`: as for [`crate::Buffer::is_writable`].
+    /// Whether the descriptor is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: as for [`crate::Buffer::is_writable`].
     #[inline(always)]
-    pub fn is_writable<const LINES: bool>(&self, len: u32) -> bool {
+    pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
         // SAFETY: the step is one of these, so this is a descriptor of the table; aligned, as that is.
-        unsafe { is_writable::<LINES, { size_of::<Desc>() / InOrder::UNITS }>(self.steps.ring.descs, self.at, len) }
+        unsafe { is_writable::<ONE_LINE, { size_of::<Desc>() / InOrder::UNITS }>(self.steps.ring.descs, self.at, len) }
     }
 
     /// Where the buffer is.
@@ -284,11 +282,11 @@ impl Step<'_, Slots> {
     }
 
     /// The id of the buffer if its descriptor has these flags and a length of at least `len`; each field is read once. What the driver wrote
-    /// before the flags is seen after them. `LINE`: `len` is that of a header and [`crate::LINE`] bytes.
+    /// before the flags is seen after them. `ONE_LINE`: `len` is that of a header and [`crate::LINE`] bytes.
     #[inline(always)]
-    pub fn available<const LINE: bool>(&self, flags: u16, len: u32) -> Option<u16> {
+    pub fn available<const ONE_LINE: bool>(&self, flags: u16, len: u32) -> Option<u16> {
         // SAFETY: the step is one of these, so this is a descriptor of the ring; aligned.
-        unsafe { available::<LINE>(self.steps.ring.descs, self.at, flags, len) }
+        unsafe { available::<ONE_LINE>(self.steps.ring.descs, self.at, flags, len) }
     }
 
     /// Where the buffer is.
@@ -298,16 +296,11 @@ impl Step<'_, Slots> {
         unsafe { (&raw const (*self.desc()).addr).read_volatile() }
     }
 
-    /// Notes what will be the descriptor's last word: length, and id and flags.
+    /// Notes what will be the descriptor's last word. In one store: a load of what two stores wrote waits for both.
     #[inline(always)]
-    pub fn note(&self, len: u32, id_and_flags: u32) {
-        let halves = self.of(self.steps.ring.shadow).cast::<u32>().cast_mut();
-        // SAFETY: the step is one of these, so this is a word of the shadow, which outlives the steps; a cell's word may be written
-        // through a shared reference. By halves, as the compiler would put them together by shifting.
-        unsafe {
-            halves.write(len);
-            halves.add(1).write(id_and_flags);
-        }
+    pub fn note(&self, word: u64) {
+        // SAFETY: the step is one of these, so this is a word of the shadow, which outlives the steps.
+        unsafe { &*self.of(self.steps.ring.shadow) }.set(word);
     }
 }
 
@@ -336,10 +329,10 @@ mod tests {
             .flatten()
         {
             let expected = 6u16.saturating_sub(from).min(most).min(4 - next % 4);
-            assert_eq!(rings.steps(&request, from, next, most).count(), usize::from(expected));
+            assert_eq!(rings.steps(&request.from(from), next, most).count(), usize::from(expected));
             for first in [0, 3, 4, 65_535] {
                 all.write(2 * u64::from(next % 4), first).unwrap();
-                let in_order = rings.steps_in_order(&table, &request, from, next, most).count();
+                let in_order = rings.steps_in_order(&table, &request.from(from), next, most).count();
                 assert_eq!(in_order, usize::from(expected.min(4u16.saturating_sub(first))));
             }
         }
@@ -355,21 +348,21 @@ mod tests {
         for (from, slot, room, expected) in
             [(0, 0, 3, 3), (4, 0, 3, 2), (0, 3, 3, 2), (0, 5, 3, 0), (0, 9, 3, 0), (0, 0, 1, 1)]
         {
-            assert_eq!(Steps::slots(&ring, &request, from, slot, &shadow[..room]).count(), expected);
+            assert_eq!(Steps::slots(&ring, &request.from(from), slot, &shadow[..room]).count(), expected);
         }
         all.write(16, packed::Desc { addr: Gpa(7), len: 80, id: 3, flags: 2 }).unwrap();
-        let taken = Steps::slots(&ring, &request, 0, 1, &shadow[1..2]).take_while(|step| {
+        let taken = Steps::slots(&ring, &request, 1, &shadow[1..2]).take_while(|step| {
             let available = |flags, len| (step.available::<false>(flags, len), step.available::<true>(flags, 76));
             assert_eq!(available(2, 80), (Some(3), Some(3)));
             assert_eq!([(2, 81), (3, 80), (0, 80)].map(|(flags, len)| step.available::<false>(flags, len)), [None; 3]);
             assert_eq!(step.available::<true>(0x8002, 76), None);
             assert_eq!(step.addr(), Gpa(7));
-            step.note(5, 6 | 7 << 16);
+            step.note(5);
             Some(())
         });
-        assert_eq!((taken, shadow.each_ref().map(Cell::get)), (1, [0, 5 | 6 << 32 | 7 << 48, 0]));
+        assert_eq!((taken, shadow.each_ref().map(Cell::get)), (1, [0, 5, 0]));
         all.write(24, 75 | 3u64 << 32 | 2 << 48).unwrap();
-        let short = Steps::slots(&ring, &request, 0, 1, &shadow[1..2]);
+        let short = Steps::slots(&ring, &request, 1, &shadow[1..2]);
         assert_eq!(short.take_while(|step| step.available::<true>(2, 76).map(|_| ())), 0);
     }
 
@@ -380,7 +373,7 @@ mod tests {
         request.write(16, Packet::new(7, 60, PeerIdx(3))).unwrap();
         all.write(6, 0x1234u16).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
-        let steps = rings.steps(&request.table(0, 4).unwrap(), 2, 3, 4);
+        let steps = rings.steps(&request.table(0, 4).unwrap().from(2), 3, 4);
         let taken = steps.take_while(|step| {
             assert_eq!((step.offset(), step.len_and_peer(), step.head()), (7, 60 | 3 << 16, 0x1234));
             assert_eq!([60 | 3 << 16, 60, 61 | 3 << 16].map(|word| step.is(word)), [true, false, false]);
@@ -400,7 +393,7 @@ mod tests {
         all.write(2, 2u16).unwrap();
         all.write(64 + 3 * 16, Desc { addr: Gpa(9), len: 80, flags: 2, next: 0 }).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
-        let steps = rings.steps_in_order(&all.table(64, 4).unwrap(), &request.table(0, 4).unwrap(), 0, 1, 4);
+        let steps = rings.steps_in_order(&all.table(64, 4).unwrap(), &request.table(0, 4).unwrap(), 1, 4);
         let taken = steps.take_while(|step| {
             step.set_used_id();
             step.set_used_len(76);

@@ -1,8 +1,9 @@
 //! Frames out of one run into another: the checks of a whole burst, made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
-use crate::word::{low16, low32, modulo, opaque, prefetch_for_write};
+use crate::word::{against, low16, low32, modulo, opaque, prefetch_for_write};
 use crate::{Lanes, PeerSlice};
+use core::cmp::Ordering;
 use core::hint::cold_path;
 use core::marker::PhantomData;
 use sluice_abi::net::HDR_LEN;
@@ -75,9 +76,10 @@ pub trait Upcoming {
 }
 
 /// Bytes that a frame has beyond [`Excess::BIAS`] if it is the longest of its class: two, four and eight vector registers from either end.
-const UP_TO_128: u64 = 128 - Excess::BIAS;
+const UP_TO_128: i32 = 128 - BIAS as i32;
 const UP_TO_256: u64 = 256 - Excess::BIAS;
 const UP_TO_512: u64 = 512 - Excess::BIAS;
+const BIAS: usize = Excess::BIAS as usize;
 /// The shortest frame that is moved here, bytes: one vector register. No Ethernet frame is shorter.
 const SHORTEST: u64 = 32;
 
@@ -150,26 +152,29 @@ impl Frame<'_> {
         // as it is; the registers from both ends cover a frame of the class and do not go beyond it.
         unsafe {
             let (from, to) = (transfer.from.add(self.offset), transfer.to.add(low32(to) as usize));
-            if excess <= UP_TO_128 {
-                lanes.headed_ends::<2, { Excess::BIAS as usize }>(to, from, modulo::<64>(excess as usize));
-            } else if excess <= UP_TO_256 {
-                lanes.headed_ends::<4, { Excess::BIAS as usize }>(to, from, modulo::<256>(excess as usize));
-            } else if (excess as i64) < 0 {
-                let len = excess.wrapping_add(Excess::BIAS);
-                if len.wrapping_sub(SHORTEST) >= Excess::BIAS - SHORTEST {
-                    return None;
+            match against::<UP_TO_128>(excess) {
+                Ordering::Equal => lanes.headed_ends::<2, BIAS>(to, from, modulo::<64>(excess as usize)),
+                Ordering::Less => {
+                    let len = excess.wrapping_add(Excess::BIAS);
+                    if len.wrapping_sub(SHORTEST) >= Excess::BIAS - SHORTEST {
+                        return None;
+                    }
+                    lanes.headed_ends::<1, 0>(to, from, modulo::<128>(len as usize));
                 }
-                lanes.headed_ends::<1, 0>(to, from, modulo::<128>(len as usize));
-            } else if excess <= UP_TO_512 {
-                lanes.headed_ends::<8, { Excess::BIAS as usize }>(to, from, modulo::<512>(excess as usize));
-            } else if excess <= transfer.most {
-                cold_path();
-                if let Some(next) = next.offset() {
-                    transfer.prefetch(next);
+                _ if excess <= UP_TO_256 => lanes.headed_ends::<4, BIAS>(to, from, modulo::<256>(excess as usize)),
+                _ if excess <= UP_TO_512 => {
+                    // Out of the way of shorter frames, to which a jump is more.
+                    cold_path();
+                    lanes.headed_ends::<8, BIAS>(to, from, modulo::<512>(excess as usize));
                 }
-                lanes.headed_long(to, from, low16(excess) + Excess::BIAS as usize);
-            } else {
-                return None;
+                _ if excess <= transfer.most => {
+                    cold_path();
+                    if let Some(next) = next.offset() {
+                        transfer.prefetch(next);
+                    }
+                    lanes.headed_long(to, from, low16(excess) + BIAS);
+                }
+                _ => return None,
             }
         }
         Some(())

@@ -5,7 +5,7 @@
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use crate::{Entries, LINE};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-use core::mem::offset_of;
+use core::{cmp::Ordering, mem::offset_of};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::call::Packet;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -92,13 +92,13 @@ pub(crate) unsafe fn store64(at: *mut u8, word: u64) {
 }
 
 /// Whether the descriptor at `table + SCALE * at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read once.
-/// In assembly, as the compiler would load what an instruction can compare in place. `LINES`: `len` is [`HEADED_LINE`], which needs no register.
+/// In assembly, as the compiler would load what an instruction can compare in place. `ONE_LINE`: `len` is [`HEADED_LINE`], which needs no register.
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn is_writable<const LINES: bool, const SCALE: usize>(
+pub(crate) unsafe fn is_writable<const ONE_LINE: bool, const SCALE: usize>(
     table: *const Desc,
     at: usize,
     len: u32,
@@ -124,7 +124,7 @@ pub(crate) unsafe fn is_writable<const LINES: bool, const SCALE: usize>(
     }
     // SAFETY: the caller's contract; reads two fields of the descriptor.
     unsafe {
-        if LINES {
+        if ONE_LINE {
             compare!("{len}", const HEADED_LINE);
         } else {
             compare!("{len:e}", in(reg) len);
@@ -134,13 +134,13 @@ pub(crate) unsafe fn is_writable<const LINES: bool, const SCALE: usize>(
 }
 
 /// The id of the packed descriptor at `descs + 8 * at` if its flags are `flags` and its length is at least `len`; each field is read once, the
-/// flags first. In assembly, as above. `LINE`: as in [`is_writable`].
+/// flags first. In assembly, as above. `ONE_LINE`: as in [`is_writable`].
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn available<const LINE: bool>(
+pub(crate) unsafe fn available<const ONE_LINE: bool>(
     descs: *const packed::Desc,
     at: usize,
     flags: u16,
@@ -166,7 +166,7 @@ pub(crate) unsafe fn available<const LINE: bool>(
     }
     // SAFETY: the caller's contract; reads three fields of the descriptor.
     unsafe {
-        if LINE {
+        if ONE_LINE {
             compare!("{len}", const HEADED_LINE);
         } else {
             compare!("{len:e}", in(reg) len);
@@ -198,6 +198,27 @@ pub(crate) unsafe fn is_packet<R: Entries>(packets: *const Packet, at: usize, wo
         );
     }
     true
+}
+
+/// Whether `value`, a number with a sign, is negative (`Less`), at most `MOST` (`Equal`), or above. In assembly, as the compiler would compare
+/// twice where one comparison tells both.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn against<const MOST: i32>(value: u64) -> Ordering {
+    // SAFETY: one comparison of a register.
+    unsafe {
+        core::arch::asm!(
+            "cmp {value}, {most}",
+            "jbe {within}",
+            "jl {below}",
+            value = in(reg) value,
+            most = const MOST,
+            within = label { return Ordering::Equal },
+            below = label { return Ordering::Less },
+            options(nomem, nostack)
+        );
+    }
+    Ordering::Greater
 }
 
 /// `value`, of which the compiler knows nothing any more; no instruction. For a loop's counter: the compiler would put it into
@@ -294,7 +315,7 @@ mod portable {
         unsafe { at.cast::<u64>().write_unaligned(word) };
     }
 
-    pub(crate) unsafe fn is_writable<const LINES: bool, const SCALE: usize>(
+    pub(crate) unsafe fn is_writable<const ONE_LINE: bool, const SCALE: usize>(
         table: *const Desc,
         at: usize,
         len: u32,
@@ -307,7 +328,7 @@ mod portable {
         }
     }
 
-    pub(crate) unsafe fn available<const LINE: bool>(
+    pub(crate) unsafe fn available<const ONE_LINE: bool>(
         descs: *const packed::Desc,
         at: usize,
         flags: u16,
@@ -326,6 +347,14 @@ mod portable {
         unsafe {
             let packet = packets.wrapping_byte_add(at.wrapping_mul(size_of::<Packet>() / R::UNITS));
             packet.cast::<u32>().wrapping_add(1).read_volatile() == word
+        }
+    }
+
+    pub(crate) fn against<const MOST: i32>(value: u64) -> core::cmp::Ordering {
+        match value {
+            value if (value as i64) < 0 => core::cmp::Ordering::Less,
+            value if value <= MOST as u64 => core::cmp::Ordering::Equal,
+            _ => core::cmp::Ordering::Greater,
         }
     }
 
@@ -351,8 +380,8 @@ mod portable {
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 pub(crate) use portable::{
-    available, is_packet, is_writable, load64, low16, low32, modulo, opaque, prefetch_for_write, store_plain_header,
-    store64, zero_if_above,
+    against, available, is_packet, is_writable, load64, low16, low32, modulo, opaque, prefetch_for_write,
+    store_plain_header, store64, zero_if_above,
 };
 
 #[cfg(test)]
@@ -364,6 +393,15 @@ mod tests {
         assert_eq!((low32(7), low32(u64::MAX)), (7, 0xffff_ffff));
         assert_eq!((low16(7), low16(u64::MAX), low16(0x1_0000)), (7, 0xffff, 0));
         assert_eq!((modulo::<8>(5), modulo::<8>(53), modulo::<1>(usize::MAX), modulo::<8>(usize::MAX)), (5, 5, 0, 7));
+    }
+
+    #[test]
+    fn a_number_is_negative_within_or_above() {
+        use core::cmp::Ordering::{Equal, Greater, Less};
+        let all = [(-1, Less), (i64::MIN, Less), (0, Equal), (63, Equal), (64, Greater), (i64::MAX, Greater)];
+        for (value, order) in all {
+            assert_eq!(against::<63>(value as u64), order, "{value}");
+        }
     }
 
     #[test]

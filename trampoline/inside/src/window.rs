@@ -1,12 +1,12 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
-use crate::queue::{Burst, DirtyLog};
+use crate::queue::{DirtyLog, Target};
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
 use sluice_abi::directory::{MAX_PEERS, Peer};
-use sluice_abi::{Gpa, PeerIdx, map, net};
+use sluice_abi::{PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
@@ -48,67 +48,46 @@ pub(crate) struct PeerWindow {
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From packet memory into the region that begins here, where there is one, and packet memory, that is long enough.
-    pub way: Option<(Gpa, Transfer<'static>)>,
+    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long enough.
+    pub target: Option<Target>,
 }
 
 impl PeerWindow {
-    /// As [`DeviceQueue::enqueue_usual`], from whichever region the next buffer is in.
+    /// Fills the next buffers with the first of `packets`, as far as the fast path goes: how many. Buffers may be in any region.
     #[inline(always)]
-    pub fn enqueue_usual(
-        &mut self,
-        request: Table<'static, Packet>,
-        from: u16,
-        peer: PeerIdx,
-        lanes: impl Lanes,
-    ) -> u16 {
-        let filled = self.enqueue_here(request, from, peer, lanes);
-        if filled > 0 { filled } else { self.enqueue_elsewhere(request, from, peer, lanes) }
+    pub fn enqueue_fast(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let filled = self.enqueue_here(packets, peer, lanes);
+        if filled > 0 { filled } else { self.enqueue_elsewhere(packets, peer, lanes) }
     }
 
     #[inline(always)]
-    fn enqueue_here(&mut self, request: Table<'static, Packet>, from: u16, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        let Some((region, way)) = &self.way else { return 0 };
-        self.queue.enqueue_usual(&Burst { request, peer, region: *region, way }, from, lanes)
+    fn enqueue_here(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let Some(target) = &self.target else { return 0 };
+        self.queue.enqueue_fast(packets, peer, target, lanes)
     }
 
     /// The same once more if the next buffer is in another region: from now on those in that one are filled.
     #[cold]
     #[inline(never)]
-    fn enqueue_elsewhere(
-        &mut self,
-        request: Table<'static, Packet>,
-        from: u16,
-        peer: PeerIdx,
-        lanes: impl Lanes,
-    ) -> u16 {
+    fn enqueue_elsewhere(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let Some(here) = &self.target else { return 0 };
         let next = self.queue.next_buffer().and_then(|at| self.regions.around(at));
-        let Some((region, memory)) = next else { return 0 };
-        match self.way {
-            Some((here, way)) if here != region => {
-                let Some(way) = way.into_run(memory) else { return 0 };
-                self.way = Some((region, way));
-                self.enqueue_here(request, from, peer, lanes)
-            }
-            _ => 0,
-        }
+        let Some((region, memory)) = next.filter(|(region, _)| *region != here.region) else { return 0 };
+        let Some(transfer) = here.transfer.into_run(memory) else { return 0 };
+        self.target = Some(Target { region, transfer });
+        self.enqueue_here(packets, peer, lanes)
     }
 
-    /// The same, out of the way of the simplest call.
+    /// The same, apart from the code of the simplest call.
     #[inline(never)]
-    pub fn enqueue_more(
-        &mut self,
-        request: Table<'static, Packet>,
-        from: u16,
-        peer: PeerIdx,
-        lanes: impl Lanes,
-    ) -> u16 {
-        self.enqueue_usual(request, from, peer, lanes)
+    pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        self.enqueue_fast(packets, peer, lanes)
     }
 
     fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
-        let into = |(start, memory)| Some((start, Transfer::new(packets?, memory, self.longest)?));
-        self.way = self.regions.all().find_map(into);
+        let into = |(region, memory)| Some(Target { region, transfer: Transfer::new(packets?, memory, self.longest)? });
+        // Only the general path knows of logs.
+        self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
     }
 }
 
@@ -149,7 +128,7 @@ impl Window {
         let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
         let owed = if queue.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
         let queue = DeviceQueue::new(queue, &regions)?;
-        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
+        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, target: None };
         attached.lead(self.packets);
         *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
         Ok(())
@@ -165,8 +144,13 @@ impl Window {
     /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and nothing
     /// changes, if there is no such peer or the log is too short for its memory.
     pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
+        let packets = self.packets;
         let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
-        peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
+        peer.is_some_and(|peer| {
+            let set = peer.queue.set_log(log, &peer.regions);
+            peer.lead(packets);
+            set
+        })
     }
 
     /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
@@ -271,7 +255,7 @@ mod tests {
         }
         sender.window.begin(2);
         let packets = request.table(0, 2).expect("aligned");
-        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_fast(packets, PeerIdx(0), Words)), Some(2));
         sender
     }
 
@@ -290,7 +274,7 @@ mod tests {
             (0..6).for_each(|index| request.write(8 * index, packet).expect("inside"));
             let packets = request.table(0, 6).expect("aligned");
             let peer = sender.window.peer(0).expect("attached");
-            let filled = [0, 2, 4, 5].map(|from| peer.enqueue_usual(packets, from, PeerIdx(0), Words));
+            let filled = [0, 2, 4, 5].map(|from| peer.enqueue_fast(packets.from(from), PeerIdx(0), Words));
             assert_eq!(filled, [2, 2, 1, 0]);
         }
     }
@@ -303,7 +287,7 @@ mod tests {
         sender.request().write(0, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         let packets = sender.request().table(0, 1).expect("aligned");
         let peer = sender.window.peer(0).expect("attached");
-        assert_eq!(peer.enqueue_usual(packets, 0, PeerIdx(0), Words), 0);
+        assert_eq!(peer.enqueue_fast(packets, PeerIdx(0), Words), 0);
     }
 
     #[test]

@@ -9,30 +9,24 @@ use sluice_memory::{Bias, Entries, Excess, LINE, Lanes, Step, Steps, Table, Tran
 /// Buffers between the one that is filled and the one that is fetched.
 const AHEAD: usize = 4;
 
-/// What the packets of a burst that take the fast path have in common.
-pub(crate) struct Burst<'m> {
-    /// All packets of the call.
-    pub request: Table<'static, Packet>,
-    /// The peer that they are for.
-    pub peer: PeerIdx,
-    /// Start of the region that `way` leads into, in the peer's space.
+/// A region of a peer whose buffers are filled.
+pub(crate) struct Target {
+    /// Its start in the peer's guest-physical space.
     pub region: Gpa,
-    /// From packet memory into that region.
-    pub way: &'m Transfer<'static>,
+    /// From packet memory into it.
+    pub transfer: Transfer<'static>,
 }
 
-impl Burst<'_> {
-    /// The second word of a packet of no bytes for queue 0 of the peer, without a header of its own.
-    #[inline(always)]
-    fn peer_word(&self) -> u32 {
-        u32::from(self.peer.0) << 16
-    }
+/// The second word of a packet of `len` bytes for queue 0 of `peer`, without a header of its own.
+#[inline(always)]
+fn second_word(peer: PeerIdx, len: u32) -> u32 {
+    u32::from(peer.0) << 16 | len
+}
 
-    /// The same of a packet of [`LINE`] bytes.
-    #[inline(always)]
-    pub fn line(&self) -> u32 {
-        self.peer_word() | LINE as u32
-    }
+/// Whether the first of these packets has [`LINE`] bytes, and what else [`fill`] looks for.
+#[inline(always)]
+pub(super) fn begins_with_line(packets: Table<'static, Packet>, peer: PeerIdx) -> bool {
+    packets.len_and_peer(0) == Some(second_word(peer, LINE as u32))
 }
 
 /// The buffers of a ring, as its format has them.
@@ -40,9 +34,9 @@ pub(super) trait Buffers {
     /// What of the ring goes with each packet.
     type Entries: Entries;
 
-    /// Where the buffer of this step is; `None` if it is not one descriptor with room for `total` bytes, or breaks a rule. `LINE`: these are
+    /// Where the buffer of this step is; `None` if it is not one descriptor with room for `total` bytes, or breaks a rule. `ONE_LINE`: these are
     /// the bytes of a header and [`LINE`] bytes.
-    fn take<const LINE: bool>(&self, step: &Step<'_, Self::Entries>, total: u32) -> Option<Gpa>;
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Self::Entries>, total: u32) -> Option<Gpa>;
 
     /// The buffer of this step, which was taken, has `total` bytes now. The driver is not told yet, but may look: before this it finds nothing
     /// of a packet that is not its own.
@@ -52,23 +46,24 @@ pub(super) trait Buffers {
     fn addr(&self, step: &Step<'_, Self::Entries>) -> Option<Gpa>;
 }
 
-/// Fills buffers with packets, each pair a step, until one does not suit: how many. A packet suits that is for the peer of the burst, has no header of
-/// its own, and is not longer than the peer takes; a buffer of one descriptor that is long enough, in the region of the burst. What
+/// Fills buffers with packets, each pair a step, until one does not suit: how many. A packet suits that is for `peer`, has no header of
+/// its own, and is not longer than the peer takes; a buffer of one descriptor that is long enough, in the region of `target`. What
 /// does not suit may still be right: ask again, and if nothing is filled then, the packet is [`super::DeviceQueue::enqueue`]'s.
 ///
-/// `LINE`: a packet suits only if it has [`LINE`] bytes. What frames left in vector registers is cleared.
+/// `ONE_LINE`: a packet suits only if it has [`LINE`] bytes. What frames left in vector registers is cleared.
 #[inline(always)]
-pub(super) fn fill<const LINE: bool, B: Buffers>(
-    burst: &Burst<'_>,
+pub(super) fn fill<const ONE_LINE: bool, B: Buffers>(
+    peer: PeerIdx,
+    target: &Target,
     buffers: &B,
     steps: &Steps<'_, B::Entries>,
     lanes: impl Lanes,
 ) -> u16 {
     // Not read anew for each packet.
-    let (transfer, region) = (*burst.way, burst.region.0);
-    let (line, bias) = (burst.line(), Bias::of(burst.peer_word()));
+    let (transfer, region) = (target.transfer, target.region.0);
+    let (line, bias) = (second_word(peer, LINE as u32), Bias::of(second_word(peer, 0)));
     let filled = steps.take_while(|step| {
-        if LINE {
+        if ONE_LINE {
             step.is(line).then_some(())?;
             let frame = transfer.at(step.offset())?;
             let to = buffers.take::<true>(step, HEADED_LINE)?;

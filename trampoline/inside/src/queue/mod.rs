@@ -20,15 +20,15 @@ mod split;
 use crate::Regions;
 use chain::Chain;
 pub use drain::Dequeue;
-pub(crate) use fast::Burst;
+pub(crate) use fast::Target;
 pub use fill::Enqueue;
 pub use log::DirtyLog;
 use packed::Packed;
-use sluice_abi::Gpa;
-use sluice_abi::call::Clause;
+use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
-use sluice_memory::{Lanes, PeerSlice};
+use sluice_abi::{Gpa, PeerIdx};
+use sluice_memory::{Lanes, PeerSlice, Table};
 use split::Split;
 
 /// The device side of a virtqueue, of the format and with the features that were negotiated.
@@ -108,35 +108,51 @@ impl DeviceQueue {
         self.features.contains(F::MRG_RXBUF)
     }
 
-    /// As [`fast::fill`], which says what it takes: how many buffers are filled.
+    /// As [`fast::fill`], which says what it takes, but for the log: how many buffers are filled.
     #[inline(always)]
-    pub(crate) fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub(crate) fn enqueue_fast(
+        &mut self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         // A loop of its own for the shortest frames, all alike: their length is a constant, so that registers suffice.
-        if burst.request.len_and_peer(from) == Some(burst.line()) {
-            self.enqueue_lengths::<true>(burst, from, lanes)
+        if fast::begins_with_line(packets, peer) {
+            self.enqueue_lengths::<true>(packets, peer, target, lanes)
         } else {
-            self.enqueue_lengths::<false>(burst, from, lanes)
+            self.enqueue_lengths::<false>(packets, peer, target, lanes)
         }
     }
 
     /// Two steps: what the loops have to save for later they have no register for.
     #[inline(always)]
-    fn enqueue_lengths<const LINE: bool>(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    fn enqueue_lengths<const ONE_LINE: bool>(
+        &mut self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         match &mut self.ring {
-            _ if self.log.is_some() => 0,
             Ring::Split(split) if split.in_order => {
-                let filled = split.fill_in_order::<LINE>(burst, from, lanes);
+                let filled = split.fill_in_order::<ONE_LINE>(packets, peer, target, lanes);
                 split.take(filled)
             }
             Ring::Split(split) => {
-                let filled = split.fill::<LINE>(burst, from, lanes);
+                let filled = split.fill::<ONE_LINE>(packets, peer, target, lanes);
                 split.take(filled)
             }
             Ring::Packed(packed) => {
-                let filled = packed.fill::<LINE>(burst, from, lanes);
+                let filled = packed.fill::<ONE_LINE>(packets, peer, target, lanes);
                 packed.take(filled)
             }
         }
+    }
+
+    /// Whether what is written into the driver's memory is marked in a log.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the driver's

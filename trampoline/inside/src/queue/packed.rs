@@ -4,16 +4,16 @@
 //! first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
-use super::fast::{self, Buffers, Burst};
+use super::fast::{self, Buffers, Target};
 use crate::Regions;
 use core::cell::Cell;
 use core::hint::cold_path;
 use core::sync::atomic::{AtomicU64, Ordering};
-use sluice_abi::Gpa;
-use sluice_abi::call::{Clause, MAX_BURST};
+use sluice_abi::call::{Clause, MAX_BURST, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table};
 
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
@@ -180,16 +180,22 @@ impl Packed {
     }
 
     #[inline(never)]
-    pub fn fill<const LINE: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         let (published, pending) = self.cursor.get();
         let at = published.advance(pending, self.size());
         let Some(shadow) = self.shadow.get(pending.into()..(MAX_BURST as u16).min(self.size()).into()) else {
             return 0;
         };
-        let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
+        let steps = Steps::slots(&self.ring, &packets, at.slot, shadow);
         let available = (DescF::available(at.wrap) | DescF::WRITE).bits();
-        let used = u32::from(at.used(1).bits()) << 16;
-        fast::fill::<LINE, _>(burst, &OneSlot { available, used }, &steps, lanes)
+        let used = u64::from(at.used(1).bits()) << 48;
+        fast::fill::<ONE_LINE, _>(peer, target, &OneSlot { available, used }, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {
@@ -289,19 +295,19 @@ impl Packed {
     }
 }
 
-/// Buffers of one slot each: the flags of an available one, and those of a used one, in bits 31:16.
+/// Buffers of one slot each: the flags of an available one, and those of a used one, in bits 63:48.
 struct OneSlot {
     available: u16,
-    used: u32,
+    used: u64,
 }
 
 impl Buffers for OneSlot {
     type Entries = Slots;
 
     #[inline(always)]
-    fn take<const LINE: bool>(&self, step: &Step<'_, Slots>, total: u32) -> Option<Gpa> {
-        let id = step.available::<LINE>(self.available, total)?;
-        step.note(total, u32::from(id) | self.used);
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Slots>, total: u32) -> Option<Gpa> {
+        let id = step.available::<ONE_LINE>(self.available, total)?;
+        step.note(u64::from(id) << 32 | self.used + u64::from(total));
         Some(step.addr())
     }
 

@@ -1,13 +1,13 @@
 //! The split format. See: VIRTIO 2.7 "Split Virtqueues".
 
 use super::chain::Chain;
-use super::fast::{self, Buffers, Burst};
+use super::fast::{self, Buffers, Target};
 use crate::Regions;
-use sluice_abi::call::Clause;
+use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
-use sluice_abi::{Gpa, RingIdx};
+use sluice_abi::{Gpa, PeerIdx, RingIdx};
 use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
 
 /// Descriptor table, available ring, used ring.
@@ -84,17 +84,29 @@ impl Split {
     }
 
     #[inline(never)]
-    pub fn fill<const LINE: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         let Ok(room) = self.available() else { return 0 };
-        let steps = self.rings.steps(&burst.request, from, self.index().0, room);
-        fast::fill::<LINE, _>(burst, &AnyOrder(self.desc), &steps, lanes)
+        let steps = self.rings.steps(&packets, self.index().0, room);
+        fast::fill::<ONE_LINE, _>(peer, target, &AnyOrder(self.desc), &steps, lanes)
     }
 
     #[inline(never)]
-    pub fn fill_in_order<const LINE: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill_in_order<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         let Ok(room @ 1..) = self.available() else { return 0 };
-        let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.index().0, room);
-        fast::fill::<LINE, _>(burst, &DriverOrder, &steps, lanes)
+        let steps = self.rings.steps_in_order(&self.desc, &packets, self.index().0, room);
+        fast::fill::<ONE_LINE, _>(peer, target, &DriverOrder, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {
@@ -164,11 +176,11 @@ impl Buffers for AnyOrder {
     type Entries = Heads;
 
     #[inline(always)]
-    fn take<const LINE: bool>(&self, step: &Step<'_, Heads>, total: u32) -> Option<Gpa> {
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Heads>, total: u32) -> Option<Gpa> {
         let head = step.head();
         step.set_used_id(head);
         let buffer = self.0.buffer(head)?;
-        buffer.is_writable::<LINE>(total).then(|| buffer.addr())
+        buffer.is_writable::<ONE_LINE>(total).then(|| buffer.addr())
     }
 
     #[inline(always)]
@@ -189,8 +201,8 @@ impl Buffers for DriverOrder {
     type Entries = InOrder;
 
     #[inline(always)]
-    fn take<const LINE: bool>(&self, step: &Step<'_, InOrder>, total: u32) -> Option<Gpa> {
-        step.is_writable::<LINE>(total).then(|| step.addr())
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, InOrder>, total: u32) -> Option<Gpa> {
+        step.is_writable::<ONE_LINE>(total).then(|| step.addr())
     }
 
     #[inline(always)]
