@@ -43,6 +43,12 @@ impl Packet {
         Self { flags: self.flags | HDR, ..self }
     }
 
+    /// Whether a header lies before the frame and goes with it.
+    #[inline(always)]
+    pub const fn has_hdr(self) -> bool {
+        self.flags & HDR != 0
+    }
+
     /// The same frame, for queue `queue` modulo 16.
     #[must_use]
     pub const fn to_queue(self, queue: u8) -> Self {

@@ -1,34 +1,35 @@
 //! A burst: frames that belong to the caller, in order.
 
-use crate::Mempool;
+mod port;
+
+use crate::frame::{Note, Totals};
+use crate::{Frame, FrameError, FrameMut, Mempool};
 use core::fmt;
 use sluice_abi::PeerIdx;
-use sluice_abi::call::{Accepted, MAX_BURST, Packet};
-use sluice_memory::PeerSlice;
+use sluice_abi::call::{MAX_BURST, Packet};
 
-/// Frames in a burst, if nothing speaks for another number.
+/// Default number of frames in a burst, as in DPDK's examples.
 pub const BURST_SIZE: usize = 32;
 
-/// Up to [`MAX_BURST`] frames. A port takes frames from its front; what it does not take stays, in order.
+/// Up to [`MAX_BURST`] frames of one pool. A port takes frames from the front of a burst; those that it does not take stay, in order.
 ///
-/// Buffers of frames that are gone stay with the burst, for the next ones: they are still in the cache. [`Burst::release`] gives them
-/// back to the pool, and so does dropping the burst, with all that is in it.
+/// Buffers of frames that are gone stay with the burst, for the next frames: they are still in the cache. [`Burst::release`] gives them
+/// back to the pool, and so does dropping the burst, with all its frames.
 pub struct Burst<'p> {
     pool: &'p Mempool<'p>,
-    /// The first `len` are frames of the caller's; up to `owned`, `offset` is anywhere in a spare buffer.
+    /// The first `len` are frames; of those behind them, up to `owned`, `offset` is anywhere in a spare buffer.
     packets: [Packet; MAX_BURST],
+    /// Header and mark of the first `len`, in private memory.
+    notes: [Note; MAX_BURST],
     len: usize,
     owned: usize,
-    /// Bytes of all of them.
-    bytes: u64,
-    /// The peer that all of them name; `None` if they may differ.
-    peer: Option<PeerIdx>,
+    totals: Totals,
 }
 
 impl<'p> Burst<'p> {
     pub(crate) fn new(pool: &'p Mempool<'p>) -> Self {
         let packets = [Packet::new(0, 0, PeerIdx(0)); MAX_BURST];
-        Self { pool, packets, len: 0, owned: 0, bytes: 0, peer: Some(PeerIdx(0)) }
+        Self { pool, packets, notes: [Note::PLAIN; MAX_BURST], len: 0, owned: 0, totals: Totals::NONE }
     }
 
     /// Number of frames.
@@ -42,62 +43,116 @@ impl<'p> Burst<'p> {
         self.len == 0
     }
 
-    /// Frames that it still has room for.
+    /// Number of frames that can still be added.
     pub const fn room(&self) -> usize {
         MAX_BURST - self.len
     }
 
-    /// Adds a new frame of `len` bytes and returns it for filling; `None` if the burst is full, the pool is empty, a buffer has no room
-    /// for `len` bytes, or they are none: there is no empty frame. The bytes are what they were.
-    pub fn push(&mut self, len: u16) -> Option<PeerSlice<'_>> {
-        if len == 0 || u32::from(len) > Mempool::LONGEST || self.len == MAX_BURST {
-            return None;
+    /// Bytes of all frames, without headers of virtio-net.
+    #[inline(always)]
+    pub const fn bytes(&self) -> u64 {
+        self.totals.bytes
+    }
+
+    /// Adds a new frame of `len` bytes and returns it for filling. Its bytes are what its buffer held before.
+    ///
+    /// # Errors
+    /// [`FrameError::Empty`], [`FrameError::NoRoom`] if a buffer holds no frame of `len` bytes, [`FrameError::BurstFull`],
+    /// [`FrameError::PoolEmpty`].
+    #[inline]
+    pub fn push(&mut self, len: u16) -> Result<FrameMut<'_>, FrameError> {
+        let room = self.pool.longest_frame();
+        if len == 0 || len > room {
+            return Err(FrameError::of_len(len.into(), room.into()));
         }
-        let offset = if self.len < self.owned {
-            Mempool::frame_start(self.packets[self.len].offset)
-        } else {
-            let offset = self.pool.take()?;
-            self.owned += 1;
-            offset
-        };
-        self.add(Packet::new(offset, len, PeerIdx(0)));
-        Some(self.pool.slice(offset, u32::from(len)))
+        let offset = self.new_buffer()?;
+        let index = self.len;
+        self.add(Packet::new(offset, len, PeerIdx(0)), Note::PLAIN);
+        self.frame_mut(index)
     }
 
-    /// The frame at `index`.
-    pub fn frame(&self, index: usize) -> Option<PeerSlice<'_>> {
-        let packet = self.packets().get(index)?;
-        Some(self.pool.slice(packet.offset, u32::from(packet.len)))
+    /// Adds a copy of `bytes` as a frame.
+    ///
+    /// # Errors
+    /// As [`Burst::push`].
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<FrameMut<'_>, FrameError> {
+        let len = u16::try_from(bytes.len()).map_err(|_| FrameError::NoRoom {
+            wanted: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            room: self.pool.longest_frame().into(),
+        })?;
+        let mut frame = self.push(len)?;
+        frame.set(0, bytes)?;
+        Ok(frame)
     }
 
-    /// All frames, in order.
-    pub fn frames(&self) -> impl Iterator<Item = PeerSlice<'_>> {
-        self.packets().iter().map(|packet| self.pool.slice(packet.offset, u32::from(packet.len)))
+    /// The frame at `index`, for reading.
+    ///
+    /// # Errors
+    /// [`FrameError::NoFrame`].
+    pub fn frame(&self, index: usize) -> Result<Frame<'_>, FrameError> {
+        match (self.packets().get(index), self.notes.get(index)) {
+            (Some(&packet), Some(&note)) => Ok(Frame { pool: self.pool, packet, note }),
+            _ => Err(self.no_frame(index)),
+        }
+    }
+
+    /// The frame at `index`, for changing.
+    ///
+    /// # Errors
+    /// [`FrameError::NoFrame`].
+    #[inline]
+    pub fn frame_mut(&mut self, index: usize) -> Result<FrameMut<'_>, FrameError> {
+        let error = self.no_frame(index);
+        let packet = self.packets[..self.len].get_mut(index);
+        let (Some(packet), Some(note)) = (packet, self.notes.get_mut(index)) else { return Err(error) };
+        Ok(FrameMut::new(self.pool, packet, note, &mut self.totals))
+    }
+
+    /// All frames, in order, for reading.
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = Frame<'_>> + ExactSizeIterator {
+        let notes = self.notes.get(..self.len).unwrap_or_default();
+        let parts = self.packets().iter().zip(notes);
+        parts.map(|(&packet, &note)| Frame { pool: self.pool, packet, note })
     }
 
     /// Names the peer that the frame at `index` is for. Only [`crate::Scatter`] looks at this name. A frame for nobody is refused.
-    pub fn set_peer(&mut self, index: usize, peer: PeerIdx) {
-        if let Some(packet) = self.packets[..self.len].get_mut(index) {
-            packet.peer = peer;
-            self.peer = None;
-        }
+    ///
+    /// # Errors
+    /// [`FrameError::NoFrame`].
+    pub fn set_peer(&mut self, index: usize, peer: PeerIdx) -> Result<(), FrameError> {
+        self.frame_mut(index).map(|mut frame| frame.set_peer(peer))
     }
 
-    /// Drops the frame at `index`; the others stay, in order. `false`: there is none.
+    /// Shows each frame to `keep`, in order, and drops those of which `keep` returns `false`. The others stay, in order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut FrameMut<'_>) -> bool) {
+        let mut kept = 0;
+        for index in 0..self.len {
+            if self.frame_mut(index).is_ok_and(|mut frame| keep(&mut frame)) {
+                self.swap(kept, index);
+                kept += 1;
+            }
+        }
+        self.len = kept;
+        self.count_bytes();
+    }
+
+    /// Drops the frame at `index`; the others stay, in order. Returns whether there was one.
     pub fn remove(&mut self, index: usize) -> bool {
-        let Some(tail) = self.packets[..self.len].get_mut(index..).filter(|tail| !tail.is_empty()) else {
-            return false;
-        };
-        self.bytes -= u64::from(tail[0].len);
-        tail.rotate_left(1);
-        self.len -= 1;
-        true
+        let there = index < self.len;
+        if there {
+            self.packets[index..self.len].rotate_left(1);
+            self.notes[index..self.len].rotate_left(1);
+            self.len -= 1;
+            self.count_bytes();
+        }
+        there
     }
 
     /// Drops the first `count` frames, or all if there are fewer.
     pub fn drop_front(&mut self, count: usize) {
         let count = count.min(self.len);
         self.packets[..self.len].rotate_left(count);
+        self.notes[..self.len].rotate_left(count);
         self.len -= count;
         self.count_bytes();
     }
@@ -105,7 +160,7 @@ impl<'p> Burst<'p> {
     /// Drops all frames.
     #[inline(always)]
     pub fn clear(&mut self) {
-        (self.len, self.bytes) = (0, 0);
+        (self.len, self.totals.bytes) = (0, 0);
     }
 
     /// Gives the buffers of frames that are gone back to the pool.
@@ -115,73 +170,49 @@ impl<'p> Burst<'p> {
         self.owned = self.len;
     }
 
-    /// Bytes of all frames.
-    #[inline(always)]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    /// Moves the frame at `index` to the end of `to`; the others stay, in order. Nothing is copied.
+    ///
+    /// # Errors
+    /// [`FrameError::ForeignPool`], [`FrameError::NoFrame`], [`FrameError::BurstFull`]; the frame stays then.
+    pub fn move_to(&mut self, index: usize, to: &mut Burst<'_>) -> Result<(), FrameError> {
+        to.takes_of(self.pool)?;
+        let (Some(&packet), Some(&note)) = (self.packets().get(index), self.notes.get(index)) else {
+            return Err(self.no_frame(index));
+        };
+        to.put(packet, note);
+        self.give_away(index, 1);
+        Ok(())
     }
 
-    /// The frames, all addressed to `peer`. A burst that goes the same way again and again is addressed already.
-    #[inline(always)]
-    pub(crate) fn packets_to(&mut self, peer: PeerIdx) -> &[Packet] {
-        if self.peer != Some(peer) {
-            self.address(peer);
+    /// Moves the first frames of `from` to the end of this burst: at most `most`, and as many as there are and this burst has room for.
+    /// Returns how many were moved.
+    ///
+    /// # Errors
+    /// [`FrameError::ForeignPool`]; nothing is moved then.
+    pub fn append(&mut self, from: &mut Burst<'_>, most: usize) -> Result<usize, FrameError> {
+        if !self.pool.is(from.pool) {
+            return Err(FrameError::ForeignPool);
         }
-        self.packets()
-    }
-
-    #[cold]
-    fn address(&mut self, peer: PeerIdx) {
-        self.packets[..self.len].iter_mut().for_each(|packet| packet.peer = peer);
-        self.peer = Some(peer);
-    }
-
-    fn count_bytes(&mut self) {
-        self.bytes = self.packets().iter().map(|packet| u64::from(packet.len)).sum();
-    }
-
-    #[inline(always)]
-    pub(crate) fn packets(&self) -> &[Packet] {
-        &self.packets[..self.len]
-    }
-
-    pub(crate) fn pool(&self) -> &'p Mempool<'p> {
-        self.pool
-    }
-
-    /// Adds a frame in a buffer of the pool's that the caller owns, where there is room; a spare buffer goes back for it.
-    #[inline]
-    pub(crate) fn put(&mut self, packet: Packet) {
-        if self.len < self.owned {
-            self.pool.give_back(self.packets[self.len].offset);
-        } else {
-            self.owned += 1;
+        let count = most.min(from.len).min(self.room());
+        for (&packet, &note) in from.packets.iter().zip(&from.notes).take(count) {
+            self.put(packet, note);
         }
-        self.add(packet);
+        from.give_away(0, count);
+        Ok(count)
     }
 
-    #[inline(always)]
-    fn add(&mut self, packet: Packet) {
-        if let Some(slot) = self.packets.get_mut(self.len) {
-            *slot = Packet { peer: self.peer.unwrap_or_default(), ..packet };
-            self.len += 1;
-            self.bytes += u64::from(packet.len);
-        }
-    }
-
-    /// Drops what was accepted; the rest stays, in order. Returns how many were accepted.
-    #[cold]
-    pub(crate) fn settle(&mut self, accepted: &Accepted) -> usize {
-        let mut kept = 0;
-        for index in 0..self.len {
-            if !accepted.contains(index) {
-                self.packets.swap(kept, index);
-                kept += 1;
-            }
-        }
-        let sent = core::mem::replace(&mut self.len, kept) - kept;
-        self.count_bytes();
-        sent
+    /// Adds a copy of the frame at `index`, with its offloads, mark and peer, to the end of `to`.
+    ///
+    /// # Errors
+    /// [`FrameError::ForeignPool`], [`FrameError::NoFrame`], [`FrameError::BurstFull`], [`FrameError::PoolEmpty`].
+    pub fn duplicate(&self, index: usize, to: &mut Burst<'_>) -> Result<(), FrameError> {
+        to.takes_of(self.pool)?;
+        let frame = self.frame(index)?;
+        let buffer = to.new_buffer()?;
+        // Where the original starts in its buffer, so that a frame that grew into its headroom fits, too.
+        let offset = self.pool.start_of(buffer) + (frame.packet.offset - self.pool.start_of(frame.packet.offset));
+        to.add_named(Packet { offset, ..frame.packet }, frame.note);
+        to.frame_mut(to.len - 1)?.copy_bytes(&frame)
     }
 }
 

@@ -8,6 +8,7 @@ use core::mem::offset_of;
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::directory::{Directory as Layout, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
+use sluice_abi::net::{F, Offloads};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
 use sluice_memory::{Avx, PeerSlice, Table, Words};
@@ -154,6 +155,15 @@ impl Gate {
         if state == PeerState::Ready && doubted { self.ask(index) } else { state }
     }
 
+    /// What frames may leave to `peer`: completing their checksum, and segmenting them. See: [`crate::FrameMut::set_offloads`].
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn offloads(&self, peer: PeerIdx) -> Result<Offloads, PeerError> {
+        let entry = self.directory.peer(peer.get())?;
+        Ok(F::from_bits_truncate(entry.queues[0].features).offloads_to_driver())
+    }
+
     /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
     #[cold]
     fn ask(&self, index: PeerIdx) -> PeerState {
@@ -189,7 +199,18 @@ impl Gate {
         refused.iter().filter_map(|packet| self.doubts.get(packet.peer.get())).for_each(|doubt| doubt.set(true));
     }
 
-    /// Sends `packets`, each to the peer it names; as many as a request block holds.
+    /// Sends `packets`, at most [`sluice_abi::call::MAX_BURST`], each to the peer that it names: frames anywhere in registered packet memory,
+    /// whoever manages their buffers. The buffers of packets that were accepted are the caller's again at once; the others were not sent.
+    /// [`crate::PeerPort`] does the same for a burst.
+    pub fn transmit(&self, packets: &[Packet]) -> Outcome {
+        let outcome = self.send(packets);
+        if outcome.status != Status::OK {
+            self.doubt(packets);
+        }
+        outcome
+    }
+
+    /// As [`Gate::transmit`]; the caller sees to [`Gate::doubt`].
     #[inline(always)]
     pub(crate) fn send(&self, packets: &[Packet]) -> Outcome {
         let (request, bytes) = (self.access.request, packets.as_bytes());

@@ -6,34 +6,42 @@
 //!     Mempool ◄────────────┘ accepted: delivered, buffers back in the pool
 //! ```
 //!
-//! Reading order: [`Port`] (what a VNF calls), [`Burst`] and [`Mempool`] (whose a buffer is), [`VirtioNet`] and [`PeerPort`] (the
-//! two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
+//! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer is), [`VirtioNet`]
+//! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
-//! One thread per set of these; nothing here is `Sync`, takes a lock or allocates.
+//! # Threads
+//! One set of these per thread: nothing here is `Sync`, takes a lock or allocates.
 #![no_std]
 
 mod burst;
 mod directory;
+mod frame;
 mod gate;
 mod mempool;
 mod packet_memory;
 mod peer_port;
 mod port;
 mod ring_format;
+mod rx_error;
+mod stats;
 mod tx_error;
 mod virtio_net;
 
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;
+pub use frame::{Frame, FrameError, FrameMut};
 pub use gate::{Access, Gate, GateError};
-pub use mempool::{BUFFER_LEN, HEADROOM, Mempool};
+pub use mempool::{BufferLen, HEADROOM, Mempool, PoolError};
 pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
-pub use port::{Port, PortStats};
+pub use port::{Receive, Transmit};
 pub use ring_format::RingFormat;
+pub use rx_error::RxError;
 pub use sluice_abi::PeerIdx;
-pub use sluice_abi::call::{Clause, MAX_BURST, Status};
-pub use sluice_abi::directory::GateKind;
+pub use sluice_abi::call::{Accepted, Clause, MAX_BURST, Outcome, Packet, Status};
+pub use sluice_abi::directory::{GateKind, PeerState};
+pub use sluice_abi::net::{Hdr, HdrF, Offloads, gso};
 pub use sluice_memory::PeerSlice;
+pub use stats::{RxStats, TxStats};
 pub use tx_error::TxError;
 pub use virtio_net::{RX_SIZE, VirtioNet, VirtioNetError};

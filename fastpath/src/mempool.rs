@@ -4,50 +4,132 @@
 
 use crate::{Burst, PacketMemory};
 use core::cell::Cell;
+use core::fmt;
+use sluice_abi::net::{HDR_LEN, Hdr};
 use sluice_memory::PeerSlice;
+use zerocopy::IntoBytes;
 
-/// Bytes of a buffer, a power of two.
-pub const BUFFER_LEN: u32 = 2048;
-/// Bytes before a frame's first: room for the virtio-net header, and the frame starts on a cache line.
-pub const HEADROOM: u32 = 64;
+/// Bytes before a received or new frame's first. The last 12 are kept for the virtio-net header, so a frame can grow by
+/// 116 bytes at its front: outer Ethernet, IPv4, UDP, VXLAN-GPE and NSH with MD type 1 take 74. The frame starts on a cache line.
+pub const HEADROOM: u32 = 128;
+
+/// Bytes of each buffer of a pool: [`HEADROOM`], then the longest frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum BufferLen {
+    /// 2 KiB: frames of 1,500 bytes of payload with two VLAN tags, and some more.
+    #[default]
+    KiB2 = 2 << 10,
+    /// 4 KiB.
+    KiB4 = 4 << 10,
+    /// 8 KiB.
+    KiB8 = 8 << 10,
+    /// 16 KiB: jumbo frames.
+    KiB16 = 16 << 10,
+    /// 32 KiB.
+    KiB32 = 32 << 10,
+    /// 64 KiB: frames that are still to be segmented.
+    KiB64 = 64 << 10,
+}
+
+impl BufferLen {
+    /// All lengths, shortest first.
+    pub const ALL: [Self; 6] = [Self::KiB2, Self::KiB4, Self::KiB8, Self::KiB16, Self::KiB32, Self::KiB64];
+
+    /// Bytes of a buffer, a power of two.
+    pub const fn bytes(self) -> u32 {
+        self as u32
+    }
+
+    /// Bytes of the longest frame that is received into, or made in, such a buffer.
+    pub const fn longest_frame(self) -> u16 {
+        (self as u32 - HEADROOM) as u16
+    }
+
+    /// The shortest buffer for frames of `len` bytes; `None` if none is long enough.
+    pub fn for_frame(len: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|buffer| buffer.longest_frame() >= len)
+    }
+}
+
+/// Why there is no pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The memory has no room for one buffer.
+    #[error("{len} bytes of packet memory from offset {offset:#x} hold no aligned buffer of {buffer} bytes")]
+    Memory {
+        /// Bytes of the memory.
+        len: u64,
+        /// Where the memory starts in packet memory.
+        offset: u32,
+        /// Bytes of a buffer.
+        buffer: u32,
+    },
+    /// The list of free buffers has no entry.
+    #[error("the list of free buffers has no entry")]
+    List,
+}
 
 /// A pool of buffers for one thread.
 pub struct Mempool<'m> {
     memory: PacketMemory,
+    buffer_len: BufferLen,
     /// Offsets of free buffers, anywhere inside them: the first `count`.
     free: &'m [Cell<u32>],
     count: Cell<usize>,
 }
 
 impl<'m> Mempool<'m> {
-    /// Bytes of the longest frame that a buffer holds.
-    pub const LONGEST: u32 = BUFFER_LEN - HEADROOM;
-
-    /// A pool of as many buffers as `memory` and the list `free` have room for.
-    pub fn new(memory: PacketMemory, free: &'m mut [u32]) -> Self {
-        let lead = memory.offset.next_multiple_of(BUFFER_LEN) - memory.offset;
-        let fit = memory.memory.len().saturating_sub(u64::from(lead)) / u64::from(BUFFER_LEN);
+    /// A pool of buffers of `buffer_len`, as many as `memory` and the list `free` have room for.
+    ///
+    /// # Errors
+    /// [`PoolError`] if that is none.
+    pub fn new(memory: PacketMemory, buffer_len: BufferLen, free: &'m mut [u32]) -> Result<Self, PoolError> {
+        let (bytes, len) = (buffer_len.bytes(), memory.memory.len());
+        let none = PoolError::Memory { len, offset: memory.offset, buffer: bytes };
+        let first = memory.offset.checked_next_multiple_of(bytes).ok_or(none)?;
+        let fit = len.saturating_sub(u64::from(first - memory.offset)) / u64::from(bytes);
         let count = free.len().min(fit as usize);
+        if count == 0 {
+            return Err(if free.is_empty() { PoolError::List } else { none });
+        }
         let free = Cell::from_mut(&mut free[..count]).as_slice_of_cells();
         for (index, cell) in free.iter().enumerate() {
-            cell.set(memory.offset + lead + (count - 1 - index) as u32 * BUFFER_LEN);
+            cell.set(first + (count - 1 - index) as u32 * bytes);
         }
-        Self { memory, free, count: Cell::new(count) }
+        Ok(Self { memory, buffer_len, free, count: Cell::new(count) })
     }
 
-    /// Buffers in the pool now.
+    /// Number of free buffers.
     pub fn available(&self) -> usize {
         self.count.get()
     }
 
-    /// Buffers that the pool was made with.
+    /// Number of buffers, free or not.
     pub fn capacity(&self) -> usize {
         self.free.len()
+    }
+
+    /// Bytes of a buffer.
+    pub const fn buffer_len(&self) -> BufferLen {
+        self.buffer_len
+    }
+
+    /// Bytes of the longest frame that is received into, or made in, one of the buffers.
+    #[inline(always)]
+    pub const fn longest_frame(&self) -> u16 {
+        self.buffer_len.longest_frame()
     }
 
     /// An empty burst whose buffers come from, and go back to, this pool.
     pub fn burst(&self) -> Burst<'_> {
         Burst::new(self)
+    }
+
+    /// Whether this is the pool `other`.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Mempool<'_>) -> bool {
+        core::ptr::eq(core::ptr::from_ref(self).cast::<u8>(), core::ptr::from_ref(other).cast())
     }
 
     /// The memory that all buffers lie in.
@@ -72,13 +154,36 @@ impl<'m> Mempool<'m> {
         let count = self.count.get().checked_sub(1)?;
         let offset = self.free.get(count)?.get();
         self.count.set(count);
-        Some(Self::frame_start(offset))
+        Some(self.frame_start(offset))
     }
 
-    /// Where the frame starts in the buffer that `offset` is in.
+    /// Where the buffer starts that `offset` is in.
     #[inline(always)]
-    pub(crate) const fn frame_start(offset: u32) -> u32 {
-        (offset & !(BUFFER_LEN - 1)) + HEADROOM
+    pub(crate) const fn start_of(&self, offset: u32) -> u32 {
+        offset & !(self.buffer_len.bytes() - 1)
+    }
+
+    /// Where a received or new frame starts in the buffer that `offset` is in.
+    #[inline(always)]
+    pub(crate) const fn frame_start(&self, offset: u32) -> u32 {
+        self.start_of(offset) + HEADROOM
+    }
+
+    /// Bytes by which a frame that starts at `offset` can grow at its front.
+    pub(crate) const fn headroom(&self, offset: u32) -> u32 {
+        (offset - self.start_of(offset)).saturating_sub(HDR_LEN)
+    }
+
+    /// Bytes from `offset` to the end of its buffer.
+    pub(crate) const fn room_behind(&self, offset: u32) -> u32 {
+        self.buffer_len.bytes() - (offset - self.start_of(offset))
+    }
+
+    /// Writes `hdr` before the frame that starts at `offset`. Returns whether there is room, as there always is.
+    pub(crate) fn write_header(&self, offset: u32, hdr: &Hdr) -> bool {
+        // A peer is not told whether the checksum of a frame was validated before.
+        let hdr = Hdr { flags: sluice_abi::net::HdrF::NEEDS_CSUM.bits(), ..*hdr };
+        self.slice(offset.wrapping_sub(HDR_LEN), HDR_LEN).copy_from_slice(0, hdr.as_bytes()).is_ok()
     }
 
     /// Gives a buffer back; `offset` may be anywhere in it.
@@ -89,5 +194,16 @@ impl<'m> Mempool<'m> {
             cell.set(offset);
             self.count.set(count + 1);
         }
+    }
+}
+
+impl fmt::Debug for Mempool<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (buffers, free) = (self.capacity(), self.available());
+        f.debug_struct("Mempool")
+            .field("buffer_len", &self.buffer_len)
+            .field("buffers", &buffers)
+            .field("free", &free)
+            .finish()
     }
 }

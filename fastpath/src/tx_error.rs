@@ -1,9 +1,10 @@
 //! Why a call did not send all of a burst, where that is not a full ring.
 
-use crate::{PeerIdx, Status};
-use sluice_abi::call::{Clause, Code};
+use crate::Status;
+use sluice_abi::PeerIdx;
+use sluice_abi::call::{Clause, Code, Packet};
 
-/// What went wrong first in a call. Frames that were not delivered are still in the burst, in order; `index` is a frame's place among them, as
+/// What went wrong first in a call. Frames that were not delivered are still in the burst, in order; `index` is a frame's index among them, as
 /// [`crate::Burst::remove`] and [`crate::Burst::frame`] count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,9 +18,20 @@ pub enum TxError {
         /// The frame.
         index: usize,
     },
-    /// This frame can't be sent to anybody. It and those behind it were not looked at further; remove it, and the others can be sent.
-    #[error("frame {index} is no frame that can be sent")]
+    /// This frame leaves to its peer what the peer did not negotiate: a checksum, or segmentation. The frame and those behind it were not
+    /// sent. Do the work before ([`crate::Frame::offloads`], [`crate::Gate::offloads`]), or remove the frame.
+    #[error("frame {index} leaves to peer {peer} a checksum or segmentation that the peer did not negotiate")]
+    OffloadNotNegotiated {
+        /// The peer.
+        peer: PeerIdx,
+        /// The frame.
+        index: usize,
+    },
+    /// This frame can't be sent to anybody. The frame and those behind it were not sent; remove it, and the others can be sent.
+    #[error("frame {index} to peer {peer} is no frame that can be sent")]
     BadFrame {
+        /// The peer.
+        peer: PeerIdx,
         /// The frame.
         index: usize,
     },
@@ -30,7 +42,7 @@ pub enum TxError {
         peer: PeerIdx,
         /// The rule that it broke; `None`: one that this program does not know.
         clause: Option<Clause>,
-        /// The first frame that was for it. Nothing is wrong with the frame.
+        /// The first frame that was for the peer. Nothing is wrong with the frame.
         index: usize,
     },
     /// A peer is absent, or going, or was taken away, or broke the protocol before; or the host is just changing that. Look at
@@ -39,7 +51,7 @@ pub enum TxError {
     PeerNotReady {
         /// The peer.
         peer: PeerIdx,
-        /// The first frame that was for it. Nothing is wrong with the frame.
+        /// The first frame that was for the peer. Nothing is wrong with the frame.
         index: usize,
     },
     /// The call was ended, by the host or because it came from within another one. Nothing is wrong with the frames: try again.
@@ -48,24 +60,28 @@ pub enum TxError {
     /// This machine's packet memory is not registered with the host.
     #[error("packet memory is not registered with the host")]
     NotRegistered,
-    /// This port does not send.
-    #[error("this port does not send")]
-    ReceiveOnly,
+    /// The burst is of another pool than the port's.
+    #[error("the burst is of another pool than the port")]
+    ForeignPool,
     /// A status that no call ends with, or that says of no frame of the burst what it says of one.
     #[error("the call ended with {0:?}, which means nothing here")]
     Unknown(Status),
 }
 
 impl TxError {
-    /// What `status` says, where the packet at place `index` of the call is now at place `place(index)` of the burst; `None`: it was delivered,
-    /// or there is no such packet.
-    pub(crate) fn new(status: Status, place: impl FnOnce(u16) -> Option<usize>) -> Self {
-        let index = status.packet().and_then(place);
-        match (status.code(), index) {
-            (Code::TooLong, Some(index)) => Self::TooLong { peer: status.peer(), index },
-            (Code::BadRequest, Some(index)) => Self::BadFrame { index },
-            (Code::PeerFault, Some(index)) => Self::PeerFault { peer: status.peer(), clause: status.clause(), index },
-            (Code::PeerNotReady, Some(index)) => Self::PeerNotReady { peer: status.peer(), index },
+    /// What `status` says of the packet that it names, which is at this index of the burst now. `None`: the packet was delivered, or there is
+    /// no such packet.
+    pub(crate) fn new(status: Status, named: Option<(Packet, usize)>) -> Self {
+        match (status.code(), named) {
+            (Code::TooLong, Some((_, index))) => Self::TooLong { peer: status.peer(), index },
+            (Code::BadRequest, Some((packet, index))) if packet.has_hdr() => {
+                Self::OffloadNotNegotiated { peer: packet.peer, index }
+            }
+            (Code::BadRequest, Some((packet, index))) => Self::BadFrame { peer: packet.peer, index },
+            (Code::PeerFault, Some((_, index))) => {
+                Self::PeerFault { peer: status.peer(), clause: status.clause(), index }
+            }
+            (Code::PeerNotReady, Some((_, index))) => Self::PeerNotReady { peer: status.peer(), index },
             (Code::Aborted, _) => Self::Aborted,
             (Code::NotRegistered, _) => Self::NotRegistered,
             _ => Self::Unknown(status),

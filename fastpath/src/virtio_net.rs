@@ -1,7 +1,7 @@
 //! This VM's own network device: where frames from peers arrive.
 
-use crate::{BUFFER_LEN, Burst, Mempool, PacketMemory, Port, PortStats, RingFormat, TxError};
-use core::fmt;
+use crate::frame::Note;
+use crate::{Burst, Mempool, PacketMemory, Receive, RingFormat, RxError, RxStats};
 use sluice_abi::call::Packet;
 use sluice_abi::net::{ETHERNET_HEADER, F, HDR_LEN, receiveq};
 use sluice_abi::{Gpa, PeerIdx};
@@ -12,49 +12,39 @@ use sluice_driver::{
 /// Entries of the receive queue.
 pub const RX_SIZE: usize = 256;
 
-/// Bytes of a buffer that the device is given: header, then frame.
-const GIVEN: u32 = HDR_LEN + Mempool::LONGEST;
-
-/// Largest payload of a frame that such a buffer holds, bytes.
-const MOST: u16 = Mempool::LONGEST as u16 - ETHERNET_HEADER;
-
 /// The receive side of a virtio-net device.
 pub struct VirtioNet<'p> {
     queue: DriverQueue<RX_SIZE>,
     receiver: Receiver,
     pool: &'p Mempool<'p>,
     started: Started,
-    stats: PortStats,
+    stats: RxStats,
+    polls_without_buffer: u64,
 }
 
 /// Why there is no such device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VirtioNetError {
     /// The memory for the queue.
+    #[error("memory of the receive queue: {0}")]
     Queue(QueueError),
     /// The device.
+    #[error("{0}")]
     Start(StartError),
-    /// The pool has fewer buffers than the queue has entries.
+    /// The pool has fewer free buffers than the queue has entries.
+    #[error("the pool has {0} free buffers; the receive queue alone takes {RX_SIZE}")]
     Pool(usize),
-}
-
-impl fmt::Display for VirtioNetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue(error) => error.fmt(f),
-            Self::Start(error) => error.fmt(f),
-            Self::Pool(count) => write!(f, "the pool has {count} buffers; the receive queue alone takes {RX_SIZE}"),
-        }
-    }
 }
 
 impl<'p> VirtioNet<'p> {
     /// Bytes of memory for its queue.
-    pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(BUFFER_LEN);
+    pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(2048);
 
     /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`. The queue has the format `format` if the
-    /// device offers it. An MTU that the buffers do not hold is not agreed on: it is 1,500 bytes then, and longer frames are refused to
-    /// whoever sends them.
+    /// device offers it.
+    ///
+    /// # Errors
+    /// [`VirtioNetError`]. A device whose MTU is larger than the buffers of `pool` hold is not started: [`StartError::Mtu`].
     pub fn start(
         transport: &mut impl Transport,
         memory: PacketMemory,
@@ -65,13 +55,14 @@ impl<'p> VirtioNet<'p> {
             return Err(VirtioNetError::Pool(pool.available()));
         }
         let wanted = Wanted { features: format.features(), pairs: 1 };
-        let mut setup = Setup::with_mtu(transport, wanted, MOST).map_err(VirtioNetError::Start)?;
+        let most = pool.longest_frame() - ETHERNET_HEADER;
+        let mut setup = Setup::with_mtu(transport, wanted, most).map_err(VirtioNetError::Start)?;
         let features = setup.agreed().features;
         let queue = DriverQueue::new(memory.gpa, memory.memory, RX_SIZE as u16, features);
         let queue = queue.map_err(VirtioNetError::Queue)?;
         setup.set_queue(receiveq(0), &queue).map_err(VirtioNetError::Start)?;
-        let receiver = Receiver::new(features);
-        let mut net = Self { queue, receiver, pool, started: *setup.agreed(), stats: PortStats::default() };
+        let (receiver, started) = (Receiver::new(features), *setup.agreed());
+        let mut net = Self { queue, receiver, pool, started, stats: RxStats::NONE, polls_without_buffer: 0 };
         net.refill();
         setup.start();
         Ok(net)
@@ -97,14 +88,20 @@ impl<'p> VirtioNet<'p> {
         self.queue.fault()
     }
 
+    /// Number of calls that left the device without a buffer for each entry of its queue: pool and burst had too few.
+    pub const fn polls_without_buffer(&self) -> u64 {
+        self.polls_without_buffer
+    }
+
     /// Gives the device a buffer for every free entry; `false` if the pool has too few.
     #[inline]
     fn refill(&mut self) -> bool {
         let memory = self.pool.memory();
+        let given = HDR_LEN + u32::from(self.pool.longest_frame());
         while self.queue.room() > 0 {
             let Some(offset) = self.pool.take() else { break };
             let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset) - u64::from(HDR_LEN));
-            if !self.queue.give(at, GIVEN, offset) {
+            if !self.queue.give(at, given, offset) {
                 self.pool.give_back(offset);
                 break;
             }
@@ -113,7 +110,7 @@ impl<'p> VirtioNet<'p> {
         self.queue.room() == 0
     }
 
-    /// One frame, if there is one; a header that asks for what was not agreed on, which is anything at all, goes with its frame.
+    /// Takes one frame, if there is one. Returns whether a frame or a damaged one was taken.
     #[inline]
     fn receive(&mut self, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
         let memory = self.pool.memory();
@@ -123,43 +120,46 @@ impl<'p> VirtioNet<'p> {
         let mut part = [Part::default()];
         match self.receiver.take(&mut self.queue, header, &mut part)? {
             Arrival::Frame(frame) => {
-                burst.put(Packet::new(part[0].token, frame.len as u16, PeerIdx(0)));
-                self.stats.rx_packets += 1;
-                self.stats.rx_bytes += u64::from(frame.len);
+                burst.receive(Packet::new(part[0].token, frame.len as u16, PeerIdx(0)), Note::PLAIN);
+                self.stats.packets += 1;
+                self.stats.bytes += u64::from(frame.len);
             }
             Arrival::Dropped(_) => {
                 self.pool.give_back(part[0].token);
-                self.stats.rx_errors += 1;
+                self.stats.bad_frame += 1;
             }
             Arrival::Nothing => return Ok(false),
         }
         Ok(true)
     }
+
+    /// Receives until `burst` has `end` frames.
+    #[inline]
+    fn receive_up_to(&mut self, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
+        if !self.pool.is(burst.pool()) {
+            return Err(RxError::ForeignPool);
+        }
+        while burst.len() < end && self.receive(burst).map_err(RxError::Device)? {}
+        Ok(())
+    }
 }
 
-impl Port for VirtioNet<'_> {
-    /// `burst` must be of the pool that this port was started with; nothing is received into another one's.
-    ///
-    /// Whatever was received, the device gets the buffers that it lacks, as far as the pool and `burst` have spare ones: without any it could
+impl Receive for VirtioNet<'_> {
+    /// Whatever was received, the device gets the buffers that it lacks, as far as the pool and `into` have spare ones: without any it could
     /// never fill one again.
     #[inline]
-    fn rx_burst(&mut self, burst: &mut Burst<'_>) -> usize {
-        let before = burst.len();
-        let ours = core::ptr::eq(core::ptr::from_ref(burst.pool()).cast::<u8>(), core::ptr::from_ref(self.pool).cast());
-        while ours && burst.room() > 0 && self.receive(burst) == Ok(true) {}
+    fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
+        let before = into.len();
+        let done = self.receive_up_to(into, before + most.min(into.room()));
         if self.queue.room() > 0 && !self.refill() {
-            burst.release();
-            self.stats.rx_no_mbuf += u64::from(!self.refill());
+            into.release();
+            self.polls_without_buffer += u64::from(!self.refill());
         }
-        burst.len() - before
+        let received = into.len() - before;
+        if received > 0 { Ok(received) } else { done.map(|()| 0) }
     }
 
-    /// There is no host switch behind this device's transmit queue: send through a [`crate::PeerPort`].
-    fn tx_burst(&mut self, _: &mut Burst<'_>) -> Result<usize, TxError> {
-        Err(TxError::ReceiveOnly)
-    }
-
-    fn stats(&self) -> PortStats {
+    fn rx_stats(&self) -> RxStats {
         self.stats
     }
 }

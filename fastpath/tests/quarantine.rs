@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
-use sluice::{Clause, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, RingFormat, Scatter, TxError};
+use sluice::{
+    Clause, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Scatter, Transmit, TxError,
+};
 use sluice_abi::directory::PeerState::{self, Absent, Quarantined, Ready, Revoked};
 use sluice_abi::mmio::{Status, reg};
 use sluice_driver::Registers;
@@ -13,21 +15,21 @@ use world::{Receiver, World, bytes, frame, push};
 const LEN: u16 = 60;
 
 fn states(gate: &Gate) -> [PeerState; 2] {
-    let states = [0, 1].map(|index| gate.peer_state(PeerIdx(index)));
-    for (index, state) in (0..).zip(states) {
-        assert_eq!(gate.peer(PeerIdx(index)).map(|peer| peer.state), Ok(state as u32), "the entry says the same");
+    let states = [0, 1].map(|peer| gate.peer_state(PeerIdx(peer)));
+    for (place, state) in (0..).zip(states) {
+        assert_eq!(gate.peer(PeerIdx(place)).map(|peer| peer.state), Ok(state as u32), "the entry says the same");
     }
     states
 }
 
-/// A frame to the peer at `index` arrives there.
+/// A frame to the peer at `place` arrives there.
 #[track_caller]
-fn arrives(gate: &Gate, pool: &Mempool<'_>, index: u8, receiver: &mut Receiver) {
+fn arrives(gate: &Gate, pool: &Mempool<'_>, place: u8, receiver: &mut Receiver) {
     let mut burst = pool.burst();
     push(&mut burst, 7, LEN);
-    assert_eq!(PeerPort::new(gate, PeerIdx(index)).tx_burst(&mut burst), Ok(1));
+    assert_eq!(PeerPort::new(gate, PeerIdx(place)).tx_burst(&mut burst, MAX_BURST), Ok(1));
     let mut arrived = receiver.pool.burst();
-    receiver.net.rx_burst(&mut arrived);
+    assert!(receiver.net.rx_burst(&mut arrived, MAX_BURST).is_ok());
     assert!(arrived.frames().map(bytes).eq([frame(7, LEN)]));
 }
 
@@ -46,9 +48,9 @@ fn a_peer_in_quarantine_says_so_at_once_and_until_its_driver_starts_anew() {
             let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
             push(&mut burst, 0, LEN);
             let fault = TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), index: 0 };
-            assert_eq!((port.tx_burst(&mut burst), states(&gate)), (Err(fault), [Quarantined, Ready]));
+            assert_eq!((port.tx_burst(&mut burst, MAX_BURST), states(&gate)), (Err(fault), [Quarantined, Ready]));
             let not_ready = TxError::PeerNotReady { peer: PeerIdx(0), index: 0 };
-            assert_eq!((port.tx_burst(&mut burst), states(&gate)), (Err(not_ready), [Quarantined, Ready]));
+            assert_eq!((port.tx_burst(&mut burst, MAX_BURST), states(&gate)), (Err(not_ready), [Quarantined, Ready]));
             arrives(&gate, pool, 1, &mut other);
         }
         // Another peer's start is none of its own.
@@ -71,9 +73,9 @@ fn of_several_peers_that_one_call_found_at_fault_each_says_so() {
         let mut burst = pool.burst();
         for number in 0..4 {
             push(&mut burst, number, if too_long && number == 0 { 1515 } else { LEN });
-            burst.set_peer(number, PeerIdx(number as u8 % 2));
+            burst.set_peer(number, PeerIdx(number as u8 % 2)).expect("there");
         }
-        assert!(Scatter::new(&gate).tx_burst(&mut burst).is_err());
+        assert!(Scatter::new(&gate).tx_burst(&mut burst, MAX_BURST).is_err());
         assert_eq!((states(&gate), burst.len()), ([Quarantined; 2], 4));
         receivers[1] = world.receiver(1, format, RX_SIZE);
         assert_eq!(states(&gate), [Quarantined, Ready]);
@@ -118,13 +120,13 @@ fn a_peer_that_refuses_what_is_wrong_or_has_no_room_stays_ready() {
     let mut receiver = world.receiver(0, RingFormat::default(), 2 * RX_SIZE);
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     push(&mut burst, 0, 1515);
-    assert_eq!(port.tx_burst(&mut burst), Err(TxError::TooLong { peer: PeerIdx(0), index: 0 }));
+    assert_eq!(port.tx_burst(&mut burst, MAX_BURST), Err(TxError::TooLong { peer: PeerIdx(0), index: 0 }));
     assert_eq!(states(&gate), [Ready, Absent]);
     burst.clear();
     for expected in [Ok(RX_SIZE), Ok(0)] {
         (burst.len()..RX_SIZE).for_each(|number| push(&mut burst, number, LEN));
-        assert_eq!((port.tx_burst(&mut burst), states(&gate)), (expected, [Ready, Absent]));
+        assert_eq!((port.tx_burst(&mut burst, MAX_BURST), states(&gate)), (expected, [Ready, Absent]));
     }
-    assert_eq!(receiver.net.rx_burst(&mut receiver.pool.burst()), RX_SIZE);
+    assert_eq!(receiver.net.rx_burst(&mut receiver.pool.burst(), MAX_BURST), Ok(RX_SIZE));
     arrives(&gate, pool, 0, &mut receiver);
 }

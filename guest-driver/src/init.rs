@@ -52,6 +52,13 @@ pub enum StartError {
     Legacy,
     /// It did not take the features that it offers.
     FeaturesRefused,
+    /// Its MTU is larger than the driver's receive buffers hold, both in bytes of payload.
+    Mtu {
+        /// What the device says.
+        device: u16,
+        /// What the buffers hold.
+        most: u16,
+    },
     /// It has this many queue pairs, which no device has.
     Pairs(u16),
     /// Its queue of this number has at most so many entries, fewer than wanted.
@@ -68,6 +75,9 @@ impl fmt::Display for StartError {
             Self::ResetStuck => write!(f, "network device does not finish its reset"),
             Self::Legacy => write!(f, "network device without VIRTIO_F_VERSION_1"),
             Self::FeaturesRefused => write!(f, "network device refuses its own features"),
+            Self::Mtu { device, most } => {
+                write!(f, "network device with an MTU of {device} bytes, and receive buffers that hold {most}")
+            }
             Self::Pairs(pairs) => write!(f, "network device with {pairs} queue pairs"),
             Self::QueueTooSmall(queue, size) => write!(f, "queue {queue}: at most {size} entries"),
             Self::QueueRefused(queue) => write!(f, "queue {queue}: refused"),
@@ -88,8 +98,8 @@ impl<'t, T: Transport> Setup<'t, T> {
         Self::with_mtu(transport, wanted, u16::MAX)
     }
 
-    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: it does not agree on [`F::MTU`] with a device
-    /// that has a larger one. The MTU is [`net::DEFAULT_MTU`] then.
+    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: a device that has a larger MTU is refused
+    /// ([`StartError::Mtu`]), and so is one without an MTU if they do not hold [`net::DEFAULT_MTU`].
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout".
     pub fn with_mtu(transport: &'t mut T, wanted: Wanted, most: u16) -> Result<Self, StartError> {
         match transport.device_id()? {
@@ -114,12 +124,14 @@ impl<'t, T: Transport> Setup<'t, T> {
 
     /// A feature goes with those that it needs. See: VIRTIO 2.2.1 "Driver Requirements: Feature Bits".
     fn negotiate(&mut self, wanted: F, most: u16) -> Result<(), StartError> {
-        let mut features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
-        if most < u16::MAX && features.contains(F::MTU) && configuration(self.transport).mtu > most {
-            features.remove(F::MTU);
-        }
+        let features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
         if !features.contains(F::VERSION_1) {
             return Err(StartError::Legacy);
+        }
+        let has_mtu = most < u16::MAX && features.contains(F::MTU);
+        let device = if has_mtu { configuration(self.transport).mtu } else { net::DEFAULT_MTU };
+        if device > most {
+            return Err(StartError::Mtu { device, most });
         }
         self.transport.set_driver_features(features);
         self.advance(Status::FEATURES_OK);

@@ -1,9 +1,9 @@
 //! Bursts of frames that nobody looks at, one call for each.
 
 use crate::Error;
-use sluice::{Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE, TxError};
+use sluice::{BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit, TxError};
 use sluice_abi::directory::PeerState;
-use sluice_vnf::Error::{NoBuffer, Send};
+use sluice_vnf::Error::{Frame, Send};
 use sluice_vnf::{Vnf, clock};
 
 /// Bytes of the frame that says that no more come.
@@ -43,7 +43,7 @@ pub fn with_sender(vnf: &mut Vnf, work: impl FnOnce(&mut Sender<'_>) -> Result<(
     let (gate, memory) = vnf.connect()?;
     let peer = vnf.wait_for_peer(&gate, None)?;
     let mut free = [0; MAX_BURST];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
     let empty = (0..16).map(|_| clock::now().abs_diff(clock::now())).min().unwrap_or(0);
     let port = PeerPort::new(&gate, peer);
     let burst = pool.burst();
@@ -55,11 +55,11 @@ impl Sender<'_> {
     pub fn call(&mut self, burst: u16, frame: u16) -> Result<Option<Call>, Error> {
         self.make_room(burst);
         for _ in 0..burst {
-            self.burst.push(frame).ok_or(NoBuffer)?;
+            self.burst.push(frame).map_err(Frame)?;
         }
         let over_the_end = self.goes_over_the_end(burst);
         let before = clock::now();
-        let sent = self.port.tx_burst(&mut self.burst);
+        let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);
         let ticks = (clock::now() - before).saturating_sub(self.empty);
         self.note(burst);
         let aborted = self.aborted;
@@ -69,7 +69,7 @@ impl Sender<'_> {
         }
         while !self.burst.is_empty() {
             self.give_turn();
-            let sent = self.port.tx_burst(&mut self.burst);
+            let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);
             self.accepted(sent)?;
         }
         Ok(whole.then_some(Call { ticks, over_the_end }))

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::frame::{self, FRAME_LENGTHS};
 use crate::tally::Tally;
-use sluice::{Mempool, Port, RingFormat, VirtioNet};
+use sluice::{BURST_SIZE, BufferLen, Mempool, Receive, RingFormat, VirtioNet};
 use sluice_vnf::{Vnf, println};
 
 /// Buffers: twice the receive queue, so that a full ring can be taken and refilled at once.
@@ -13,14 +13,14 @@ pub fn receive(vnf: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_vnf::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
     let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, ring).map_err(sluice_vnf::Error::Net)?;
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
     let mut patience = vnf.patience();
     while !tally.finished() {
-        if net.rx_burst(&mut burst) == 0 {
+        if net.rx_burst(&mut burst, BURST_SIZE).map_err(sluice_vnf::Error::Receive)? == 0 {
             patience.wait(vnf)?;
             continue;
         }

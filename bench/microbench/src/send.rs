@@ -4,8 +4,8 @@ use crate::Error;
 use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
 use crate::options::{Proof, Sweep};
 use crate::row::{Json, Row};
-use sluice::{BURST_SIZE, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, Port, RX_SIZE};
-use sluice_vnf::Error::{NoBuffer, Send};
+use sluice::{BURST_SIZE, BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit};
+use sluice_vnf::Error::{Frame, Send};
 use sluice_vnf::{Vnf, clock, println};
 
 /// Calls before a row is measured.
@@ -42,7 +42,7 @@ fn with_sender(
     let (gate, memory) = vnf.connect()?;
     let peer = vnf.wait_for_peer(&gate, to)?;
     let mut free = [0; MAX_BURST];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
     let mut sender = Sender::new(vnf, &gate, &pool, peer);
     work(&mut sender)?;
     sender.finish()
@@ -106,7 +106,7 @@ impl<'a> Sender<'a> {
             self.push(Kind::Data, row, frame)?;
         }
         let before = clock::now();
-        let sent = self.port.tx_burst(&mut self.burst);
+        let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);
         let ticks = clock::now() - before;
         let whole = sent.map_err(Send)? == usize::from(burst);
         self.since_turn += usize::from(burst);
@@ -118,7 +118,7 @@ impl<'a> Sender<'a> {
     fn drain(&mut self) -> Result<(), Error> {
         while !self.burst.is_empty() {
             self.give_turn();
-            self.port.tx_burst(&mut self.burst).map_err(Send)?;
+            self.port.tx_burst(&mut self.burst, MAX_BURST).map_err(Send)?;
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl<'a> Sender<'a> {
                 self.push(Kind::Data, 0, options.frame)?;
                 left -= 1;
             }
-            self.port.tx_burst(&mut self.burst).map_err(Send)?;
+            self.port.tx_burst(&mut self.burst, MAX_BURST).map_err(Send)?;
         }
         // The second question is itself an exit, where there are exits.
         Ok((sluice_clock::exits() - before).saturating_sub(1))
@@ -148,8 +148,7 @@ impl<'a> Sender<'a> {
         let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
         let bytes = &mut bytes[..usize::from(len)];
         frame::write(bytes, self.addresses, Header { kind, row, sequence: self.sequence });
-        let to = self.burst.push(len).ok_or(NoBuffer)?;
-        to.copy_from_slice(0, bytes).map_err(|_| NoBuffer)?;
+        self.burst.push_bytes(bytes).map_err(Frame)?;
         self.sequence += u64::from(kind == Kind::Data);
         Ok(())
     }

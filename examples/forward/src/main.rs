@@ -3,8 +3,10 @@
 //! It ends when that peer does for good: one that the host starts again is waited for.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use sluice::{Burst, Mempool, PeerPort, PeerSlice, Port, RX_SIZE, RingFormat, TxError, VirtioNet};
-use sluice_abi::directory::PeerState;
+use sluice::{
+    BURST_SIZE, BufferLen, Burst, Frame, Mempool, PeerPort, PeerState, RX_SIZE, Receive, RingFormat, Transmit, TxError,
+    VirtioNet,
+};
 use sluice_vnf::{Error, Vnf, println};
 
 sluice_vnf::main!(run);
@@ -13,7 +15,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free)?;
     let mut input = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default())?;
     let peer = vnf.wait_for_peer(&gate, vnf.args().split_whitespace().next())?;
     let mut output = PeerPort::new(&gate, peer);
@@ -23,7 +25,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let mut patience = vnf.patience();
     let end = loop {
         let before = burst.len();
-        input.rx_burst(&mut burst);
+        input.rx_burst(&mut burst, BURST_SIZE)?;
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
         match gate.peer_state(peer) {
             PeerState::Ready => patience.renew(),
@@ -40,21 +42,20 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
         }
     };
 
-    let stats = output.stats();
-    println!(
-        "forwarded {} of {} frames, {} bytes: {seen:?}",
-        stats.tx_packets,
-        input.stats().rx_packets,
-        stats.tx_bytes
-    );
+    let stats = output.tx_stats();
+    println!("forwarded {} of {} frames, {} bytes: {seen:?}", stats.packets, input.rx_stats().packets, stats.bytes);
     end
 }
 
 /// Sends what `output` takes of `burst`, and drops a frame that it never takes: whether to go on at once.
-fn send(output: &mut impl Port, burst: &mut Burst<'_>) -> Result<bool, TxError> {
-    match output.tx_burst(burst) {
+fn send(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<bool, TxError> {
+    match output.tx_burst(burst, burst.len()) {
         Ok(sent) => Ok(sent > 0 && burst.is_empty()),
-        Err(TxError::TooLong { index, .. } | TxError::BadFrame { index }) => Ok(burst.remove(index)),
+        Err(
+            TxError::TooLong { index, .. }
+            | TxError::BadFrame { index, .. }
+            | TxError::OffloadNotNegotiated { index, .. },
+        ) => Ok(burst.remove(index)),
         // Nothing is wrong with the frames: the call was ended, or the peer is away for a while.
         Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => Ok(false),
         Err(error) => Err(error),
@@ -72,12 +73,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(&mut self, frame: PeerSlice<'_>) {
-        let counter = match frame.read::<u16>(12).map(u16::from_be) {
-            Ok(0x0800) => &mut self.ipv4,
-            Ok(0x86dd) => &mut self.ipv6,
-            Ok(0x0806) => &mut self.arp,
-            Ok(0x8100) => &mut self.vlan,
+    fn look(&mut self, frame: Frame<'_>) {
+        let counter = match frame.head(12).map(u16::from_be_bytes) {
+            Some(0x0800) => &mut self.ipv4,
+            Some(0x86dd) => &mut self.ipv6,
+            Some(0x0806) => &mut self.arp,
+            Some(0x8100) => &mut self.vlan,
             _ => &mut self.other,
         };
         *counter += 1;
@@ -87,25 +88,21 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice::{Clause, PacketMemory, PeerIdx, PortStats};
+    use sluice::{Clause, PacketMemory, PeerIdx, PeerSlice, TxStats};
     use sluice_abi::Gpa;
 
     /// Answers as it was told to.
     struct Answers(Vec<Result<usize, TxError>>);
 
-    impl Port for Answers {
-        fn rx_burst(&mut self, _: &mut Burst<'_>) -> usize {
-            0
-        }
-
-        fn tx_burst(&mut self, burst: &mut Burst<'_>) -> Result<usize, TxError> {
+    impl Transmit for Answers {
+        fn tx_burst(&mut self, burst: &mut Burst<'_>, _: usize) -> Result<usize, TxError> {
             let answer = self.0.remove(0);
             burst.drop_front(answer.unwrap_or(0));
             answer
         }
 
-        fn stats(&self) -> PortStats {
-            PortStats::default()
+        fn tx_stats(&self) -> TxStats {
+            TxStats::NONE
         }
     }
 
@@ -115,14 +112,15 @@ mod tests {
         // SAFETY: never freed, and only slices lead into it from now on.
         let memory = unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), 16_384) };
         let mut free = [0; 8];
-        let pool = Mempool::new(PacketMemory::new(Gpa(0), memory).expect("small"), &mut free);
+        let pool = PacketMemory::new(Gpa(0), memory).expect("small");
+        let pool = Mempool::new(pool, BufferLen::default(), &mut free).expect("room");
         let mut burst = pool.burst();
-        (0..4).for_each(|number| assert!(burst.push(60 + number).is_some()));
+        (0..4).for_each(|number| assert!(burst.push(60 + number).is_ok()));
         work(&mut burst);
     }
 
-    fn lens(burst: &Burst<'_>) -> Vec<u64> {
-        burst.frames().map(PeerSlice::len).collect()
+    fn lens(burst: &Burst<'_>) -> Vec<u16> {
+        burst.frames().map(|frame| frame.len()).collect()
     }
 
     #[test]
@@ -136,7 +134,10 @@ mod tests {
                 );
             }
             assert_eq!(send(&mut Answers(vec![Ok(0)]), burst), Ok(false));
-            assert_eq!(send(&mut Answers(vec![Err(TxError::BadFrame { index: 2 })]), burst), Ok(true));
+            assert_eq!(
+                send(&mut Answers(vec![Err(TxError::BadFrame { peer: PeerIdx(0), index: 2 })]), burst),
+                Ok(true)
+            );
             assert_eq!(lens(burst), [60, 61, 63]);
             assert_eq!(send(&mut Answers(vec![Ok(1)]), burst), Ok(false), "a full ring");
             assert_eq!(send(&mut Answers(vec![Err(TxError::NotRegistered)]), burst), Err(TxError::NotRegistered));

@@ -3,16 +3,16 @@
 use crate::Error;
 use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
 use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
-use sluice::{BUFFER_LEN, BURST_SIZE, Burst, HEADROOM, MAX_BURST, Mempool, PeerPort, Port};
+use sluice::{BURST_SIZE, BufferLen, Burst, MAX_BURST, Mempool, PeerPort, Transmit};
 use sluice_abi::net;
-use sluice_vnf::Error::{NoBuffer, Send};
+use sluice_vnf::Error::{self as Failed, Send};
 use sluice_vnf::{Module, Vnf, println};
 
 /// Bytes before the payload of a frame without VLAN tags, and those of a tag.
 const HEADER: u32 = net::ETHERNET_HEADER as u32;
 const TAG: u32 = net::VLAN_TAG as u32;
 /// Longest frame that a buffer of ours has room for.
-const LONGEST: u32 = BUFFER_LEN - HEADROOM;
+const LONGEST: u32 = BufferLen::KiB2.longest_frame() as u32;
 
 pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
     let module = vnf.module(file).ok_or(Error::NoFile(file))?.map_err(|error| Error::Unusable(file, error))?;
@@ -23,7 +23,7 @@ pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Resu
     let (mac, mtu) = gate.peer(peer).map_or(([0; 6], 0), |peer| (peer.mac, u32::from(peer.mtu)));
     check(&mut capture, mtu).map_err(bad)?;
     let mut free = [0; MAX_BURST];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::KiB2, &mut free).map_err(Failed::Pool)?;
     let mut wire = Wire { vnf, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
 
     wire.announce(What::Start(capture.header()), 0)?;
@@ -115,8 +115,7 @@ impl Wire<'_> {
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let frame = self.burst.push(bytes.len() as u16).ok_or(NoBuffer)?;
-        frame.copy_from_slice(0, bytes).map_err(|_| NoBuffer)?;
+        self.burst.push_bytes(bytes).map_err(Failed::Frame)?;
         if self.burst.len() >= BURST_SIZE { self.flush() } else { Ok(()) }
     }
 
@@ -124,7 +123,7 @@ impl Wire<'_> {
     fn flush(&mut self) -> Result<(), Error> {
         let mut patience = self.vnf.patience();
         while !self.burst.is_empty() {
-            if self.port.tx_burst(&mut self.burst).map_err(Send)? == 0 {
+            if self.port.tx_burst(&mut self.burst, MAX_BURST).map_err(Send)? == 0 {
                 patience.wait(self.vnf)?;
             }
         }

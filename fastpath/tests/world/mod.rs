@@ -1,17 +1,19 @@
 //! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a peer's driver wants it to.
 
-use sluice::{Access, Burst, Gate, Mempool, PacketMemory, PeerSlice, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{
+    Access, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive, RingFormat,
+    VirtioNet,
+};
 use sluice_abi::Gpa;
 use sluice_abi::directory::{Directory, GateKind, word};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_control::{Manifest, Network, publish};
 use sluice_driver::Registers;
-use std::cell::RefCell;
+use sluice_memory::{SharedWords, Table};
+use std::cell::{Cell, RefCell};
 
 const MIB: u64 = 1 << 20;
-/// Bytes of a receiver's RAM; the second half is its packet memory.
-const RAM: u64 = 4 * MIB;
-/// Receivers: VMs 1 and 2, at places 0 and 1 of the sender's directory.
+/// Receivers: VMs 1 and 2, at indices 0 and 1 of the sender's directory.
 pub const RECEIVERS: usize = 2;
 
 /// All VMs, and the sender's directory.
@@ -19,6 +21,10 @@ pub struct World {
     network: RefCell<Network>,
     page: PeerSlice<'static>,
     slot: PeerSlice<'static>,
+    /// Bytes of a receiver's RAM; the second half is its packet memory.
+    ram: u64,
+    /// The host does not write the directory for now.
+    pub silent: Cell<bool>,
 }
 
 /// The device registers of one VM, and the host behind them.
@@ -36,21 +42,41 @@ impl Registers for Device<'_> {
 }
 
 /// Zeroed memory that is never freed.
-fn memory(len: u64) -> PeerSlice<'static> {
+pub fn memory(len: u64) -> PeerSlice<'static> {
     let bytes = Box::leak(vec![0u128; len as usize / 16].into_boxed_slice());
     // SAFETY: never freed, and only slices lead into it from now on.
     unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), len) }
 }
 
+/// A pool of `buffers` in memory of its own, at `gpa`.
+pub fn pool(gpa: Gpa, memory: PeerSlice<'static>, len: BufferLen, buffers: usize) -> &'static Mempool<'static> {
+    let memory = PacketMemory::new(gpa, memory).expect("small");
+    pool_in(memory, len, buffers)
+}
+
+fn pool_in(memory: PacketMemory, len: BufferLen, buffers: usize) -> &'static Mempool<'static> {
+    let free = Box::leak(vec![0; buffers].into_boxed_slice());
+    Box::leak(Box::new(Mempool::new(memory, len, free).expect("room")))
+}
+
 impl World {
     /// Devices of this MTU, and no driver yet.
     pub fn new(mtu: u16) -> Self {
+        Self::with_ram(mtu, 4)
+    }
+
+    /// The same, with so many MiB of RAM each.
+    pub fn with_ram(mtu: u16, ram_mib: u64) -> Self {
         let vm = |name, peers| {
-            format!("[[vm]]\nname = \"{name}\"\nram_mib = 4\nimage = \"i\"\ngate = \"direct\"\nmtu = {mtu}\n{peers}\n")
+            format!(
+                "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\ngate = \"direct\"\nmtu = {mtu}\n{peers}\n"
+            )
         };
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
-        let world = Self { network, page: memory(4096), slot: memory(RECEIVERS as u64 * RAM) };
+        let ram = ram_mib * MIB;
+        let page = memory((8 * word::COUNT as u64).next_multiple_of(4096));
+        let world = Self { network, page, slot: memory(RECEIVERS as u64 * ram), ram, silent: Cell::new(false) };
         world.publish();
         world
     }
@@ -59,23 +85,51 @@ impl World {
     pub fn directory(&self) -> Directory {
         let mut directory = Directory { gate: GateKind::Direct as u32, ..self.network.borrow().directory(0) };
         for (place, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
-            peer.regions[0].slot_offset = place as u64 * RAM;
+            peer.regions[0].slot_offset = place as u64 * self.ram;
         }
         directory
     }
 
+    /// What the host writes the sender's directory on.
+    pub fn page(&self) -> Table<'static, u64> {
+        self.page.table(0, word::COUNT as u16).expect("a page")
+    }
+
+    /// The host writes the directory, through `words`.
+    pub fn publish_through(&self, words: &impl SharedWords) {
+        publish(words, &self.directory());
+    }
+
     fn publish(&self) {
-        publish(&self.page.table(0, word::COUNT as u16).expect("a page"), &self.directory());
+        if !self.silent.get() {
+            self.publish_through(&self.page());
+        }
     }
 
     /// The sender's gate, and a pool of `buffers` of the sender's.
     pub fn sender(&self, buffers: usize) -> (Gate, &'static Mempool<'static>) {
-        let packets = memory(2 * MIB);
+        self.sender_of(BufferLen::KiB2, buffers)
+    }
+
+    /// The same, with buffers of this length.
+    pub fn sender_of(&self, len: BufferLen, buffers: usize) -> (Gate, &'static Mempool<'static>) {
+        let packets = memory((u64::from(len.bytes()) * buffers as u64).next_multiple_of(2 * MIB));
+        (self.gate(packets), pool(Gpa(0), packets, len, buffers))
+    }
+
+    /// A gate for a sender with this packet memory.
+    pub fn gate(&self, packets: PeerSlice<'static>) -> Gate {
         let access = Access { directory: self.page, request: memory(4096), packets, slot: self.slot.as_ptr() };
         // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
-        let gate = unsafe { Gate::discover(access) }.expect("a gate");
-        let free = Box::leak(vec![0; buffers].into_boxed_slice());
-        (gate, Box::leak(Box::new(Mempool::new(PacketMemory::new(Gpa(0), packets).expect("small"), free))))
+        unsafe { Gate::discover(access) }.expect("a gate")
+    }
+
+    /// A sender and two receivers that are ready.
+    pub fn all(buffers: usize, format: RingFormat) -> (Gate, &'static Mempool<'static>, [Receiver; RECEIVERS]) {
+        let world = Self::new(1500);
+        let receivers = [0, 1].map(|place| world.receiver(place, format, 2 * RX_SIZE));
+        let (gate, pool) = world.sender(buffers);
+        (gate, pool, receivers)
     }
 
     /// The registers of the receiver at `place`.
@@ -83,12 +137,21 @@ impl World {
         Device(self, place as u32 + 1)
     }
 
+    /// Packet memory of the receiver at `place`.
+    pub fn packets(&self, place: usize) -> PacketMemory {
+        let half = self.ram / 2;
+        PacketMemory::new(Gpa(half), self.ram(place).sub(half, half).expect("inside")).expect("small")
+    }
+
+    /// A pool of the receiver at `place`, behind the memory for its queue.
+    pub fn pool(&self, place: usize, len: BufferLen, buffers: usize) -> &'static Mempool<'static> {
+        pool_in(self.packets(place).split_at(VirtioNet::QUEUE_LEN).expect("inside").1, len, buffers)
+    }
+
     /// Starts the driver of the receiver at `place`, which has so many buffers.
     pub fn receiver(&self, place: usize, format: RingFormat, buffers: usize) -> Receiver {
-        let ram = self.ram(place);
-        let packets = PacketMemory::new(Gpa(RAM / 2), ram.sub(RAM / 2, RAM / 2).expect("inside")).expect("small");
-        let (queue, buffers_at) = packets.split_at(VirtioNet::QUEUE_LEN).expect("inside");
-        let pool = Box::leak(Box::new(Mempool::new(buffers_at, Box::leak(vec![0; buffers].into_boxed_slice()))));
+        let pool = self.pool(place, BufferLen::KiB2, buffers);
+        let (queue, _) = self.packets(place).split_at(VirtioNet::QUEUE_LEN).expect("inside");
         let net = VirtioNet::start(&mut self.device(place), queue, pool, format).expect("a device");
         Receiver { net, pool }
     }
@@ -99,9 +162,15 @@ impl World {
         self.publish();
     }
 
+    /// The VM of the receiver at `place`, which was gone, is there again, and has no driver yet.
+    pub fn back(&self, place: usize) {
+        self.network.borrow_mut().restart(place as u32 + 1);
+        self.publish();
+    }
+
     /// The RAM of the receiver at `place`.
     pub fn ram(&self, place: usize) -> PeerSlice<'static> {
-        self.slot.sub(place as u64 * RAM, RAM).expect("inside")
+        self.slot.sub(place as u64 * self.ram, self.ram).expect("inside")
     }
 
     /// Where the receiver at `place` has its queue.
@@ -122,11 +191,25 @@ pub struct Receiver {
     pub pool: &'static Mempool<'static>,
 }
 
+impl Receiver {
+    /// Everything that arrived and was not yet taken.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut burst = self.pool.burst();
+        self.net.rx_burst(&mut burst, MAX_BURST).expect("an honest device side");
+        contents(&burst)
+    }
+}
+
 /// The bytes of a frame.
-pub fn bytes(frame: PeerSlice<'_>) -> Vec<u8> {
-    let mut bytes = vec![0; frame.len() as usize];
+pub fn bytes(frame: Frame<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; frame.len().into()];
     frame.copy_to_slice(0, &mut bytes).expect("inside");
     bytes
+}
+
+/// The bytes of all frames.
+pub fn contents(burst: &Burst<'_>) -> Vec<Vec<u8>> {
+    burst.frames().map(bytes).collect()
 }
 
 /// Frame `number`, of `len` bytes.
@@ -137,6 +220,5 @@ pub fn frame(number: usize, len: u16) -> Vec<u8> {
 /// Adds frame `number` to `burst`.
 #[track_caller]
 pub fn push(burst: &mut Burst<'_>, number: usize, len: u16) {
-    let to = burst.push(len).expect("room");
-    to.copy_from_slice(0, &frame(number, len)).expect("as long as it is");
+    burst.push_bytes(&frame(number, len)).expect("room");
 }

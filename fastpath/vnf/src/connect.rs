@@ -2,7 +2,9 @@
 
 use crate::{SetupError, Vnf};
 use core::fmt;
-use sluice::{Gate, GateError, PacketMemory, PeerError, PeerIdx, TxError, VirtioNetError};
+use sluice::{
+    FrameError, Gate, GateError, PacketMemory, PeerError, PeerIdx, PoolError, RxError, TxError, VirtioNetError,
+};
 use sluice_abi::directory::PeerState;
 
 /// Why a VNF can't start, or go on.
@@ -24,8 +26,14 @@ pub enum Error {
     Silence,
     /// The gate refused packets.
     Send(TxError),
-    /// The pool is empty, or a frame is larger than a buffer.
+    /// Packet memory is too small for the receive queue.
     NoBuffer,
+    /// No pool.
+    Pool(PoolError),
+    /// Nothing can be received any more.
+    Receive(RxError),
+    /// A frame can't be had, or not be changed so.
+    Frame(FrameError),
 }
 
 impl fmt::Display for Error {
@@ -39,7 +47,10 @@ impl fmt::Display for Error {
             Self::PeerQuarantined => write!(f, "the peer is in quarantine: its rings broke the protocol"),
             Self::Silence => write!(f, "nothing came from the other side for too long"),
             Self::Send(error) => write!(f, "the gate refused packets: {error}"),
-            Self::NoBuffer => write!(f, "no buffer is free, or none is large enough"),
+            Self::NoBuffer => write!(f, "packet memory is too small for the receive queue"),
+            Self::Pool(error) => error.fmt(f),
+            Self::Receive(error) => error.fmt(f),
+            Self::Frame(error) => error.fmt(f),
         }
     }
 }
@@ -47,6 +58,24 @@ impl fmt::Display for Error {
 impl From<VirtioNetError> for Error {
     fn from(error: VirtioNetError) -> Self {
         Self::Net(error)
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<RxError> for Error {
+    fn from(error: RxError) -> Self {
+        Self::Receive(error)
+    }
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
     }
 }
 

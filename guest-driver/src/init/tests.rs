@@ -138,15 +138,19 @@ fn a_feature_is_not_taken_without_what_it_needs() {
 }
 
 #[test]
-fn an_mtu_that_the_buffers_do_not_hold_is_not_taken() {
-    for (most, taken) in [(u16::MAX, true), (9001, true), (9000, true), (8999, false), (1500, false), (0, false)] {
+fn a_device_whose_mtu_the_buffers_do_not_hold_is_refused() {
+    for most in [u16::MAX, 9001, 9000] {
         let mut fake = Fake::new(F::empty());
         let setup = Setup::with_mtu(&mut fake, WANT_NOTHING, most).unwrap();
-        let expected = if taken { (ALWAYS, 9000) } else { (ALWAYS - F::MTU, 1500) };
-        assert_eq!((setup.agreed().features, setup.agreed().mtu), expected, "{most}");
+        assert_eq!((setup.agreed().features, setup.agreed().mtu), (ALWAYS, 9000), "{most}");
         setup.start();
-        assert_eq!(fake.device.mtu(), expected.1, "the device knows");
-        assert_eq!(fake.statuses, [0, 1, 3, 11, 15]);
+        assert_eq!((fake.device.mtu(), &fake.statuses[..]), (9000, &[0, 1, 3, 11, 15][..]));
+    }
+    for most in [8999, 1500, 0] {
+        let mut fake = Fake::new(F::empty());
+        let error = Setup::with_mtu(&mut fake, WANT_NOTHING, most).err();
+        assert_eq!(error, Some(StartError::Mtu { device: 9000, most }));
+        assert_eq!(fake.statuses, [0, 1, 3, 128 | 3], "the device is told that the driver gave up");
     }
 }
 

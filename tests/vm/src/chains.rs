@@ -1,7 +1,7 @@
 //! A receiver whose every buffer is the longest chain that the window follows: what makes a call as long as it gets.
 
 use crate::attack::Error;
-use sluice::{Mempool, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{BufferLen, Mempool, RX_SIZE, RingFormat, VirtioNet};
 use sluice_abi::net::HDR_LEN;
 use sluice_abi::virtq::{Desc, DescF, MAX_CHAIN, UsedElem, avail, desc_table_len, used};
 use sluice_vnf::Vnf;
@@ -18,7 +18,7 @@ pub fn receive(machine: &mut Vnf) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let net = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::Split);
     let _net = net.map_err(|error| Error::Machine(error.into()))?;
     // As the driver lays out a queue of that size.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "attacks are what safe code can't do")]
 
 use crate::attack::{Error, prepare};
-use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, Status};
+use sluice::{BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, Status, Transmit};
 use sluice_abi::map;
 use sluice_vnf::{Vnf, println};
 
@@ -32,10 +32,10 @@ pub fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     let (gate, own) = prepare(machine)?;
     println!("told: {:?}", forge(view));
     let mut free = [0; 1];
-    let pool = Mempool::new(own, &mut free);
+    let pool = Mempool::new(own, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let mut burst = pool.burst();
-    let pushed = burst.push(64).is_some();
-    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst));
+    let pushed = burst.push(64).is_ok();
+    println!("proper call: {pushed} {:?}", PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst, sluice::MAX_BURST));
     Ok(())
 }
 

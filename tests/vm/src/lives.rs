@@ -12,7 +12,7 @@ use crate::numbered::{self, Seen};
 use crate::revoke::{Calls, fill, push};
 use crate::ring::{Idle, Ring, SIZE};
 use core::arch::asm;
-use sluice::{BURST_SIZE, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Status};
+use sluice::{BURST_SIZE, BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Status};
 use sluice_abi::call::Code;
 use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_memory::PeerSlice;
@@ -147,7 +147,7 @@ fn die_in(ticks: u64) {
 pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut calls, mut next, mut since) = (Calls::default(), 0, 0);
     while since < GONE {
@@ -170,7 +170,7 @@ pub fn again(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     let record = Record::of(rest)?;
     let life = record.begin();
     let mut free = [0; 2 * BURST_SIZE];
-    let pool = Mempool::new(packets, &mut free);
+    let pool = Mempool::new(packets, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst, mut calls) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst(), Calls::default());
     for _ in 0..=life % 3 {
         record.set(Word::Expected, fill(&mut burst, record.get(Word::Expected)));

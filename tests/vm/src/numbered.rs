@@ -3,7 +3,7 @@
 use crate::attack::Error;
 use crate::crossing;
 use crate::leap::{End, Landing};
-use sluice::{Mempool, PacketMemory, Port, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{BufferLen, Mempool, PacketMemory, RX_SIZE, Receive, RingFormat, VirtioNet};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Packet, Status};
 use sluice_memory::PeerSlice;
@@ -128,18 +128,19 @@ pub fn receive(machine: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
     let mut net = net.map_err(|error| Error::Machine(error.into()))?;
     let (mut seen, mut burst, mut patience) = (Seen::default(), pool.burst(), machine.patience());
     while !seen.over {
-        if net.rx_burst(&mut burst) == 0 {
+        let received = net.rx_burst(&mut burst, sluice::MAX_BURST).map_err(|error| Error::Machine(error.into()))?;
+        if received == 0 {
             patience.wait(machine)?;
             continue;
         }
         patience.renew();
         for frame in burst.frames() {
-            seen.see(core::array::from_fn(|at| frame.read(8 * at as u64).unwrap_or(0)));
+            seen.see(core::array::from_fn(|at| frame.head(8 * at).map_or(0, u64::from_le_bytes)));
         }
         burst.clear();
     }

@@ -3,7 +3,7 @@
 
 use crate::attack::Error;
 use crate::ring::{Idle, Ring, SIZE};
-use sluice::{Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError};
+use sluice::{BufferLen, Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Transmit, TxError};
 use sluice_abi::Gpa;
 use sluice_abi::directory::PeerState;
 use sluice_abi::mmio::Status;
@@ -77,20 +77,20 @@ fn start_without_rings(machine: &Vnf) {
 pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 8];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut sent, mut faults) = (0, 0);
     for round in 0..=ROUNDS {
         until(machine, &gate, PeerState::Ready)?;
-        burst.push(LEN).ok_or(Error::Arguments)?;
-        sent += port.tx_burst(&mut burst).map_err(|_| Error::NotStopped(0))?;
+        burst.push(LEN).map_err(|_| Error::Arguments)?;
+        sent += port.tx_burst(&mut burst, sluice::MAX_BURST).map_err(|_| Error::NotStopped(0))?;
         if round == ROUNDS {
             break;
         }
         while faults == round {
             machine.yield_now();
-            burst.push(LEN);
-            match port.tx_burst(&mut burst) {
+            let _ = burst.push(LEN);
+            match port.tx_burst(&mut burst, sluice::MAX_BURST) {
                 Ok(more) => sent += more,
                 Err(TxError::PeerFault { peer: PeerIdx(0), clause: Some(Clause::Region), .. }) => faults += 1,
                 Err(_) => return Err(Error::NotStopped(1)),
@@ -112,7 +112,7 @@ fn is_quarantined(gate: &Gate, port: &mut PeerPort<'_>, burst: &mut sluice::Burs
         if gate.peer_state(PeerIdx(0)) != PeerState::Quarantined {
             return Err(Error::NotStopped(2));
         }
-        if !matches!(port.tx_burst(burst), Err(TxError::PeerNotReady { peer: PeerIdx(0), .. })) {
+        if !matches!(port.tx_burst(burst, sluice::MAX_BURST), Err(TxError::PeerNotReady { peer: PeerIdx(0), .. })) {
             return Err(Error::NotStopped(3));
         }
     }

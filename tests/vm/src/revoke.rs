@@ -4,7 +4,7 @@ use crate::attack::Error;
 use crate::hostile::Random;
 use crate::numbered::{self, Seen};
 use crate::ring::{Idle, Ring};
-use sluice::{BURST_SIZE, Burst, Gate, Mempool, PeerIdx, PeerPort, Port, RingFormat, TxError};
+use sluice::{BURST_SIZE, BufferLen, Burst, Gate, Mempool, PeerIdx, PeerPort, RingFormat, Transmit, TxError};
 use sluice_abi::directory::PeerState;
 use sluice_vnf::{Vnf, clock, println};
 
@@ -62,14 +62,14 @@ pub fn both(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * BURST_SIZE];
-    let pool = Mempool::new(buffers, &mut free);
+    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     for turn in 0..times {
         Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
         for _ in 0..turn % 8 {
             // The peer is there or not.
-            let _ = port.tx_burst(&mut burst);
+            let _ = port.tx_burst(&mut burst, sluice::MAX_BURST);
         }
         Ring::stop(machine);
     }
@@ -94,7 +94,7 @@ pub struct Calls {
 pub fn sender(machine: &mut Vnf, times: u32) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let (mut port, mut burst) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst());
     let (mut calls, mut next) = (Calls::default(), 0);
     while calls.after < AFTER {
@@ -126,8 +126,7 @@ pub fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
 }
 
 pub fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
-    let Some(memory) = burst.push(size_of_val(&words) as u16) else { return false };
-    (0..).zip(words).all(|(at, word)| memory.write(8 * at, word).is_ok())
+    burst.push_bytes(words.map(u64::to_ne_bytes).as_flattened()).is_ok()
 }
 
 impl Calls {
@@ -149,7 +148,7 @@ impl Calls {
     /// One call, which must end as a call may.
     pub fn call(&mut self, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
         let before = clock::now();
-        let sent = port.tx_burst(burst);
+        let sent = port.tx_burst(burst, sluice::MAX_BURST);
         self.slowest = self.slowest.max(clock::now() - before);
         match sent {
             Ok(_) if burst.is_empty() => self.whole += 1,

@@ -2,7 +2,7 @@
 
 use crate::attack::Error;
 use crate::hostile::Random;
-use sluice::{Mempool, PacketMemory, PeerIdx, PeerPort, Port, RingFormat, TxError, VirtioNet};
+use sluice::{BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Transmit, TxError, VirtioNet};
 use sluice_abi::directory::PeerState;
 use sluice_vnf::{Vnf, println};
 
@@ -18,7 +18,8 @@ pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let mut random = Random::new(1);
     for _ in 0..STARTS {
         let mut free = [0; sluice::RX_SIZE];
-        let pool = Mempool::new(buffers, &mut free);
+        let pool =
+            Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
         let net = VirtioNet::start(&mut machine.transport(), queue, &pool, format);
         net.map_err(|error| Error::Machine(error.into()))?;
         (0..WRITES).for_each(|_| write(queue, &mut random));
@@ -44,15 +45,17 @@ fn write(queue: PacketMemory, random: &mut Random) {
 pub fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 64];
-    let pool = Mempool::new(memory, &mut free);
+    let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
     let mut port = PeerPort::new(&gate, PeerIdx(0));
     let mut burst = pool.burst();
     let (mut calls, mut faults) = (0u64, 0u64);
     while gate.peer_state(PeerIdx(0)) != PeerState::Revoked {
-        while burst.len() < sluice::BURST_SIZE && burst.push(64).is_some() {}
+        while burst.len() < sluice::BURST_SIZE && burst.push(64).is_ok() {}
         calls += 1;
-        faults += u64::from(port.tx_burst(&mut burst).is_err_and(|error| matches!(error, TxError::PeerFault { .. })));
+        faults += u64::from(
+            port.tx_burst(&mut burst, sluice::MAX_BURST).is_err_and(|error| matches!(error, TxError::PeerFault { .. })),
+        );
     }
-    println!("sender: {calls} calls, {faults} faults, {} sent", port.stats().tx_packets);
+    println!("sender: {calls} calls, {faults} faults, {} sent", port.tx_stats().packets);
     Ok(())
 }

@@ -1,0 +1,16 @@
+//! Why a port receives nothing, where that is not for want of frames.
+
+use sluice_driver::DeviceFault;
+
+/// What went wrong in a call that was to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RxError {
+    /// The device side of the receive queue, which is whoever sends to this VM, broke the protocol. Nothing is received before the device is
+    /// started anew.
+    #[error("the device side of the receive queue broke the protocol: {0}")]
+    Device(DeviceFault),
+    /// The burst is of another pool than the one that the port was started with.
+    #[error("the burst is of another pool than the port")]
+    ForeignPool,
+}
