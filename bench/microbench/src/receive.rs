@@ -2,25 +2,30 @@
 
 use crate::Error;
 use crate::frame::{self, FRAME_LENGTHS};
+use crate::options::Arrivals;
+use crate::row::{Json, Row};
 use crate::tally::Tally;
-use sluice::{BURST_SIZE, BufferLen, Mempool, Receive, RingFormat, VirtioNet};
-use sluice_vnf::{Vnf, println};
+use sluice::{BURST_SIZE, BufferLen, Mempool, Receive, VirtioNet};
+use sluice_vnf::{Vnf, clock, println};
 
 /// Buffers: twice the receive queue, so that a full ring can be taken and refilled at once.
 const BUFFERS: usize = 2 * sluice::RX_SIZE;
 
-pub fn receive(vnf: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
+/// Checks what arrives, and measures `rx_burst` if that is asked for.
+pub fn receive(vnf: &mut Vnf, options: Arrivals) -> Result<(), Error> {
     let (_, memory) = vnf.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_vnf::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
-    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, ring).map_err(sluice_vnf::Error::Net)?;
+    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, options.ring).map_err(sluice_vnf::Error::Net)?;
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
     let mut patience = vnf.patience();
+    let mut cost = Cost::new();
     while !tally.finished() {
-        if net.rx_burst(&mut burst, BURST_SIZE).map_err(sluice_vnf::Error::Receive)? == 0 {
+        let (count, taking) = timed(|| net.rx_burst(&mut burst, BURST_SIZE));
+        if count.map_err(sluice_vnf::Error::Receive)? == 0 {
             patience.wait(vnf)?;
             continue;
         }
@@ -32,8 +37,60 @@ pub fn receive(vnf: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
                 Err(_) => Err(frame::Torn::Length),
             });
         }
-        burst.clear();
+        let (lens, same) = (burst.frames().map(|frame| frame.len()), burst.frames().next().map(|frame| frame.len()));
+        let alike = burst.len() == BURST_SIZE && lens.into_iter().all(|len| Some(len) == same);
+        let ((), giving_back) = timed(|| burst.clear());
+        if let Some(len) = same.filter(|_| alike) {
+            cost.note(len, taking + giving_back);
+        }
+    }
+    if options.measure {
+        println!("row {}", Json(&cost.row()));
     }
     println!("{tally}");
     if tally.clean() { Ok(()) } else { Err(Error::Dirty) }
+}
+
+/// What `work` returns, and the ticks that it took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = clock::now();
+    let result = work();
+    (result, clock::now() - before)
+}
+
+/// What it cost to take whole bursts of frames of one length, to give the device new buffers, and to free the frames.
+struct Cost {
+    /// Ticks that a measurement of nothing takes.
+    empty: u64,
+    /// Bytes of a frame of the first burst: others are not counted.
+    len: Option<u16>,
+    packets: u64,
+    ticks: u64,
+}
+
+impl Cost {
+    fn new() -> Self {
+        let empty = (0..16).map(|_| timed(|| ()).1).min().unwrap_or(0);
+        Self { empty, len: None, packets: 0, ticks: 0 }
+    }
+
+    /// A burst of frames of `len` bytes took so many ticks, in two measurements.
+    fn note(&mut self, len: u16, ticks: u64) {
+        if *self.len.get_or_insert(len) == len {
+            self.packets += BURST_SIZE as u64;
+            self.ticks += ticks.saturating_sub(2 * self.empty);
+        }
+    }
+
+    fn row(&self) -> Row {
+        Row {
+            gate: "rx_burst",
+            burst: BURST_SIZE as u16,
+            frame: self.len.unwrap_or(0),
+            packets: self.packets.max(1),
+            counter: clock::counter(),
+            ticks: self.ticks,
+            exits: 0,
+        }
+    }
 }

@@ -307,7 +307,7 @@ impl Buffers for OneSlot {
     #[inline(always)]
     fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Slots>, total: u32) -> Option<Gpa> {
         let id = step.available::<ONE_LINE>(self.available, total)?;
-        step.note(u64::from(id) << 32 | self.used + u64::from(total));
+        step.note((u64::from(id) << 32) | (self.used + u64::from(total)));
         Some(step.addr())
     }
 
