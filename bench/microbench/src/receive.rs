@@ -37,8 +37,8 @@ pub fn receive(vnf: &mut Vnf, options: Arrivals) -> Result<(), Error> {
                 Err(_) => Err(frame::Torn::Length),
             });
         }
-        let (lens, same) = (burst.frames().map(|frame| frame.len()), burst.frames().next().map(|frame| frame.len()));
-        let alike = burst.len() == BURST_SIZE && lens.into_iter().all(|len| Some(len) == same);
+        let same = burst.frames().next().map(|frame| frame.len());
+        let alike = burst.len() == BURST_SIZE && burst.frames().all(|frame| Some(frame.len()) == same);
         let ((), giving_back) = timed(|| burst.clear());
         if let Some(len) = same.filter(|_| alike) {
             cost.note(len, taking + giving_back);
