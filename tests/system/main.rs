@@ -9,8 +9,10 @@ mod containment;
 mod cost;
 mod exits;
 mod latency;
+mod outside;
 mod processes;
 mod processor;
+mod switch;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Packages whose programs run in a VM or on the bare machine.
-const BARE: [&str; 7] = ["sluice-monitor", "sluice-inside", "microbench", "forward", "pcap", "latency", "attack"];
-/// Packages whose programs run as processes.
-const HOSTED: [&str; 5] = ["sluice-launcher", "microbench", "forward", "pcap", "latency"];
+/// Packages that are the host on the bare machine.
+const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
+/// They, and packages whose programs run in a VM.
+const BARE: [&str; 8] = [HOST[0], HOST[1], "microbench", "forward", "pcap", "latency", "attack", "station"];
+/// The launcher, and packages whose programs run as processes.
+const HOSTED: [&str; 6] = ["sluice-launcher", "microbench", "forward", "pcap", "latency", "station"];
 
 /// The project's folder.
 pub fn root() -> &'static Path {
@@ -70,6 +72,23 @@ pub fn build_hosted() -> Result<()> {
     step("building launcher and examples", || cargo(&HOSTED, &[], &HOSTED_FOLDER))
 }
 
+/// Whether `name` is a program of this workspace that a VM (`bare`), or a process in the role of one, can run.
+pub fn is_ours(name: &str, bare: bool) -> bool {
+    if bare { BARE[HOST.len()..].contains(&name) } else { HOSTED[1..].contains(&name) }
+}
+
+/// Builds monitor and window image, and of the programs for VMs those in `images`.
+pub fn build_bare_some(images: &[&str]) -> Result<()> {
+    let packages = [&HOST, images].concat();
+    step("building monitor, window and images", || cargo(&packages, &["--target", TARGET], &BARE_FOLDER))
+}
+
+/// Builds the launcher, and of the programs for processes those in `images`.
+pub fn build_hosted_some(images: &[&str]) -> Result<()> {
+    let packages = [&HOSTED[..1], images].concat();
+    step("building launcher and images", || cargo(&packages, &[], &HOSTED_FOLDER))
+}
+
 /// Builds the ring benchmark.
 pub fn build_ring_bench() -> Result<()> {
     step("building the ring benchmark", || cargo(&["ring-bench"], &[], &HOSTED_FOLDER))
@@ -83,9 +102,7 @@ pub fn build_window() -> Result<PathBuf> {
 
 /// Builds monitor and window image: where they are.
 pub fn build_host() -> Result<(PathBuf, PathBuf)> {
-    step("building monitor and window", || {
-        cargo(&["sluice-monitor", "sluice-inside"], &["--target", TARGET], &BARE_FOLDER)
-    })?;
+    step("building monitor and window", || cargo(&HOST, &["--target", TARGET], &BARE_FOLDER))?;
     Ok((bare().join("sluice-monitor"), bare().join("window")))
 }
 

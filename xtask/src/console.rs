@@ -16,6 +16,8 @@ pub struct Report {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Exits by VM, then by reason; also `total` and `aborts`.
     pub exits: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Whether the run was stopped because of its [`crate::Scenario::timeout`].
+    pub timed_out: bool,
 }
 
 /// One measured row.
@@ -46,7 +48,10 @@ impl Report {
         for line in output.lines().map(|line| line.trim_end_matches('\r')) {
             let Some((tag, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { continue };
             report.lines.push(line.to_owned());
-            if tag == host { report.host_line(text) } else { report.vm_line(tag, text, &mut pieces) }
+            if tag == host {
+                report.host_line(text);
+            }
+            report.file_or_row(tag, text, &mut pieces);
         }
         report
     }
@@ -83,7 +88,7 @@ impl Report {
         }
     }
 
-    fn vm_line(&mut self, vm: &str, text: &str, pieces: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    fn file_or_row(&mut self, vm: &str, text: &str, pieces: &mut BTreeMap<String, Option<Vec<u8>>>) {
         if let Some(json) = text.strip_prefix("row ") {
             self.rows.extend(serde_json::from_str::<Row>(json));
         } else if let Some((name, piece)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {
@@ -100,6 +105,12 @@ impl Report {
     }
 }
 
+/// Whether `text`, a line of a VM's, is a piece of a file, or says that a file is whole.
+pub fn is_piece(text: &str) -> bool {
+    let piece = text.strip_prefix("file ").and_then(|rest| rest.split_once(' '));
+    piece.is_some_and(|(_, piece)| piece == "end" || !piece.is_empty() && bytes(piece).is_some())
+}
+
 /// The bytes of hexadecimal digits; `None` where some are missing, or none.
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?, 16).ok();
@@ -109,6 +120,12 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_vm_says_of_a_file_is_no_piece_of_one() {
+        assert!(["file x d4c3", "file x end"].into_iter().all(is_piece));
+        assert!(!["file x is gone", "file x", "file x ", "a file x d4", "file x y end"].into_iter().any(is_piece));
+    }
 
     #[test]
     fn a_console_is_taken_apart() {

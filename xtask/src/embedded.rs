@@ -3,6 +3,7 @@
 use crate::{Report, Scenario, artifacts, process};
 use anyhow::{Result, bail, ensure};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,8 +18,13 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     for (name, bytes) in &scenario.modules {
         fs::write(files.join(name), bytes)?;
     }
+    let images = folder.path().join("images");
+    fs::create_dir(&images)?;
+    for (name, path) in scenario.image_files(&artifacts::hosted()) {
+        symlink(path.canonicalize()?, images.join(name))?;
+    }
     let mut command = Command::new(artifacts::hosted().join("sluice-launcher"));
-    command.arg("--images").arg(artifacts::hosted()).arg("--files").arg(&files).arg("--out").arg(&out);
+    command.arg("--images").arg(&images).arg("--files").arg(&files).arg("--out").arg(&out);
     command.arg("--timeout").arg(scenario.timeout.to_string()).arg(&manifest);
     // It ends by itself: see `sluice-launcher --help`.
     let ended = process::run(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)))?;
@@ -27,6 +33,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         bail!("the launcher gave no verdict ({}): {}", ended.status, String::from_utf8_lossy(&ended.errors).trim());
     };
     ensure!(verdict.is_ok() == ended.status.success(), "the launcher says {verdict:?} and ends with {}", ended.status);
+    report.timed_out = verdict.as_ref().is_err_and(|reason| reason.contains(" still runs after "));
     for entry in fs::read_dir(&out)? {
         let entry = entry?;
         if entry.path().extension().is_some_and(|extension| extension == "part") {

@@ -7,18 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// VM images that every boot image carries.
-const IMAGES: [&str; 5] = ["microbench", "forward", "pcap", "latency", "attack"];
-
 /// Writes a boot image with one menu entry per scenario to `target`. `platforms`: folders of GRUB modules.
 pub fn write(target: &Path, scenarios: &[(&str, &Scenario)], timeout: u32, platforms: &[&str]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let boot = folder.path().join("boot");
     fs::create_dir_all(boot.join("grub"))?;
     fs::copy(artifacts::bare().join("sluice-monitor"), boot.join("monitor")).context("monitor")?;
-    for image in ["window"].iter().chain(&IMAGES) {
-        fs::copy(artifacts::bare().join(image), boot.join(image)).with_context(|| (*image).to_owned())?;
-    }
+    fs::copy(artifacts::bare().join("window"), boot.join("window")).context("window")?;
     let mut menu = format!("set timeout={timeout}\n");
     for (number, (title, scenario)) in scenarios.iter().enumerate() {
         menu += &entry(&boot, number, title, scenario)?;
@@ -29,13 +24,12 @@ pub fn write(target: &Path, scenarios: &[(&str, &Scenario)], timeout: u32, platf
 
 fn entry(boot: &Path, number: usize, title: &str, scenario: &Scenario) -> Result<String> {
     fs::write(boot.join(format!("manifest{number}")), &scenario.manifest)?;
-    let mut text =
-        format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\nmodule2 /boot/manifest{number} manifest\n");
-    for image in ["window"].iter().chain(&IMAGES) {
-        // Only what the manifest names, so that a missing one is noticed as on any machine.
-        if *image == "window" || scenario.manifest.contains(&format!("\"{image}\"")) {
-            text += &format!("module2 /boot/{image} {image}\n");
-        }
+    let mut text = format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\n");
+    text += &format!("module2 /boot/manifest{number} manifest\nmodule2 /boot/window window\n");
+    // What is named and not there the monitor notices, as on any machine.
+    for (name, path) in scenario.image_files(&artifacts::bare()) {
+        fs::copy(&path, boot.join(format!("{number}-{name}"))).with_context(|| path.display().to_string())?;
+        text += &format!("module2 /boot/{number}-{name} {name}\n");
     }
     for (name, bytes) in &scenario.modules {
         fs::write(boot.join(format!("{number}-{name}")), bytes)?;

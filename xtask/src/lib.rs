@@ -26,6 +26,7 @@ pub mod process;
 pub mod progress;
 pub mod qemu;
 mod rings;
+pub mod run;
 mod scenario;
 mod table;
 pub mod test;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::fmt::Arguments;
 use std::io::Write;
 use std::process::ExitCode;
-use xtask::{audit, bench, demo, fuzz, image, latency, miri, mutate, peers, test};
+use xtask::{audit, bench, demo, fuzz, image, latency, miri, mutate, peers, run, test};
 
 /// Builds, runs, tests and measures Sluice.
 ///
@@ -32,6 +32,11 @@ struct Options {
 enum Command {
     /// Shows what Sluice does: packets through the protected gate, a table of costs, a capture that arrives byte for byte
     Demo(demo::Options),
+    /// Runs a manifest of yours, with images of yours
+    ///
+    /// In the emulated machine, where that can be had; else, or with --processes, as plain Linux processes, and the output says so. What each VM
+    /// printed comes VM by VM when the run has ended. An error names file, line and key, and the folders that were searched.
+    Run(run::Options),
     /// Runs all tests
     Test(test::Options),
     /// Measures what a packet costs, by gate, burst and frame size
@@ -76,15 +81,16 @@ enum Command {
 fn main() -> ExitCode {
     let command = Options::parse().command;
     let killed = |signal: &str| tell(format_args!("ended by {signal}"));
-    sluice_guard::run(|| run(command), killed)
+    sluice_guard::run(|| execute(command), killed)
 }
 
-fn run(command: Command) -> ExitCode {
+fn execute(command: Command) -> ExitCode {
     if let Err(error) = sluice_guard::end_on_signal() {
         tell(format_args!("signals: {error}"));
         return ExitCode::FAILURE;
     }
     let done: Result<()> = match command {
+        Command::Run(options) => return run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),

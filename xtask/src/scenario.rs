@@ -1,9 +1,10 @@
 //! What to run, and on what.
 
 use crate::{Report, artifacts, bochs, embedded, tools};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// A manifest, and the files that its VMs get.
@@ -11,6 +12,8 @@ use toml::{Table, Value};
 pub struct Scenario {
     /// The manifest as text.
     pub manifest: String,
+    /// Images that are no programs of this workspace, or are to be used instead, by name.
+    pub images: BTreeMap<String, PathBuf>,
     /// Files by the name of the module.
     pub modules: Vec<(String, Vec<u8>)>,
     /// Processors of an emulated machine.
@@ -24,7 +27,8 @@ pub struct Scenario {
 impl Scenario {
     /// The scenario of a manifest given as text, on one processor.
     pub fn new(manifest: impl Into<String>) -> Self {
-        Self { manifest: manifest.into(), modules: Vec::new(), processors: 1, memory_mib: 128, timeout: 60 }
+        let (manifest, images, modules) = (manifest.into(), BTreeMap::new(), Vec::new());
+        Self { manifest, images, modules, processors: 1, memory_mib: 128, timeout: 60 }
     }
 
     /// The scenario of examples/manifests/`name`.toml, with the captures that it names.
@@ -53,6 +57,15 @@ impl Scenario {
                 vm.insert("args".into(), args.into());
             }
         })
+    }
+
+    /// The images that the manifest names, and where they are: as [`Self::images`] says, or in `folder`. Those that are nowhere are left out.
+    pub(crate) fn image_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
+        let manifest = self.manifest.parse::<Table>().unwrap_or_default();
+        let vms = manifest.get("vm").and_then(Value::as_array).into_iter().flatten();
+        let names = vms.filter_map(|vm| vm.get("image")?.as_str());
+        let of = |name: &str| self.images.get(name).cloned().unwrap_or_else(|| folder.join(name));
+        names.map(|name| (name.to_owned(), of(name))).filter(|(_, path)| path.is_file()).collect()
     }
 
     fn edit(mut self, change: impl Fn(&mut Table)) -> Result<Self> {
@@ -99,8 +112,16 @@ impl Host {
         artifacts::build_hosted().map(|()| Self::Embedded)
     }
 
-    /// Runs `scenario` to its end.
+    /// Runs `scenario` to the host's verdict.
     pub fn run(self, scenario: &Scenario) -> Result<Report> {
+        let report = self.watch(scenario)?;
+        let last = || report.lines.last().map_or("", String::as_str);
+        ensure!(report.verdict.is_some(), "no verdict after {} s; last line: {}", scenario.timeout, last());
+        Ok(report)
+    }
+
+    /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no verdict.
+    pub fn watch(self, scenario: &Scenario) -> Result<Report> {
         match self {
             Self::Bochs => bochs::run(scenario),
             Self::Embedded => embedded::run(scenario),

@@ -5,26 +5,18 @@ use crate::frame::{self, FRAME_LENGTHS};
 use crate::options::Arrivals;
 use crate::row::{Json, Row};
 use crate::tally::Tally;
-use sluice::{BURST_SIZE, BufferLen, Mempool, Receive, VirtioNet};
-use sluice_vnf::{Vnf, clock, println};
-
-/// Buffers: twice the receive queue, so that a full ring can be taken and refilled at once.
-const BUFFERS: usize = 2 * sluice::RX_SIZE;
+use sluice_vnf::{BURST_SIZE, Options, Receive, Vnf, clock, println};
 
 /// Checks what arrives, and measures `rx_burst` if that is asked for.
-pub fn receive(vnf: &mut Vnf, options: Arrivals) -> Result<(), Error> {
-    let (_, memory) = vnf.connect()?;
-    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_vnf::Error::NoBuffer)?;
-    let mut free = [0; BUFFERS];
-    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
-    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, options.ring).map_err(sluice_vnf::Error::Net)?;
-    let mut burst = pool.burst();
+pub fn receive(vnf: &mut Vnf, arrivals: Arrivals) -> Result<(), Error> {
+    let mut ports = vnf.open(Options { ring: arrivals.ring, ..Options::default() })?;
+    let mut burst = ports.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
     let mut patience = vnf.patience();
     let mut cost = Cost::new();
     while !tally.finished() {
-        let (count, taking) = timed(|| net.rx_burst(&mut burst, BURST_SIZE));
+        let (count, taking) = timed(|| ports.input.rx_burst(&mut burst, BURST_SIZE));
         if count.map_err(sluice_vnf::Error::Receive)? == 0 {
             patience.wait(vnf)?;
             continue;
@@ -44,7 +36,7 @@ pub fn receive(vnf: &mut Vnf, options: Arrivals) -> Result<(), Error> {
             cost.note(len, taking + giving_back);
         }
     }
-    if options.measure {
+    if arrivals.measure {
         println!("row {}", Json(&cost.row()));
     }
     println!("{tally}");

@@ -1,8 +1,8 @@
 //! What every Sluice host knows, without a processor or an operating system under it: the [`Manifest`] that says which VMs there
-//! are, the [`Device`] that each VM's network driver talks to, the [`Network`] that turns both into window directories, and how a
-//! directory is [published](publish).
+//! are, the [`Device`] that each VM's network driver talks to, the [`Network`] that turns both into window directories, how a
+//! directory is [published](publish), and the [`Switch`] behind the transmit queues.
 //!
-//! Two hosts use it: the monitor, and the launcher of the embedded default. Control plane only: no packet comes by here.
+//! Two hosts use it: the monitor, and the launcher of the embedded default. No packet that a window carries comes by here.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,10 @@ mod device;
 mod manifest;
 mod network;
 mod publish;
+mod switch;
 
-pub use device::{Device, Event};
-pub use manifest::{Manifest, ManifestError, VmConfig};
+pub use device::{Device, Event, MAX_PAIRS};
+pub use manifest::{Addresses, Mac, Manifest, ManifestError, VmConfig, VmError};
 pub use network::Network;
 pub use publish::publish;
+pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, pcap_record};

@@ -3,7 +3,7 @@
 
 use super::HDR;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-use super::words::copy_words;
+use super::words::copy_short;
 use sluice_abi::net::PLAIN_HDR;
 
 /// Bytes of a vector register.
@@ -113,12 +113,11 @@ pub(super) unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         if len < TURN {
-            copy_words(to, from, len);
-        } else {
-            copy_long(to, from, len);
-            // The callers may go on with older instructions.
-            core::arch::asm!("vzeroupper", options(nomem, nostack, preserves_flags));
+            return copy_short(to, from, len);
         }
+        copy_long(to, from, len);
+        // The callers may go on with older instructions.
+        core::arch::asm!("vzeroupper", options(nomem, nostack, preserves_flags));
     }
 }
 

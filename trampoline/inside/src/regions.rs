@@ -68,8 +68,18 @@ impl Regions {
     }
 
     /// The region that `at` lies in.
+    #[inline(never)]
     pub(crate) fn around(&self, at: Gpa) -> Option<(Gpa, PeerSlice<'static>)> {
-        self.all().find(|(start, memory)| at.0.wrapping_sub(start.0) < memory.len())
+        let holds = |region: &Region| at.0.wrapping_sub(region.gpa) < region.memory.len();
+        if holds(&self.first) {
+            return Some((Gpa(self.first.gpa), self.first.memory));
+        }
+        for region in self.others.iter().flatten() {
+            if holds(region) {
+                return Some((Gpa(region.gpa), region.memory));
+            }
+        }
+        None
     }
 
     /// Behind the last byte of all of them.

@@ -214,7 +214,6 @@ impl Packed {
     }
 
     /// `false`, and nothing is used, if there is no room for it before something is published.
-    #[inline(never)]
     pub fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
         if chain.slots() > self.room() {
             return false;
