@@ -74,12 +74,8 @@ impl Regions {
         if holds(&self.first) {
             return Some((Gpa(self.first.gpa), self.first.memory));
         }
-        for region in self.others.iter().flatten() {
-            if holds(region) {
-                return Some((Gpa(region.gpa), region.memory));
-            }
-        }
-        None
+        let other = self.others.iter().flatten().find(|&region| holds(region))?;
+        Some((Gpa(other.gpa), other.memory))
     }
 
     /// Behind the last byte of all of them.
