@@ -8,8 +8,11 @@ use sluice_memory::PeerSlice;
 
 /// Entries: one command is under way at a time.
 const SIZE: usize = 4;
-/// Bytes of a command: class, command, the longest data.
-const COMMAND_LEN: u64 = 8;
+/// Addresses that both tables of a filter have at most.
+const MAX_ADDRESSES: usize = 32;
+/// Bytes of a command: class, command, the longest data, which is two tables with a number before each.
+const COMMAND_LEN: u64 = (2 + TABLES_LEN as u64).next_multiple_of(8);
+const TABLES_LEN: usize = 2 * 4 + 6 * MAX_ADDRESSES;
 /// An answer that no device gives.
 const NO_ANSWER: u8 = 0xff;
 /// Times that the answer is looked for.
@@ -18,6 +21,12 @@ const LOOKS: usize = 1 << 24;
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// `VIRTIO_NET_CTRL_RX_PROMISC`
+    Promiscuous,
+    /// `VIRTIO_NET_CTRL_RX_ALLMULTI`
+    AllMulticast,
+    /// `VIRTIO_NET_CTRL_MAC_TABLE_SET`
+    MacTableSet,
     /// `VIRTIO_NET_CTRL_MAC_ADDR_SET`
     MacAddrSet,
     /// `VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET`
@@ -33,6 +42,8 @@ pub enum Cause {
     NotOffered,
     /// A queue that it is about is not set up.
     NotSetUp,
+    /// There is no room for so many addresses: ask for all frames instead.
+    TooMany,
     /// The device answered that it did not.
     Refused,
     /// The device did not answer; this control queue takes no more commands.
@@ -53,6 +64,9 @@ pub struct ControlError {
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let command = match self.command {
+            Command::Promiscuous => "VIRTIO_NET_CTRL_RX_PROMISC",
+            Command::AllMulticast => "VIRTIO_NET_CTRL_RX_ALLMULTI",
+            Command::MacTableSet => "VIRTIO_NET_CTRL_MAC_TABLE_SET",
             Command::MacAddrSet => "VIRTIO_NET_CTRL_MAC_ADDR_SET",
             Command::VqPairsSet => "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET",
             Command::AnnounceAck => "VIRTIO_NET_CTRL_ANNOUNCE_ACK",
@@ -60,6 +74,7 @@ impl fmt::Display for ControlError {
         match self.cause {
             Cause::NotOffered => write!(f, "{command}: not offered"),
             Cause::NotSetUp => write!(f, "{command}: a queue is not set up"),
+            Cause::TooMany => write!(f, "{command}: more than {MAX_ADDRESSES} addresses"),
             Cause::Refused => write!(f, "{command}: refused"),
             Cause::Silent => write!(f, "{command}: no answer"),
             Cause::Fault(fault) => write!(f, "{command}: {fault}"),
@@ -98,6 +113,54 @@ impl ControlQueue {
     /// The number of the control queue. See: VIRTIO 5.1.2 "Virtqueues".
     pub const fn index(agreed: &Started) -> u16 {
         net::controlq(agreed.max_pairs)
+    }
+
+    /// Asks for all frames, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    pub fn set_promiscuous(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        on: bool,
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let offered = agreed.features.contains(F::CTRL_RX);
+        self.command(transport, agreed, (Command::Promiscuous, offered, ctrl::RX_PROMISC), &[on.into()], wait)
+    }
+
+    /// Asks for all frames to groups, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    pub fn set_all_multicast(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        on: bool,
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let offered = agreed.features.contains(F::CTRL_RX);
+        self.command(transport, agreed, (Command::AllMulticast, offered, ctrl::RX_ALLMULTI), &[on.into()], wait)
+    }
+
+    /// Asks for frames to these addresses, beside those to the device's own and to everybody, and to no others.
+    /// See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
+    pub fn set_filter(
+        &mut self,
+        transport: &mut impl Transport,
+        agreed: &Started,
+        [unicast, multicast]: [&[[u8; 6]]; 2],
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), ControlError> {
+        let mut data = [0; TABLES_LEN];
+        let len = 2 * 4 + 6 * (unicast.len() + multicast.len());
+        let Some(tables) = data.get_mut(..len) else {
+            return Err(ControlError { command: Command::MacTableSet, cause: Cause::TooMany });
+        };
+        let (first, second) = tables.split_at_mut(4 + 6 * unicast.len());
+        for (table, addresses) in [(first, unicast), (second, multicast)] {
+            let (count, entries) = table.split_at_mut(4);
+            count.copy_from_slice(&(addresses.len() as u32).to_le_bytes());
+            entries.copy_from_slice(addresses.as_flattened());
+        }
+        let offered = agreed.features.contains(F::CTRL_RX);
+        self.command(transport, agreed, (Command::MacTableSet, offered, ctrl::MAC_TABLE_SET), &data[..len], wait)
     }
 
     /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for neither filter nor address

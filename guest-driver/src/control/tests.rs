@@ -111,6 +111,28 @@ fn each_command_is_carried_out_as_the_device_reads_it() {
 }
 
 #[test]
+fn what_is_to_be_received_is_asked_as_the_device_reads_it() {
+    let (mut control, memory) = control();
+    let at = control.queue().addresses();
+    let (mut notified, mut seen, mut round) = (Notified::default(), Vec::new(), 0);
+    let mut wait = || {
+        seen.push(serve(at, memory, round, Some((ctrl::OK, 1))));
+        round += 1;
+        true
+    };
+    control.set_promiscuous(&mut notified, &AGREED, true, &mut wait).unwrap();
+    control.set_all_multicast(&mut notified, &AGREED, false, &mut wait).unwrap();
+    control.set_filter(&mut notified, &AGREED, [&[[2; 6]], &[[3; 6], [5; 6]]], &mut wait).unwrap();
+    control.set_filter(&mut notified, &AGREED, [&[], &[[3; 6]; 32]], &mut wait).unwrap();
+    let error = control.set_filter(&mut notified, &AGREED, [&[[2; 6]], &[[3; 6]; 32]], &mut wait).unwrap_err();
+    assert_eq!(error, ControlError { command: Command::MacTableSet, cause: Cause::TooMany });
+    assert_eq!(std::format!("{error}"), "VIRTIO_NET_CTRL_MAC_TABLE_SET: more than 32 addresses");
+    let tables = [&[1, 0, 1, 0, 0, 0][..], &[2; 6], &[2, 0, 0, 0], &[3; 6], &[5; 6]].concat();
+    let full = [&[1, 0, 0, 0, 0, 0, 32, 0, 0, 0][..], &[3; 6 * 32]].concat();
+    assert_eq!(seen, [vec![0, 0, 1], vec![0, 1, 0], tables, full]);
+}
+
+#[test]
 fn an_answer_that_is_not_ok_is_an_error_that_names_the_command() {
     for answer in [ctrl::ERR, NO_ANSWER, 7] {
         let (mut control, memory) = control();
@@ -188,6 +210,9 @@ fn what_was_not_agreed_on_is_not_asked() {
         control.set_mac(&mut notified, &without(F::CTRL_VQ), [2; 6], || true),
         control.announce_ack(&mut notified, &without(F::GUEST_ANNOUNCE), || true),
         control.set_pairs(&mut notified, &without(F::MQ), 2, || true),
+        control.set_promiscuous(&mut notified, &without(F::CTRL_RX), true, || true),
+        control.set_all_multicast(&mut notified, &without(F::CTRL_RX), true, || true),
+        control.set_filter(&mut notified, &without(F::CTRL_RX), [&[], &[]], || true),
         control.set_pairs(&mut notified, &AGREED, 0, || true),
         control.set_pairs(&mut notified, &AGREED, 5, || true),
     ];

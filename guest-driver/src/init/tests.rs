@@ -7,10 +7,11 @@ use sluice_memory::PeerSlice;
 use std::boxed::Box;
 use std::vec::Vec;
 
-/// Our own device behind registers, with what the driver did to its status, and what is offered besides.
+/// Our own device behind registers, with what the driver did to its status, and what is offered besides, or not.
 struct Fake {
     device: Device,
     more: F,
+    less: F,
     select: u32,
     accepted: u64,
     statuses: Vec<u32>,
@@ -24,10 +25,11 @@ struct Fake {
 
 impl Fake {
     fn new(more: F) -> Self {
-        let device = Device::new([2, 3, 4, 5, 6, 7], 9000);
+        let device = Device::new([2, 3, 4, 5, 6, 7], 9000, 1);
         Self {
             device,
             more,
+            less: F::empty(),
             select: 0,
             accepted: 0,
             statuses: Vec::new(),
@@ -46,7 +48,10 @@ impl Registers for Fake {
             reg::STATUS if self.stuck => 1,
             reg::STATUS if self.deaf => self.device.read(reg::STATUS) & !Status::FEATURES_OK.bits(),
             reg::STATUS => self.device.read(reg::STATUS) | if self.accepted & self.more.bits() != 0 { 8 } else { 0 },
-            reg::DEVICE_FEATURES => self.device.read(register) | (self.more.bits() >> (32 * (self.select & 1))) as u32,
+            reg::DEVICE_FEATURES => {
+                let half = |features: F| (features.bits() >> (32 * (self.select & 1))) as u32;
+                self.device.read(register) & !half(self.less) | half(self.more)
+            }
             reg::CONFIG_GENERATION => {
                 self.turns += 1;
                 if self.turns <= self.unstable { self.turns } else { 77 }
@@ -97,7 +102,7 @@ fn the_steps_come_in_their_order() {
     let features = F::VERSION_1 | F::MAC | F::MTU | F::STATUS;
     assert_eq!(started, Started { mac: [2, 3, 4, 5, 6, 7], mtu: 9000, features, pairs: 1, max_pairs: 1 });
     assert_eq!(fake.statuses, [0, 1, 3, 11, 15]);
-    let at = fake.device.receiveq().unwrap();
+    let at = fake.device.queue(0).unwrap();
     assert_eq!((at.size, at.addresses, at.features), (256, queue.addresses(), features.bits()));
 }
 
@@ -111,7 +116,7 @@ fn each_format_is_agreed_on_with_our_own_device() {
         assert_eq!(features, wanted | ALWAYS);
         setup.set_queue(0, &queue::<8>(8, features)).unwrap();
         setup.start();
-        assert_eq!(fake.device.receiveq().map(|queue| queue.features), Some(features.bits()));
+        assert_eq!(fake.device.queue(0).map(|queue| queue.features), Some(features.bits()));
     }
 }
 
@@ -119,14 +124,18 @@ fn each_format_is_agreed_on_with_our_own_device() {
 fn what_is_not_offered_is_not_taken() {
     let mut fake = Fake::new(F::empty());
     let setup = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 9 }).unwrap();
-    let offered = ALWAYS | F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
+    let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
+    let control = F::CTRL_VQ | F::CTRL_RX | F::CTRL_MAC_ADDR | F::GUEST_ANNOUNCE;
+    let to_device = F::CSUM | F::HOST_TSO4 | F::HOST_TSO6 | F::HOST_ECN;
+    let to_driver = F::GUEST_CSUM | F::GUEST_TSO4 | F::GUEST_TSO6 | F::GUEST_ECN;
+    let offered = ALWAYS | rings | control | to_device | to_driver;
     assert_eq!((setup.agreed().features, setup.agreed().pairs), (offered, 1));
 }
 
 #[test]
 fn a_feature_is_not_taken_without_what_it_needs() {
     let needy = F::GUEST_TSO4 | F::GUEST_ECN | F::MQ | F::CTRL_MAC_ADDR | F::GUEST_ANNOUNCE;
-    let mut fake = Fake::new(needy);
+    let mut fake = Fake { less: F::CTRL_VQ | F::GUEST_CSUM, ..Fake::new(needy) };
     let setup = Setup::new(&mut fake, Wanted { features: F::all(), pairs: 4 }).unwrap();
     assert!(!setup.agreed().features.intersects(needy));
     drop(setup);

@@ -1,44 +1,62 @@
 //! A virtio-net device behind virtio-mmio registers: control plane only. See: VIRTIO 4.2 "Virtio Over MMIO".
 //!
 //! The driver writes every register at any time and in any order; what makes no sense is ignored, as a device that can't signal
-//! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory.
+//! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory. What the driver
+//! asks over the control queue is in `command`, which frames it wants to receive in `filter`.
 
+mod command;
+mod filter;
+
+pub use command::COMMAND_LEN;
+use filter::Filter;
+pub use filter::is_multicast;
 use sluice_abi::Gpa;
 use sluice_abi::directory::Queue;
 use sluice_abi::mmio::{self, Status, reg};
-use sluice_abi::net::{self, Config, F};
+use sluice_abi::net::{self, Config, F, LinkStatus};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_memory::guess::{pick, pick_mut};
 
-/// Queues: one to receive, one to transmit.
-const QUEUES: usize = 2;
+/// Largest number of queue pairs of a device: one for the host's switch, and one for each sender that may have a window.
+pub const MAX_PAIRS: u16 = 7;
+/// Room for the queues of so many pairs and the control queue.
+pub const MAX_QUEUES: usize = 16;
+const _: () = assert!((net::controlq(MAX_PAIRS) as usize) < MAX_QUEUES);
 /// Largest queue size.
 const QUEUE_SIZE_MAX: u16 = 1024;
 /// Vendor of virtual devices without a PCI vendor: "Slce".
 const VENDOR: u32 = u32::from_le_bytes(*b"Slce");
-const LINK_UP: u16 = 1;
 
 /// What a register write changed, as far as others must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The receive queue may be used from now on: [`Device::receiveq`].
+    /// Something is new that senders may use from now on: a receive queue ([`Device::queue`]), or an address.
     QueuesReady,
-    /// The driver took it back.
+    /// The driver took a receive queue back.
     Reset,
+    /// The driver says that a queue which the host serves has new buffers.
+    Notified,
 }
 
 /// One VM's network device.
 #[derive(Clone, Debug)]
 pub struct Device {
     config: Config,
+    /// The address that it has after a reset.
+    own: [u8; 6],
+    /// A number that changes when `config` does.
+    generation: u32,
     features: u64,
     device_features_sel: u32,
     driver_features_sel: u32,
     status: Status,
-    /// How often the receive queue was put into use.
+    /// How often a queue was put into use.
     starts: u32,
     queue_sel: u32,
-    queues: [DeviceQueue; QUEUES],
+    queues: [DeviceQueue; MAX_QUEUES],
+    /// Queue pairs that the driver lets it use.
+    pairs: u16,
+    filter: Filter,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,29 +64,46 @@ struct DeviceQueue {
     size: u16,
     ready: bool,
     addresses: QueueAddresses,
+    /// Which start it is in use since.
+    start: u32,
+}
+
+/// Queues in use, by bits.
+#[derive(Clone, Copy)]
+struct InUse {
+    all: u32,
+    /// Those that the device fills.
+    receive: u32,
+}
+
+impl InUse {
+    /// Whether the host takes buffers from queue `index`: one that the driver transmits on, or the control queue.
+    fn is_served(self, index: u32) -> bool {
+        (self.all & !self.receive).checked_shr(index).is_some_and(|bits| bits & 1 == 1)
+    }
 }
 
 impl Device {
-    /// A device with address `mac` that takes payloads of `mtu` bytes.
-    pub const fn new(mac: [u8; 6], mtu: u16) -> Self {
-        let no_queue = DeviceQueue {
-            size: 0,
-            ready: false,
-            addresses: QueueAddresses { desc: Gpa(0), driver: Gpa(0), device: Gpa(0) },
-        };
+    /// A device with address `mac` that takes payloads of `mtu` bytes, and that has `pairs` queue pairs: 1 to [`MAX_PAIRS`].
+    pub fn new(mac: [u8; 6], mtu: u16, pairs: u16) -> Self {
+        let status = LinkStatus::LINK_UP.bits();
         Self {
-            config: Config { mac, status: LINK_UP, max_virtqueue_pairs: 0, mtu },
+            config: Config { mac, status, max_virtqueue_pairs: pairs.clamp(1, MAX_PAIRS), mtu },
+            own: mac,
+            generation: 0,
             features: 0,
             device_features_sel: 0,
             driver_features_sel: 0,
             status: Status::empty(),
             starts: 0,
             queue_sel: 0,
-            queues: [no_queue; QUEUES],
+            queues: [DeviceQueue::default(); MAX_QUEUES],
+            pairs: 1,
+            filter: Filter::default(),
         }
     }
 
-    /// Its address.
+    /// The address that it has now, and on which its driver receives.
     pub const fn mac(&self) -> [u8; 6] {
         self.config.mac
     }
@@ -80,29 +115,61 @@ impl Device {
         if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
-    /// The receive queue, if the driver has it in use: it is ready, and so is the driver, which has not given up since.
-    pub fn receiveq(&self) -> Option<Queue> {
-        let queue = &self.queues[net::RECEIVEQ1 as usize];
+    /// The features that its driver agreed on; none before it did.
+    pub fn features(&self) -> F {
+        let agreed = self.status.contains(Status::FEATURES_OK);
+        if agreed { F::from_bits_truncate(self.features) } else { F::empty() }
+    }
+
+    /// Queue pairs that its driver lets it use.
+    pub const fn pairs(&self) -> u16 {
+        self.pairs
+    }
+
+    /// The number of the control queue, if the driver agreed on one. See: VIRTIO 5.1.2 "Virtqueues".
+    pub fn controlq(&self) -> Option<u16> {
+        let features = self.features();
+        let pairs = if features.contains(F::MQ) { self.config.max_virtqueue_pairs } else { 1 };
+        features.contains(F::CTRL_VQ).then_some(net::controlq(pairs))
+    }
+
+    /// The queue with number `index`, if the driver has it in use: it is ready, and so is the driver, which has not given up since; and of
+    /// queue pairs, the driver lets the device use so many.
+    pub fn queue(&self, index: u16) -> Option<Queue> {
+        let queue = self.queues.get(usize::from(index)).filter(|queue| queue.ready)?;
         let driven = self.status.contains(Status::DRIVER_OK) && !self.status.contains(Status::FAILED);
-        (driven && queue.ready).then_some(Queue {
+        let used = index < 2 * self.pairs || Some(index) == self.controlq();
+        (driven && used).then_some(Queue {
             addresses: queue.addresses,
             features: self.features,
-            index: net::RECEIVEQ1 as u16,
+            index,
             size: queue.size,
-            start: self.starts,
+            start: queue.start,
         })
     }
 
+    fn in_use(&self) -> InUse {
+        let bits = |used: &mut dyn Iterator<Item = u16>| {
+            used.filter(|&index| self.queue(index).is_some()).fold(0, |bits, index| bits | 1 << index)
+        };
+        InUse { all: bits(&mut (0..MAX_QUEUES as u16)), receive: bits(&mut (0..self.pairs).map(net::receiveq)) }
+    }
+
     /// The features that the device offers.
-    const fn offered() -> F {
+    const fn offered(&self) -> F {
         let rings = F::INDIRECT_DESC.union(F::EVENT_IDX).union(F::IN_ORDER).union(F::RING_PACKED);
-        F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(F::MRG_RXBUF).union(rings)
+        let control = F::CTRL_VQ.union(F::CTRL_RX).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE);
+        let control = if self.config.max_virtqueue_pairs > 1 { control.union(F::MQ) } else { control };
+        let to_device = F::CSUM.union(F::HOST_TSO4).union(F::HOST_TSO6).union(F::HOST_ECN);
+        let to_driver = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN);
+        let frames = F::MRG_RXBUF.union(to_device).union(to_driver);
+        F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(frames).union(rings).union(control)
     }
 
     /// Whether the driver took only what is offered, and nothing without what it needs. See: VIRTIO 2.2.2 "Device Requirements: Feature
     /// Bits".
     fn agrees(&self) -> bool {
-        let taken = F::from_bits(self.features).filter(|&taken| Self::offered().contains(taken));
+        let taken = F::from_bits(self.features).filter(|&taken| self.offered().contains(taken));
         taken.is_some_and(|taken| taken.contains(F::VERSION_1) && taken.supported() == taken)
     }
 
@@ -119,10 +186,11 @@ impl Device {
             reg::VERSION => mmio::VERSION,
             reg::DEVICE_ID => net::DEVICE_ID,
             reg::VENDOR_ID => VENDOR,
-            reg::DEVICE_FEATURES => half(Self::offered().bits(), self.device_features_sel),
-            reg::QUEUE_SIZE_MAX => self.queue().map_or(0, |_| u32::from(QUEUE_SIZE_MAX)),
-            reg::QUEUE_READY => self.queue().map_or(0, |queue| u32::from(queue.ready)),
+            reg::DEVICE_FEATURES => half(self.offered().bits(), self.device_features_sel),
+            reg::QUEUE_SIZE_MAX => self.selected().map_or(0, |_| u32::from(QUEUE_SIZE_MAX)),
+            reg::QUEUE_READY => self.selected().map_or(0, |queue| u32::from(queue.ready)),
             reg::STATUS => self.status.bits(),
+            reg::CONFIG_GENERATION => self.generation,
             // There is no shared memory, whichever is selected: length and address of it are -1.
             reg::SHM_LEN_LOW | reg::SHM_LEN_HIGH | reg::SHM_BASE_LOW | reg::SHM_BASE_HIGH => u32::MAX,
             reg::CONFIG.. => self.config_from(offset - reg::CONFIG),
@@ -134,6 +202,8 @@ impl Device {
     /// See: VIRTIO 5.1.4 "Device configuration layout".
     fn config_from(&self, offset: u32) -> u32 {
         let Config { mac: [a, b, c, d, e, f], status, max_virtqueue_pairs, mtu } = self.config;
+        // There is no such field where there is no such feature.
+        let max_virtqueue_pairs = if self.offered().contains(F::MQ) { max_virtqueue_pairs } else { 0 };
         let [[g, h], [i, j], [k, l]] = [status, max_virtqueue_pairs, mtu].map(u16::to_le_bytes);
         let bytes = u128::from_le_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
         offset.checked_mul(8).and_then(|bits| bytes.checked_shr(bits)).unwrap_or(0) as u32
@@ -141,15 +211,25 @@ impl Device {
 
     /// Writes the register at `offset`.
     pub fn write(&mut self, offset: u32, value: u32) -> Option<Event> {
-        let was_in_use = self.receiveq().is_some();
+        let before = self.in_use();
+        if offset == reg::QUEUE_NOTIFY {
+            return before.is_served(value).then_some(Event::Notified);
+        }
         self.set(offset, value);
-        match (was_in_use, self.receiveq().is_some()) {
-            (false, true) => {
-                self.starts = self.starts.wrapping_add(1);
-                Some(Event::QueuesReady)
-            }
-            (true, false) => Some(Event::Reset),
-            _ => None,
+        self.news(before)
+    }
+
+    /// What others must know, where the queues `before` were in use. A queue that is put into use begins anew.
+    fn news(&mut self, before: InUse) -> Option<Event> {
+        let now = self.in_use();
+        for index in (0..MAX_QUEUES).filter(|index| now.all & !before.all & 1 << index != 0) {
+            self.starts = self.starts.wrapping_add(1);
+            self.queues[index].start = self.starts;
+        }
+        match (before.receive & !now.receive, now.receive & !before.receive) {
+            (0, 0) => None,
+            (0, _) => Some(Event::QueuesReady),
+            _ => Some(Event::Reset),
         }
     }
 
@@ -177,12 +257,21 @@ impl Device {
         self.features = self.features & !(0xffff_ffff << shift) | u64::from(value) << shift;
     }
 
-    fn queue(&self) -> Option<&DeviceQueue> {
-        pick(&self.queues, self.queue_sel as usize)
+    /// The queue that is selected, if there is one.
+    fn selected(&self) -> Option<&DeviceQueue> {
+        self.has_selected().then(|| pick(&self.queues, self.queue_sel as usize))?
+    }
+
+    fn has_selected(&self) -> bool {
+        let pairs = if self.features().contains(F::MQ) { self.config.max_virtqueue_pairs } else { 1 };
+        self.queue_sel < u32::from(net::controlq(pairs)) || Some(self.queue_sel) == self.controlq().map(u32::from)
     }
 
     /// Size and addresses, which only count while the queue is not in use. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
     fn set_up_queue(&mut self, offset: u32, value: u32) {
+        if !self.has_selected() {
+            return;
+        }
         let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize).filter(|queue| !queue.ready) else {
             return;
         };
@@ -202,7 +291,10 @@ impl Device {
     /// Of the two values that mean something, 1 needs what the queue is made of first: features, and a size that its format has.
     fn set_ready(&mut self, value: u32) {
         let may =
-            self.status.contains(Status::FEATURES_OK) && self.queue().is_some_and(|queue| self.is_size(queue.size));
+            self.status.contains(Status::FEATURES_OK) && self.selected().is_some_and(|queue| self.is_size(queue.size));
+        if !self.has_selected() {
+            return;
+        }
         if let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize) {
             match value {
                 0 => queue.ready = false,
@@ -216,7 +308,7 @@ impl Device {
     /// See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device Initialization".
     fn set_status(&mut self, value: u32) {
         if value == 0 {
-            *self = Self { starts: self.starts, ..Self::new(self.config.mac, self.config.mtu) };
+            self.reset();
             return;
         }
         let mut new = self.status | (Status::from_bits_truncate(value) - Status::DEVICE_NEEDS_RESET);
@@ -226,7 +318,19 @@ impl Device {
         if !new.contains(Status::FEATURES_OK) {
             new.remove(Status::DRIVER_OK);
         }
+        let started = new.contains(Status::DRIVER_OK) && !self.status.contains(Status::DRIVER_OK);
         self.status = new;
+        if started {
+            self.ask_for_announcement();
+        }
+    }
+
+    /// All is as at first, but the numbers that tell one start, or one configuration, from another.
+    fn reset(&mut self) {
+        let Config { mtu, max_virtqueue_pairs, .. } = self.config;
+        let new = Self::new(self.own, mtu, max_virtqueue_pairs);
+        let generation = self.generation.wrapping_add(u32::from(new.config != self.config));
+        *self = Self { starts: self.starts, generation, ..new };
     }
 }
 

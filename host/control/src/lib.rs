@@ -12,8 +12,10 @@ mod device;
 mod manifest;
 mod network;
 mod publish;
+mod switch;
 
-pub use device::{Device, Event};
-pub use manifest::{Manifest, ManifestError, VmConfig};
+pub use device::{Device, Event, MAX_PAIRS};
+pub use manifest::{Addresses, Mac, Manifest, ManifestError, VmConfig, VmError};
 pub use network::Network;
 pub use publish::publish;
+pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, pcap_record};

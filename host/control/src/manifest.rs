@@ -1,13 +1,19 @@
 //! The manifest: a TOML file that says which VMs there are. See: docs/interfaces.md.
 
+mod lan;
+
+use crate::device::MAX_PAIRS;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+pub use lan::{Addresses, Mac};
 use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
 /// VMs that one host runs.
 const MAX_VMS: usize = 4;
+// All others may send to one.
+const _: () = assert!(MAX_VMS <= MAX_PAIRS as usize);
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.
@@ -26,7 +32,10 @@ pub struct Manifest {
     /// Ticks after which a VM that shares its processor makes room for the next.
     #[serde(default = "default_quantum")]
     pub quantum_ticks: u64,
-    /// The VMs; a VM's id is its place here.
+    /// Ticks (with the launcher nanoseconds) after which the switch forgets an address from which no frame came.
+    #[serde(default = "default_ageing")]
+    pub ageing_ticks: u64,
+    /// The VMs; a VM's id is its index here.
     #[serde(rename = "vm", default)]
     pub vms: Vec<VmConfig>,
 }
@@ -41,6 +50,11 @@ const fn default_grace() -> u64 {
 
 const fn default_quantum() -> u64 {
     2_000_000
+}
+
+/// Five minutes of a launcher, two of a processor of 2.5 GHz. See: IEEE 802.1Q clause 8.8.3 "Ageing".
+const fn default_ageing() -> u64 {
+    300_000_000_000
 }
 
 /// One VM.
@@ -73,6 +87,16 @@ pub struct VmConfig {
     /// Times that the host starts it again after it ended, however it did.
     #[serde(default)]
     pub restarts: u32,
+    /// VMs to which the switch forwards what it transmits; without, its peers.
+    pub lan: Option<Vec<String>>,
+    /// Source addresses that it may use on the switch, beside its device's own.
+    #[serde(default)]
+    pub macs: Addresses,
+    /// Whether its driver may give the device another address.
+    #[serde(default)]
+    pub set_mac: bool,
+    /// File into which all frames go that the switch takes from it and forwards to it.
+    pub tap: Option<String>,
 }
 
 const fn default_mtu() -> u16 {
@@ -145,9 +169,24 @@ pub enum VmError {
     /// What it has sent would be forgotten.
     #[error("restarts: a vm that has peers needs the gate isolated or hypercall for that")]
     Restarts,
-    /// A receive queue has one producer at a time.
-    #[error("peer \"{0}\": \"{1}\" sends to it already, and a receive queue has one sender")]
-    SecondSender(String, String),
+    /// A name that is in a list twice.
+    #[error("{0} \"{1}\": named twice")]
+    Twice(&'static str, String),
+    /// Nobody has that name.
+    #[error("lan \"{0}\": no such vm")]
+    NoSuchPort(String),
+    /// Its own name.
+    #[error("lan \"{0}\": the switch forwards nothing to the vm that it comes from")]
+    OwnPort(String),
+    /// Two VMs would have one address.
+    #[error("mac {0}: the address of vm \"{1}\"")]
+    MacOf(Mac, String),
+    /// A file's name.
+    #[error("tap \"{0}\": a file name of 1 to 32 bytes without white space and / is needed")]
+    TapName(String),
+    /// Two VMs would write one file.
+    #[error("tap \"{0}\": vm \"{1}\" has the same")]
+    TapTwice(String, String),
 }
 
 impl VmError {
@@ -188,6 +227,11 @@ impl Manifest {
         names.iter().filter_map(|name| self.id_of(name))
     }
 
+    /// The ids of the VMs that may send to VM `id` by a window, in their order.
+    pub fn senders_to(&self, id: usize) -> impl Iterator<Item = usize> {
+        (0..self.vms.len()).filter(move |&sender| self.peers_of(sender).any(|peer| peer == id))
+    }
+
     fn id_of(&self, name: &str) -> Option<usize> {
         self.vms.iter().position(|vm| vm.name == name)
     }
@@ -215,7 +259,8 @@ impl Manifest {
             return Err(VmError::Restarts);
         }
         check_modules(&vm.modules)?;
-        self.check_peers(id)
+        self.check_peers(id)?;
+        self.check_lan(id)
     }
 
     fn check_peers(&self, id: usize) -> Result<(), VmError> {
@@ -223,17 +268,15 @@ impl Manifest {
         if vm.peers.len() > MAX_PEERS {
             return Err(VmError::Peers(vm.peers.len()));
         }
-        for (place, peer) in vm.peers.iter().enumerate() {
+        for (index, peer) in vm.peers.iter().enumerate() {
             if self.id_of(peer).is_none() {
                 return Err(VmError::NoSuchPeer(peer.clone()));
             }
             if *peer == vm.name {
                 return Err(VmError::Itself(peer.clone()));
             }
-            let earlier = self.vms[..id].iter().find(|other| other.peers.contains(peer));
-            let again = vm.peers[..place].contains(peer).then_some(vm);
-            if let Some(other) = earlier.or(again) {
-                return Err(VmError::SecondSender(peer.clone(), other.name.clone()));
+            if vm.peers[..index].contains(peer) {
+                return Err(VmError::Twice("peer", peer.clone()));
             }
         }
         Ok(())
@@ -250,64 +293,4 @@ fn check_modules(names: &[String]) -> Result<(), VmError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::format;
-
-    const A: &str = "[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"send\"\ngate = \"isolated\"\n";
-    const B: &str = "[[vm]]\nname = \"b\"\nram_mib = 16\nimage = \"receive\"\ngate = \"direct\"\n";
-
-    #[test]
-    fn what_is_left_out_has_a_default() {
-        let manifest = Manifest::parse(&format!("{A}peers = [\"b\"]\n{B}")).unwrap();
-        assert_eq!((manifest.watchdog_ticks, manifest.vms[0].mtu), (1 << 31, 1500));
-        assert_eq!(manifest.peers_of(0).collect::<Vec<_>>(), [1]);
-        assert_eq!(manifest.vms[0].gate, GateKind::Isolated);
-    }
-
-    #[test]
-    fn a_vm_is_started_again_where_nothing_is_forgotten() {
-        let restarted = |text: &str| Manifest::parse(text).map(|manifest| manifest.vms[0].restarts);
-        assert_eq!(restarted(&format!("{B}restarts = 3")), Ok(3));
-        assert_eq!(restarted(&format!("{A}restarts = 2\npeers = [\"b\"]\n{B}")), Ok(2));
-        assert_eq!(restarted(A), Ok(0));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_in_one_line() {
-        let vm = |name: &str, rest: &str| {
-            format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
-        };
-        let cases = [
-            (String::new(), "manifest: 0 VMs; 1 to 4 are possible"),
-            ("[[vm]".into(), "manifest: line 1: "),
-            (format!("{A}colour = 3"), "manifest: line 6: unknown field `colour`"),
-            (A.replace("isolated", "wooden"), "manifest: line 5: unknown variant `wooden`"),
-            (A.replace("16", "-1"), "manifest: line 3: "),
-            (A.replace("ram_mib = 16\n", ""), "manifest: line 1: missing field `ram_mib`"),
-            (vm("A", ""), "manifest: vm \"A\": name: a-z"),
-            (format!("{A}{A}"), "manifest: vm \"a\": name: used twice"),
-            (A.replace("16", "15"), "manifest: vm \"a\": ram_mib = 15: an even number from 4 to 2048 is needed"),
-            (A.replace("16", "4096"), "manifest: vm \"a\": ram_mib = 4096: an even"),
-            (format!("{A}mtu = 67"), "manifest: vm \"a\": mtu = 67: 68 to 65517 are possible"),
-            (format!("{A}args = \"{}\"", "x".repeat(513)), "manifest: vm \"a\": args: 513 bytes"),
-            (
-                vm("a", "restarts = 1\npeers = [\"b\"]") + B,
-                "manifest: vm \"a\": restarts: a vm that has peers needs the gate isolated or hypercall",
-            ),
-            (format!("{A}modules = [\"a b\"]"), "manifest: vm \"a\": module \"a b\": a name of"),
-            (format!("{A}peers = [\"x\"]"), "manifest: vm \"a\": peer \"x\": no such vm"),
-            (format!("{A}peers = [\"a\"]"), "manifest: vm \"a\": peer \"a\": a vm can't be its own peer"),
-            (format!("{A}peers = [\"b\", \"b\"]\n{B}"), "manifest: vm \"a\": peer \"b\": \"a\" sends to it already"),
-            (
-                format!("{A}peers = [\"b\"]\n{B}{}", vm("c", "peers = [\"b\"]")),
-                "manifest: vm \"c\": peer \"b\": \"a\" sends to it",
-            ),
-            (["a", "b", "c", "d", "e"].map(|name| vm(name, "")).concat(), "manifest: 5 VMs; 1 to 4 are possible"),
-        ];
-        for (text, expected) in cases {
-            let error = Manifest::parse(&text).unwrap_err().to_string();
-            assert!(error.starts_with(expected) && !error.contains('\n'), "{error}\nwanted {expected}");
-        }
-    }
-}
+mod tests;

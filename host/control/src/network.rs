@@ -1,9 +1,14 @@
 //! Every VM's device, and the directories that follow from them.
+//!
+//! Pair 0 of a device is the host's switch's, and pair *k* that of the *k*th VM that may send to it by a window, where its driver agreed on
+//! several pairs. Where it did not, pair 0 is the sender's if there is only one, and the switch has none; else pair 0 is the switch's.
 
-use crate::{Device, Event, Manifest};
+use crate::device::is_multicast;
+use crate::{Addresses, Device, Event, Mac, Manifest};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Region};
+use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Queue, Region};
 use sluice_abi::mmio::reg;
+use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::{Gpa, map};
 
 /// Devices of all VMs, and who may send to whom.
@@ -18,6 +23,12 @@ struct Node {
     ram_len: u64,
     gate: u32,
     peers: Vec<usize>,
+    /// Who may send to it by a window.
+    senders: Vec<usize>,
+    /// Its driver may give the device another address.
+    sets_mac: bool,
+    /// Addresses that it may use beside its device's.
+    macs: Addresses,
     device: Device,
     /// It ended, and no start follows.
     gone: bool,
@@ -32,12 +43,16 @@ impl Network {
             let vm = &manifest.vms[id];
             let mut name = [0; NAME_LEN];
             name.iter_mut().zip(vm.name.bytes()).for_each(|(to, from)| *to = from);
+            let senders: Vec<_> = manifest.senders_to(id).collect();
             Node {
                 name,
                 ram_len: u64::from(vm.ram_mib) << 20,
                 gate: vm.gate as u32,
                 peers: manifest.peers_of(id).collect(),
-                device: Device::new(mac(id), vm.mtu),
+                device: Device::new(mac(id), vm.mtu, 1 + senders.len() as u16),
+                senders,
+                sets_mac: vm.set_mac,
+                macs: vm.macs.clone(),
                 gone: false,
                 restarts: vm.restarts,
             }
@@ -53,6 +68,53 @@ impl Network {
     /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
     pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
+    }
+
+    /// Carries out what VM `vm`'s driver asks over the control queue: the answer, and what concerns all [`Network::senders_to`] it.
+    pub fn command(&mut self, vm: u32, bytes: &[u8]) -> (u8, Option<Event>) {
+        let others: Vec<_> = self.others(vm).collect();
+        match self.vms.get_mut(vm as usize) {
+            Some(node) => node.device.command(bytes, |mac| node.sets_mac && !others.contains(&mac)),
+            None => (ctrl::ERR, None),
+        }
+    }
+
+    /// Addresses that VMs other than VM `vm` have, or may have.
+    fn others(&self, vm: u32) -> impl Iterator<Item = [u8; 6]> {
+        self.vms.iter().enumerate().filter(move |(id, _)| *id != vm as usize).flat_map(|(id, node)| {
+            let listed = match &node.macs {
+                Addresses::Any => &[][..],
+                Addresses::These(macs) => macs,
+            };
+            listed.iter().map(|mac| mac.0).chain([mac(id), node.device.mac()])
+        })
+    }
+
+    /// Whether VM `vm` may transmit from the address `mac`: its device's, or one that the manifest gives it.
+    pub fn may_send_from(&self, vm: u32, mac: [u8; 6]) -> bool {
+        let Some(node) = self.vms.get(vm as usize) else { return false };
+        let listed = match &node.macs {
+            Addresses::Any => !is_multicast(mac) && mac != [0; 6] && self.others(vm).all(|other| other != mac),
+            Addresses::These(macs) => macs.contains(&Mac(mac)),
+        };
+        listed || mac == node.device.mac()
+    }
+
+    /// VM `vm`'s device.
+    pub fn device(&self, vm: u32) -> Option<&Device> {
+        self.vms.get(vm as usize).map(|node| &node.device)
+    }
+
+    /// The VM whose device has the address `mac`.
+    pub fn owner_of(&self, mac: [u8; 6]) -> Option<u32> {
+        (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac).map(|(id, _)| id)
+    }
+
+    /// The receive queue of VM `vm` that the host's switch fills, if there is one.
+    pub fn switched_queue(&self, vm: u32) -> Option<Queue> {
+        let node = self.vms.get(vm as usize)?;
+        let switched = node.device.features().contains(F::MQ) || node.senders.len() != 1;
+        switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
     /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
@@ -74,8 +136,7 @@ impl Network {
 
     /// The VMs that may send to VM `vm`.
     pub fn senders_to(&self, vm: u32) -> impl Iterator<Item = u32> {
-        let sends = move |node: &Node| node.peers.contains(&(vm as usize));
-        (0..).zip(&self.vms).filter(move |(_, node)| sends(node)).map(|(id, _)| id)
+        self.vms.get(vm as usize).into_iter().flat_map(|node| &node.senders).map(|&id| id as u32)
     }
 
     /// VM `vm`'s directory as it is now, for [`crate::publish`].
@@ -83,13 +144,14 @@ impl Network {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
         let peer_count = node.peers.len() as u32;
         let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
-        for (place, &id) in node.peers.iter().enumerate() {
-            directory.peers[place] = self.peer(place, id);
+        for (index, &id) in node.peers.iter().enumerate() {
+            directory.peers[index] = self.peer(index, vm as usize, id);
         }
         directory
     }
 
-    fn peer(&self, place: usize, id: usize) -> Peer {
+    /// The entry `index` in the directory of VM `sender`: VM `id`.
+    fn peer(&self, index: usize, sender: usize, id: usize) -> Peer {
         let node = &self.vms[id];
         let mut peer = Peer {
             vm_id: id as u32,
@@ -99,8 +161,8 @@ impl Network {
             region_count: 1,
             ..Peer::default()
         };
-        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(place as u8) };
-        let state = match node.device.receiveq() {
+        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(index as u8) };
+        let state = match node.queue_of(sender) {
             _ if node.gone => PeerState::Revoked,
             None => PeerState::Absent,
             Some(queue) => {
@@ -113,105 +175,22 @@ impl Network {
     }
 }
 
+impl Node {
+    /// The receive queue that VM `sender` fills by a window, if the driver has it in use.
+    fn queue_of(&self, sender: usize) -> Option<Queue> {
+        let pair = match self.senders.iter().position(|&id| id == sender)? {
+            index if self.device.features().contains(F::MQ) => 1 + index as u16,
+            _ if self.senders.len() == 1 => 0,
+            _ => return None,
+        };
+        self.device.queue(net::receiveq(pair))
+    }
+}
+
 /// A locally administered address that ends in the VM's id. See: IEEE 802 clause 8.
-const fn mac(id: usize) -> [u8; 6] {
+pub(crate) const fn mac(id: usize) -> [u8; 6] {
     [0x02, b'S', b'l', b'u', b'i', id as u8]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network() -> Network {
-        let vm = |name: &str, rest: &str| {
-            alloc::format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"guarded\"\n{rest}\n")
-        };
-        let text = vm("a", "peers = [\"c\", \"b\"]") + &vm("b", "") + &vm("c", "");
-        Network::new(&Manifest::parse(&text).unwrap())
-    }
-
-    #[test]
-    fn a_peer_is_ready_while_its_driver_is() {
-        let mut network = network();
-        let state = |network: &Network| network.directory(0).peers[1].state;
-        assert_eq!(state(&network), PeerState::Absent as u32);
-        let steps = [
-            (reg::DRIVER_FEATURES_SEL, 1),
-            (reg::DRIVER_FEATURES, 1),
-            (reg::STATUS, 11),
-            (reg::QUEUE_SIZE, 64),
-            (reg::QUEUE_READY, 1),
-        ];
-        assert!(steps.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
-        assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
-        let directory = network.directory(0);
-        assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
-        assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
-        assert_eq!(state(&network), PeerState::Ready as u32);
-        let first = directory.peers[1].queues[0];
-        network.remove(1);
-        assert_eq!(state(&network), PeerState::Revoked as u32);
-        network.restart(1);
-        assert_eq!((state(&network), network.read(1, reg::STATUS)), (PeerState::Absent as u32, 0));
-        for (offset, value) in steps.into_iter().chain([(reg::STATUS, 15)]) {
-            network.write(1, offset, value);
-        }
-        assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
-    }
-
-    /// Whoever reads the directory sees that there is something new, whichever way a queue comes or goes.
-    #[test]
-    fn each_change_of_a_peers_queue_changes_the_directory() {
-        let mut network = network();
-        let start = [
-            (reg::DRIVER_FEATURES_SEL, 1),
-            (reg::DRIVER_FEATURES, 1),
-            (reg::STATUS, 11),
-            (reg::QUEUE_SIZE, 64),
-            (reg::QUEUE_READY, 1),
-        ];
-        assert!(start.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
-        let mut before = network.directory(0);
-        for (offset, value) in [
-            (reg::STATUS, 15),
-            (reg::QUEUE_READY, 0),
-            (reg::QUEUE_READY, 1),
-            (reg::QUEUE_READY, 0),
-            (reg::QUEUE_READY, 1),
-            (reg::STATUS, 128),
-        ] {
-            assert!(network.write(1, offset, value).is_some());
-            let directory = network.directory(0);
-            assert_ne!(directory.peers, before.peers, "{offset:#x}");
-            before = directory;
-        }
-        network.write(1, reg::STATUS, 0);
-        assert_eq!(network.directory(0), before, "and nothing is new when nothing changed");
-    }
-
-    /// A sender can tell a peer that comes back from one that does not.
-    #[test]
-    fn a_peer_that_starts_again_is_absent_and_only_its_last_end_revokes_it() {
-        let text = "[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"i\"\ngate = \"isolated\"\n";
-        let again = text.replace("\"a\"", "\"b\"") + "restarts = 2\n";
-        let mut network = Network::new(&Manifest::parse(&alloc::format!("{text}peers = [\"b\"]\n{again}")).unwrap());
-        let state = |network: &Network| PeerState::from_word(network.directory(0).peers[0].state);
-        for _ in 0..2 {
-            network.remove(1);
-            assert_eq!(state(&network), PeerState::Absent);
-            network.restart(1);
-            assert_eq!(state(&network), PeerState::Absent);
-        }
-        network.remove(1);
-        assert_eq!(state(&network), PeerState::Revoked);
-    }
-
-    #[test]
-    fn only_permitted_senders_are_told() {
-        let network = network();
-        assert_eq!(network.senders_to(1).collect::<Vec<_>>(), [0]);
-        assert_eq!(network.senders_to(0).count(), 0);
-        assert_eq!(network.directory(1).peer_count, 0);
-        assert_eq!(network.directory(9).peer_count, 0);
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use sluice_control::Device;
 /// Nothing that it reads twice can be of two configurations. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
 #[test]
 fn the_configuration_never_changes_nor_does_its_generation() {
-    let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500);
+    let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500, 1);
     let seen = |device: &Device| {
         let words = [0, 4, 8].map(|offset| device.read(reg::CONFIG + offset));
         (words, device.read(reg::CONFIG_GENERATION))
@@ -23,7 +23,7 @@ fn the_configuration_never_changes_nor_does_its_generation() {
 /// Nobody is interrupted, so no event is ever told of. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
 #[test]
 fn no_event_is_presented_that_did_not_take_place() {
-    let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500);
+    let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500, 1);
     for (register, value) in [
         (reg::DRIVER_FEATURES_SEL, 1),
         (reg::DRIVER_FEATURES, 1),

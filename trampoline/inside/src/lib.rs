@@ -16,7 +16,7 @@ mod window;
 
 pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
 pub use regions::Regions;
-pub use transmit::transmit;
+pub use transmit::{tags, transmit};
 pub use window::Window;
 
 // The driver side that the tests in tests/ have, for the tests in here, too.

@@ -171,7 +171,7 @@ fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: imp
 /// Bytes of the VLAN tags of `frame`, which belong to its Ethernet header and not to what the MTU bounds: two at most, a service's and a
 /// customer's. A sender that changes them meanwhile has sent a frame by so many bytes too long, which the peer's buffer holds.
 /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", IEEE 802.1Q clause 9.
-fn tags(frame: PeerSlice<'_>) -> u16 {
+pub fn tags(frame: PeerSlice<'_>) -> u16 {
     let tag = |at| frame.read(at).is_ok_and(|kind| net::VLAN_TYPES.contains(&u16::from_be(kind)));
     match (tag(TYPE), tag(TYPE + u64::from(net::VLAN_TAG))) {
         (false, _) => 0,

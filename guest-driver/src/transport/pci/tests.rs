@@ -31,7 +31,7 @@ impl Fake {
     fn new() -> Self {
         let mut fake = Self {
             config: vec![0; 64],
-            device: Device::new([2, 3, 4, 5, 6, 7], 9000),
+            device: Device::new([2, 3, 4, 5, 6, 7], 9000, 1),
             select: [0; 3],
             notified: Vec::new(),
             notify_off: 3,
@@ -175,7 +175,7 @@ fn a_device_is_started_over_pci() {
     pci.notify(1);
     pci.notify(u16::MAX);
     assert_eq!(fake.notified, [(3 * MULTIPLIER, 0)], "a queue that is not in use is not notified");
-    let at = fake.device.receiveq().unwrap();
+    let at = fake.device.queue(0).unwrap();
     assert_eq!((at.size, at.addresses, at.features), (7, queue.addresses(), started.features.bits()));
     assert_eq!(fake.config[1], 0x0406, "memory and bus master on, what else was on stays, status bits are left alone");
 }
@@ -267,7 +267,7 @@ fn a_queue_is_renewed_only_once_its_reset_is_done() {
     pci.write(common::QUEUE_ENABLE, Width::Two, 0);
     let renewed = crate::renew_queue(&mut pci, 0, || queue(features)).unwrap();
     assert_eq!((fake.resets, fake.reset_looks), (1, 3));
-    assert_eq!(fake.device.receiveq().unwrap().addresses, renewed.addresses());
+    assert_eq!(fake.device.queue(0).unwrap().addresses, renewed.addresses());
 }
 
 /// The field is behind the end of the structure.
@@ -282,7 +282,7 @@ fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
     setup.start();
     let renewed = crate::renew_queue::<8>(&mut pci, 0, || panic!("its memory is still the device's"));
     assert_eq!(renewed.err(), Some(StartError::ResetStuck));
-    assert!(fake.device.receiveq().is_some());
+    assert!(fake.device.queue(0).is_some());
     assert_eq!((fake.resets, fake.reset_looks), (0, 0));
 }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 const MAC: [u8; 6] = [2, 1, 2, 3, 4, 5];
 
 fn started() -> Device {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     for (offset, value) in [
         (reg::STATUS, 1),
         (reg::STATUS, 3),
@@ -28,26 +28,26 @@ fn started() -> Device {
 #[test]
 fn the_receive_queue_appears_with_driver_ok_and_goes_with_reset() {
     let mut device = started();
-    assert_eq!(device.receiveq(), None);
+    assert_eq!(device.queue(0), None);
     assert_eq!(device.write(reg::STATUS, 15), Some(Event::QueuesReady));
-    let queue = device.receiveq().unwrap();
+    let queue = device.queue(0).unwrap();
     assert_eq!((queue.size, queue.addresses.desc, queue.addresses.device), (256, Gpa(0x1000), Gpa(7 << 32)));
     device.write(reg::QUEUE_SIZE, 8);
     device.write(reg::QUEUE_DESC_LOW, 0);
-    assert_eq!(device.receiveq(), Some(queue), "a queue in use does not change");
+    assert_eq!(device.queue(0), Some(queue), "a queue in use does not change");
     assert_eq!(device.write(reg::STATUS, 0), Some(Event::Reset));
-    assert_eq!((device.receiveq(), device.read(reg::STATUS)), (None, 0));
+    assert_eq!((device.queue(0), device.read(reg::STATUS)), (None, 0));
 }
 
 #[test]
 fn a_queue_that_starts_anew_where_it_was_is_another() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     let steps = [(reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1), (reg::STATUS, 11), (reg::QUEUE_SIZE, 64)];
     let mut start = || {
         for (offset, value) in steps.into_iter().chain([(reg::QUEUE_READY, 1), (reg::STATUS, 15)]) {
             device.write(offset, value);
         }
-        let queue = device.receiveq().unwrap();
+        let queue = device.queue(0).unwrap();
         device.write(reg::STATUS, 0);
         queue
     };
@@ -58,8 +58,8 @@ fn a_queue_that_starts_anew_where_it_was_is_another() {
 
 #[test]
 fn a_driver_without_version_1_or_with_unknown_features_is_refused() {
-    for features in [0u64, 1 << 32 | 1 << 17, 1 << 32 | 1 << 33, 1 << 32 | 1 << 63, 1 << 15 | 1 << 34] {
-        let mut device = Device::new(MAC, 1500);
+    for features in [0u64, 1 << 32 | 1 << 19, 1 << 32 | 1 << 33, 1 << 32 | 1 << 63, 1 << 15 | 1 << 34] {
+        let mut device = Device::new(MAC, 1500, 1);
         for half in [0, 1] {
             device.write(reg::DRIVER_FEATURES_SEL, half);
             device.write(reg::DRIVER_FEATURES, (features >> (32 * half)) as u32);
@@ -73,7 +73,7 @@ fn a_driver_without_version_1_or_with_unknown_features_is_refused() {
 
 /// A device whose driver took `features`, and gave it a receive queue of `size` entries.
 fn with_queue(features: F, size: u16) -> Device {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     for half in [0, 1] {
         device.write(reg::DRIVER_FEATURES_SEL, half);
         device.write(reg::DRIVER_FEATURES, (features.bits() >> (32 * half)) as u32);
@@ -89,7 +89,7 @@ fn with_queue(features: F, size: u16) -> Device {
 fn what_was_agreed_on_goes_with_the_queue() {
     let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
     for features in [F::VERSION_1, F::VERSION_1 | F::IN_ORDER, F::VERSION_1 | rings] {
-        assert_eq!(with_queue(features, 256).receiveq().map(|queue| queue.features), Some(features.bits()));
+        assert_eq!(with_queue(features, 256).queue(0).map(|queue| queue.features), Some(features.bits()));
     }
 }
 
@@ -101,7 +101,7 @@ fn a_queue_has_a_size_that_its_format_has() {
         (F::VERSION_1 | F::RING_PACKED, 0, false),
         (F::VERSION_1 | F::RING_PACKED, 1025, false),
     ] {
-        assert_eq!(with_queue(features, size).receiveq().is_some(), taken, "{features:?} {size}");
+        assert_eq!(with_queue(features, size).queue(0).is_some(), taken, "{features:?} {size}");
     }
 }
 
@@ -110,12 +110,12 @@ fn a_queue_taken_back_is_told() {
     let mut device = started();
     device.write(reg::STATUS, 15);
     assert_eq!(device.write(reg::QUEUE_READY, 0), Some(Event::Reset));
-    assert_eq!(device.receiveq(), None);
+    assert_eq!(device.queue(0), None);
 }
 
 #[test]
 fn no_write_to_any_register_panics() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     for round in 0..4u32 {
         for offset in 0..0x204 {
             for value in [0, 1, 2, 15, 255, u32::MAX] {
@@ -128,7 +128,7 @@ fn no_write_to_any_register_panics() {
 
 #[test]
 fn the_configuration_is_what_was_asked_for() {
-    let device = Device::new(MAC, 9000);
+    let device = Device::new(MAC, 9000, 1);
     let bytes: Vec<u8> = (0..3).flat_map(|word| device.read(reg::CONFIG + 4 * word).to_le_bytes()).collect();
     assert_eq!(bytes[..6], MAC);
     assert_eq!((bytes[6..8].to_vec(), bytes[10..].to_vec()), (vec![1, 0], 9000u16.to_le_bytes().to_vec()));
@@ -137,7 +137,7 @@ fn the_configuration_is_what_was_asked_for() {
 #[test]
 fn frames_are_as_long_as_was_agreed_on() {
     for (mtu, with, without) in [(9000, 9000, 1500), (1500, 1500, 1500), (1280, 1280, 1280), (68, 68, 68)] {
-        let mut device = Device::new(MAC, mtu);
+        let mut device = Device::new(MAC, mtu, 1);
         assert_eq!(device.mtu(), without, "no driver has agreed on anything");
         for (features, expected) in [(F::VERSION_1 | F::MTU, with), (F::VERSION_1, without)] {
             device.write(reg::STATUS, 0);
@@ -155,7 +155,7 @@ fn frames_are_as_long_as_was_agreed_on() {
 
 #[test]
 fn the_mtu_stays_whatever_the_driver_writes() {
-    let mut device = Device::new(MAC, 9000);
+    let mut device = Device::new(MAC, 9000, 1);
     for register in (0..reg::CONFIG + 12).step_by(4) {
         for value in [0, 1, 0xffff_ffff] {
             device.write(register, value);
@@ -181,13 +181,13 @@ const START: [(u32, u32); 6] = [
 /// A queue that is stopped and made ready again, wherever it is by then, is another one, and the senders hear of both.
 #[test]
 fn a_queue_that_is_made_ready_again_is_told_and_is_another() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     assert_eq!(write_all(&mut device, &START), [Event::QueuesReady]);
-    let first = device.receiveq().unwrap();
+    let first = device.queue(0).unwrap();
     assert_eq!(write_all(&mut device, &[(reg::QUEUE_READY, 0), (reg::QUEUE_READY, 0)]), [Event::Reset]);
-    assert_eq!((device.receiveq(), device.read(reg::QUEUE_READY)), (None, 0));
+    assert_eq!((device.queue(0), device.read(reg::QUEUE_READY)), (None, 0));
     assert_eq!(write_all(&mut device, &[(reg::QUEUE_READY, 1), (reg::QUEUE_READY, 1)]), [Event::QueuesReady]);
-    let again = device.receiveq().unwrap();
+    let again = device.queue(0).unwrap();
     assert_ne!(again.start, first.start);
     assert_eq!(Queue { start: first.start, ..again }, first);
 }
@@ -195,18 +195,18 @@ fn a_queue_that_is_made_ready_again_is_told_and_is_another() {
 /// The order that no driver should use: the queue after DRIVER_OK.
 #[test]
 fn a_queue_that_becomes_ready_after_driver_ok_is_told() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     let [sel, features, agree, size, ready, ok] = START;
     assert_eq!(write_all(&mut device, &[sel, features, agree, ok]), [], "there is nothing to send to yet");
-    assert_eq!((device.receiveq(), write_all(&mut device, &[size])), (None, Vec::new()));
+    assert_eq!((device.queue(0), write_all(&mut device, &[size])), (None, Vec::new()));
     assert_eq!(write_all(&mut device, &[ready]), [Event::QueuesReady]);
-    assert!(device.receiveq().is_some());
+    assert!(device.queue(0).is_some());
 }
 
 /// The transmit queue is nobody's to send to.
 #[test]
 fn the_transmit_queue_is_told_to_nobody() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     let [sel, features, agree, size, ready, ok] = START;
     let transmit = [(reg::QUEUE_SEL, 1), size, ready];
     assert_eq!(write_all(&mut device, &[sel, features, agree]), []);
@@ -215,15 +215,15 @@ fn the_transmit_queue_is_told_to_nobody() {
     assert_eq!(write_all(&mut device, &START), [Event::QueuesReady]);
     assert_eq!(write_all(&mut device, &transmit), []);
     assert_eq!(write_all(&mut device, &[(reg::QUEUE_READY, 0)]), []);
-    assert!(device.receiveq().is_some());
+    assert!(device.queue(0).is_some());
 }
 
 #[test]
 fn a_driver_that_gave_up_has_no_queue_until_it_resets() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START);
     assert_eq!(device.write(reg::STATUS, 0x80), Some(Event::Reset));
-    assert_eq!((device.receiveq(), device.read(reg::STATUS)), (None, 0x8f));
+    assert_eq!((device.queue(0), device.read(reg::STATUS)), (None, 0x8f));
     assert_eq!(write_all(&mut device, &[(reg::STATUS, 15), (reg::QUEUE_READY, 0), (reg::QUEUE_READY, 1)]), []);
     assert_eq!(write_all(&mut device, &[(reg::STATUS, 0)]), []);
     assert_eq!(write_all(&mut device, &START), [Event::QueuesReady]);
@@ -232,7 +232,7 @@ fn a_driver_that_gave_up_has_no_queue_until_it_resets() {
 /// Only 0 resets, no bit is cleared, and what no driver may say is not taken from it.
 #[test]
 fn a_status_bit_is_set_by_who_may_and_cleared_by_a_reset() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     for (value, status) in
         [(64, 0), (0x100, 0), (u32::MAX << 8, 0), (1, 1), (2, 3), (16 | 32 | 64, 3), (0x8000_0000, 3)]
     {
@@ -243,7 +243,7 @@ fn a_status_bit_is_set_by_who_may_and_cleared_by_a_reset() {
     write_all(&mut device, &START);
     for value in [1, 4, 64, 0x100, 64 | 15] {
         assert_eq!(device.write(reg::STATUS, value), None);
-        assert_eq!((device.read(reg::STATUS), device.receiveq().is_some()), (15, true), "{value:#x}");
+        assert_eq!((device.read(reg::STATUS), device.queue(0).is_some()), (15, true), "{value:#x}");
     }
     assert_eq!((device.write(reg::STATUS, 0), device.read(reg::STATUS)), (Some(Event::Reset), 0));
 }
@@ -251,7 +251,7 @@ fn a_status_bit_is_set_by_who_may_and_cleared_by_a_reset() {
 /// DRIVER_OK counts once FEATURES_OK is there, whether both come in one write or not.
 #[test]
 fn a_driver_is_not_ready_before_the_features_are() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     device.write(reg::STATUS, 1 | 2 | 4);
     assert_eq!(device.read(reg::STATUS), 3);
     device.write(reg::STATUS, 1 | 2 | 4 | 8);
@@ -264,7 +264,7 @@ fn a_driver_is_not_ready_before_the_features_are() {
 /// Bits 64 and up are not there: nothing is read of them, and nothing written to them lands elsewhere.
 #[test]
 fn halves_of_features_that_are_not_there_are_empty() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START[..2]);
     for half in [2, 3, 33, 1 << 31, u32::MAX] {
         write_all(&mut device, &[(reg::DEVICE_FEATURES_SEL, half), (reg::DRIVER_FEATURES_SEL, half)]);
@@ -272,19 +272,19 @@ fn halves_of_features_that_are_not_there_are_empty() {
         assert_eq!(device.read(reg::DEVICE_FEATURES), 0, "{half}");
     }
     write_all(&mut device, &START[2..]);
-    assert_eq!(device.receiveq().map(|queue| queue.features), Some(F::VERSION_1.bits()));
+    assert_eq!(device.queue(0).map(|queue| queue.features), Some(F::VERSION_1.bits()));
 }
 
 #[test]
 fn features_that_were_agreed_on_stay() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START[..3]);
     for half in [0, 1] {
         write_all(&mut device, &[(reg::DRIVER_FEATURES_SEL, half), (reg::DRIVER_FEATURES, u32::MAX)]);
     }
     write_all(&mut device, &START[3..]);
     write_all(&mut device, &[(reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 0)]);
-    assert_eq!(device.receiveq().map(|queue| queue.features), Some(F::VERSION_1.bits()));
+    assert_eq!(device.queue(0).map(|queue| queue.features), Some(F::VERSION_1.bits()));
     // A reset is the way to renegotiate.
     write_all(&mut device, &[(reg::STATUS, 0), (reg::STATUS, 11)]);
     assert_eq!(device.read(reg::STATUS), 3);
@@ -295,7 +295,7 @@ fn features_that_were_agreed_on_stay() {
 fn a_queue_is_not_ready_before_what_it_is_made_of() {
     let [sel, features, agree, size, ready, ok] = START;
     for writes in [[size, ready, sel, features, agree], [sel, features, agree, ready, size]] {
-        let mut device = Device::new(MAC, 1500);
+        let mut device = Device::new(MAC, 1500, 1);
         write_all(&mut device, &writes);
         assert_eq!((device.read(reg::QUEUE_READY), device.write(reg::STATUS, ok.1)), (0, None));
     }
@@ -304,7 +304,7 @@ fn a_queue_is_not_ready_before_what_it_is_made_of() {
 #[test]
 fn a_size_beyond_16_bits_is_none() {
     for size in [0x1_0000, 0x1_0040, 0x8000_0040, u32::MAX] {
-        let mut device = Device::new(MAC, 1500);
+        let mut device = Device::new(MAC, 1500, 1);
         let mut writes = START;
         writes[3].1 = size;
         assert_eq!((write_all(&mut device, &writes), device.read(reg::QUEUE_READY)), (Vec::new(), 0), "{size:#x}");
@@ -314,18 +314,18 @@ fn a_size_beyond_16_bits_is_none() {
 /// Values of QueueReady other than 0 and 1 mean nothing.
 #[test]
 fn a_queue_is_ready_or_not() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     let [sel, features, agree, size, ready, ok] = START;
     write_all(&mut device, &[sel, features, agree, size, (reg::QUEUE_READY, 2), (reg::QUEUE_READY, u32::MAX)]);
     assert_eq!(device.read(reg::QUEUE_READY), 0);
     write_all(&mut device, &[ready, ok]);
     assert_eq!(write_all(&mut device, &[(reg::QUEUE_READY, 2), (reg::QUEUE_READY, 3)]), []);
-    assert_eq!((device.read(reg::QUEUE_READY), device.receiveq().is_some()), (1, true));
+    assert_eq!((device.read(reg::QUEUE_READY), device.queue(0).is_some()), (1, true));
 }
 
 #[test]
 fn a_queue_that_is_not_there_takes_nothing() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START[..3]);
     for queue in [2, 0x1_0000, u32::MAX] {
         write_all(&mut device, &[(reg::QUEUE_SEL, queue), START[3], START[4]]);
@@ -341,10 +341,10 @@ fn a_queue_that_is_not_there_takes_nothing() {
 /// See: VIRTIO 2.4.2 "Device Requirements: Device Reset", 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
 #[test]
 fn a_device_that_was_reset_is_as_a_new_one() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START);
     write_all(&mut device, &[(reg::QUEUE_SEL, 1), START[3], START[4], (reg::DEVICE_FEATURES_SEL, 1), (reg::STATUS, 0)]);
-    let (new, all) = (Device::new(MAC, 1500), (0..0x200).step_by(4));
+    let (new, all) = (Device::new(MAC, 1500, 1), (0..0x200).step_by(4));
     assert!(all.into_iter().all(|register| device.read(register) == new.read(register)));
     for queue in [0, 1] {
         device.write(reg::QUEUE_SEL, queue);
@@ -358,7 +358,7 @@ fn a_device_that_was_reset_is_as_a_new_one() {
 /// Length and address of a region that is not there are -1, and here none is. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
 #[test]
 fn there_is_no_shared_memory() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     for region in [0, 1, 255, u32::MAX] {
         device.write(0xac, region);
         assert_eq!([0xb0, 0xb4, 0xb8, 0xbc].map(|register| device.read(register)), [u32::MAX; 4]);
@@ -368,14 +368,14 @@ fn there_is_no_shared_memory() {
 /// What a driver reads of a register that is written only, of one that is none, and of one that it reads in the middle.
 #[test]
 fn what_is_no_register_reads_as_zero() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START);
     let readable = [
         (reg::MAGIC_VALUE, mmio::MAGIC),
         (reg::VERSION, 2),
         (reg::DEVICE_ID, 1),
         (reg::VENDOR_ID, VENDOR),
-        (reg::DEVICE_FEATURES, Device::offered().bits() as u32),
+        (reg::DEVICE_FEATURES, device.offered().bits() as u32),
         (reg::QUEUE_SIZE_MAX, 1024),
         (reg::QUEUE_READY, 1),
         (reg::STATUS, 15),
@@ -393,7 +393,7 @@ fn what_is_no_register_reads_as_zero() {
 /// A register is 32 bits wide, and written as a whole or not at all.
 #[test]
 fn a_write_into_the_middle_of_a_register_is_none() {
-    let mut device = Device::new(MAC, 1500);
+    let mut device = Device::new(MAC, 1500, 1);
     write_all(&mut device, &START);
     for offset in (0..reg::CONFIG).filter(|offset| offset % 4 != 0) {
         for value in [0, 1, 15, u32::MAX] {
@@ -406,7 +406,7 @@ fn a_write_into_the_middle_of_a_register_is_none() {
 /// The configuration is read from any byte on, and nothing is behind it. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
 #[test]
 fn the_configuration_is_read_by_bytes() {
-    let device = Device::new(MAC, 0x2328);
+    let device = Device::new(MAC, 0x2328, 1);
     let bytes = [2, 1, 2, 3, 4, 5, 1, 0, 0, 0, 0x28, 0x23];
     for offset in 0..0x100 {
         let at = |index: u32| bytes.get((offset + index) as usize).copied().unwrap_or(0);

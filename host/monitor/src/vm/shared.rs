@@ -22,7 +22,7 @@ pub fn device_read(vm: u32, offset: u32) -> u32 {
 /// Writes a register of the VM's device. What that takes away no sender can use any more on return (rule G13); all else is news to them.
 pub fn device_write(vm: &mut Vm, offset: u32, value: u32) {
     let event = NETWORK.lock().as_mut().and_then(|network| network.write(vm.id, offset, value));
-    if event.is_none() {
+    if !matches!(event, Some(Event::QueuesReady | Event::Reset)) {
         return;
     }
     let senders = ask_senders(vm.id);

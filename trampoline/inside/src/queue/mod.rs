@@ -14,6 +14,7 @@ mod log;
 #[cfg(test)]
 mod model;
 mod packed;
+mod respond;
 mod split;
 
 use crate::Regions;
@@ -154,6 +155,17 @@ impl DeviceQueue {
     /// Takes the next frame that the driver sends into `into`.
     pub fn dequeue(&mut self, regions: &Regions, into: PeerSlice<'_>, lanes: impl Lanes) -> Result<Dequeue, Clause> {
         drain::drain(self, regions, into, lanes)
+    }
+
+    /// Takes the next request, answers it, and shows the driver the answer; `false` if there is no request. `into` is room for the bytes
+    /// of a request. `answer` gets them, or `None` where they are more than that, and returns the byte that the driver reads.
+    pub fn respond(
+        &mut self,
+        regions: &Regions,
+        into: &mut [u8],
+        answer: impl FnOnce(Option<&[u8]>) -> u8,
+    ) -> Result<bool, Clause> {
+        respond::respond(self, regions, into, answer)
     }
 
     /// The next chain, if there is one and what was used so far leaves room for it.

@@ -4,6 +4,7 @@ mod lifecycle;
 mod merge;
 mod notify;
 mod receive;
+mod respond;
 mod send;
 
 #[allow(dead_code, unused_imports, reason = "the other tests need the rest")]

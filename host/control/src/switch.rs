@@ -1,0 +1,197 @@
+//! The host's switch: what VMs transmit, and what no window carries, such as broadcasts and frames to unknown destinations.
+//!
+//! Ports are the VMs' devices. Frames come out of a port's transmit queues, are forwarded by their destination, and go into pair 0 of
+//! the receivers ([`Network::switched_queue`]), by the ring code of `trampoline/inside` on both sides. A frame is forwarded only to VMs that the
+//! manifest permits to its sender, and only from addresses that the sender may use. What is dropped is counted, by its cause: [`Counters`].
+//!
+//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (who is where), `delivery` (into a receive queue), `offload`
+//! (what a receiver did not agree on is done here), `counters`, `tap`.
+//!
+//! # Hostile input
+//! Rings, headers and frames are read once, into memory of the host's, and each service takes a bounded number of frames and bytes. A queue
+//! that breaks the protocol is left alone until its driver starts it anew; the port's other queues, and other ports, go on.
+//!
+//! # Why frames are copied twice
+//! A frame that is forwarded from the sender's memory into the receivers' could change between the look at its addresses and the copy.
+
+mod addresses;
+mod counters;
+mod delivery;
+mod offload;
+mod port;
+mod tap;
+
+use crate::device::{COMMAND_LEN, Device, Event, is_multicast};
+use crate::{Manifest, Network};
+use addresses::Addresses;
+use alloc::vec::Vec;
+pub use counters::Counters;
+use delivery::{Delivery, Frame, Room};
+use port::Port;
+use sluice_abi::net::{self, Hdr};
+use sluice_inside::Dequeue;
+use sluice_memory::{PeerSlice, Words};
+pub use tap::{PCAP_HEADER, Tap, pcap_record};
+
+/// Commands that one service carries out.
+const COMMANDS: usize = 16;
+/// Frames that one service takes.
+const FRAMES: u32 = 64;
+/// Bytes in receive queues after which a service takes no more frames.
+const BYTES: u64 = 256 << 10;
+
+/// How far a service came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// What concerns the senders to the VM that was served: its driver asked for something over the control queue.
+    pub event: Option<Event>,
+    /// There may be more to take: serve the port again, without being notified.
+    pub more: bool,
+}
+
+/// A switch with a port for each VM.
+pub struct Switch {
+    ports: Vec<Port>,
+    addresses: Addresses,
+    room: Room,
+}
+
+/// What a service works with.
+struct Turn<'t, T> {
+    network: &'t Network,
+    now: u64,
+    tap: &'t mut T,
+}
+
+impl Switch {
+    /// Bytes of memory of its own that a switch needs.
+    pub const ROOM_LEN: u64 = Room::LEN;
+
+    /// A switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has [`Self::ROOM_LEN`] bytes that
+    /// nobody else uses. `None` if there is less of either.
+    pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
+        let port = |id: usize| Port::new(*rams.get(id)?, manifest.lan_of(id).collect());
+        let ports = (0..manifest.vms.len()).map(port).collect::<Option<_>>()?;
+        Some(Self { ports, addresses: Addresses::new(manifest.ageing_ticks), room: Room::new(room)? })
+    }
+
+    /// What VM `vm`'s port has counted.
+    pub fn counters(&self, vm: u32) -> Counters {
+        self.ports.get(vm as usize).map_or_else(Counters::default, |port| port.counters)
+    }
+
+    /// Serves the port of VM `vm`, whose driver notified a queue: carries out what is asked on the control queue, and forwards what is on the
+    /// transmit queues, until there is no more or enough for once. `now` is the time in the unit of the manifest's `ageing_ticks`. `tap` sees
+    /// each frame that is taken from a VM or forwarded to it.
+    pub fn serve(&mut self, network: &mut Network, vm: u32, now: u64, tap: &mut impl Tap) -> Served {
+        if vm as usize >= self.ports.len() {
+            return Served::default();
+        }
+        let mut served = self.obey(network, vm);
+        let Some(device) = network.device(vm) else { return served };
+        let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap }, 0, 0);
+        for index in (0..device.pairs()).map(net::transmitq) {
+            while frames < FRAMES
+                && bytes < BYTES
+                && let Some(copied) = self.take(&mut turn, vm as usize, device, index)
+            {
+                (frames, bytes) = (frames + 1, bytes + copied);
+            }
+            served.more |= self.ports[vm as usize].is_pending(device, index);
+        }
+        served
+    }
+
+    /// Carries out the commands on the control queue of VM `vm`.
+    fn obey(&mut self, network: &mut Network, vm: u32) -> Served {
+        let (mut served, port) = (Served::default(), &mut self.ports[vm as usize]);
+        let Some(index) = network.device(vm).and_then(Device::controlq) else { return served };
+        let mut room = [0; COMMAND_LEN];
+        for _ in 0..COMMANDS {
+            let queue = network.device(vm).and_then(|device| device.queue(index));
+            let Some((ring, regions)) = port.ring(queue) else { return served };
+            let responded = ring.respond(regions, &mut room, |bytes| {
+                let (answer, event) = network.command(vm, bytes.unwrap_or_default());
+                served.event = served.event.or(event);
+                answer
+            });
+            match responded {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => port.blame(index),
+            }
+        }
+        served.more = network.device(vm).is_some_and(|device| port.is_pending(device, index));
+        served
+    }
+
+    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it: bytes that went into receive queues.
+    fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
+        let port = &mut self.ports[from];
+        let (ring, regions) = port.ring(device.queue(index))?;
+        let taken = ring.dequeue(regions, self.room.frame, Words);
+        // The driver has its buffer back; what was in it is in the room.
+        ring.publish();
+        match taken {
+            Ok(Dequeue::Empty) => return None,
+            Ok(Dequeue::Frame { hdr, len }) => {
+                port.counters.taken += 1;
+                return Some(self.forward(turn, from, hdr, len));
+            }
+            Ok(Dequeue::TooLong) => {
+                port.counters.taken += 1;
+                port.counters.malformed += 1;
+                return Some(0);
+            }
+            Err(_) => port.blame(index),
+        }
+        None
+    }
+
+    /// Forwards the frame of `len` bytes that port `from` transmitted: bytes that went into receive queues.
+    fn forward(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, hdr: Hdr, len: u32) -> u64 {
+        let counters = &mut self.ports[from].counters;
+        let Some(frame) = self.room.frame(hdr, len) else {
+            counters.malformed += 1;
+            return 0;
+        };
+        turn.tap.frame(from as u32, frame.bytes);
+        if !turn.network.may_send_from(from as u32, frame.source) {
+            counters.source_refused += 1;
+            return 0;
+        }
+        if turn.network.owner_of(frame.source).is_none() && !self.addresses.learn(frame.source, from, turn.now) {
+            counters.not_learned += 1;
+        }
+        let targets = self.targets(turn, from, frame.destination);
+        if targets.is_empty() {
+            self.ports[from].counters.denied += 1;
+        }
+        targets.into_iter().map(|to| self.deliver(turn, from, to, &frame)).sum()
+    }
+
+    /// The ports that a frame from port `from` to `destination` goes to; none if the manifest permits none of them to the sender.
+    fn targets(&self, turn: &Turn<'_, impl Tap>, from: usize, destination: [u8; 6]) -> Vec<usize> {
+        let owner = turn.network.owner_of(destination).map(|vm| vm as usize);
+        let known = owner.or_else(|| self.addresses.find(destination, turn.now)).filter(|_| !is_multicast(destination));
+        let lan = self.ports[from].lan.iter().copied();
+        lan.filter(|&to| known.is_none_or(|port| port == to)).collect()
+    }
+
+    /// Puts `frame` into the receive queue of port `to`, in a form that its driver agreed to: bytes that went there.
+    fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &Frame) -> u64 {
+        let port = &mut self.ports[to];
+        let Some(device) = turn.network.device(to as u32).filter(|device| device.takes(frame.destination)) else {
+            port.counters.filtered += 1;
+            return 0;
+        };
+        let queue = turn.network.switched_queue(to as u32);
+        let mut delivery = Delivery { vm: to as u32, port, device, queue, tap: turn.tap, copied: 0 };
+        let made = delivery.send(&self.room, frame);
+        let copied = delivery.copied;
+        if made.is_none() {
+            self.ports[from].counters.malformed += 1;
+        }
+        copied
+    }
+}

@@ -1,0 +1,91 @@
+//! Which port an address was seen at. See: IEEE 802.1Q clause 8.7 "The Learning Process", 8.8 "The Filtering Database".
+
+use alloc::collections::BTreeMap;
+
+/// Addresses that are remembered of one port: no port can fill the table.
+const PER_PORT: usize = 64;
+
+/// Addresses that frames came from, beside those of the devices themselves.
+pub(super) struct Addresses {
+    seen: BTreeMap<[u8; 6], Seen>,
+    /// After this time without a frame an address is forgotten.
+    ageing: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    port: usize,
+    at: u64,
+}
+
+impl Addresses {
+    pub const fn new(ageing: u64) -> Self {
+        Self { seen: BTreeMap::new(), ageing }
+    }
+
+    /// The port at which `address` was seen last, if that is not too long ago.
+    pub fn find(&self, address: [u8; 6], now: u64) -> Option<usize> {
+        self.seen.get(&address).filter(|seen| self.is_fresh(seen, now)).map(|seen| seen.port)
+    }
+
+    /// A frame came from `address` at `port`; `false` if there is no room to remember that.
+    pub fn learn(&mut self, address: [u8; 6], port: usize, now: u64) -> bool {
+        let known = self.seen.get(&address).is_some_and(|seen| seen.port == port);
+        if !known && !self.has_room(port, now) {
+            return false;
+        }
+        self.seen.insert(address, Seen { port, at: now });
+        true
+    }
+
+    /// Whether another address of `port` can be remembered; old ones of it are forgotten for that.
+    fn has_room(&mut self, port: usize, now: u64) -> bool {
+        if self.count(port) < PER_PORT {
+            return true;
+        }
+        let ageing = self.ageing;
+        self.seen.retain(|_, seen| seen.port != port || now.saturating_sub(seen.at) < ageing);
+        self.count(port) < PER_PORT
+    }
+
+    fn count(&self, port: usize) -> usize {
+        self.seen.values().filter(|seen| seen.port == port).count()
+    }
+
+    const fn is_fresh(&self, seen: &Seen, now: u64) -> bool {
+        now.saturating_sub(seen.at) < self.ageing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: usize) -> [u8; 6] {
+        [2, 0, 0, 0, (number >> 8) as u8, number as u8]
+    }
+
+    #[test]
+    fn an_address_is_where_it_was_seen_last_and_not_for_ever() {
+        let mut addresses = Addresses::new(100);
+        assert_eq!(addresses.find(address(1), 0), None);
+        assert!(addresses.learn(address(1), 0, 0));
+        assert_eq!([0, 99, 100].map(|now| addresses.find(address(1), now)), [Some(0), Some(0), None]);
+        assert!(addresses.learn(address(1), 3, 90));
+        assert_eq!([99, 189, 190].map(|now| addresses.find(address(1), now)), [Some(3), Some(3), None]);
+    }
+
+    #[test]
+    fn no_port_takes_the_room_of_another() {
+        let mut addresses = Addresses::new(100);
+        let learned = (0..1000).filter(|&number| addresses.learn(address(number), 0, 0)).count();
+        assert_eq!((learned, addresses.seen.len()), (PER_PORT, PER_PORT));
+        assert!(addresses.learn(address(0), 0, 50), "known, and seen again");
+        assert!(addresses.learn(address(2000), 1, 50));
+        assert_eq!(addresses.find(address(2000), 50), Some(1));
+        assert!(!addresses.learn(address(2001), 0, 99));
+        // Address 0 was seen at 50, and the others are too old.
+        assert!(addresses.learn(address(2001), 0, 100));
+        assert_eq!(addresses.seen.len(), 3);
+    }
+}

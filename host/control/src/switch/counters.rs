@@ -1,0 +1,47 @@
+//! What the switch counts.
+
+/// Frames of one port, by what became of them. Each that was taken is forwarded or dropped at each port that it goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that the VM transmitted.
+    pub taken: u64,
+    /// Frames in the VM's receive queue; of a frame that was segmented, its segments.
+    pub forwarded: u64,
+    /// Frames that the VM transmitted without a whole Ethernet header, longer than any frame, or with headers that do not allow what is asked.
+    pub malformed: u64,
+    /// Frames that the VM transmitted from an address that it may not use.
+    pub source_refused: u64,
+    /// Frames that the VM transmitted to a destination that the manifest does not permit to it: they reached nobody.
+    pub denied: u64,
+    /// Frames that the VM transmitted from an address for which there was no room in the table; they were forwarded all the same.
+    pub not_learned: u64,
+    /// Frames for the VM that its driver does not want.
+    pub filtered: u64,
+    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or the queue is a window's.
+    pub no_queue: u64,
+    /// Frames for the VM while its receive queue was full.
+    pub full: u64,
+    /// Frames for the VM that are longer than its driver takes.
+    pub too_long: u64,
+    /// Queues of the VM that broke the protocol.
+    pub broken: u64,
+}
+
+impl Counters {
+    /// All counters with their names, in a fixed order.
+    pub const fn named(&self) -> [(&'static str, u64); 11] {
+        [
+            ("taken", self.taken),
+            ("forwarded", self.forwarded),
+            ("malformed", self.malformed),
+            ("source_refused", self.source_refused),
+            ("denied", self.denied),
+            ("not_learned", self.not_learned),
+            ("filtered", self.filtered),
+            ("no_queue", self.no_queue),
+            ("full", self.full),
+            ("too_long", self.too_long),
+            ("broken", self.broken),
+        ]
+    }
+}

@@ -1,0 +1,118 @@
+//! Frames on their way into a receive queue, in a form that its driver agreed to.
+
+use super::port::Port;
+use super::{Tap, offload};
+use crate::Device;
+use sluice_abi::directory::Queue;
+use sluice_abi::net::{self, F, Hdr, HdrF, gso};
+use sluice_inside::Enqueue;
+use sluice_memory::{PeerSlice, Words};
+
+/// Memory of the host's that frames pass through.
+pub(super) struct Room {
+    /// A frame as it was transmitted.
+    pub frame: PeerSlice<'static>,
+    /// What was made of it for a receiver.
+    made: PeerSlice<'static>,
+}
+
+/// A frame that was transmitted.
+pub(super) struct Frame {
+    /// What its sender leaves to be done; nothing that a header says to a receiver alone: no VM vouches for a checksum to another.
+    hdr: Hdr,
+    pub bytes: PeerSlice<'static>,
+    pub destination: [u8; 6],
+    pub source: [u8; 6],
+}
+
+impl Room {
+    /// Bytes that it needs.
+    pub const LEN: u64 = 2 * net::MAX_FRAME as u64;
+
+    pub fn new(memory: PeerSlice<'static>) -> Option<Self> {
+        let half = |at: u64| memory.sub(at, Self::LEN / 2).ok();
+        Some(Self { frame: half(0)?, made: half(Self::LEN / 2)? })
+    }
+
+    /// The frame of `len` bytes that was transmitted with `hdr`, if it has a whole Ethernet header.
+    pub fn frame(&self, hdr: Hdr, len: u32) -> Option<Frame> {
+        let (bytes, mut head) = (self.frame.sub(0, len.into()).ok()?, [0; net::ETHERNET_HEADER as usize]);
+        bytes.copy_to_slice(0, &mut head).ok()?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = head;
+        let hdr = match hdr.flags & HdrF::NEEDS_CSUM.bits() {
+            0 => Hdr::default(),
+            flags => Hdr { flags, num_buffers: 0, ..hdr },
+        };
+        Some(Frame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
+    }
+
+    /// Makes of `frame` what asks for nothing: the frame with its checksum completed, or its segments. `None` if its headers do not allow it.
+    fn make(&self, frame: &Frame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
+        let mut bytes = alloc::vec![0; frame.bytes.len() as usize];
+        frame.bytes.copy_to_slice(0, &mut bytes).ok()?;
+        let put = |bytes: &[u8]| {
+            let made = self.made.sub(0, bytes.len() as u64).ok()?;
+            made.copy_from_slice(0, bytes).ok()?;
+            each(made);
+            Some(())
+        };
+        match frame.hdr.gso_type {
+            gso::NONE => offload::complete(&mut bytes, &frame.hdr).and_then(put),
+            _ => offload::segment(&bytes, &frame.hdr, put),
+        }
+    }
+}
+
+/// A delivery to one port.
+pub(super) struct Delivery<'d, T> {
+    pub vm: u32,
+    pub port: &'d mut Port,
+    pub device: &'d Device,
+    /// The receive queue that the switch fills.
+    pub queue: Option<Queue>,
+    pub tap: &'d mut T,
+    /// Bytes that went into the queue.
+    pub copied: u64,
+}
+
+impl<T: Tap> Delivery<'_, T> {
+    /// Puts `frame` into the queue. `None` if something has to be done to it first, and its headers do not allow that.
+    pub fn send(&mut self, room: &Room, frame: &Frame) -> Option<()> {
+        let Some(queue) = self.queue else {
+            self.port.counters.no_queue += 1;
+            return Some(());
+        };
+        let len = u32::try_from(frame.bytes.len()).ok()?;
+        if frame.hdr.fits(len, F::from_bits_truncate(queue.features).offloads_to_driver()) {
+            self.put(queue, &frame.hdr, frame.bytes);
+            return Some(());
+        }
+        room.make(frame, |made| self.put(queue, &Hdr::default(), made))
+    }
+
+    fn put(&mut self, queue: Queue, hdr: &Hdr, frame: PeerSlice<'static>) {
+        let longest = u32::from(self.device.mtu()) + u32::from(net::ETHERNET_HEADER);
+        let most = u64::from(longest) + u64::from(sluice_inside::tags(frame));
+        if hdr.gso_type == gso::NONE && frame.len() > most {
+            self.port.counters.too_long += 1;
+            return;
+        }
+        let owed = if queue.features & F::MTU.bits() != 0 { longest } else { 0 };
+        let Some((ring, regions)) = self.port.ring(Some(queue)) else {
+            self.port.counters.no_queue += 1;
+            return;
+        };
+        let put = ring.enqueue(regions, hdr, frame, owed, Words);
+        ring.publish();
+        match put {
+            Ok(Enqueue::Filled) => {
+                self.port.counters.forwarded += 1;
+                self.copied += frame.len();
+                self.tap.frame(self.vm, frame);
+            }
+            Ok(Enqueue::Full) => self.port.counters.full += 1,
+            Ok(Enqueue::TooLong | Enqueue::BadHeader) => self.port.counters.too_long += 1,
+            Err(_) => self.port.blame(queue.index),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a sender leaves to the device, done for receivers that did not agree to do it: checksums, and TCP segments.
+//! See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (checksums), RFC 9293 section 3.1 (TCP), RFC 791 (IPv4), RFC 8200 (IPv6).
+//!
+//! Nothing that a header says is believed: each field that leads to another is held against the frame's length.
+
+use alloc::vec::Vec;
+use sluice_abi::net::{self, Hdr, gso};
+
+/// Segments of one frame: as many as the longest frame has at the smallest MTU that IPv4 hosts take whole.
+const MAX_SEGMENTS: usize = 128;
+/// The protocol number of TCP.
+const TCP: u8 = 6;
+/// Where TCP has its checksum, bytes from the start of its header.
+const TCP_CSUM: usize = 16;
+const FIN_AND_PSH: u8 = 0b1001;
+const CWR: u8 = 0x80;
+
+/// Completes the checksum of `frame` as `hdr` says: where it goes, the sum of the pseudo header is already. `None`, if it is outside.
+pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
+    let start = usize::from(hdr.csum_start);
+    let sum = checksum(frame.get(start..)?, 0);
+    // A checksum of 0 says that there is none. See: RFC 768.
+    let sum = if sum == 0 { 0xffff } else { sum };
+    put16(frame, start + usize::from(hdr.csum_offset), sum)?;
+    Some(frame)
+}
+
+/// Cuts the TCP segment in `frame` into such of `hdr.gso_size` bytes, each with whole headers and checksums; `each` gets them in order. `None`
+/// if `frame` is none, or of too many, or if `each` says so.
+pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
+    let headers = Headers::parse(frame, hdr)?;
+    let (head, payload) = frame.split_at_checked(headers.len)?;
+    let size = usize::from(hdr.gso_size);
+    let count = payload.len().div_ceil(size.max(1)).max(1);
+    if size == 0 || count > MAX_SEGMENTS {
+        return None;
+    }
+    let mut segment = Vec::with_capacity(headers.len + size);
+    for index in 0..count {
+        let part = payload.get(index * size..)?;
+        segment.clear();
+        segment.extend_from_slice(head);
+        segment.extend_from_slice(&part[..part.len().min(size)]);
+        headers.correct(&mut segment, index, index * size, index + 1 == count)?;
+        each(&segment)?;
+    }
+    Some(())
+}
+
+/// Where the headers of a frame are.
+struct Headers {
+    ip: usize,
+    tcp: usize,
+    /// Bytes of all headers.
+    len: usize,
+    is_ipv6: bool,
+}
+
+impl Headers {
+    fn parse(frame: &[u8], hdr: &Hdr) -> Option<Self> {
+        let (mut ip, tcp) = (usize::from(net::ETHERNET_HEADER), usize::from(hdr.csum_start));
+        for _ in 0..2 {
+            if net::VLAN_TYPES.contains(&get16(frame, ip - 2)?) {
+                ip += usize::from(net::VLAN_TAG);
+            }
+        }
+        let is_ipv6 = match hdr.gso_type & !gso::ECN {
+            gso::TCPV4 => false,
+            gso::TCPV6 => true,
+            _ => return None,
+        };
+        let version = *frame.get(ip)?;
+        let right = match is_ipv6 {
+            true => get16(frame, ip - 2)? == 0x86dd && version >> 4 == 6 && tcp >= ip + 40,
+            false => {
+                let header = usize::from(version & 15) * 4;
+                let is_tcp = *frame.get(ip + 9)? == TCP;
+                get16(frame, ip - 2)? == 0x800 && version >> 4 == 4 && header >= 20 && tcp == ip + header && is_tcp
+            }
+        };
+        let tcp_len = usize::from(frame.get(tcp + 12)? >> 4) * 4;
+        let right = right && tcp_len >= 20 && usize::from(hdr.csum_offset) == TCP_CSUM;
+        (right && tcp + tcp_len <= frame.len()).then_some(Self { ip, tcp, len: tcp + tcp_len, is_ipv6 })
+    }
+
+    /// Makes the headers of `segment` those of segment `index`, which begins `offset` bytes behind the first.
+    fn correct(&self, segment: &mut [u8], index: usize, offset: usize, is_last: bool) -> Option<()> {
+        let Self { ip, tcp, .. } = *self;
+        let behind = u16::try_from(segment.len() - ip).ok()?;
+        if self.is_ipv6 {
+            put16(segment, ip + 4, behind.checked_sub(40)?)?;
+        } else {
+            put16(segment, ip + 2, behind)?;
+            put16(segment, ip + 4, get16(segment, ip + 4)?.wrapping_add(index as u16))?;
+            put16(segment, ip + 10, 0)?;
+            let sum = checksum(segment.get(ip..tcp)?, 0);
+            put16(segment, ip + 10, sum)?;
+        }
+        let sequence: &mut [u8; 4] = segment.get_mut(tcp + 4..)?.first_chunk_mut()?;
+        *sequence = u32::from_be_bytes(*sequence).wrapping_add(offset as u32).to_be_bytes();
+        let flags = segment.get_mut(tcp + 13)?;
+        *flags &= !(if is_last { 0 } else { FIN_AND_PSH } | if index == 0 { 0 } else { CWR });
+        put16(segment, tcp + TCP_CSUM, 0)?;
+        let sum = checksum(segment.get(tcp..)?, self.pseudo_header(segment)?);
+        put16(segment, tcp + TCP_CSUM, sum)
+    }
+
+    /// The sum of the pseudo header. See: RFC 9293 section 3.1, RFC 8200 section 8.1.
+    fn pseudo_header(&self, segment: &[u8]) -> Option<u64> {
+        let addresses = if self.is_ipv6 { self.ip + 8..self.ip + 40 } else { self.ip + 12..self.ip + 20 };
+        Some(sum(segment.get(addresses)?) + u64::from(TCP) + (segment.len() - self.tcp) as u64)
+    }
+}
+
+/// The sum of 16-bit words in network order, the last one filled up with 0.
+fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks();
+    let words: u64 = words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum();
+    words + rest.first().map_or(0, |&byte| u64::from(byte) << 8)
+}
+
+/// The checksum of `bytes` and of what sums up to `more`. See: RFC 1071.
+fn checksum(bytes: &[u8], more: u64) -> u16 {
+    let mut sum = sum(bytes) + more;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn get16(frame: &[u8], at: usize) -> Option<u16> {
+    frame.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+fn put16(frame: &mut [u8], at: usize, value: u16) -> Option<()> {
+    *frame.get_mut(at..)?.first_chunk_mut()? = value.to_be_bytes();
+    Some(())
+}
