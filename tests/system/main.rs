@@ -11,6 +11,7 @@ mod exits;
 mod latency;
 mod processes;
 mod processor;
+mod switch;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -13,9 +13,9 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// They, and packages whose programs run in a VM.
-const BARE: [&str; 7] = [HOST[0], HOST[1], "microbench", "forward", "pcap", "latency", "attack"];
+const BARE: [&str; 8] = [HOST[0], HOST[1], "microbench", "forward", "pcap", "latency", "attack", "station"];
 /// The launcher, and packages whose programs run as processes.
-const HOSTED: [&str; 5] = ["sluice-launcher", "microbench", "forward", "pcap", "latency"];
+const HOSTED: [&str; 6] = ["sluice-launcher", "microbench", "forward", "pcap", "latency", "station"];
 
 /// The project's folder.
 pub fn root() -> &'static Path {

@@ -48,7 +48,10 @@ impl Report {
         for line in output.lines().map(|line| line.trim_end_matches('\r')) {
             let Some((tag, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { continue };
             report.lines.push(line.to_owned());
-            if tag == host { report.host_line(text) } else { report.vm_line(tag, text, &mut pieces) }
+            if tag == host {
+                report.host_line(text);
+            }
+            report.file_or_row(tag, text, &mut pieces);
         }
         report
     }
@@ -85,7 +88,7 @@ impl Report {
         }
     }
 
-    fn vm_line(&mut self, vm: &str, text: &str, pieces: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    fn file_or_row(&mut self, vm: &str, text: &str, pieces: &mut BTreeMap<String, Option<Vec<u8>>>) {
         if let Some(json) = text.strip_prefix("row ") {
             self.rows.extend(serde_json::from_str::<Row>(json));
         } else if let Some((name, piece)) = text.strip_prefix("file ").and_then(|rest| rest.split_once(' ')) {

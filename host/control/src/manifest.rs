@@ -191,15 +191,20 @@ pub enum VmError {
 
 impl VmError {
     /// The key that is wrong.
-    pub const fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Name | Self::NameTwice => "name",
             Self::Ram(_) => "ram_mib",
             Self::Mtu(_) => "mtu",
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
-            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) | Self::SecondSender(..) => "peers",
+            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
             Self::Restarts => "restarts",
+            Self::Twice("peer", _) => "peers",
+            Self::Twice(list, _) => list,
+            Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
+            Self::MacOf(..) => "macs",
+            Self::TapName(_) | Self::TapTwice(..) => "tap",
         }
     }
 }

@@ -37,8 +37,8 @@ pub use tap::{PCAP_HEADER, Tap, pcap_record};
 const COMMANDS: usize = 16;
 /// Frames that one service takes.
 const FRAMES: u32 = 64;
-/// Bytes in receive queues after which a service takes no more frames.
-const BYTES: u64 = 256 << 10;
+/// Bytes that were copied after which a service takes no more frames. The last one may be as long as any, and go to every port.
+const BYTES: u64 = 64 << 10;
 
 /// How far a service came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,7 @@ impl Switch {
         for index in (0..device.pairs()).map(net::transmitq) {
             while frames < FRAMES
                 && bytes < BYTES
+                && turn.tap.has_room()
                 && let Some(copied) = self.take(&mut turn, vm as usize, device, index)
             {
                 (frames, bytes) = (frames + 1, bytes + copied);
@@ -125,7 +126,7 @@ impl Switch {
         served
     }
 
-    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it: bytes that went into receive queues.
+    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it: bytes that were copied.
     fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
         let port = &mut self.ports[from];
         let (ring, regions) = port.ring(device.queue(index))?;
@@ -136,12 +137,12 @@ impl Switch {
             Ok(Dequeue::Empty) => return None,
             Ok(Dequeue::Frame { hdr, len }) => {
                 port.counters.taken += 1;
-                return Some(self.forward(turn, from, hdr, len));
+                return Some(u64::from(len) + self.forward(turn, from, hdr, len));
             }
             Ok(Dequeue::TooLong) => {
                 port.counters.taken += 1;
                 port.counters.malformed += 1;
-                return Some(0);
+                return Some(self.room.frame.len());
             }
             Err(_) => port.blame(index),
         }

@@ -4,11 +4,12 @@ use crate::console::Console;
 use crate::files::{self, FileError};
 use crate::machine::Parts;
 use crate::run::Run;
-use crate::shared::Shared;
+use crate::shared::{Memory, Shared};
+use crate::taps::Taps;
 use crate::{Options, memory};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use sluice_abi::directory::GateKind;
-use sluice_control::{Manifest, VmConfig};
+use sluice_control::{Manifest, Switch, VmConfig};
 use sluice_guard::Signals;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,6 +28,9 @@ pub enum LaunchError {
     /// Memory or process.
     #[error("vm \"{vm}\": {what}: {error}")]
     System { vm: String, what: String, error: io::Error },
+    /// Memory of the switch.
+    #[error("switch: memory: {0}")]
+    Switch(io::Error),
     /// A VM's own end.
     #[error("{0}")]
     Vm(String),
@@ -39,6 +43,9 @@ pub enum LaunchError {
     /// Lines that nobody will ever read.
     #[error("standard output: {0}")]
     Output(io::Error),
+    /// A capture that has not all frames.
+    #[error("tap \"{name}\": {error}")]
+    Tap { name: String, error: io::Error },
     /// No signals.
     #[error("signals: {0}")]
     Signals(io::Error),
@@ -105,9 +112,13 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         let (vm, what) = (vm.name.clone(), what.to_owned());
         move |error| LaunchError::System { vm, what, error }
     };
-    let (mut rams, mut directories, mut pages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
+    let (mut rams, mut pages) = (Vec::new(), Vec::new());
     for vm in &manifest.vms {
-        rams.push(memory::ram(&vm.name, u64::from(vm.ram_mib) << 20).map_err(system(vm, "RAM"))?);
+        let len = u64::from(vm.ram_mib) << 20;
+        let ram = memory::ram(&vm.name, len).map_err(system(vm, "RAM"))?;
+        rams.push(memory::map(&ram, len).map_err(system(vm, "RAM"))?);
+        files.push(ram);
         let (file, page) = memory::directory_page().map_err(system(vm, "directory"))?;
         directories.push(file);
         pages.push(page);
@@ -115,8 +126,8 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
     let mut all = Vec::new();
     for (id, (config, directory)) in manifest.vms.iter().zip(directories).enumerate() {
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
-        let peers = manifest.peers_of(id).map(|peer| clone(&rams[peer])).collect::<Result<_, _>>()?;
-        let ram = clone(&rams[id])?;
+        let peers = manifest.peers_of(id).map(|peer| clone(&files[peer])).collect::<Result<_, _>>()?;
+        let ram = clone(&files[id])?;
         all.push(Parts {
             id: id as u32,
             config,
@@ -128,7 +139,12 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
             peers,
         });
     }
-    Ok((Shared::new(manifest, pages), all))
+    let tap = |(id, error): (usize, io::Error)| system(&manifest.vms[id], "tap")(error);
+    let taps = Taps::create(options, manifest).map_err(tap)?;
+    let room = memory::private(Switch::ROOM_LEN).map_err(LaunchError::Switch)?;
+    let too_little = || LaunchError::Switch(io::ErrorKind::OutOfMemory.into());
+    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps).ok_or_else(too_little)?;
+    Ok((shared, all))
 }
 
 /// Processors that this process may use.

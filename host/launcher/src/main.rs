@@ -2,7 +2,8 @@
 //! protection: every gate is `Direct`.
 //!
 //! Reading order: [`launch`] (from the manifest to the verdict), `files` (what the manifest names), `run` (all processes, until the last has
-//! ended), `machine` (one process), `console` (what they say), `shared` (what all see), `memory`.
+//! ended), `machine` (one process), `console` (what they say), `shared` (what all see, and the switch), `taps` (what is
+//! written down of that), `memory`.
 
 mod console;
 mod files;
@@ -12,6 +13,7 @@ mod machine;
 mod memory;
 mod run;
 mod shared;
+mod taps;
 
 use clap::Parser;
 use console::Console;

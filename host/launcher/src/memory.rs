@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "maps memory")]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice_abi::directory::word;
 use sluice_abi::map::PAGE;
 use sluice_memory::{PeerSlice, Table};
@@ -15,6 +15,24 @@ pub fn ram(name: &str, len: u64) -> io::Result<OwnedFd> {
     let file = sized(name, len)?;
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
+}
+
+/// All `len` bytes of `file`, of a VM's RAM that nobody can resize, for as long as this process lives.
+pub fn map(file: &OwnedFd, len: u64) -> io::Result<PeerSlice<'static>> {
+    // SAFETY: a new mapping of the kernel's choice, never unmapped, as long as the sealed file, reached through slices only.
+    unsafe {
+        let start = mmap(null_mut(), len as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?;
+        Ok(PeerSlice::from_raw(start.cast(), len))
+    }
+}
+
+/// `len` bytes that no other process sees, for as long as this one lives.
+pub fn private(len: u64) -> io::Result<PeerSlice<'static>> {
+    // SAFETY: a new mapping of the kernel's choice, never unmapped, reached through slices only.
+    unsafe {
+        let start = mmap_anonymous(null_mut(), len as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
+        Ok(PeerSlice::from_raw(start.cast(), len))
+    }
 }
 
 /// The words of a page that we write and others only read, and its file.

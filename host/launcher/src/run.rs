@@ -51,28 +51,47 @@ impl<'a, 's> Run<'a, 's> {
 
     /// Starts all, and waits until `end` at most. Whoever still runs afterwards is killed.
     pub fn until_all_ended(mut self, end: Option<Instant>) -> Result<(), LaunchError> {
-        let result = self.work(end);
+        let mut result = self.work(end);
         for mut machine in std::mem::take(&mut self.machines) {
             machine.kill(self.console);
             self.console.say(&format!("vm {} stopped with the run", self.parts[machine.id].config.name));
         }
+        self.say_counters();
+        if let Some((name, error)) = self.shared.tap_error() {
+            result = result.and(Err(LaunchError::Tap { name, error }));
+        }
         result
+    }
+
+    /// What the switch has counted at each port that was used.
+    fn say_counters(&mut self) {
+        for parts in self.parts {
+            let counted = self.shared.counters(parts.id).named().into_iter().filter(|(_, count)| *count > 0);
+            let words: String = counted.map(|(name, count)| format!(" {name}={count}")).collect();
+            if !words.is_empty() {
+                self.console.say(&format!("switch {}{words}", parts.config.name));
+            }
+        }
     }
 
     fn work(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {
         for id in 0..self.parts.len() {
             self.start(id)?;
         }
+        let mut busy = false;
         loop {
             self.look(end)?;
             if self.machines.is_empty() && self.waiting.is_empty() {
                 return Ok(());
             }
             let sources: Vec<_> = self.machines.iter().flat_map(Machine::sources).collect();
-            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).min();
+            // While the switch has frames left to take, what happens meanwhile is looked at and not waited for.
+            let now = busy.then(Instant::now);
+            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).min();
             self.signals.wait(&sources, next);
             let Self { machines, console, shared, .. } = self;
             machines.iter_mut().for_each(|machine| machine.serve(console, shared));
+            busy = shared.serve();
         }
     }
 

@@ -1,21 +1,41 @@
-//! What all processes' devices and directories come from.
+//! What all processes' devices and directories come from, and the switch behind the devices.
 
+use crate::taps::Taps;
 use sluice_abi::directory::{Directory, GateKind};
-use sluice_control::{Manifest, Network, publish};
-use sluice_memory::Table;
+use sluice_control::{Counters, Event, Manifest, Network, Switch, publish};
+use sluice_memory::{PeerSlice, Table};
+use std::io;
+use std::time::Instant;
 
-/// The devices of all VMs and the pages that tell of them.
+/// The devices of all VMs, the pages that tell of them, and the switch.
 pub struct Shared {
     network: Network,
     pages: Vec<Table<'static, u64>>,
+    switch: Switch,
+    taps: Taps,
+    /// VMs whose drivers notified the host since their ports were served.
+    notified: Vec<bool>,
+    started: Instant,
+}
+
+/// Memory that the devices and the switch work with.
+pub struct Memory {
+    /// A page for the directory of each VM.
+    pub pages: Vec<Table<'static, u64>>,
+    /// All of each VM's RAM.
+    pub rams: Vec<PeerSlice<'static>>,
+    /// [`Switch::ROOM_LEN`] bytes for the switch alone.
+    pub room: PeerSlice<'static>,
 }
 
 impl Shared {
-    /// The VMs of `manifest`, with one page of memory each for their directories.
-    pub fn new(manifest: &Manifest, pages: Vec<Table<'static, u64>>) -> Self {
-        let mut shared = Self { network: Network::new(manifest), pages };
+    /// The VMs of `manifest`. `None` if there is too little `memory`.
+    pub fn new(manifest: &Manifest, memory: Memory, taps: Taps) -> Option<Self> {
+        let switch = Switch::new(manifest, &memory.rams, memory.room)?;
+        let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
+        let mut shared = Self { network, pages: memory.pages, switch, taps, notified, started: Instant::now() };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
-        shared
+        Some(shared)
     }
 
     /// Reads a register of VM `vm`'s device.
@@ -25,9 +45,38 @@ impl Shared {
 
     /// Writes a register of VM `vm`'s device, and brings the directories of those who may send to it up to date.
     pub fn write(&mut self, vm: u32, register: u32, value: u32) {
-        if self.network.write(vm, register, value).is_some() {
-            self.refresh_senders(vm);
+        match self.network.write(vm, register, value) {
+            Some(Event::Notified) => self.notified[vm as usize] = true,
+            Some(Event::QueuesReady | Event::Reset) => self.refresh_senders(vm),
+            None => {}
         }
+    }
+
+    /// Serves the ports whose VMs notified the host, a turn each; whether there is more to do.
+    pub fn serve(&mut self) -> bool {
+        let Some(first) = self.notified.iter().position(|&notified| notified) else { return false };
+        for vm in first..self.notified.len() {
+            if std::mem::take(&mut self.notified[vm]) {
+                let now = self.started.elapsed().as_nanos() as u64;
+                let served = self.switch.serve(&mut self.network, vm as u32, now, &mut self.taps);
+                self.notified[vm] = served.more;
+                if served.event.is_some() {
+                    self.refresh_senders(vm as u32);
+                }
+            }
+        }
+        self.taps.flush();
+        self.notified.contains(&true)
+    }
+
+    /// What VM `vm`'s port has counted.
+    pub fn counters(&self, vm: u32) -> Counters {
+        self.switch.counters(vm)
+    }
+
+    /// The first capture file that could not be written in full, and why.
+    pub fn tap_error(&mut self) -> Option<(String, io::Error)> {
+        self.taps.error()
     }
 
     /// VM `vm` is gone.

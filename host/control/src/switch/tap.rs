@@ -6,6 +6,11 @@ use sluice_memory::PeerSlice;
 pub trait Tap {
     /// A frame that the switch took from VM `vm`, or put into its receive queue. Its bytes are the host's own, and nobody else writes them.
     fn frame(&mut self, vm: u32, frame: PeerSlice<'_>);
+
+    /// Whether there is room for what one frame more brings. While there is not, the switch takes none.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody looks.
@@ -22,10 +27,9 @@ pub const PCAP_HEADER: [u8; 24] = {
     [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, 1, 0, 0, 0]
 };
 
-/// What precedes the bytes of a frame of `len` bytes, all of which are written down, at so many `microseconds` since whatever the clock counts
-/// from.
-pub fn pcap_record(microseconds: u64, len: u32) -> [u8; 16] {
-    let words = [(microseconds / 1_000_000) as u32, (microseconds % 1_000_000) as u32, len, len];
+/// What precedes the first `captured` bytes of a frame of `len` bytes, at so many `microseconds` since whatever the clock counts from.
+pub fn pcap_record(microseconds: u64, captured: u32, len: u32) -> [u8; 16] {
+    let words = [(microseconds / 1_000_000) as u32, (microseconds % 1_000_000) as u32, captured, len];
     let mut record = [0; 16];
     record.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
     record

@@ -169,7 +169,8 @@ fn a_command_that_is_none_is_refused_and_changes_nothing() {
     commands.extend(
         (0..=255)
             .flat_map(|class| (0..=255).map(move |number| [class, number]))
-            .filter_map(|code| (!matches!(code, [0 | 1, 0 | 1] | [3 | 4, 0])).then(|| [&code[..], &all].concat())),
+            .filter(|code| !matches!(code, [0 | 1, 0 | 1] | [3 | 4, 0]))
+            .map(|code| [&code[..], &all].concat()),
     );
     for bytes in &commands {
         assert_eq!(world.network.borrow_mut().command(1, bytes), REFUSED, "{:?}", &bytes[..bytes.len().min(20)]);

@@ -46,7 +46,7 @@ fn a_transmit_queue_that_breaks_the_protocol_is_left_alone_until_it_starts_anew(
 #[test]
 fn a_receive_queue_that_breaks_the_protocol_is_left_alone_until_it_starts_anew() {
     let world = World::new(&ALL);
-    let [mut a, mut b, mut c] = [0, 1, 2].map(|vm| world.start(vm, F::VERSION_1, 1));
+    let [mut a, b, mut c] = [0, 1, 2].map(|vm| world.start(vm, F::VERSION_1, 1));
     (0..u64::from(SIZE)).for_each(|index| b.ram().write(ring(0) + 16 * index, RAM - 1).expect("inside"));
     for _ in 0..3 {
         a.send(&frame(BROADCAST, mac(0), 1));
@@ -88,7 +88,7 @@ fn a_control_queue_that_breaks_the_protocol_is_left_alone_and_the_port_goes_on()
 #[test]
 fn a_service_takes_so_many_frames_and_no_more() {
     let world = World::new(&["lan = [\"b\"]", ""]);
-    let mut a = world.start(0, F::VERSION_1, 1);
+    let a = world.start(0, F::VERSION_1, 1);
     // The avail ring names the same buffer again and again: more than one service takes.
     let at = a.transmit[0].addresses();
     a.ram().copy_from_slice(SENT, &[&[0; 12][..], &frame(mac(1), mac(0), 1)].concat()).expect("inside");
@@ -132,7 +132,7 @@ proptest! {
     ) {
         let world = World::new(&["lan = [\"b\"]", "lan = [\"c\"]", "lan = [\"b\"]"]);
         let features = if packed { F::RING_PACKED } else { F::VERSION_1 };
-        let mut a = world.start(0, features | F::CTRL_VQ | F::CTRL_RX | F::INDIRECT_DESC, 1);
+        let a = world.start(0, features | F::CTRL_VQ | F::CTRL_RX | F::INDIRECT_DESC, 1);
         let (mut b, mut c) = (world.start(1, F::VERSION_1, 1), world.start(2, F::VERSION_1, 1));
         for (round, &(queue, word, value)) in writes.iter().enumerate() {
             // Now and then what makes sense, so that more is looked at.

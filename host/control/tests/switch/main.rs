@@ -154,7 +154,7 @@ impl<'w> Driver<'w> {
         let mut setup = Setup::new(&mut device, wanted).expect("a device");
         let agreed = *setup.agreed();
         let at = |index: u16| RINGS + u64::from(index) * RING_STRIDE;
-        let mut queue = |setup: &mut Setup<'_, _>, index| {
+        let queue = |setup: &mut Setup<'_, _>, index| {
             let memory = ram.sub(at(index), RING_STRIDE).expect("inside");
             let queue = DriverQueue::<N>::new(Gpa(at(index)), memory, SIZE, agreed.features).expect("a queue");
             setup.set_queue(index, &queue).expect("taken");

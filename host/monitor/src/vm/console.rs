@@ -89,6 +89,11 @@ impl Console {
         self.sent < self.line.len() || !self.lines.is_empty()
     }
 
+    /// Whether no more waits than may.
+    pub fn has_room(&self) -> bool {
+        self.lines.len() <= ROOM
+    }
+
     /// Prints what the stream takes now. The stream is locked for no longer than one piece takes.
     pub fn print<S: Sink>(&mut self, stream: &Mutex<Stream<S>>) -> Progress {
         while self.is_pending() {
@@ -97,7 +102,7 @@ impl Console {
             }
             let sent = stream.lock().send(self.id, &self.line[self.sent..]);
             match sent {
-                Sent::NotItsTurn if self.lines.len() <= ROOM => return Progress::Free,
+                Sent::NotItsTurn if self.has_room() => return Progress::Free,
                 Sent::NotItsTurn | Sent::Bytes(0) => return Progress::Held,
                 Sent::Bytes(more) => self.sent += more,
             }

@@ -16,6 +16,7 @@ mod fault;
 mod fetch;
 mod image;
 mod inject;
+mod lan;
 mod mailbox;
 mod mmio;
 mod news;
@@ -104,6 +105,8 @@ pub struct Vm {
     refused: [u16; MAX_PEERS],
     console: Console,
     news: News,
+    /// Its port of the switch has to be served before it executes again.
+    serving: bool,
     /// The preemption timer runs to something that the monitor itself has to do.
     reminded: bool,
     exits: ExitCounts,
@@ -173,6 +176,7 @@ impl Vm {
             directory_page,
             registered: None,
             refused: [0; MAX_PEERS],
+            serving: false,
             reminded: false,
             exits: ExitCounts::default(),
             aborts: 0,

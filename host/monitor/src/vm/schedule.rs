@@ -4,7 +4,7 @@ use super::console::Progress;
 use super::image::GateImage;
 use super::ram::Ram;
 use super::view::PeerMemory;
-use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, mailbox, shared, timer};
+use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, lan, mailbox, shared, timer};
 use crate::load::{self, Start};
 use crate::platform::table::Table;
 use crate::platform::{console, cpu, exit as machine, msr, smp};
@@ -82,7 +82,8 @@ fn build(machine: &Machine) -> Result<(), String> {
         place(manifest, id);
         mailbox::ask(id as u32);
     }
-    shared::install(Network::new(manifest));
+    let switch = lan::build(manifest, &rams).map_err(|_| no_memory("all"))?;
+    shared::install(Network::new(manifest), switch);
     Ok(())
 }
 
@@ -220,6 +221,10 @@ fn step(vm: &mut Vm) -> Next {
         return Next::Switch;
     }
     shared::spread_news(vm);
+    if vm.serving {
+        lan::serve(vm);
+        return after_timer(vm);
+    }
     vm.answer();
     timer::deliver(vm);
     // All of these are fixed points in time: whatever exits come between, a call gets no more.
@@ -282,6 +287,7 @@ fn report() -> Result<(), String> {
             vm.timer.injected(),
             vm.restarts
         );
+        lan::report(vm.id, &vm.name);
         match &vm.state {
             State::Exited(0) | State::Running => {}
             State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),

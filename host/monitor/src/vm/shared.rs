@@ -1,32 +1,53 @@
-//! What the processors share: every VM's device, and who may reach whom.
+//! What the processors share: every VM's device, who may reach whom, and the switch.
+#![allow(unsafe_code, reason = "says that all processors may use the switch, one at a time")]
 
 use super::{Vm, mailbox};
 use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
 use sluice_abi::directory::Directory;
-use sluice_control::{Event, Network};
+use sluice_control::{Event, Network, Switch};
 use spin::Mutex;
 
-static NETWORK: Mutex<Option<Network>> = Mutex::new(None);
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 
-/// Puts the network in place, before any VM runs.
-pub fn install(network: Network) {
-    *NETWORK.lock() = Some(network);
+struct Shared {
+    network: Network,
+    switch: Switch,
+}
+
+// SAFETY: what its pointers lead to, the VMs' RAM and the switch's own room, is mapped at the same addresses on every processor and never
+// unmapped; nothing in it belongs to the processor that made it.
+unsafe impl Send for Shared {}
+
+/// Puts network and switch in place, before any VM runs.
+pub fn install(network: Network, switch: Switch) {
+    *SHARED.lock() = Some(Shared { network, switch });
+}
+
+/// Lets `act` work with the switch, if it is in place; no device changes meanwhile.
+pub fn with_switch<R: Default>(act: impl FnOnce(&mut Switch, &mut Network) -> R) -> R {
+    SHARED.lock().as_mut().map_or_else(R::default, |shared| act(&mut shared.switch, &mut shared.network))
 }
 
 /// Reads register `offset` of VM `vm`'s device.
 pub fn device_read(vm: u32, offset: u32) -> u32 {
-    NETWORK.lock().as_mut().map_or(0, |network| network.read(vm, offset))
+    SHARED.lock().as_mut().map_or(0, |shared| shared.network.read(vm, offset))
 }
 
 /// Writes a register of the VM's device. What that takes away no sender can use any more on return (rule G13); all else is news to them.
 pub fn device_write(vm: &mut Vm, offset: u32, value: u32) {
-    let event = NETWORK.lock().as_mut().and_then(|network| network.write(vm.id, offset, value));
-    if !matches!(event, Some(Event::QueuesReady | Event::Reset)) {
-        return;
+    let event = SHARED.lock().as_mut().and_then(|shared| shared.network.write(vm.id, offset, value));
+    match event {
+        Some(Event::Notified) => vm.serving = true,
+        Some(event) => changed(vm, event),
+        None => {}
     }
+}
+
+/// The VM's device is another one for its senders.
+pub fn changed(vm: &mut Vm, event: Event) {
     let senders = ask_senders(vm.id);
-    if event == Some(Event::Reset) {
+    if event == Event::Reset {
         vm.revocations += 1;
         wait_for(vm.id, senders.into_iter().filter(|&sender| mailbox::reaches(sender, vm.id)));
     }
@@ -45,8 +66,8 @@ pub fn spread_news(vm: &mut Vm) {
 
 /// The VM is gone: so is its device.
 pub fn gone(vm: &mut Vm) {
-    if let Some(network) = NETWORK.lock().as_mut() {
-        network.remove(vm.id);
+    if let Some(shared) = SHARED.lock().as_mut() {
+        shared.network.remove(vm.id);
     }
     vm.revocations += 1;
     wait_for(vm.id, ask_senders(vm.id).into_iter());
@@ -55,18 +76,18 @@ pub fn gone(vm: &mut Vm) {
 
 /// The VM is there again. Its senders hear of it when its device starts.
 pub fn back(vm: u32) {
-    if let Some(network) = NETWORK.lock().as_mut() {
-        network.restart(vm);
+    if let Some(shared) = SHARED.lock().as_mut() {
+        shared.network.restart(vm);
     }
 }
 
 /// VM `vm`'s directory as it is now.
 pub fn directory(vm: u32) -> Directory {
-    NETWORK.lock().as_mut().map_or_else(Directory::default, |network| network.directory(vm))
+    SHARED.lock().as_mut().map_or_else(Directory::default, |shared| shared.network.directory(vm))
 }
 
 fn senders_to(vm: u32) -> Vec<u32> {
-    NETWORK.lock().as_ref().map(|network| network.senders_to(vm).collect()).unwrap_or_default()
+    SHARED.lock().as_ref().map(|shared| shared.network.senders_to(vm).collect()).unwrap_or_default()
 }
 
 /// Asks all who send to `vm` to look before they go on; who they are.
