@@ -1,23 +1,21 @@
 //! This VM's own network device: where frames from peers arrive.
 
 use crate::frame::Note;
-use crate::{Burst, Mempool, PacketMemory, Receive, RingFormat, RxError, RxStats};
+use crate::receive_queue::Buffer;
+use crate::{Burst, Mempool, Options, PacketMemory, Receive, ReceiveQueue, RxError, RxStats};
 use sluice_abi::call::Packet;
-use sluice_abi::net::{ETHERNET_HEADER, F, HDR_LEN, receiveq};
+use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::{Gpa, PeerIdx};
-use sluice_driver::{
-    Arrival, DeviceFault, DriverQueue, Part, QueueError, Receiver, Setup, StartError, Started, Transport, Wanted,
-};
+use sluice_driver::{Arrival, DeviceFault, Part, QueueError, StartError, Transport};
+use sluice_memory::Words;
 
-/// Entries of the receive queue.
+/// Most entries of a receive queue.
 pub const RX_SIZE: usize = 256;
 
-/// The receive side of a virtio-net device.
+/// The receive side of a virtio-net device: a [`ReceiveQueue`] that is filled with buffers of a pool.
 pub struct VirtioNet<'p> {
-    queue: DriverQueue<RX_SIZE>,
-    receiver: Receiver,
+    rx: ReceiveQueue,
     pool: &'p Mempool<'p>,
-    started: Started,
     stats: RxStats,
     polls_without_buffer: u64,
 }
@@ -32,16 +30,29 @@ pub enum VirtioNetError {
     #[error("{0}")]
     Start(StartError),
     /// The pool has fewer free buffers than the queue has entries.
-    #[error("the pool has {0} free buffers; the receive queue alone takes {RX_SIZE}")]
-    Pool(usize),
+    #[error("the pool has {free} free buffers; the receive queue alone takes {entries}")]
+    Pool {
+        /// Free buffers of the pool.
+        free: usize,
+        /// Entries of the queue.
+        entries: u16,
+    },
+    /// No receive queue has so many entries.
+    #[error("a receive queue of {0} entries: it is a power of two up to {RX_SIZE}")]
+    Entries(u16),
+    /// Frames that are still to be segmented do not fit the buffers.
+    #[error("buffers that hold frames of {longest} bytes: with a segmentation offload they must have 64 KiB")]
+    Segments {
+        /// Bytes of the longest frame that a buffer holds.
+        longest: u16,
+    },
 }
 
 impl<'p> VirtioNet<'p> {
     /// Bytes of memory for its queue.
-    pub const QUEUE_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(2048);
+    pub const QUEUE_LEN: u32 = ReceiveQueue::MEMORY_LEN;
 
-    /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`. The queue has the format `format` if the
-    /// device offers it.
+    /// Starts the device behind `transport`, with its queue in `memory` and buffers of `pool`. A [`crate::RingFormat`] will do for `options`.
     ///
     /// # Errors
     /// [`VirtioNetError`]. A device whose MTU is larger than the buffers of `pool` hold is not started: [`StartError::Mtu`].
@@ -49,43 +60,36 @@ impl<'p> VirtioNet<'p> {
         transport: &mut impl Transport,
         memory: PacketMemory,
         pool: &'p Mempool<'p>,
-        format: RingFormat,
+        options: impl Into<Options>,
     ) -> Result<Self, VirtioNetError> {
-        if pool.available() < RX_SIZE {
-            return Err(VirtioNetError::Pool(pool.available()));
+        let (free, options) = (pool.available(), options.into());
+        if free < options.entries.into() {
+            return Err(VirtioNetError::Pool { free, entries: options.entries });
         }
-        let wanted = Wanted { features: format.features(), pairs: 1 };
-        let most = pool.longest_frame() - ETHERNET_HEADER;
-        let mut setup = Setup::with_mtu(transport, wanted, most).map_err(VirtioNetError::Start)?;
-        let features = setup.agreed().features;
-        let queue = DriverQueue::new(memory.gpa, memory.memory, RX_SIZE as u16, features);
-        let queue = queue.map_err(VirtioNetError::Queue)?;
-        setup.set_queue(receiveq(0), &queue).map_err(VirtioNetError::Start)?;
-        let (receiver, started) = (Receiver::new(features), *setup.agreed());
-        let mut net = Self { queue, receiver, pool, started, stats: RxStats::NONE, polls_without_buffer: 0 };
+        let rx = ReceiveQueue::start_with(transport, memory, pool.memory(), pool.longest_frame(), options)?;
+        let mut net = Self { rx, pool, stats: RxStats::NONE, polls_without_buffer: 0 };
         net.refill();
-        setup.start();
         Ok(net)
     }
 
     /// The features that were agreed on with the device.
     pub const fn features(&self) -> F {
-        self.started.features
+        self.rx.started().features
     }
 
     /// This VM's address.
     pub const fn mac(&self) -> [u8; 6] {
-        self.started.mac
+        self.rx.started().mac
     }
 
     /// Largest payload of a frame to this VM, bytes.
     pub const fn mtu(&self) -> u16 {
-        self.started.mtu
+        self.rx.started().mtu
     }
 
     /// The rule that the device side broke; nothing is received after that.
     pub const fn fault(&self) -> Option<DeviceFault> {
-        self.queue.fault()
+        self.rx.fault()
     }
 
     /// Number of calls that left the device without a buffer for each entry of its queue: pool and burst had too few.
@@ -98,39 +102,83 @@ impl<'p> VirtioNet<'p> {
     fn refill(&mut self) -> bool {
         let memory = self.pool.memory();
         let given = HDR_LEN + u32::from(self.pool.longest_frame());
-        while self.queue.room() > 0 {
-            let Some(offset) = self.pool.take() else { break };
-            let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset) - u64::from(HDR_LEN));
-            if !self.queue.give(at, given, offset) {
-                self.pool.give_back(offset);
+        while self.rx.room() > 0 {
+            let Some(frame) = self.pool.take() else { break };
+            let offset = frame - HDR_LEN;
+            // Each buffer of the pool is within its memory and long enough, so nothing is left for ReceiveQueue::post to check.
+            let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset));
+            if !self.rx.queue.give(at, given, Buffer { offset, token: 0 }) {
+                self.pool.give_back(frame);
                 break;
             }
         }
-        self.queue.publish();
-        self.queue.room() == 0
+        self.rx.publish();
+        self.rx.room() == 0
     }
 
-    /// Takes one frame, if there is one. Returns whether a frame or a damaged one was taken.
+    /// Takes one frame, if there is one. Returns whether something was taken.
     #[inline]
     fn receive(&mut self, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
-        let memory = self.pool.memory();
-        let header = |offset: u32| {
-            memory.memory.sub(u64::from(offset - memory.offset) - u64::from(HDR_LEN), HDR_LEN.into()).ok()
-        };
         let mut part = [Part::default()];
-        match self.receiver.take(&mut self.queue, header, &mut part)? {
-            Arrival::Frame(frame) => {
-                burst.receive(Packet::new(part[0].token, frame.len as u16, PeerIdx(0)), Note::PLAIN);
-                self.stats.packets += 1;
-                self.stats.bytes += u64::from(frame.len);
-            }
+        match self.rx.take_parts(&mut part)? {
+            Arrival::Frame(frame) => self.received(burst, part[0].token, frame.len as u16, frame.hdr),
             Arrival::Dropped(_) => {
-                self.pool.give_back(part[0].token);
+                self.pool.give_back(part[0].token.offset);
                 self.stats.bad_frame += 1;
             }
             Arrival::Nothing => return Ok(false),
         }
         Ok(true)
+    }
+
+    #[inline(always)]
+    fn received(&mut self, burst: &mut Burst<'_>, buffer: Buffer, len: u16, hdr: Hdr) {
+        let note = Note { hdr: Hdr { num_buffers: 1, ..hdr }, mark: 0 };
+        burst.receive(Packet::new(buffer.offset + HDR_LEN, len, PeerIdx(0)), note);
+        self.stats.packets += 1;
+        self.stats.bytes += u64::from(len);
+    }
+
+    /// As [`VirtioNet::receive`], for a frame that may lie in several buffers.
+    #[cold]
+    #[inline(never)]
+    fn receive_merged(&mut self, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
+        let mut parts = [Part::default(); RX_SIZE];
+        let (first, hdr, len) = match self.rx.take_parts(&mut parts)? {
+            Arrival::Frame(frame) => {
+                let len = u16::try_from(frame.len).ok().filter(|&len| len <= self.pool.longest_frame());
+                let rest = parts.get(1..frame.parts).unwrap_or_default();
+                let len = len.filter(|_| self.gather(parts[0], rest));
+                rest.iter().for_each(|part| self.pool.give_back(part.token.offset));
+                (parts[0].token, frame.hdr, len)
+            }
+            Arrival::Dropped(count) => {
+                parts.iter().take(count).for_each(|part| self.pool.give_back(part.token.offset));
+                self.stats.bad_frame += 1;
+                return Ok(true);
+            }
+            Arrival::Nothing => return Ok(false),
+        };
+        if let Some(len) = len {
+            self.received(burst, first, len, hdr);
+        } else {
+            self.pool.give_back(first.offset);
+            self.stats.too_long += 1;
+        }
+        Ok(true)
+    }
+
+    /// Copies the bytes of `rest` behind those of `first`. Returns whether there was room, as the caller has seen.
+    fn gather(&self, first: Part<Buffer>, rest: &[Part<Buffer>]) -> bool {
+        let mut end = u64::from(first.start + first.len);
+        let room = HDR_LEN + u32::from(self.pool.longest_frame());
+        let buffer = self.pool.slice(first.token.offset, room);
+        rest.iter().all(|part| {
+            let from = self.pool.slice(part.token.offset + part.start, part.len);
+            let copied = buffer.copy_from(end, from, Words);
+            end += u64::from(part.len);
+            copied.is_ok()
+        })
     }
 
     /// Receives until `burst` has `end` frames.
@@ -139,7 +187,11 @@ impl<'p> VirtioNet<'p> {
         if !self.pool.is(burst.pool()) {
             return Err(RxError::ForeignPool);
         }
-        while burst.len() < end && self.receive(burst).map_err(RxError::Device)? {}
+        if self.features().contains(F::MRG_RXBUF) {
+            while burst.len() < end && self.receive_merged(burst).map_err(RxError::Device)? {}
+        } else {
+            while burst.len() < end && self.receive(burst).map_err(RxError::Device)? {}
+        }
         Ok(())
     }
 }
@@ -151,7 +203,7 @@ impl Receive for VirtioNet<'_> {
     fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
         let before = into.len();
         let done = self.receive_up_to(into, before + most.min(into.room()));
-        if self.queue.room() > 0 && !self.refill() {
+        if self.rx.room() > 0 && !self.refill() {
             into.release();
             self.polls_without_buffer += u64::from(!self.refill());
         }

@@ -139,7 +139,7 @@ fn a_pool_with_fewer_buffers_than_the_queue_has_entries_is_refused() {
     let pool = world.pool(0, BufferLen::KiB2, RX_SIZE - 1);
     let (queue, _) = world.packets(0).split_at(VirtioNet::QUEUE_LEN).expect("inside");
     let error = VirtioNet::start(&mut world.device(0), queue, pool, RingFormat::default()).err();
-    assert_eq!(error, Some(VirtioNetError::Pool(RX_SIZE - 1)));
+    assert_eq!(error, Some(VirtioNetError::Pool { free: RX_SIZE - 1, entries: RX_SIZE as u16 }));
 }
 
 /// Of frames of `longest` bytes and one more, the first arrive and the others are refused, alone.

@@ -3,7 +3,7 @@
 //! [`Setup`] agrees on features, from which the format of the queues follows; then queues are made and set up, and
 //! [`Setup::start`] lets the device use them.
 
-use crate::{DriverQueue, Transport};
+use crate::{DriverQueue, Token, Transport};
 use core::fmt;
 use core::mem::offset_of;
 use sluice_abi::mmio::Status;
@@ -168,7 +168,11 @@ impl<'t, T: Transport> Setup<'t, T> {
     }
 
     /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue Configuration".
-    pub fn set_queue<const N: usize>(&mut self, index: u16, queue: &DriverQueue<N>) -> Result<(), StartError> {
+    pub fn set_queue<const N: usize, K: Token>(
+        &mut self,
+        index: u16,
+        queue: &DriverQueue<N, K>,
+    ) -> Result<(), StartError> {
         set_queue(self.transport, index, queue.size(), queue.addresses())
     }
 

@@ -19,7 +19,7 @@ mod transport;
 
 pub use control::{Cause, Command, ControlError, ControlQueue};
 pub use init::{Setup, StartError, Started, Wanted, link_status, renew_queue};
-pub use queue::{DeviceFault, DriverQueue, QueueError, Received};
+pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
 pub use receive::{Arrival, Frame, Part, Receiver};
 pub use send::{SendError, Sender};
 pub use transport::{Function, MappedFunction, PciError, Registers, Transport, VirtioMmio, VirtioPci, Width};

@@ -1,15 +1,15 @@
 //! Frames out of buffers: a header that is checked, and one or several buffers of bytes.
 //! See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
 
-use crate::{DeviceFault, DriverQueue};
+use crate::{DeviceFault, DriverQueue, Token};
 use sluice_abi::net::{F, HDR_LEN, Hdr, Offloads};
 use sluice_memory::PeerSlice;
 
 /// Bytes of a frame within one buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct Part<T = u32> {
     /// The buffer.
-    pub token: u32,
+    pub token: T,
     /// Where the bytes start in it: behind the header in the first buffer of a frame, else 0.
     pub start: u32,
     /// How many there are.
@@ -60,11 +60,11 @@ impl Receiver {
 
     /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts than `parts` has, all
     /// are taken but only the first named: have as many as the queue has entries.
-    pub fn take<'m, const N: usize>(
+    pub fn take<'m, const N: usize, T: Token>(
         &mut self,
-        queue: &mut DriverQueue<N>,
-        memory: impl FnOnce(u32) -> Option<PeerSlice<'m>>,
-        parts: &mut [Part],
+        queue: &mut DriverQueue<N, T>,
+        memory: impl FnOnce(T) -> Option<PeerSlice<'m>>,
+        parts: &mut [Part<T>],
     ) -> Result<Arrival, DeviceFault> {
         if parts.is_empty() || !queue.is_ready()? {
             return Ok(Arrival::Nothing);
@@ -86,11 +86,11 @@ impl Receiver {
     }
 
     /// Takes the other buffers of a frame of `count`: bytes of all. They were all used together, so they are all there.
-    fn rest<const N: usize>(
+    fn rest<const N: usize, T: Token>(
         &self,
-        queue: &mut DriverQueue<N>,
+        queue: &mut DriverQueue<N, T>,
         count: usize,
-        parts: &mut [Part],
+        parts: &mut [Part<T>],
     ) -> Result<u32, DeviceFault> {
         let mut len = parts[0].len;
         for at in 1..count {

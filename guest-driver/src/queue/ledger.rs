@@ -1,12 +1,12 @@
 //! What the driver remembers of the buffers that the device has: in private memory, out of the device's reach.
 
-use super::{DeviceFault, Received};
+use super::{DeviceFault, Received, Token};
 
 /// One buffer: what was given, and what it takes of the ring.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
+pub(super) struct Held<T> {
     /// The caller's name for it.
-    pub token: u32,
+    pub token: T,
     /// Bytes that the device may write.
     pub len: u32,
     /// Descriptors of the ring that it takes; 0 if the device does not have it.
@@ -17,13 +17,11 @@ pub(super) struct Held {
     pub place: u32,
 }
 
-const NOTHING: Held = Held { token: 0, len: 0, slots: 0, next: 0, place: 0 };
-
 /// The buffers by their number, free numbers, and how far each side has come.
 ///
 /// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: a buffer is called by its first descriptor, and those go round.
-pub(super) struct Ledger<const N: usize> {
-    held: [Held; N],
+pub(super) struct Ledger<const N: usize, T> {
+    held: [Held<T>; N],
     free: [u16; N],
     pub size: u16,
     pub in_order: bool,
@@ -40,10 +38,10 @@ pub(super) struct Ledger<const N: usize> {
     pub fault: Option<DeviceFault>,
 }
 
-impl<const N: usize> Ledger<N> {
+impl<const N: usize, T: Token> Ledger<N, T> {
     pub fn new(size: u16, in_order: bool) -> Self {
         Self {
-            held: [NOTHING; N],
+            held: [Held { token: T::default(), len: 0, slots: 0, next: 0, place: 0 }; N],
             free: core::array::from_fn(|index| index as u16),
             size,
             in_order,
@@ -85,7 +83,7 @@ impl<const N: usize> Ledger<N> {
 
     /// Notes that the buffer `number` was given.
     #[inline(always)]
-    pub fn hold(&mut self, number: u16, token: u32, len: u32, slots: u16) {
+    pub fn hold(&mut self, number: u16, token: T, len: u32, slots: u16) {
         if let Some(held) = self.held.get_mut(usize::from(number)) {
             *held = Held { token, len, slots, next: held.next, place: self.given };
         }
@@ -106,7 +104,7 @@ impl<const N: usize> Ledger<N> {
 
     /// Takes the buffer `number` back, if the device has it.
     #[inline(always)]
-    pub fn release(&mut self, number: u32) -> Result<Held, DeviceFault> {
+    pub fn release(&mut self, number: u32) -> Result<Held<T>, DeviceFault> {
         let (published, hidden) = (self.published, self.given.wrapping_sub(self.published));
         let held = match self.held.get_mut(number as usize) {
             Some(held) if held.slots > 0 && (hidden == 0 || held.place.wrapping_sub(published) >= hidden) => held,
@@ -135,14 +133,14 @@ impl<const N: usize> Ledger<N> {
     }
 
     /// Bytes in `held`, which was just taken out of a batch: all buffers but the last one are full.
-    pub fn len_in_batch(&mut self, held: Held) -> u32 {
+    pub fn len_in_batch(&mut self, held: Held<T>) -> u32 {
         self.batch_left -= 1;
         if self.batch_left == 0 { self.batch_len } else { held.len }
     }
 
     /// The buffer `held` came back with `len` bytes.
     #[inline(always)]
-    pub fn received(&mut self, held: Held, len: u32) -> Result<Received, DeviceFault> {
+    pub fn received(&mut self, held: Held<T>, len: u32) -> Result<Received<T>, DeviceFault> {
         if len > held.len {
             return Err(self.fail(DeviceFault::UsedLen));
         }
@@ -165,7 +163,7 @@ impl<const N: usize> Ledger<N> {
     }
 
     /// The caller's name for any buffer that the device still has; it has it no longer.
-    pub fn reclaim(&mut self) -> Option<u32> {
+    pub fn reclaim(&mut self) -> Option<T> {
         let held = self.held.iter_mut().find(|held| held.slots > 0)?;
         held.slots = 0;
         Some(held.token)

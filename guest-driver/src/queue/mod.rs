@@ -74,11 +74,16 @@ impl fmt::Display for DeviceFault {
     }
 }
 
+/// What the user of a queue calls a buffer: a number, or a few.
+pub trait Token: Copy + Default {}
+
+impl<T: Copy + Default> Token for T {}
+
 /// A buffer that came back: filled, or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
+pub struct Received<T = u32> {
     /// What [`DriverQueue::give`] or [`DriverQueue::send`] was told of it.
-    pub token: u32,
+    pub token: T,
     /// Bytes that the device wrote, header included; at most what the buffer holds.
     pub len: u32,
 }
@@ -86,8 +91,8 @@ pub struct Received {
 /// The driver side of a queue of at most `N` entries.
 ///
 /// What matters of a buffer is kept here, out of the device's reach; of shared memory only what the device writes is read, once.
-pub struct DriverQueue<const N: usize> {
-    ledger: Ledger<N>,
+pub struct DriverQueue<const N: usize, T = u32> {
+    ledger: Ledger<N, T>,
     format: Format,
     tables: Option<Tables>,
     addresses: QueueAddresses,
@@ -105,25 +110,27 @@ impl<const N: usize> DriverQueue<N> {
         N as u16
     };
 
-    /// Bytes of memory that a queue needs, of whatever format.
+    /// Bytes of memory that a queue needs, of whatever format and with whatever tokens.
     pub const MEMORY_LEN: u64 = split::len(Self::SIZE).next_multiple_of(LINE);
 
     /// Bytes behind [`Self::MEMORY_LEN`] that a queue uses for indirect tables, if it is given them.
     pub const TABLES_LEN: u64 = TABLE_LEN * N as u64;
+}
 
+impl<const N: usize, T: Token> DriverQueue<N, T> {
     /// An empty queue of `size` entries in `memory`, which lies at `gpa` of this VM. Both must be 16-byte aligned.
     ///
     /// `features` are those agreed with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go into tables if
-    /// the memory has [`Self::MEMORY_LEN`] + [`Self::TABLES_LEN`] bytes. Interrupts are suppressed.
+    /// the memory has [`DriverQueue::MEMORY_LEN`] + [`DriverQueue::TABLES_LEN`] bytes. Interrupts are suppressed.
     pub fn new(gpa: Gpa, memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
         let packed = features.contains(F::RING_PACKED);
-        if size == 0 || size > Self::SIZE || !packed && !size.is_power_of_two() {
+        if size == 0 || size > DriverQueue::<N>::SIZE || !packed && !size.is_power_of_two() {
             return Err(QueueError::Size(size));
         }
         if !gpa.0.is_multiple_of(16) || gpa.checked_add(memory.len()).is_none() {
             return Err(QueueError::Memory);
         }
-        let tables = memory.sub(Self::MEMORY_LEN, Self::TABLES_LEN).ok();
+        let tables = memory.sub(DriverQueue::<N>::MEMORY_LEN, DriverQueue::<N>::TABLES_LEN).ok();
         let tables = tables.filter(|_| features.contains(F::INDIRECT_DESC));
         let mut queue = Self {
             ledger: Ledger::new(size, features.contains(F::IN_ORDER)),
@@ -131,7 +138,7 @@ impl<const N: usize> DriverQueue<N> {
                 true => Format::Packed(Packed::new(memory, size, features)?),
                 false => Format::Split(Split::new(memory, size, features)?),
             },
-            tables: tables.map(|memory| Tables { memory, gpa: Gpa(gpa.0 + Self::MEMORY_LEN) }),
+            tables: tables.map(|memory| Tables { memory, gpa: Gpa(gpa.0 + DriverQueue::<N>::MEMORY_LEN) }),
             addresses: if packed { packed::addresses(gpa, size) } else { split::addresses(gpa, size) },
         };
         queue.suppress_interrupts(true);
@@ -158,7 +165,7 @@ impl<const N: usize> DriverQueue<N> {
     /// nothing, if there is no room.
     #[must_use]
     #[inline]
-    pub fn give(&mut self, at: Gpa, len: u32, token: u32) -> bool {
+    pub fn give(&mut self, at: Gpa, len: u32, token: T) -> bool {
         match &mut self.format {
             Format::Split(ring) => ring.give(&mut self.ledger, at, len, token),
             Format::Packed(ring) => ring.give(&mut self.ledger, at, len, token),
@@ -168,13 +175,13 @@ impl<const N: usize> DriverQueue<N> {
     /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`]. Returns `false`, and
     /// gives nothing, if there is no room, a piece is empty, or they are none, more than [`virtq::max_chain`] says, or 4 GiB.
     #[must_use]
-    pub fn send(&mut self, readable: &[(Gpa, u32)], token: u32) -> bool {
+    pub fn send(&mut self, readable: &[(Gpa, u32)], token: T) -> bool {
         self.request(readable, &[], token)
     }
 
     /// The same with pieces `writable` behind them for the device to fill.
     #[must_use]
-    pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: u32) -> bool {
+    pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: T) -> bool {
         let most = virtq::max_chain(self.ledger.size);
         let chain = Chain::new(readable, writable).filter(|chain| chain.count <= most && self.ledger.room > 0);
         let Some(chain) = chain else { return false };
@@ -240,7 +247,7 @@ impl<const N: usize> DriverQueue<N> {
     /// Takes the next buffer that came back. Call it at most as often as [`DriverQueue::ready`] said; beyond that it may say
     /// [`DeviceFault::UsedIdx`], which is no fault of the device then and does not stay.
     #[inline]
-    pub fn take(&mut self) -> Result<Received, DeviceFault> {
+    pub fn take(&mut self) -> Result<Received<T>, DeviceFault> {
         match &mut self.format {
             Format::Split(ring) => ring.take(&mut self.ledger),
             Format::Packed(ring) => ring.take(&mut self.ledger),
@@ -259,7 +266,7 @@ impl<const N: usize> DriverQueue<N> {
 
     /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device was reset, or the
     /// queue was: it must write no more. The queue is of no use afterwards; make it anew.
-    pub fn reclaim(&mut self) -> Option<u32> {
+    pub fn reclaim(&mut self) -> Option<T> {
         self.ledger.room = 0;
         self.ledger.reclaim()
     }

@@ -3,7 +3,7 @@
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
 use super::slot::{Place, START, Word};
-use super::{DeviceFault, LINE, QueueError, Received};
+use super::{DeviceFault, LINE, QueueError, Received, Token};
 use sluice_abi::Gpa;
 use sluice_abi::net::F;
 use sluice_abi::packed::{Desc, DescF, EventSuppress, ring_len};
@@ -96,7 +96,7 @@ impl Packed {
 
     /// A number for a buffer that starts at the next slot: in order, that slot.
     #[inline(always)]
-    fn number<const N: usize>(&self, ledger: &Ledger<N>) -> u16 {
+    fn number<const N: usize, T: Token>(&self, ledger: &Ledger<N, T>) -> u16 {
         if ledger.in_order {
             return self.next.slot();
         }
@@ -104,7 +104,7 @@ impl Packed {
     }
 
     #[inline(always)]
-    pub fn give<const N: usize>(&mut self, ledger: &mut Ledger<N>, at: Gpa, len: u32, token: u32) -> bool {
+    pub fn give<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>, at: Gpa, len: u32, token: T) -> bool {
         if ledger.room == 0 {
             return false;
         }
@@ -116,12 +116,12 @@ impl Packed {
     }
 
     /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
-    pub fn add<const N: usize>(
+    pub fn add<const N: usize, T: Token>(
         &mut self,
-        ledger: &mut Ledger<N>,
+        ledger: &mut Ledger<N, T>,
         tables: Option<Tables>,
         chain: Chain<'_>,
-        token: u32,
+        token: T,
     ) -> bool {
         let number = self.number(ledger);
         let slots = match tables.and_then(|tables| tables.write(number, chain, |_, piece| in_table(piece))) {
@@ -145,7 +145,7 @@ impl Packed {
 
     /// See: VIRTIO 2.8.21.1.1 "Driver Requirements: Updating flags".
     #[inline]
-    pub fn publish<const N: usize>(&mut self, ledger: &mut Ledger<N>) {
+    pub fn publish<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) {
         if self.hidden > 0 && ledger.fault.is_none() {
             self.ring.store_release(self.first.0, self.first.1.0);
             self.published = self.next;
@@ -162,7 +162,11 @@ impl Packed {
 
     /// The used descriptors that lie side by side, at most `most`. A slot that is neither as the driver left it nor used breaks the protocol.
     #[inline]
-    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>, most: u16) -> Result<u16, DeviceFault> {
+    pub fn ready<const N: usize, T: Token>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        most: u16,
+    ) -> Result<u16, DeviceFault> {
         if ledger.batch_left > 0 {
             return Ok(ledger.batch_left);
         }
@@ -183,7 +187,7 @@ impl Packed {
     }
 
     #[inline(always)]
-    pub fn take<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+    pub fn take<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> Result<Received<T>, DeviceFault> {
         let most = ledger.in_flight();
         if most == 0 {
             return Err(ledger.nothing());
@@ -208,7 +212,11 @@ impl Packed {
     }
 
     #[inline(always)]
-    fn release<const N: usize>(&mut self, ledger: &mut Ledger<N>, id: u32) -> Result<Held, DeviceFault> {
+    fn release<const N: usize, T: Token>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        id: u32,
+    ) -> Result<Held<T>, DeviceFault> {
         let held = ledger.release(id)?;
         self.used = self.used.advance(held.slots, ledger.size);
         Ok(held)
@@ -216,7 +224,10 @@ impl Packed {
 
     /// In order: the oldest buffer, which starts where the device will go on, is one of a batch.
     #[cold]
-    fn take_of_batch<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+    fn take_of_batch<const N: usize, T: Token>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+    ) -> Result<Received<T>, DeviceFault> {
         let held = self.release(ledger, self.used.slot().into())?;
         let len = ledger.len_in_batch(held);
         ledger.received(held, len)

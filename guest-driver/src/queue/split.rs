@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
-use super::{DeviceFault, LINE, QueueError, Received};
+use super::{DeviceFault, LINE, QueueError, Received, Token};
 use sluice_abi::net::F;
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, desc_table_len, used};
 use sluice_abi::{Gpa, RingIdx};
@@ -79,7 +79,7 @@ impl Split {
 
     /// A free descriptor; the caller has seen that there is one.
     #[inline(always)]
-    fn claim<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> u16 {
+    fn claim<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> u16 {
         ledger.room -= 1;
         if ledger.in_order {
             let index = self.next;
@@ -92,13 +92,20 @@ impl Split {
 
     /// Puts the buffer that starts at descriptor `head` into the available ring.
     #[inline(always)]
-    fn offer<const N: usize>(&mut self, ledger: &mut Ledger<N>, head: u16, token: u32, len: u32, slots: u16) {
+    fn offer<const N: usize, T: Token>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        head: u16,
+        token: T,
+        len: u32,
+        slots: u16,
+    ) {
         self.avail.set(ledger.given as u16, head);
         ledger.hold(head, token, len, slots);
     }
 
     #[inline(always)]
-    pub fn give<const N: usize>(&mut self, ledger: &mut Ledger<N>, at: Gpa, len: u32, token: u32) -> bool {
+    pub fn give<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>, at: Gpa, len: u32, token: T) -> bool {
         if ledger.room == 0 {
             return false;
         }
@@ -109,12 +116,12 @@ impl Split {
     }
 
     /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
-    pub fn add<const N: usize>(
+    pub fn add<const N: usize, T: Token>(
         &mut self,
-        ledger: &mut Ledger<N>,
+        ledger: &mut Ledger<N, T>,
         tables: Option<Tables>,
         chain: Chain<'_>,
-        token: u32,
+        token: T,
     ) -> bool {
         let head = if ledger.in_order { self.next as u16 } else { ledger.free_at(ledger.room - 1).unwrap_or(0) };
         let next = |index, piece: Piece| if piece.last { 0 } else { index + 1 };
@@ -135,7 +142,7 @@ impl Split {
 
     /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver Requirements: The
     /// Virtqueue Descriptor Table".
-    fn write_chain<const N: usize>(&mut self, ledger: &mut Ledger<N>, chain: Chain<'_>) -> u16 {
+    fn write_chain<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>, chain: Chain<'_>) -> u16 {
         let mut index = self.claim(ledger);
         for piece in chain.pieces() {
             let next = if piece.last { 0 } else { self.claim(ledger) };
@@ -148,7 +155,7 @@ impl Split {
 
     /// See: VIRTIO 2.7.13.3 "Updating idx".
     #[inline]
-    pub fn publish<const N: usize>(&mut self, ledger: &mut Ledger<N>) {
+    pub fn publish<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) {
         let count = ledger.given.wrapping_sub(ledger.published);
         if count > 0 && ledger.fault.is_none() {
             self.avail_idx.store_release(ledger.given as u16);
@@ -158,7 +165,7 @@ impl Split {
     }
 
     #[inline]
-    pub fn ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<u16, DeviceFault> {
+    pub fn ready<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> Result<u16, DeviceFault> {
         let ready = RingIdx(self.used_idx.load_acquire()).ahead_of(RingIdx(ledger.taken as u16));
         if ready > ledger.in_flight() || u32::from(ready) < self.ready {
             self.ready = 0;
@@ -169,12 +176,12 @@ impl Split {
     }
 
     #[inline(always)]
-    pub fn is_ready<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<bool, DeviceFault> {
+    pub fn is_ready<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> Result<bool, DeviceFault> {
         Ok(self.ready > 0 || self.ready(ledger)? > 0)
     }
 
     #[inline(always)]
-    pub fn take<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Received, DeviceFault> {
+    pub fn take<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> Result<Received<T>, DeviceFault> {
         if self.ready == 0 || ledger.in_flight() == 0 {
             return Err(ledger.nothing());
         }
@@ -191,7 +198,11 @@ impl Split {
     }
 
     #[inline(always)]
-    fn take_any<const N: usize>(&mut self, ledger: &mut Ledger<N>, id: u32) -> Result<Held, DeviceFault> {
+    fn take_any<const N: usize, T: Token>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        id: u32,
+    ) -> Result<Held<T>, DeviceFault> {
         let place = ledger.room;
         let held = ledger.release(id)?;
         ledger.set_free(place, id as u16);
@@ -202,7 +213,7 @@ impl Split {
     }
 
     #[inline(always)]
-    fn take_oldest<const N: usize>(&mut self, ledger: &mut Ledger<N>) -> Result<Held, DeviceFault> {
+    fn take_oldest<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> Result<Held<T>, DeviceFault> {
         let held = ledger.release(self.oldest)?;
         self.oldest = (self.oldest + u32::from(held.slots)) & u32::from(ledger.size - 1);
         Ok(held)
@@ -210,12 +221,12 @@ impl Split {
 
     /// In order: the used element `id` and `len` is that of a batch, unless one is being taken already.
     #[cold]
-    fn take_of_batch<const N: usize>(
+    fn take_of_batch<const N: usize, T: Token>(
         &mut self,
-        ledger: &mut Ledger<N>,
+        ledger: &mut Ledger<N, T>,
         id: u32,
         len: u32,
-    ) -> Result<Received, DeviceFault> {
+    ) -> Result<Received<T>, DeviceFault> {
         if ledger.batch_left == 0 {
             ledger.begin_batch(id, len, self.ready as u16)?;
         }
@@ -225,13 +236,13 @@ impl Split {
         ledger.received(held, len)
     }
 
-    pub fn needs_notification<const N: usize>(&mut self, ledger: &Ledger<N>) -> bool {
+    pub fn needs_notification<const N: usize, T: Token>(&mut self, ledger: &Ledger<N, T>) -> bool {
         let count = core::mem::take(&mut self.unnotified);
         count > 0 && self.device.wanted(RingIdx(ledger.published as u16), count)
     }
 
     /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that is furthest away.
-    pub fn suppress_interrupts<const N: usize>(&mut self, ledger: &Ledger<N>, suppress: bool) {
+    pub fn suppress_interrupts<const N: usize, T: Token>(&mut self, ledger: &Ledger<N, T>, suppress: bool) {
         let next = ledger.taken as u16;
         let furthest = self.driver.event.is_some().then(|| RingIdx(next.wrapping_sub(1)));
         self.driver.ask(if suppress { furthest } else { Some(RingIdx(next)) });
@@ -240,7 +251,7 @@ impl Split {
 
 /// Puts the descriptors behind `head` of a chain of `slots` into the list of free ones.
 #[cold]
-fn free_rest<const N: usize>(ledger: &mut Ledger<N>, head: u16, place: u32, slots: u16) {
+fn free_rest<const N: usize, T: Token>(ledger: &mut Ledger<N, T>, head: u16, place: u32, slots: u16) {
     let mut index = head;
     for at in 1..slots {
         index = ledger.linked(index);

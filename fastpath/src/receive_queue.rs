@@ -1,0 +1,193 @@
+//! A receive queue that its user fills with buffers of his own: the layer under [`crate::VirtioNet`] and [`crate::Mempool`].
+
+use crate::{Options, PacketMemory, RX_SIZE, RxError, VirtioNetError};
+use sluice_abi::Gpa;
+use sluice_abi::net::{ETHERNET_HEADER, HDR_LEN, Hdr, Offloads, receiveq};
+use sluice_driver::{Arrival, DeviceFault, DriverQueue, Frame, Part, Receiver, Setup, Started, Transport, Wanted};
+
+/// A buffer that was posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffer {
+    /// First byte of the buffer, bytes from the start of the registered packet memory: 12 bytes of header, then the frame.
+    pub offset: u32,
+    /// What its owner calls it.
+    pub token: u32,
+}
+
+/// What came back from the device. The buffer is its owner's again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// Nothing.
+    Nothing,
+    /// A frame.
+    Frame {
+        /// The token of its buffer.
+        token: u32,
+        /// First byte of the frame, bytes from the start of the registered packet memory.
+        offset: u32,
+        /// Bytes of the frame.
+        len: u32,
+        /// Its header, which fits the frame and asks for nothing that was not negotiated.
+        hdr: Hdr,
+    },
+    /// A buffer with no frame in it: the header did not fit the frame, or there were no bytes.
+    Dropped {
+        /// The token of the buffer.
+        token: u32,
+    },
+}
+
+/// Why a buffer is not posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    /// Each entry of the queue has a buffer.
+    #[error("each of the {entries} entries of the receive queue has a buffer")]
+    Full {
+        /// Entries of the queue.
+        entries: u16,
+    },
+    /// The buffer is not within the memory that the queue was started with.
+    #[error("a buffer of {len} bytes at offset {offset:#x} is outside the memory of the receive queue")]
+    Outside {
+        /// First byte.
+        offset: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// The buffer has no room for a header and the longest frame that a sender may put into it.
+    #[error("a buffer of {len} bytes is too short: header and longest frame have {least}")]
+    TooShort {
+        /// Bytes of the buffer.
+        len: u32,
+        /// Bytes that it must have.
+        least: u32,
+    },
+}
+
+/// The receive side of a virtio-net device, with one buffer per frame.
+pub struct ReceiveQueue {
+    pub(crate) queue: DriverQueue<RX_SIZE, Buffer>,
+    receiver: Receiver,
+    buffers: PacketMemory,
+    started: Started,
+}
+
+impl ReceiveQueue {
+    /// Bytes of memory for a queue, whatever its format.
+    pub const MEMORY_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(2048);
+
+    /// Starts the device behind `transport`, with its queue in `memory`. Buffers lie within `buffers` and hold frames of at least `longest`
+    /// bytes. `options.mergeable` is not looked at.
+    ///
+    /// # Errors
+    /// [`VirtioNetError`]. A device whose MTU makes frames longer than `longest` is not started.
+    pub fn start(
+        transport: &mut impl Transport,
+        memory: PacketMemory,
+        buffers: PacketMemory,
+        longest: u16,
+        options: impl Into<Options>,
+    ) -> Result<Self, VirtioNetError> {
+        Self::start_with(transport, memory, buffers, longest, Options { mergeable: false, ..options.into() })
+    }
+
+    pub(crate) fn start_with(
+        transport: &mut impl Transport,
+        memory: PacketMemory,
+        buffers: PacketMemory,
+        longest: u16,
+        options: Options,
+    ) -> Result<Self, VirtioNetError> {
+        check(longest, options)?;
+        let wanted = Wanted { features: options.features(), pairs: 1 };
+        let most = longest.saturating_sub(ETHERNET_HEADER);
+        let mut setup = Setup::with_mtu(transport, wanted, most).map_err(VirtioNetError::Start)?;
+        let features = setup.agreed().features;
+        let queue = DriverQueue::new(memory.gpa, memory.memory, options.entries, features);
+        let queue = queue.map_err(VirtioNetError::Queue)?;
+        setup.set_queue(receiveq(0), &queue).map_err(VirtioNetError::Start)?;
+        Ok(Self { queue, receiver: Receiver::new(features), buffers, started: setup.start() })
+    }
+
+    /// What was agreed on with the device.
+    pub const fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// The rule that the device side broke; nothing is received after that.
+    pub const fn fault(&self) -> Option<DeviceFault> {
+        self.queue.fault()
+    }
+
+    /// Number of buffers that can be posted.
+    #[inline(always)]
+    pub const fn room(&self) -> usize {
+        self.queue.room()
+    }
+
+    /// Bytes that a buffer must have: a header, and a frame of the MTU.
+    pub const fn least(&self) -> u32 {
+        HDR_LEN + ETHERNET_HEADER as u32 + self.started.mtu as u32
+    }
+
+    /// Gives the device the `len` bytes at `offset` of packet memory to put a header and a frame into. The device sees them after
+    /// [`ReceiveQueue::publish`]. `token` comes back with them.
+    ///
+    /// # Errors
+    /// [`PostError`]; nothing is posted then.
+    pub fn post(&mut self, offset: u32, len: u32, token: u32) -> Result<(), PostError> {
+        if len < self.least() {
+            return Err(PostError::TooShort { len, least: self.least() });
+        }
+        let at = offset.checked_sub(self.buffers.offset).map(u64::from);
+        let at = at.filter(|&at| at + u64::from(len) <= self.buffers.memory.len());
+        let at = at.ok_or(PostError::Outside { offset, len })?;
+        let given = self.queue.give(Gpa(self.buffers.gpa.0 + at), len, Buffer { offset, token });
+        if given { Ok(()) } else { Err(PostError::Full { entries: self.queue.size() }) }
+    }
+
+    /// Shows the device all buffers posted so far.
+    #[inline]
+    pub fn publish(&mut self) {
+        self.queue.publish();
+    }
+
+    /// Takes the next buffer that came back.
+    ///
+    /// # Errors
+    /// [`RxError::Device`], now and from now on.
+    #[inline]
+    pub fn take(&mut self) -> Result<Arrived, RxError> {
+        let mut part = [Part::default()];
+        let arrival = self.take_parts(&mut part).map_err(RxError::Device)?;
+        let Buffer { offset, token } = part[0].token;
+        Ok(match arrival {
+            Arrival::Nothing => Arrived::Nothing,
+            Arrival::Frame(Frame { hdr, len, .. }) => Arrived::Frame { token, offset: offset + HDR_LEN, len, hdr },
+            Arrival::Dropped(_) => Arrived::Dropped { token },
+        })
+    }
+
+    /// Takes the next frame in all its buffers.
+    #[inline(always)]
+    pub(crate) fn take_parts(&mut self, parts: &mut [Part<Buffer>]) -> Result<Arrival, DeviceFault> {
+        let Self { queue, receiver, buffers, .. } = self;
+        let header = |buffer: Buffer| {
+            let at = u64::from(buffer.offset.wrapping_sub(buffers.offset));
+            buffers.memory.sub(at, HDR_LEN.into()).ok()
+        };
+        receiver.take(queue, header, parts)
+    }
+}
+
+/// Whether `options` can be had with buffers for frames of `longest` bytes.
+fn check(longest: u16, Options { entries, offloads, .. }: Options) -> Result<(), VirtioNetError> {
+    if entries == 0 || usize::from(entries) > RX_SIZE || !entries.is_power_of_two() {
+        return Err(VirtioNetError::Entries(entries));
+    }
+    let segmented = offloads.intersects(Offloads::all() - Offloads::CSUM);
+    if segmented && longest < crate::BufferLen::KiB64.longest_frame() {
+        return Err(VirtioNetError::Segments { longest });
+    }
+    Ok(())
+}
