@@ -13,8 +13,7 @@ pub fn receive(vnf: &mut Vnf) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_vnf::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
-    let mut net =
-        VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::Split).map_err(sluice_vnf::Error::Net)?;
+    let mut net = VirtioNet::start(vnf.transport(), queue, &pool, RingFormat::Split).map_err(sluice_vnf::Error::Net)?;
     let mut burst = pool.burst();
     let mut patience = vnf.patience();
     loop {

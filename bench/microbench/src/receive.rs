@@ -14,7 +14,7 @@ pub fn receive(vnf: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(sluice_vnf::Error::NoBuffer)?;
     let mut free = [0; BUFFERS];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
-    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, ring).map_err(sluice_vnf::Error::Net)?;
+    let mut net = VirtioNet::start(vnf.transport(), queue, &pool, ring).map_err(sluice_vnf::Error::Net)?;
     let mut burst = pool.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];

@@ -16,7 +16,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free)?;
-    let mut input = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default())?;
+    let mut input = VirtioNet::start(vnf.transport(), queue, &pool, RingFormat::default())?;
     let peer = vnf.wait_for_peer(&gate, vnf.args().split_whitespace().next())?;
     let mut output = PeerPort::new(&gate, peer);
     let mut seen = Seen::default();

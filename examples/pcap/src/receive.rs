@@ -18,7 +18,7 @@ pub fn receive(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(NoBuffer)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, BufferLen::KiB2, &mut free).map_err(Failed::Pool)?;
-    let mut net = VirtioNet::start(&mut vnf.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
+    let mut net = VirtioNet::start(vnf.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
     let mut burst = pool.burst();
     let mut bytes = [0; LONGEST];
     let mut patience = vnf.patience();
