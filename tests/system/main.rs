@@ -9,6 +9,7 @@ mod containment;
 mod cost;
 mod exits;
 mod latency;
+mod outside;
 mod processes;
 mod processor;
 mod switch;

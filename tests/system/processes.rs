@@ -125,6 +125,7 @@ fn captures_of_every_kind_arrive_byte_for_byte() {
     arrives(&little(&whole((1..200).map(|len| frame(len, 0x86dd)))), 1500);
     let mut twice = frame(1522, 0x88a8);
     twice[16..18].copy_from_slice(&[0x81, 0x00]);
+    arrives(&little(&whole([frame(1906, 0x800), frame(60, 0x800)])), 1892);
     arrives(&little(&whole([frame(1514, 0x800), frame(1518, 0x8100), frame(1518, 0x88a8), twice])), 1500);
 }
 
@@ -174,7 +175,11 @@ fn a_capture_that_can_not_be_sent_names_record_and_byte_and_leaves_nothing() {
             68,
             "record 2, byte 100: a frame of 83 bytes is longer than the peer takes, which is 82",
         ),
-        (little(&two(frame(2000, 0x800))), 9000, "record 2, byte 100: a frame of 2000 bytes is longer than"),
+        (
+            little(&two(frame(1907, 0x800))),
+            1892,
+            "record 2, byte 100: a frame of 1907 bytes is longer than the peer takes, which is 1906",
+        ),
         (
             little(&two(frame(60, 0x800)))[..120].to_vec(),
             1500,
@@ -209,6 +214,14 @@ fn a_file_that_can_not_be_written_in_full_fails_the_run() {
     fs::create_dir(run.path("out/y.pcap")).expect("a folder");
     let verdict = run.verdict();
     assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: "), "{verdict}");
+}
+
+/// A capture of the switch's is begun before anything starts.
+#[test]
+fn a_tap_that_can_not_be_written_fails_the_run() {
+    let run = Run::new().vm("a", "forward", "", "tap = \"t.pcap\"");
+    symlink("/dev/full", run.path("out/t.pcap")).expect("a link");
+    assert_eq!(run.verdict(), "fail: vm \"a\": tap: No space left on device (os error 28)");
 }
 
 /// `b` is killed as soon as `forward` may have found it, and only its second life gets anything.

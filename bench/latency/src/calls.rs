@@ -75,7 +75,7 @@ fn one(sender: &mut Sender<'_>, rows: &mut [Row; 2], burst: u16, frame: u16) -> 
 /// The same burst once more: what its window was open for, where there is one that can be told from the rest of a call.
 #[cfg(target_os = "none")]
 fn window(sender: &mut Sender<'_>, burst: u16) -> Result<Option<u64>, Error> {
-    use sluice_abi::directory::GateKind;
+    use sluice_vnf::abi::directory::GateKind;
     use sluice_vnf::clock::Counter;
     if sender.gate.kind() != GateKind::Isolated || clock::counter() != Counter::Instructions {
         return Ok(None);

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::str::FromStr;
-use sluice::MAX_BURST;
+use sluice_vnf::MAX_BURST;
 
 /// Packets that one call can have.
 const BURST_SIZES: RangeInclusive<u16> = 1..=MAX_BURST as u16;

@@ -1,9 +1,9 @@
 //! Bursts of frames that nobody looks at, one call for each.
 
 use crate::Error;
-use sluice::{BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit, TxError};
-use sluice_abi::directory::PeerState;
 use sluice_vnf::Error::{Frame, Send};
+use sluice_vnf::abi::directory::PeerState;
+use sluice_vnf::{BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit, TxError};
 use sluice_vnf::{Vnf, clock};
 
 /// Bytes of the frame that says that no more come.

@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "calls the stub")]
 
 use core::arch::asm;
-use sluice::{Status, TxError};
-use sluice_abi::map;
 use sluice_gate::{STUB_ENTRY, STUB_OUTSIDE};
+use sluice_vnf::abi::map;
+use sluice_vnf::{Status, TxError};
 
 /// Instructions between the two readings of the counter that are not the stub's, and the second reading.
 const AROUND: u64 = 4;

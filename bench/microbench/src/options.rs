@@ -3,8 +3,8 @@
 use crate::frame::FRAME_LENGTHS;
 use core::fmt;
 use core::ops::RangeInclusive;
-use sluice::RingFormat;
-use sluice_abi::call::MAX_BURST;
+use sluice_vnf::RingFormat;
+use sluice_vnf::abi::call::MAX_BURST;
 
 /// Packets that one call can have.
 const BURST_SIZES: RangeInclusive<u16> = 1..=MAX_BURST as u16;

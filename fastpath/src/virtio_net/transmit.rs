@@ -7,6 +7,7 @@ use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_abi::net::{HDR_LEN, Hdr, HdrF, transmitq};
 use sluice_driver::{DeviceFault, DriverQueue, SendError, Sender, Started, Transport};
+use zerocopy::IntoBytes;
 
 /// The transmit queue of pair 0, and how the device is reached.
 pub(super) struct TransmitHalf<'p, T> {
@@ -74,7 +75,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         let memory = self.pool.memory();
         let start = packet.offset - HDR_LEN;
         let at = Gpa(memory.gpa.0 + u64::from(start - memory.offset));
-        let given = self.pool.write_header(packet.offset, &hdr)
+        let given = self.pool.slice(start, HDR_LEN).copy_from_slice(0, hdr.as_bytes()).is_ok()
             && self.queue.send(&[(at, HDR_LEN + u32::from(packet.len))], packet.offset);
         given.then_some(Ok(()))
     }

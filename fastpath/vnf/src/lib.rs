@@ -24,33 +24,27 @@ mod machine;
 pub mod clock;
 mod connect;
 mod patience;
+mod ports;
 
 pub use connect::Error;
 pub use machine::{FileError, Module, Output, Vnf, print, start};
 pub use patience::Patience;
+pub use ports::{Options, Ports};
+pub use sluice::*;
+pub use sluice_abi as abi;
 
-use core::fmt;
-use sluice_abi::call::Status;
-
-/// Why a machine can't reach its peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a VNF can't reach its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// There is no memory for packets.
+    #[error("no memory for packets: give the VM more RAM")]
     NoMemory,
     /// It was set up before, and its memory is in use.
+    #[error("packet memory was handed out before")]
     Taken,
-    /// The host refused to register it.
+    /// The host refused to register the memory.
+    #[error("the host refuses to register packet memory: {0:?}")]
     Refused(Status),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoMemory => write!(f, "no memory for packets: give the VM more RAM"),
-            Self::Taken => write!(f, "packet memory was handed out before"),
-            Self::Refused(status) => write!(f, "the host refuses to register packet memory: {status:?}"),
-        }
-    }
 }
 
 /// Prints a line on the machine's console.
@@ -64,19 +58,20 @@ macro_rules! println {
 #[macro_export]
 macro_rules! main {
     ($main:path) => {
-        /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (linker/vm.ld).
-        #[allow(unsafe_code, reason = "the first instruction of the image")]
-        #[unsafe(no_mangle)]
-        #[unsafe(naked)]
-        extern "sysv64" fn _start() -> ! {
-            core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
-        }
+        #[allow(unsafe_code, reason = "the first instruction of the image, and what the monitor promised it")]
+        const _: () = {
+            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the linker script of `sluice-build`).
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            extern "sysv64" fn _start() -> ! {
+        core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
+            }
 
-        #[allow(unsafe_code, reason = "passes on what the monitor promised")]
-        extern "sysv64" fn run_image(boot: u64) -> ! {
-            // SAFETY: called once, by `_start`.
-            unsafe { $crate::start(boot, $main) }
-        }
+            extern "sysv64" fn run_image(boot: u64) -> ! {
+                // SAFETY: called once, by `_start`.
+                unsafe { $crate::start(boot, $main) }
+            }
+        };
     };
 }
 

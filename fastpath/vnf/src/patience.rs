@@ -1,6 +1,7 @@
 //! Waiting, but not for ever.
 
 use crate::clock::{self, Counter};
+use crate::machine::yield_now;
 use crate::{Error, Vnf};
 
 /// Ticks without progress after which a VNF gives up: a few seconds, of a clock or of an emulator.
@@ -17,20 +18,28 @@ pub struct Patience {
 impl Vnf {
     /// Patience with the other side.
     pub fn patience(&self) -> Patience {
-        let limit = if clock::counter() == Counter::Instructions { INSTRUCTIONS } else { CYCLES };
-        Patience { limit, since: None }
+        Patience::new()
     }
 }
 
 impl Patience {
+    pub(crate) fn new() -> Self {
+        let limit = if clock::counter() == Counter::Instructions { INSTRUCTIONS } else { CYCLES };
+        Self { limit, since: None }
+    }
+
     /// Something came.
     pub fn renew(&mut self) {
         self.since = None;
     }
 
     /// Gives the CPU away, until so many turns brought nothing that the other side must be gone.
-    pub fn wait(&mut self, vnf: &Vnf) -> Result<(), Error> {
-        vnf.yield_now();
+    pub fn wait(&mut self, _: &Vnf) -> Result<(), Error> {
+        self.turn()
+    }
+
+    pub(crate) fn turn(&mut self) -> Result<(), Error> {
+        yield_now();
         let now = clock::now();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) > self.limit { Err(Error::Silence) } else { Ok(()) }

@@ -1,29 +1,21 @@
 //! A virtio-net device behind virtio-mmio registers: control plane only. See: VIRTIO 4.2 "Virtio Over MMIO".
 //!
 //! The driver writes every register at any time and in any order; what makes no sense is ignored, as a device that can't signal
-//! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory. What the driver
-//! asks over the control queue is in `command`, which frames it wants to receive in `filter`.
+//! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory. Its queues are
+//! in `queues`; what the driver asks over the control queue is in `command`, which frames it wants to receive in `filter`.
 
 mod command;
 mod filter;
+mod queues;
 
 pub use command::COMMAND_LEN;
 use filter::Filter;
 pub use filter::is_multicast;
-use sluice_abi::Gpa;
-use sluice_abi::directory::Queue;
+use queues::{DeviceQueue, QUEUE_SIZE_MAX};
+pub use queues::{MAX_PAIRS, MAX_QUEUES};
 use sluice_abi::mmio::{self, Status, reg};
 use sluice_abi::net::{self, Config, F, LinkStatus};
-use sluice_abi::virtq::QueueAddresses;
-use sluice_memory::guess::{pick, pick_mut};
 
-/// Largest number of queue pairs of a device: one for the host's switch, and one for each sender that may have a window.
-pub const MAX_PAIRS: u16 = 7;
-/// Room for the queues of so many pairs and the control queue.
-pub const MAX_QUEUES: usize = 16;
-const _: () = assert!((net::controlq(MAX_PAIRS) as usize) < MAX_QUEUES);
-/// Largest queue size.
-const QUEUE_SIZE_MAX: u16 = 1024;
 /// Vendor of virtual devices without a PCI vendor: "Slce".
 const VENDOR: u32 = u32::from_le_bytes(*b"Slce");
 
@@ -57,30 +49,6 @@ pub struct Device {
     /// Queue pairs that the driver lets it use.
     pairs: u16,
     filter: Filter,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct DeviceQueue {
-    size: u16,
-    ready: bool,
-    addresses: QueueAddresses,
-    /// Which start it is in use since.
-    start: u32,
-}
-
-/// Queues in use, by bits.
-#[derive(Clone, Copy)]
-struct InUse {
-    all: u32,
-    /// Those that the device fills.
-    receive: u32,
-}
-
-impl InUse {
-    /// Whether the host takes buffers from queue `index`: one that the driver transmits on, or the control queue.
-    fn is_served(self, index: u32) -> bool {
-        (self.all & !self.receive).checked_shr(index).is_some_and(|bits| bits & 1 == 1)
-    }
 }
 
 impl Device {
@@ -121,40 +89,6 @@ impl Device {
         if agreed { F::from_bits_truncate(self.features) } else { F::empty() }
     }
 
-    /// Queue pairs that its driver lets it use.
-    pub const fn pairs(&self) -> u16 {
-        self.pairs
-    }
-
-    /// The number of the control queue, if the driver agreed on one. See: VIRTIO 5.1.2 "Virtqueues".
-    pub fn controlq(&self) -> Option<u16> {
-        let features = self.features();
-        let pairs = if features.contains(F::MQ) { self.config.max_virtqueue_pairs } else { 1 };
-        features.contains(F::CTRL_VQ).then_some(net::controlq(pairs))
-    }
-
-    /// The queue with number `index`, if the driver has it in use: it is ready, and so is the driver, which has not given up since; and of
-    /// queue pairs, the driver lets the device use so many.
-    pub fn queue(&self, index: u16) -> Option<Queue> {
-        let queue = self.queues.get(usize::from(index)).filter(|queue| queue.ready)?;
-        let driven = self.status.contains(Status::DRIVER_OK) && !self.status.contains(Status::FAILED);
-        let used = index < 2 * self.pairs || Some(index) == self.controlq();
-        (driven && used).then_some(Queue {
-            addresses: queue.addresses,
-            features: self.features,
-            index,
-            size: queue.size,
-            start: queue.start,
-        })
-    }
-
-    fn in_use(&self) -> InUse {
-        let bits = |used: &mut dyn Iterator<Item = u16>| {
-            used.filter(|&index| self.queue(index).is_some()).fold(0, |bits, index| bits | 1 << index)
-        };
-        InUse { all: bits(&mut (0..MAX_QUEUES as u16)), receive: bits(&mut (0..self.pairs).map(net::receiveq)) }
-    }
-
     /// The features that the device offers.
     const fn offered(&self) -> F {
         let rings = F::INDIRECT_DESC.union(F::EVENT_IDX).union(F::IN_ORDER).union(F::RING_PACKED);
@@ -172,12 +106,6 @@ impl Device {
     fn agrees(&self) -> bool {
         let taken = F::from_bits(self.features).filter(|&taken| self.offered().contains(taken));
         taken.is_some_and(|taken| taken.contains(F::VERSION_1) && taken.supported() == taken)
-    }
-
-    /// Sizes that a queue can have. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
-    fn is_size(&self, size: u16) -> bool {
-        let packed = self.features & F::RING_PACKED.bits() != 0;
-        (1..=QUEUE_SIZE_MAX).contains(&size) && (packed || size.is_power_of_two())
     }
 
     /// Reads the register at `offset`.
@@ -220,20 +148,6 @@ impl Device {
         self.news(before)
     }
 
-    /// What others must know, where the queues `before` were in use. A queue that is put into use begins anew.
-    fn news(&mut self, before: InUse) -> Option<Event> {
-        let now = self.in_use();
-        for index in (0..MAX_QUEUES).filter(|index| now.all & !before.all & 1 << index != 0) {
-            self.starts = self.starts.wrapping_add(1);
-            self.queues[index].start = self.starts;
-        }
-        match (before.receive & !now.receive, now.receive & !before.receive) {
-            (0, 0) => None,
-            (0, _) => Some(Event::QueuesReady),
-            _ => Some(Event::Reset),
-        }
-    }
-
     fn set(&mut self, offset: u32, value: u32) {
         match offset {
             reg::DEVICE_FEATURES_SEL => self.device_features_sel = value,
@@ -256,53 +170,6 @@ impl Device {
             _ => return,
         };
         self.features = self.features & !(0xffff_ffff << shift) | u64::from(value) << shift;
-    }
-
-    /// The queue that is selected, if there is one.
-    fn selected(&self) -> Option<&DeviceQueue> {
-        self.has_selected().then(|| pick(&self.queues, self.queue_sel as usize))?
-    }
-
-    fn has_selected(&self) -> bool {
-        let pairs = if self.features().contains(F::MQ) { self.config.max_virtqueue_pairs } else { 1 };
-        self.queue_sel < u32::from(net::controlq(pairs)) || Some(self.queue_sel) == self.controlq().map(u32::from)
-    }
-
-    /// Size and addresses, which only count while the queue is not in use. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
-    fn set_up_queue(&mut self, offset: u32, value: u32) {
-        if !self.has_selected() {
-            return;
-        }
-        let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize).filter(|queue| !queue.ready) else {
-            return;
-        };
-        let QueueAddresses { desc, driver, device } = &mut queue.addresses;
-        match offset {
-            reg::QUEUE_SIZE => queue.size = value.min(u32::from(u16::MAX)) as u16,
-            reg::QUEUE_DESC_LOW => set_low(desc, value),
-            reg::QUEUE_DESC_HIGH => set_high(desc, value),
-            reg::QUEUE_DRIVER_LOW => set_low(driver, value),
-            reg::QUEUE_DRIVER_HIGH => set_high(driver, value),
-            reg::QUEUE_DEVICE_LOW => set_low(device, value),
-            reg::QUEUE_DEVICE_HIGH => set_high(device, value),
-            _ => {}
-        }
-    }
-
-    /// Of the two values that mean something, 1 needs what the queue is made of first: features, and a size that its format has.
-    fn set_ready(&mut self, value: u32) {
-        let may =
-            self.status.contains(Status::FEATURES_OK) && self.selected().is_some_and(|queue| self.is_size(queue.size));
-        if !self.has_selected() {
-            return;
-        }
-        if let Some(queue) = pick_mut(&mut self.queues, self.queue_sel as usize) {
-            match value {
-                0 => queue.ready = false,
-                1 => queue.ready |= may,
-                _ => {}
-            }
-        }
     }
 
     /// Bits are set and never cleared, but all of them by writing 0. That a reset is needed is the device's to say, not the driver's.
@@ -341,14 +208,6 @@ const fn half(word: u64, select: u32) -> u32 {
         1 => (word >> 32) as u32,
         _ => 0,
     }
-}
-
-fn set_low(address: &mut Gpa, value: u32) {
-    address.0 = address.0 & !0xffff_ffff | u64::from(value);
-}
-
-fn set_high(address: &mut Gpa, value: u32) {
-    address.0 = address.0 & 0xffff_ffff | u64::from(value) << 32;
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What every Sluice host knows, without a processor or an operating system under it: the [`Manifest`] that says which VMs there
-//! are, the [`Device`] that each VM's network driver talks to, the [`Network`] that turns both into window directories, and how a
-//! directory is [published](publish).
+//! are, the [`Device`] that each VM's network driver talks to, the [`Network`] that turns both into window directories, how a
+//! directory is [published](publish), and the [`Switch`] behind the transmit queues.
 //!
-//! Two hosts use it: the monitor, and the launcher of the embedded default. Control plane only: no packet comes by here.
+//! Two hosts use it: the monitor, and the launcher of the embedded default. No packet that a window carries comes by here.
 #![no_std]
 #![forbid(unsafe_code)]
 

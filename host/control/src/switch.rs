@@ -1,18 +1,22 @@
-//! The host's switch: what VMs transmit, and what no window carries, such as broadcasts and frames to unknown destinations.
+//! The host's switch: what VMs transmit, and what no window carries, such as broadcasts and frames to unknown
+//! destinations.
 //!
-//! Ports are the VMs' devices. Frames come out of a port's transmit queues, are forwarded by their destination, and go into pair 0 of
-//! the receivers ([`Network::switched_queue`]), by the ring code of `trampoline/inside` on both sides. A frame is forwarded only to VMs that the
-//! manifest permits to its sender, and only from addresses that the sender may use. What is dropped is counted, by its cause: [`Counters`].
+//! Ports are the VMs' devices. Frames come out of a port's transmit queues, are forwarded by their destination, and go
+//! into pair 0 of the receivers ([`Network::switched_queue`]), by the ring code of `trampoline/inside` on both sides. A
+//! frame is forwarded only to VMs that the manifest permits to its sender, and only from addresses that the sender may
+//! use. What is dropped is counted, by its cause: [`Counters`].
 //!
-//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (who is where), `delivery` (into a receive queue), `offload`
-//! (what a receiver did not agree on is done here), `counters`, `tap`.
+//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (who is where), `delivery` (into
+//! a receive queue), `offload` (what a receiver did not agree on is done here), `counters`, `tap`.
 //!
 //! # Hostile input
-//! Rings, headers and frames are read once, into memory of the host's, and each service takes a bounded number of frames and bytes. A queue
-//! that breaks the protocol is left alone until its driver starts it anew; the port's other queues, and other ports, go on.
+//! Rings, headers and frames are read once, into memory of the host's, and each service takes a bounded number of
+//! frames and bytes. A queue that breaks the protocol is left alone until its driver starts it anew; the port's other
+//! queues, and other ports, go on.
 //!
 //! # Why frames are copied twice
-//! A frame that is forwarded from the sender's memory into the receivers' could change between the look at its addresses and the copy.
+//! A frame that is forwarded from the sender's memory into the receivers' could change between the look at its
+//! addresses and the copy.
 
 mod addresses;
 mod counters;
@@ -37,7 +41,8 @@ pub use tap::{PCAP_HEADER, Tap, pcap_record};
 const COMMANDS: usize = 16;
 /// Frames that one service takes.
 const FRAMES: u32 = 64;
-/// Bytes that were copied after which a service takes no more frames. The last one may be as long as any, and go to every port.
+/// Bytes that were copied after which a service takes no more frames. The last one may be as long as any, and go to
+/// every port.
 const BYTES: u64 = 64 << 10;
 
 /// How far a service came.
@@ -67,8 +72,8 @@ impl Switch {
     /// Bytes of memory of its own that a switch needs.
     pub const ROOM_LEN: u64 = Room::LEN;
 
-    /// A switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has [`Self::ROOM_LEN`] bytes that
-    /// nobody else uses. `None` if there is less of either.
+    /// A switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has
+    /// [`Self::ROOM_LEN`] bytes that nobody else uses. `None` if there is less of either.
     pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
         let port = |id: usize| Port::new(*rams.get(id)?, manifest.lan_of(id).collect());
         let ports = (0..manifest.vms.len()).map(port).collect::<Option<_>>()?;
@@ -80,9 +85,9 @@ impl Switch {
         self.ports.get(vm as usize).map_or_else(Counters::default, |port| port.counters)
     }
 
-    /// Serves the port of VM `vm`, whose driver notified a queue: carries out what is asked on the control queue, and forwards what is on the
-    /// transmit queues, until there is no more or enough for once. `now` is the time in the unit of the manifest's `ageing_ticks`. `tap` sees
-    /// each frame that is taken from a VM or forwarded to it.
+    /// Serves the port of VM `vm`, whose driver notified a queue: carries out what is asked on the control queue, and
+    /// forwards what is on the transmit queues, until there is no more or enough for once. `now` is the time in the
+    /// unit of the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
     pub fn serve(&mut self, network: &mut Network, vm: u32, now: u64, tap: &mut impl Tap) -> Served {
         if vm as usize >= self.ports.len() {
             return Served::default();
@@ -171,7 +176,8 @@ impl Switch {
         targets.into_iter().map(|to| self.deliver(turn, from, to, &frame)).sum()
     }
 
-    /// The ports that a frame from port `from` to `destination` goes to; none if the manifest permits none of them to the sender.
+    /// The ports that a frame from port `from` to `destination` goes to; none if the manifest permits none of them to
+    /// the sender.
     fn targets(&self, turn: &Turn<'_, impl Tap>, from: usize, destination: [u8; 6]) -> Vec<usize> {
         let owner = turn.network.owner_of(destination).map(|vm| vm as usize);
         let known = owner.or_else(|| self.addresses.find(destination, turn.now)).filter(|_| !is_multicast(destination));

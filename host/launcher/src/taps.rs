@@ -54,6 +54,8 @@ impl Capture {
     fn create(options: &Options, name: &str) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(options.out.join(name))?);
         file.write_all(&PCAP_HEADER)?;
+        // What can't be written is known before anything starts.
+        file.flush()?;
         Ok(Self { name: name.to_owned(), file, error: None })
     }
 

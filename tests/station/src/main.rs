@@ -1,5 +1,5 @@
-//! VMs that speak to each other by the host's switch alone: ARP, then ICMP echo, and frames to a VM that the manifest does not permit.
-//! Arguments, for three VMs that are started in this order:
+//! VMs that speak to each other by the host's switch alone: ARP, then ICMP echo, and frames to a VM that the manifest
+//! does not permit. Arguments, for three VMs that are started in this order:
 //!
 //! | argument | what it does |
 //! |---|---|

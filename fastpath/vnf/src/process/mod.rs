@@ -12,6 +12,7 @@ pub use control::Control;
 pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
+use crate::ports::Store;
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
@@ -21,7 +22,8 @@ use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, io, thread};
+pub use std::thread::yield_now;
+use std::{env, io};
 
 /// This process in the role of a VM.
 pub struct Vnf {
@@ -95,6 +97,11 @@ impl Vnf {
         Output::create(&self.out.join(name))
     }
 
+    /// What ports refer to: the first time, as [`Vnf::setup`] works once.
+    pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
+        Some(Box::leak(Box::new(Store::new())))
+    }
+
     /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two gates, or two pools, would write over each other's
     /// frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
@@ -108,7 +115,7 @@ impl Vnf {
 
     /// Lets another process run.
     pub fn yield_now(&self) {
-        thread::yield_now();
+        yield_now();
     }
 }
 

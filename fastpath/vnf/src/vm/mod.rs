@@ -18,8 +18,10 @@ mod memory;
 pub use clock::{counter, now};
 pub use console::print;
 pub use files::{FileError, Module, Output};
+pub use host::yield_now;
 
 use crate::SetupError;
+use crate::ports::Store;
 use boot::Boot;
 use core::fmt::Display;
 use core::panic::PanicInfo;
@@ -37,6 +39,7 @@ pub struct Vnf {
     boot: Boot,
     /// Until it is handed out.
     packets: Result<(Gpa, PeerSlice<'static>), SetupError>,
+    store: Option<&'static mut Store>,
 }
 
 /// Runs `main` in the VM whose boot information is at `boot`; whether it failed is the VM's exit code.
@@ -51,7 +54,10 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
     let packets = unsafe { memory::packet_memory(free, end) }.ok_or(SetupError::NoMemory);
-    match main(&mut Vnf { boot, packets }) {
+    let mut store = Store::new();
+    // SAFETY: this function never returns, so the frame that `store` lies in stays as it is; nothing else refers to `store`.
+    let store = Some(unsafe { &mut *(&raw mut store) });
+    match main(&mut Vnf { boot, packets, store }) {
         Ok(()) => exit(0),
         Err(error) => {
             print(format_args!("error: {error}\n"));
@@ -104,6 +110,11 @@ impl Vnf {
         let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
         let memory = PacketMemory::new(gpa, packets).ok_or(SetupError::Refused(Status::new(Code::BadRequest)))?;
         Ok((Access { directory, request, packets, slot: map::SLOT_VA as *mut u8 }, memory))
+    }
+
+    /// What ports refer to: the first time.
+    pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
+        self.store.take()
     }
 
     /// The registers of this VM's network device.

@@ -1,11 +1,12 @@
 //! What the driver asks over the control queue. See: VIRTIO 5.1.6.5 "Control Virtqueue".
 //!
-//! A command has all of the bytes that its class and number ask for, and no others, or it is refused, as is one whose feature was not
-//! agreed on. What is refused changes nothing.
+//! A command has all of the bytes that its class and number ask for, and no others, or it is refused, as is one whose
+//! feature was not agreed on. What is refused changes nothing.
 //!
 //! # Why the number of queue pairs does not become smaller
-//! A sender that has a window would have to be out of it before the driver reads the answer, and a queue that comes back would begin where
-//! its last sender left it, which only that sender knows. A driver that wants fewer pairs resets the device.
+//! A sender that has a window would have to be out of it before the driver reads the answer, and a queue that comes
+//! back would begin where its last sender left it, which only that sender knows. A driver that wants fewer pairs resets
+//! the device.
 
 use super::filter::is_multicast;
 use super::{Device, Event};
@@ -15,8 +16,8 @@ use sluice_abi::net::{self, F, LinkStatus, ctrl};
 pub const COMMAND_LEN: usize = 1024;
 
 impl Device {
-    /// Carries out the command `bytes`: the answer, and what others must know. `may_have` says whether the device may get the address that
-    /// the driver asks for.
+    /// Carries out the command `bytes`: the answer, and what others must know. `may_have` says whether the device may
+    /// get the address that the driver asks for.
     pub fn command(&mut self, bytes: &[u8], may_have: impl FnOnce([u8; 6]) -> bool) -> (u8, Option<Event>) {
         let (before, mac) = (self.in_use(), self.mac());
         let command = bytes.split_first_chunk();
@@ -61,8 +62,8 @@ impl Device {
         Some(())
     }
 
-    /// Both queues of each pair are set up before the pair is used. See: VIRTIO 5.1.6.5.6.1 "Driver Requirements: Automatic receive steering
-    /// in multiqueue mode".
+    /// Both queues of each pair are set up before the pair is used. See: VIRTIO 5.1.6.5.6.1 "Driver Requirements:
+    /// Automatic receive steering in multiqueue mode".
     fn set_pairs(&mut self, pairs: u16) -> Option<()> {
         let possible = (self.pairs..=self.config.max_virtqueue_pairs).contains(&pairs);
         let queues = self.queues.get(..usize::from(net::controlq(possible.then_some(pairs)?)))?;

@@ -1,4 +1,5 @@
-//! Which frames a driver wants to receive. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering", 5.1.6.5.2 "Setting MAC Address Filtering".
+//! Which frames a driver wants to receive. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering", 5.1.6.5.2 "Setting MAC
+//! Address Filtering".
 
 use alloc::vec::Vec;
 
@@ -33,7 +34,8 @@ impl Filter {
         self.promiscuous || all || table.has(destination)
     }
 
-    /// Takes the tables of unicast and multicast addresses out of `data`; `None`, and nothing changes, if they are not all of it.
+    /// Takes the tables of unicast and multicast addresses out of `data`; `None`, and nothing changes, if they are not
+    /// all of it.
     pub fn set_tables(&mut self, data: &[u8]) -> Option<()> {
         let (unicast, data) = Table::parse(data)?;
         let (multicast, rest) = Table::parse(data)?;

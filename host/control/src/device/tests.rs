@@ -3,6 +3,8 @@
 use super::*;
 use alloc::vec;
 use alloc::vec::Vec;
+use sluice_abi::Gpa;
+use sluice_abi::directory::Queue;
 
 const MAC: [u8; 6] = [2, 1, 2, 3, 4, 5];
 

@@ -1,23 +1,27 @@
 //! What the switch counts.
 
-/// Frames of one port, by what became of them. Each that was taken is forwarded or dropped at each port that it goes to.
+/// Frames of one port, by what became of them. Each that was taken is forwarded or dropped at each port that it goes
+/// to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that the VM transmitted.
     pub taken: u64,
     /// Frames in the VM's receive queue; of a frame that was segmented, its segments.
     pub forwarded: u64,
-    /// Frames that the VM transmitted without a whole Ethernet header, longer than any frame, or with headers that do not allow what is asked.
+    /// Frames that the VM transmitted without a whole Ethernet header, longer than any frame, or with headers that do
+    /// not allow what is asked.
     pub malformed: u64,
     /// Frames that the VM transmitted from an address that it may not use.
     pub source_refused: u64,
     /// Frames that the VM transmitted to a destination that the manifest does not permit to it: they reached nobody.
     pub denied: u64,
-    /// Frames that the VM transmitted from an address for which there was no room in the table; they were forwarded all the same.
+    /// Frames that the VM transmitted from an address for which there was no room in the table; they were forwarded all
+    /// the same.
     pub not_learned: u64,
     /// Frames for the VM that its driver does not want.
     pub filtered: u64,
-    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or the queue is a window's.
+    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or the queue is a
+    /// window's.
     pub no_queue: u64,
     /// Frames for the VM while its receive queue was full.
     pub full: u64,

@@ -18,7 +18,8 @@ pub(super) struct Room {
 
 /// A frame that was transmitted.
 pub(super) struct Frame {
-    /// What its sender leaves to be done; nothing that a header says to a receiver alone: no VM vouches for a checksum to another.
+    /// What its sender leaves to be done; nothing that a header says to a receiver alone: no VM vouches for a checksum
+    /// to another.
     hdr: Hdr,
     pub bytes: PeerSlice<'static>,
     pub destination: [u8; 6],
@@ -46,7 +47,8 @@ impl Room {
         Some(Frame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
     }
 
-    /// Makes of `frame` what asks for nothing: the frame with its checksum completed, or its segments. `None` if its headers do not allow it.
+    /// Makes of `frame` what asks for nothing: the frame with its checksum completed, or its segments. `None` if its
+    /// headers do not allow it.
     fn make(&self, frame: &Frame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
         let mut bytes = alloc::vec![0; frame.bytes.len() as usize];
         frame.bytes.copy_to_slice(0, &mut bytes).ok()?;

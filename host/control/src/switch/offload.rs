@@ -1,5 +1,6 @@
 //! What a sender leaves to the device, done for receivers that did not agree to do it: checksums, and TCP segments.
-//! See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (checksums), RFC 9293 section 3.1 (TCP), RFC 791 (IPv4), RFC 8200 (IPv6).
+//! See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (checksums), RFC 9293 section 3.1 (TCP), RFC 791 (IPv4), RFC
+//! 8200 (IPv6).
 //!
 //! Nothing that a header says is believed: each field that leads to another is held against the frame's length.
 
@@ -15,7 +16,8 @@ const TCP_CSUM: usize = 16;
 const FIN_AND_PSH: u8 = 0b1001;
 const CWR: u8 = 0x80;
 
-/// Completes the checksum of `frame` as `hdr` says: where it goes, the sum of the pseudo header is already. `None`, if it is outside.
+/// Completes the checksum of `frame` as `hdr` says: where it goes, the sum of the pseudo header is already. `None`, if
+/// it is outside.
 pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
     let start = usize::from(hdr.csum_start);
     let sum = checksum(frame.get(start..)?, 0);
@@ -25,8 +27,8 @@ pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
     Some(frame)
 }
 
-/// Cuts the TCP segment in `frame` into such of `hdr.gso_size` bytes, each with whole headers and checksums; `each` gets them in order. `None`
-/// if `frame` is none, or of too many, or if `each` says so.
+/// Cuts the TCP segment in `frame` into such of `hdr.gso_size` bytes, each with whole headers and checksums; `each`
+/// gets them in order. `None` if `frame` is none, or of too many, or if `each` says so.
 pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let headers = Headers::parse(frame, hdr)?;
     let (head, payload) = frame.split_at_checked(headers.len)?;

@@ -32,8 +32,8 @@ impl Port {
         Some(Self { regions, queues: [const { None }; MAX_QUEUES], lan, counters: Counters::default() })
     }
 
-    /// The device side of `queue`, which the driver has in use, and the memory that it may name; `None` if there is no such queue, or it broke
-    /// the protocol since it was started.
+    /// The device side of `queue`, which the driver has in use, and the memory that it may name; `None` if there is no
+    /// such queue, or it broke the protocol since it was started.
     pub fn ring(&mut self, queue: Option<Queue>) -> Option<(&mut DeviceQueue, &Regions)> {
         let queue = queue?;
         let attached = self.queues.get_mut(usize::from(queue.index))?;

@@ -1,10 +1,12 @@
-//! Who looks at the frames of a port, and how frames are written down. See: draft-ietf-opsawg-pcap, "PCAP Capture File Format".
+//! Who looks at the frames of a port, and how frames are written down. See: draft-ietf-opsawg-pcap, "PCAP Capture File
+//! Format".
 
 use sluice_memory::PeerSlice;
 
 /// Sees frames.
 pub trait Tap {
-    /// A frame that the switch took from VM `vm`, or put into its receive queue. Its bytes are the host's own, and nobody else writes them.
+    /// A frame that the switch took from VM `vm`, or put into its receive queue. Its bytes are the host's own, and
+    /// nobody else writes them.
     fn frame(&mut self, vm: u32, frame: PeerSlice<'_>);
 
     /// Whether there is room for what one frame more brings. While there is not, the switch takes none.
@@ -27,7 +29,8 @@ pub const PCAP_HEADER: [u8; 24] = {
     [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, 1, 0, 0, 0]
 };
 
-/// What precedes the first `captured` bytes of a frame of `len` bytes, at so many `microseconds` since whatever the clock counts from.
+/// What precedes the first `captured` bytes of a frame of `len` bytes, at so many `microseconds` since whatever the
+/// clock counts from.
 pub fn pcap_record(microseconds: u64, captured: u32, len: u32) -> [u8; 16] {
     let words = [(microseconds / 1_000_000) as u32, (microseconds % 1_000_000) as u32, captured, len];
     let mut record = [0; 16];

@@ -1,7 +1,8 @@
 //! The switch behind the VMs' transmit queues: who serves it, what is written down of it, and what it counted.
 //!
-//! A VM's transmit queues are served by its own processor, in the VM's time: the VM does not execute until they are empty, though others of its
-//! processor may. The lock that all processors share is held for one service, which is bounded. What a window carries does not come by here.
+//! A VM's transmit queues are served by its own processor, in the VM's time: the VM does not execute until they are
+//! empty, though others of its processor may. The lock that all processors share is held for one service, which is
+//! bounded. What a window carries does not come by here.
 
 use super::console::Console;
 use super::ram::Ram;

@@ -3,9 +3,9 @@
 use crate::Error;
 use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
 use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
-use sluice::{BURST_SIZE, BufferLen, Burst, MAX_BURST, Mempool, PeerPort, Transmit};
-use sluice_abi::net;
 use sluice_vnf::Error::{self as Failed, Send};
+use sluice_vnf::abi::net;
+use sluice_vnf::{BURST_SIZE, BufferLen, Burst, MAX_BURST, Mempool, PeerPort, Transmit};
 use sluice_vnf::{Module, Vnf, println};
 
 /// Bytes before the payload of a frame without VLAN tags, and those of a tag.

@@ -3,9 +3,8 @@
 use crate::Error;
 use crate::announce::MAX_LEN;
 use crate::assembly::{Assembly, Fault};
-use sluice::{BURST_SIZE, BufferLen, Mempool, RX_SIZE, Receive, RingFormat, VirtioNet};
-use sluice_vnf::Error::{self as Failed, Net, NoBuffer};
-use sluice_vnf::{Vnf, println};
+use sluice_vnf::Error::Receive as Failed;
+use sluice_vnf::{BURST_SIZE, BufferLen, Options, Receive, Vnf, println};
 
 /// Longest frame that can arrive.
 const LONGEST: usize = BufferLen::KiB2.bytes() as usize;
@@ -14,16 +13,12 @@ const _: () = assert!(MAX_LEN <= LONGEST);
 pub fn receive(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
     let unusable = |error| Error::Unusable(file, error);
     let mut assembly = Assembly::new(vnf.create(file).map_err(unusable)?);
-    let (_, memory) = vnf.connect()?;
-    let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(NoBuffer)?;
-    let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, BufferLen::KiB2, &mut free).map_err(Failed::Pool)?;
-    let mut net = VirtioNet::start(vnf.transport(), queue, &pool, RingFormat::default()).map_err(Net)?;
-    let mut burst = pool.burst();
+    let mut ports = vnf.open(Options::default())?;
+    let mut burst = ports.burst();
     let mut bytes = [0; LONGEST];
     let mut patience = vnf.patience();
     while !assembly.is_finished() {
-        if net.rx_burst(&mut burst, BURST_SIZE).map_err(Failed::Receive)? == 0 {
+        if ports.input.rx_burst(&mut burst, BURST_SIZE).map_err(Failed)? == 0 {
             patience.wait(vnf)?;
             continue;
         }

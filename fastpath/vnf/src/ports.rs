@@ -1,0 +1,139 @@
+//! Everything that a VNF receives from and sends to, opened by one call.
+
+use crate::{Error, Vnf};
+use sluice::{
+    BufferLen, Burst, Gate, Mempool, PeerIdx, PeerPort, PeerState, RingFormat, Transmit, TxError, TxStats, VirtioNet,
+};
+use sluice_abi::directory::MAX_PEERS;
+
+/// Buffers that a VNF has at most: 16 MiB of the shortest.
+const BUFFERS: usize = 8192;
+
+/// How a VNF's own network device and its buffers shall be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Format of the receive queue, if the device offers that.
+    pub ring: RingFormat,
+    /// Bytes of a buffer: what the longest frame that arrives, or is made, fits into.
+    pub buffer_len: BufferLen,
+}
+
+/// What [`Ports`] refer to, for as long as the VNF runs.
+pub(crate) struct Store {
+    free: [u32; BUFFERS],
+    gate: Option<Gate>,
+    pool: Option<Mempool<'static>>,
+}
+
+impl Store {
+    pub const fn new() -> Self {
+        Self { free: [0; BUFFERS], gate: None, pool: None }
+    }
+}
+
+/// A VNF's ports: its own network device, where frames of others arrive, and a port to each peer that it may send to.
+///
+/// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own.
+pub struct Ports {
+    /// The VNF's own network device.
+    pub input: VirtioNet<'static>,
+    gate: &'static Gate,
+    pool: &'static Mempool<'static>,
+    /// By [`PeerIdx`], as soon as they are used; the last is for a peer that no directory has.
+    outputs: [Option<PeerPort<'static>>; MAX_PEERS + 1],
+}
+
+impl Vnf {
+    /// Registers packet memory with the host, starts the network device with a receive queue and buffers, and finds the gate to the peers.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] without memory for packets, or if the host refuses it, or at a second call; [`Error::Gate`], [`Error::Pool`] and
+    /// [`Error::Net`] for the part that they name.
+    pub fn open(&mut self, options: Options) -> Result<Ports, Error> {
+        let (gate, memory) = self.connect()?;
+        let Store { free, gate: gate_place, pool } = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
+        let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
+        let pool = pool.insert(Mempool::new(buffers, options.buffer_len, free)?);
+        let input = VirtioNet::start(&mut self.transport(), queue, pool, options.ring)?;
+        Ok(Ports { input, gate: gate_place.insert(gate), pool, outputs: [const { None }; MAX_PEERS + 1] })
+    }
+}
+
+impl Ports {
+    /// Returns an empty burst. Frames move between bursts, the input and the outputs.
+    pub fn burst(&self) -> Burst<'static> {
+        self.pool.burst()
+    }
+
+    /// Returns the index of the peer named `name` (without a name: of the first peer that the manifest lists), once the peer is ready.
+    ///
+    /// # Errors
+    /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not come for seconds.
+    pub fn wait_for(&self, name: Option<&'static str>) -> Result<PeerIdx, Error> {
+        crate::connect::wait_for_peer(self.gate, name)
+    }
+
+    /// Returns the state of `peer` at this moment. See: [`Gate::peer_state`].
+    pub fn state(&self, peer: PeerIdx) -> PeerState {
+        self.gate.peer_state(peer)
+    }
+
+    /// Returns the port to `peer`. A port to a peer that the directory does not have is never ready.
+    pub fn to(&mut self, peer: PeerIdx) -> &mut PeerPort<'static> {
+        let gate = self.gate;
+        self.outputs[peer.get().min(MAX_PEERS)].get_or_insert_with(|| PeerPort::new(gate, peer))
+    }
+
+    /// Sends what `peer` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a
+    /// while, or an ended call stay in `burst`, in order. A frame that this peer never takes is dropped, and counted by its cause in the
+    /// statistics of the port.
+    ///
+    /// # Errors
+    /// [`Error::PeerGone`]: the host took the peer away for good. [`Error::PeerQuarantined`]: the peer broke the protocol. [`Error::Send`]: the
+    /// gate refuses every frame.
+    pub fn send(&mut self, peer: PeerIdx, burst: &mut Burst<'_>) -> Result<usize, Error> {
+        match self.state(peer) {
+            PeerState::Ready => Ok(deliver(self.to(peer), burst)?),
+            PeerState::Revoked => Err(Error::PeerGone),
+            PeerState::Quarantined => Err(Error::PeerQuarantined),
+            PeerState::Absent | PeerState::Draining => Ok(0),
+        }
+    }
+
+    /// Returns what was sent to `peer`, and what was not and why.
+    pub fn stats_of(&self, peer: PeerIdx) -> TxStats {
+        self.outputs[peer.get().min(MAX_PEERS)].as_ref().map_or(TxStats::NONE, Transmit::tx_stats)
+    }
+
+    /// Returns the gate, for what is not here: the peers' entries, all peers in one call ([`sluice::Scatter`]).
+    pub fn gate(&self) -> &'static Gate {
+        self.gate
+    }
+
+    /// Returns the pool that all bursts of [`Ports::burst`] are of.
+    pub fn pool(&self) -> &'static Mempool<'static> {
+        self.pool
+    }
+}
+
+/// Sends what `output` takes of `burst`, and drops a frame that it never takes; how many were delivered.
+fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, TxError> {
+    let offered = burst.len();
+    let mut dropped = 0;
+    loop {
+        match output.tx_burst(burst, burst.len()) {
+            Err(
+                TxError::TooLong { index, .. }
+                | TxError::BadFrame { index, .. }
+                | TxError::OffloadNotNegotiated { index, .. },
+            ) if burst.remove(index) => dropped += 1,
+            // Nothing is wrong with the frames: the ring is full, the call was ended, or the peer is away for a while.
+            Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(offered - dropped - burst.len())
+}
+
+#[cfg(test)]
+mod tests;
