@@ -107,6 +107,11 @@ pub struct Frame<'b> {
 }
 
 impl<'b> Frame<'b> {
+    /// The frame `packet` of `pool`, of which nothing more is known.
+    pub(crate) const fn bare(pool: &'b Mempool<'b>, packet: Packet) -> Self {
+        Self { pool, packet, note: Note::PLAIN }
+    }
+
     /// Bytes of the frame.
     #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
     #[inline(always)]

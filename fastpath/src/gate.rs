@@ -6,7 +6,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
 use sluice_abi::PeerIdx;
-use sluice_abi::call::{Code, Outcome, Packet, Status};
+use sluice_abi::call::{Accepted, Code, Outcome, Packet, Status};
 use sluice_abi::directory::{Directory as Layout, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
 use sluice_abi::net::{F, Offloads};
 use sluice_gate::hypercall;
@@ -14,7 +14,8 @@ use sluice_inside::Window;
 use sluice_memory::{Avx, PeerSlice, Table, Words};
 use zerocopy::IntoBytes;
 
-/// What a host gives a VM or process to reach its peers with.
+/// What a host gives a VM or process to reach its peers with. It can be moved to the thread, or vCPU, that is to use it; the gate that is made
+/// of it can't.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// The directory page. The host writes it.
@@ -26,6 +27,10 @@ pub struct Access {
     /// First byte of the sluice slot.
     pub slot: *mut u8,
 }
+
+#[allow(unsafe_code, reason = "a property of the memory that the compiler can't know")]
+// SAFETY: as for PacketMemory; the slot is only an address here, and what makes a gate of it promises the rest (`Gate::discover`).
+unsafe impl Send for Access {}
 
 /// The way to all peers of this VM.
 pub struct Gate {
@@ -203,8 +208,11 @@ impl Gate {
     /// whoever manages their buffers. The buffers of packets that were accepted are the caller's again at once; the others were not sent.
     /// [`crate::PeerPort`] does the same for a burst.
     pub fn transmit(&self, packets: &[Packet]) -> Outcome {
-        let outcome = self.send(packets);
-        if outcome.status != Status::OK {
+        let mut outcome = self.send(packets);
+        if outcome.status == Status::OK {
+            outcome.accepted = Accepted::default();
+            outcome.accepted.insert_run(0, packets.len());
+        } else {
             self.doubt(packets);
         }
         outcome

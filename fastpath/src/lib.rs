@@ -10,7 +10,8 @@
 //! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
 //! # Threads
-//! One set of these per thread: nothing here is `Sync`, takes a lock or allocates.
+//! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
+//! [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before. Nothing is `Sync`.
 #![no_std]
 
 mod burst;
@@ -26,9 +27,11 @@ mod port;
 mod receive_queue;
 mod ring_format;
 mod rx_error;
+mod software;
 mod stats;
 mod tx_error;
 mod virtio_net;
+pub mod wrap;
 
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;

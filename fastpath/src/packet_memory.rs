@@ -3,7 +3,7 @@
 use sluice_abi::Gpa;
 use sluice_memory::PeerSlice;
 
-/// A run of this VM's RAM that is registered for packets.
+/// A run of this VM's RAM that is registered for packets. Each thread has a run of its own: see [`PacketMemory::split_at`].
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMemory {
     /// Where it starts in this VM's guest-physical space: what its own virtqueues hold.
@@ -13,6 +13,11 @@ pub struct PacketMemory {
     /// The bytes. The device side of this VM's receive queue writes them at any time.
     pub memory: PeerSlice<'static>,
 }
+
+#[allow(unsafe_code, reason = "a property of the memory that the compiler can't know")]
+// SAFETY: the memory is mapped for as long as the program runs (`'static`), at the same addresses in each of its threads. Whatever another
+// thread does to the bytes, a peer may do at any time: they are reached through PeerSlice alone, which believes nothing of them.
+unsafe impl Send for PacketMemory {}
 
 impl PacketMemory {
     /// All of what was registered: `memory`, which starts at `gpa`. `None` if it is 4 GiB or more.

@@ -121,4 +121,17 @@ impl TxError {
             _ => Self::Unknown(status),
         }
     }
+
+    /// The same about the frame at `index`.
+    pub(crate) fn at(mut self, at: usize) -> Self {
+        match &mut self {
+            Self::TooLong { index, .. }
+            | Self::OffloadNotNegotiated { index, .. }
+            | Self::BadFrame { index, .. }
+            | Self::PeerFault { index, .. }
+            | Self::PeerNotReady { index, .. } => *index = at,
+            _ => {}
+        }
+        self
+    }
 }

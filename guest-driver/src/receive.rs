@@ -60,6 +60,7 @@ impl Receiver {
 
     /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts than `parts` has, all
     /// are taken but only the first named: have as many as the queue has entries.
+    #[inline]
     pub fn take<'m, const N: usize, T: Token>(
         &mut self,
         queue: &mut DriverQueue<N, T>,
@@ -113,20 +114,12 @@ impl Receiver {
 }
 
 /// The header at the start of `buffer`, read once.
+#[inline(always)]
 fn header(buffer: PeerSlice<'_>) -> Option<Hdr> {
-    let mut bytes = [0; HDR_LEN as usize];
-    buffer.copy_to_slice(0, &mut bytes).ok()?;
-    let [flags, gso_type, a, b, c, d, e, f, g, h, i, j] = bytes;
-    let word = |low, high| u16::from_le_bytes([low, high]);
-    Some(Hdr {
-        flags,
-        gso_type,
-        hdr_len: word(a, b),
-        gso_size: word(c, d),
-        csum_start: word(e, f),
-        csum_offset: word(g, h),
-        num_buffers: word(i, j),
-    })
+    let words: [u64; 1] = [buffer.read(0).ok()?];
+    let [low, high]: [u32; 2] = zerocopy::transmute!(words);
+    let last: u32 = buffer.read(8).ok()?;
+    Some(zerocopy::transmute!([low, high, last]))
 }
 
 #[cfg(test)]

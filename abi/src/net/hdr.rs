@@ -114,7 +114,12 @@ impl Hdr {
     /// See: VIRTIO 5.1.6.2.1 "Driver Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming
     /// Packets"; of `hdr_len`, 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2 "Driver Requirements: Processing of Incoming
     /// Packets".
+    #[inline]
     pub const fn fits(&self, frame_len: u32, offloads: Offloads) -> bool {
+        // Most headers ask for nothing.
+        if self.flags == 0 && self.gso_type == gso::NONE {
+            return true;
+        }
         let Some(flags) = HdrF::from_bits(self.flags) else { return false };
         if flags.contains(HdrF::RSC_INFO) || !(flags.is_empty() || offloads.contains(Offloads::CSUM)) {
             return false;

@@ -131,11 +131,15 @@ impl World {
         (self.gate(packets), pool(Gpa(0), packets, len, buffers))
     }
 
+    /// What the host gives a sender with this packet memory.
+    pub fn access(&self, packets: PeerSlice<'static>) -> Access {
+        Access { directory: self.page, request: memory(4096), packets, slot: self.slot.as_ptr() }
+    }
+
     /// A gate for a sender with this packet memory.
     pub fn gate(&self, packets: PeerSlice<'static>) -> Gate {
-        let access = Access { directory: self.page, request: memory(4096), packets, slot: self.slot.as_ptr() };
         // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
-        unsafe { Gate::discover(access) }.expect("a gate")
+        unsafe { Gate::discover(self.access(packets)) }.expect("a gate")
     }
 
     /// A sender and two receivers that are ready.
