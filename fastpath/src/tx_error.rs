@@ -129,7 +129,9 @@ impl TxError {
             | Self::OffloadNotNegotiated { index, .. }
             | Self::BadFrame { index, .. }
             | Self::PeerFault { index, .. }
-            | Self::PeerNotReady { index, .. } => *index = at,
+            | Self::PeerNotReady { index, .. }
+            | Self::DeviceTooLong { index, .. }
+            | Self::DeviceOffload { index } => *index = at,
             _ => {}
         }
         self

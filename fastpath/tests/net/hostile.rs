@@ -92,7 +92,11 @@ fn a_device_that_lies_about_what_it_sent_gets_nothing_more_until_a_restart() {
         for _ in 0..2 {
             let error = a.net.tx_burst(&mut more, MAX_BURST).expect_err(&format!("{format:?} {lie:?}"));
             let fault = a.net.fault().expect("a fault");
-            assert_eq!((error, more.len(), a.net.tx_stats().packets), (TxError::Device(fault), 4, 4), "{format:?} {lie:?}");
+            assert_eq!(
+                (error, more.len(), a.net.tx_stats().packets),
+                (TxError::Device(fault), 4, 4),
+                "{format:?} {lie:?}"
+            );
         }
         let told = usize::from(matches!(lie, Lie::Twice));
         a.net.restart().expect("the same device");
@@ -100,7 +104,8 @@ fn a_device_that_lies_about_what_it_sent_gets_nothing_more_until_a_restart() {
         drop((burst, more));
         assert_eq!(a.pool.available(), BUFFERS - usize::from(ENTRIES));
         let mut all = a.pool.burst();
-        let mut offsets: Vec<_> = std::iter::from_fn(|| all.push(60).ok().map(|frame| frame.bytes().as_ptr())).collect();
+        let mut offsets: Vec<_> =
+            std::iter::from_fn(|| all.push(60).ok().map(|frame| frame.bytes().as_ptr())).collect();
         offsets.sort();
         offsets.dedup();
         assert_eq!(offsets.len(), BUFFERS - usize::from(ENTRIES), "each buffer once");
@@ -145,7 +150,8 @@ fn a_restart_and_a_stop_give_every_buffer_back() {
         let device = net.stop().expect("a device that resets");
         assert_eq!(pool.available(), BUFFERS);
         assert!(lan.network.borrow().device(0).expect("there").queue(receiveq(0)).is_none());
-        let again = VirtioNet::start(device, lan.packets(0).split_at(VirtioNet::QUEUE_LEN).expect("room").0, pool, format);
+        let again =
+            VirtioNet::start(device, lan.packets(0).split_at(VirtioNet::QUEUE_LEN).expect("room").0, pool, format);
         // The whole pool fits the largest queue.
         assert_eq!(again.map(|net| net.pairs()), Ok(1));
     }

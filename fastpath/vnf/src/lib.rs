@@ -27,9 +27,9 @@ mod patience;
 mod ports;
 
 pub use connect::Error;
-pub use machine::{FileError, Module, Output, Vnf, print, start};
+pub use machine::{FileError, Module, Output, Transport, Vnf, print, start};
 pub use patience::Patience;
-pub use ports::{Options, Ports};
+pub use ports::{MAX_PAIRS, Net, Options, Ports};
 pub use sluice::*;
 pub use sluice_abi as abi;
 
