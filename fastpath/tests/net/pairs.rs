@@ -53,6 +53,20 @@ fn frames_of_every_pair_arrive() {
 }
 
 #[test]
+fn frames_are_sent_on_the_transmit_queue_of_pair_0_alone() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::Split, 3)).expect("a device");
+    for mark in 0..100 {
+        assert_eq!(c.net.tx_burst(&mut c.burst(&[frame(mac(0), mac(C), mark)]), MAX_BURST), Ok(1));
+    }
+    let given = [0, 1, 2].map(|pair| {
+        let avail = lan.queue(C, transmitq(pair)).addresses.driver.0;
+        lan.rams[C as usize].read::<u16>(avail + 2).expect("inside")
+    });
+    assert_eq!(given, [100, 0, 0]);
+}
+
+#[test]
 fn no_queue_starves_another() {
     let lan = Lan::new(&TWO_SENDERS);
     let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::default(), 3)).expect("a device");
