@@ -200,7 +200,7 @@ impl VmError {
             Self::Modules(_) | Self::ModuleName(_) => "modules",
             Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
             Self::Restarts => "restarts",
-Self::Twice("peer", _) => "peers",
+            Self::Twice("peer", _) => "peers",
             Self::Twice(list, _) => list,
             Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "macs",
