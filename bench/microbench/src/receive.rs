@@ -6,7 +6,7 @@ use crate::tally::Tally;
 use sluice_vnf::{BURST_SIZE, Options, Receive, RingFormat, Vnf, println};
 
 pub fn receive(vnf: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
-    let mut ports = vnf.open(Options { ring, ..Options::default() })?;
+    let ports = vnf.open(Options { ring, ..Options::default() })?;
     let mut burst = ports.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];
