@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer is), [`VirtioNet`]
-//! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
+//! and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch), [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
 //! # Threads
 //! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
