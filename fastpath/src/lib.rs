@@ -48,6 +48,7 @@ pub use sluice_abi::PeerIdx;
 pub use sluice_abi::call::{Accepted, Clause, MAX_BURST, Outcome, Packet, Status};
 pub use sluice_abi::directory::{GateKind, PeerState};
 pub use sluice_abi::net::{Hdr, HdrF, Offloads, gso};
+pub use sluice_inside::BUILD_ID;
 pub use sluice_memory::PeerSlice;
 pub use stats::{RxStats, TxStats};
 pub use tx_error::TxError;
