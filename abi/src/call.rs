@@ -4,6 +4,7 @@
 //! either every packet it reports as accepted is published, or none is.
 
 use crate::PeerIdx;
+use crate::run::RunRefusal;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -109,8 +110,8 @@ impl Accepted {
     }
 }
 
-/// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]),
-/// bits 23:16 the peer's [`PeerIdx`] (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
+/// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]) or [`RunRefusal`] (with [`Code::BadRequest`] of a
+/// call about runs), bits 23:16 the peer's [`PeerIdx`] (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
 /// index in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
 /// All other bits are 0.
 ///
@@ -200,6 +201,19 @@ impl Status {
     /// `peer` broke `clause`.
     pub const fn peer_fault(clause: Clause, peer: PeerIdx) -> Self {
         Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer.0 as u64) << 16)
+    }
+
+    /// A run was not added or removed, for this reason.
+    pub const fn refused(why: RunRefusal) -> Self {
+        Self(Code::BadRequest as u64 | (why as u64) << 8)
+    }
+
+    /// Why a run was not added or removed, if that is what the status says.
+    pub const fn refusal(self) -> Option<RunRefusal> {
+        match self.code() {
+            Code::BadRequest => RunRefusal::from_number((self.0 >> 8) as u8),
+            _ => None,
+        }
     }
 
     /// The same, about the packet at `index` in the request block.
@@ -294,13 +308,22 @@ pub enum Hypercall {
     Console = 1,
     /// Gives the CPU to the next VM. Returns when it is this VM's turn again.
     Yield = 2,
-    /// Registers this vCPU for its gate. RDI: GPA of the packet memory (2 MiB aligned), RSI: its bytes (a multiple of
-    /// 2 MiB), RDX: GPA of the request block (one page). The host takes CR3 as it is.
+    /// Registers the calling vCPU for its gate. RDI: GPA of the request block (one page). The host takes CR3 as it is. A later call
+    /// replaces both.
     Register = 3,
     /// The gate [`crate::directory::GateKind::Hypercall`]: transmit RDI packets of the request block.
     Transmit = 4,
     /// Fills the [`ExitCounts`] at GPA RDI.
     ExitCounts = 5,
+    /// Adds a [`crate::run::Run`] to this VM's packet memory. RDI: its GPA, RSI: its bytes, RDX: its offset. On return every VM that may send to
+    /// this one takes buffers in the run. A refusal is [`Status::refused`].
+    AddRun = 6,
+    /// Removes a whole run. RDI: its offset, RSI: its bytes. On return no window, this VM's own or another VM's, reaches the run, and no call that
+    /// began before is still in one. A refusal is [`Status::refused`], and nothing changed then.
+    RemoveRun = 7,
+    /// Reserved: tells a peer that sleeps that there is something in its queue. RDI: the peer's index in the directory, RSI: index among that
+    /// peer's queues, RDX: 0. No host has it yet: the answer is [`Code::Unknown`].
+    Doorbell = 8,
 }
 
 impl Hypercall {
@@ -313,6 +336,9 @@ impl Hypercall {
             3 => Some(Self::Register),
             4 => Some(Self::Transmit),
             5 => Some(Self::ExitCounts),
+            6 => Some(Self::AddRun),
+            7 => Some(Self::RemoveRun),
+            8 => Some(Self::Doorbell),
             _ => None,
         }
     }

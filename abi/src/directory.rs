@@ -1,18 +1,25 @@
 //! The window directory: what a VM may reach. The host writes it, the VM reads it.
 //!
-//! One page at [`crate::map::DIRECTORY`] of the sluice slot, written and read as 64-bit words under a sequence number:
+//! A [`Header`] and [`MAX_PEERS`] entries ([`Peer`]) behind it, on the pages at [`crate::map::DIRECTORY`] of the sluice slot, written and read
+//! as 64-bit words under a sequence number:
 //!
 //! | the host | a reader |
 //! |---|---|
-//! | makes `sequence` odd | loads `sequence`; if it is odd, the host is writing: later |
+//! | makes the header's `sequence` odd | loads `sequence`; if it is odd, the host is writing: later |
 //! | release fence | acquire fence |
-//! | writes all that changes, state words last | reads what it wants |
+//! | writes the `sequence` of each entry that changes: the even number to come | reads what it wants |
 //! | release fence | acquire fence |
-//! | makes `sequence` even, a number that it never was | loads `sequence` again: if it is another, what was read is void |
+//! | writes all that changes, the peers' states last | loads `sequence` again: if it is another, what was read is void |
+//! | release fence | |
+//! | makes `sequence` even, a number that it never was | |
 //!
 //! A reader whose loads saw any of the host's writes sees the odd number, too, when it looks again: so it keeps no entry that is half old
-//! and half new, and it does not miss the last change. A host that ends while it writes leaves an odd number: then nobody reads an entry
-//! again until a host has written the whole directory. A state word alone is polled by one load.
+//! and half new, and it does not miss the last change. Which entries changed since it last looked, their own `sequence` tells.
+//! A host that ends while it writes leaves an odd number: then nobody reads an entry again until a host has written the whole directory.
+//! A state word alone is polled by one load.
+//!
+//! An entry begins [`Header::entry_len`] bytes behind the one before it. A host whose entries are longer than a reader's knows more than the reader
+//! does; the reader looks at the part that it knows.
 
 use crate::{Gpa, net, virtq};
 use core::mem::{offset_of, size_of};
@@ -21,13 +28,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First word of a directory: "SluiceWd".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceWd");
 /// Version of this layout. A reader refuses any other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Peers that one VM can reach.
-pub const MAX_PEERS: usize = 8;
+pub const MAX_PEERS: usize = 64;
 /// Memory regions of one peer.
-pub const MAX_REGIONS: usize = 8;
+pub const MAX_REGIONS: usize = 32;
 /// Queues of one peer that this VM may produce into.
-pub const MAX_QUEUES: usize = 4;
+pub const MAX_QUEUES: usize = 16;
 /// Bytes of a VM's name, padded with zeros.
 pub const NAME_LEN: usize = 16;
 
@@ -61,7 +68,7 @@ impl PeerState {
     }
 }
 
-/// How a VM reaches its peers. Numbers are those of [`Directory::gate`].
+/// How a VM reaches its peers. Numbers are those of [`Header::gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum GateKind {
@@ -137,87 +144,109 @@ pub struct Peer {
     pub state: u32,
     /// The peer's VM id.
     pub vm_id: u32,
-    /// Its name, padded with zeros.
+    /// [`Header::sequence`] since this entry says what it says; the entry differs from each that had another number.
+    pub sequence: u64,
+    /// The peer's name, padded with zeros.
     pub name: [u8; NAME_LEN],
-    /// Its MAC address.
+    /// The peer's MAC address.
     pub mac: [u8; 6],
-    /// Largest payload of a frame to it, bytes, by what its driver agreed on.
+    /// Largest payload of a frame to the peer, bytes, by what its driver agreed on.
     pub mtu: u16,
     /// Entries of `regions` that count.
     pub region_count: u32,
     /// Entries of `queues` that count.
     pub queue_count: u32,
-    /// Its memory.
+    /// The peer's memory that this VM's window maps.
     pub regions: [Region; MAX_REGIONS],
-    /// Its receive queues that are this VM's to fill.
+    /// The peer's receive queues that are this VM's to fill.
     pub queues: [Queue; MAX_QUEUES],
 }
 
-/// A VM's directory.
+/// How a directory begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Directory {
+pub struct Header {
     /// [`MAGIC`]
     pub magic: u64,
     /// [`VERSION`]
     pub version: u32,
-    /// The owner's own VM id.
-    pub vm_id: u32,
-    /// Odd while the host writes; never the same twice.
+    /// Bytes from the start of one entry to the start of the next: a multiple of 8, at least the size of [`Peer`].
+    pub entry_len: u32,
+    /// Odd while the host writes; never the same even number twice.
     pub sequence: u64,
     /// [`GateKind`] number.
     pub gate: u32,
-    /// Entries of `peers` that count.
+    /// Entries that count: those of the peers with an index below this. All others are zero.
     pub peer_count: u32,
-    /// The peers; a [`crate::call::Packet`] names one by its place here.
-    pub peers: [Peer; MAX_PEERS],
+    /// Bits for what a host can do beyond this version. None is defined yet; a reader ignores those that it does not know.
+    pub features: u64,
+    /// The owner's own VM id.
+    pub vm_id: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The build id of the host's ring code, which is that of the window image: [`crate::build_id`]. 0 where the ring code is the VM's own.
+    pub build_id: u64,
+    /// 0.
+    pub spare: u64,
 }
 
+/// Bytes of a whole directory whose entries have the length of [`Peer`].
+pub const LEN: usize = size_of::<Header>() + size_of::<Peer>() * MAX_PEERS;
+
 const _: () = assert!(size_of::<Region>() == 24 && size_of::<Queue>() == 40);
-const _: () = assert!(size_of::<Peer>() == 40 + 24 * MAX_REGIONS + 40 * MAX_QUEUES);
-const _: () = assert!(size_of::<Directory>() == 32 + size_of::<Peer>() * MAX_PEERS);
-const _: () = assert!(size_of::<Directory>() as u64 <= crate::map::PAGE);
-const _: () = assert!(size_of::<Directory>().is_multiple_of(8) && size_of::<Peer>().is_multiple_of(8));
-const _: () = assert!(offset_of!(Directory, sequence) == 16 && offset_of!(Directory, peers) == 32);
-const _: () = assert!(offset_of!(Directory, gate) == 24 && offset_of!(Directory, peer_count) == 28);
-const _: () = assert!(offset_of!(Peer, state) == 0);
+const _: () = assert!(size_of::<Peer>() == 48 + 24 * MAX_REGIONS + 40 * MAX_QUEUES);
+const _: () = assert!(size_of::<Header>() == 64 && LEN as u64 <= crate::map::DIRECTORY_LEN);
+const _: () = assert!(size_of::<Header>().is_multiple_of(8) && size_of::<Peer>().is_multiple_of(8));
+const _: () = assert!(offset_of!(Header, version) == 8 && offset_of!(Header, entry_len) == 12);
+const _: () = assert!(offset_of!(Header, sequence) == 16 && offset_of!(Header, features) == 32);
+const _: () = assert!(offset_of!(Header, gate) == 24 && offset_of!(Header, peer_count) == 28);
+const _: () = assert!(offset_of!(Peer, state) == 0 && offset_of!(Peer, sequence) == 8);
 const _: () = assert!(net::RECEIVEQ1 == 0);
 
 /// A directory as the 64-bit words that it is written and read by.
 pub mod word {
-    use super::{Directory, Peer, offset_of, size_of};
+    use super::{Header, LEN, Peer, offset_of, size_of};
 
-    /// Words of a directory.
-    pub const COUNT: usize = size_of::<Directory>() / 8;
-    /// The word that is [`Directory::sequence`].
-    pub const SEQUENCE: usize = offset_of!(Directory, sequence) / 8;
-    /// The word with [`Directory::gate`] in its low half and [`Directory::peer_count`] in its high half.
-    pub const GATE: usize = offset_of!(Directory, gate) / 8;
+    /// Words of a directory whose entries have the length of [`Peer`].
+    pub const COUNT: usize = LEN / 8;
+    /// Words of a header.
+    pub const HEADER_LEN: usize = size_of::<Header>() / 8;
+    /// The word with [`Header::version`] in its low half and [`Header::entry_len`] in its high half.
+    pub const VERSION: usize = offset_of!(Header, version) / 8;
+    /// The word that is [`Header::sequence`].
+    pub const SEQUENCE: usize = offset_of!(Header, sequence) / 8;
+    /// The word with [`Header::gate`] in its low half and [`Header::peer_count`] in its high half.
+    pub const GATE: usize = offset_of!(Header, gate) / 8;
+    /// The word that is [`Header::build_id`].
+    pub const BUILD_ID: usize = offset_of!(Header, build_id) / 8;
     /// Words of a peer's entry.
     pub const PEER_LEN: usize = size_of::<Peer>() / 8;
+    /// The word of an entry with [`Peer::state`] in its low half.
+    pub const PEER_STATE: usize = offset_of!(Peer, state) / 8;
+    /// The word of an entry that is [`Peer::sequence`].
+    pub const PEER_SEQUENCE: usize = offset_of!(Peer, sequence) / 8;
 
-    /// First word of the entry of the peer at place `index`; [`Peer::state`] is its low half.
-    pub const fn peer(index: usize) -> usize {
-        offset_of!(Directory, peers) / 8 + index * PEER_LEN
-    }
-
-    /// Whether a state is in word `index`.
-    pub const fn is_state(index: usize) -> bool {
-        index >= peer(0) && (index - peer(0)).is_multiple_of(PEER_LEN)
+    /// First word of the entry of peer `index`, where entries are `entry_len` words apart.
+    pub const fn peer(index: usize, entry_len: usize) -> usize {
+        HEADER_LEN + index * entry_len
     }
 }
 
-impl Default for Directory {
-    /// A directory of nobody.
+impl Default for Header {
+    /// The header of nobody's directory.
     fn default() -> Self {
         Self {
             magic: MAGIC,
             version: VERSION,
-            vm_id: 0,
+            entry_len: size_of::<Peer>() as u32,
             sequence: 0,
             gate: GateKind::Direct as u32,
             peer_count: 0,
-            peers: [Peer::default(); MAX_PEERS],
+            features: 0,
+            vm_id: 0,
+            reserved: 0,
+            build_id: 0,
+            spare: 0,
         }
     }
 }
@@ -274,12 +303,14 @@ mod tests {
 
     #[test]
     fn the_words_of_a_directory_are_its_fields() {
-        let mut directory = Directory { sequence: 6, gate: 2, peer_count: 1, ..Directory::default() };
-        directory.peers[1].state = PeerState::Ready as u32;
-        let words: [u64; word::COUNT] = zerocopy::transmute!(directory);
-        assert_eq!((words[0], words[word::SEQUENCE], words[word::GATE]), (MAGIC, 6, 1 << 32 | 2));
-        assert_eq!((words[word::peer(1)] as u32, words[word::peer(1) - 1]), (PeerState::Ready as u32, 0));
-        let states = (0..word::COUNT).filter(|&index| word::is_state(index));
-        assert!(states.eq((0..MAX_PEERS).map(word::peer)));
+        let header = Header { sequence: 6, gate: 2, peer_count: 1, entry_len: 4096, ..Header::default() };
+        let words: [u64; word::HEADER_LEN] = zerocopy::transmute!(header);
+        assert_eq!((words[0], words[word::VERSION]), (MAGIC, 4096 << 32 | u64::from(VERSION)));
+        assert_eq!((words[word::SEQUENCE], words[word::GATE]), (6, 1 << 32 | 2));
+        let peer = Peer { state: PeerState::Ready as u32, vm_id: 7, sequence: 9, ..Peer::default() };
+        let words: [u64; word::PEER_LEN] = zerocopy::transmute!(peer);
+        assert_eq!((words[word::PEER_STATE], words[word::PEER_SEQUENCE]), (7 << 32 | 1, 9));
+        assert_eq!([0, 1, 63].map(|index| word::peer(index, 200)), [8, 208, 12_608]);
+        assert_eq!(word::peer(MAX_PEERS, word::PEER_LEN), word::COUNT);
     }
 }

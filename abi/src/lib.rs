@@ -14,6 +14,7 @@
 
 pub mod addr;
 pub mod boot;
+pub mod build_id;
 pub mod call;
 pub mod directory;
 pub mod map;
@@ -23,6 +24,7 @@ pub mod packed;
 pub mod pci;
 pub mod peer_idx;
 pub mod ring_idx;
+pub mod run;
 pub mod timer;
 pub mod virtq;
 

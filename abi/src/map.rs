@@ -4,15 +4,20 @@
 //! home, gate and window alike, and in an ordinary process the address `reservation + o`. Which offsets are backed, and by
 //! what, differs by view: docs/memory-map.md has the table.
 
-/// Guest-physical start of the slot: 128 GiB, above any VM's RAM, within 39 address bits.
+use crate::PeerIdx;
+use crate::directory::MAX_PEERS;
+
+/// Guest-physical start of the slot: 64 GiB, above any VM's RAM, within 39 address bits.
 /// Above 4 GiB, so no code in compatibility mode or with paging off reaches the gate (rule G6).
-pub const SLOT_GPA: u64 = 0x20_0000_0000;
+pub const SLOT_GPA: u64 = 0x10_0000_0000;
 /// Guest-virtual start of the slot: 64 TiB, entry [`SLOT_PML4_INDEX`] of the top-level table.
 pub const SLOT_VA: u64 = 0x4000_0000_0000;
 /// The only top-level page-table entry that gate and window views have (rule G14).
 pub const SLOT_PML4_INDEX: usize = ((SLOT_VA >> 39) & 511) as usize;
-/// Bytes of the slot: 256 GiB.
-pub const SLOT_LEN: u64 = 0x40_0000_0000;
+/// Bytes of the slot: 448 GiB. Its last guest-physical address is the last that 39 bits name.
+pub const SLOT_LEN: u64 = 0x70_0000_0000;
+/// vCPUs of one VM for which the layout has room. A VM has one today.
+pub const MAX_VCPUS: usize = 64;
 
 /// Size of a small page, bytes.
 pub const PAGE: u64 = 4096;
@@ -23,28 +28,32 @@ pub const GATE: u64 = 0;
 pub const CODE: u64 = 0x0010_0000;
 /// Room for window code, bytes.
 pub const CODE_LEN: u64 = 0x0001_0000;
-/// Private state of the window code, one per vCPU; window view only, read-write. [`STATE_LEN`] bytes.
+/// Private state of the window code, one per vCPU: in the window view, read-write, each vCPU finds its own here. [`STATE_LEN`] bytes.
 pub const STATE: u64 = 0x0020_0000;
-/// Room for private state, bytes.
-pub const STATE_LEN: u64 = 0x8000;
-/// Lowest byte of the window's private stack; window view only, read-write. The page below is never mapped.
-pub const STACK: u64 = 0x0021_0000;
+/// Room for private state, bytes: 256 KiB.
+pub const STATE_LEN: u64 = 0x0004_0000;
+/// Lowest byte of the window's private stack, one per vCPU: in the window view, read-write, each vCPU finds its own here. The page below is never
+/// mapped.
+pub const STACK: u64 = 0x0028_0000;
 /// Bytes of the private stack.
 pub const STACK_LEN: u64 = 0x2000;
-/// The VM's request block: read-only in the window, an ordinary page of the VM in home.
-pub const REQUEST: u64 = 0x0022_0000;
-/// Window directory: read-only in home.
-pub const DIRECTORY: u64 = 0x0023_0000;
+/// Request blocks, one page per vCPU. In the window view, read-only, each vCPU finds its own here. Elsewhere those of all vCPUs lie one behind
+/// the other: see [`request`].
+pub const REQUEST: u64 = 0x002c_0000;
 /// Host-made page tables for gate and window: EPT-read-only, in those views only.
-pub const TABLES: u64 = 0x0030_0000;
-/// Room for tables, bytes.
-pub const TABLES_LEN: u64 = 0x0010_0000;
-/// EPTP list of the vCPU; gate view only, read-write.
+pub const TABLES: u64 = 0x0040_0000;
+/// Room for tables, bytes: 4 MiB.
+pub const TABLES_LEN: u64 = 0x0040_0000;
+/// Window directory: read-only in home, one for all vCPUs of the VM.
+pub const DIRECTORY: u64 = 0x0080_0000;
+/// Room for the directory, bytes: 128 KiB.
+pub const DIRECTORY_LEN: u64 = 0x0002_0000;
+/// EPTP list, one page per vCPU: in the gate view, read-write, each vCPU finds its own here.
 ///
 /// This distance and the next are part of the gate's encoding: the displacements that reach them consist of bytes that are
 /// no instruction in 64-bit mode (rule G2; trampoline/gate/src/gate.S).
 pub const LIST: u64 = 0x0606_2000;
-/// Read-only page with the registered CR3's page number at byte [`CONSTANT_WORD`]; gate view only.
+/// Page with the registered CR3's page number at byte [`CONSTANT_WORD`], one per vCPU: in the gate view, read-only, each vCPU finds its own here.
 pub const CONSTANT: u64 = 0x0606_3000;
 /// Where in the page at [`CONSTANT`] the 64-bit word lies.
 pub const CONSTANT_WORD: u64 = 0x78;
@@ -52,10 +61,13 @@ pub const CONSTANT_WORD: u64 = 0x78;
 pub const PACKETS: u64 = 0x4000_0000;
 /// Room for packet memory, bytes: 1 GiB.
 pub const PACKETS_LEN: u64 = 0x4000_0000;
-/// First peer's regions.
-pub const PEERS: u64 = 0x10_0000_0000;
-/// Distance from one peer's regions to the next peer's: 16 GiB.
-pub const PEER_STRIDE: u64 = 0x4_0000_0000;
+/// First peer's regions: 43.75 GiB, a multiple of [`PEER_STRIDE`], so that an offset modulo that says where in its peer's room it is.
+pub const PEERS: u64 = 0xa_f000_0000;
+/// Distance from one peer's regions to the next peer's: 6.25 GiB. A peer's first region may begin anywhere below 2 GiB, and wrong guesses reach more
+/// than 4 GiB behind its start.
+pub const PEER_STRIDE: u64 = 0x1_9000_0000;
+/// Most RAM of a VM, bytes.
+pub const MAX_RAM: u64 = 2 << 30;
 
 /// What else may be touched on a wrong guess: while the processor guesses that a bound check passes, an offset from the start of
 /// packet memory or of a peer's first region may be anything below 4 GiB, and a header and a frame of a 16-bit length lie behind it. So nothing
@@ -64,14 +76,26 @@ pub const GUESS_REACH: u64 = (1 << 32) + (1 << 17);
 /// The same behind the end of each of a peer's regions: an index of 16 bits into a table of descriptors of 16 bytes.
 pub const INDEX_REACH: u64 = 1 << 20;
 
-/// Slot offset of the first region of peer `index`.
-pub const fn peer_base(index: u8) -> u64 {
-    PEERS + index as u64 * PEER_STRIDE
+/// Slot offset of what belongs to `peer`: [`PEER_STRIDE`] bytes.
+pub const fn peer_base(peer: PeerIdx) -> u64 {
+    PEERS + peer.0 as u64 * PEER_STRIDE
+}
+
+/// Slot offset of the request block of vCPU `vcpu` in home and in a process.
+pub const fn request(vcpu: usize) -> u64 {
+    REQUEST + vcpu as u64 * PAGE
 }
 
 /// Guest-physical address of the virtio-mmio registers of a VM's network device.
 pub const MMIO_GPA: u64 = 0xfe00_0000;
 
-const _: () = assert!(peer_base(crate::directory::MAX_PEERS as u8) <= SLOT_LEN);
+const _: () = assert!(peer_base(PeerIdx(MAX_PEERS as u8)) <= SLOT_LEN);
+const _: () = assert!(SLOT_GPA + SLOT_LEN == 1 << 39 && SLOT_VA.is_multiple_of(1 << 39));
 const _: () = assert!(SLOT_PML4_INDEX == 128);
-const _: () = assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && 2 * GUESS_REACH <= PEER_STRIDE);
+const _: () = assert!(CODE + CODE_LEN <= STATE && STATE + STATE_LEN < STACK - PAGE && STACK + STACK_LEN <= REQUEST);
+const _: () = assert!(request(MAX_VCPUS) <= TABLES && TABLES + TABLES_LEN <= DIRECTORY);
+const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= PACKETS);
+// What a wrong guess reaches from packet memory lies before the peers, and from a peer's first region before the next peer.
+const _: () =
+    assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && MAX_RAM + GUESS_REACH + INDEX_REACH <= PEER_STRIDE);
+const _: () = assert!(PEERS.is_multiple_of(PEER_STRIDE));

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use core::ffi::c_void;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
-use sluice_abi::directory::{MAX_PEERS, Region};
-use sluice_abi::{Gpa, map};
+use sluice_abi::directory::Region;
+use sluice_abi::{Gpa, PeerIdx, map};
 use sluice_memory::PeerSlice;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -31,7 +31,9 @@ const FRAME_GAP: u64 = 320;
 /// From the device sides' view of a driver's memory to the driver's own.
 const DRIVER_VIEW: u64 = map::PEER_STRIDE / 2;
 /// Largest distance of two arenas' frames.
-const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_PEERS as u64;
+const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_ARENAS as u64;
+/// Arenas of one process.
+const MAX_ARENAS: u8 = 8;
 
 /// Memory of one driver, and frames to send.
 pub struct Arena {
@@ -55,16 +57,16 @@ impl Arena {
     pub fn new(buffer_len: u32) -> Result<Self> {
         static PLACES: AtomicU8 = AtomicU8::new(0);
         let place = PLACES.fetch_add(1, Ordering::Relaxed);
-        if usize::from(place) >= MAX_PEERS {
-            bail!("there is room for {MAX_PEERS} drivers' memory");
+        if place >= MAX_ARENAS {
+            bail!("there is room for {MAX_ARENAS} drivers' memory");
         }
         let all = |gap: u64| (u64::from(SIZE) * (u64::from(buffer_len) + gap)).next_multiple_of(map::PAGE);
         let len = BUFFERS + all(GAP);
         let file = memfd_create("driver", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, len)?;
         let arena = Self {
-            memory: map_at(map::peer_base(place), len, Some(&file))?,
-            driver_memory: map_at(map::peer_base(place) + DRIVER_VIEW, len, Some(&file))?,
+            memory: map_at(map::peer_base(PeerIdx(place)), len, Some(&file))?,
+            driver_memory: map_at(map::peer_base(PeerIdx(place)) + DRIVER_VIEW, len, Some(&file))?,
             packets: map_at(map::PACKETS + u64::from(place) * PACKETS_STRIDE, all(FRAME_GAP), None)?,
             file,
             buffer_len,
@@ -98,7 +100,7 @@ impl Arena {
 
     /// The driver's memory as a directory lists it.
     pub fn region(&self) -> Region {
-        Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: map::peer_base(self.place) }
+        Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: map::peer_base(PeerIdx(self.place)) }
     }
 }
 

@@ -50,10 +50,7 @@ impl SluiceWindow {
         let state = image.state.as_ptr().cast::<Window>();
         // SAFETY: the state's place is long enough (asserted in sluice-inside) and aligned to a page, and nobody else uses it: the
         // lock is held for as long as the result lives.
-        let window = unsafe {
-            state.write(Window::new());
-            &mut *state
-        };
+        let window = unsafe { Window::init(state) };
         let sender = Sender::new(window, image.request, arena, queues, longest)?;
         Ok(Self { image, sender, count: 0 })
     }

@@ -1,13 +1,13 @@
 //! How a call reaches the peers' memory: one of four gates, found in the window directory.
 
-use crate::PeerError;
 use crate::directory::{Directory, Seen};
+use crate::{PacketMemory, PeerError};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem::offset_of;
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Code, Outcome, Packet, Status};
-use sluice_abi::directory::{Directory as Layout, GateKind, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
+use sluice_abi::directory::{GateKind, Header, MAGIC, MAX_PEERS, Peer, PeerState, VERSION};
 use sluice_abi::net::{F, Offloads};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
@@ -18,7 +18,7 @@ use zerocopy::IntoBytes;
 /// of it can't.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
-    /// The directory page. The host writes it.
+    /// The directory: [`sluice_abi::map::DIRECTORY_LEN`] bytes. The host writes them.
     pub directory: PeerSlice<'static>,
     /// The request block, one page. This VM writes it.
     pub request: PeerSlice<'static>,
@@ -26,10 +26,13 @@ pub struct Access {
     pub packets: PeerSlice<'static>,
     /// First byte of the sluice slot.
     pub slot: *mut u8,
+    /// [`sluice_abi::map::STATE_LEN`] bytes of this VM's own, aligned to a page: where the gates `Direct` and `Guarded` keep what they know of
+    /// the peers.
+    pub state: *mut u8,
 }
 
 #[allow(unsafe_code, reason = "a property of the memory that the compiler can't know")]
-// SAFETY: as for PacketMemory; the slot is only an address here, and what makes a gate of it promises the rest (`Gate::discover`).
+// SAFETY: as for PacketMemory; slot and state are only addresses here, and what makes a gate of it promises the rest (`Gate::discover`).
 unsafe impl Send for Access {}
 
 /// The way to all peers of this VM.
@@ -55,20 +58,20 @@ enum Kind {
 
 /// Window state of our own, for the gates that run the ring code here.
 struct Local {
-    window: Window,
+    window: &'static mut Window,
     seen: Seen,
 }
 
 /// Why there is no gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateError {
-    /// The directory page starts with this instead of its magic number.
+    /// The directory starts with this instead of its magic number.
     NoDirectory(u64),
     /// A directory of a version that we don't know.
     Version(u32),
     /// A kind of gate that we don't know.
     Kind(u32),
-    /// The directory page is smaller than a directory.
+    /// The directory is shorter than its header says, or its entries are shorter than those of this version.
     Directory,
     /// The request block is smaller than a page.
     Request,
@@ -80,7 +83,7 @@ impl fmt::Display for GateError {
             Self::NoDirectory(magic) => write!(f, "no window directory: it starts with {magic:#x}"),
             Self::Version(version) => write!(f, "window directory of version {version}; this program knows {VERSION}"),
             Self::Kind(kind) => write!(f, "window directory names gate {kind}, which this program does not know"),
-            Self::Directory => write!(f, "the page has no room for a window directory"),
+            Self::Directory => write!(f, "the window directory is cut short"),
             Self::Request => write!(f, "the request block is too small"),
         }
     }
@@ -91,8 +94,8 @@ impl Gate {
     ///
     /// # Safety
     /// `access` is what the host gave: the slot is laid out as [`sluice_abi::map`] says, the directory is the host's, packet memory
-    /// and request block are registered, and no Rust reference leads into any of them or into a peer's memory. In a VM, this runs
-    /// at CPL 0.
+    /// and request block are registered, nobody else uses the state, and no Rust reference leads into any of them or into a peer's memory. In a
+    /// VM, this runs at CPL 0.
     #[allow(unsafe_code, reason = "the promise that all crossing rests on")]
     pub unsafe fn discover(access: Access) -> Result<Self, GateError> {
         // The host writes these words before it starts the VM, and never again.
@@ -100,16 +103,23 @@ impl Gate {
         if magic != MAGIC {
             return Err(GateError::NoDirectory(magic));
         }
-        let version = access.directory.read(offset_of!(Layout, version) as u64).map_err(|_| GateError::Directory)?;
+        let version = access.directory.read(offset_of!(Header, version) as u64).map_err(|_| GateError::Directory)?;
         if version != VERSION {
             return Err(GateError::Version(version));
         }
-        let directory = Directory(access.directory.table(0, word::COUNT as u16).ok_or(GateError::Directory)?);
+        let count = (access.directory.len() / 8).min(u16::MAX.into());
+        let words = access.directory.table(0, count as u16).ok_or(GateError::Directory)?;
+        let directory = Directory::new(words, count as usize).ok_or(GateError::Directory)?;
         if access.request.len() < sluice_abi::map::PAGE {
             return Err(GateError::Request);
         }
         let number = directory.gate();
-        let here = |guarded| Kind::Here { local: RefCell::new(Local::new(access.packets)), guarded };
+        let here = |guarded| {
+            // SAFETY: the state is long enough, aligned, and this gate's alone, by the contract.
+            let window = unsafe { Window::init(access.state.cast()) };
+            window.set_packets(access.packets);
+            Kind::Here { local: RefCell::new(Local { window, seen: Seen::new() }), guarded }
+        };
         let kind = match GateKind::from_word(number).ok_or(GateError::Kind(number))? {
             GateKind::Direct => here(false),
             GateKind::Guarded => here(true),
@@ -119,6 +129,21 @@ impl Gate {
         // What a machine's last life found out about its peers, only the window knows.
         let doubts = [const { Cell::new(true) }; MAX_PEERS];
         Ok(Self { access, directory, kind, avx: Avx::detect(), doubts })
+    }
+
+    /// The build id of the host's ring code; `None` where the ring code is this program's own, whose id is [`crate::BUILD_ID`].
+    pub fn build_id(&self) -> Option<u64> {
+        Some(self.directory.build_id()).filter(|&id| id != 0)
+    }
+
+    /// Takes `runs`, which are registered with the host, for all packet memory. Runs that follow one another in RAM and in packet memory are to
+    /// be one of them, and packets in the one at offset 0 are sent the fastest. Where the host runs the ring code, the host knows the runs
+    /// already. `false`: a call is under way, or these are more than [`sluice_abi::run::MAX_RUNS`].
+    #[must_use = "packets are taken from the memory that was known before"]
+    pub fn set_runs(&self, runs: &[PacketMemory]) -> bool {
+        let Kind::Here { local, .. } = &self.kind else { return true };
+        let runs = runs.iter().map(|run| (run.offset, run.memory));
+        local.try_borrow_mut().is_ok_and(|mut local| local.window.set_runs(runs))
     }
 
     /// Which gate it is.
@@ -133,7 +158,7 @@ impl Gate {
 
     /// The directory's entry of the peer at `index`, as it is at this moment, with what [`Gate::peer_state`] says.
     pub fn peer(&self, index: PeerIdx) -> Result<Peer, PeerError> {
-        let peer = self.directory.peer(index.get())?;
+        let peer = self.directory.peer(index)?;
         let state = if PeerState::from_word(peer.state) == PeerState::Ready {
             self.peer_state(index) as u32
         } else {
@@ -155,7 +180,7 @@ impl Gate {
     /// The state of the peer at `index`, [`PeerState::Absent`] if there is no such peer. That is one load; if a call did not deliver all
     /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
     pub fn peer_state(&self, index: PeerIdx) -> PeerState {
-        let state = self.directory.state(index.get());
+        let state = self.directory.state(index);
         let doubted = self.doubts.get(index.get()).is_some_and(Cell::get) || matches!(self.kind, Kind::Here { .. });
         if state == PeerState::Ready && doubted { self.ask(index) } else { state }
     }
@@ -165,16 +190,16 @@ impl Gate {
     /// # Errors
     /// [`PeerError`].
     pub fn offloads(&self, peer: PeerIdx) -> Result<Offloads, PeerError> {
-        let entry = self.directory.peer(peer.get())?;
+        let entry = self.directory.peer(peer)?;
         Ok(F::from_bits_truncate(entry.queues[0].features).offloads_to_driver())
     }
 
     /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
     #[cold]
     fn ask(&self, index: PeerIdx) -> PeerState {
-        let asked = self.directory.whole(|| (self.directory.state(index.get()), self.is_open(index)));
+        let asked = self.directory.whole(|| (self.directory.state(index), self.is_open(index)));
         // While the host writes, nobody knows more than the word says.
-        let Some((_, (state, open))) = asked else { return self.directory.state(index.get()) };
+        let Some((_, (state, open))) = asked else { return self.directory.state(index) };
         if let (Some(doubt), Some(open)) = (self.doubts.get(index.get()), open) {
             doubt.set(!open);
         }
@@ -255,8 +280,8 @@ impl Gate {
         }
         let count = packets.len() as u64;
         let mut work = || match self.avx {
-            Some(avx) => sluice_inside::transmit(&mut local.window, self.access.request, count, avx),
-            None => sluice_inside::transmit(&mut local.window, self.access.request, count, Words),
+            Some(avx) => sluice_inside::transmit(local.window, self.access.request, count, avx),
+            None => sluice_inside::transmit(local.window, self.access.request, count, Words),
         };
         if guarded {
             // SAFETY: the host offers this gate, says its directory; the rest is the contract of `discover`.
@@ -275,23 +300,18 @@ fn not_now(packets: &[Packet]) -> Outcome {
 }
 
 impl Local {
-    fn new(packets: PeerSlice<'static>) -> Self {
-        let mut window = Window::new();
-        window.set_packets(packets);
-        Self { window, seen: Seen::new() }
-    }
-
     /// Attaches what the directory says now, if it says something new. `false`: the host is writing it.
     #[inline(always)]
     #[allow(unsafe_code, reason = "passes on the contract of Gate::discover")]
     fn refresh(&mut self, directory: &Directory<Table<'static, u64>>, slot: *mut u8) -> bool {
-        let window = &mut self.window;
+        let window = &mut *self.window;
         self.seen.refresh(directory, |index, peer| {
-            window.detach_peer(index);
-            if PeerState::from_word(peer.state) == PeerState::Ready {
-                // SAFETY: the host maps the regions it lists (contract of `discover`). One that can't be used is not attached:
-                // sending to it says so.
-                let _ = unsafe { window.attach_peer(index, peer, slot) };
+            let ready = PeerState::from_word(peer.state) == PeerState::Ready;
+            // SAFETY: the host maps the regions it lists (contract of `discover`).
+            let attached = ready && unsafe { window.attach_peer(index, peer, slot) }.is_ok();
+            if !attached {
+                // Sending to it says so.
+                window.detach_peer(index);
             }
         })
     }

@@ -47,6 +47,22 @@ fn the_launcher_names_what_is_wrong() {
     }
 }
 
+/// A window image that was built of other sources than the monitor is not run, nor is one that does not say.
+#[test]
+fn a_window_of_another_build_in_bochs_is_not_loaded() {
+    artifacts::build_bare().expect("a build");
+    let image = fs::read(artifacts::bare().join("window")).expect("the window image");
+    let magic = image.windows(8).position(|bytes| bytes == b"SluiceId").expect("a build id");
+    for (at, expected) in [(magic + 8, "module \"window\": build id "), (magic, "module \"window\": has no build id ")]
+    {
+        let mut other = image.clone();
+        other[at] ^= 1;
+        let mut scenario = manifest(|text| text);
+        scenario.modules.push(("window".into(), other));
+        says(&in_bochs(&scenario), expected);
+    }
+}
+
 /// Its last end counts.
 fn starts_again(report: &Report) {
     says(report, "vm a exit code ");

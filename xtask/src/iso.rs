@@ -25,7 +25,11 @@ pub fn write(target: &Path, scenarios: &[(&str, &Scenario)], timeout: u32, platf
 fn entry(boot: &Path, number: usize, title: &str, scenario: &Scenario) -> Result<String> {
     fs::write(boot.join(format!("manifest{number}")), &scenario.manifest)?;
     let mut text = format!("menuentry \"{title}\" {{\nmultiboot2 /boot/monitor\n");
-    text += &format!("module2 /boot/manifest{number} manifest\nmodule2 /boot/window window\n");
+    text += &format!("module2 /boot/manifest{number} manifest\n");
+    // A scenario may have one of its own.
+    if !scenario.modules.iter().any(|(name, _)| name == "window") {
+        text += "module2 /boot/window window\n";
+    }
     // What is named and not there the monitor notices, as on any machine.
     for (name, path) in scenario.image_files(&artifacts::bare()) {
         fs::copy(&path, boot.join(format!("{number}-{name}"))).with_context(|| path.display().to_string())?;

@@ -6,40 +6,52 @@ extern crate std;
 use super::*;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
-use sluice_abi::directory::Directory as Layout;
-use sluice_control::publish;
+use sluice_control::{Directory as Layout, publish};
 use std::cell::{Cell, RefCell};
 use std::vec::Vec;
-use zerocopy::IntoBytes;
 
-/// Peer 1's entry after change `number`, in which all that changes follows from the number: an entry that mixes two is told by that.
+/// The two peers whose entries change: they lie on different pages.
+const ONE: PeerIdx = PeerIdx(1);
+const OTHER: PeerIdx = PeerIdx(5);
+const _: () = assert!(8 * word::peer(OTHER.get(), word::PEER_LEN) > 4096);
+
+/// An entry after change `number` of it, in which all that changes follows from the number: an entry that mixes two is told by that.
 fn entry(number: u32) -> Peer {
     let state = [PeerState::Absent, PeerState::Ready, PeerState::Revoked][number as usize % 3];
-    let mut peer = Peer { state: state as u32, region_count: number, queue_count: number, ..Peer::default() };
-    peer.queues[0].start = number;
-    peer
+    Peer { state: state as u32, region_count: number, queue_count: number, ..Peer::default() }
+}
+
+/// The changes that [`ONE`] and [`OTHER`] have seen after change `number` of the directory: the first is of both, all others of the other alone.
+fn numbers(number: u32) -> [u32; 2] {
+    [number.min(1), number]
 }
 
 /// The directory after change `number`.
 fn after(number: u32) -> Layout {
-    let mut directory = Layout { peer_count: 2, ..Layout::default() };
-    directory.peers[1] = entry(number);
+    let mut directory = Layout { peers: std::vec![Peer::default(); OTHER.get() + 1], ..Layout::default() };
+    [ONE, OTHER]
+        .into_iter()
+        .zip(numbers(number))
+        .for_each(|(index, number)| directory.peers[index.get()] = entry(number));
     directory
 }
 
-/// Peer 1's entry is that of one change, which is returned.
+/// The entry is that of one change, which is returned.
 #[track_caller]
 fn whole(peer: &Peer) -> u32 {
     let number = peer.region_count;
-    assert!(*peer == entry(number), "a change was torn");
+    assert!(Peer { sequence: 0, ..*peer } == entry(number), "a change was torn");
     number
 }
 
-fn words(directory: &Layout) -> Vec<u64> {
-    directory.as_bytes().as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+/// What a page says once `changes` were published one after the other.
+fn words(changes: &[Layout]) -> Vec<u64> {
+    let page = Counted::new(&|_| ());
+    changes.iter().for_each(|change| publish(&page, change));
+    page.words.into_inner()
 }
 
-/// A page of which loom knows those words that the changes write: that is the sequence number and three of peer 1's. `FENCED`: fences are there;
+/// Pages of which loom knows those words that the changes write: those are the sequence number and three of each entry that changes. `FENCED`: fences are there;
 /// else they are left out.
 #[derive(Clone)]
 struct Model<const FENCED: bool> {
@@ -52,11 +64,11 @@ struct Model<const FENCED: bool> {
 
 impl<const FENCED: bool> Model<FENCED> {
     fn new(changes: &[Layout]) -> Self {
-        let (fixed, other) = (words(&changes[0]), words(&changes[1]));
-        let moves = |&index: &usize| index == word::SEQUENCE || fixed[index] != other[index];
+        let (fixed, other) = (words(&changes[..1]), words(changes));
+        let moves = |&index: &usize| fixed[index] != other[index];
         let moving: Vec<_> =
             (0..word::COUNT).filter(moves).map(|index| (index, AtomicU64::new(fixed[index]))).collect();
-        assert_eq!(moving.len(), 4);
+        assert_eq!(moving.len(), 7);
         Self { fixed: fixed.into(), moving: Arc::new(moving), own: None }
     }
 
@@ -110,10 +122,10 @@ fn looks_while_the_host_writes<const FENCED: bool>(last: u32, preemptions: usize
         let (host, changes) = (page.writer(), changes.clone());
         let writer = spawn(move || changes[1..].iter().for_each(|change| publish(&host, change)));
         let reader = spawn(move || {
-            let (directory, mut seen) = (Directory(page), Seen::new());
-            let before = look(&mut seen, &directory, 0);
+            let (directory, mut seen) = (new(page), Seen::new());
+            let before = look(&mut seen, &directory, [0; 2]);
             writer.join().expect("it does not panic");
-            assert_eq!(look(&mut seen, &directory, before), last, "the last change was missed");
+            assert_eq!(look(&mut seen, &directory, before), numbers(last), "the last change was missed");
         });
         reader.join().expect("it does not panic");
     });
@@ -125,15 +137,19 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> loom::thread::JoinHandle<()> {
     loom::thread::Builder::new().stack_size(1 << 16).spawn(work).expect("a thread")
 }
 
-/// What number of change the VM knows of after it looked; before that it was `last`.
-fn look<W: SharedWords>(seen: &mut Seen, directory: &Directory<W>, last: u32) -> u32 {
-    let mut number = last;
+fn new<W: SharedWords>(words: W) -> Directory<W> {
+    Directory::new(words, word::COUNT).expect("a whole directory")
+}
+
+/// Which changes of the two entries the VM knows of after it looked; before that it was `last`.
+fn look<W: SharedWords>(seen: &mut Seen, directory: &Directory<W>, last: [u32; 2]) -> [u32; 2] {
+    let mut numbers = last;
     seen.refresh(directory, |index, peer| {
-        assert_eq!(index, PeerIdx(1));
-        number = whole(peer);
+        let place = [ONE, OTHER].iter().position(|known| *known == index).expect("no other entry changes");
+        numbers[place] = whole(peer);
     });
-    assert!(number >= last, "an older entry after a newer one");
-    number
+    assert!(numbers >= last && numbers[1] >= last[1], "an older entry after a newer one");
+    numbers
 }
 
 #[test]
@@ -178,9 +194,17 @@ impl SharedWords for Counted<'_> {
 }
 
 impl<'t> Counted<'t> {
+    /// A page that says nothing.
     fn new(before: &'t dyn Fn(&Counted<'_>)) -> Self {
-        let words = RefCell::new(words(&after(0)));
+        let words = RefCell::new(std::vec![0; word::COUNT]);
         Self { words, loads: Cell::new(0), stores_left: Cell::new(usize::MAX), before }
+    }
+
+    /// The directory before any change.
+    fn directory(before: &'t dyn Fn(&Counted<'_>)) -> Directory<Self> {
+        let page = Self { words: RefCell::new(words(&[after(0)])), ..Self::new(before) };
+        page.loads.set(0);
+        super::Directory { words: page, entry_len: word::PEER_LEN }
     }
 
     fn loads_of<R>(&self, work: impl FnOnce() -> R) -> (usize, R) {
@@ -192,36 +216,52 @@ impl<'t> Counted<'t> {
 
 #[test]
 fn a_directory_that_says_what_it_said_costs_one_load_and_so_does_a_state() {
-    let directory = Directory(Counted::new(&|_| ()));
+    let directory = Counted::directory(&|_| ());
     let mut seen = Seen::new();
     assert!(seen.refresh(&directory, |_, _| ()));
-    assert_eq!(directory.0.loads_of(|| seen.refresh(&directory, |_, _| panic!("nothing changed"))), (1, true));
-    assert_eq!(directory.0.loads_of(|| directory.state(1)), (1, PeerState::Absent));
-    assert_eq!(directory.0.loads_of(|| directory.state(MAX_PEERS)), (0, PeerState::Absent));
-    assert_eq!(directory.0.loads_of(|| directory.state(usize::MAX)), (0, PeerState::Absent));
+    assert_eq!(directory.words.loads_of(|| seen.refresh(&directory, |_, _| panic!("nothing changed"))), (1, true));
+    assert_eq!(directory.words.loads_of(|| directory.state(ONE)), (1, PeerState::Absent));
+    assert_eq!(directory.words.loads_of(|| directory.state(PeerIdx(MAX_PEERS as u8))), (0, PeerState::Absent));
+    assert_eq!(directory.words.loads_of(|| directory.state(PeerIdx(u8::MAX))), (0, PeerState::Absent));
+}
+
+/// What changed is looked at and nothing else.
+#[test]
+fn of_a_directory_that_changed_those_entries_are_read_that_changed() {
+    let directory = Counted::directory(&|_| ());
+    let mut seen = Seen::new();
+    assert!(seen.refresh(&directory, |_, _| ()));
+    for number in 2..6 {
+        publish(&directory.words, &after(number));
+        let mut changed = Vec::new();
+        let (loads, _) = directory.words.loads_of(|| seen.refresh(&directory, |index, _| changed.push(index)));
+        assert_eq!(changed, if number == 2 { std::vec![ONE, OTHER] } else { std::vec![OTHER] });
+        assert!(loads < MAX_PEERS + changed.len() * (word::PEER_LEN + 1) + 6, "{loads} loads");
+    }
 }
 
 /// A host that ends after any of its writes: nobody waits for it, nothing is known of any peer, and what the next host writes is seen.
 #[test]
 fn a_host_that_ended_while_it_wrote_is_not_waited_for() {
     for stores in 1.. {
-        let directory = Directory(Counted::new(&|_| ()));
-        let (mut seen, mut changes) = (Seen::new(), 0);
+        let directory = Counted::directory(&|_| ());
+        let mut seen = Seen::new();
         assert!(seen.refresh(&directory, |_, _| ()));
-        directory.0.stores_left.set(stores);
-        publish(&directory.0, &after(1));
-        let ended = directory.0.stores_left.get() > 0;
-        if !ended && directory.0.words.borrow()[word::SEQUENCE] % 2 == 1 {
+        directory.words.stores_left.set(stores);
+        publish(&directory.words, &after(1));
+        let ended = directory.words.stores_left.get() > 0;
+        if !ended && directory.words.words.borrow()[word::SEQUENCE] % 2 == 1 {
             for _ in 0..3 {
-                let (loads, known) = directory.0.loads_of(|| seen.refresh(&directory, |_, _| changes += 1));
+                let (loads, known) =
+                    directory.words.loads_of(|| seen.refresh(&directory, |_, _| panic!("no entry is known")));
                 assert!(!known && loads <= 2 * ATTEMPTS, "{loads} loads");
-                assert_eq!(directory.peer(1), Err(PeerError::Busy));
+                assert_eq!(directory.peer(ONE), Err(PeerError::Busy));
             }
         }
-        directory.0.stores_left.set(usize::MAX);
-        publish(&directory.0, &after(2));
-        assert!(seen.refresh(&directory, |_, peer| changes += whole(peer)));
-        assert_eq!((changes, directory.peer(1)), (2, Ok(after(2).peers[1])));
+        directory.words.stores_left.set(usize::MAX);
+        publish(&directory.words, &after(2));
+        assert_eq!(look(&mut seen, &directory, [0; 2]), numbers(2), "{stores} stores");
+        assert_eq!([ONE, OTHER].map(|index| directory.peer(index).map(|peer| whole(&peer))), [Ok(1), Ok(2)]);
         if ended {
             break;
         }
@@ -231,34 +271,64 @@ fn a_host_that_ended_while_it_wrote_is_not_waited_for() {
 /// A host that writes before each load of the reader's: that gives up, and says so.
 #[test]
 fn a_host_that_never_rests_is_not_waited_for() {
-    let number = Cell::new(0);
+    let number = Cell::new(2);
     let busy = |page: &Counted<'_>| {
-        number.set(number.get() + 1);
-        let mut words = words(&after(number.get()));
-        words[word::SEQUENCE] = u64::from(number.get()) * 2;
-        *page.words.borrow_mut() = words;
+        number.set(number.get() + 2);
+        let mut words = page.words.borrow_mut();
+        words[word::SEQUENCE] = number.get();
+        words[word::peer(ONE.get(), word::PEER_LEN) + word::PEER_SEQUENCE] = number.get();
     };
-    let directory = Directory(Counted::new(&busy));
+    let directory = Counted::directory(&busy);
     assert!(!Seen::new().refresh(&directory, |_, _| panic!("an entry of no one moment")));
-    assert_eq!(directory.peer(1), Err(PeerError::Busy));
-    assert!(directory.0.loads.get() < 2 * ATTEMPTS * (word::COUNT + 2));
+    assert_eq!(directory.peer(ONE), Err(PeerError::Busy));
+    assert!(directory.words.loads.get() < 2 * ATTEMPTS * (word::COUNT + 2));
+}
+
+/// The directory of two peers.
+fn two() -> Directory<Counted<'static>> {
+    let directory = Counted::directory(&|_| ());
+    publish(&directory.words, &Layout { peers: std::vec![entry(1); 2], ..Layout::default() });
+    directory
 }
 
 #[test]
-fn a_place_that_the_directory_does_not_have_is_no_peer() {
-    let directory = Directory(Counted::new(&|_| ()));
-    assert_eq!(directory.peer(1), Ok(after(0).peers[1]));
-    for index in [2, MAX_PEERS - 1, MAX_PEERS, usize::from(u16::MAX), usize::MAX] {
+fn an_index_that_the_directory_does_not_have_is_no_peer() {
+    let directory = two();
+    assert_eq!(directory.peer(ONE).map(|peer| whole(&peer)), Ok(1));
+    for index in [2, 7, MAX_PEERS as u8 - 1, MAX_PEERS as u8, u8::MAX].map(PeerIdx) {
         assert_eq!(directory.peer(index), Err(PeerError::Unknown));
+        assert_eq!(directory.state(index), PeerState::Absent);
     }
     // Whatever lies behind the last peer, and whatever number of peers a host says.
-    directory.0.words.borrow_mut()[word::GATE] = u64::MAX;
-    assert_eq!(directory.peer(MAX_PEERS), Err(PeerError::Unknown));
+    directory.words.words.borrow_mut()[word::GATE] = u64::MAX;
+    assert_eq!(directory.peer(PeerIdx(MAX_PEERS as u8)), Err(PeerError::Unknown));
 }
 
 #[test]
 fn an_entry_that_does_not_count_is_not_attached() {
-    let directory = Directory(Counted::new(&|_| ()));
-    directory.0.words.borrow_mut()[word::peer(2)] = PeerState::Ready as u64;
+    let directory = two();
+    let mut words = directory.words.words.borrow_mut();
+    words[word::peer(2, word::PEER_LEN) + word::PEER_STATE] = PeerState::Ready as u64;
+    words[word::peer(2, word::PEER_LEN) + word::PEER_SEQUENCE] = 2;
+    drop(words);
     assert!(Seen::new().refresh(&directory, |index, peer| assert!(index < PeerIdx(2), "{peer:?}")));
+}
+
+/// A peer that the directory no longer lists is as one that is absent.
+#[test]
+fn an_entry_that_no_longer_counts_is_detached() {
+    let directory = Counted::directory(&|_| ());
+    let mut seen = Seen::new();
+    publish(&directory.words, &after(1));
+    assert!(seen.refresh(&directory, |_, _| ()));
+    publish(&directory.words, &fewer());
+    let mut gone = Vec::new();
+    assert!(seen.refresh(&directory, |index, peer| gone.push((index, peer.state))));
+    assert_eq!(gone.last(), Some(&(OTHER, PeerState::Absent as u32)));
+    assert!(seen.refresh(&directory, |_, _| panic!("nothing is new")));
+}
+
+/// Two of the peers after change 1.
+fn fewer() -> Layout {
+    Layout { peers: after(1).peers[..2].to_vec(), ..Layout::default() }
 }

@@ -4,19 +4,34 @@
 extern crate std;
 
 use super::*;
+use sluice_abi::directory::{Peer, word};
+use sluice_control::Directory as Layout;
 use sluice_control::publish;
-use std::boxed::Box;
 
-/// Zeroed memory that is never freed.
+/// Where a gate keeps its window.
+fn state() -> *mut u8 {
+    let bytes = std::vec![0u128; sluice_abi::map::STATE_LEN as usize / 16];
+    std::vec::Vec::leak(bytes).as_mut_ptr().cast()
+}
+
+/// Zeroed memory that is never freed, as long as a directory.
 fn page() -> PeerSlice<'static> {
-    let words = Box::leak(Box::new([0u64; 512]));
+    let words = std::vec::Vec::leak(std::vec![0u64; word::COUNT]);
     // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), 4096) }
+    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), 8 * word::COUNT as u64) }
 }
 
 fn discover(directory: PeerSlice<'static>) -> Result<Gate, GateError> {
     // SAFETY: no peer is ready, so nothing is reached; memory here is reached through slices alone.
-    unsafe { Gate::discover(Access { directory, request: page(), packets: page(), slot: core::ptr::null_mut() }) }
+    unsafe {
+        Gate::discover(Access {
+            directory,
+            request: page(),
+            packets: page(),
+            slot: core::ptr::null_mut(),
+            state: state(),
+        })
+    }
 }
 
 fn gate() -> Gate {
@@ -49,12 +64,46 @@ fn while_the_host_writes_nothing_is_sent_and_nothing_is_known() {
 fn a_page_without_a_directory_has_no_gate() {
     assert_eq!(discover(page()).err(), Some(GateError::NoDirectory(0)));
     let directory = page();
-    publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout { version: VERSION + 1, ..Layout::default() });
+    let says =
+        |header| publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout { header, ..Layout::default() });
+    says(Header { version: VERSION + 1, ..Header::default() });
     assert_eq!(discover(directory).err(), Some(GateError::Version(VERSION + 1)));
-    publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout { gate: 4, ..Layout::default() });
+    says(Header { gate: 4, ..Header::default() });
     assert_eq!(discover(directory).err(), Some(GateError::Kind(4)));
-    publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout::default());
-    for len in [0, 7, 8, 11, 32, 8 * word::COUNT as u64 - 1] {
+    says(Header::default());
+    assert!(discover(directory).is_ok());
+    for len in [0, 7, 8, 11, 32, 64, 8 * word::COUNT as u64 - 1] {
         assert_eq!(discover(directory.sub(0, len).unwrap()).err(), Some(GateError::Directory), "{len} bytes");
+    }
+}
+
+/// A host of a later day may have longer entries; shorter ones, or such that the memory ends before they do, are refused.
+#[test]
+fn entries_are_as_long_as_the_header_says() {
+    const MORE: usize = 3;
+    let longer = word::PEER_LEN + MORE;
+    let words = std::vec::Vec::leak(std::vec![0u64; word::peer(MAX_PEERS, longer)]);
+    // SAFETY: never freed, and only slices lead into it from now on.
+    let all = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), 8 * words.len() as u64) };
+    let directory = all.table::<u64>(0, words.len() as u16).unwrap();
+    let peers = (0..MAX_PEERS as u32).map(|vm_id| Peer { vm_id, mtu: 9000, ..Peer::default() });
+    publish(&directory, &Layout { peers: peers.clone().collect(), ..Layout::default() });
+    // The same, further apart.
+    for (index, peer) in peers.enumerate() {
+        let entry: [u64; word::PEER_LEN] = zerocopy::transmute!(peer);
+        (0..longer).for_each(|at| {
+            all.write(8 * (word::peer(index, longer) + at) as u64, *entry.get(at).unwrap_or(&u64::MAX)).unwrap();
+        });
+    }
+    let says = |entry_len: usize| all.write(12, entry_len as u32).unwrap();
+    says(8 * longer);
+    let gate = discover(all).unwrap();
+    for index in PeerIdx::all() {
+        assert_eq!(gate.peer(index).map(|peer| (peer.vm_id, peer.mtu)), Ok((index.0.into(), 9000)));
+        assert_eq!(gate.peer_state(index), PeerState::Absent);
+    }
+    for entry_len in [0, 8, 8 * (word::PEER_LEN - 1), 8 * word::PEER_LEN + 4, 8 * longer + 8, u32::MAX as usize] {
+        says(entry_len);
+        assert_eq!(discover(all).err(), Some(GateError::Directory), "{entry_len} bytes");
     }
 }

@@ -5,9 +5,10 @@ use sluice::{
     VirtioNet,
 };
 use sluice_abi::Gpa;
-use sluice_abi::directory::{Directory, GateKind, word};
+use sluice_abi::directory::{GateKind, word};
+use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
 use sluice_abi::virtq::QueueAddresses;
-use sluice_control::{Manifest, Network, publish};
+use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
 use sluice_memory::{SharedWords, Table};
 use std::cell::{Cell, RefCell};
@@ -88,7 +89,7 @@ impl World {
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
         let ram = ram_mib * MIB;
-        let page = memory((8 * word::COUNT as u64).next_multiple_of(4096));
+        let page = memory(DIRECTORY_LEN);
         let slot = memory(RECEIVERS as u64 * ram);
         let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
         world.publish();
@@ -97,7 +98,8 @@ impl World {
 
     /// The sender's directory as it is to be.
     pub fn directory(&self) -> Directory {
-        let mut directory = Directory { gate: GateKind::Direct as u32, ..self.network.borrow().directory(0) };
+        let mut directory = self.network.borrow().directory(0);
+        directory.header.gate = GateKind::Direct as u32;
         for (place, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
             peer.regions[0].slot_offset = place as u64 * self.ram;
         }
@@ -133,7 +135,13 @@ impl World {
 
     /// What the host gives a sender with this packet memory.
     pub fn access(&self, packets: PeerSlice<'static>) -> Access {
-        Access { directory: self.page, request: memory(4096), packets, slot: self.slot.as_ptr() }
+        Access {
+            directory: self.page,
+            request: memory(4096),
+            packets,
+            slot: self.slot.as_ptr(),
+            state: memory(STATE_LEN).as_ptr(),
+        }
     }
 
     /// A gate for a sender with this packet memory.

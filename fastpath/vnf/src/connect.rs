@@ -1,10 +1,11 @@
 //! The first steps of every VNF: setting up, and finding a peer.
 
-use crate::{Patience, SetupError, Vnf};
+use crate::{Patience, SetupError, Vnf, runs};
 use sluice::{
     FrameError, Gate, GateError, PacketMemory, PeerError, PeerIdx, PeerState, PoolError, RxError, TxError,
     VirtioNetError,
 };
+use sluice_abi::run::Run;
 
 /// Why a VNF can't start, or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,38 @@ impl Vnf {
         // to it.
         let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
         Ok((gate, memory))
+    }
+
+    /// Adds `len` bytes, rounded up to whole runs of 2 MiB, to the packet memory of the VNF that `gate` belongs to: buffers for a pool more. Peers
+    /// can write there when this returns.
+    pub fn add_run(&mut self, gate: &Gate, len: u64) -> Result<PacketMemory, SetupError> {
+        let run = self.runs()?.place(runs::whole(len)).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
+        let runs = self.runs()?;
+        let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;
+        match runs.merged(|runs| gate.set_runs(runs)) {
+            Some(true) => Ok(memory),
+            _ => self.forget(run).and(Err(SetupError::Busy)),
+        }
+    }
+
+    /// Removes `memory`, all that one [`Vnf::add_run`] returned (or [`Vnf::connect`]), from packet memory. No buffer of a receive queue and no packet of a
+    /// pool may lie there any more: a buffer that is still in the queue is a fault of this machine's in the eyes of its peers. As a VM nobody reaches the
+    /// memory when this returns; as a process nobody whose call began after it.
+    pub fn remove_run(&mut self, gate: &Gate, memory: PacketMemory) -> Result<(), SetupError> {
+        let runs = self.runs()?;
+        let run = runs.find(&memory).ok_or(SetupError::NoSuchRun)?;
+        runs.remove(run);
+        if runs.merged(|runs| gate.set_runs(runs)) != Some(true) {
+            runs.insert(run);
+            return Err(SetupError::Busy);
+        }
+        self.host_remove_run(run)
+    }
+
+    fn forget(&mut self, run: Run) -> Result<(), SetupError> {
+        self.runs()?.remove(run);
+        self.host_remove_run(run)
     }
 
     /// The index of the peer named `name` (without a name: of the first peer), once the peer is ready.

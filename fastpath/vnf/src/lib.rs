@@ -25,6 +25,7 @@ pub mod clock;
 mod connect;
 mod patience;
 mod ports;
+mod runs;
 
 pub use connect::Error;
 pub use machine::{FileError, Module, Output, Transport, Vnf, print, start};
@@ -32,6 +33,8 @@ pub use patience::Patience;
 pub use ports::{MAX_PAIRS, Net, Options, Ports};
 pub use sluice::*;
 pub use sluice_abi as abi;
+
+use sluice_abi::run::RunRefusal;
 
 /// Why a VNF can't reach its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +48,26 @@ pub enum SetupError {
     /// The host refused to register the memory.
     #[error("the host refuses to register packet memory: {0:?}")]
     Refused(Status),
+    /// The host refused to add or remove a run.
+    #[error("the host refuses a run of packet memory: {0}")]
+    Run(RunRefusal),
+    /// This is no run that [`Vnf::add_run`] or [`Vnf::setup`] handed out, or it was removed.
+    #[error("no such run of packet memory was handed out")]
+    NoSuchRun,
+    /// A call is under way, and takes packets from the memory that was registered before.
+    #[error("packet memory can't change while a call is under way")]
+    Busy,
+}
+
+impl SetupError {
+    /// What `status` says of a registration.
+    fn check(status: Status) -> Result<(), Self> {
+        match (status, status.refusal()) {
+            (Status::OK, _) => Ok(()),
+            (_, Some(why)) => Err(Self::Run(why)),
+            (status, None) => Err(Self::Refused(status)),
+        }
+    }
 }
 
 /// Prints a line on the machine's console.

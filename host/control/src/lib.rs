@@ -9,13 +9,18 @@
 extern crate alloc;
 
 mod device;
+mod directory;
 mod manifest;
 mod network;
 mod publish;
+pub mod regions;
+mod runs;
 mod switch;
 
 pub use device::{Device, Event, MAX_PAIRS};
-pub use manifest::{Addresses, Mac, Manifest, ManifestError, VmConfig, VmError};
+pub use directory::Directory;
+pub use manifest::{Addresses, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, VmError};
 pub use network::Network;
 pub use publish::publish;
+pub use runs::{RunError, Runs};
 pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, pcap_record};

@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
-/// VMs that one host runs.
-const MAX_VMS: usize = 4;
-// All others may send to one.
-const _: () = assert!(MAX_VMS <= MAX_PAIRS as usize);
+/// VMs that one host runs: one, and as many peers as it can have.
+pub const MAX_VMS: usize = MAX_PEERS + 1;
+/// VMs that may send to one: each has a queue pair of its own, behind the switch's.
+const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
 /// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.
@@ -160,6 +160,9 @@ pub enum VmError {
     /// Too many peers.
     #[error("peers: {0}; at most {MAX_PEERS} are possible")]
     Peers(usize),
+    /// The device of a peer has no queue pair left for this VM.
+    #[error("peer \"{0}\": {1} vms send to it; at most {MAX_SENDERS} are possible")]
+    Senders(String, usize),
     /// Nobody has that name.
     #[error("peer \"{0}\": no such vm")]
     NoSuchPeer(String),
@@ -198,11 +201,10 @@ impl VmError {
             Self::Mtu(_) => "mtu",
             Self::Args(_) => "args",
             Self::Modules(_) | Self::ModuleName(_) => "modules",
-            Self::Peers(_) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
+            Self::Peers(_) | Self::Senders(..) | Self::NoSuchPeer(_) | Self::Itself(_) => "peers",
             Self::Restarts => "restarts",
             Self::Twice("peer", _) => "peers",
-            Self::Twice(list, _) => list,
-            Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
+            Self::Twice(..) | Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "macs",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
         }
@@ -276,6 +278,10 @@ impl Manifest {
         for (index, peer) in vm.peers.iter().enumerate() {
             if self.id_of(peer).is_none() {
                 return Err(VmError::NoSuchPeer(peer.clone()));
+            }
+            let senders = self.id_of(peer).map_or(0, |peer| self.senders_to(peer).count());
+            if senders > MAX_SENDERS {
+                return Err(VmError::Senders(peer.clone(), senders));
             }
             if *peer == vm.name {
                 return Err(VmError::Itself(peer.clone()));

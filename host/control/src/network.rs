@@ -4,12 +4,13 @@
 //! several pairs. Where it did not, pair 0 is the sender's if there is only one, and the switch has none; else pair 0 is the switch's.
 
 use crate::device::is_multicast;
-use crate::{Addresses, Device, Event, Mac, Manifest};
+use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Directory, NAME_LEN, Peer, PeerState, Queue, Region};
+use sluice_abi::directory::{Header, NAME_LEN, Peer, PeerState, Queue};
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
-use sluice_abi::{Gpa, map};
+use sluice_abi::run::Run;
+use sluice_abi::{PeerIdx, map};
 
 /// Devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ struct Node {
     /// Addresses that it may use beside its device's.
     macs: Addresses,
     device: Device,
+    runs: Runs,
     /// It ended, and no start follows.
     gone: bool,
     /// Starts that may follow its end.
@@ -53,6 +55,7 @@ impl Network {
                 senders,
                 sets_mac: vm.set_mac,
                 macs: vm.macs.clone(),
+                runs: Runs::default(),
                 gone: false,
                 restarts: vm.restarts,
             }
@@ -68,6 +71,21 @@ impl Network {
     /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
     pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
+    }
+
+    /// Adds `run` to the packet memory of VM `vm`. `Ok`: the directories of all [`Network::senders_to`] it may be others now.
+    pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
+        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))
+    }
+
+    /// Removes the run of `len` bytes at `offset` of the packet memory of VM `vm`. `Ok`: as with [`Network::add_run`].
+    pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.remove(offset, len).map(|_| ()))
+    }
+
+    /// Packet memory of VM `vm`, as ranges without a gap: offset and bytes.
+    pub fn extents(&self, vm: u32) -> Vec<(u64, u64)> {
+        self.vms.get(vm as usize).map_or_else(Vec::new, |node| node.runs.extents())
     }
 
     /// Carries out what VM `vm`'s driver asks over the control queue: the answer, and what concerns all [`Network::senders_to`] it.
@@ -117,7 +135,7 @@ impl Network {
         switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
-    /// VM `vm` ended, and its device is reset. Its senders see it absent as long as the manifest lets it start again; then it is gone.
+    /// VM `vm` ended, and its device is reset, its runs forgotten. Its senders see it absent as long as the manifest lets it start again; then it is gone.
     pub fn remove(&mut self, vm: u32) {
         self.change(vm, |node| node.gone = node.restarts == 0);
     }
@@ -130,6 +148,7 @@ impl Network {
     fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
+            node.runs.clear();
             change(node);
         }
     }
@@ -142,31 +161,27 @@ impl Network {
     /// VM `vm`'s directory as it is now, for [`crate::publish`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let peer_count = node.peers.len() as u32;
-        let mut directory = Directory { vm_id: vm, gate: node.gate, peer_count, ..Directory::default() };
-        for (index, &id) in node.peers.iter().enumerate() {
-            directory.peers[index] = self.peer(index, vm as usize, id);
-        }
-        directory
+        let header = Header { vm_id: vm, gate: node.gate, ..Header::default() };
+        let peers = PeerIdx::all().zip(&node.peers).map(|(index, &id)| self.peer(index, vm as usize, id)).collect();
+        Directory { header, peers }
     }
 
     /// The entry `index` in the directory of VM `sender`: VM `id`.
-    fn peer(&self, index: usize, sender: usize, id: usize) -> Peer {
+    fn peer(&self, index: PeerIdx, sender: usize, id: usize) -> Peer {
         let node = &self.vms[id];
         let mut peer = Peer {
             vm_id: id as u32,
             name: node.name,
             mac: node.device.mac(),
             mtu: node.device.mtu(),
-            region_count: 1,
             ..Peer::default()
         };
-        peer.regions[0] = Region { gpa: Gpa(0), len: node.ram_len, slot_offset: map::peer_base(index as u8) };
         let state = match node.queue_of(sender) {
             _ if node.gone => PeerState::Revoked,
             None => PeerState::Absent,
             Some(queue) => {
                 (peer.queues[0], peer.queue_count) = (queue, 1);
+                regions::list(&mut peer, &node.runs, node.ram_len, map::peer_base(index));
                 PeerState::Ready
             }
         };

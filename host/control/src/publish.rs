@@ -1,159 +1,95 @@
 //! Writing a window directory while its VM reads it: the one writer of all hosts.
 
-use sluice_abi::directory::{Directory, word};
+use crate::Directory;
+use crate::directory::words;
+use sluice_abi::directory::{Header, MAX_PEERS, Peer, word};
 use sluice_memory::SharedWords;
-use zerocopy::IntoBytes;
 
-/// Makes `page`, which nobody else writes, say what `new` says; nothing is written if it does. The sequence number is the page's own, not `new`'s.
+/// Makes `page`, which nobody else writes, say what `new` says; nothing is written if it does. The sequence numbers are the page's own, not `new`'s.
 ///
-/// In the order that [`sluice_abi::directory`] promises: the sequence number becomes odd, then what differs is written, the peers' states last,
-/// then the number becomes even. Between the two there are stores and nothing that can fail.
+/// In the order that [`sluice_abi::directory`] promises: the sequence number becomes odd, then the entries that change get the next even number,
+/// then what differs is written, the peers' states last, then the sequence number becomes even. Between the two there are stores and nothing that can
+/// fail.
 ///
 /// # Why it compares with the page
 /// What the host remembers of the page is no more true once a writer was stopped in the middle (its thread was ended, or it panicked in `page`).
 /// The page itself tells what is missing, so the next call makes it whole, whatever the last one left. No VM can write it.
+/// An entry's own number is written before the entry's other words, so none that the last writer had begun to change has the number of before.
 pub fn publish<W: SharedWords>(page: &W, new: &Directory) {
-    let words = || (0..).zip(new.as_bytes().as_chunks().0).map(|(index, bytes)| (index, u64::from_le_bytes(*bytes)));
     let before = page.load(word::SEQUENCE);
-    let differs = |&(index, word): &(usize, u64)| index != word::SEQUENCE && page.load(index) != word;
-    if before.is_multiple_of(2) && !words().any(|word| differs(&word)) {
+    let header = header(new);
+    let said = (page.load(word::GATE) >> 32) as usize;
+    let changed = changed(page, new, said.min(MAX_PEERS));
+    if before.is_multiple_of(2) && changed == 0 && !differs(page, 0, words(&header), is_sequence) {
         return;
     }
     let odd = before | 1;
+    let even = odd.wrapping_add(1);
     page.store(word::SEQUENCE, odd);
     W::release();
-    words()
-        .filter(|&(index, _)| !word::is_state(index))
-        .filter(differs)
-        .for_each(|(index, word)| page.store(index, word));
+    indices(changed).for_each(|index| page.store(entry(index) + word::PEER_SEQUENCE, even));
     W::release();
-    words()
-        .filter(|&(index, _)| word::is_state(index))
-        .filter(differs)
-        .for_each(|(index, word)| page.store(index, word));
+    for index in indices(changed) {
+        let is_later = |at| at == word::PEER_SEQUENCE || at == word::PEER_STATE;
+        write(page, entry(index), words(&peer(new, index)), is_later);
+    }
     W::release();
-    page.store(word::SEQUENCE, odd.wrapping_add(1));
+    // Behind the entries: as many as the page says that it has, a later writer looks through.
+    write(page, 0, words(&header), is_sequence);
+    W::release();
+    for index in indices(changed) {
+        write(page, entry(index), words(&peer(new, index)), |at| at != word::PEER_STATE);
+    }
+    W::release();
+    page.store(word::SEQUENCE, even);
+}
+
+/// The header that goes with the entries of `new`.
+fn header(new: &Directory) -> Header {
+    Header { entry_len: size_of::<Peer>() as u32, peer_count: new.listed().len() as u32, ..new.header }
+}
+
+fn is_sequence(at: usize) -> bool {
+    at == word::SEQUENCE
+}
+
+/// First word of entry `index`.
+fn entry(index: usize) -> usize {
+    word::peer(index, word::PEER_LEN)
+}
+
+/// Entry `index`; zero where there is none.
+fn peer(new: &Directory, index: usize) -> Peer {
+    new.listed().get(index).copied().unwrap_or_default()
+}
+
+/// By bits, the entries that `page`, which has the first `said`, does not have as `new` has them.
+fn changed<W: SharedWords>(page: &W, new: &Directory, said: usize) -> u64 {
+    let count = new.listed().len().max(said);
+    let differs =
+        |&index: &usize| differs(page, entry(index), words(&peer(new, index)), |at| at == word::PEER_SEQUENCE);
+    (0..count).filter(differs).fold(0, |changed, index| changed | 1 << index)
+}
+
+fn indices(bits: u64) -> impl Iterator<Item = usize> {
+    (0..MAX_PEERS).filter(move |index| bits >> index & 1 == 1)
+}
+
+/// Whether any of `words` but those that are `skipped` is another on `page`, from word `start` on.
+fn differs<W: SharedWords>(
+    page: &W,
+    start: usize,
+    words: impl Iterator<Item = u64>,
+    skipped: impl Fn(usize) -> bool,
+) -> bool {
+    (0..).zip(words).any(|(at, word)| !skipped(at) && page.load(start + at) != word)
+}
+
+/// Writes those of `words` that differ and are not `skipped`.
+fn write<W: SharedWords>(page: &W, start: usize, words: impl Iterator<Item = u64>, skipped: impl Fn(usize) -> bool) {
+    let new = (0..).zip(words).filter(|&(at, word)| !skipped(at) && page.load(start + at) != word);
+    new.for_each(|(at, word)| page.store(start + at, word));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-    use core::cell::RefCell;
-    use sluice_abi::directory::{Peer, PeerState};
-
-    /// A page that notes every store, and that takes so many and no more.
-    struct Page {
-        words: RefCell<Vec<u64>>,
-        stores: RefCell<Vec<(usize, u64)>>,
-        most: usize,
-    }
-
-    impl SharedWords for Page {
-        fn load(&self, index: usize) -> u64 {
-            self.words.borrow()[index]
-        }
-
-        fn store(&self, index: usize, word: u64) {
-            let mut stores = self.stores.borrow_mut();
-            if stores.len() < self.most {
-                stores.push((index, word));
-                self.words.borrow_mut()[index] = word;
-            }
-        }
-
-        fn acquire() {}
-
-        fn release() {}
-    }
-
-    impl Page {
-        fn holding(words: Vec<u64>, most: usize) -> Self {
-            Self { words: RefCell::new(words), stores: RefCell::new(Vec::new()), most }
-        }
-
-        fn empty() -> Self {
-            Self::holding(alloc::vec![0; word::COUNT], usize::MAX)
-        }
-
-        fn sequence(&self) -> u64 {
-            self.load(word::SEQUENCE)
-        }
-
-        /// Whether it says what `directory` says.
-        fn says(&self, directory: &Directory) -> bool {
-            let said = Directory { sequence: self.sequence(), ..*directory };
-            self.words.borrow().as_bytes() == said.as_bytes()
-        }
-    }
-
-    fn directory(state: PeerState, start: u32) -> Directory {
-        let mut directory = Directory { peer_count: 2, ..Directory::default() };
-        directory.peers[1] = Peer { state: state as u32, vm_id: 3, mtu: start as u16, ..Peer::default() };
-        directory.peers[1].queues[0].start = start;
-        directory.peers[0].state = PeerState::Ready as u32;
-        directory
-    }
-
-    #[test]
-    fn every_change_begins_odd_ends_even_and_says_states_last() {
-        let page = Page::empty();
-        let mut last = 0;
-        for (state, start) in
-            [(PeerState::Absent, 0), (PeerState::Ready, 1), (PeerState::Ready, 2), (PeerState::Revoked, 2)]
-        {
-            page.stores.borrow_mut().clear();
-            publish(&page, &directory(state, start));
-            assert!(page.says(&directory(state, start)));
-            assert!(page.sequence() > last && page.sequence().is_multiple_of(2));
-            last = page.sequence();
-            let stores = page.stores.borrow();
-            let ((first, odd), (end, even)) = (stores[0], stores[stores.len() - 1]);
-            assert_eq!((first, odd % 2, end, even), (word::SEQUENCE, 1, word::SEQUENCE, odd + 1));
-            let inner: Vec<_> = stores[1..stores.len() - 1].iter().map(|&(index, _)| index).collect();
-            assert!(!inner.is_empty() && !inner.contains(&word::SEQUENCE));
-            assert!(inner.is_sorted_by_key(|&index| word::is_state(index)), "{inner:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_said_already_is_not_written() {
-        let page = Page::empty();
-        publish(&page, &directory(PeerState::Ready, 1));
-        page.stores.borrow_mut().clear();
-        publish(&page, &Directory { sequence: 77, ..directory(PeerState::Ready, 1) });
-        assert!(page.stores.borrow().is_empty());
-    }
-
-    #[test]
-    fn a_writer_that_was_stopped_anywhere_leaves_an_odd_number_and_the_next_one_a_whole_directory() {
-        let (old, new) = (directory(PeerState::Ready, 1), directory(PeerState::Revoked, 2));
-        let page = Page::empty();
-        publish(&page, &old);
-        let words = page.words.borrow().clone();
-        publish(&page, &new);
-        let all = page.stores.borrow().len();
-        for most in 1..all {
-            let stopped = Page::holding(words.clone(), most);
-            publish(&stopped, &new);
-            let ended = stopped.says(&new) && stopped.sequence().is_multiple_of(2);
-            assert!(ended || stopped.sequence() % 2 == 1, "{most} stores");
-            // Whatever it says next, the old again or the new.
-            for next in [&old, &new] {
-                let page = Page::holding(stopped.words.borrow().clone(), usize::MAX);
-                publish(&page, next);
-                assert!(page.says(next) && page.sequence().is_multiple_of(2), "{most} stores");
-                assert!(page.sequence() > words[word::SEQUENCE], "{most} stores");
-            }
-        }
-    }
-
-    #[test]
-    fn a_number_that_wraps_is_still_another() {
-        let page = Page::empty();
-        page.words.borrow_mut()[word::SEQUENCE] = u64::MAX - 1;
-        publish(&page, &directory(PeerState::Ready, 1));
-        assert_eq!(page.sequence(), 0);
-        assert!(page.says(&directory(PeerState::Ready, 1)));
-    }
-}
+mod tests;

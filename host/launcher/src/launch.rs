@@ -119,7 +119,7 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         let ram = memory::ram(&vm.name, len).map_err(system(vm, "RAM"))?;
         rams.push(memory::map(&ram, len).map_err(system(vm, "RAM"))?);
         files.push(ram);
-        let (file, page) = memory::directory_page().map_err(system(vm, "directory"))?;
+        let (file, page) = memory::directory().map_err(system(vm, "directory"))?;
         directories.push(file);
         pages.push(page);
     }

@@ -8,7 +8,10 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use sluice_control::VmConfig;
+use sluice_abi::Gpa;
+use sluice_abi::call::Status;
+use sluice_abi::run::{RUN_ALIGN, Run};
+use sluice_control::{RunError, VmConfig};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -101,7 +104,8 @@ impl Machine {
     /// Prints what it printed and answers what it asked, as far as its turn goes.
     pub fn serve(&mut self, console: &mut Console<'_>, shared: &mut Shared) {
         self.print(console);
-        if self.registers.as_mut().is_some_and(|registers| !registers.serve(self.id as u32, shared)) {
+        let refuse = |error: RunError| console.say(&format!("vm {}: {error}", self.name));
+        if self.registers.as_mut().is_some_and(|registers| !registers.serve(self.id as u32, shared, refuse)) {
             self.registers = None;
         }
     }
@@ -199,17 +203,18 @@ fn words(status: ExitStatus) -> (String, bool) {
     }
 }
 
-/// Register accesses: each message is three words (0 read or 1 write, register, value), each answer one.
+/// What the process asks of its host. Each message is four words, each answer one: 0 read REGISTER, 1 write REGISTER VALUE, 2 add the run GPA BYTES OFFSET, 3
+/// remove the run 0 BYTES OFFSET, where runs are counted in units of 2 MiB and answered with a status.
 struct Registers {
     socket: UnixStream,
     message: Vec<u8>,
 }
 
 impl Registers {
-    const LEN: usize = 12;
+    const LEN: usize = 16;
 
-    /// Answers for a turn; `false`: nothing more will come, or nothing that makes sense.
-    fn serve(&mut self, vm: u32, shared: &mut Shared) -> bool {
+    /// Answers for a turn; `false`: nothing more will come, or nothing that makes sense. `refuse` is told why a run was refused.
+    fn serve(&mut self, vm: u32, shared: &mut Shared, mut refuse: impl FnMut(RunError)) -> bool {
         for _ in 0..REGISTER_TURN {
             let mut bytes = [0; Self::LEN];
             match self.socket.read(&mut bytes[self.message.len()..]) {
@@ -217,26 +222,36 @@ impl Registers {
                 Ok(0) => return false,
                 Err(error) => return matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
             }
-            if self.message.len() == Self::LEN && !self.answer(vm, shared) {
+            if self.message.len() == Self::LEN && !self.answer(vm, shared, &mut refuse) {
                 return false;
             }
         }
         true
     }
 
-    fn answer(&mut self, vm: u32, shared: &mut Shared) -> bool {
+    fn answer(&mut self, vm: u32, shared: &mut Shared, refuse: &mut impl FnMut(RunError)) -> bool {
         let (words, _) = self.message.as_chunks();
-        let [kind, register, value] = [0, 1, 2].map(|word: usize| u32::from_le_bytes(words[word]));
+        let [kind, a, b, c] = [0, 1, 2, 3].map(|word: usize| u32::from_le_bytes(words[word]));
         self.message.clear();
+        let bytes = |units: u32| u64::from(units) * RUN_ALIGN;
         let answer = match kind {
-            0 => shared.read(vm, register),
+            0 => shared.read(vm, a),
             1 => {
-                shared.write(vm, register, value);
+                shared.write(vm, a, b);
                 0
             }
+            2 => status(shared.add_run(vm, Run { gpa: Gpa(bytes(a)), len: bytes(b), offset: bytes(c) }), refuse),
+            3 => status(shared.remove_run(vm, bytes(c), bytes(b)), refuse),
             _ => return false,
         };
         // One that asks and never reads the answers has no room for more.
         self.socket.write_all(&answer.to_le_bytes()).is_ok()
     }
+}
+
+/// What a call about a run is answered with. Statuses of such calls have their bits in the low word.
+fn status(result: Result<(), RunError>, refuse: impl FnOnce(RunError)) -> u32 {
+    let status = result.as_ref().map_or_else(|error| Status::refused(error.why), |()| Status::OK);
+    result.map_or_else(refuse, |()| ());
+    status.0 as u32
 }

@@ -4,7 +4,7 @@
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice_abi::directory::word;
-use sluice_abi::map::PAGE;
+use sluice_abi::map::DIRECTORY_LEN;
 use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,17 +35,17 @@ pub fn private(len: u64) -> io::Result<PeerSlice<'static>> {
     }
 }
 
-/// The words of a page that we write and others only read, and its file.
-pub fn directory_page() -> io::Result<(OwnedFd, Table<'static, u64>)> {
-    let file = sized("directory", PAGE)?;
+/// The words of a directory that we write and others only read, and its file.
+pub fn directory() -> io::Result<(OwnedFd, Table<'static, u64>)> {
+    let file = sized("directory", DIRECTORY_LEN)?;
     // SAFETY: a new mapping of the kernel's choice, never unmapped, reached through the slice only.
-    let page = unsafe {
-        let page = mmap(null_mut(), PAGE as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)?;
-        PeerSlice::from_raw(page.cast(), PAGE)
+    let pages = unsafe {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let pages = mmap(null_mut(), DIRECTORY_LEN as usize, access, MapFlags::SHARED, &file, 0)?;
+        PeerSlice::from_raw(pages.cast(), DIRECTORY_LEN)
     };
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
-    let words =
-        page.table(0, word::COUNT as u16).ok_or_else(|| io::Error::other("a page has no room for a directory"))?;
+    let words = pages.table(0, word::COUNT as u16).ok_or_else(|| io::Error::other("no room for a directory"))?;
     Ok((file, words))
 }
 

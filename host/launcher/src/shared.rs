@@ -1,8 +1,9 @@
 //! What all processes' devices and directories come from, and the switch behind the devices.
 
 use crate::taps::Taps;
-use sluice_abi::directory::{Directory, GateKind};
-use sluice_control::{Counters, Event, Manifest, Network, Switch, publish};
+use sluice_abi::directory::GateKind;
+use sluice_abi::run::Run;
+use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, publish};
 use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::time::Instant;
@@ -52,6 +53,20 @@ impl Shared {
         }
     }
 
+    /// Adds a run to VM `vm`'s packet memory, and says so to those who may send to it.
+    pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
+        self.network.add_run(vm, run)?;
+        self.refresh_senders(vm);
+        Ok(())
+    }
+
+    /// Removes one.
+    pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+        self.network.remove_run(vm, offset, len)?;
+        self.refresh_senders(vm);
+        Ok(())
+    }
+
     /// Serves the ports whose VMs notified the host, a turn each; whether there is more to do.
     pub fn serve(&mut self) -> bool {
         let Some(first) = self.notified.iter().position(|&notified| notified) else { return false };
@@ -97,9 +112,10 @@ impl Shared {
     }
 
     fn refresh(&mut self, vm: u32) {
-        let new = self.network.directory(vm);
-        if let Some(page) = self.pages.get(vm as usize) {
-            publish(page, &Directory { gate: GateKind::Direct as u32, ..new });
+        let mut new = self.network.directory(vm);
+        new.header.gate = GateKind::Direct as u32;
+        if let Some(pages) = self.pages.get(vm as usize) {
+            publish(pages, &new);
         }
     }
 }

@@ -13,6 +13,7 @@ mod neighbours;
 mod programs;
 mod registers;
 mod revocation;
+mod runs;
 mod stepping;
 mod tables;
 

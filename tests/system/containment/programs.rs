@@ -22,7 +22,7 @@ fn calls_by_a_program_in_bochs_are_aborted() {
 #[test]
 fn hypercalls_by_a_program_in_bochs_are_exceptions() {
     let report = attack("isolated", "hypercalls");
-    contained(&report, 0, &["vmcall ring 3: 7 of 7 refused"]);
+    contained(&report, 0, &["vmcall ring 3: 10 of 10 refused"]);
 }
 
 /// #UD for the program.

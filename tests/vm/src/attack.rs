@@ -2,8 +2,8 @@
 
 use crate::{
     aborted, alias, chains, debugged, descriptors, emulated, exceptions, home, interrupts, leftovers, lives, masked,
-    modes, nmi, numbered, overrun, processor, quarantine, registers, revoke, rings, scribble, starts, stepping, sweep,
-    tables, timer, victim, wrap,
+    modes, nmi, numbered, overrun, processor, quarantine, registers, revoke, rings, runs, scribble, starts, stepping,
+    sweep, tables, timer, victim, wrap,
 };
 use core::fmt;
 use sluice::{Gate, PacketMemory, PeerIdx, RingFormat, Status};
@@ -40,6 +40,19 @@ pub fn run(machine: &mut Vnf) -> Result<(), Error> {
         "reset" => nmi::receiver(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
         "nmi" => nmi::sender(machine),
         "both" => revoke::both(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "stray" => runs::stray(machine, RingFormat::from_name(how).ok_or(Error::Arguments)?),
+        "meet" => runs::meet(machine),
+        "move" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            runs::receiver(machine, format, times)
+        }
+        "pull" => {
+            let (format, times) = ring_and_number(how).ok_or(Error::Arguments)?;
+            runs::pulled(machine, format, times)
+        }
+        "bear" => runs::bear(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "hop" => runs::sender(machine, how.parse().map_err(|_| Error::Arguments)?),
+        "refused" => runs::refused(machine),
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
@@ -146,7 +159,7 @@ pub fn ask_one(armed: &Armed) -> Result<(), Error> {
 pub fn register_again(armed: &Armed) -> Result<(), Error> {
     let request = Gpa(armed.request.as_ptr().addr() as u64);
     // SAFETY: under a Sluice host, in ring 0; both were given before.
-    match unsafe { hypercall::register(armed.own.gpa, armed.own.memory.len(), request) } {
+    match unsafe { hypercall::register(request) } {
         Status::OK => Ok(()),
         status => Err(Error::NotStopped(status.0)),
     }

@@ -6,7 +6,7 @@ use crate::debug::{self, On};
 use crate::descriptors::{self, KERNEL_DATA, Pointer};
 use crate::leap;
 use crate::{control, crossing, snippet};
-use sluice_abi::map;
+use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, println};
 
@@ -46,7 +46,7 @@ fn held_back() -> Result<(), Error> {
 const BASES: [u64; 5] = [
     map::SLOT_VA,
     map::SLOT_VA + map::PACKETS,
-    map::SLOT_VA + map::peer_base(0),
+    map::SLOT_VA + map::peer_base(PeerIdx(0)),
     map::SLOT_VA - 0xffff,
     map::SLOT_VA + (1 << 39) - 1,
 ];

@@ -8,7 +8,7 @@ use sluice_vnf::{Vnf, println};
 
 /// Where the window has the first word of the first peer's pattern.
 pub fn peer_word(own: PacketMemory) -> *mut u64 {
-    (map::SLOT_VA + map::peer_base(0) + own.gpa.0) as *mut u64
+    (map::SLOT_VA + map::peer_base(PeerIdx(0)) + own.gpa.0) as *mut u64
 }
 
 /// Reads peer memory in home.

@@ -1,7 +1,7 @@
 //! Sets of registers that mean harm.
 
 use crate::leap::{AC, DF, FLAGS, NT, State, ZF};
-use sluice_abi::map;
+use sluice_abi::{PeerIdx, map};
 
 /// Sets for each entry.
 pub const SETS: usize = 16;
@@ -27,7 +27,7 @@ const TARGETS: [u64; 16] = [
     slot(map::REQUEST),
     slot(map::TABLES),
     slot(map::PACKETS),
-    slot(map::peer_base(0)) + (2 << 20),
+    slot(map::peer_base(PeerIdx(0))) + (2 << 20),
     0x1000,
 ];
 

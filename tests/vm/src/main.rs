@@ -64,6 +64,8 @@ mod rings;
 #[cfg(target_os = "none")]
 mod row;
 #[cfg(target_os = "none")]
+mod runs;
+#[cfg(target_os = "none")]
 mod scribble;
 #[cfg(target_os = "none")]
 mod segments;

@@ -4,14 +4,14 @@ use crate::attack::{Error, arm, ask_one, exit_once};
 use crate::leap::{self, AC, DF, FLAGS, IF, NT, RF, TF};
 use crate::x87::{self, Saved};
 use crate::{alias, crossing, msr, segments, snippet};
-use sluice_abi::map;
 use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
+use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, clock, println};
 
 /// Stack pointers aimed at what the window maps, and at what nobody does.
 const STACKS: [(&str, u64); 6] = [
-    ("peer", map::SLOT_VA + map::peer_base(0) + (3 << 20)),
+    ("peer", map::SLOT_VA + map::peer_base(PeerIdx(0)) + (3 << 20)),
     ("list", map::SLOT_VA + map::LIST + 24),
     ("state", map::SLOT_VA + map::STATE + 64),
     ("stack", map::SLOT_VA + map::STACK + map::STACK_LEN),

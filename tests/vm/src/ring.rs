@@ -20,6 +20,8 @@ const FOUND: Status = Status::ACKNOWLEDGE.union(Status::DRIVER);
 pub struct Ring {
     queue: DriverQueue<{ SIZE as usize }>,
     buffers: PacketMemory,
+    /// Where buffers were before [`Ring::move_to`], and which of them still are, by token.
+    before: (PacketMemory, [bool; SIZE as usize]),
     features: F,
 }
 
@@ -27,15 +29,34 @@ impl Ring {
     /// Bytes of memory for both.
     pub const MEMORY_LEN: u32 = BUFFER * (SIZE as u32 + SIZE as u32);
 
+    /// Bytes that the buffers take.
+    pub const BUFFERS_LEN: u64 = BUFFER as u64 * SIZE as u64;
+
     /// A queue at the start of `memory`, with all buffers given to a device that does not know of it yet.
     pub fn new(memory: PacketMemory, format: RingFormat) -> Result<Self, Error> {
+        let (_, buffers) = memory.split_at(BUFFER * u32::from(SIZE)).ok_or(Error::Arguments)?;
+        Self::with_buffers(memory, buffers, format)
+    }
+
+    /// The same with its buffers at the start of `buffers`.
+    pub fn with_buffers(memory: PacketMemory, buffers: PacketMemory, format: RingFormat) -> Result<Self, Error> {
         let features = F::VERSION_1.union(format.features());
-        let (queue, buffers) = memory.split_at(BUFFER * u32::from(SIZE)).ok_or(Error::Arguments)?;
-        let queue = DriverQueue::new(queue.gpa, queue.memory, SIZE, features).map_err(|_| Error::Arguments)?;
-        let mut ring = Self { queue, buffers, features };
+        let queue = DriverQueue::new(memory.gpa, memory.memory, SIZE, features).map_err(|_| Error::Arguments)?;
+        let mut ring = Self { queue, buffers, before: (buffers, [false; SIZE as usize]), features };
         (0..SIZE.into()).for_each(|token| ring.give(token));
         ring.queue.publish();
         Ok(ring)
+    }
+
+    /// From now on each buffer that is given back is one of `buffers` instead.
+    pub fn move_to(&mut self, buffers: PacketMemory) {
+        self.before = (self.buffers, [true; SIZE as usize]);
+        self.buffers = buffers;
+    }
+
+    /// How many buffers have moved.
+    pub fn moved(&self) -> usize {
+        self.before.1.iter().filter(|&&is_there| !is_there).count()
     }
 
     /// Starts the device, which is reset.
@@ -85,7 +106,9 @@ impl Ring {
             return Ok(false);
         }
         let received = self.queue.take().map_err(|_| Error::Harmed(1))?;
-        see(frame(self.buffers, u64::from(received.token * BUFFER)));
+        let was_before = self.before.1.get_mut(received.token as usize).is_some_and(core::mem::take);
+        let buffers = if was_before { self.before.0 } else { self.buffers };
+        see(frame(buffers, u64::from(received.token * BUFFER)));
         self.give(received.token);
         self.queue.publish();
         Ok(true)

@@ -9,7 +9,7 @@ use crate::snippet;
 use sluice_vnf::{Vnf, println};
 
 /// Numbers of hypercalls, and one more.
-const HYPERCALLS: u64 = 7;
+const HYPERCALLS: u64 = 10;
 /// #UD.
 const UNDEFINED: u64 = 6;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];

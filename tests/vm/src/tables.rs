@@ -4,7 +4,7 @@ use crate::alias::{self, Page};
 use crate::attack::{Armed, Error, arm, ask_one, register_again};
 use crate::crossing;
 use crate::leap;
-use sluice_abi::map;
+use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, println};
 
@@ -52,7 +52,7 @@ pub fn forged(machine: &mut Vnf, what: &str) -> Result<(), Error> {
     let Armed { own, .. } = arm(machine)?;
     let offset = match what {
         // The pattern, and what a packet may have put there.
-        "peer" => map::peer_base(0) + own.gpa.0,
+        "peer" => map::peer_base(PeerIdx(0)) + own.gpa.0,
         "payload" => map::PACKETS,
         "list" => map::LIST,
         "tables" => map::TABLES,

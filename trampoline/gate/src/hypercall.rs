@@ -4,6 +4,7 @@
 use core::arch::asm;
 use sluice_abi::Gpa;
 use sluice_abi::call::{Accepted, Hypercall, Outcome, Status};
+use sluice_abi::run::Run;
 
 /// # Safety
 /// The VM runs under a Sluice host, at CPL 0; memory that the call lets the host read or write is the VM's to give.
@@ -52,13 +53,31 @@ pub unsafe fn yield_now() -> Status {
     unsafe { call(Hypercall::Yield, 0, 0, 0) }.status
 }
 
-/// Registers packet memory (`len` bytes at `packets`) and request block for this vCPU, with the CR3 in force.
+/// Registers the request block for this vCPU, with the CR3 in force.
 ///
 /// # Safety
-/// The VM runs under a Sluice host, at CPL 0. The window reads and writes the packet memory from now on.
-pub unsafe fn register(packets: Gpa, len: u64, request: Gpa) -> Status {
+/// The VM runs under a Sluice host, at CPL 0. The window reads the page from now on.
+pub unsafe fn register(request: Gpa) -> Status {
     // SAFETY: the caller's contract.
-    unsafe { call(Hypercall::Register, packets.0, len, request.0) }.status
+    unsafe { call(Hypercall::Register, request.0, 0, 0) }.status
+}
+
+/// Adds `run` to packet memory.
+///
+/// # Safety
+/// The VM runs under a Sluice host, at CPL 0. From now on this VM's window reads the run, and the windows of VMs that may send to this one write it.
+pub unsafe fn add_run(run: Run) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe { call(Hypercall::AddRun, run.gpa.0, run.len, run.offset) }.status
+}
+
+/// Removes the run of `len` bytes at `offset` of packet memory.
+///
+/// # Safety
+/// The VM runs under a Sluice host, at CPL 0.
+pub unsafe fn remove_run(offset: u64, len: u64) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe { call(Hypercall::RemoveRun, offset, len, 0) }.status
 }
 
 /// Sends the first `count` packets of the request block: the gate `Hypercall`.

@@ -28,7 +28,8 @@ impl Regions {
     /// writable, and no Rust reference leads into them.
     pub unsafe fn new(peer: &Peer, base: *mut u8) -> Result<Self, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
-        if !listed.iter().all(guesses_stay) {
+        let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
+        if !listed.iter().enumerate().all(|(index, region)| guesses_stay(region, reach(index))) {
             return Err(Clause::Layout);
         }
         Self::collect(listed.iter().map(|region| {
@@ -94,9 +95,10 @@ impl Regions {
     }
 }
 
-/// Whether what a wrong guess reaches from `region` is this peer's: an offset from its start, a descriptor's index behind its end.
-fn guesses_stay(region: &directory::Region) -> bool {
-    let reach = map::GUESS_REACH.max(region.len.saturating_add(map::INDEX_REACH));
+/// Whether what a wrong guess reaches from `region` is this peer's: `reach` bytes from its start, a descriptor's index behind its end. (A buffer's
+/// address is guessed from the start of the first region alone; in any other, the guess stays.)
+fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
+    let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
     (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE
 }
 

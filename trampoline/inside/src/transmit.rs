@@ -5,7 +5,8 @@
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
 use crate::Enqueue;
-use crate::window::{PeerWindow, Window};
+use crate::runs::Runs;
+use crate::window::{PeerWindow, Window, bit};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
@@ -25,9 +26,10 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
-    window.begin(count);
     // With flags it is nobody's index: such a packet is not usual.
-    let index = usize::from((request.len_and_peer(0).unwrap_or(0) >> 16) as u16);
+    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
+    window.begin(count, index);
+    let index = usize::from(index);
     let mut filled = 0;
     if let Some(peer) = window.peer(index) {
         // Again where the rings' arrays end within the burst.
@@ -72,6 +74,7 @@ impl<L: Lanes> Call<L> {
     /// The packets that follow the first `at`, which are filled.
     #[inline(never)]
     fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
+        window.begin_others();
         window.accepted = Accepted::default();
         window.accepted.insert_run(0, usize::from(at));
         while let Some(packet) = request.get(at) {
@@ -95,15 +98,16 @@ impl<L: Lanes> Call<L> {
         at: u16,
     ) -> Result<u16, ()> {
         let index = packet.peer;
-        let Some(packets) = window.packets else {
+        if window.packets.is_empty() {
             self.report(Status::new(Code::NotRegistered));
             return Err(());
-        };
-        let Some(peer) = window.peer(index.get()) else {
+        }
+        window.touch(index);
+        let (packets, Some(peer)) = window.packets_and_peer(index) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
         };
-        if self.blocked & bit(index) != 0 {
+        if self.blocked & bit(index.get()) != 0 {
             return Ok(0);
         }
         let filled = match peer.enqueue_more(request, at, index, self.lanes) {
@@ -116,11 +120,11 @@ impl<L: Lanes> Call<L> {
                 return Ok(filled);
             }
             Err(Refused::Full) => {
-                self.blocked |= bit(index);
+                self.blocked |= bit(index.get());
                 self.report(Status::FULL);
             }
             Err(Refused::Fault(clause)) => {
-                peer.quarantined = true;
+                peer.quarantined = Some(clause);
                 self.report(Status::peer_fault(clause, index).naming(at));
             }
             Err(Refused::TooLong) => self.report(Status::of_peer(Code::TooLong, index).naming(at)),
@@ -142,12 +146,8 @@ impl<L: Lanes> Call<L> {
 /// Where a frame's EtherType is, or that of its first VLAN tag.
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
 
-const fn bit(peer: PeerIdx) -> u64 {
-    1u64.wrapping_shl(peer.0 as u32)
-}
-
 /// A packet that is wrong, goes where it is not usual, or has a header.
-fn one(peer: &mut PeerWindow, packets: PeerSlice<'_>, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
+fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
     // A window serves queue 0 of each peer; other bits mean nothing.
     if packet.flags & !HDR != 0 {
         return Err(Refused::BadRequest);
@@ -181,11 +181,12 @@ pub fn tags(frame: PeerSlice<'_>) -> u16 {
 }
 
 /// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
-fn frame(packets: PeerSlice<'_>, packet: Packet) -> Option<(Hdr, PeerSlice<'_>)> {
+fn frame(packets: &Runs, packet: Packet) -> Option<(Hdr, PeerSlice<'static>)> {
     let mut hdr = PLAIN_HDR;
     if packet.flags & HDR != 0 {
-        packets.copy_to_slice(u64::from(packet.offset).checked_sub(HDR_LEN.into())?, &mut hdr).ok()?;
+        let at = u64::from(packet.offset).checked_sub(HDR_LEN.into())?;
+        packets.find(at, HDR_LEN.into())?.copy_to_slice(0, &mut hdr).ok()?;
     }
-    let frame = packets.sub(packet.offset.into(), packet.len.into()).ok().filter(|frame| !frame.is_empty())?;
+    let frame = packets.find(packet.offset.into(), packet.len.into()).filter(|frame| !frame.is_empty())?;
     Some((Hdr::read_from_bytes(&hdr).ok()?, frame))
 }

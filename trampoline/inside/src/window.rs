@@ -1,11 +1,12 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
 use crate::queue::{Burst, DirtyLog};
+use crate::runs::Runs;
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::call::{Accepted, Clause, Packet};
-use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::directory::{MAX_PEERS, Peer, Queue};
 use sluice_abi::{PeerIdx, map, net};
 use sluice_memory::guess::pick_mut;
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
@@ -29,7 +30,11 @@ pub struct Window {
     phase: AtomicU32,
     /// Packets of the call.
     count: u16,
-    pub(crate) packets: Option<PeerSlice<'static>>,
+    /// Index of the peer whose queue the call may have changed first. A number that is nobody's index does no harm.
+    first: u16,
+    /// By bits, all others whose queues the call may have changed, or an earlier call did.
+    touched: u64,
+    pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
 
@@ -39,20 +44,46 @@ const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
 
 /// What a sender knows of one peer.
 pub(crate) struct PeerWindow {
+    /// What the directory says of the queue.
+    entry: Queue,
     pub regions: Regions,
     pub queue: DeviceQueue,
-    /// It broke a rule: nothing new is sent to it until it is attached anew.
-    pub quarantined: bool,
+    /// The rule that it broke: nothing new is sent to it until it is attached anew.
+    pub quarantined: Option<Clause>,
     /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From packet memory into its first region, where both are long enough.
+    /// From the extent of packet memory into its first region, where both are long enough.
     pub way: Option<Transfer<'static>>,
 }
 
 impl PeerWindow {
+    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
+    /// rule.
+    fn new(
+        peer: &Peer,
+        entry: Queue,
+        regions: Regions,
+        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
+    ) -> Result<Self, Clause> {
+        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let mut queue = match known {
+            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
+            None => DeviceQueue::new(&entry, &regions)?,
+        };
+        if let Some((_, log @ Some(_), _)) = known
+            && !queue.set_log(log, &regions)
+        {
+            return Err(Clause::Region);
+        }
+        // The entry that tells of a buffer's region may come behind the buffer.
+        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
+        Ok(Self { regions, queue, quarantined, entry, longest, owed, way: None })
+    }
+
     /// As [`DeviceQueue::enqueue_usual`].
     #[inline(always)]
     pub fn enqueue_usual(
@@ -79,9 +110,9 @@ impl PeerWindow {
         self.enqueue_usual(request, from, peer, lanes)
     }
 
-    fn lead(&mut self, packets: Option<PeerSlice<'static>>) {
+    fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
         let (_, memory) = self.regions.first();
-        self.way = packets.and_then(|packets| Transfer::new(packets, memory, self.longest));
+        self.way = extent.and_then(|extent| Transfer::new(extent, memory, self.longest));
     }
 }
 
@@ -94,8 +125,33 @@ impl Window {
             calls: 0,
             phase: AtomicU32::new(WHOLE),
             count: 0,
-            packets: None,
+            first: 0,
+            touched: 0,
+            packets: Runs::new(),
             peers: [const { None }; MAX_PEERS],
+        }
+    }
+
+    /// As [`Window::new`], where the window is to be: on no stack, which may not have room for one.
+    ///
+    /// # Safety
+    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is the only one who does
+    /// while it lives.
+    #[allow(unsafe_code, reason = "there is no allocator to ask")]
+    pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
+        // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
+        unsafe {
+            (&raw mut (*state).accepted).write(Accepted([0; _]));
+            (&raw mut (*state).caller_rsp).write(0);
+            (&raw mut (*state).calls).write(0);
+            (&raw mut (*state).phase).write(AtomicU32::new(WHOLE));
+            (&raw mut (*state).count).write(0);
+            (&raw mut (*state).first).write(0);
+            (&raw mut (*state).touched).write(0);
+            (&raw mut (*state).packets).write(Runs::new());
+            let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
+            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
+            &mut *state
         }
     }
 
@@ -109,23 +165,32 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where it is, whatever else of
+    /// the entry is new, and if it broke a rule stays so. On an error the window is as it was. Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
     /// offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
     pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+        let extent = self.packets.extent();
+        let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
+        let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
+        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
+        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
-        let queue = peer.queues.first().filter(|_| peer.queue_count > 0).ok_or(Clause::Layout)?;
-        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if queue.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
-        let queue = DeviceQueue::new(queue, &regions)?;
-        let mut attached = PeerWindow { regions, queue, quarantined: false, longest, owed, way: None };
-        attached.lead(self.packets);
-        *self.peers.get_mut(index.get()).ok_or(Clause::Layout)? = Some(attached);
+        let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
+        attached.lead(extent);
+        *place = Some(attached);
         Ok(())
+    }
+
+    /// Sends nothing more to the peer at `index` until its queue begins anew.
+    pub fn quarantine_peer(&mut self, index: PeerIdx) {
+        if let Some(Some(peer)) = self.peers.get_mut(index.get()) {
+            peer.quarantined = Some(Clause::Layout);
+        }
     }
 
     /// Forgets the peer at `index`.
@@ -144,36 +209,54 @@ impl Window {
 
     /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
     pub fn is_open(&self, index: PeerIdx) -> bool {
-        matches!(self.peers.get(index.get()), Some(Some(peer)) if !peer.quarantined)
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_none())
     }
 
     /// Whether the peer at `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: PeerIdx) -> bool {
-        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined)
+        matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
-    /// Registers packet memory: frames are taken from there and nowhere else.
+    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and nowhere else. What follows one
+    /// another in packet memory is to be one of them where the mapping allows it, as a frame has to lie in one; what begins at offset 0 is the
+    /// fastest. Peers stay as they are. `false`: more than [`sluice_abi::run::MAX_RUNS`], which are left out.
+    pub fn set_runs(&mut self, runs: impl IntoIterator<Item = (u32, PeerSlice<'static>)>) -> bool {
+        let mut packets = Runs::new();
+        let fit = runs.into_iter().all(|(offset, memory)| packets.add(offset, memory));
+        self.packets = packets;
+        let extent = self.packets.extent();
+        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(extent));
+        fit
+    }
+
+    /// The same with one run, from offset 0.
     pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
-        self.packets = Some(packets);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(Some(packets)));
+        self.set_runs([(0, packets)]);
     }
 
-    /// As before [`Window::set_packets`]. Peers stay as they are.
+    /// The same with none.
     pub fn forget_packets(&mut self) {
-        self.packets = None;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(None));
+        self.set_runs([]);
     }
 
     /// The peer at `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| !peer.quarantined)
+        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| peer.quarantined.is_none())
     }
 
+    /// Packet memory, and the same.
+    pub(crate) fn packets_and_peer(&mut self, index: PeerIdx) -> (&Runs, Option<&mut PeerWindow>) {
+        let peer = pick_mut(&mut self.peers, index.get()).and_then(Option::as_mut);
+        (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
+    }
+
+    /// A call for `count` packets, the first of which is for peer `first`.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, count: u16) {
+    pub(crate) fn begin(&mut self, count: u16, first: u16) {
         self.calls += 1;
         self.count = count;
+        self.first = first;
         self.phase.store(FILLING, Ordering::Release);
     }
 
@@ -184,10 +267,31 @@ impl Window {
         self.phase.store(PARTIAL, Ordering::Release);
     }
 
+    /// The call goes on for other peers, too: [`Window::touch`] says for which.
+    pub(crate) fn begin_others(&mut self) {
+        self.touched = 0;
+    }
+
+    /// The call goes on to change the queue of `peer`.
+    pub(crate) fn touch(&mut self, peer: PeerIdx) {
+        self.touched |= bit(peer.get());
+    }
+
     /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
     pub(crate) fn publish(&mut self) {
         self.phase.store(PARTIAL, Ordering::Release);
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish());
+        self.each_touched(|peer| peer.queue.publish());
+    }
+
+    /// Does `work` for each peer whose queue the call may have changed.
+    fn each_touched(&mut self, work: impl Fn(&mut PeerWindow)) {
+        let mut left = self.touched | bit(self.first.into());
+        while left != 0 {
+            if let Some(Some(peer)) = pick_mut(&mut self.peers, left.trailing_zeros() as usize) {
+                work(peer);
+            }
+            left &= left - 1;
+        }
     }
 
     /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
@@ -202,22 +306,26 @@ impl Window {
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        let phase = self.phase.get_mut();
-        match *phase {
+        match *self.phase.get_mut() {
             PARTIAL => {}
             WHOLE => {
                 self.accepted = Accepted::default();
                 self.accepted.insert_run(0, usize::from(self.count));
             }
             _ => {
-                self.peers.iter_mut().flatten().for_each(|peer| peer.queue.rewind());
+                self.each_touched(|peer| peer.queue.rewind());
                 self.accepted = Accepted::default();
             }
         }
-        *phase = PARTIAL;
-        self.peers.iter_mut().flatten().for_each(|peer| peer.queue.publish_again());
+        *self.phase.get_mut() = PARTIAL;
+        self.each_touched(|peer| peer.queue.publish_again());
         self.accepted
     }
+}
+
+/// Bit `peer` modulo 64.
+pub(crate) const fn bit(peer: usize) -> u64 {
+    1u64.wrapping_shl(peer as u32)
 }
 
 impl Default for Window {
@@ -241,7 +349,7 @@ mod tests {
         for index in 0..2 {
             request.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
         }
-        sender.window.begin(2);
+        sender.window.begin(2, 0);
         let packets = request.table(0, 2).expect("aligned");
         assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
         sender

@@ -8,13 +8,14 @@ use iced_x86::{ConditionCode, FlowControl, Instruction, InstructionInfoFactory, 
 use sluice_abi::map;
 use std::collections::BTreeMap;
 
-/// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and CMOVcc besides.
+/// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and CMOVcc besides. (A processor
+/// that has no TZCNT executes it as BSF, which gives the same for all but 0.)
 const ORDINARY: &[Mnemonic] = {
     use Mnemonic::*;
     &[
         Adc, Add, And, Bsf, Bsr, Bswap, Bt, Btc, Btr, Bts, Call, Cdq, Cdqe, Cmp, Cmpxchg, Cqo, Cwde, Dec, Imul, Inc,
         Jmp, Lea, Mov, Movsx, Movsxd, Movzx, Mul, Neg, Nop, Not, Or, Pop, Push, Ret, Rol, Ror, Sar, Sbb, Shl, Shld,
-        Shr, Shrd, Sub, Test, Xadd, Xchg, Xor,
+        Shr, Shrd, Sub, Test, Tzcnt, Xadd, Xchg, Xor,
     ]
 };
 /// What else the fast path needs: copies, and orders of accesses.

@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "takes descriptors that the launcher passed by number")]
 
 use rustix::fd::BorrowedFd;
+use sluice_abi::call::Status;
+use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_driver::Registers;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -29,10 +31,10 @@ impl Control {
         Self(inherited(CONTROL_FD, |fd| fd.try_clone_to_owned()).map(UnixStream::from).ok())
     }
 
-    /// One message and its answer. Without a launcher every register reads 0: then there is no device.
-    fn exchange(&mut self, write: u32, register: u32, value: u32) -> u32 {
+    /// One message of four words and its answer. Without a launcher every register reads 0: then there is no device.
+    fn exchange(&mut self, message: [u32; 4]) -> u32 {
         let mut answer = [0; 4];
-        let message = [write, register, value].map(u32::to_le_bytes);
+        let message = message.map(u32::to_le_bytes);
         let done = self
             .0
             .as_mut()
@@ -43,14 +45,31 @@ impl Control {
         }
         u32::from_le_bytes(answer)
     }
+
+    /// Adds `run` to this process's packet memory.
+    pub(super) fn add_run(&mut self, run: Run) -> Status {
+        let [gpa, len, offset] = [run.gpa.0, run.len, run.offset].map(pieces);
+        Status(self.exchange([2, gpa, len, offset]).into())
+    }
+
+    /// Removes `run`.
+    pub(super) fn remove_run(&mut self, run: Run) -> Status {
+        let [len, offset] = [run.len, run.offset].map(pieces);
+        Status(self.exchange([3, 0, len, offset]).into())
+    }
+}
+
+/// The unit of these messages.
+fn pieces(bytes: u64) -> u32 {
+    u32::try_from(bytes / RUN_ALIGN).unwrap_or(u32::MAX)
 }
 
 impl Registers for Control {
     fn read(&mut self, register: u32) -> u32 {
-        self.exchange(0, register, 0)
+        self.exchange([0, register, 0, 0])
     }
 
     fn write(&mut self, register: u32, value: u32) {
-        self.exchange(1, register, value);
+        self.exchange([1, register, value, 0]);
     }
 }

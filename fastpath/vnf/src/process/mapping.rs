@@ -5,7 +5,7 @@ use rustix::fd::AsFd;
 use rustix::fs::fstat;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice::PeerSlice;
-use sluice_abi::map::{PAGE, SLOT_LEN};
+use sluice_abi::map::SLOT_LEN;
 use std::io;
 use std::ptr::null_mut;
 
@@ -49,13 +49,15 @@ impl Slot {
             Ok(PeerSlice::from_raw(at, len))
         }
     }
-}
 
-/// A page of our own.
-pub fn private_page() -> io::Result<PeerSlice<'static>> {
-    // SAFETY: a new page of the kernel's choice, never unmapped, reached through the slice only.
-    unsafe {
-        let page = mmap_anonymous(null_mut(), PAGE as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
-        Ok(PeerSlice::from_raw(page.cast(), PAGE))
+    /// Maps `len` bytes of this process's own at slot offset `offset`, zeroed.
+    pub fn map_private(&self, offset: u64, len: u64) -> io::Result<PeerSlice<'static>> {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        // SAFETY: replaces a part of the reservation, which nobody refers to: offsets and lengths are those of `sluice_abi::map`.
+        unsafe {
+            let at = self.0.wrapping_add(offset as usize);
+            mmap_anonymous(at.cast(), len as usize, ProtFlags::READ | ProtFlags::WRITE, flags)?;
+            Ok(PeerSlice::from_raw(at, len))
+        }
     }
 }

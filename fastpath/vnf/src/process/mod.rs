@@ -14,11 +14,13 @@ pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
 use crate::ports::Store;
+use crate::runs::{FIRST_LEN, Runs};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
 use sluice::{Access, PacketMemory, Wait, WatchWord};
-use sluice_abi::{Gpa, map};
+use sluice_abi::run::Run;
+use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,14 +36,11 @@ pub struct Vnf {
     /// Where they are.
     files: PathBuf,
     out: PathBuf,
-    /// Until it is handed out.
-    memory: Option<Memory>,
-}
-
-struct Memory {
     slot: Slot,
-    ram: sluice::PeerSlice<'static>,
     directory: sluice::PeerSlice<'static>,
+    packets: Runs,
+    /// The gate and the first run were handed out.
+    taken: bool,
 }
 
 /// Runs `main`; whether it failed is the exit code.
@@ -71,7 +70,7 @@ impl Vnf {
         let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
         let slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(index), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
         }
         let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
         let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
@@ -80,7 +79,10 @@ impl Vnf {
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
-            memory: Some(Memory { slot, ram, directory }),
+            slot,
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
         })
     }
 
@@ -104,10 +106,37 @@ impl Vnf {
         Some(Box::leak(Box::new(Store::new())))
     }
 
-    /// What a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two gates, or two pools, would write over each other's
-    /// frames.
+    /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
+    /// gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        hand_out(&mut self.memory)
+        if std::mem::replace(&mut self.taken, true) {
+            return Err(SetupError::Taken);
+        }
+        let private = |offset, len| self.slot.map_private(offset, len).map_err(|_| SetupError::NoMemory);
+        let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?);
+        let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
+        let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
+        let access = Access {
+            directory: self.directory,
+            request,
+            packets: memory.memory,
+            slot: self.slot.base(),
+            state: state.as_ptr(),
+        };
+        Ok((access, memory))
+    }
+
+    pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
+        Ok(&mut self.packets)
+    }
+
+    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+        SetupError::check(Control::new().add_run(run))
+    }
+
+    pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
+        SetupError::check(Control::new().remove_run(run))
     }
 
     /// The registers of this process's network device: the launcher answers.
@@ -126,14 +155,6 @@ impl Wait for Vnf {
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         sleep::until_changed(word, at_most);
     }
-}
-
-/// What a VNF that has `memory` reaches its peers with; the VNF has it no more.
-fn hand_out(memory: &mut Option<Memory>) -> Result<(Access, PacketMemory), SetupError> {
-    let Memory { slot, ram, directory } = memory.take().ok_or(SetupError::Taken)?;
-    let request = mapping::private_page().map_err(|_| SetupError::NoMemory)?;
-    let access = Access { directory, request, packets: ram, slot: slot.base() };
-    Ok((access, PacketMemory::new(Gpa(0), ram).ok_or(SetupError::NoMemory)?))
 }
 
 /// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
@@ -157,12 +178,23 @@ mod tests {
 
     #[test]
     fn memory_is_handed_out_once() {
-        let [ram, directory] = [(); 2].map(|()| mapping::private_page().expect("a page"));
-        let mut memory = Some(Memory { slot: Slot::reserve().expect("addresses"), ram, directory });
-        let (access, packets) = hand_out(&mut memory).expect("the first time");
-        assert_eq!((access.packets.as_ptr(), packets.memory.as_ptr()), (ram.as_ptr(), ram.as_ptr()));
+        let slot = Slot::reserve().expect("addresses");
+        let page = |offset| slot.map_private(offset, map::PAGE).expect("a page");
+        let (ram, directory) = (page(map::PACKETS), page(map::DIRECTORY));
+        let mut machine = Vnf {
+            args: "",
+            modules: Vec::new(),
+            files: PathBuf::new(),
+            out: PathBuf::new(),
+            slot,
+            directory,
+            packets: Runs::new(Gpa(0), ram),
+            taken: false,
+        };
+        // No launcher answers here.
+        assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));
         for _ in 0..2 {
-            assert_eq!(hand_out(&mut memory).err(), Some(SetupError::Taken));
+            assert_eq!(machine.setup().err(), Some(SetupError::Taken));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use sluice_abi::Gpa;
 use sluice_abi::call::Status;
+use sluice_abi::run::Run;
 use sluice_gate::hypercall;
 
 /// Writes `text` to the console; at most a page.
@@ -26,11 +27,26 @@ pub fn yield_now() {
     unsafe { hypercall::yield_now() };
 }
 
-/// Registers packet memory and request block.
+/// Registers the request block.
 ///
 /// # Safety
-/// Both are this VM's, and nobody makes references to them from now on.
-pub unsafe fn register(packets: Gpa, len: u64, request: Gpa) -> Status {
+/// The page is this VM's, and nobody makes references to it from now on.
+pub unsafe fn register(request: Gpa) -> Status {
     // SAFETY: under a Sluice host; the contract above.
-    unsafe { hypercall::register(packets, len, request) }
+    unsafe { hypercall::register(request) }
+}
+
+/// Adds `run` to packet memory.
+///
+/// # Safety
+/// The run is this VM's, and nobody makes references to it from now on.
+pub unsafe fn add_run(run: Run) -> Status {
+    // SAFETY: under a Sluice host; the contract above.
+    unsafe { hypercall::add_run(run) }
+}
+
+/// Removes `run` from packet memory.
+pub fn remove_run(run: Run) -> Status {
+    // SAFETY: under a Sluice host. Nothing is lent any more.
+    unsafe { hypercall::remove_run(run.offset, run.len) }
 }

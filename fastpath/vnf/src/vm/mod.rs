@@ -23,12 +23,13 @@ pub use host::yield_now;
 
 use crate::SetupError;
 use crate::ports::Store;
+use crate::runs::{FIRST_LEN, Runs};
 use boot::Boot;
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::time::Duration;
 use sluice::{Access, PacketMemory, Wait, WatchWord};
-use sluice_abi::call::{Code, Status};
+use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
 pub use sluice_driver::VirtioMmio as Transport;
 use sluice_memory::PeerSlice;
@@ -39,8 +40,9 @@ const PANICKED: u64 = 101;
 /// This VM.
 pub struct Vnf {
     boot: Boot,
-    /// Until it is handed out.
-    packets: Result<(Gpa, PeerSlice<'static>), SetupError>,
+    packets: Option<Runs>,
+    /// The gate and the first run were handed out.
+    taken: bool,
     store: Option<&'static mut Store>,
 }
 
@@ -55,11 +57,11 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result
     let boot = unsafe { Boot::read(Gpa(boot)) };
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
-    let packets = unsafe { memory::packet_memory(free, end) }.ok_or(SetupError::NoMemory);
+    let packets = unsafe { memory::packet_memory(free, end) };
     let mut store = Store::new();
     // SAFETY: this function never returns, so the frame that `store` lies in stays as it is; nothing else refers to `store`.
     let store = Some(unsafe { &mut *(&raw mut store) });
-    match main(&mut Vnf { boot, packets, store }) {
+    match main(&mut Vnf { boot, packets, taken: false, store }) {
         Ok(()) => exit(0),
         Err(error) => {
             print(format_args!("error: {error}\n"));
@@ -97,21 +99,37 @@ impl Vnf {
         Ok(Output::new(name))
     }
 
-    /// Registers packet memory and request block with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF:
-    /// two gates, or two pools, would write over each other's frames.
+    /// Registers request block and a first run of packet memory with the host: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per
+    /// VNF: two gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        let (gpa, packets) = core::mem::replace(&mut self.packets, Err(SetupError::Taken))?;
-        let (request_gpa, request) = memory::request_block();
-        // SAFETY: both were made for this, and only PeerSlices lead to them.
-        match unsafe { host::register(gpa, packets.len(), request_gpa) } {
-            Status::OK => {}
-            status => return Err(SetupError::Refused(status)),
+        if core::mem::replace(&mut self.taken, true) {
+            return Err(SetupError::Taken);
         }
+        let (request_gpa, request) = memory::request_block();
+        // SAFETY: the page was made for this, and only PeerSlices lead to it.
+        SetupError::check(unsafe { host::register(request_gpa) })?;
+        let runs = self.runs()?;
+        let run = runs.place(runs.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
+        let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;
+        self.host_add_run(run)?;
         let directory = (map::SLOT_VA + map::DIRECTORY) as *mut u8;
-        // SAFETY: the host maps the page for as long as the VM runs. It is read-only there: nobody writes through this slice.
-        let directory = unsafe { PeerSlice::from_raw(directory, map::PAGE) };
-        let memory = PacketMemory::new(gpa, packets).ok_or(SetupError::Refused(Status::new(Code::BadRequest)))?;
-        Ok((Access { directory, request, packets, slot: map::SLOT_VA as *mut u8 }, memory))
+        // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through this slice.
+        let directory = unsafe { PeerSlice::from_raw(directory, map::DIRECTORY_LEN) };
+        let (slot, state) = (map::SLOT_VA as *mut u8, memory::window_state());
+        Ok((Access { directory, request, packets: memory.memory, slot, state }, memory))
+    }
+
+    pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
+        self.packets.as_mut().ok_or(SetupError::NoMemory)
+    }
+
+    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+        // SAFETY: the run is of free RAM that only PeerSlices lead to.
+        SetupError::check(unsafe { host::add_run(run) })
+    }
+
+    pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
+        SetupError::check(host::remove_run(run))
     }
 
     /// What ports refer to: the first time.

@@ -28,7 +28,7 @@ fn what_is_wrong_is_named_in_one_line() {
         format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
     };
     let cases = [
-        (String::new(), "manifest: 0 VMs; 1 to 4 are possible"),
+        (String::new(), "manifest: 0 VMs; 1 to 65 are possible"),
         ("[[vm]".into(), "manifest: line 1: "),
         (format!("{A}colour = 3"), "manifest: line 6: unknown field `colour`"),
         (A.replace("isolated", "wooden"), "manifest: line 5: unknown variant `wooden`"),
@@ -69,7 +69,11 @@ fn what_is_wrong_is_named_in_one_line() {
         (format!("{A}tap = \"a/b\""), "manifest: vm \"a\": tap \"a/b\": a file name of 1 to 32 bytes"),
         (format!("{A}tap = \"..\""), "manifest: vm \"a\": tap \"..\": a file name"),
         (format!("{A}tap = \"x\"\n{B}tap = \"x\""), "manifest: vm \"b\": tap \"x\": vm \"a\" has the same"),
-        (["a", "b", "c", "d", "e"].map(|name| vm(name, "")).concat(), "manifest: 5 VMs; 1 to 4 are possible"),
+        ((0..66).map(|id| vm(&format!("v{id}"), "")).collect(), "manifest: 66 VMs; 1 to 65 are possible"),
+        (
+            (0..7).map(|id| vm(&format!("v{id}"), "peers = [\"b\"]")).collect::<String>() + B,
+            "manifest: vm \"v0\": peer \"b\": 7 vms send to it; at most 6 are possible",
+        ),
     ];
     for (text, expected) in cases {
         let error = Manifest::parse(&text).unwrap_err().to_string();
@@ -93,4 +97,13 @@ fn addresses_beside_its_own_are_a_list_or_any() {
     let two = Addresses::These([[2, 0, 0, 0, 0, 0xab], [2, 0, 0, 0, 0, 2]].map(Mac).to_vec());
     assert_eq!(macs("[\"02:00:00:00:00:aB\", \"02:00:00:00:00:02\"]"), two);
     assert_eq!((macs("[\"any\"]"), macs("[]")), (Addresses::Any, Addresses::default()));
+}
+
+#[test]
+fn a_vm_sends_to_64_peers() {
+    let others = |each: fn(u32) -> String| (0..MAX_PEERS as u32).map(each).collect::<String>();
+    let peers = others(|id| format!("\"v{id}\", "));
+    let all = others(|id| B.replace("\"b\"", &format!("\"v{id}\"")));
+    let manifest = Manifest::parse(&format!("{A}peers = [{peers}]\n{all}")).unwrap();
+    assert!(manifest.peers_of(0).eq(1..=MAX_PEERS));
 }

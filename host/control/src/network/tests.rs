@@ -1,6 +1,7 @@
 //! Devices that come and go, and what the directories say of it.
 
 use super::*;
+use sluice_abi::Gpa;
 
 fn network() -> Network {
     let vm = |name: &str, rest: &str| {
@@ -26,7 +27,7 @@ fn a_peer_is_ready_while_its_driver_is() {
     assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
     let directory = network.directory(0);
     assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
-    assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(1));
+    assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(PeerIdx(1)));
     assert_eq!(state(&network), PeerState::Ready as u32);
     let first = directory.peers[1].queues[0];
     network.remove(1);
@@ -91,6 +92,34 @@ fn only_permitted_senders_are_told() {
     let network = network();
     assert_eq!(network.senders_to(1).collect::<Vec<_>>(), [0]);
     assert_eq!(network.senders_to(0).count(), 0);
-    assert_eq!(network.directory(1).peer_count, 0);
-    assert_eq!(network.directory(9).peer_count, 0);
+    assert_eq!(network.directory(1).peers.len(), 0);
+    assert_eq!(network.directory(9).peers.len(), 0);
+}
+
+/// A sender sees a peer's runs while the peer is ready, and each that comes or goes; a life's runs end with that life.
+#[test]
+fn runs_of_a_peer_that_is_ready_are_in_the_directory() {
+    let mut network = network();
+    let run = |number: u64| Run { gpa: Gpa(number << 21), len: 2 << 20, offset: (number - 1) << 21 };
+    let lens = |network: &Network| network.directory(0).peers[1].regions.map(|region| region.len);
+    assert_eq!(network.add_run(1, run(1)), Ok(()));
+    assert_eq!(lens(&network)[0], 0, "nobody sends to it yet");
+    for (offset, value) in [
+        (reg::DRIVER_FEATURES_SEL, 1),
+        (reg::DRIVER_FEATURES, 1),
+        (reg::STATUS, 11),
+        (reg::QUEUE_SIZE, 64),
+        (reg::QUEUE_READY, 1),
+        (reg::STATUS, 15),
+    ] {
+        network.write(1, offset, value);
+    }
+    assert_eq!(lens(&network)[..3], [2 << 20, map::PAGE, 0]);
+    assert_eq!(network.add_run(1, run(2)), Ok(()));
+    assert_eq!(lens(&network)[..3], [4 << 20, map::PAGE, 0]);
+    assert!(network.add_run(1, run(2)).is_err() && network.remove_run(1, 0, 4 << 20).is_err());
+    assert_eq!(network.remove_run(1, 0, 2 << 20), Ok(()));
+    assert_eq!(network.directory(0).peers[1].regions[0].gpa, Gpa(4 << 20));
+    network.remove(1);
+    assert_eq!((lens(&network)[0], network.add_run(1, run(2))), (0, Ok(())));
 }

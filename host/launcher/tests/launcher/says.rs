@@ -53,6 +53,27 @@ fn an_image_that_can_not_be_executed_is_named_before_anything_starts() {
     refused(folder, "a folder, not a file");
 }
 
+/// Messages of four words by hand, as docs/interfaces.md has them: a run is added, refused by name, removed once.
+#[test]
+fn runs_of_packet_memory_come_and_go_and_are_refused_by_name() {
+    let words = |numbers: [u8; 4]| numbers.map(|number| format!("\\{number:03o}\\000\\000\\000")).concat();
+    let ask = |numbers| format!("printf '{}' >&3; dd bs=4 count=1 <&3 2>/dev/null | od -An -tx1", words(numbers));
+    let (add, far, remove) = ([2, 0, 1, 0], [2, 2, 1, 1], [3, 0, 1, 0]);
+    let script = [add, add, far, remove, remove, add].map(ask).join("\n");
+    let (exit, lines) = Launcher::of(&script).run();
+    let answers: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("[a]  ")).collect();
+    assert_eq!(answers, ["08 00 00 00", "03 04 00 00", "03 02 00 00", "08 00 00 00", "03 06 00 00", "08 00 00 00"]);
+    for said in [
+        "run of 0x200000 bytes at GPA 0x0, offset 0x0: the run shares RAM or offsets with another run, 0x200000 bytes at",
+        "run of 0x200000 bytes at GPA 0x400000, offset 0x200000: the run is not within RAM",
+        "run of 0x200000 bytes at offset 0x0: no run of this length starts at this offset",
+    ] {
+        let said = format!("[launcher] vm a: {said}");
+        assert!(lines.iter().any(|line| line.starts_with(&said)), "{said}: {lines:#?}");
+    }
+    assert_eq!(exit, Some(0));
+}
+
 #[test]
 fn an_image_that_does_not_start_is_named() {
     let launcher =

@@ -40,12 +40,14 @@ impl HostSpace {
         unsafe { asm!("mov cr3, {0}", in(reg) self.root.hpa().0, options(nostack, preserves_flags)) };
     }
 
-    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores.
+    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores. What the processor holds of the space as it was
+    /// goes with the next [`HostSpace::load`].
     pub fn map(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
         let mut done = 0;
         while done < len {
             let (at, to) = (map::SLOT_VA + offset + done, hpa.0 + done);
-            if at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE {
+            let whole = at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE;
+            if whole && !is_link(self.large(at)?) {
                 self.table(at, 2)?.set(index(at, 1), to | PRESENT_WRITE | LARGE | NO_EXECUTE);
                 done += LARGE_PAGE;
             } else {
@@ -56,15 +58,50 @@ impl HostSpace {
         Ok(())
     }
 
+    /// Takes away what is mapped of the `len` bytes at slot offset `offset`, page-aligned.
+    pub fn unmap(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
+        let mut done = 0;
+        while done < len {
+            let at = map::SLOT_VA + offset + done;
+            let word = self.large(at)?;
+            if word & 1 == 0 {
+                done += LARGE_PAGE - at % LARGE_PAGE;
+            } else if word & LARGE != 0 && at.is_multiple_of(LARGE_PAGE) && len - done >= LARGE_PAGE {
+                self.table(at, 2)?.set(index(at, 1), 0);
+                done += LARGE_PAGE;
+            } else {
+                self.table(at, 1)?.set(index(at, 0), 0);
+                done += 4096;
+            }
+        }
+        Ok(())
+    }
+
+    fn large(&self, at: u64) -> Result<u64, OutOfFrames> {
+        Ok(self.table(at, 2)?.get(index(at, 1)))
+    }
+
+    /// The table of `level`, as in `crate::vmx::ept`: made where it is missing, for small pages where there is a large one, and there for ever.
     fn table(&self, at: u64, level: u32) -> Result<Table, OutOfFrames> {
         let mut table = self.root;
         for above in (level..4).rev() {
-            let slot = index(at, above);
-            if table.get(slot) & 1 == 0 {
-                table.set(slot, Table::alloc()?.hpa().0 | PRESENT_WRITE);
-            }
-            table = Table::at(Hpa(table.get(slot) & ADDRESS));
+            let word = table.get(index(at, above));
+            table = if is_link(word) {
+                Table::at(Hpa(word & ADDRESS))
+            } else {
+                let below = Table::alloc()?;
+                if word & LARGE != 0 {
+                    (0..Table::WORDS).for_each(|place| below.set(place, (word & !LARGE) + place as u64 * 4096));
+                }
+                table.set(index(at, above), below.hpa().0 | PRESENT_WRITE);
+                below
+            };
         }
         Ok(table)
     }
+}
+
+/// Whether an entry leads to a table.
+const fn is_link(word: u64) -> bool {
+    word & 1 != 0 && word & LARGE == 0
 }

@@ -26,7 +26,7 @@ pub struct Stream<S> {
     /// Whether part of its line has been sent.
     begun: bool,
     /// Writers that were refused, by bits.
-    waiting: u32,
+    waiting: u128,
 }
 
 impl<S: Sink> Stream<S> {
@@ -35,7 +35,7 @@ impl<S: Sink> Stream<S> {
         Self { sink, writer: None, begun: false, waiting: 0 }
     }
 
-    /// Sends a piece of what is left of a line of `writer`, a number below 32.
+    /// Sends a piece of what is left of a line of `writer`, a number below 128.
     pub fn send(&mut self, writer: u32, rest: &[u8]) -> Sent {
         if *self.writer.get_or_insert(writer) != writer {
             self.waiting |= 1 << writer;
@@ -52,7 +52,7 @@ impl<S: Sink> Stream<S> {
     /// The line is over. Those who wait take turns.
     fn pass_on(&mut self, writer: u32) {
         let is_waiting = |&other: &u32| self.waiting >> other & 1 == 1;
-        self.writer = (1..=32).map(|further| (writer + further) % 32).find(is_waiting);
+        self.writer = (1..=128).map(|further| (writer + further) % 128).find(is_waiting);
         self.waiting &= !self.writer.map_or(0, |next| 1 << next);
         self.begun = false;
     }

@@ -1,12 +1,13 @@
 //! VMCALL: what a VM asks of the host. See: docs/interfaces.md.
 
-use super::registration::{self, Places, Shown};
-use super::{Next, Vm, exit, inject, state};
+use super::registration::{self, Registered};
+use super::{Next, Vm, exit, inject, runs, state};
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
 use alloc::format;
 use sluice_abi::call::{Code, Hypercall, MAX_BURST, Outcome, Status};
+use sluice_abi::run::Run;
 use sluice_abi::{Gpa, directory::GateKind, map};
 use sluice_memory::{SharedMemory, guess};
 use zerocopy::IntoBytes;
@@ -22,9 +23,11 @@ pub fn handle(vm: &mut Vm) -> Next {
         Some(Hypercall::Yield) => return give_way(vm),
         Some(Hypercall::Transmit) => return transmit(vm, a),
         Some(Hypercall::Console) => console(vm, Gpa(a), b),
-        Some(Hypercall::Register) => register(vm, Shown { packets: Gpa(a), len: b, request: Gpa(c) }),
+        Some(Hypercall::Register) => register(vm, Gpa(a)),
         Some(Hypercall::ExitCounts) => exit_counts(vm, Gpa(a)),
-        None => Code::Unknown,
+        Some(Hypercall::AddRun) => return runs::add(vm, Run { gpa: Gpa(a), len: b, offset: c }),
+        Some(Hypercall::RemoveRun) => return runs::remove(vm, a, b),
+        Some(Hypercall::Doorbell) | None => Code::Unknown,
     };
     vm.registers.0[Registers::RAX] = Status::new(status).0;
     exit::skip(Next::Resume)
@@ -52,33 +55,34 @@ fn exit_counts(vm: &mut Vm, at: Gpa) -> Code {
     if written.is_ok() { Code::Ok } else { Code::BadRequest }
 }
 
-/// Registers packet memory, request block and CR3. Later calls may bring another CR3 but no other memory.
-fn register(vm: &mut Vm, shown: Shown) -> Code {
-    let Some(Places { packets, request, cr3 }) = registration::check(&vm.ram, vm.registered, shown) else {
-        return Code::BadRequest;
-    };
-    let fresh = vm.registered.replace(shown).is_none();
-    let vpid = vm.vpid();
-    let done = match vm.views.isolated() {
-        Some(isolated) if fresh => {
-            isolated.show_packets((packets, shown.len), request).and_then(|()| isolated.register(cr3, vpid))
+/// Registers request block and CR3; later calls may bring others.
+fn register(vm: &mut Vm, request: Gpa) -> Code {
+    let Registered { request: place, cr3 } = match registration::check(&vm.ram, request) {
+        Ok(registered) => registered,
+        Err(why) => {
+            vm.console.say(format_args!("vm {}: registration refused: request block {request}: {why}", vm.name));
+            return Code::BadRequest;
         }
-        Some(isolated) => isolated.register(cr3, vpid),
+    };
+    let vpid = vm.vpid();
+    let shown = match vm.views.isolated() {
+        Some(isolated) => isolated.show_request(place).and_then(|()| isolated.register(cr3, vpid)),
         None => Ok(()),
     };
-    if done.is_err() || vm.show_packets_to_host(packets, shown.len, request).is_err() {
+    if shown.and_then(|()| vm.show_request_to_host(place)).is_err() {
         vm.console.say(format_args!("vm {}: no memory left for its views", vm.name));
         return Code::NotRegistered;
     }
+    vm.registered = true;
     Code::Ok
 }
 
 /// The gate [`GateKind::Hypercall`]: the same operation, run here.
 fn transmit(vm: &mut Vm, count: u64) -> Next {
     let outcome = match (vm.gate, vm.registered) {
-        (GateKind::Hypercall, Some(_)) if count <= MAX_BURST as u64 => vm.transmit(count),
-        (GateKind::Hypercall, Some(_)) => Outcome::nothing(Status::new(Code::BadRequest)),
-        (GateKind::Hypercall, None) => Outcome::nothing(Status::new(Code::NotRegistered)),
+        (GateKind::Hypercall, true) if count <= MAX_BURST as u64 => vm.transmit(count),
+        (GateKind::Hypercall, true) => Outcome::nothing(Status::new(Code::BadRequest)),
+        (GateKind::Hypercall, false) => Outcome::nothing(Status::new(Code::NotRegistered)),
         _ => return vm.stop(format!("call Transmit without the gate hypercall, at RIP {:#x}", read(Field::GuestRip))),
     };
     vm.registers.0[Registers::RAX] = outcome.status.0;

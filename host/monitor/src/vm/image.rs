@@ -8,7 +8,8 @@ use elf::ElfBytes;
 use elf::abi::{PF_W, PF_X, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::segment::ProgramHeader;
-use sluice_abi::{Hpa, map};
+use sluice_abi::{Hpa, build_id, map};
+use sluice_inside::BUILD_ID;
 use sluice_memory::PeerSlice;
 
 /// A run of the window's code or constants.
@@ -42,6 +43,10 @@ pub enum ImageError {
     NotElf,
     /// A segment is outside the window's code range, writable, or cut short.
     BadSegment(u64),
+    /// Its constants do not begin with a build id.
+    NoBuildId,
+    /// It was built of other sources, or by another compiler, than this monitor: this is its build id.
+    OtherBuild(u64),
     /// No memory for it.
     OutOfFrames,
 }
@@ -53,6 +58,11 @@ impl fmt::Display for ImageError {
             Self::BadSegment(at) => {
                 write!(f, "module \"window\": segment at {at:#x} is outside the code range, writable or cut short")
             }
+            Self::NoBuildId => write!(f, "module \"window\": has no build id where its constants begin"),
+            Self::OtherBuild(id) => write!(
+                f,
+                "module \"window\": build id {id:016x}, and this monitor was built with {BUILD_ID:016x}: build both from the same sources"
+            ),
             Self::OutOfFrames => write!(f, "module \"window\": no memory left"),
         }
     }
@@ -80,6 +90,12 @@ impl GateImage {
 fn load_code(elf: &[u8]) -> Result<Vec<Part>, ImageError> {
     let file = ElfBytes::<LittleEndian>::minimal_parse(elf).map_err(|_| ImageError::NotElf)?;
     let segments = file.segments().ok_or(ImageError::NotElf)?;
+    let constants = segments.iter().filter(|segment| segment.p_type == PT_LOAD && segment.p_flags & PF_X == 0);
+    let id = constants.filter_map(|segment| bytes_of(elf, &segment)).find_map(build_id::find);
+    match id.ok_or(ImageError::NoBuildId)? {
+        BUILD_ID => {}
+        other => return Err(ImageError::OtherBuild(other)),
+    }
     segments
         .iter()
         .filter(|segment| segment.p_type == PT_LOAD && segment.p_memsz > 0)
@@ -92,17 +108,20 @@ fn load_segment(elf: &[u8], segment: &ProgramHeader) -> Result<Part, ImageError>
     let offset = segment.p_vaddr.wrapping_sub(map::SLOT_VA);
     let inside =
         offset.checked_sub(map::CODE).is_some_and(|at| at < map::CODE_LEN && segment.p_memsz <= map::CODE_LEN - at);
-    let bytes = usize::try_from(segment.p_offset)
-        .ok()
-        .zip(usize::try_from(segment.p_filesz).ok())
-        .and_then(|(from, len)| elf.get(from..from.checked_add(len)?));
-    let (true, Some(bytes)) = (inside && offset.is_multiple_of(map::PAGE) && segment.p_flags & PF_W == 0, bytes) else {
+    let usable = inside && offset.is_multiple_of(map::PAGE) && segment.p_flags & PF_W == 0;
+    let (true, Some(bytes)) = (usable, bytes_of(elf, segment)) else {
         return Err(bad);
     };
     let len = segment.p_memsz.next_multiple_of(map::PAGE);
     let hpa = frames::alloc_contiguous(len, map::PAGE)?;
     write(hpa, len, bytes).ok_or(bad)?;
     Ok(Part { offset, hpa, len, execute: segment.p_flags & PF_X != 0 })
+}
+
+/// What of `elf` is in `segment`; `None`: it is cut short.
+fn bytes_of<'e>(elf: &'e [u8], segment: &ProgramHeader) -> Option<&'e [u8]> {
+    let (from, len) = (usize::try_from(segment.p_offset).ok()?, usize::try_from(segment.p_filesz).ok()?);
+    elf.get(from..from.checked_add(len)?)
 }
 
 #[allow(unsafe_code, reason = "fills frames just allocated")]

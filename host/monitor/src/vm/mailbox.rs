@@ -8,11 +8,11 @@
 //! never told of a device does not lose it, and where the sender does not come the next NMI comes later and later.
 
 use crate::platform::smp;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use crossbeam_utils::CachePadded;
 
 /// VMs that one monitor runs.
-pub const MAX_VMS: usize = 4;
+pub const MAX_VMS: usize = sluice_control::MAX_VMS;
 
 /// Spins between the first two calls by NMI; from then on it doubles. A call may be lost in the monitor itself, so it is repeated.
 const PATIENCE: usize = 2_000;
@@ -22,19 +22,41 @@ struct Mailbox {
     /// Set while the VM may be executing, or stands in the window.
     busy: AtomicBool,
     /// VMs that it may have in its window or memory, by bits.
-    reaches: AtomicU32,
+    reaches: [AtomicU64; Reach::WORDS],
     cpu: AtomicUsize,
 }
 
 impl Mailbox {
     const fn new() -> Self {
         let (refresh, busy) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { refresh, busy, reaches: AtomicU32::new(0), cpu: AtomicUsize::new(0) }
+        Self { refresh, busy, reaches: [const { AtomicU64::new(0) }; _], cpu: AtomicUsize::new(0) }
     }
 
     /// Whether the VM executes on a processor other than `own_cpu`, and has not looked since it was asked.
     fn is_called_for(&self, own_cpu: usize) -> bool {
         self.cpu.load(SeqCst) != own_cpu && self.busy.load(SeqCst) && self.refresh.load(SeqCst)
+    }
+}
+
+/// A set of VMs, by bits of their ids.
+#[derive(Clone, Copy)]
+pub struct Reach([u64; Self::WORDS]);
+
+impl Reach {
+    const WORDS: usize = MAX_VMS.div_ceil(64);
+    /// All of them.
+    pub const ALL: Self = Self([u64::MAX; _]);
+}
+
+impl FromIterator<u32> for Reach {
+    fn from_iter<I: IntoIterator<Item = u32>>(vms: I) -> Self {
+        let mut words = [0; _];
+        for vm in vms {
+            if let Some(word) = words.get_mut(vm as usize / 64) {
+                *word |= 1 << (vm % 64);
+            }
+        }
+        Self(words)
     }
 }
 
@@ -80,13 +102,14 @@ pub fn call(vm: u32, own_cpu: usize) -> bool {
 }
 
 /// Says which VMs VM `vm` may have in its window or memory from now on: before it looks at its directory, any.
-pub fn set_reach(vm: u32, peers: u32) {
-    of(vm).reaches.store(peers, SeqCst);
+pub fn set_reach(vm: u32, peers: Reach) {
+    of(vm).reaches.iter().zip(peers.0).for_each(|(to, word)| to.store(word, SeqCst));
 }
 
 /// Whether VM `vm` may have VM `peer` in its window or memory.
 pub fn reaches(vm: u32, peer: u32) -> bool {
-    of(vm).reaches.load(SeqCst) >> peer & 1 == 1
+    let word = of(vm).reaches.get(peer as usize / 64);
+    word.is_some_and(|word| word.load(SeqCst) >> (peer % 64) & 1 == 1)
 }
 
 /// The VM is about to execute. Returns whether it must look at its directory first, which only one that is not in the window

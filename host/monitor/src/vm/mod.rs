@@ -25,6 +25,7 @@ mod ram;
 mod reason;
 mod registration;
 mod restart;
+mod runs;
 mod schedule;
 mod segment;
 mod shared;
@@ -48,14 +49,15 @@ use crate::vmx::instruction::read;
 use crate::vmx::rest::Rest;
 use abort::Watched;
 use alloc::string::String;
+use alloc::vec::Vec;
 use console::Console;
 use image::GateImage;
 use news::News;
 use ram::Ram;
-use registration::Shown;
 use sluice_abi::call::ExitCounts;
-use sluice_abi::directory::{Directory, GateKind, MAX_PEERS};
-use sluice_abi::map;
+use sluice_abi::directory::{GateKind, MAX_PEERS};
+use sluice_abi::{Hpa, map};
+use sluice_control::Directory;
 use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
@@ -98,9 +100,12 @@ pub struct Vm {
     views: Views,
     host: HostSpace,
     window: OwnWindow,
+    /// Whom it may send to, by place in the directory.
+    peers: Vec<PeerMemory>,
     directory: Directory,
-    directory_page: Table,
-    registered: Option<Shown>,
+    directory_pages: Hpa,
+    /// Whether its vCPU has registered.
+    registered: bool,
     /// Reasons for which a peer's queue was refused, by bits, that were said.
     refused: [u16; MAX_PEERS],
     console: Console,
@@ -137,7 +142,7 @@ pub struct Parts<'a> {
     /// Where it starts.
     pub start: Start,
     /// Whom it may send to.
-    pub peers: &'a [PeerMemory],
+    pub peers: Vec<PeerMemory>,
     /// Ticks between two calls of its senders.
     pub quantum: u64,
     /// The host's pages.
@@ -147,15 +152,12 @@ pub struct Parts<'a> {
 impl Vm {
     /// Builds a VM that has not run yet.
     pub fn new(parts: Parts) -> Result<Self, OutOfFrames> {
-        let directory_page = Table::alloc()?;
+        let directory_pages = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE)?;
         let window = OwnWindow::alloc()?;
-        let pages = HomePages { stub: parts.image.stub, directory: directory_page.hpa() };
-        let views = Views::new(parts.gate, parts.ram, &pages, parts.image, window.hpa(), parts.peers)?;
+        let pages = HomePages { stub: parts.image.stub, directory: directory_pages };
+        let views = Views::new(parts.gate, parts.ram, &pages, parts.image, window.hpa(), &parts.peers)?;
         let mut host = HostSpace::new()?;
         host.map(map::STATE, window.hpa(), map::STATE_LEN)?;
-        for peer in parts.peers {
-            host.map(peer.offset, peer.ram.hpa, peer.ram.len)?;
-        }
         Ok(Self {
             id: parts.id,
             console: Console::new(parts.id, &parts.name),
@@ -172,9 +174,10 @@ impl Vm {
             views,
             host,
             window,
+            peers: parts.peers,
             directory: Directory::default(),
-            directory_page,
-            registered: None,
+            directory_pages,
+            registered: false,
             refused: [0; MAX_PEERS],
             serving: false,
             reminded: false,

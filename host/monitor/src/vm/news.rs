@@ -28,6 +28,11 @@ impl News {
         (self.pending, self.not_before) = (again, now.saturating_add(self.quantum));
     }
 
+    /// Senders were interrupted at tick `now`, for something else.
+    pub const fn interrupted(&mut self, now: u64) {
+        self.not_before = now.saturating_add(self.quantum);
+    }
+
     /// Whether senders are to be called at tick `now`.
     pub const fn is_due(&self, now: u64) -> bool {
         self.pending && now >= self.not_before
@@ -66,6 +71,15 @@ mod tests {
         assert_eq!(calls, [5_000, 6_000, 7_000, 8_000, 9_000]);
         news.add();
         assert_eq!(news.deadline(), 10_000);
+    }
+
+    /// What else interrupts them counts, and takes no news away.
+    #[test]
+    fn who_interrupts_its_senders_waits_for_the_next_time() {
+        let mut news = News::new(QUANTUM);
+        news.add();
+        news.interrupted(5);
+        assert_eq!((news.not_before(), news.is_due(QUANTUM + 4), news.is_due(QUANTUM + 5)), (QUANTUM + 5, false, true));
     }
 
     /// A call that did not get through is repeated, a quantum later.

@@ -1,4 +1,4 @@
-//! What a VM may register for its gate: packet memory and request block once, page tables as often as it likes.
+//! What a vCPU may register for its gate: request block and page tables, as often as it likes. (Packet memory is the VM's: `sluice_control::Runs`.)
 
 use super::bases;
 use super::ram::Ram;
@@ -6,41 +6,28 @@ use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
 use sluice_abi::{Gpa, Hpa, map};
 
-const LARGE_PAGE: u64 = 2 << 20;
-
-/// What the window shows of a VM's own memory.
+/// What is in force once it is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Packet memory.
-    pub packets: Gpa,
-    /// Its bytes.
-    pub len: u64,
-    /// Request block, one page.
-    pub request: Gpa,
-}
-
-/// Where that is, and the CR3 that goes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Places {
-    /// Packet memory.
-    pub packets: Hpa,
-    /// Request block.
+pub struct Registered {
+    /// Where the request block is.
     pub request: Hpa,
-    /// CR3 in force.
+    /// CR3.
     pub cr3: u64,
 }
 
-/// Looks at what the VM with RAM `ram`, whose VMCS is current, asks to be `shown`; `before` is what it registered earlier. `None`: it is refused.
-pub fn check(ram: &Ram, before: Option<Shown>, shown: Shown) -> Option<Places> {
-    let Shown { packets, len, request } = shown;
-    let aligned =
-        packets.0.is_multiple_of(LARGE_PAGE) && len.is_multiple_of(LARGE_PAGE) && request.0.is_multiple_of(map::PAGE);
-    let sized = len > 0 && len <= map::PACKETS_LEN;
-    let same = before.is_none_or(|before| before == shown);
+/// Looks at the request block at `request` and at the page tables of the vCPU of the VM with RAM `ram`, whose VMCS is current. `Err`: why they are
+/// refused.
+pub fn check(ram: &Ram, request: Gpa) -> Result<Registered, &'static str> {
     let cr3 = read(Field::GuestCr3);
-    let tables = ram.host(Gpa(cr3 & !0xfff), map::PAGE).is_some() && !bases::any_reaches_slot();
-    let places = Places { packets: ram.host(packets, len)?, request: ram.host(request, map::PAGE)?, cr3 };
-    (aligned && sized && same && tables).then_some(places)
+    let place = ram.host(request, map::PAGE).filter(|_| request.0.is_multiple_of(map::PAGE));
+    let request = place.ok_or("the request block is no page of its RAM")?;
+    if ram.host(Gpa(cr3 & !0xfff), map::PAGE).is_none() {
+        return Err("CR3 names no page of its RAM");
+    }
+    if bases::any_reaches_slot() {
+        return Err("GDT, IDT or TSS reach into the sluice slot");
+    }
+    Ok(Registered { request, cr3 })
 }
 
 #[cfg(all(test, not(target_os = "none")))]
@@ -49,7 +36,7 @@ mod tests {
     use crate::vmx::instruction::write;
 
     const RAM: Ram = Ram { hpa: Hpa(4 << 30), len: 8 << 20 };
-    const SHOWN: Shown = Shown { packets: Gpa(2 << 20), len: 4 << 20, request: Gpa(0x5000) };
+    const REQUEST: Gpa = Gpa(0x5000);
     const CR3: u64 = 0x1018;
 
     /// Page tables, and bases of GDT, IDT and TSS.
@@ -60,52 +47,21 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_the_vms_own_is_shown_where_it_is() {
+    fn a_page_of_the_vms_own_is_shown_where_it_is() {
         in_force(CR3, [0x2000, 0x3000, 0x4000]);
-        let places = Places { packets: Hpa(RAM.hpa.0 + (2 << 20)), request: Hpa(RAM.hpa.0 + 0x5000), cr3: CR3 };
-        assert_eq!(check(&RAM, None, SHOWN), Some(places));
-        assert_eq!(check(&RAM, Some(SHOWN), SHOWN), Some(places), "again");
-    }
-
-    /// The window would keep the memory of the first, which nobody looks after any more.
-    #[test]
-    fn other_memory_is_refused_once_there_is_some() {
-        in_force(CR3, [0; 3]);
-        let Shown { packets, len, request } = SHOWN;
-        let others = [
-            Shown { packets: Gpa(4 << 20), len: 2 << 20, ..SHOWN },
-            Shown { packets: Gpa(0), ..SHOWN },
-            Shown { len: 2 << 20, ..SHOWN },
-            Shown { request: Gpa(0x6000), ..SHOWN },
-        ];
-        for other in others {
-            assert!(check(&RAM, None, other).is_some(), "{other:?}");
-            assert_eq!(check(&RAM, Some(SHOWN), other), None, "{other:?}");
-        }
-        assert!(check(&RAM, Some(SHOWN), Shown { packets, len, request }).is_some());
+        assert_eq!(check(&RAM, REQUEST), Ok(Registered { request: Hpa(RAM.hpa.0 + 0x5000), cr3: CR3 }));
+        let last = RAM.len - map::PAGE;
+        assert_eq!(check(&RAM, Gpa(last)).map(|new| new.request), Ok(Hpa(RAM.hpa.0 + last)));
     }
 
     #[test]
     fn memory_that_is_not_the_vms_or_not_aligned_is_refused() {
         in_force(CR3, [0; 3]);
-        for bad in [
-            Shown { packets: Gpa(1 << 20), ..SHOWN },
-            Shown { packets: Gpa((2 << 20) + 1), ..SHOWN },
-            Shown { packets: Gpa(6 << 20), ..SHOWN },
-            Shown { packets: Gpa(0u64.wrapping_sub(2 << 20)), ..SHOWN },
-            Shown { len: 0, ..SHOWN },
-            Shown { len: 3 << 20, ..SHOWN },
-            Shown { len: 0u64.wrapping_sub(2 << 20), ..SHOWN },
-            Shown { request: Gpa(0x5008), ..SHOWN },
-            Shown { request: Gpa(RAM.len), ..SHOWN },
-            Shown { request: Gpa(!0xfff), ..SHOWN },
-        ] {
-            assert_eq!(check(&RAM, None, bad), None, "{bad:?}");
+        for bad in [Gpa(0x5008), Gpa(RAM.len), Gpa(!0xfff), Gpa(u64::MAX)] {
+            assert!(check(&RAM, bad).is_err_and(|why| why.starts_with("the request block")), "{bad:?}");
         }
-        let large = Ram { len: 2 * map::PACKETS_LEN, ..RAM };
-        assert_eq!(check(&large, None, Shown { packets: Gpa(0), len: map::PACKETS_LEN + (2 << 20), ..SHOWN }), None);
         in_force(RAM.len | 0x18, [0; 3]);
-        assert_eq!(check(&RAM, None, SHOWN), None, "page tables outside of its RAM");
+        assert!(check(&RAM, REQUEST).is_err_and(|why| why.starts_with("CR3")), "page tables outside of its RAM");
     }
 
     /// An IDT or TSS in the slot, or one that ends there (rule G14).
@@ -117,11 +73,10 @@ mod tests {
                 let mut bases = [0x2000; 3];
                 bases[table] = base;
                 in_force(CR3, bases);
-                assert_eq!(check(&RAM, None, SHOWN), None, "table {table} at {base:#x}");
-                assert_eq!(check(&RAM, Some(SHOWN), SHOWN), None, "again: table {table} at {base:#x}");
+                assert!(check(&RAM, REQUEST).is_err_and(|why| why.starts_with("GDT")), "table {table} at {base:#x}");
             }
         }
         in_force(CR3, [map::SLOT_VA - 0x1_0001, map::SLOT_VA + (1 << 39), 0]);
-        assert!(check(&RAM, None, SHOWN).is_some());
+        assert!(check(&RAM, REQUEST).is_ok());
     }
 }

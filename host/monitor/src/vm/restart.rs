@@ -17,10 +17,11 @@ impl Vm {
         self.host.load();
         // It may have ended in the window.
         self.recover();
-        self.hide_packets();
-        let (packets, vpid) = (self.registered.take().map_or(0, |shown| shown.len), self.vpid());
+        self.hide_runs()?;
+        self.registered = false;
+        let vpid = self.vpid();
         if let Some(isolated) = self.views.isolated() {
-            isolated.unregister(packets, vpid)?;
+            isolated.unregister(vpid)?;
         }
         invvpid(vpid);
         self.registers = first_registers(&start);

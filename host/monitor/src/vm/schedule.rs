@@ -19,7 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use sluice_abi::{Hpa, map};
+use sluice_abi::{Hpa, PeerIdx, map};
 use sluice_control::{Manifest, Network};
 use spin::{Mutex, Once};
 
@@ -65,8 +65,8 @@ fn build(machine: &Machine) -> Result<(), String> {
         let start = load(machine, id, rams[id])?;
         let peers: Vec<PeerMemory> = manifest
             .peers_of(id)
-            .enumerate()
-            .map(|(place, peer)| PeerMemory { offset: map::peer_base(place as u8), ram: rams[peer] })
+            .zip(PeerIdx::all())
+            .map(|(peer, index)| PeerMemory { offset: map::peer_base(index), ram: rams[peer] })
             .collect();
         let parts = Parts {
             id: id as u32,
@@ -74,7 +74,7 @@ fn build(machine: &Machine) -> Result<(), String> {
             gate: config.gate,
             ram: rams[id],
             start,
-            peers: &peers,
+            peers,
             quantum: manifest.quantum_ticks,
             image: &image,
         };

@@ -4,8 +4,8 @@
 use super::{Vm, mailbox};
 use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
-use sluice_abi::directory::Directory;
-use sluice_control::{Event, Network, Switch};
+use sluice_abi::run::Run;
+use sluice_control::{Directory, Event, Network, RunError, Switch};
 use spin::Mutex;
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
@@ -52,6 +52,36 @@ pub fn changed(vm: &mut Vm, event: Event) {
         wait_for(vm.id, senders.into_iter().filter(|&sender| mailbox::reaches(sender, vm.id)));
     }
     vm.news.add();
+}
+
+/// Adds a run to VM `vm`'s packet memory. Its senders have not heard of that.
+pub fn add_run(vm: u32, run: Run) -> Result<(), RunError> {
+    SHARED.lock().as_mut().map_or(Ok(()), |shared| shared.network.add_run(vm, run))
+}
+
+/// Removes a run of VM `vm`'s packet memory. Its senders have not heard of that.
+pub fn remove_run(vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
+    SHARED.lock().as_mut().map_or(Ok(()), |shared| shared.network.remove_run(vm, offset, len))
+}
+
+/// VM `vm`'s packet memory, as ranges without a gap: offset and bytes.
+pub fn extents(vm: u32) -> Vec<(u64, u64)> {
+    SHARED.lock().as_ref().map(|shared| shared.network.extents(vm)).unwrap_or_default()
+}
+
+/// Whether the VM would take its senders' time again before a quantum has passed.
+pub fn is_early(vm: &Vm) -> bool {
+    cpu::ticks() < vm.news.not_before() && senders_to(vm.id).into_iter().any(|sender| mailbox::reaches(sender, vm.id))
+}
+
+/// Returns once no sender acts on what the directory said of the VM before (rule G13). Those that do not reach the VM look when they do.
+pub fn tell(vm: &mut Vm) {
+    let senders = ask_senders(vm.id);
+    let reaching: Vec<_> = senders.into_iter().filter(|&sender| mailbox::reaches(sender, vm.id)).collect();
+    if !reaching.is_empty() {
+        wait_for(vm.id, reaching.into_iter());
+        vm.news.interrupted(cpu::ticks());
+    }
 }
 
 /// Calls those of the VM's senders that have not looked yet, if that is due.

@@ -7,6 +7,7 @@
 use crate::platform::frames::OutOfFrames;
 use crate::platform::table::Table;
 use crate::vmx::ept::{Access, View, index};
+use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::{Gpa, map};
 
 const PRESENT: u64 = 1;
@@ -17,8 +18,12 @@ const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LARGE_PAGE: u64 = 2 << 20;
-/// Tables of one view: one of the third level, and room for eight peers of 2 GiB, packet memory and small pages.
-const RUN: usize = 32;
+/// Tables of one view: one of the third level, and room for packet memory and small pages.
+pub const FEW: usize = 16;
+/// More of them for each peer: 2 GiB begin and end anywhere in a GiB.
+pub const FOR_PEER: usize = 6;
+
+const _: () = assert!((FEW + FOR_PEER * MAX_PEERS) as u64 * map::PAGE <= map::TABLES_LEN);
 
 /// How the view's instructions may use a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,16 +40,17 @@ pub enum Use {
 pub struct SlotTables {
     root: Table,
     run: Table,
+    len: usize,
     used: usize,
 }
 
 impl SlotTables {
-    /// Tables that map nothing yet, made readable in `view`.
-    pub fn new(view: View) -> Result<Self, OutOfFrames> {
-        let (root, run) = (Table::alloc()?, Table::alloc_run(RUN)?);
+    /// `len` tables that map nothing yet, made readable in `view`.
+    pub fn new(view: View, len: usize) -> Result<Self, OutOfFrames> {
+        let (root, run) = (Table::alloc()?, Table::alloc_run(len)?);
         root.set(map::SLOT_PML4_INDEX, link(0));
-        view.map(Gpa(map::SLOT_GPA + map::TABLES), run.hpa(), RUN as u64 * map::PAGE, Access::READ)?.not_yet_used();
-        Ok(Self { root, run, used: 1 })
+        view.map(Gpa(map::SLOT_GPA + map::TABLES), run.hpa(), len as u64 * map::PAGE, Access::READ)?.not_yet_used();
+        Ok(Self { root, run, len, used: 1 })
     }
 
     /// The top-level table: what the page that CR3 names must be in this view.
@@ -79,7 +85,7 @@ impl SlotTables {
         for above in (level + 1..3).rev() {
             let slot = index(offset, above);
             if table.get(slot) & PRESENT == 0 {
-                if self.used == RUN {
+                if self.used == self.len {
                     return Err(OutOfFrames);
                 }
                 table.set(slot, link(self.used));

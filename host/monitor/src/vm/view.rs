@@ -2,10 +2,10 @@
 
 use super::image::GateImage;
 use super::ram::Ram;
-use super::tables::{SlotTables, Use};
+use super::tables::{self, SlotTables, Use};
 use crate::platform::frames::{self, OutOfFrames};
 use crate::platform::table::Table;
-use crate::vmx::ept::{Access, EptPointer, View};
+use crate::vmx::ept::{Access, EptPointer, LARGE_PAGE, View};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, write};
 use sluice_abi::directory::GateKind;
@@ -33,18 +33,26 @@ pub enum Place {
 pub struct Views {
     home: View,
     crossing: Crossing,
+    /// With the gates `Direct` and `Guarded`, a large page of nobody's: see [`Views::hide`].
+    sink: Option<Hpa>,
 }
 
 enum Crossing {
+    /// Gate `Hypercall`: no view of the VM's shows a peer.
     None,
-    Guarded { view: View, list: Table },
+    /// Gate `Direct`: home shows them.
+    Home,
+    Guarded {
+        view: View,
+        list: Table,
+    },
     Isolated(Isolated),
 }
 
-/// A peer's memory and where the sender has it.
+/// A peer's RAM and where the sender may see parts of it: a page of guest-physical address `g` at slot offset `offset + g`.
 #[derive(Clone, Copy)]
 pub struct PeerMemory {
-    /// Slot offset.
+    /// Slot offset of the peer's first page.
     pub offset: u64,
     /// The peer's RAM.
     pub ram: Ram,
@@ -54,12 +62,12 @@ pub struct PeerMemory {
 pub struct HomePages {
     /// The stub.
     pub stub: Hpa,
-    /// The directory.
+    /// The directory: [`map::DIRECTORY_LEN`] bytes.
     pub directory: Hpa,
 }
 
 impl Views {
-    /// The views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`.
+    /// The views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`, of whose memory nothing is shown yet.
     pub fn new(
         gate: GateKind,
         ram: Ram,
@@ -71,18 +79,16 @@ impl Views {
         let home = home_view(ram, pages)?;
         let crossing = match gate {
             GateKind::Hypercall => Crossing::None,
-            GateKind::Direct => {
-                map_peers(home, peers)?;
-                Crossing::None
-            }
+            GateKind::Direct => Crossing::Home,
             GateKind::Guarded => {
                 let view = home_view(ram, pages)?;
-                map_peers(view, peers)?;
                 Crossing::Guarded { view, list: list(home, view)? }
             }
             GateKind::Isolated => Crossing::Isolated(Isolated::new(home, image, state, peers)?),
         };
-        Ok(Self { home, crossing })
+        let has_sink = matches!(gate, GateKind::Direct | GateKind::Guarded) && !peers.is_empty();
+        let sink = has_sink.then(|| frames::alloc_contiguous(LARGE_PAGE, LARGE_PAGE)).transpose()?;
+        Ok(Self { home, crossing, sink })
     }
 
     /// The view a VM starts in.
@@ -93,7 +99,7 @@ impl Views {
     /// The page that VMFUNC reads, if this VM may use it.
     pub fn list(&self) -> Option<Hpa> {
         match &self.crossing {
-            Crossing::None => None,
+            Crossing::None | Crossing::Home => None,
             Crossing::Guarded { list, .. } => Some(list.hpa()),
             Crossing::Isolated(isolated) => Some(isolated.list.hpa()),
         }
@@ -107,6 +113,42 @@ impl Views {
             Crossing::Isolated(isolated) if isolated.window.pointer().0 == eptp => Place::Window,
             _ => Place::Home,
         }
+    }
+
+    /// The view that shows peers, if one does.
+    fn peers(&self) -> Option<View> {
+        match &self.crossing {
+            Crossing::None => None,
+            Crossing::Home => Some(self.home),
+            Crossing::Guarded { view, .. } => Some(*view),
+            Crossing::Isolated(isolated) => Some(isolated.window),
+        }
+    }
+
+    /// Shows `len` bytes of a peer's memory at slot offset `offset` (rule G1). The vCPU is not in the window.
+    pub fn show(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
+        let Some(view) = self.peers() else { return Ok(()) };
+        view.map(slot(offset), hpa, len, Access::READ_WRITE)?.invept(view);
+        Ok(())
+    }
+
+    /// Shows them no more (rules G1, G13). The vCPU is not in the window.
+    ///
+    /// With the gates `Direct` and `Guarded` the ring code is the VM's own, and may be at work just now: it finds a page of nobody's there, and not an
+    /// EPT violation, by which a peer could end its sender.
+    pub fn hide(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
+        let Some(view) = self.peers() else { return Ok(()) };
+        let Some(sink) = self.sink else {
+            view.unmap(slot(offset), len)?.invept(view);
+            return Ok(());
+        };
+        let mut done = 0;
+        while done < len {
+            let piece = (LARGE_PAGE - (offset + done) % LARGE_PAGE).min(len - done);
+            view.map(slot(offset + done), sink, piece, Access::READ_WRITE)?.invept(view);
+            done += piece;
+        }
+        Ok(())
     }
 
     /// Ends a call from outside, whatever it ends for: the window is closed, and the vCPU is in home. `false`: there is no gate to be in.
@@ -141,15 +183,8 @@ fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
     let view = View::new()?;
     view.map(Gpa(0), ram.hpa, ram.len, Access::all())?.not_yet_used();
     view.map(slot(map::GATE), pages.stub, map::PAGE, Access::READ | Access::EXECUTE)?.not_yet_used();
-    view.map(slot(map::DIRECTORY), pages.directory, map::PAGE, Access::READ)?.not_yet_used();
+    view.map(slot(map::DIRECTORY), pages.directory, map::DIRECTORY_LEN, Access::READ)?.not_yet_used();
     Ok(view)
-}
-
-fn map_peers(view: View, peers: &[PeerMemory]) -> Result<(), OutOfFrames> {
-    for peer in peers {
-        view.map(slot(peer.offset), peer.ram.hpa, peer.ram.len, Access::READ_WRITE)?.not_yet_used();
-    }
-    Ok(())
 }
 
 fn list(home: View, first: View) -> Result<Table, OutOfFrames> {
@@ -183,8 +218,8 @@ impl Isolated {
         let mut isolated = Self {
             list: list(home, gate)?,
             constant: Table::alloc()?,
-            gate_tables: SlotTables::new(gate)?,
-            window_tables: SlotTables::new(window)?,
+            gate_tables: SlotTables::new(gate, tables::FEW)?,
+            window_tables: SlotTables::new(window, tables::FEW + tables::FOR_PEER * peers.len())?,
             gate,
             window,
             cr3_page: None,
@@ -213,10 +248,10 @@ impl Isolated {
         let stack = frames::alloc_contiguous(map::STACK_LEN, map::PAGE)?;
         self.in_window(map::STACK, stack, map::STACK_LEN, Access::READ_WRITE, Use::Data)?;
         self.in_window(map::STATE, state, map::STATE_LEN, Access::READ_WRITE, Use::Data)?;
-        for peer in peers {
-            self.in_window(peer.offset, peer.ram.hpa, peer.ram.len, Access::READ_WRITE, Use::Data)?;
-        }
-        Ok(())
+        // The EPT shows of these what is registered; the page tables need not know.
+        self.window_tables.map(map::REQUEST, map::PAGE, Use::Constant)?;
+        self.window_tables.map(map::PACKETS, map::PACKETS_LEN, Use::Data)?;
+        peers.iter().try_for_each(|peer| self.window_tables.map(peer.offset, peer.ram.len, Use::Data))
     }
 
     fn in_gate(&mut self, at: u64, hpa: Hpa, len: u64, access: Access, usage: Use) -> Result<(), OutOfFrames> {
@@ -245,14 +280,13 @@ impl Isolated {
         Ok(())
     }
 
-    /// As before the first [`Isolated::register`]: the VM, which showed `packets` bytes of packet memory, starts again.
-    pub fn unregister(&mut self, packets: u64, vpid: u16) -> Result<(), OutOfFrames> {
+    /// As before the first [`Isolated::register`] and [`Isolated::show_run`]: the VM starts again.
+    pub fn unregister(&mut self, vpid: u16) -> Result<(), OutOfFrames> {
         self.list.set(WINDOW, self.window.at_rest().0 | EptPointer::DISABLED);
         self.constant.set(map::CONSTANT_WORD as usize / 8, NO_CR3);
+        self.hide_run(0, map::PACKETS_LEN)?;
         let Some(old) = self.cr3_page.take() else { return Ok(()) };
-        for (at, len) in [(map::PACKETS, packets), (map::REQUEST, map::PAGE)] {
-            self.window.unmap(slot(at), len)?.invept(self.window);
-        }
+        self.window.unmap(slot(map::REQUEST), map::PAGE)?.invept(self.window);
         self.forget(old, vpid)
     }
 
@@ -264,10 +298,22 @@ impl Isolated {
         Ok(())
     }
 
-    /// Shows the window the VM's packet memory and request block; before the first [`Isolated::register`] only.
-    pub fn show_packets(&mut self, packets: (Hpa, u64), request: Hpa) -> Result<(), OutOfFrames> {
-        self.in_window(map::PACKETS, packets.0, packets.1, Access::READ_WRITE, Use::Data)?;
-        self.in_window(map::REQUEST, request, map::PAGE, Access::READ, Use::Constant)
+    /// Shows the window the page `request` as the VM's request block, in place of any other.
+    pub fn show_request(&mut self, request: Hpa) -> Result<(), OutOfFrames> {
+        self.window.map(slot(map::REQUEST), request, map::PAGE, Access::READ)?.invept(self.window);
+        Ok(())
+    }
+
+    /// Shows the window `len` bytes at `hpa` as packet memory from `offset` on.
+    pub fn show_run(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
+        self.window.map(slot(map::PACKETS + offset), hpa, len, Access::READ_WRITE)?.invept(self.window);
+        Ok(())
+    }
+
+    /// Shows it `len` bytes of packet memory from `offset` on no more.
+    pub fn hide_run(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
+        self.window.unmap(slot(map::PACKETS + offset), len)?.invept(self.window);
+        Ok(())
     }
 
     /// Keeps the window from being opened again, or lets it be; before the first [`Isolated::register`] nothing opens it (rule G13).

@@ -4,12 +4,15 @@
 //! that VM ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
 #![allow(unsafe_code, reason = "hands the monitor's view of the sluice slot to the ring code")]
 
+use super::mailbox::Reach;
+use super::view::PeerMemory;
 use super::{Vm, mailbox, shared};
 use crate::platform::frames::{self, OutOfFrames};
 use sluice_abi::call::{Accepted, Clause, Outcome};
-use sluice_abi::directory::{Directory, GateKind, Peer, PeerState, word};
-use sluice_abi::{Hpa, PeerIdx, map};
-use sluice_control::publish;
+use sluice_abi::directory::{GateKind, Peer, PeerState, Region, word};
+use sluice_abi::run::Run;
+use sluice_abi::{Gpa, Hpa, PeerIdx, map};
+use sluice_control::{Directory, publish, regions};
 use sluice_inside::Window;
 use sluice_memory::{PeerSlice, Words};
 
@@ -21,7 +24,7 @@ impl OwnWindow {
     pub fn alloc() -> Result<Self, OutOfFrames> {
         let hpa = frames::alloc_contiguous(map::STATE_LEN, map::PAGE)?;
         // SAFETY: just allocated, identity-mapped, large enough (asserted in sluice-inside), aligned.
-        unsafe { (hpa.0 as *mut Window).write(Window::new()) };
+        unsafe { Window::init(hpa.0 as *mut Window) };
         Ok(Self(hpa))
     }
 
@@ -64,18 +67,47 @@ impl Vm {
         sluice_inside::transmit(self.window.get(), slot(map::REQUEST, map::PAGE), count, Words)
     }
 
-    /// Makes packet memory and request block reachable for the window code, here too.
-    pub(super) fn show_packets_to_host(&mut self, packets: Hpa, len: u64, request: Hpa) -> Result<(), OutOfFrames> {
-        self.host.map(map::PACKETS, packets, len)?;
+    /// Makes the request block reachable for the ring code, here too.
+    pub(super) fn show_request_to_host(&mut self, request: Hpa) -> Result<(), OutOfFrames> {
         self.host.map(map::REQUEST, request, map::PAGE)?;
         self.host.load();
-        self.window.get().set_packets(slot(map::PACKETS, len));
         Ok(())
     }
 
-    /// As before anything was shown.
-    pub(super) fn hide_packets(&mut self) {
+    /// Makes `run`, which is within RAM, reachable for the ring code, in the window and here.
+    pub(super) fn show_run(&mut self, run: Run) -> Result<(), OutOfFrames> {
+        let hpa = Hpa(self.ram.hpa.0 + run.gpa.0);
+        if let Some(isolated) = self.views.isolated() {
+            isolated.show_run(run.offset, hpa, run.len)?;
+        }
+        self.host.map(map::PACKETS + run.offset, hpa, run.len)?;
+        self.host.load();
+        self.take_runs();
+        Ok(())
+    }
+
+    /// Takes `len` bytes of packet memory from `offset` on out of its reach; the VM has removed them.
+    pub(super) fn hide_run(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
+        self.take_runs();
+        if let Some(isolated) = self.views.isolated() {
+            isolated.hide_run(offset, len)?;
+        }
+        self.host.unmap(map::PACKETS + offset, len)?;
+        self.host.load();
+        Ok(())
+    }
+
+    /// Tells the ring code which packet memory there is.
+    fn take_runs(&mut self) {
+        let extents = shared::extents(self.id);
+        let runs = extents.into_iter().map(|(offset, len)| (offset as u32, slot(map::PACKETS + offset, len)));
+        self.window.get().set_runs(runs);
+    }
+
+    /// As before any run was shown: the VM starts again.
+    pub(super) fn hide_runs(&mut self) -> Result<(), OutOfFrames> {
         self.window.get().forget_packets();
+        self.host.unmap(map::PACKETS, map::PACKETS_LEN)
     }
 
     /// Before the VM executes: looks at its directory if another processor asked it to. If it is in the window, it does so later, and
@@ -97,38 +129,83 @@ impl Vm {
         }
     }
 
+    /// What the ring code that serves this VM was made of; 0 if that is the VM's own.
+    fn build_id(&self) -> u64 {
+        if matches!(self.gate, GateKind::Isolated | GateKind::Hypercall) { sluice_inside::BUILD_ID } else { 0 }
+    }
+
     /// Brings directory and window up to date; the VM is not in the window.
     ///
     /// What is taken away is detached before the directory says so; what is new is attached before.
     pub(super) fn refresh(&mut self) {
         // Until it is known: who takes something away from here on waits.
-        mailbox::set_reach(self.id, u32::MAX);
+        mailbox::set_reach(self.id, Reach::ALL);
         let mut new = shared::directory(self.id);
-        new.gate = self.gate as u32;
-        for index in PeerIdx::all() {
-            if new.peers[index.get()] != self.directory.peers[index.get()] {
-                self.refresh_peer(&mut new, index);
+        (new.header.gate, new.header.build_id) = (self.gate as u32, self.build_id());
+        for (index, peer) in PeerIdx::all().zip(&mut new.peers) {
+            if *peer != self.directory.peer(index) {
+                self.refresh_peer(index, peer);
             }
         }
         let is_ready = |peer: &&Peer| PeerState::from_word(peer.state) == PeerState::Ready;
-        let reach = new.peers.iter().filter(is_ready).fold(0, |reach, peer| reach | 1 << peer.vm_id);
+        let reach = new.peers.iter().filter(is_ready).map(|peer| peer.vm_id).collect();
         self.write_directory(&new);
         self.directory = new;
         mailbox::set_reach(self.id, reach);
     }
 
-    fn refresh_peer(&mut self, new: &mut Directory, index: PeerIdx) {
-        let peer = &mut new.peers[index.get()];
+    fn refresh_peer(&mut self, index: PeerIdx, peer: &mut Peer) {
+        let old = self.directory.peer(index);
         let in_host = matches!(self.gate, GateKind::Isolated | GateKind::Hypercall);
-        self.window.get().detach_peer(index);
         if !in_host || PeerState::from_word(peer.state) != PeerState::Ready {
-            return;
-        }
-        // SAFETY: the base is that of the slot, where the peer's regions are mapped in the window and here.
-        if let Err(clause) = unsafe { self.window.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) } {
+            self.window.get().detach_peer(index);
+        } else if let Err(clause) = self.attach_peer(index, peer) {
+            self.window.get().detach_peer(index);
             self.refuse(index, peer.name(), clause);
             peer.state = PeerState::Quarantined as u32;
+            peer.region_count = 0;
         }
+        let [old, now] = [&old, &*peer].map(|peer| &peer.regions[..peer.region_count as usize]);
+        if self.show_regions(index, old, now).is_err() {
+            // What was mapped of them goes again: that takes no memory.
+            let _ = self.hide_regions(index, now, &[]);
+            self.console.say(format_args!("vm {}: peer {}: no memory left for its views", self.name, peer.name()));
+            self.window.get().quarantine_peer(index);
+            (peer.state, peer.region_count) = (PeerState::Quarantined as u32, 0);
+        }
+    }
+
+    fn attach_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
+        // SAFETY: the base is that of the slot, where show_regions maps the peer's regions, in the window and here, before anybody touches them.
+        // Where a peer's page is in the slot never changes.
+        unsafe { self.window.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) }
+    }
+
+    /// Maps what of the peer's memory is in the regions `now`, and takes away what was in `old` alone, in the view that shows peers and here.
+    fn show_regions(&mut self, index: PeerIdx, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
+        self.hide_regions(index, old, now)?;
+        let Some(&PeerMemory { offset, ram }) = self.peers.get(index.get()) else { return Ok(()) };
+        for range in regions::difference(now, old) {
+            let (at, len) = (offset + range.start, range.end - range.start);
+            if let Some(hpa) = ram.host(Gpa(range.start), len) {
+                self.views.show(at, hpa, len)?;
+                self.host.map(at, hpa, len)?;
+            }
+        }
+        self.host.load();
+        Ok(())
+    }
+
+    /// Takes away what of the peer's memory is in the regions `old` and not in `now`.
+    fn hide_regions(&mut self, index: PeerIdx, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
+        let Some(&PeerMemory { offset, .. }) = self.peers.get(index.get()) else { return Ok(()) };
+        for range in regions::difference(old, now) {
+            let (at, len) = (offset + range.start, range.end - range.start);
+            self.views.hide(at, len)?;
+            self.host.unmap(at, len)?;
+        }
+        self.host.load();
+        Ok(())
     }
 
     /// Says why a peer's queue is not used: once for each peer and reason, as it is the peer who decides how often that comes.
@@ -141,12 +218,12 @@ impl Vm {
     }
 
     /// The VM's only vCPU does not run meanwhile: it has exited to this processor. But it may have stopped between two loads of its directory, and
-    /// when it goes on it must find that what it read so far is void; so this page is written as one that is read meanwhile.
+    /// when it goes on it must find that what it read so far is void; so these pages are written as ones that are read meanwhile.
     fn write_directory(&self, new: &Directory) {
-        // SAFETY: the frame came from the allocator, is never freed, and is identity-mapped; no reference leads into it.
-        let page = unsafe { PeerSlice::from_raw(self.directory_page.hpa().0 as *mut u8, map::PAGE) };
-        // A page has room for a directory (asserted in sluice-abi) and is aligned.
-        if let Some(words) = page.table(0, word::COUNT as u16) {
+        // SAFETY: the frames came from the allocator, are never freed, and are identity-mapped; no reference leads into them.
+        let pages = unsafe { PeerSlice::from_raw(self.directory_pages.0 as *mut u8, map::DIRECTORY_LEN) };
+        // The pages have room for a directory (asserted in sluice-abi) and are aligned.
+        if let Some(words) = pages.table(0, word::COUNT as u16) {
             publish(&words, new);
         }
     }

@@ -88,7 +88,7 @@ impl View {
         EptPointer(self.root.hpa().0 | EptPointer::AT_REST as u64)
     }
 
-    /// Maps `len` bytes at `gpa` to `hpa`, both page-aligned, in large pages where both allow.
+    /// Maps `len` bytes at `gpa` to `hpa`, both page-aligned, in large pages where both allow and no small page was ever mapped there.
     ///
     /// What was mapped there before must be flushed.
     pub fn map(self, gpa: Gpa, hpa: Hpa, len: u64, access: Access) -> Result<Flush, OutOfFrames> {
@@ -96,7 +96,8 @@ impl View {
         let mut done = 0;
         while done < len {
             let (at, to) = (gpa.0 + done, hpa.0 + done);
-            if at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE {
+            let whole = at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE;
+            if whole && !is_link(self.large(at)?) {
                 self.table(at, 2)?.set(index(at, 1), to | leaf | LARGE);
                 done += LARGE_PAGE;
             } else {
@@ -107,38 +108,56 @@ impl View {
         Ok(Flush(()))
     }
 
-    /// Takes `len` bytes at `gpa` away, page-aligned, that were mapped in one piece.
+    /// Takes away what is mapped of the `len` bytes at `gpa`, page-aligned. A large page that is not wholly among them becomes small ones.
     pub fn unmap(self, gpa: Gpa, len: u64) -> Result<Flush, OutOfFrames> {
         let mut done = 0;
         while done < len {
             let at = gpa.0 + done;
-            let large = self.table(at, 2)?;
-            done += if large.get(index(at, 1)) & LARGE != 0 {
-                large.set(index(at, 1), SUPPRESS_VE);
-                LARGE_PAGE
+            let word = self.large(at)?;
+            let whole = at.is_multiple_of(LARGE_PAGE) && len - done >= LARGE_PAGE;
+            if word & Access::all().bits() == 0 {
+                done += LARGE_PAGE - at % LARGE_PAGE;
+            } else if word & LARGE != 0 && whole {
+                self.table(at, 2)?.set(index(at, 1), SUPPRESS_VE);
+                done += LARGE_PAGE;
             } else {
                 self.table(at, 1)?.set(index(at, 0), SUPPRESS_VE);
-                4096
-            };
+                done += 4096;
+            }
         }
         Ok(Flush(()))
     }
 
-    /// The table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the way to `gpa`, made where it is missing.
+    /// The word for the large page at `gpa`.
+    fn large(self, gpa: u64) -> Result<u64, OutOfFrames> {
+        Ok(self.table(gpa, 2)?.get(index(gpa, 1)))
+    }
+
+    /// The table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the way to `gpa`, made where it is missing. A large page in the way
+    /// becomes small ones. A table stays for ever, so what all tables of a view take is bounded by the addresses that are ever mapped, however
+    /// often they are.
     fn table(self, gpa: u64, level: u32) -> Result<Table, OutOfFrames> {
         let mut table = self.root;
         for above in (level..4).rev() {
             let word = table.get(index(gpa, above));
-            table = if word & Access::all().bits() == 0 {
+            table = if is_link(word) {
+                Table::at(Hpa(word & ADDRESS))
+            } else {
                 let below = Table::alloc()?;
+                if word & LARGE != 0 {
+                    (0..Table::WORDS).for_each(|place| below.set(place, (word & !LARGE) + place as u64 * 4096));
+                }
                 table.set(index(gpa, above), below.hpa().0 | Access::all().bits());
                 below
-            } else {
-                Table::at(Hpa(word & ADDRESS))
             };
         }
         Ok(table)
     }
+}
+
+/// Whether an entry leads to a table.
+const fn is_link(word: u64) -> bool {
+    word & Access::all().bits() != 0 && word & LARGE == 0
 }
 
 /// Which word of a table at `level` (0: leaves of 4 KiB) covers `address`.

@@ -7,9 +7,14 @@
 #[cfg(target_os = "none")]
 #[allow(unsafe_code, reason = "fixed addresses of the window view, and the entry point's fixed name")]
 mod image {
-    use sluice_abi::map;
+    use sluice_abi::{build_id, map};
     use sluice_inside::Window;
     use sluice_memory::{Avx, PeerSlice};
+
+    /// Where the host looks for it: linker/window.ld puts it at the start of the constants.
+    #[used]
+    #[unsafe(link_section = ".rodata.build_id")]
+    static BUILD_ID: [u64; 2] = [build_id::MAGIC, sluice_inside::BUILD_ID];
 
     /// Called by `enter` of trampoline/gate/src/gate.S, on the window's own stack. What was accepted stays in the state.
     #[unsafe(no_mangle)]

@@ -259,6 +259,11 @@ impl DeviceQueue {
         }
     }
 
+    /// Where writes into the driver's memory are marked.
+    pub(crate) const fn log(&self) -> Option<DirtyLog> {
+        self.log
+    }
+
     /// From now on every write into the driver's memory is marked in `log`, or, without one, in none. `false`, and nothing changes,
     /// if the log is too short for `regions`.
     pub fn set_log(&mut self, log: Option<DirtyLog>, regions: &Regions) -> bool {

@@ -57,7 +57,8 @@ fn an_indirect_table_is_blamed() {
 
 #[test]
 fn an_address_outside_the_regions_is_blamed() {
-    let window = [map::STATE, map::STACK, map::LIST, map::CODE, map::peer_base(0)].map(|offset| map::SLOT_VA + offset);
+    let window =
+        [map::STATE, map::STACK, map::LIST, map::CODE, map::peer_base(PeerIdx(0))].map(|offset| map::SLOT_VA + offset);
     let near = [0, GPA - u64::from(BUFFER_LEN), GPA - 1, SECOND_GPA + SECOND_LEN, SECOND_GPA + SECOND_LEN + map::PAGE];
     for addr in window.into_iter().chain(near) {
         blames(Clause::Region, |peer| peer.give_buffer((addr, BUFFER_LEN), DescF::WRITE));

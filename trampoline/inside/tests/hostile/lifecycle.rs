@@ -42,6 +42,25 @@ fn a_peer_attached_anew_is_no_longer_quarantined() {
     sender.check();
 }
 
+/// The host changes an entry whose queue goes on, as where a peer's memory grows: nothing is sent twice or lost, and what broke a rule stays out.
+#[test]
+fn a_queue_goes_on_where_it_is_whatever_else_of_its_peer_changes() {
+    let mut sender = Sender::new(2, SIZE);
+    for round in 1..10 {
+        sender.peers.iter_mut().for_each(|peer| peer.give(2));
+        assert_eq!(sender.send(&[0, 1, 0]).accepted, [0, 1, 2]);
+        let peer = &mut sender.peers[0];
+        (peer.entry.sequence, peer.entry.mtu, peer.entry.region_count) = (round, 1000, 1 + round as u32 % 2);
+        assert_eq!(peer.attach(&mut sender.window, PeerIdx(0)), Ok(()));
+        assert_eq!(sender.send(&[1]).accepted, [0]);
+        sender.check();
+    }
+    sender.peers[0].offer(SIZE);
+    sender.send(&[0]);
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert!(sender.window.is_quarantined(PeerIdx(0)));
+}
+
 #[test]
 fn a_detached_peer_is_not_ready() {
     let mut sender = Sender::new(2, SIZE);

@@ -8,6 +8,7 @@ mod honest;
 mod indices;
 mod lifecycle;
 mod mistakes;
+mod runs;
 
 #[path = "../peer/mod.rs"]
 mod peer;

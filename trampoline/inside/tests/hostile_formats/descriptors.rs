@@ -9,7 +9,8 @@ use sluice_inside::{Dequeue, Enqueue};
 #[test]
 fn in_every_format_an_address_outside_is_blamed() {
     let end = GPA + LEN;
-    let window = [map::STATE, map::STACK, map::LIST, map::CODE, map::peer_base(1)].map(|offset| map::SLOT_VA + offset);
+    let window =
+        [map::STATE, map::STACK, map::LIST, map::CODE, map::peer_base(PeerIdx(1))].map(|offset| map::SLOT_VA + offset);
     for addr in window.into_iter().chain([0, GPA - 1600, GPA - 1, end - 1500, end, u64::MAX, u64::MAX - 1599]) {
         blames(Clause::Region, &[(addr, 1600, WRITE)]);
         blames(Clause::Region, &[(GPA + BUFFERS, 20, WRITE), (addr, 1600, WRITE)]);

@@ -20,6 +20,7 @@ use sluice_abi::virtq::{Desc, QueueAddresses, avail, used};
 use sluice_abi::{Gpa, PeerIdx, directory, packed};
 use sluice_inside::{Dequeue, DeviceQueue, Regions, Window, transmit};
 use sluice_memory::Words;
+use std::cell::Cell;
 use zerocopy::IntoBytes;
 
 const GPA: u64 = 0x4000_0000;
@@ -45,11 +46,13 @@ struct Ring {
     memory: Memory,
     features: F,
     size: u16,
+    /// Times that the driver began.
+    starts: Cell<u32>,
 }
 
 impl Ring {
     fn new(features: F) -> Self {
-        Self { memory: Memory::new(&[LEN]), features: features | F::VERSION_1, size: SIZE }
+        Self { memory: Memory::new(&[LEN]), features: features | F::VERSION_1, size: SIZE, starts: Cell::new(0) }
     }
 
     fn is_packed(&self) -> bool {
@@ -102,6 +105,7 @@ impl Ring {
     /// All areas are zero, as a driver makes them when it begins anew.
     fn clear(&self) {
         self.memory.run(0).copy_from_slice(0, &[0; BUFFERS as usize]).expect("inside");
+        self.starts.set(self.starts.get() + 1);
     }
 
     /// An indirect table of these pieces.
@@ -115,7 +119,13 @@ impl Ring {
     fn queue(&self) -> Queue {
         let at = |offset| Gpa(GPA + offset);
         let addresses = QueueAddresses { desc: at(0), driver: at(DRIVER), device: at(DEVICE) };
-        Queue { addresses, features: self.features.bits(), size: self.size, ..Default::default() }
+        Queue {
+            addresses,
+            features: self.features.bits(),
+            size: self.size,
+            start: self.starts.get(),
+            ..Default::default()
+        }
     }
 
     fn device(&self) -> (DeviceQueue, Regions) {

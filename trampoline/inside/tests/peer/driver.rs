@@ -65,6 +65,7 @@ impl Peer {
     /// The driver starts the queue anew.
     pub fn restart(&mut self) {
         (self.given, self.taken) = (RingIdx(0), RingIdx(0));
+        self.entry.queues[0].start += 1;
         self.area(self.addresses().driver, avail::IDX, 0u16);
         self.area(self.addresses().device, used::IDX, 0u16);
     }

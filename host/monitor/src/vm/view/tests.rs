@@ -4,6 +4,7 @@
 use super::*;
 use crate::vm::image::Part;
 use crate::vmx::instruction::{Dropped, dropped, read};
+use sluice_abi::PeerIdx;
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
@@ -20,6 +21,9 @@ const PEER: Ram = Ram { hpa: Hpa(6 << 30), len: 4 << 20 };
 const PACKETS: (Hpa, u64) = (Hpa(RAM.hpa.0 + (4 << 20)), 2 << 20);
 const REQUEST: Hpa = Hpa(RAM.hpa.0 + 0x5000);
 const CR3: u64 = 0x1018;
+/// What of the peer is shown, by its own addresses: a page of its ring, and its run.
+const RING: (u64, u64) = (0x3000, map::PAGE);
+const RUN: (u64, u64) = (2 << 20, 2 << 20);
 const OTHER_CR3: u64 = 0x3000;
 const VPID: u16 = 7;
 
@@ -36,15 +40,35 @@ fn frame() -> Hpa {
 
 /// Views of a VM with a peer, packet memory and a request block.
 fn views() -> Views {
-    let [stub, directory, gate, window, code, constants] = [(); 6].map(|()| frame());
+    views_of(GateKind::Isolated)
+}
+
+/// The same with another gate.
+fn views_of(gate: GateKind) -> Views {
+    let [stub, gate_page, window, code, constants] = [(); 5].map(|()| frame());
+    let directory = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE).unwrap();
     let state = frames::alloc_contiguous(map::STATE_LEN, map::PAGE).unwrap();
     let part = |offset, hpa, execute| Part { offset: map::CODE + offset, hpa, len: map::PAGE, execute };
-    let image = GateImage { stub, gate, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
-    let peers = [PeerMemory { offset: map::peer_base(0), ram: PEER }];
+    let image =
+        GateImage { stub, gate: gate_page, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
+    let peers = [PeerMemory { offset: map::peer_base(PeerIdx(0)), ram: PEER }];
     let pages = HomePages { stub, directory };
-    let mut views = Views::new(GateKind::Isolated, RAM, &pages, &image, state, &peers).unwrap();
-    views.isolated().unwrap().show_packets(PACKETS, REQUEST).unwrap();
+    let mut views = Views::new(gate, RAM, &pages, &image, state, &peers).unwrap();
+    if let Some(isolated) = views.isolated() {
+        isolated.show_request(REQUEST).unwrap();
+        isolated.show_run(0, PACKETS.0, PACKETS.1).unwrap();
+    }
+    [RING, RUN].into_iter().for_each(|range| show(&mut views, range));
     views
+}
+
+/// Shows `len` bytes of the peer's from its address `from`.
+fn show(views: &mut Views, (from, len): (u64, u64)) {
+    views.show(map::peer_base(PeerIdx(0)) + from, Hpa(PEER.hpa.0 + from), len).unwrap();
+}
+
+fn hide(views: &mut Views, (from, len): (u64, u64)) {
+    views.hide(map::peer_base(PeerIdx(0)) + from, len).unwrap();
 }
 
 fn registered() -> Views {
@@ -127,16 +151,19 @@ fn each_view_maps_what_the_memory_map_says() {
     let mut views = registered();
     let home: Vec<_> = walk_ept(views.home).iter().map(Range::rights).collect();
     let page = map::PAGE;
-    assert_eq!(home, [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, page, READ)]);
-    let tables = (CR3 & ADDRESS, page, READ);
+    assert_eq!(
+        home,
+        [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, map::DIRECTORY_LEN, READ)]
+    );
+    let root = (CR3 & ADDRESS, page, READ);
     let isolated = views.isolated().unwrap();
     let gate: Vec<_> = walk_ept(isolated.gate).iter().map(Range::rights).collect();
     assert_eq!(
         gate,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, tables::FEW as u64 * page, READ),
             at(map::LIST, page, READ | WRITE),
             at(map::CONSTANT, page, READ)
         ]
@@ -145,21 +172,22 @@ fn each_view_maps_what_the_memory_map_says() {
     assert_eq!(
         window,
         [
-            tables,
+            root,
             at(map::GATE, page, EXECUTE),
             at(map::CODE, page, EXECUTE),
             at(map::CODE + page, page, READ),
             at(map::STATE, map::STATE_LEN, READ | WRITE),
             at(map::STACK, map::STACK_LEN, READ | WRITE),
             at(map::REQUEST, page, READ),
-            at(map::TABLES, 32 * page, READ),
+            at(map::TABLES, (tables::FEW + tables::FOR_PEER) as u64 * page, READ),
             at(map::PACKETS, PACKETS.1, READ | WRITE),
-            at(map::peer_base(0), PEER.len, READ | WRITE)
+            at(map::peer_base(PeerIdx(0)) + RING.0, RING.1, READ | WRITE),
+            at(map::peer_base(PeerIdx(0)) + RUN.0, RUN.1, READ | WRITE)
         ]
     );
 }
 
-/// In the gate view nothing is a VM's; in the window packet memory, request block and peers are, and nothing else.
+/// In the gate view nothing is a VM's; in the window packet memory, request block and what peers show are, and nothing else.
 #[test]
 fn gate_and_window_lead_to_no_other_memory_of_a_vm() {
     let mut views = registered();
@@ -173,7 +201,8 @@ fn gate_and_window_lead_to_no_other_memory_of_a_vm() {
     let window = [
         (map::REQUEST, REQUEST, map::PAGE),
         (map::PACKETS, PACKETS.0, PACKETS.1),
-        (map::peer_base(0), PEER.hpa, PEER.len),
+        (map::peer_base(PeerIdx(0)) + RING.0, Hpa(PEER.hpa.0 + RING.0), RING.1),
+        (map::peer_base(PeerIdx(0)) + RUN.0, Hpa(PEER.hpa.0 + RUN.0), RUN.1),
     ];
     assert_eq!(of_vms(isolated.window), window);
 }
@@ -214,7 +243,16 @@ fn the_hosts_page_tables_lead_where_the_slot_has_its_memory() {
             .map(|range| (map::SLOT_VA + range.from - map::SLOT_GPA, range.from, range.len, usable(range.bits)))
             .collect();
         let found: Vec<_> = pages.iter().map(|page| (page.from, page.to, page.len, page.bits)).collect();
-        assert_eq!(found, wanted);
+        let covers = |(from, to, len, bits): (u64, u64, u64, u64)| {
+            let leads = |&(at, is, all, has): &(u64, u64, u64, u64)| {
+                bits == has && from >= at && from + len <= at + all && to.wrapping_sub(from) == is.wrapping_sub(at)
+            };
+            found.iter().any(leads)
+        };
+        assert!(wanted.iter().all(|&range| covers(range)), "{found:x?} {wanted:x?}");
+        // Of packet memory and peers the page tables map what may be registered, and the EPT what is.
+        let fixed = |&(from, ..): &(u64, u64, u64, u64)| from < map::SLOT_VA + map::PACKETS;
+        assert!(found.iter().filter(|range| fixed(range)).eq(wanted.iter().filter(|range| fixed(range))));
     }
 }
 
@@ -336,7 +374,7 @@ fn a_vm_that_starts_again_has_nothing_in_the_window() {
         range.from < map::SLOT_GPA || [map::PACKETS, map::REQUEST].contains(&(range.from - map::SLOT_GPA))
     };
     dropped();
-    isolated.unregister(PACKETS.1, VPID).unwrap();
+    isolated.unregister(VPID).unwrap();
     assert_eq!(dropped(), [window, window, gate, window, Dropped::Vpid(VPID)]);
     for (view, before) in [isolated.gate, isolated.window].into_iter().zip(&before) {
         let rest: Vec<_> = before.iter().filter(|range| !of_the_vm(range)).copied().collect();
@@ -344,10 +382,98 @@ fn a_vm_that_starts_again_has_nothing_in_the_window() {
     }
     assert!(!is_valid(armed(isolated)));
     assert!(isolated.constant.get(map::CONSTANT_WORD as usize / 8) >> 52 != 0);
-    isolated.show_packets(PACKETS, REQUEST).unwrap();
+    isolated.show_request(REQUEST).unwrap();
+    isolated.show_run(0, PACKETS.0, PACKETS.1).unwrap();
     isolated.register(CR3, VPID).unwrap();
     assert_eq!([isolated.gate, isolated.window].map(walk_ept), before);
     assert!(is_valid(armed(isolated)));
+}
+
+/// Ranges of the peer's memory that `view` shows, by the peer's addresses and by where they lead in its RAM.
+fn peers_in(view: View) -> Vec<(u64, u64, u64)> {
+    let first = map::SLOT_GPA + map::peer_base(PeerIdx(0));
+    let ranges = walk_ept(view).into_iter().filter(|range| range.from >= first);
+    ranges.map(|range| (range.from - first, range.to.wrapping_sub(PEER.hpa.0), range.len)).collect()
+}
+
+/// What a peer takes back is in the view no more, page by page, and the processor holds none of it (rules G1, G11, G13). However often a peer does
+/// that, it costs the host no memory.
+#[test]
+fn what_a_peer_takes_back_is_gone_and_costs_no_memory() {
+    let mut views = registered();
+    let view = views.isolated().unwrap().window;
+    let eptp = Dropped::Ept(view.pointer().0);
+    dropped();
+    for _ in 0..3 {
+        hide(&mut views, RUN);
+        assert_eq!((peers_in(view), dropped()), (vec![(RING.0, RING.0, RING.1)], vec![eptp]));
+        // A run over the page of a ring, which stays when the run goes.
+        show(&mut views, (0, 0x3000));
+        show(&mut views, (0x4000, (2 << 20) - 0x4000));
+        assert_eq!(peers_in(view), [(0, 0, 2 << 20)]);
+        hide(&mut views, (0, 0x3000));
+        hide(&mut views, (0x4000, (2 << 20) - 0x4000));
+        show(&mut views, RUN);
+        // Some pages of a large one.
+        hide(&mut views, (RUN.0 + 0x1000, RUN.1 - 0x2000));
+        let end = RUN.0 + RUN.1 - 0x1000;
+        let page = |at: u64| (at, at, 0x1000);
+        assert_eq!(peers_in(view), [page(RING.0), page(RUN.0), page(end)]);
+        show(&mut views, (RUN.0 + 0x1000, RUN.1 - 0x2000));
+        assert_eq!(peers_in(view), [page(RING.0), (RUN.0, RUN.0, RUN.1)]);
+        dropped();
+    }
+    // All of the tests' frames, if each time took one.
+    for _ in 0..10_000 {
+        hide(&mut views, (0, 0x1000));
+        hide(&mut views, (RUN.0, RUN.1 - 0x1000));
+        show(&mut views, (0, 2 << 20));
+        show(&mut views, RUN);
+        hide(&mut views, (0, 4 << 20));
+    }
+    dropped();
+}
+
+/// A VM whose ring code runs in itself can't be ended by a peer that takes its memory back while it is used: there is a page of nobody's (rule G13).
+#[test]
+fn what_is_taken_from_a_vms_own_ring_code_is_nobodys() {
+    for gate in [GateKind::Direct, GateKind::Guarded] {
+        let mut views = views_of(gate);
+        let view = views.peers().unwrap();
+        assert_eq!(peers_in(view), [(RING.0, RING.0, RING.1), (RUN.0, RUN.0, RUN.1)]);
+        dropped();
+        hide(&mut views, RUN);
+        hide(&mut views, RING);
+        assert_eq!(dropped(), [Dropped::Ept(view.pointer().0); 2]);
+        let ours = RAM.hpa.0..PEER.hpa.0 + PEER.len;
+        let left: Vec<_> = walk_ept(view)
+            .into_iter()
+            .filter(|range| range.from >= map::SLOT_GPA + map::peer_base(PeerIdx(0)))
+            .collect();
+        assert_eq!(left.iter().map(|range| range.len).sum::<u64>(), RUN.1 + RING.1);
+        assert!(left.iter().all(|range| !ours.contains(&range.to)), "{left:x?}");
+        show(&mut views, RUN);
+        assert!(peers_in(view).contains(&(RUN.0, RUN.0, RUN.1)));
+    }
+    assert!(views_of(GateKind::Hypercall).peers().is_none());
+}
+
+/// A run that is removed is in the window no more, and the processor holds none of it.
+#[test]
+fn packet_memory_comes_and_goes_run_by_run() {
+    let mut views = registered();
+    let isolated = views.isolated().unwrap();
+    let window = isolated.window;
+    let packets = |window: View| {
+        let base = map::SLOT_GPA + map::PACKETS;
+        let ranges = walk_ept(window).into_iter().filter(move |r| (base..base + map::PACKETS_LEN).contains(&r.from));
+        ranges.map(|range| (range.from - base, range.to - RAM.hpa.0, range.len)).collect::<Vec<_>>()
+    };
+    isolated.show_run(6 << 20, RAM.hpa, 2 << 20).unwrap();
+    assert_eq!(packets(window), [(0, 4 << 20, 2 << 20), (6 << 20, 0, 2 << 20)]);
+    dropped();
+    isolated.hide_run(0, PACKETS.1).unwrap();
+    assert_eq!((packets(window), dropped()), (vec![(6 << 20, 0, 2 << 20)], vec![Dropped::Ept(window.pointer().0)]));
 }
 
 /// The compare in the gate is with the page of the CR3 that was registered last, and before that with none (rule G4).

@@ -1,0 +1,147 @@
+//! Which runs of a VNF's RAM are registered as packet memory, and where the next one goes.
+
+use sluice::{PacketMemory, PeerSlice};
+use sluice_abi::Gpa;
+use sluice_abi::map::PACKETS_LEN;
+use sluice_abi::run::{MAX_RUNS, RUN_ALIGN, Run};
+
+/// Most bytes of the run that a VNF registers first.
+pub const FIRST_LEN: u64 = 16 << 20;
+
+/// RAM that is for packets and nothing else, and the runs of it that are registered.
+pub struct Runs {
+    gpa: Gpa,
+    ram: PeerSlice<'static>,
+    runs: [Option<Run>; MAX_RUNS],
+}
+
+impl Runs {
+    /// None of `ram`, which begins at `gpa`, a multiple of [`RUN_ALIGN`].
+    pub const fn new(gpa: Gpa, ram: PeerSlice<'static>) -> Self {
+        Self { gpa, ram, runs: [None; MAX_RUNS] }
+    }
+
+    /// Bytes of the RAM, registered or not.
+    pub const fn ram_len(&self) -> u64 {
+        self.ram.len()
+    }
+
+    /// A run of `len` bytes, where RAM and packet memory have the first gaps; `None` if there are none.
+    pub fn place(&self, len: u64) -> Option<Run> {
+        let gpa = self.gap(self.gpa.0, self.gpa.0 + self.ram.len(), len, |run| run.gpa.0)?;
+        Some(Run { gpa: Gpa(gpa), len, offset: self.gap(0, PACKETS_LEN, len, |run| run.offset)? })
+    }
+
+    /// Where the first gap of `len` bytes is from `from` to `end`, among runs that begin where `start` says.
+    fn gap(&self, from: u64, end: u64, len: u64, start: impl Fn(&Run) -> u64) -> Option<u64> {
+        let mut at = from;
+        while let Some(run) = self.runs.iter().flatten().find(|run| at < start(run) + run.len && start(run) < at + len)
+        {
+            at = start(run) + run.len;
+        }
+        (at + len <= end).then_some(at)
+    }
+
+    /// `run` is registered: its memory. `None`: it is not of this RAM, or there are too many.
+    pub fn insert(&mut self, run: Run) -> Option<PacketMemory> {
+        let memory = self.memory(&run)?;
+        *self.runs.iter_mut().find(|slot| slot.is_none())? = Some(run);
+        Some(memory)
+    }
+
+    /// The run that has `memory`, if it is registered.
+    pub fn find(&self, memory: &PacketMemory) -> Option<Run> {
+        let is_it = |run: &&Run| (run.offset, run.len) == (memory.offset.into(), memory.memory.len());
+        self.runs.iter().flatten().find(is_it).copied()
+    }
+
+    /// `run` is registered no more.
+    pub fn remove(&mut self, run: Run) {
+        self.runs.iter_mut().filter(|slot| **slot == Some(run)).for_each(|slot| *slot = None);
+    }
+
+    /// Gives `use_them` all packet memory; runs that follow one another in RAM and in packet memory are one.
+    pub fn merged<R>(&self, use_them: impl FnOnce(&[PacketMemory]) -> R) -> Option<R> {
+        let mut merged = [PacketMemory::new(self.gpa, self.ram.sub(0, 0).ok()?)?; MAX_RUNS];
+        let starts = self.runs.iter().flatten().filter(|run| self.follower_of(|other| ends_at(other, run)).is_none());
+        let mut count = 0;
+        for (slot, start) in merged.iter_mut().zip(starts) {
+            let mut whole = *start;
+            while let Some(next) = self.follower_of(|next| ends_at(&whole, next)) {
+                whole.len += next.len;
+            }
+            (*slot, count) = (self.memory(&whole)?, count + 1);
+        }
+        Some(use_them(&merged[..count]))
+    }
+
+    fn follower_of(&self, is_it: impl Fn(&Run) -> bool) -> Option<&Run> {
+        self.runs.iter().flatten().find(|run| is_it(run))
+    }
+
+    fn memory(&self, run: &Run) -> Option<PacketMemory> {
+        let memory = self.ram.sub(run.gpa.0.checked_sub(self.gpa.0)?, run.len).ok()?;
+        Some(PacketMemory { offset: u32::try_from(run.offset).ok()?, ..PacketMemory::new(run.gpa, memory)? })
+    }
+}
+
+/// Whether `next` follows `run`, in RAM and in packet memory.
+fn ends_at(run: &Run, next: &Run) -> bool {
+    run.gpa.0 + run.len == next.gpa.0 && run.offset + run.len == next.offset
+}
+
+/// Whole runs that hold `len` bytes.
+pub const fn whole(len: u64) -> u64 {
+    len.next_multiple_of(RUN_ALIGN)
+}
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests {
+    use super::*;
+
+    const M: u64 = 1 << 20;
+
+    #[allow(unsafe_code, reason = "names memory that nobody touches")]
+    fn ram(gpa: u64, len: u64) -> Runs {
+        // SAFETY: nothing reads or writes through the slice.
+        Runs::new(Gpa(gpa), unsafe { PeerSlice::from_raw(0x7000_0000_0000 as *mut u8, len) })
+    }
+
+    fn merged(runs: &Runs) -> Vec<(u64, u32, u64)> {
+        let list = |all: &[PacketMemory]| all.iter().map(|one| (one.gpa.0, one.offset, one.memory.len())).collect();
+        runs.merged(list).unwrap()
+    }
+
+    #[test]
+    fn runs_fill_gaps_and_those_that_follow_one_another_are_one() {
+        let mut runs = ram(4 * M, 10 * M);
+        let placed: Vec<_> = [2, 4, 2].map(|mib| runs.place(mib * M).unwrap()).into();
+        assert!(placed.iter().all(|run| (run.gpa, run.offset) == (Gpa(4 * M), 0)), "nothing is registered yet");
+        let mut add = |mib: u64| {
+            let run = runs.place(mib * M).unwrap();
+            let memory = runs.insert(run).unwrap();
+            assert_eq!(runs.find(&memory), Some(run));
+            run
+        };
+        let [first, second, third] = [2, 4, 2].map(&mut add);
+        assert_eq!([first, second, third].map(|run| run.offset), [0, 2 * M, 6 * M]);
+        assert_eq!(merged(&runs), [(4 * M, 0, 8 * M)]);
+        assert_eq!((runs.place(4 * M), runs.place(2 * M).map(|run| run.gpa.0)), (None, Some(12 * M)));
+        runs.remove(second);
+        assert_eq!(merged(&runs), [(4 * M, 0, 2 * M), (10 * M, 6 * M as u32, 2 * M)]);
+        assert_eq!(runs.place(2 * M).map(|run| (run.gpa.0, run.offset)), Some((6 * M, 2 * M)));
+    }
+
+    /// What is one behind the other in RAM alone, or in packet memory alone, is not one.
+    #[test]
+    fn only_what_follows_in_both_is_one() {
+        let mut runs = ram(0, 64 * M);
+        let run = |gpa: u64, offset: u64| Run { gpa: Gpa(gpa * M), len: 2 * M, offset: offset * M };
+        for run in [run(0, 0), run(2, 8), run(20, 2), run(22, 4)] {
+            runs.insert(run).unwrap();
+        }
+        let found = merged(&runs);
+        assert_eq!(found, [(0, 0, 2 * M), (2 * M, 8 * M as u32, 2 * M), (20 * M, 2 * M as u32, 4 * M)]);
+        assert!(runs.insert(run(64, 10)).is_none(), "not of this RAM");
+    }
+}
