@@ -11,7 +11,7 @@ use std::{env, fs, io};
 const SOURCES: [&str; 4] = ["src", "../gate/src", "../../memory/src", "../../abi/src"];
 
 fn main() -> io::Result<()> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../linker/window.ld");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/window.ld");
     println!("cargo:rerun-if-changed={script}");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
         for argument in ["-no-pie", "-zmax-page-size=4096", "-znorelro", "--build-id=none", "--gc-sections"] {

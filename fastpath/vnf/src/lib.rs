@@ -1,17 +1,32 @@
-//! What an example needs before its `main`: one API on two kinds of machine.
+//! All that a virtual network function (VNF) depends on: one source for a virtual machine's image and for a Linux process.
 //!
-//! As an image of the monitor (`target_os = "none"`) a `Vnf` is a VM; as a Linux program it is a process that the launcher
-//! started, which shares its memory with its peers. The examples are the same source for both.
+//! ```no_run
+//! use sluice_vnf::{BURST_SIZE, Error, Options, Receive, Vnf};
 //!
-//! ```text
-//! sluice_vnf::main!(main);
+//! sluice_vnf::main!(run);
 //!
-//! fn main(machine: &mut Vnf) -> Result<(), Error> {
-//!     let (gate, memory) = machine.connect()?;
-//!     println!("gate {}", gate.kind().name());
-//!     Ok(())
+//! fn run(vnf: &mut Vnf) -> Result<(), Error> {
+//!     let mut ports = vnf.open(Options::default())?;
+//!     let peer = ports.wait_for(vnf.arg(0))?;
+//!     let mut burst = ports.burst();
+//!     loop {
+//!         ports.input.rx_burst(&mut burst, BURST_SIZE)?;
+//!         burst.retain(|frame| frame.head(12) == Some([0x08, 0x00]));
+//!         if ports.send(peer, &mut burst)? == 0 {
+//!             vnf.yield_now();
+//!         }
+//!     }
 //! }
 //! ```
+//!
+//! Six things to know: [`main!`] runs a function with its [`Vnf`]; [`Ports`] are all that a VNF receives from and sends to; a [`Burst`] holds
+//! frames in order; a [`Frame`] is read, and a [`FrameMut`] changed, by offset; a [`PeerIdx`] names a peer; a [`TxError`] says what was refused.
+//! Everything of the crate `sluice` is here, too, for programs that need more; [`abi`] is the contract with the host.
+//!
+//! The program needs a build script with one line, `sluice_build::image()`. For the target `x86_64-unknown-none` a `Vnf` is then a VM of a
+//! Sluice host; for Linux it is a process that `sluice-launcher` started, which shares its memory with its peers.
+//!
+//! Reading order: [`Vnf`], [`Ports`], [`Error`]; then [`clock`] to tell time.
 #![cfg_attr(target_os = "none", no_std)]
 
 #[cfg(not(target_os = "none"))]

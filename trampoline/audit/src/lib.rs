@@ -1,7 +1,7 @@
 //! What the gate page does to whoever enters it, at any byte and with any registers (rule G2).
 //!
 //! [`walk`] runs the page's bytes without a processor: from each offset, along both sides of a branch, to where the path ends. Of the
-//! machine it knows what decides about the window alone ([`State`]): whether its slot is armed, and whether CR3 was compared since.
+//! machine it knows what decides about the window alone (`State`): whether its slot is armed, and whether CR3 was compared since.
 //!
 //! It could have been a list of what the page holds, compared byte for byte; that would say that nothing changed, not that it is safe.
 #![forbid(unsafe_code)]

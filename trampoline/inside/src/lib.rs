@@ -1,6 +1,6 @@
 //! What executes in the peer's view: the device side of its queues.
 //!
-//! Built twice from the same source: as the window image (`src/bin/window.rs`, linked by linker/window.ld, run in the window
+//! Built twice from the same source: as the window image (`src/bin/window.rs`, linked by window.ld, run in the window
 //! view) and as this library (the gates `Direct`, `Guarded` and `Hypercall`, the host, the tests).
 //!
 //! Reading order: [`transmit`] (a call), [`Window`] (what outlives a call), [`DeviceQueue`] (one ring), [`Regions`] (whose memory).

@@ -1,7 +1,7 @@
 //! `cargo xtask audit`: what the machine code of gate and window is, whatever compiler and assembler made it.
 //!
-//! Reading order: [`gate`] (the three pages), [`window`] (the image, with the page that enters it), [`vnf`] (anybody's ELF file).
-//! [`code`] finds what can be executed, [`flow`] what is known at each instruction of it. [`guesses`] follows values through all of it.
+//! Reading order: [`gate`] (the three pages), [`window`] (the image, with the page that enters it), `vnf` (anybody's ELF file).
+//! `code` finds what can be executed, `flow` what is known at each instruction of it. `guesses` follows values through all of it.
 
 mod allowed;
 mod binary;

@@ -1,6 +1,6 @@
 //! The window image: [`sluice_inside::transmit`] at the addresses of the window view.
 //!
-//! linker/window.ld puts the entry point first, at `CODE` of the sluice slot, and refuses data, relocations and more code
+//! window.ld puts the entry point first, at `CODE` of the sluice slot, and refuses data, relocations and more code
 //! than there is room. Built for any other target than bare metal it is a program that says so.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
