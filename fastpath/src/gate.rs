@@ -32,7 +32,7 @@ pub struct Access {
 }
 
 #[allow(unsafe_code, reason = "a property of the memory that the compiler can't know")]
-// SAFETY: as for PacketMemory; the slot is only an address here, and what makes a gate of it promises the rest (`Gate::discover`).
+// SAFETY: as for PacketMemory; slot and state are only addresses here, and what makes a gate of it promises the rest (`Gate::discover`).
 unsafe impl Send for Access {}
 
 /// The way to all peers of this VM.

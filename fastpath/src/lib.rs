@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer is), [`VirtioNet`]
-//! and [`PeerPort`] (the two kinds of port), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
+//! and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch), [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
 //!
 //! # Threads
 //! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
@@ -22,6 +22,7 @@ mod mempool;
 mod options;
 mod packet_memory;
 mod peer_port;
+mod poller;
 mod port;
 mod receive_queue;
 mod ring_format;
@@ -40,6 +41,7 @@ pub use mempool::{BufferLen, HEADROOM, Mempool, PoolError};
 pub use options::Options;
 pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
+pub use poller::{Idle, Next, Poller, Wait, WatchWord};
 pub use port::{Receive, Transmit};
 pub use receive_queue::{Arrived, Buffer, PostError, ReceiveQueue};
 pub use ring_format::RingFormat;
@@ -47,9 +49,10 @@ pub use rx_error::RxError;
 pub use sluice_abi::PeerIdx;
 pub use sluice_abi::call::{Accepted, Clause, MAX_BURST, Outcome, Packet, Status};
 pub use sluice_abi::directory::{GateKind, PeerState};
-pub use sluice_abi::net::{Hdr, HdrF, Offloads, gso};
+pub use sluice_abi::net::{F, Hdr, HdrF, LinkStatus, Offloads, gso};
+pub use sluice_driver::{ControlError, DeviceFault, StartError};
 pub use sluice_inside::BUILD_ID;
 pub use sluice_memory::PeerSlice;
 pub use stats::{RxStats, TxStats};
 pub use tx_error::TxError;
-pub use virtio_net::{RX_SIZE, VirtioNet, VirtioNetError};
+pub use virtio_net::{Control, RX_SIZE, TX_SIZE, VirtioNet, VirtioNetError};

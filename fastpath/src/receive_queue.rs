@@ -2,7 +2,7 @@
 
 use crate::{Options, PacketMemory, RX_SIZE, RxError, VirtioNetError};
 use sluice_abi::Gpa;
-use sluice_abi::net::{ETHERNET_HEADER, HDR_LEN, Hdr, Offloads, receiveq};
+use sluice_abi::net::{ETHERNET_HEADER, HDR_LEN, Hdr, receiveq};
 use sluice_driver::{Arrival, DeviceFault, DriverQueue, Frame, Part, Receiver, Setup, Started, Transport, Wanted};
 
 /// A buffer that was posted.
@@ -88,25 +88,29 @@ impl ReceiveQueue {
         longest: u16,
         options: impl Into<Options>,
     ) -> Result<Self, VirtioNetError> {
-        Self::start_with(transport, memory, buffers, longest, Options { mergeable: false, ..options.into() })
-    }
-
-    pub(crate) fn start_with(
-        transport: &mut impl Transport,
-        memory: PacketMemory,
-        buffers: PacketMemory,
-        longest: u16,
-        options: Options,
-    ) -> Result<Self, VirtioNetError> {
-        check(longest, options)?;
+        let options = Options { mergeable: false, pairs: 1, ..options.into() };
+        options.check(longest, 1)?;
         let wanted = Wanted { features: options.features(), pairs: 1 };
         let most = longest.saturating_sub(ETHERNET_HEADER);
         let mut setup = Setup::with_mtu(transport, wanted, most).map_err(VirtioNetError::Start)?;
-        let features = setup.agreed().features;
-        let queue = DriverQueue::new(memory.gpa, memory.memory, options.entries, features);
+        let queue = Self::set_up(&mut setup, 0, memory, buffers, options.entries)?;
+        setup.start();
+        Ok(queue)
+    }
+
+    /// Sets up the receive queue of pair `pair` of a device that is about to start.
+    pub(crate) fn set_up<T: Transport>(
+        setup: &mut Setup<'_, T>,
+        pair: u16,
+        memory: PacketMemory,
+        buffers: PacketMemory,
+        entries: u16,
+    ) -> Result<Self, VirtioNetError> {
+        let started = *setup.agreed();
+        let queue = DriverQueue::new(memory.gpa, memory.memory, entries, started.features);
         let queue = queue.map_err(VirtioNetError::Queue)?;
-        setup.set_queue(receiveq(0), &queue).map_err(VirtioNetError::Start)?;
-        Ok(Self { queue, receiver: Receiver::new(features), buffers, started: setup.start() })
+        setup.set_queue(receiveq(pair), &queue).map_err(VirtioNetError::Start)?;
+        Ok(Self { queue, receiver: Receiver::new(started.features), buffers, started })
     }
 
     /// What was agreed on with the device.
@@ -178,16 +182,4 @@ impl ReceiveQueue {
         };
         receiver.take(queue, header, parts)
     }
-}
-
-/// Whether `options` can be had with buffers for frames of `longest` bytes.
-fn check(longest: u16, Options { entries, offloads, .. }: Options) -> Result<(), VirtioNetError> {
-    if entries == 0 || usize::from(entries) > RX_SIZE || !entries.is_power_of_two() {
-        return Err(VirtioNetError::Entries(entries));
-    }
-    let segmented = offloads.intersects(Offloads::all() - Offloads::CSUM);
-    if segmented && longest < crate::BufferLen::KiB64.longest_frame() {
-        return Err(VirtioNetError::Segments { longest });
-    }
-    Ok(())
 }

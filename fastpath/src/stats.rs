@@ -67,6 +67,8 @@ stats! {
     aborted,
     /// Frames of a call that did not take place: packet memory is not registered, or the host gave a status of no meaning.
     refused,
+    /// Frames that this VM's own device had not sent when it was stopped: they are lost.
+    unsent,
     /// Frames dropped by a wrapper that was told to.
     dropped,
 }

@@ -3,6 +3,7 @@
 use crate::Status;
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{Clause, Code, Packet};
+use sluice_driver::DeviceFault;
 
 /// What went wrong first in a call. Frames that were not delivered are still in the burst, in order; `index` is a frame's index among them, as
 /// [`crate::Burst::remove`] and [`crate::Burst::frame`] count.
@@ -60,6 +61,27 @@ pub enum TxError {
     /// This machine's packet memory is not registered with the host.
     #[error("packet memory is not registered with the host")]
     NotRegistered,
+    /// This frame is longer than the MTU of this VM's own device allows. The frame and those behind it were not sent; remove it.
+    #[error("frame {index} has {len} bytes; this VM's device takes {longest}")]
+    DeviceTooLong {
+        /// The frame.
+        index: usize,
+        /// Bytes of the frame.
+        len: u16,
+        /// Bytes of the longest frame that the device takes.
+        longest: u32,
+    },
+    /// This frame leaves to this VM's own device what was not negotiated with it: a checksum, or segmentation. The frame and those behind it
+    /// were not sent. Do the work before, or remove the frame.
+    #[error("frame {index} leaves to this VM's device a checksum or segmentation that was not negotiated")]
+    DeviceOffload {
+        /// The frame.
+        index: usize,
+    },
+    /// The device side of this VM's own transmit queue broke the protocol. Nothing is sent there before the device is started anew; the frames
+    /// of this call are still in the burst.
+    #[error("the device side of the transmit queue broke the protocol: {0}")]
+    Device(DeviceFault),
     /// The burst is of another pool than the port's.
     #[error("the burst is of another pool than the port")]
     ForeignPool,
@@ -69,6 +91,18 @@ pub enum TxError {
 }
 
 impl TxError {
+    /// The index of a frame that this port never takes as it is. `None`: nothing is wrong with a frame.
+    pub const fn refused(&self) -> Option<usize> {
+        match *self {
+            Self::TooLong { index, .. }
+            | Self::OffloadNotNegotiated { index, .. }
+            | Self::BadFrame { index, .. }
+            | Self::DeviceTooLong { index, .. }
+            | Self::DeviceOffload { index } => Some(index),
+            _ => None,
+        }
+    }
+
     /// What `status` says of the packet that it names, which is at this index of the burst now. `None`: the packet was delivered, or there is
     /// no such packet.
     pub(crate) fn new(status: Status, named: Option<(Packet, usize)>) -> Self {
@@ -95,7 +129,9 @@ impl TxError {
             | Self::OffloadNotNegotiated { index, .. }
             | Self::BadFrame { index, .. }
             | Self::PeerFault { index, .. }
-            | Self::PeerNotReady { index, .. } => *index = at,
+            | Self::PeerNotReady { index, .. }
+            | Self::DeviceTooLong { index, .. }
+            | Self::DeviceOffload { index } => *index = at,
             _ => {}
         }
         self

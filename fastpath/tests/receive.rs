@@ -127,7 +127,7 @@ fn a_device_whose_mtu_the_buffers_do_not_hold_is_refused_and_any_other_gets_fram
         let world = World::new(device);
         let pool = world.pool(0, BufferLen::KiB2, RX_SIZE);
         let (queue, _) = world.packets(0).split_at(VirtioNet::QUEUE_LEN).expect("inside");
-        let error = VirtioNet::start(&mut world.device(0), queue, pool, RingFormat::default()).err();
+        let error = VirtioNet::start(world.device(0), queue, pool, RingFormat::default()).err();
         assert_eq!(error, Some(VirtioNetError::Start(StartError::Mtu { device, most })));
         assert_eq!(pool.available(), RX_SIZE);
     }
@@ -138,7 +138,7 @@ fn a_pool_with_fewer_buffers_than_the_queue_has_entries_is_refused() {
     let world = World::new(1500);
     let pool = world.pool(0, BufferLen::KiB2, RX_SIZE - 1);
     let (queue, _) = world.packets(0).split_at(VirtioNet::QUEUE_LEN).expect("inside");
-    let error = VirtioNet::start(&mut world.device(0), queue, pool, RingFormat::default()).err();
+    let error = VirtioNet::start(world.device(0), queue, pool, RingFormat::default()).err();
     assert_eq!(error, Some(VirtioNetError::Pool { free: RX_SIZE - 1, entries: RX_SIZE as u16 }));
 }
 

@@ -82,6 +82,8 @@ impl fmt::Display for ControlError {
     }
 }
 
+impl core::error::Error for ControlError {}
+
 /// The driver side of a control queue.
 pub struct ControlQueue {
     queue: DriverQueue<SIZE>,

@@ -191,8 +191,11 @@ impl<T: Transport> Drop for Setup<'_, T> {
     }
 }
 
-/// See: VIRTIO 2.4.2 "Driver Requirements: Device Reset".
-fn reset(transport: &mut impl Transport) -> Result<(), StartError> {
+/// Resets the device and waits until that is done: all queues' memory is the driver's again.
+///
+/// # Errors
+/// [`StartError::ResetStuck`]. See: VIRTIO 2.4.2 "Driver Requirements: Device Reset".
+pub fn reset(transport: &mut impl Transport) -> Result<(), StartError> {
     transport.set_status(Status::empty());
     let done = (0..RESET_LOOKS).any(|_| transport.status().is_empty());
     if done { Ok(()) } else { Err(StartError::ResetStuck) }

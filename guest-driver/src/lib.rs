@@ -18,7 +18,7 @@ mod send;
 mod transport;
 
 pub use control::{Cause, Command, ControlError, ControlQueue};
-pub use init::{Setup, StartError, Started, Wanted, link_status, renew_queue};
+pub use init::{Setup, StartError, Started, Wanted, link_status, renew_queue, reset};
 pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
 pub use receive::{Arrival, Frame, Part, Receiver};
 pub use send::{SendError, Sender};

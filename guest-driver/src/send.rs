@@ -29,6 +29,11 @@ impl Sender {
         Self { offloads: features.offloads_to_device(), longest }
     }
 
+    /// Bytes of the longest frame that the device is not asked to segment.
+    pub const fn longest(&self) -> u32 {
+        self.longest
+    }
+
     /// The header before a frame of `len` bytes that asks for what `hdr` does. Whether the frame's own checksum and headers are as they say
     /// is for the caller to know. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.2.1 "Driver
     /// Requirements: Packet Transmission".

@@ -13,4 +13,4 @@ mod machine;
 mod machine;
 
 pub use expiries::{Expiries, Ticker};
-pub use machine::{exits, expire_in, sleep, tick, tick_unit, untimed};
+pub use machine::{busy, exits, expire_in, sleep, tick, tick_unit, untimed};

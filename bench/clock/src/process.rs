@@ -17,6 +17,12 @@ pub fn exits() -> u64 {
     0
 }
 
+/// Returns for how many nanoseconds this process has had a processor.
+pub fn busy() -> Option<u64> {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
 /// Does `work`. (In a VM the timer would rest.)
 pub fn untimed(work: impl FnOnce()) {
     work();

@@ -13,6 +13,7 @@ mod sender;
 mod spread;
 #[cfg(target_os = "none")]
 mod stub;
+mod wakeups;
 
 use core::fmt;
 use options::{BadArgument, Options};
@@ -26,6 +27,8 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
         Options::Receive => receive::receive(vnf),
         Options::Calls(options) => calls::calls(vnf, &options),
         Options::Expiries(options) => expiries::expiries(vnf, &options),
+        Options::Pings(options) => wakeups::send(vnf, options),
+        Options::Wakeups(rest) => wakeups::receive(vnf, rest),
     }
 }
 

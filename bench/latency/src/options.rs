@@ -21,6 +21,38 @@ pub enum Options {
     Calls(Calls),
     /// Measure a timer.
     Expiries(Expiries),
+    /// Send frames with the time in them.
+    Pings(Pings),
+    /// Measure how long these waited.
+    Wakeups(Rest),
+}
+
+/// Options of `pings`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pings {
+    /// How many.
+    pub count: u64,
+    /// Ticks from one to the next, at least.
+    pub gap: u64,
+}
+
+/// What a receiver does while nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It polls.
+    Poll,
+    /// It pauses, and then sleeps.
+    Sleep,
+}
+
+impl Rest {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Sleep => "sleep",
+        }
+    }
 }
 
 /// Options of `calls`.
@@ -93,7 +125,9 @@ impl fmt::Display for BadArgument<'_> {
     }
 }
 
-const ROLE: &str = "the first word is calls, expiries or receive";
+const ROLE: &str = "the first word is calls, expiries, pings, receive or wakeups";
+const TO_PINGS: &str = "known are count=N gap=TICKS";
+const TO_WAKEUPS: &str = "known are rest=poll, rest=sleep";
 const TO_CALLS: &str = "known are count=N bursts=N,N,.. (1 to 256) frames=N,N,.. (64 to 1518)";
 const TO_EXPIRIES: &str = "known are count=N period=N load=idle, load=busy, load=each, load=BURSTxFRAME";
 
@@ -105,6 +139,8 @@ impl Options {
             "receive" => Ok(Self::Receive),
             "calls" => calls(words).map(Self::Calls),
             "expiries" => expiries(words).map(Self::Expiries),
+            "pings" => pings(words).map(Self::Pings),
+            "wakeups" => wakeups(words).map(Self::Wakeups),
             argument => Err(BadArgument { argument, wanted: ROLE }),
         }
     }
@@ -143,6 +179,30 @@ fn expiries<'a>(words: impl Iterator<Item = &'a str>) -> Result<Expiries, BadArg
         set.ok_or(BadArgument { argument, wanted: TO_EXPIRIES })?;
     }
     Ok(expiries)
+}
+
+fn pings<'a>(words: impl Iterator<Item = &'a str>) -> Result<Pings, BadArgument<'a>> {
+    let mut pings = Pings { count: 500, gap: 20_000_000 };
+    for argument in words {
+        let set = argument.split_once('=').and_then(|(name, value)| {
+            match name {
+                "count" => pings.count = number(value, 1..=u64::MAX)?,
+                "gap" => pings.gap = number(value, 1..=1 << 40)?,
+                _ => return None,
+            }
+            Some(())
+        });
+        set.ok_or(BadArgument { argument, wanted: TO_PINGS })?;
+    }
+    Ok(pings)
+}
+
+fn wakeups<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rest, BadArgument<'a>> {
+    words.last().map_or(Ok(Rest::Sleep), |argument| match argument {
+        "rest=poll" => Ok(Rest::Poll),
+        "rest=sleep" => Ok(Rest::Sleep),
+        _ => Err(BadArgument { argument, wanted: TO_WAKEUPS }),
+    })
 }
 
 fn load(text: &str) -> Option<Load> {
@@ -186,6 +246,10 @@ mod tests {
             assert_eq!(load.to_string(), text);
         }
         assert_eq!(Options::parse("receive"), Ok(Options::Receive));
+        assert_eq!(Options::parse("pings count=3 gap=9"), Ok(Options::Pings(Pings { count: 3, gap: 9 })));
+        for rest in [Rest::Poll, Rest::Sleep] {
+            assert_eq!(Options::parse(&format!("wakeups rest={}", rest.name())), Ok(Options::Wakeups(rest)));
+        }
     }
 
     #[test]
@@ -202,6 +266,8 @@ mod tests {
             "expiries load=32",
             "expiries load=0x64",
             "expiries period=5",
+            "pings gap=0",
+            "wakeups rest=full",
         ] {
             let message = Options::parse(bad).unwrap_err().to_string();
             assert!(message.contains(bad.rsplit(' ').next().unwrap()), "{message}");

@@ -5,7 +5,7 @@ use crate::sender::LAST;
 use sluice_vnf::{BURST_SIZE, Options, Receive, RingFormat, Vnf};
 
 pub fn receive(vnf: &mut Vnf) -> Result<(), Error> {
-    let mut ports = vnf.open(Options { ring: RingFormat::Split, ..Options::default() })?;
+    let ports = vnf.open(Options { ring: RingFormat::Split, ..Options::default() })?;
     let mut burst = ports.burst();
     let mut patience = vnf.patience();
     loop {

@@ -9,7 +9,7 @@ use sluice_vnf::{BURST_SIZE, Options, Receive, Vnf, clock, println};
 
 /// Checks what arrives, and measures `rx_burst` if that is asked for.
 pub fn receive(vnf: &mut Vnf, arrivals: Arrivals) -> Result<(), Error> {
-    let mut ports = vnf.open(Options { ring: arrivals.ring, ..Options::default() })?;
+    let ports = vnf.open(Options { ring: arrivals.ring, ..Options::default() })?;
     let mut burst = ports.burst();
     let mut tally = Tally::new();
     let mut bytes = [0; *FRAME_LENGTHS.end() as usize];

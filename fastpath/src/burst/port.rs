@@ -49,6 +49,18 @@ impl<'p> Burst<'p> {
         }
     }
 
+    /// The first `count` frames with what is noted of each.
+    pub(crate) fn first(&self, count: usize) -> impl Iterator<Item = (Packet, &Note)> {
+        self.packets().iter().copied().zip(&self.notes).take(count)
+    }
+
+    /// The buffers of the first `count` frames are the device's from now on; the others stay, in order.
+    pub(crate) fn given_away(&mut self, count: usize) {
+        if count > 0 {
+            self.give_away(0, count);
+        }
+    }
+
     /// Puts headers from private memory before their frames. While there are any, the burst is addressed anew for each call.
     fn write_headers(&mut self) {
         self.totals.headers = false;

@@ -13,13 +13,26 @@ use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
 use sluice_memory::{SharedWords, Table};
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
 
 const MIB: u64 = 1 << 20;
 /// Receivers: VMs 1 and 2, at indices 0 and 1 of the sender's directory.
 pub const RECEIVERS: usize = 2;
 
-/// All VMs, and the sender's directory.
-pub struct World {
+/// All VMs, and the sender's directory. A clone is the same world.
+#[derive(Clone)]
+pub struct World(Rc<Inner>);
+
+impl Deref for World {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+pub struct Inner {
     network: RefCell<Network>,
     page: PeerSlice<'static>,
     slot: PeerSlice<'static>,
@@ -30,9 +43,9 @@ pub struct World {
 }
 
 /// The device registers of one VM, and the host behind them.
-pub struct Device<'w>(&'w World, u32);
+pub struct Device(World, u32);
 
-impl Registers for Device<'_> {
+impl Registers for Device {
     fn read(&mut self, register: u32) -> u32 {
         self.0.network.borrow_mut().read(self.1, register)
     }
@@ -78,7 +91,8 @@ impl World {
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
         let ram = ram_mib * MIB;
         let page = memory(DIRECTORY_LEN);
-        let world = Self { network, page, slot: memory(RECEIVERS as u64 * ram), ram, silent: Cell::new(false) };
+        let slot = memory(RECEIVERS as u64 * ram);
+        let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
         (0..RECEIVERS).for_each(|place| world.register(place));
         world.publish();
         world
@@ -153,8 +167,8 @@ impl World {
     }
 
     /// The registers of the receiver at `place`.
-    pub fn device(&self, place: usize) -> Device<'_> {
-        Device(self, place as u32 + 1)
+    pub fn device(&self, place: usize) -> Device {
+        Device(self.clone(), place as u32 + 1)
     }
 
     /// Packet memory of the receiver at `place`.
@@ -172,7 +186,7 @@ impl World {
     pub fn receiver(&self, place: usize, format: RingFormat, buffers: usize) -> Receiver {
         let pool = self.pool(place, BufferLen::KiB2, buffers);
         let (queue, _) = self.packets(place).split_at(VirtioNet::QUEUE_LEN).expect("inside");
-        let net = VirtioNet::start(&mut self.device(place), queue, pool, format).expect("a device");
+        let net = VirtioNet::start(self.device(place), queue, pool, format).expect("a device");
         Receiver { net, pool }
     }
 
@@ -208,7 +222,7 @@ impl World {
 
 /// A receiver's driver.
 pub struct Receiver {
-    pub net: VirtioNet<'static>,
+    pub net: VirtioNet<'static, Device>,
     pub pool: &'static Mempool<'static>,
 }
 

@@ -43,9 +43,9 @@ mod ports;
 mod runs;
 
 pub use connect::Error;
-pub use machine::{FileError, Module, Output, Vnf, print, start};
+pub use machine::{FileError, Module, Output, Transport, Vnf, print, start};
 pub use patience::Patience;
-pub use ports::{Options, Ports};
+pub use ports::{MAX_PAIRS, Net, Options, Ports};
 pub use sluice::*;
 pub use sluice_abi as abi;
 

@@ -1,21 +1,51 @@
 //! Everything that a VNF receives from and sends to, opened by one call.
 
+use crate::machine::Transport;
 use crate::{Error, Vnf};
 use sluice::{
-    BufferLen, Burst, Gate, Mempool, PeerIdx, PeerPort, PeerState, RingFormat, Transmit, TxError, TxStats, VirtioNet,
+    BufferLen, Burst, F, Gate, Idle, Mempool, Next, PeerIdx, PeerPort, PeerState, Poller, RingFormat, Transmit,
+    TxError, TxStats, VirtioNet,
 };
 use sluice_abi::directory::MAX_PEERS;
 
 /// Buffers that a VNF has at most: 16 MiB of the shortest.
 const BUFFERS: usize = 8192;
 
+/// Queue pairs of a VNF's own device at most: one for the host's switch, and one for each VM that may send by a window.
+pub const MAX_PAIRS: usize = 8;
+
+/// A VNF's own network device.
+pub type Net = VirtioNet<'static, Transport, MAX_PAIRS>;
+
 /// How a VNF's own network device and its buffers shall be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Format of the receive queue, if the device offers that.
+    /// Format of the queues, if the device offers that.
     pub ring: RingFormat,
     /// Bytes of a buffer: what the longest frame that arrives, or is made, fits into.
     pub buffer_len: BufferLen,
+    /// Queue pairs to use if the device has as many, 1 to [`MAX_PAIRS`]. A VNF that receives from the host's switch and by windows needs one,
+    /// and one more for each VM that may send to it. See: [`sluice::Options::pairs`].
+    pub pairs: u16,
+    /// Further features to take if they are offered. See: [`sluice::Options::features`].
+    pub features: F,
+    /// How long the VNF sleeps in [`Ports::idle`].
+    pub idle: Idle,
+}
+
+impl Default for Options {
+    /// One queue pair, used in order, with buffers of 2 KiB; the device's address and receive filters can be set.
+    fn default() -> Self {
+        let net = sluice::Options::default();
+        let (ring, pairs, features) = (net.format, net.pairs, net.features);
+        Self { ring, buffer_len: BufferLen::default(), pairs, features, idle: Idle::default() }
+    }
+}
+
+impl From<Options> for sluice::Options {
+    fn from(Options { ring, pairs, features, .. }: Options) -> Self {
+        Self { pairs, features, ..ring.into() }
+    }
 }
 
 /// What [`Ports`] refer to, for as long as the VNF runs.
@@ -23,11 +53,12 @@ pub(crate) struct Store {
     free: [u32; BUFFERS],
     gate: Option<Gate>,
     pool: Option<Mempool<'static>>,
+    net: Option<Net>,
 }
 
 impl Store {
     pub const fn new() -> Self {
-        Self { free: [0; BUFFERS], gate: None, pool: None }
+        Self { free: [0; BUFFERS], gate: None, pool: None, net: None }
     }
 }
 
@@ -35,8 +66,9 @@ impl Store {
 ///
 /// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own.
 pub struct Ports {
-    /// The VNF's own network device.
-    pub input: VirtioNet<'static>,
+    /// The VNF's own network device: what others send arrives here, and what is sent here takes the slow path, by the host's switch.
+    pub input: &'static mut Net,
+    poller: Poller,
     gate: &'static Gate,
     pool: &'static Mempool<'static>,
     /// By [`PeerIdx`], as soon as they are used; the last is for a peer that no directory has.
@@ -51,11 +83,13 @@ impl Vnf {
     /// [`Error::Net`] for the part that they name.
     pub fn open(&mut self, options: Options) -> Result<Ports, Error> {
         let (gate, memory) = self.connect()?;
-        let Store { free, gate: gate_place, pool } = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
-        let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::NoBuffer)?;
+        let Store { free, gate: gate_place, pool, net } = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
+        let len = sluice::Options::queue_len(options.pairs.min(MAX_PAIRS as u16));
+        let (queues, buffers) = memory.split_at(len).ok_or(Error::NoBuffer)?;
         let pool = pool.insert(Mempool::new(buffers, options.buffer_len, free)?);
-        let input = VirtioNet::start(&mut self.transport(), queue, pool, options.ring)?;
-        Ok(Ports { input, gate: gate_place.insert(gate), pool, outputs: [const { None }; MAX_PEERS + 1] })
+        let input = net.insert(VirtioNet::start_pairs(self.transport(), queues, pool, options)?);
+        let (gate, poller) = (gate_place.insert(gate), Poller::new(options.idle));
+        Ok(Ports { input, poller, gate, pool, outputs: [const { None }; MAX_PEERS + 1] })
     }
 }
 
@@ -71,6 +105,14 @@ impl Ports {
     /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not come for seconds.
     pub fn wait_for(&self, name: Option<&'static str>) -> Result<PeerIdx, Error> {
         crate::connect::wait_for_peer(self.gate, name)
+    }
+
+    /// Call this after each poll of [`Ports::input`] that is to save processor time, with the number of frames that the poll brought. After
+    /// some polls that brought none the VNF pauses between two of them, and then sleeps, at most for so long as [`Options::idle`] says.
+    pub fn idle(&mut self, vnf: &mut Vnf, received: usize) {
+        if let Next::Sleep(at_most) = self.poller.polled(received) {
+            self.input.sleep(vnf, at_most);
+        }
     }
 
     /// Returns the state of `peer` at this moment. See: [`Gate::peer_state`].
@@ -122,11 +164,7 @@ fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, T
     let mut dropped = 0;
     loop {
         match output.tx_burst(burst, burst.len()) {
-            Err(
-                TxError::TooLong { index, .. }
-                | TxError::BadFrame { index, .. }
-                | TxError::OffloadNotNegotiated { index, .. },
-            ) if burst.remove(index) => dropped += 1,
+            Err(error) if error.refused().is_some_and(|index| burst.remove(index)) => dropped += 1,
             // Nothing is wrong with the frames: the ring is full, the call was ended, or the peer is away for a while.
             Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => break,
             Err(error) => return Err(error),

@@ -142,9 +142,18 @@ impl<const N: usize, T: Token> Ledger<N, T> {
     #[inline(always)]
     pub fn received(&mut self, held: Held<T>, len: u32) -> Result<Received<T>, DeviceFault> {
         if len > held.len {
-            return Err(self.fail(DeviceFault::UsedLen));
+            return Err(self.overrun(held));
         }
         Ok(Received { token: held.token, len })
+    }
+
+    /// The device wrote more than `held` has. The buffer stays with it, as all others do, for [`Ledger::reclaim`].
+    #[cold]
+    fn overrun(&mut self, held: Held<T>) -> DeviceFault {
+        if let Some(free) = self.held.iter_mut().find(|free| free.slots == 0) {
+            *free = held;
+        }
+        self.fail(DeviceFault::UsedLen)
     }
 
     /// Nothing more is given to or taken from the device.

@@ -220,6 +220,16 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
+    /// Four bytes of shared memory, aligned, that change when the next buffer comes back, and what they are now, little-endian: for a processor,
+    /// or an operating system, that can wait for a change of a word.
+    pub fn watch_word(&self) -> Option<(PeerSlice<'static>, u32)> {
+        let memory = match &self.format {
+            Format::Split(ring) => ring.watch_word(),
+            Format::Packed(ring) => ring.watch_word(),
+        }?;
+        Some((memory, memory.read::<u32>(0).ok()?))
+    }
+
     /// How many buffers came back and were not taken yet: at least that many, and none only if there are none.
     #[inline]
     pub fn ready(&mut self) -> Result<u16, DeviceFault> {

@@ -4,6 +4,7 @@ use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
 use super::slot::{Place, START, Word};
 use super::{DeviceFault, LINE, QueueError, Received, Token};
+use core::mem::offset_of;
 use sluice_abi::Gpa;
 use sluice_abi::net::F;
 use sluice_abi::packed::{Desc, DescF, EventSuppress, ring_len};
@@ -33,6 +34,7 @@ pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
 /// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for is ever read.
 pub(super) struct Packed {
     ring: Table<'static, Desc>,
+    memory: PeerSlice<'static>,
     /// What the device asks for.
     device: PackedEvents<Cell16<'static>>,
     /// What the driver asks for.
@@ -67,6 +69,7 @@ impl Packed {
         };
         Ok(Self {
             ring,
+            memory,
             driver: events(driver_at(size))?,
             device: events(device_at(size))?,
             next: START,
@@ -239,6 +242,12 @@ impl Packed {
     }
 
     /// Asks the device for an interrupt at the next buffer, or for none.
+    /// Number and flags of the next buffer that comes back.
+    pub fn watch_word(&self) -> Option<PeerSlice<'static>> {
+        let at = u64::from(self.used.slot()) * size_of::<Desc>() as u64 + offset_of!(Desc, id) as u64;
+        self.memory.sub(at, 4).ok()
+    }
+
     pub fn suppress_interrupts(&mut self, suppress: bool) {
         self.driver.ask((!suppress).then_some((self.used.slot(), self.used.wrap())));
     }

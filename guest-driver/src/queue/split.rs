@@ -33,6 +33,8 @@ pub(super) struct Split {
     avail_idx: Cell16<'static>,
     used: Ring<'static, UsedElem>,
     used_idx: Cell16<'static>,
+    /// Flags and index of the used ring: the index changes when a buffer comes back.
+    used_head: PeerSlice<'static>,
     /// What the device asks for.
     device: SplitEvents<Cell16<'static>>,
     /// What the driver asks for.
@@ -68,6 +70,7 @@ impl Split {
             avail_idx: cell(driver, avail::IDX)?,
             used: device.ring(used::RING, size).ok_or(QueueError::Memory)?,
             used_idx: cell(device, used::IDX)?,
+            used_head: device.sub(0, used::RING).map_err(|_| QueueError::Memory)?,
             device: events(device, used::avail_event(size))?,
             driver: events(driver, avail::used_event(size))?,
             next: 0,
@@ -234,6 +237,10 @@ impl Split {
         self.ready -= 1;
         let len = ledger.len_in_batch(held);
         ledger.received(held, len)
+    }
+
+    pub const fn watch_word(&self) -> Option<PeerSlice<'static>> {
+        Some(self.used_head)
     }
 
     pub fn needs_notification<const N: usize, T: Token>(&mut self, ledger: &Ledger<N, T>) -> bool {

@@ -95,7 +95,8 @@ impl Device {
         let control = F::CTRL_VQ.union(F::CTRL_RX).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE);
         let control = if self.config.max_virtqueue_pairs > 1 { control.union(F::MQ) } else { control };
         let to_device = F::CSUM.union(F::HOST_TSO4).union(F::HOST_TSO6).union(F::HOST_ECN);
-        let to_driver = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN);
+        // What peers may leave to the driver in the frames that they put into its receive queues.
+        let to_driver = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN).union(F::GUEST_UFO);
         let frames = F::MRG_RXBUF.union(to_device).union(to_driver);
         F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(frames).union(rings).union(control)
     }

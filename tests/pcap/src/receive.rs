@@ -13,7 +13,7 @@ const _: () = assert!(MAX_LEN <= LONGEST);
 pub fn receive(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
     let unusable = |error| Error::Unusable(file, error);
     let mut assembly = Assembly::new(vnf.create(file).map_err(unusable)?);
-    let mut ports = vnf.open(Options::default())?;
+    let ports = vnf.open(Options::default())?;
     let mut burst = ports.burst();
     let mut bytes = [0; LONGEST];
     let mut patience = vnf.patience();

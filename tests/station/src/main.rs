@@ -62,8 +62,7 @@ impl From<LinkError> for Error {
 
 fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let role = role(vnf.args()).ok_or(Error::Arguments(vnf.args()))?;
-    let (_, memory) = vnf.connect()?;
-    let mut station = Station { link: Link::start(vnf, memory)?, patience: vnf.patience(), vnf };
+    let mut station = Station { link: Link::start(vnf)?, patience: vnf.patience(), vnf };
     let mac = station.link.mac();
     println!("address {mac:02x?}");
     match role {

@@ -19,7 +19,7 @@ pub fn receive(machine: &mut Vnf) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
-    let net = VirtioNet::start(&mut machine.transport(), queue, &pool, RingFormat::Split);
+    let net = VirtioNet::start(machine.transport(), queue, &pool, RingFormat::Split);
     let _net = net.map_err(|error| Error::Machine(error.into()))?;
     // As the driver lays out a queue of that size.
     let size = RX_SIZE as u16;

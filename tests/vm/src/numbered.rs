@@ -129,7 +129,7 @@ pub fn receive(machine: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let mut free = [0; 2 * RX_SIZE];
     let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
-    let net = VirtioNet::start(&mut machine.transport(), queue, &pool, ring);
+    let net = VirtioNet::start(machine.transport(), queue, &pool, ring);
     let mut net = net.map_err(|error| Error::Machine(error.into()))?;
     let (mut seen, mut burst, mut patience) = (Seen::default(), pool.burst(), machine.patience());
     while !seen.over {

@@ -20,7 +20,7 @@ pub fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
         let mut free = [0; sluice::RX_SIZE];
         let pool =
             Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
-        let net = VirtioNet::start(&mut machine.transport(), queue, &pool, format);
+        let net = VirtioNet::start(machine.transport(), queue, &pool, format);
         net.map_err(|error| Error::Machine(error.into()))?;
         (0..WRITES).for_each(|_| write(queue, &mut random));
     }

@@ -6,9 +6,10 @@ mod clock;
 mod control;
 mod files;
 mod mapping;
+mod sleep;
 
 pub use clock::{counter, now};
-pub use control::Control;
+pub use control::Control as Transport;
 pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
@@ -17,7 +18,7 @@ use crate::runs::{FIRST_LEN, Runs};
 use mapping::Slot;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
-use sluice::{Access, PacketMemory};
+use sluice::{Access, PacketMemory, Wait, WatchWord};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
@@ -25,6 +26,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 pub use std::thread::yield_now;
+use std::time::Duration;
 use std::{env, io};
 
 /// This process in the role of a VM.
@@ -138,13 +140,20 @@ impl Vnf {
     }
 
     /// The registers of this process's network device: the launcher answers.
-    pub fn transport(&self) -> Control {
-        Control::new()
+    pub fn transport(&self) -> Transport {
+        Transport::new()
     }
 
     /// Lets another process run.
     pub fn yield_now(&self) {
         yield_now();
+    }
+}
+
+impl Wait for Vnf {
+    /// Sleeps on a futex, which whoever shares the memory of the word may wake.
+    fn wait(&mut self, word: WatchWord, at_most: Duration) {
+        sleep::until_changed(word, at_most);
     }
 }
 

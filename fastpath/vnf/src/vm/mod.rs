@@ -14,6 +14,7 @@ mod exception;
 mod files;
 mod host;
 mod memory;
+mod sleep;
 
 pub use clock::{counter, now};
 pub use console::print;
@@ -26,10 +27,11 @@ use crate::runs::{FIRST_LEN, Runs};
 use boot::Boot;
 use core::fmt::Display;
 use core::panic::PanicInfo;
-use sluice::{Access, PacketMemory};
+use core::time::Duration;
+use sluice::{Access, PacketMemory, Wait, WatchWord};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
-use sluice_driver::VirtioMmio;
+pub use sluice_driver::VirtioMmio as Transport;
 use sluice_memory::PeerSlice;
 
 /// Exit code after a panic.
@@ -136,13 +138,23 @@ impl Vnf {
     }
 
     /// The registers of this VM's network device.
-    pub fn transport(&self) -> VirtioMmio {
+    pub fn transport(&self) -> Transport {
         // SAFETY: the host emulates the registers there for as long as the VM runs; the boot page tables map them one to one.
-        unsafe { VirtioMmio::new(map::MMIO_GPA as *mut u32) }
+        unsafe { Transport::new(map::MMIO_GPA as *mut u32) }
     }
 
     /// Gives the CPU away, if it is shared.
     pub fn yield_now(&self) {
         host::yield_now();
+    }
+}
+
+impl Wait for Vnf {
+    /// Halts the VM until its timer expires, and replaces whatever the timer was armed for. The host injects no interrupt for a frame that
+    /// arrives, so a frame waits until then. Where the host has no timer, the VM gives its turn away.
+    fn wait(&mut self, word: WatchWord, at_most: Duration) {
+        if word.memory.read::<u32>(0) == Ok(word.seen) {
+            sleep::halt(at_most);
+        }
     }
 }

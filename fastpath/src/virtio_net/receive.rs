@@ -1,0 +1,242 @@
+//! Frames from the device: every receive queue that the device may use is polled, each first in its turn.
+
+use crate::frame::Note;
+use crate::receive_queue::Buffer;
+use crate::{Burst, Mempool, RX_SIZE, Receive, ReceiveQueue, RxError, RxStats, WatchWord};
+use sluice_abi::call::Packet;
+use sluice_abi::net::{F, HDR_LEN, Hdr};
+use sluice_abi::{Gpa, PeerIdx};
+use sluice_driver::{Arrival, DeviceFault, Part, Started};
+use sluice_memory::Words;
+
+/// The receive queues, filled with buffers of a pool.
+pub(super) struct ReceiveHalf<'p, const PAIRS: usize> {
+    /// By pair; as many as are set up.
+    queues: [Option<ReceiveQueue>; PAIRS],
+    /// Pairs that the device may use, the first ones.
+    enabled: usize,
+    /// The pair that the next call looks at first.
+    next: usize,
+    filler: Filler<'p>,
+    merges: bool,
+    pub polls_without_buffer: u64,
+}
+
+/// Where buffers come from and frames go to.
+struct Filler<'p> {
+    pool: &'p Mempool<'p>,
+    stats: RxStats,
+}
+
+impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
+    pub fn new(queues: [Option<ReceiveQueue>; PAIRS], pool: &'p Mempool<'p>, started: &Started) -> Self {
+        let merges = started.features.contains(F::MRG_RXBUF);
+        let filler = Filler { pool, stats: RxStats::NONE };
+        Self { queues, enabled: 1, next: 0, filler, merges, polls_without_buffer: 0 }
+    }
+
+    /// Goes on with queues of the device that was started anew.
+    pub fn renew(&mut self, queues: [Option<ReceiveQueue>; PAIRS], started: &Started) {
+        (self.queues, self.enabled, self.next) = (queues, 1, 0);
+        self.merges = started.features.contains(F::MRG_RXBUF);
+    }
+
+    pub const fn enabled(&self) -> u16 {
+        self.enabled as u16
+    }
+
+    /// The device may use `pairs` pairs from now on.
+    pub fn enable(&mut self, pairs: u16) {
+        self.enabled = usize::from(pairs).clamp(1, PAIRS);
+        self.refill();
+    }
+
+    fn in_use(&self) -> impl Iterator<Item = &ReceiveQueue> {
+        self.queues.iter().take(self.enabled).flatten()
+    }
+
+    fn in_use_mut(&mut self) -> impl Iterator<Item = &mut ReceiveQueue> {
+        self.queues.iter_mut().take(self.enabled).flatten()
+    }
+
+    pub fn fault(&self) -> Option<DeviceFault> {
+        self.in_use().find_map(ReceiveQueue::fault)
+    }
+
+    /// Takes all buffers back into the pool. The device was reset.
+    pub fn reclaim(&mut self) {
+        let pool = self.filler.pool;
+        for queue in self.queues.iter_mut().flatten() {
+            while let Some(buffer) = queue.queue.reclaim() {
+                pool.give_back(buffer.offset);
+            }
+        }
+    }
+
+    /// Asks for a notification of the next frame of each queue, and looks at all once more: the word that changes with the next frame of
+    /// pair 0, if there is no frame yet and no queue is at fault.
+    pub fn arm(&mut self) -> Option<WatchWord> {
+        let word = self.queues.first()?.as_ref()?.queue.watch_word();
+        self.in_use_mut().for_each(|queue| queue.queue.suppress_interrupts(false));
+        let mut ready = false;
+        self.in_use_mut().for_each(|queue| ready |= queue.queue.is_ready() != Ok(false));
+        word.filter(|_| !ready).map(|(memory, seen)| WatchWord { memory, seen })
+    }
+
+    /// Asks for no more notifications.
+    pub fn disarm(&mut self) {
+        self.in_use_mut().for_each(|queue| queue.queue.suppress_interrupts(true));
+    }
+
+    /// Gives the device a buffer for every free entry; `false` if the pool has too few.
+    #[inline]
+    pub fn refill(&mut self) -> bool {
+        let Self { queues, enabled, filler, .. } = self;
+        // The queue behind the one that was first is first next time: it gets buffers first, too, where they are scarce.
+        let (before, from_next) = queues[..*enabled].split_at_mut(self.next);
+        let mut full = true;
+        for queue in from_next.iter_mut().chain(before).flatten().filter(|queue| queue.room() > 0) {
+            full &= filler.fill(queue);
+        }
+        full
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.in_use().all(|queue| queue.room() == 0)
+    }
+
+    /// Receives until `burst` has `end` frames. Each queue is looked at first in its turn, so none that always has frames keeps another's
+    /// waiting for ever. The first fault is returned after all queues were looked at.
+    #[inline]
+    fn receive_up_to(&mut self, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
+        if !self.filler.pool.is(burst.pool()) {
+            return Err(RxError::ForeignPool);
+        }
+        if self.enabled == 1 {
+            return self.receive_from(0, burst, end);
+        }
+        let (first, mut done) = (self.next, Ok(()));
+        self.next = (first + 1) % self.enabled;
+        for index in (first..self.enabled).chain(0..first) {
+            done = done.and(self.receive_from(index, burst, end));
+        }
+        done
+    }
+
+    #[inline(always)]
+    fn receive_from(&mut self, index: usize, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
+        let Self { queues, filler, merges, .. } = self;
+        let Some(Some(queue)) = queues.get_mut(index) else { return Ok(()) };
+        if *merges {
+            while burst.len() < end && filler.receive_merged(queue, burst).map_err(RxError::Device)? {}
+        } else {
+            while burst.len() < end && filler.receive(queue, burst).map_err(RxError::Device)? {}
+        }
+        Ok(())
+    }
+}
+
+impl<const PAIRS: usize> Receive for ReceiveHalf<'_, PAIRS> {
+    #[inline]
+    fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
+        let before = into.len();
+        let done = self.receive_up_to(into, before + most.min(into.room()));
+        if !self.is_full() && !self.refill() {
+            into.release();
+            self.polls_without_buffer += u64::from(!self.refill());
+        }
+        let received = into.len() - before;
+        if received > 0 { Ok(received) } else { done.map(|()| 0) }
+    }
+
+    fn rx_stats(&self) -> RxStats {
+        self.filler.stats
+    }
+}
+
+impl Filler<'_> {
+    /// Gives `queue` a buffer for every free entry; `false` if the pool has too few.
+    #[inline]
+    fn fill(&self, queue: &mut ReceiveQueue) -> bool {
+        let memory = self.pool.memory();
+        let given = HDR_LEN + u32::from(self.pool.longest_frame());
+        while queue.room() > 0 {
+            let Some(frame) = self.pool.take() else { break };
+            let offset = frame - HDR_LEN;
+            // Each buffer of the pool is within its memory and long enough, so nothing is left for ReceiveQueue::post to check.
+            let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset));
+            if !queue.queue.give(at, given, Buffer { offset, token: 0 }) {
+                self.pool.give_back(frame);
+                break;
+            }
+        }
+        queue.publish();
+        queue.room() == 0
+    }
+
+    /// Takes one frame, if there is one. Returns whether something was taken.
+    #[inline]
+    fn receive(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
+        let mut part = [Part::default()];
+        match queue.take_parts(&mut part)? {
+            Arrival::Frame(frame) => self.received(burst, part[0].token, frame.len as u16, frame.hdr),
+            Arrival::Dropped(_) => {
+                self.pool.give_back(part[0].token.offset);
+                self.stats.bad_frame += 1;
+            }
+            Arrival::Nothing => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    #[inline(always)]
+    fn received(&mut self, burst: &mut Burst<'_>, buffer: Buffer, len: u16, hdr: Hdr) {
+        let note = Note { hdr: Hdr { num_buffers: 1, ..hdr }, mark: 0 };
+        burst.receive(Packet::new(buffer.offset + HDR_LEN, len, PeerIdx(0)), note);
+        self.stats.packets += 1;
+        self.stats.bytes += u64::from(len);
+    }
+
+    /// As [`Filler::receive`], for a frame that may lie in several buffers.
+    #[cold]
+    #[inline(never)]
+    fn receive_merged(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
+        let mut parts = [Part::default(); RX_SIZE];
+        let (first, hdr, len) = match queue.take_parts(&mut parts)? {
+            Arrival::Frame(frame) => {
+                let len = u16::try_from(frame.len).ok().filter(|&len| len <= self.pool.longest_frame());
+                let rest = parts.get(1..frame.parts).unwrap_or_default();
+                let len = len.filter(|_| self.gather(parts[0], rest));
+                rest.iter().for_each(|part| self.pool.give_back(part.token.offset));
+                (parts[0].token, frame.hdr, len)
+            }
+            Arrival::Dropped(count) => {
+                parts.iter().take(count).for_each(|part| self.pool.give_back(part.token.offset));
+                self.stats.bad_frame += 1;
+                return Ok(true);
+            }
+            Arrival::Nothing => return Ok(false),
+        };
+        if let Some(len) = len {
+            self.received(burst, first, len, hdr);
+        } else {
+            self.pool.give_back(first.offset);
+            self.stats.too_long += 1;
+        }
+        Ok(true)
+    }
+
+    /// Copies the bytes of `rest` behind those of `first`. Returns whether there was room, as the caller has seen.
+    fn gather(&self, first: Part<Buffer>, rest: &[Part<Buffer>]) -> bool {
+        let mut end = u64::from(first.start + first.len);
+        let room = HDR_LEN + u32::from(self.pool.longest_frame());
+        let buffer = self.pool.slice(first.token.offset, room);
+        rest.iter().all(|part| {
+            let from = self.pool.slice(part.token.offset + part.start, part.len);
+            let copied = buffer.copy_from(end, from, Words);
+            end += u64::from(part.len);
+            copied.is_ok()
+        })
+    }
+}

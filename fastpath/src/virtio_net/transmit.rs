@@ -1,0 +1,136 @@
+//! Frames to the device.
+
+use super::TX_SIZE;
+use crate::frame::Note;
+use crate::{Burst, Mempool, Transmit, TxError, TxStats};
+use sluice_abi::Gpa;
+use sluice_abi::call::Packet;
+use sluice_abi::net::{HDR_LEN, Hdr, HdrF, transmitq};
+use sluice_driver::{DeviceFault, DriverQueue, SendError, Sender, Started, Transport};
+use zerocopy::IntoBytes;
+
+/// The transmit queue of pair 0, and how the device is reached.
+pub(super) struct TransmitHalf<'p, T> {
+    pub transport: T,
+    /// The token of a buffer is the offset at which its frame starts.
+    queue: DriverQueue<TX_SIZE>,
+    sender: Sender,
+    pool: &'p Mempool<'p>,
+    stats: TxStats,
+}
+
+impl<'p, T: Transport> TransmitHalf<'p, T> {
+    pub fn new(transport: T, queue: DriverQueue<TX_SIZE>, pool: &'p Mempool<'p>, started: &Started) -> Self {
+        let sender = Sender::new(started.features, started.mtu);
+        Self { transport, queue, sender, pool, stats: TxStats::NONE }
+    }
+
+    /// Goes on with a queue of the device that was started anew.
+    pub fn renew(&mut self, queue: DriverQueue<TX_SIZE>, started: &Started) {
+        (self.queue, self.sender) = (queue, Sender::new(started.features, started.mtu));
+    }
+
+    pub fn fault(&self) -> Option<DeviceFault> {
+        self.queue.fault()
+    }
+
+    /// Whether the device has frames that it did not say it has sent.
+    #[inline(always)]
+    pub fn is_busy(&self) -> bool {
+        self.queue.room() < self.queue.size().into()
+    }
+
+    /// Takes the buffers back that the device has used. A fault stays, for the next call that sends.
+    pub fn take_back(&mut self) {
+        let _ = self.reap();
+    }
+
+    fn reap(&mut self) -> Result<(), DeviceFault> {
+        while self.queue.ready()? > 0 {
+            self.pool.give_back(self.queue.take()?.token);
+        }
+        Ok(())
+    }
+
+    /// Takes all buffers back. The device was reset.
+    pub fn reclaim(&mut self) {
+        self.take_back();
+        while let Some(offset) = self.queue.reclaim() {
+            self.pool.give_back(offset);
+            self.stats.unsent += 1;
+        }
+    }
+
+    /// Gives the device a frame of the burst, with its header right before it. `None`: the queue is full.
+    fn give(&mut self, packet: Packet, note: &Note) -> Option<Result<(), SendError>> {
+        if self.queue.room() == 0 {
+            return None;
+        }
+        let asked =
+            if note.needs_header() { Hdr { flags: HdrF::NEEDS_CSUM.bits(), ..note.hdr } } else { Hdr::default() };
+        let hdr = match self.sender.header(asked, packet.len.into()) {
+            Ok(hdr) => hdr,
+            Err(error) => return Some(Err(error)),
+        };
+        let memory = self.pool.memory();
+        let start = packet.offset - HDR_LEN;
+        let at = Gpa(memory.gpa.0 + u64::from(start - memory.offset));
+        let given = self.pool.slice(start, HDR_LEN).copy_from_slice(0, hdr.as_bytes()).is_ok()
+            && self.queue.send(&[(at, HDR_LEN + u32::from(packet.len))], packet.offset);
+        given.then_some(Ok(()))
+    }
+
+    /// Shows the device what it was given, and tells it if it asked for that.
+    fn publish(&mut self) {
+        self.queue.publish();
+        if self.queue.needs_notification() {
+            self.transport.notify(transmitq(0));
+        }
+    }
+
+    /// What is wrong with the first frame that stays.
+    fn refused(&mut self, error: SendError, len: u16) -> TxError {
+        match error {
+            SendError::TooLong => {
+                self.stats.too_long += 1;
+                TxError::DeviceTooLong { index: 0, len, longest: self.sender.longest() }
+            }
+            SendError::Header | SendError::Empty => {
+                self.stats.not_negotiated += 1;
+                TxError::DeviceOffload { index: 0 }
+            }
+        }
+    }
+}
+
+impl<T: Transport> Transmit for TransmitHalf<'_, T> {
+    fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {
+        if !self.pool.is(burst.pool()) {
+            return Err(TxError::ForeignPool);
+        }
+        self.reap().map_err(TxError::Device)?;
+        let (offered, mut sent, mut bytes, mut refused) = (most.min(burst.len()), 0, 0, None);
+        for (packet, note) in burst.first(offered) {
+            match self.give(packet, note) {
+                Some(Ok(())) => (sent, bytes) = (sent + 1, bytes + u64::from(packet.len)),
+                Some(Err(error)) => {
+                    refused = Some((error, packet.len));
+                    break;
+                }
+                None => {
+                    self.stats.full += (offered - sent) as u64;
+                    break;
+                }
+            }
+        }
+        burst.given_away(sent);
+        self.publish();
+        self.stats.packets += sent as u64;
+        self.stats.bytes += bytes;
+        refused.map_or(Ok(sent), |(error, len)| Err(self.refused(error, len)))
+    }
+
+    fn tx_stats(&self) -> TxStats {
+        self.stats
+    }
+}

@@ -1,0 +1,151 @@
+//! Several queue pairs: the host's switch fills pair 0, each VM that may send by a window one of the others.
+
+use super::*;
+use sluice::{Hdr, Transmit};
+use sluice_inside::{DeviceQueue, Enqueue, Regions};
+
+/// a and b send to c by windows, and c answers by the switch.
+const TWO_SENDERS: [&str; 3] = ["peers = [\"c\"]", "peers = [\"c\"]", "lan = [\"a\", \"b\"]"];
+const C: u32 = 2;
+
+type Receiver = Vm<Device, 4>;
+
+fn pairs(format: RingFormat, pairs: u16) -> Options {
+    Options { pairs, ..options(format) }
+}
+
+/// What a window does with the receive queue of pair `pair` of c.
+fn window(lan: &Lan, pair: u16) -> (DeviceQueue, Regions) {
+    let regions = Regions::from_slices(&[(Gpa(0), lan.rams[C as usize])]).expect("RAM");
+    (DeviceQueue::new(&lan.queue(C, receiveq(pair)), &regions).expect("a queue"), regions)
+}
+
+/// Puts frames into the queue as long as it takes them, at most `most`; how many.
+fn put((queue, regions): &mut (DeviceQueue, Regions), most: usize, mark: u8) -> usize {
+    let from = memory(64);
+    from.copy_from_slice(0, &frame(mac(C), mac(0), mark)).expect("room");
+    let bytes = from.sub(0, 60).expect("inside");
+    let mut one = |_: &usize| matches!(queue.enqueue(regions, &Hdr::default(), bytes, 60, Words), Ok(Enqueue::Filled));
+    let count = (0..most).take_while(&mut one).count();
+    queue.publish();
+    count
+}
+
+#[test]
+fn frames_of_every_pair_arrive() {
+    for format in RingFormat::ALL {
+        let lan = Lan::new(&TWO_SENDERS);
+        let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(format, 4)).expect("a device");
+        assert_eq!((c.net.pairs(), c.net.features().contains(F::MQ)), (3, true), "as many as the device has");
+        let mut a = lan.start(0, options(format));
+        let mut windows = [1, 2].map(|pair| window(&lan, pair));
+        for _ in 0..100 {
+            for (mark, window) in (1..).zip(&mut windows) {
+                assert_eq!(put(window, 2, mark), 2);
+            }
+            a.net.tx_burst(&mut a.burst(&[frame(mac(C), mac(0), 3)]), MAX_BURST).expect("room");
+            let mut marks: Vec<_> = c.received().iter().map(|frame| frame[20]).collect();
+            marks.sort();
+            assert_eq!(marks, [1, 1, 2, 2, 3]);
+        }
+        assert_eq!(c.net.rx_stats().packets, 500);
+    }
+}
+
+#[test]
+fn frames_are_sent_on_the_transmit_queue_of_pair_0_alone() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::Split, 3)).expect("a device");
+    for mark in 0..100 {
+        assert_eq!(c.net.tx_burst(&mut c.burst(&[frame(mac(0), mac(C), mark)]), MAX_BURST), Ok(1));
+    }
+    let given = [0, 1, 2].map(|pair| {
+        let avail = lan.queue(C, transmitq(pair)).addresses.driver.0;
+        lan.rams[C as usize].read::<u16>(avail + 2).expect("inside")
+    });
+    assert_eq!(given, [100, 0, 0]);
+}
+
+#[test]
+fn no_queue_starves_another() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::default(), 3)).expect("a device");
+    let mut windows = [1, 2].map(|pair| window(&lan, pair));
+    let mut seen = [0; 3];
+    for _ in 0..90 {
+        // Both always have more than one call takes.
+        for (mark, window) in (1..).zip(&mut windows) {
+            put(window, MAX_BURST, mark);
+        }
+        let mut burst = c.pool.burst();
+        assert_eq!(c.net.rx_burst(&mut burst, 8), Ok(8));
+        contents(&burst).iter().for_each(|frame| seen[usize::from(frame[20])] += 1);
+    }
+    assert_eq!(seen[1] + seen[2], 90 * 8);
+    assert!(seen[1].min(seen[2]) >= 90 * 8 / 3, "{seen:?}");
+}
+
+#[test]
+fn a_queue_at_fault_does_not_stop_the_others_and_gets_nothing_more() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::Split, 3)).expect("a device");
+    let mut second = window(&lan, 2);
+    // More used buffers than there are.
+    let used = lan.queue(C, receiveq(1)).addresses.device.0;
+    lan.rams[C as usize].write(used + 2, 1000u16).expect("inside");
+    for _ in 0..20 {
+        assert_eq!((put(&mut second, 4, 2), c.received().len()), (4, 4));
+    }
+    let fault = sluice::RxError::Device(sluice::DeviceFault::UsedIdx);
+    assert_eq!(c.net.rx_burst(&mut c.pool.burst(), MAX_BURST), Err(fault));
+    assert_eq!(c.net.fault(), Some(sluice::DeviceFault::UsedIdx));
+    c.net.restart().expect("the same device");
+    assert_eq!((c.net.fault(), c.net.pairs(), c.received().len()), (None, 3, 0));
+}
+
+#[test]
+fn a_device_with_one_pair_is_used_with_one() {
+    let lan = Lan::new(&["", ""]);
+    let vm: Receiver = lan.start_on(0, lan.device(0), pairs(RingFormat::default(), 4)).expect("a device");
+    assert_eq!((vm.net.pairs(), vm.net.features().contains(F::MQ)), (1, false));
+}
+
+#[test]
+fn pairs_that_can_not_be_had_are_an_error_at_once() {
+    let lan = Lan::new(&TWO_SENDERS);
+    for wrong in [0, 5, u16::MAX] {
+        let started = lan.start_on::<_, 4>(C, lan.device(C), pairs(RingFormat::default(), wrong)).err();
+        assert_eq!(started, Some(VirtioNetError::Pairs { pairs: wrong, most: 4 }));
+    }
+    let many = Options { entries: 128, ..pairs(RingFormat::default(), 3) };
+    let error = lan.start_on::<_, 4>(C, lan.device(C), many).err().expect("too few buffers");
+    assert_eq!(error, VirtioNetError::Pool { free: BUFFERS, entries: 3 * 128 });
+    assert_eq!(error.to_string(), "the pool has 256 free buffers; the receive queues alone take 384");
+}
+
+/// A host that does not answer the command is no host for several pairs: buffers are all back.
+#[test]
+fn a_device_that_refuses_its_pairs_is_stopped() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let transport = Refusing(lan.device(C));
+    let error = lan.start_on::<_, 4>(C, transport, pairs(RingFormat::default(), 3)).err();
+    assert!(matches!(error, Some(VirtioNetError::Control(_))), "{error:?}");
+    assert!(lan.network.borrow().device(C).expect("there").queue(receiveq(0)).is_none(), "reset");
+}
+
+/// Registers of a device that forgets the transmit queue of pair 2.
+struct Refusing(Device);
+
+impl Registers for Refusing {
+    fn read(&mut self, register: u32) -> u32 {
+        self.0.read(register)
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        if register == sluice_abi::mmio::reg::QUEUE_NOTIFY {
+            self.0.write(sluice_abi::mmio::reg::QUEUE_SEL, transmitq(2).into());
+            self.0.write(sluice_abi::mmio::reg::QUEUE_READY, 0);
+        }
+        self.0.write(register, value);
+    }
+}
