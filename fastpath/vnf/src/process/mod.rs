@@ -132,11 +132,11 @@ impl Vnf {
     }
 
     pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
-        SetupError::check(Control::new().add_run(run))
+        SetupError::check(Transport::new().add_run(run))
     }
 
     pub(crate) fn host_remove_run(&self, run: Run) -> Result<(), SetupError> {
-        SetupError::check(Control::new().remove_run(run))
+        SetupError::check(Transport::new().remove_run(run))
     }
 
     /// The registers of this process's network device: the launcher answers.
