@@ -19,7 +19,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let name = vnf.arg(1).ok_or(Error::Arguments("PEER FILE"))?;
     let unwritten = |error: &FileError| format!("{name}: {error}");
     let mut file = vnf.create(name).map_err(|error| unwritten(&error))?;
-    let mut ports = vnf.open(Options::default())?;
+    let ports = vnf.open(Options::default())?;
     let peer = ports.wait_for(vnf.arg(0))?;
     let output = PeerPort::new(ports.gate(), peer);
     let mut output = PcapWriter::new(output, |bytes: &[u8]| file.write(bytes), nanoseconds);

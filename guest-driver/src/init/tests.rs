@@ -127,7 +127,7 @@ fn what_is_not_offered_is_not_taken() {
     let rings = F::INDIRECT_DESC | F::EVENT_IDX | F::MRG_RXBUF | F::IN_ORDER | F::RING_PACKED;
     let control = F::CTRL_VQ | F::CTRL_RX | F::CTRL_MAC_ADDR | F::GUEST_ANNOUNCE;
     let to_device = F::CSUM | F::HOST_TSO4 | F::HOST_TSO6 | F::HOST_ECN;
-    let to_driver = F::GUEST_CSUM | F::GUEST_TSO4 | F::GUEST_TSO6 | F::GUEST_ECN;
+    let to_driver = F::GUEST_CSUM | F::GUEST_TSO4 | F::GUEST_TSO6 | F::GUEST_ECN | F::GUEST_UFO;
     let offered = ALWAYS | rings | control | to_device | to_driver;
     assert_eq!((setup.agreed().features, setup.agreed().pairs), (offered, 1));
 }

@@ -13,7 +13,7 @@ pub fn record(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
     let unusable = |error| Error::Unusable(file, error);
     let mut out = vnf.create(file).map_err(unusable)?;
     out.write(&FILE_HEADER).map_err(unusable)?;
-    let mut ports = vnf.open(Options::default())?;
+    let ports = vnf.open(Options::default())?;
     let mut burst = ports.burst();
     let (mut patience, mut count) = (vnf.patience(), 0);
     loop {
