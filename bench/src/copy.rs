@@ -3,6 +3,7 @@
 
 use crate::arena::{Arena, SIZE};
 use crate::device::{Device, Ring};
+use crate::imix::{self, IMIX};
 use crate::layout::Layout;
 use anyhow::{Context, Result, bail};
 use core::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_storeu_si256};
@@ -61,6 +62,8 @@ fn burst_of(len: u16) -> Result<Burst> {
         (1024, true) => burst_avx::<1024>,
         (1518, true) => burst_avx::<1518>,
         (9000, true) => burst_avx::<9000>,
+        (IMIX, true) => mix_avx,
+        (IMIX, false) => mix,
         (64, false) => burst::<64>,
         (128, false) => burst::<128>,
         (256, false) => burst::<256>,
@@ -93,6 +96,37 @@ unsafe fn burst_avx<const LEN: usize>(places: &[Place]) {
         unsafe {
             to.cast::<[u8; HDR]>().write(PLAIN_HDR);
             vectors::<LEN>(from, to.add(HDR));
+        }
+    }
+}
+
+/// # Safety
+/// As [`burst`], with the mix's lengths for `LEN`.
+unsafe fn mix(places: &[Place]) {
+    for (index, place) in places.chunks(1).enumerate() {
+        // SAFETY: as in burst.
+        unsafe {
+            match imix::len(IMIX, index as u64) {
+                64 => burst::<64>(place),
+                594 => burst::<594>(place),
+                _ => burst::<1518>(place),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`mix`], and the processor has AVX.
+#[target_feature(enable = "avx")]
+unsafe fn mix_avx(places: &[Place]) {
+    for (index, place) in places.chunks(1).enumerate() {
+        // SAFETY: as in burst_avx.
+        unsafe {
+            match imix::len(IMIX, index as u64) {
+                64 => burst_avx::<64>(place),
+                594 => burst_avx::<594>(place),
+                _ => burst_avx::<1518>(place),
+            }
         }
     }
 }
@@ -141,7 +175,8 @@ impl Device for Copy {
     fn finish(&mut self) {
         let count = self.places.len();
         let (_, layout, next) = &mut self.rings[self.ring];
-        layout.use_all(*next, count as u16, u32::from(self.len) + HDR_LEN);
+        let len = self.len;
+        layout.use_all(*next, count as u16, |index| u32::from(imix::len(len, index.into())) + HDR_LEN);
         *next = next.wrapping_add(count as u16);
         self.aim(count);
     }

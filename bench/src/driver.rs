@@ -4,6 +4,7 @@
 
 use crate::arena::{Arena, RING_LEN, SIZE, frame};
 use crate::device::Ring;
+use crate::imix;
 use crate::layout::{Layout, Packed, Split};
 use anyhow::{Context, Result, bail};
 use sluice_abi::directory::Queue;
@@ -34,7 +35,7 @@ pub struct Driver {
 pub struct Series {
     /// Frames of a burst.
     pub burst: u16,
-    /// Bytes of each frame.
+    /// Bytes of each frame, or the mix.
     pub len: u16,
     /// Whether the header's `num_buffers` is written.
     pub counts_buffers: bool,
@@ -90,7 +91,7 @@ impl Driver {
 
     /// Begins `series`, the first frames of which are looked at byte by byte.
     pub fn expect(&mut self, series: Series) -> Result<()> {
-        let poison = vec![POISON; usize::from(series.len) + HDR_LEN as usize + 1];
+        let poison = vec![POISON; self.buffer_len as usize];
         for buffer in &self.buffers {
             self.memory.copy_from_slice(buffer.0, &poison).ok().context("a buffer is outside")?;
         }
@@ -127,6 +128,7 @@ impl Driver {
 
     fn take_one(&mut self) -> Result<()> {
         let Expected { series: Series { burst, len, .. }, next, .. } = self.expected;
+        let len = imix::len(len, next.into());
         let slot = self.taken.0 % SIZE;
         let (id, used) = self.layout.used(self.taken.0);
         if (id, used) != (u32::from(slot), u32::from(len) + HDR_LEN) {
@@ -148,7 +150,7 @@ impl Driver {
     /// Header and frame `index` are in the buffer of `slot`, and not a byte more.
     fn check(&self, slot: u16, index: u16) -> Result<()> {
         let Series { len, counts_buffers, .. } = self.expected.series;
-        let len = usize::from(len);
+        let len = usize::from(imix::len(len, index.into()));
         let header = if counts_buffers { PLAIN_HDR.len() } else { PLAIN_HDR.len() - 2 };
         let mut arrived = vec![0; HDR_LEN as usize + len + 1];
         self.memory.copy_to_slice(self.buffers[usize::from(slot)].0, &mut arrived).ok().context("outside")?;

@@ -136,9 +136,9 @@ impl Layout {
         }
     }
 
-    /// A device side uses the `count` buffers from position `at` on, with `len` bytes in each.
-    pub fn use_all(&self, at: u16, count: u16, len: u32) {
-        for at in (0..count).map(|index| at.wrapping_add(index)) {
+    /// A device side uses the `count` buffers from position `at` on; `len` says how many bytes are in each.
+    pub fn use_all(&self, at: u16, count: u16, len: impl Fn(u16) -> u32) {
+        for (at, len) in (0..count).map(|index| (at.wrapping_add(index), len(index))) {
             match self {
                 Self::Split(ring) => ring.elements.set(at, UsedElem { id: u32::from(at % SIZE), len }),
                 Self::Packed(ring) => ring.write(at, len, packed::DescF::used(wrap(at))),

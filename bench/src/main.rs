@@ -10,6 +10,7 @@ mod clock;
 mod copy;
 mod device;
 mod driver;
+mod imix;
 mod layout;
 mod one_core;
 mod rte_vhost;
@@ -24,11 +25,12 @@ mod world;
 use anyhow::Result;
 use clap::Parser;
 use device::{Impl, Ring};
+use imix::IMIX;
 use std::path::PathBuf;
 use world::World;
 
-/// Frame sizes. The copies are made for each.
-const FRAMES: [u16; 7] = [64, 128, 256, 512, 1024, 1518, 9000];
+/// Frame sizes, and the mix of them. The copies are made for each.
+const FRAMES: [u16; 8] = [64, 128, 256, 512, 1024, 1518, IMIX, 9000];
 /// Longest frame that goes into an ordinary buffer, bytes of such a buffer, and bytes of the others.
 const SHORT: u16 = 1518;
 const BUFFER: u32 = 2048;
@@ -50,8 +52,8 @@ struct Options {
     /// Packets in a call, 1 to 256, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
     burst: Vec<u16>,
-    /// Frame sizes, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = FRAMES, value_parser = frame)]
+    /// Frame sizes, and "imix" for the mix of them, with commas
+    #[arg(long, value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", imix::NAME, "9000"], value_parser = frame)]
     frame: Vec<u16>,
     /// Turns that each has, fewer where they take long; a row is the median of them
     #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u16).range(1..))]
@@ -68,7 +70,8 @@ struct Options {
 }
 
 fn frame(text: &str) -> Result<u16, String> {
-    text.parse().ok().filter(|frame| FRAMES.contains(frame)).ok_or_else(|| format!("one of {FRAMES:?}"))
+    let frame = if text == imix::NAME { Some(IMIX) } else { text.parse().ok().filter(|&frame| frame != IMIX) };
+    frame.filter(|frame| FRAMES.contains(frame)).ok_or_else(|| format!("one of {FRAMES:?}, or {} for 0", imix::NAME))
 }
 
 impl Options {

@@ -4,6 +4,7 @@
 use crate::arena::{Arena, SIZE, frame};
 use crate::device::{Device, Ring};
 use crate::driver::Driver;
+use crate::imix;
 use anyhow::{Context, Result, anyhow, bail};
 use core::ffi::{c_char, c_int, c_uint};
 use libloading::{Library, Symbol};
@@ -128,6 +129,7 @@ impl Device for RteVhost {
         let found = self.devices.iter().find(|(known, _)| *known == ring);
         (self.vid, self.count) = (found.context("no such ring")?.1, count);
         for index in 0..count.min(SIZE) {
+            let len = imix::len(len, index.into());
             let bytes = frame(index, len.into());
             // SAFETY: the library's function with this signature.
             let at = unsafe { (self.vhost.frame)(index.into(), len.into(), self.buffer_len) };

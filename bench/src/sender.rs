@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, SIZE};
 use crate::device::Ring;
+use crate::imix;
 use anyhow::{Context, Result, anyhow};
 use sluice_abi::call::Packet;
 use sluice_abi::directory::{Peer, PeerState, Queue};
@@ -39,7 +40,7 @@ impl Sender {
     pub fn prepare(&self, ring: Ring, count: u16, len: u16) -> Result<()> {
         let peer = self.rings.iter().position(|&known| known == ring).and_then(PeerIdx::new).context("no such ring")?;
         for index in 0..usize::from(count) {
-            let packet = Packet::new(self.offsets[index] as u32, len, peer);
+            let packet = Packet::new(self.offsets[index] as u32, imix::len(len, index as u64), peer);
             self.request.write(8 * index as u64, packet).map_err(|_| anyhow!("the request is too long"))?;
         }
         Ok(())

@@ -3,9 +3,10 @@
 use crate::clock::pin;
 use crate::device::{Impl, Ring};
 use crate::driver::Series;
+use crate::imix::IMIX;
 use crate::two_cores::{Shared, Turn, ends};
 use crate::world::World;
-use crate::{Options, one_core};
+use crate::{Options, SHORT, one_core};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use std::thread;
@@ -33,7 +34,7 @@ pub struct Row {
     pub cores: u16,
     /// Nanoseconds that a cache line takes to the other processor and back, right before and after the turns.
     pub round_trip_ns: Option<f64>,
-    /// Bytes of a frame.
+    /// Bytes of a frame, or [`IMIX`].
     pub frame: u16,
     /// Packets in a call.
     pub burst: u16,
@@ -90,7 +91,10 @@ fn turns(turns: u16) -> impl Iterator<Item = u16> {
 
 /// Calls for `packets` packets of `frame` bytes, or for fewer if they are long.
 fn calls(packets: u32, frame: u16, burst: u16) -> usize {
-    (packets as usize).min(BYTES / usize::from(frame)).div_ceil(burst.into()).max(FEWEST_CALLS)
+    (packets as usize)
+        .min(BYTES / usize::from(if frame == IMIX { SHORT } else { frame }))
+        .div_ceil(burst.into())
+        .max(FEWEST_CALLS)
 }
 
 fn on_one_core(options: &Options, world: &mut World, frame: u16, burst: u16) -> Result<Vec<Turns>> {

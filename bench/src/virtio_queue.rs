@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, SIZE};
 use crate::device::{Device, Ring};
+use crate::imix;
 use anyhow::{Context, Result, bail};
 use sluice_abi::directory::Queue as Vring;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
@@ -19,7 +20,7 @@ pub struct VirtioQueue {
     offsets: Vec<u64>,
     queue: Queue,
     count: usize,
-    len: usize,
+    lens: Vec<u16>,
 }
 
 impl VirtioQueue {
@@ -36,7 +37,7 @@ impl VirtioQueue {
             bail!("virtio-queue refuses the queue");
         }
         let offsets = (0..SIZE).map(|index| arena.frame_at(index)).collect();
-        Ok(Self { memory, packets: region(arena.packets)?, offsets, queue, count: 0, len: 0 })
+        Ok(Self { memory, packets: region(arena.packets)?, offsets, queue, count: 0, lens: Vec::new() })
     }
 }
 
@@ -62,16 +63,18 @@ fn one(queue: &mut Queue, memory: &GuestMemoryMmap, frame: &VolatileSlice<'_>) -
 
 impl Device for VirtioQueue {
     fn prepare(&mut self, _: Ring, count: u16, len: u16) -> Result<()> {
-        (self.count, self.len) = (count.into(), len.into());
+        self.count = count.into();
+        self.lens = (0..u64::from(count)).map(|index| imix::len(len, index)).collect();
         Ok(())
     }
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
         for index in 0..self.count {
-            let frame = self.packets.get_slice(self.offsets[index] as usize, self.len).ok();
+            let len = self.lens[index];
+            let frame = self.packets.get_slice(self.offsets[index] as usize, len.into()).ok();
             let Some(head) = frame.and_then(|frame| one(&mut self.queue, &self.memory, &frame)) else { return index };
-            if self.queue.add_used(&self.memory, head, self.len as u32 + HDR_LEN).is_err() {
+            if self.queue.add_used(&self.memory, head, u32::from(len) + HDR_LEN).is_err() {
                 return index;
             }
         }

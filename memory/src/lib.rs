@@ -29,8 +29,8 @@ pub use ring::{Buffer, Cell16, Ring, Table};
 pub use shared_words::SharedWords;
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
-pub use steps::{Heads, InOrder, Rings, Slots, Step, Steps};
-pub use transfer::{Frame, Transfer};
+pub use steps::{Entries, Heads, InOrder, Rings, Slots, Step, Steps};
+pub use transfer::{Bias, Excess, Frame, Transfer, Upcoming};
 
 /// Memory that a descriptor can point into.
 pub trait SharedMemory {

@@ -82,17 +82,32 @@ impl Table<'_, packed::Desc> {
     }
 
     /// Writes the last words of the descriptors from `slot` on, the first one last; whoever sees one sees everything written before
-    /// it. Where a word is `skip` nothing is written, nor outside the ring.
+    /// it. Nothing outside the ring.
     #[inline(always)]
-    pub fn store_release_all(&self, slot: u16, words: &[Cell<u64>], skip: u64) {
+    pub fn store_release_all(&self, slot: u16, words: &[Cell<u64>]) {
         let room = usize::from(self.count.saturating_sub(slot));
-        let descs = self.base.wrapping_add(usize::from(slot)).cast::<[u64; 2]>();
         let words = words.get(..words.len().min(room)).unwrap_or_default();
-        for (at, word) in words.iter().enumerate().rev() {
-            if word.get() != skip {
-                // SAFETY: slot + at is below the count that PeerSlice::table checked; the rest as in word.
-                unsafe { AtomicU64::from_ptr(descs.wrapping_add(at).cast::<u64>().wrapping_add(1)) }
-                    .store(word.get(), Ordering::Release);
+        // SAFETY: slot + the index of a word is below the count that PeerSlice::table checked; the rest as in word.
+        let store = |at: usize, word: &Cell<u64>| unsafe {
+            let desc = self.base.wrapping_add(usize::from(slot) + at).cast::<u64>();
+            AtomicU64::from_ptr(desc.wrapping_add(1)).store(word.get(), Ordering::Release);
+        };
+        // Several a turn, as the compiler unrolls no loop of atomic accesses.
+        let (turns, rest) = words.as_chunks::<8>();
+        rest.iter().enumerate().rev().for_each(|(at, word)| store(8 * turns.len() + at, word));
+        for (turn, words) in turns.iter().enumerate().rev() {
+            for at in (0..8).rev() {
+                store(8 * turn + at, &words[at]);
+            }
+        }
+    }
+
+    /// The same, but where a word is `skip` nothing is written.
+    #[inline(always)]
+    pub fn store_release_some(&self, slot: u16, words: &[Cell<u64>], skip: u64) {
+        for (at, word) in words.iter().enumerate().rev().filter(|(_, word)| word.get() != skip) {
+            if let Some(slot) = u16::try_from(at).ok().and_then(|at| slot.checked_add(at)) {
+                self.store_release(slot, word.get());
             }
         }
     }
@@ -229,18 +244,11 @@ pub struct Buffer<'m> {
 }
 
 impl Buffer<'_> {
-    /// # Safety
-    /// `at` bytes behind `table` is a descriptor, valid for reads and aligned.
+    /// Whether it is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: these are a header and [`crate::LINE`] bytes.
     #[inline(always)]
-    pub(crate) unsafe fn new(table: *const Desc, at: usize) -> Self {
-        Self { table, at, memory: PhantomData }
-    }
-
-    /// Whether it is one piece for the device to write, of at least `len` bytes. `LINES`: these are a header and [`crate::LINE`] bytes.
-    #[inline(always)]
-    pub fn is_writable<const LINES: bool>(&self, len: u32) -> bool {
+    pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
         // SAFETY: Table::buffer checked the bounds; aligned, as the table is.
-        unsafe { is_writable::<LINES>(self.table, self.at, len) }
+        unsafe { is_writable::<ONE_LINE, 1>(self.table, self.at, len) }
     }
 
     /// Where it is.
@@ -252,6 +260,13 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
+    /// Those from `index` on; none at or beyond the size.
+    #[inline(always)]
+    pub fn from(&self, index: u16) -> Self {
+        let index = index.min(self.count);
+        Self { base: self.base.wrapping_add(index.into()), count: self.count - index, memory: PhantomData }
+    }
+
     /// Length of the packet at `index` (15:0), its peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self, index: u16) -> Option<u32> {

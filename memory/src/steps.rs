@@ -1,12 +1,10 @@
 //! A request and a virtqueue, one entry of each at a time: the bounds of a burst, checked once.
 #![allow(unsafe_code, reason = "touches shared memory within bounds that PeerSlice and Steps checked")]
 
-use crate::ring::Buffer;
-use crate::word::{is_packet, opaque};
+use crate::word::{available, is_packet, is_writable, opaque};
 use crate::{Ring, Table};
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::{Desc, UsedElem};
 use sluice_abi::{Gpa, packed};
@@ -27,13 +25,16 @@ impl<'m> Rings<'m> {
         (avail.mask == used.mask).then_some(rings)
     }
 
-    /// The packets of `request` from `from` on, in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
+    /// The packets, in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
     /// the rings' arrays.
     #[inline(always)]
-    pub fn steps(&self, request: &Table<'m, Packet>, from: u16, next: u16, most: u16) -> Steps<'m, Heads> {
+    pub fn steps(&self, packets: &Table<'m, Packet>, next: u16, most: u16) -> Steps<'m, Heads> {
         let at = usize::from(next) & self.mask;
-        let ring = Heads { heads: self.heads.wrapping_add(at), used: self.used.wrapping_add(at) };
-        Steps::new(request, from, usize::from(most).min(self.mask + 1 - at), ring)
+        let most = usize::from(most).min(self.mask + 1 - at);
+        Steps::new(packets, most, |len| Heads {
+            heads: self.heads.wrapping_add(at + len),
+            used: self.used.wrapping_add(at + len),
+        })
     }
 
     /// The same for a driver that uses the descriptors of `table` in their order: the first one is named by the available ring, those
@@ -42,20 +43,21 @@ impl<'m> Rings<'m> {
     pub fn steps_in_order(
         &self,
         table: &Table<'m, Desc>,
-        request: &Table<'m, Packet>,
-        from: u16,
+        packets: &Table<'m, Packet>,
         next: u16,
         most: u16,
     ) -> Steps<'m, InOrder> {
         let at = usize::from(next) & self.mask;
         let first = self.head(next);
-        let ring = InOrder {
-            descs: table.base.wrapping_add(usize::from(first)),
-            first: first.into(),
-            used: self.used.wrapping_add(at),
-        };
         let descs = usize::from(table.count.saturating_sub(first));
-        Steps::new(request, from, usize::from(most).min(self.mask + 1 - at).min(descs), ring)
+        let most = usize::from(most).min(self.mask + 1 - at).min(descs);
+        let first = usize::from(first);
+        Steps::new(packets, most, |len| InOrder {
+            descs: table.base.wrapping_add(first + len),
+            // The compiler would halve both parts of what it knows to be a sum.
+            end: opaque((first + len) * InOrder::UNITS),
+            used: self.used.wrapping_add(at + len),
+        })
     }
 
     /// The available ring's entry at `index` modulo the size.
@@ -73,29 +75,45 @@ impl<'m> Rings<'m> {
     }
 }
 
-/// Packets of a request, each with its place in a ring.
+/// Packets of a request, each with its entries in a ring. All pointers are to what follows the last one, so that one counter from a negative
+/// number up to 0 is the index for each array and the end of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'m, R> {
     packets: *const Packet,
-    /// At most as many as there are of packets and of places in the ring.
+    /// At most as many as there are of packets and of entries in the ring.
     len: usize,
     ring: R,
     memory: PhantomData<&'m ()>,
 }
 
-/// Places in a split virtqueue: entries of the available and of the used ring.
+/// What a ring of some format has for each step.
+pub trait Entries {
+    /// Units that the counter goes on by at each step: an address can have 8 bytes for each, but not 16.
+    const UNITS: usize;
+}
+
+/// Entries of the available and of the used ring of a split virtqueue.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
     heads: *const u16,
     used: *mut UsedElem,
 }
 
-/// Places in a split virtqueue whose driver uses descriptors in order.
+impl Entries for Heads {
+    const UNITS: usize = 1;
+}
+
+/// Descriptors, and entries of the used ring, of a split virtqueue whose driver uses descriptors in order.
 #[derive(Clone, Copy, Debug)]
 pub struct InOrder {
     descs: *const Desc,
-    first: u32,
+    /// Index of the descriptor that follows the last one, in units.
+    end: usize,
     used: *mut UsedElem,
+}
+
+impl Entries for InOrder {
+    const UNITS: usize = 2;
 }
 
 /// Slots of a packed virtqueue, and what will be written into them.
@@ -105,12 +123,17 @@ pub struct Slots {
     shadow: *const Cell<u64>,
 }
 
-impl<'m, R> Steps<'m, R> {
+impl Entries for Slots {
+    const UNITS: usize = 2;
+}
+
+impl<'m, R: Entries> Steps<'m, R> {
+    /// `ring` says what follows so many entries.
     #[inline(always)]
-    fn new(request: &Table<'m, Packet>, from: u16, most: usize, ring: R) -> Self {
-        let packets = request.base.wrapping_add(usize::from(from));
-        let len = usize::from(request.count.saturating_sub(from)).min(most);
-        Self { packets, len, ring, memory: PhantomData }
+    fn new(packets: &Table<'m, Packet>, most: usize, ring: impl FnOnce(usize) -> R) -> Self {
+        let len = usize::from(packets.count).min(most);
+        let packets = packets.base.wrapping_add(len);
+        Self { packets, len, ring: ring(len), memory: PhantomData }
     }
 
     /// How many.
@@ -122,28 +145,33 @@ impl<'m, R> Steps<'m, R> {
     /// Takes them in order until `work` says that one is not done: how many were.
     #[inline(always)]
     pub fn take_while(&self, work: impl Fn(&Step<'_, R>) -> Option<()>) -> usize {
-        let mut at = 0;
-        while at < self.len && work(&Step { steps: self, at }).is_some() {
-            at = opaque(at + 1);
+        let mut at = (self.len * R::UNITS).wrapping_neg();
+        while self.len != 0 && work(&Step { steps: self, at }).is_some() {
+            let next = at.wrapping_add(R::UNITS);
+            at = opaque(next);
+            if next == 0 {
+                break;
+            }
         }
-        at
+        self.len - at.wrapping_neg() / R::UNITS
     }
 }
 
 impl<'m> Steps<'m, Slots> {
-    /// The packets of `request` from `from` on, in step with the slots of `ring` from `slot` on and the words of `shadow`: at most as
+    /// The packets, in step with the slots of `ring` from `slot` on and the words of `shadow`: at most as
     /// many as there are of each.
     #[inline(always)]
     pub fn slots(
         ring: &Table<'m, packed::Desc>,
-        request: &Table<'m, Packet>,
-        from: u16,
+        packets: &Table<'m, Packet>,
         slot: u16,
         shadow: &'m [Cell<u64>],
     ) -> Self {
         let slots = usize::from(ring.count.saturating_sub(slot)).min(shadow.len());
-        let ring = Slots { descs: ring.base.wrapping_add(usize::from(slot)), shadow: shadow.as_ptr() };
-        Self::new(request, from, slots, ring)
+        Self::new(packets, slots, |len| Slots {
+            descs: ring.base.wrapping_add(usize::from(slot) + len),
+            shadow: shadow.as_ptr().wrapping_add(len),
+        })
     }
 }
 
@@ -151,50 +179,45 @@ impl<'m> Steps<'m, Slots> {
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'s, R> {
     steps: &'s Steps<'s, R>,
-    /// Below the number of steps.
+    /// From the end, in units: from less 0 than there are steps, to 0 without it.
     at: usize,
 }
 
-impl<R> Step<'_, R> {
+impl<R: Entries> Step<'_, R> {
+    /// The element of this step in the array that ends at `end`.
+    #[inline(always)]
+    fn of<T>(&self, end: *const T) -> *const T {
+        const { assert!(size_of::<T>().is_multiple_of(R::UNITS)) };
+        end.wrapping_byte_add(self.at.wrapping_mul(size_of::<T>() / R::UNITS))
+    }
+
     /// The one that comes `count` later, if it is one of these.
     #[inline(always)]
     pub fn ahead(&self, count: usize) -> Option<Self> {
-        let at = self.at + count;
-        (at < self.steps.len).then_some(Self { steps: self.steps, at })
+        let at = self.at.wrapping_add(count * R::UNITS);
+        // Behind the end there is a number that is not negative.
+        ((at as isize) < 0).then_some(Self { steps: self.steps, at })
     }
 
     /// Where the packet starts, read once.
     #[inline(always)]
     pub fn offset(&self) -> u32 {
-        // SAFETY: at is below the number of steps, so this is a packet of the table; any bits are valid.
-        unsafe { self.steps.packets.wrapping_add(self.at).cast::<u32>().read_volatile() }
+        // SAFETY: the step is one of these, so this is a packet of the table; any bits are valid.
+        unsafe { self.of(self.steps.packets).cast::<u32>().read_volatile() }
     }
 
     /// The packet's length (15:0), peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self) -> u32 {
         // SAFETY: as in offset.
-        unsafe { self.steps.packets.wrapping_add(self.at).cast::<u32>().wrapping_add(1).read_volatile() }
+        unsafe { self.of(self.steps.packets).cast::<u32>().wrapping_add(1).read_volatile() }
     }
 
     /// Whether that is `word`.
     #[inline(always)]
     pub fn is(&self, word: u32) -> bool {
         // SAFETY: as in offset.
-        unsafe { is_packet(self.steps.packets, self.at, word) }
-    }
-}
-
-/// Writes a used element that nobody looks at before it is published: its two fields.
-///
-/// # Safety
-/// `used` is valid for writes, and aligned.
-#[inline(always)]
-unsafe fn set_used(used: *mut UsedElem, id: u32, len: u32) {
-    // SAFETY: the caller's contract.
-    unsafe {
-        (&raw mut (*used).id).write_volatile(id);
-        (&raw mut (*used).len).write_volatile(len);
+        unsafe { is_packet::<R>(self.steps.packets, self.at, word) }
     }
 }
 
@@ -202,62 +225,82 @@ impl Step<'_, Heads> {
     /// The entry of the available ring: a descriptor's index, or anything else that the driver wrote.
     #[inline(always)]
     pub fn head(&self) -> u16 {
-        // SAFETY: at is below the number of steps, so this is an entry of the ring.
-        unsafe { self.steps.ring.heads.wrapping_add(self.at).read_volatile() }
+        // SAFETY: the step is one of these, so this is an entry of the ring.
+        unsafe { self.of(self.steps.ring.heads).read_volatile() }
     }
 
-    /// Writes the used ring's entry.
+    /// Writes which buffer the used ring's entry names.
     #[inline(always)]
-    pub fn set_used(&self, id: u16, len: u32) {
-        // SAFETY: at is below the number of steps, so this is an entry of the ring.
-        unsafe { set_used(self.steps.ring.used.wrapping_add(self.at), id.into(), len) };
+    pub fn set_used_id(&self, id: u16) {
+        // SAFETY: the step is one of these, so this is an entry of the ring; aligned.
+        unsafe { (&raw mut (*self.of(self.steps.ring.used).cast_mut()).id).write_volatile(id.into()) };
+    }
+
+    /// Writes how many bytes the used ring's entry says.
+    #[inline(always)]
+    pub fn set_used_len(&self, len: u32) {
+        // SAFETY: as in set_used_id.
+        unsafe { (&raw mut (*self.of(self.steps.ring.used).cast_mut()).len).write_volatile(len) };
     }
 }
 
-impl<'s> Step<'s, InOrder> {
-    /// The descriptor.
+impl Step<'_, InOrder> {
+    /// Whether the descriptor is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: as for [`crate::Buffer::is_writable`].
     #[inline(always)]
-    pub fn buffer(&self) -> Buffer<'s> {
-        // SAFETY: at is below the number of steps, so this is a descriptor of the table.
-        unsafe { Buffer::new(self.steps.ring.descs, self.at * size_of::<Desc>()) }
+    pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
+        // SAFETY: the step is one of these, so this is a descriptor of the table; aligned, as that is.
+        unsafe { is_writable::<ONE_LINE, { size_of::<Desc>() / InOrder::UNITS }>(self.steps.ring.descs, self.at, len) }
     }
 
-    /// Writes the used ring's entry.
+    /// Where the buffer is.
     #[inline(always)]
-    pub fn set_used(&self, len: u32) {
-        let ring = &self.steps.ring;
-        // SAFETY: at is below the number of steps, so this is an entry of the ring.
-        unsafe { set_used(ring.used.wrapping_add(self.at), ring.first.wrapping_add(self.at as u32), len) };
+    pub fn addr(&self) -> Gpa {
+        // SAFETY: as in is_writable; any bits are valid.
+        unsafe { (&raw const (*self.of(self.steps.ring.descs)).addr).read_volatile() }
+    }
+
+    /// Writes which buffer the used ring's entry names: this one.
+    #[inline(always)]
+    pub fn set_used_id(&self) {
+        let index = self.steps.ring.end.wrapping_add(self.at) as u32 / InOrder::UNITS as u32;
+        // SAFETY: the step is one of these, so this is an entry of the ring; aligned.
+        unsafe { (&raw mut (*self.of(self.steps.ring.used).cast_mut()).id).write_volatile(index) };
+    }
+
+    /// Writes how many bytes the used ring's entry says.
+    #[inline(always)]
+    pub fn set_used_len(&self, len: u32) {
+        // SAFETY: as in set_used_id.
+        unsafe { (&raw mut (*self.of(self.steps.ring.used).cast_mut()).len).write_volatile(len) };
     }
 }
 
 impl Step<'_, Slots> {
     #[inline(always)]
     fn desc(&self) -> *const packed::Desc {
-        self.steps.ring.descs.wrapping_add(self.at)
+        self.of(self.steps.ring.descs)
     }
 
-    /// The descriptor's last word, read once: length, id, flags. What the driver wrote before it is seen after it.
+    /// The id of the buffer if its descriptor has these flags and a length of at least `len`; each field is read once. What the driver wrote
+    /// before the flags is seen after them. `ONE_LINE`: `len` is that of a header and [`crate::LINE`] bytes.
     #[inline(always)]
-    pub fn word(&self) -> u64 {
-        let word = self.desc().cast::<u64>().wrapping_add(1);
-        // SAFETY: at is below the number of steps, so this is the second half of a descriptor; 8-byte aligned; never touched but
-        // atomically or volatilely.
-        unsafe { AtomicU64::from_ptr(word.cast_mut()) }.load(Ordering::Acquire)
+    pub fn available<const ONE_LINE: bool>(&self, flags: u16, len: u32) -> Option<u16> {
+        // SAFETY: the step is one of these, so this is a descriptor of the ring; aligned.
+        unsafe { available::<ONE_LINE>(self.steps.ring.descs, self.at, flags, len) }
     }
 
     /// Where the buffer is.
     #[inline(always)]
     pub fn addr(&self) -> Gpa {
-        // SAFETY: as in word.
+        // SAFETY: as in available; any bits are valid.
         unsafe { (&raw const (*self.desc()).addr).read_volatile() }
     }
 
-    /// Notes what will be the descriptor's last word.
+    /// Notes what will be the descriptor's last word. In one store: a load of what two stores wrote waits for both.
     #[inline(always)]
     pub fn note(&self, word: u64) {
-        // SAFETY: at is below the number of steps, so this is a word of the shadow, which outlives the steps.
-        unsafe { &*self.steps.ring.shadow.wrapping_add(self.at) }.set(word);
+        // SAFETY: the step is one of these, so this is a word of the shadow, which outlives the steps.
+        unsafe { &*self.of(self.steps.ring.shadow) }.set(word);
     }
 }
 
@@ -286,10 +329,10 @@ mod tests {
             .flatten()
         {
             let expected = 6u16.saturating_sub(from).min(most).min(4 - next % 4);
-            assert_eq!(rings.steps(&request, from, next, most).count(), usize::from(expected));
+            assert_eq!(rings.steps(&request.from(from), next, most).count(), usize::from(expected));
             for first in [0, 3, 4, 65_535] {
                 all.write(2 * u64::from(next % 4), first).unwrap();
-                let in_order = rings.steps_in_order(&table, &request, from, next, most).count();
+                let in_order = rings.steps_in_order(&table, &request.from(from), next, most).count();
                 assert_eq!(in_order, usize::from(expected.min(4u16.saturating_sub(first))));
             }
         }
@@ -305,15 +348,22 @@ mod tests {
         for (from, slot, room, expected) in
             [(0, 0, 3, 3), (4, 0, 3, 2), (0, 3, 3, 2), (0, 5, 3, 0), (0, 9, 3, 0), (0, 0, 1, 1)]
         {
-            assert_eq!(Steps::slots(&ring, &request, from, slot, &shadow[..room]).count(), expected);
+            assert_eq!(Steps::slots(&ring, &request.from(from), slot, &shadow[..room]).count(), expected);
         }
-        all.write(16, packed::Desc { addr: Gpa(7), len: 9, id: 3, flags: 2 }).unwrap();
-        let taken = Steps::slots(&ring, &request, 0, 1, &shadow[1..2]).take_while(|step| {
-            assert_eq!((step.word(), step.addr()), (9 | 3 << 32 | 2 << 48, Gpa(7)));
+        all.write(16, packed::Desc { addr: Gpa(7), len: 80, id: 3, flags: 2 }).unwrap();
+        let taken = Steps::slots(&ring, &request, 1, &shadow[1..2]).take_while(|step| {
+            let available = |flags, len| (step.available::<false>(flags, len), step.available::<true>(flags, 76));
+            assert_eq!(available(2, 80), (Some(3), Some(3)));
+            assert_eq!([(2, 81), (3, 80), (0, 80)].map(|(flags, len)| step.available::<false>(flags, len)), [None; 3]);
+            assert_eq!(step.available::<true>(0x8002, 76), None);
+            assert_eq!(step.addr(), Gpa(7));
             step.note(5);
             Some(())
         });
         assert_eq!((taken, shadow.each_ref().map(Cell::get)), (1, [0, 5, 0]));
+        all.write(24, 75 | 3u64 << 32 | 2 << 48).unwrap();
+        let short = Steps::slots(&ring, &request, 1, &shadow[1..2]);
+        assert_eq!(short.take_while(|step| step.available::<true>(2, 76).map(|_| ())), 0);
     }
 
     #[test]
@@ -323,12 +373,13 @@ mod tests {
         request.write(16, Packet::new(7, 60, PeerIdx(3))).unwrap();
         all.write(6, 0x1234u16).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
-        let steps = rings.steps(&request.table(0, 4).unwrap(), 2, 3, 4);
+        let steps = rings.steps(&request.table(0, 4).unwrap().from(2), 3, 4);
         let taken = steps.take_while(|step| {
             assert_eq!((step.offset(), step.len_and_peer(), step.head()), (7, 60 | 3 << 16, 0x1234));
             assert_eq!([60 | 3 << 16, 60, 61 | 3 << 16].map(|word| step.is(word)), [true, false, false]);
             assert!(step.ahead(1).is_none());
-            step.set_used(5, 6);
+            step.set_used_id(5);
+            step.set_used_len(6);
             Some(())
         });
         assert_eq!((taken, all.read(32 + 3 * 8)), (1, Ok(UsedElem { id: 5, len: 6 })));
@@ -342,12 +393,14 @@ mod tests {
         all.write(2, 2u16).unwrap();
         all.write(64 + 3 * 16, Desc { addr: Gpa(9), len: 80, flags: 2, next: 0 }).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
-        let steps = rings.steps_in_order(&all.table(64, 4).unwrap(), &request.table(0, 4).unwrap(), 0, 1, 4);
+        let steps = rings.steps_in_order(&all.table(64, 4).unwrap(), &request.table(0, 4).unwrap(), 1, 4);
         let taken = steps.take_while(|step| {
-            step.set_used(76);
-            assert_eq!(step.buffer().is_writable::<false>(76), step.at == 1);
-            assert_eq!(step.buffer().addr().0, if step.at == 1 { 9 } else { 0 });
-            assert_eq!(step.ahead(1).map(|step| step.at), (step.at == 0).then_some(1));
+            step.set_used_id();
+            step.set_used_len(76);
+            let last = step.ahead(1).is_none();
+            assert_eq!(step.is_writable::<false>(76), last);
+            assert_eq!(step.addr().0, if last { 9 } else { 0 });
+            assert_eq!(step.ahead(1).map(|step| step.addr().0), (!last).then_some(9));
             Some(())
         });
         assert_eq!((taken, all.read(32 + 2 * 8)), (2, Ok(UsedElem { id: 3, len: 76 })));

@@ -3,14 +3,16 @@
 #![allow(unsafe_code, reason = "one instruction each, on memory that its callers checked")]
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-use crate::LINE;
+use crate::{Entries, LINE};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-use core::mem::offset_of;
+use core::{cmp::Ordering, mem::offset_of};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::call::Packet;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::net::HDR_LEN;
 use sluice_abi::net::PLAIN_HDR;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use sluice_abi::packed;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use sluice_abi::virtq::{Desc, DescF};
 
@@ -89,23 +91,28 @@ pub(crate) unsafe fn store64(at: *mut u8, word: u64) {
     unsafe { core::arch::asm!("mov qword ptr [{}], {}", in(reg) at, in(reg) word, options(nostack, preserves_flags)) };
 }
 
-/// Whether the descriptor at `table + at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read once.
-/// In assembly, as the compiler would load what an instruction can compare in place. `LINES`: `len` is [`HEADED_LINE`], which needs no register.
+/// Whether the descriptor at `table + SCALE * at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read once.
+/// In assembly, as the compiler would load what an instruction can compare in place. `ONE_LINE`: `len` is [`HEADED_LINE`], which needs no register.
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usize, len: u32) -> bool {
+pub(crate) unsafe fn is_writable<const ONE_LINE: bool, const SCALE: usize>(
+    table: *const Desc,
+    at: usize,
+    len: u32,
+) -> bool {
     macro_rules! compare {
         ($len:literal, $($kind:tt)*) => {
             core::arch::asm!(
-                "cmp word ptr [{table} + {at} + {flags}], {write}",
+                "cmp word ptr [{table} + {scale} * {at} + {flags}], {write}",
                 "jne {no}",
-                concat!("cmp dword ptr [{table} + {at} + {room}], ", $len),
+                concat!("cmp dword ptr [{table} + {scale} * {at} + {room}], ", $len),
                 "jb {no}",
                 table = in(reg) table,
                 at = in(reg) at,
+                scale = const SCALE,
                 len = $($kind)*,
                 flags = const offset_of!(Desc, flags),
                 room = const offset_of!(Desc, len),
@@ -117,7 +124,7 @@ pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usiz
     }
     // SAFETY: the caller's contract; reads two fields of the descriptor.
     unsafe {
-        if LINES {
+        if ONE_LINE {
             compare!("{len}", const HEADED_LINE);
         } else {
             compare!("{len:e}", in(reg) len);
@@ -126,13 +133,56 @@ pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usiz
     true
 }
 
-/// Whether length and peer of the packet at `packets[at]`, read once, are `word`. In assembly, as above.
+/// The id of the packed descriptor at `descs + 8 * at` if its flags are `flags` and its length is at least `len`; each field is read once, the
+/// flags first. In assembly, as above. `ONE_LINE`: as in [`is_writable`].
+///
+/// # Safety
+/// The descriptor is valid for reads, and aligned.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) unsafe fn available<const ONE_LINE: bool>(
+    descs: *const packed::Desc,
+    at: usize,
+    flags: u16,
+    len: u32,
+) -> Option<u16> {
+    macro_rules! compare {
+        ($len:literal, $($kind:tt)*) => {
+            core::arch::asm!(
+                "cmp word ptr [{descs} + 8 * {at} + {flags_at}], {flags:x}",
+                "jne {no}",
+                concat!("cmp dword ptr [{descs} + 8 * {at} + {room}], ", $len),
+                "jb {no}",
+                descs = in(reg) descs,
+                at = in(reg) at,
+                flags = in(reg) flags,
+                len = $($kind)*,
+                flags_at = const offset_of!(packed::Desc, flags),
+                room = const offset_of!(packed::Desc, len),
+                no = label { return None },
+                options(nostack, readonly)
+            )
+        };
+    }
+    // SAFETY: the caller's contract; reads three fields of the descriptor.
+    unsafe {
+        if ONE_LINE {
+            compare!("{len}", const HEADED_LINE);
+        } else {
+            compare!("{len:e}", in(reg) len);
+        }
+        let desc = descs.wrapping_byte_add(at.wrapping_mul(8));
+        Some((&raw const (*desc).id).read_volatile())
+    }
+}
+
+/// Whether length and peer of the packet at `packets`, `at` units of [`Entries`] further on, read once, are `word`. In assembly, as above.
 ///
 /// # Safety
 /// The packet is valid for reads, and aligned.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) unsafe fn is_packet(packets: *const Packet, at: usize, word: u32) -> bool {
+pub(crate) unsafe fn is_packet<R: Entries>(packets: *const Packet, at: usize, word: u32) -> bool {
     // SAFETY: the caller's contract; reads the second half of the packet.
     unsafe {
         core::arch::asm!(
@@ -141,13 +191,34 @@ pub(crate) unsafe fn is_packet(packets: *const Packet, at: usize, word: u32) -> 
             packets = in(reg) packets,
             at = in(reg) at,
             word = in(reg) word,
-            size = const size_of::<Packet>(),
+            size = const size_of::<Packet>() / R::UNITS,
             len = const offset_of!(Packet, len),
             no = label { return false },
             options(nostack, readonly)
         );
     }
     true
+}
+
+/// Whether `value`, a number with a sign, is negative (`Less`), at most `MOST` (`Equal`), or above. In assembly, as the compiler would compare
+/// twice where one comparison tells both.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn against<const MOST: i32>(value: u64) -> Ordering {
+    // SAFETY: one comparison of a register.
+    unsafe {
+        core::arch::asm!(
+            "cmp {value}, {most}",
+            "jbe {within}",
+            "jl {below}",
+            value = in(reg) value,
+            most = const MOST,
+            within = label { return Ordering::Equal },
+            below = label { return Ordering::Less },
+            options(nomem, nostack)
+        );
+    }
+    Ordering::Greater
 }
 
 /// `value`, of which the compiler knows nothing any more; no instruction. For a loop's counter: the compiler would put it into
@@ -209,7 +280,8 @@ pub(crate) fn modulo<const N: usize>(mut value: usize) -> usize {
 /// The low 16 bits of `value`. In assembly, as the compiler would leave it out where a check has shown that there are no others.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-pub(crate) fn low16(mut value: u32) -> u32 {
+pub(crate) fn low16(value: u64) -> usize {
+    let mut value = value as usize;
     // SAFETY: one instruction on a register.
     unsafe {
         core::arch::asm!("movzx {value:e}, {value:x}", value = inout(reg) value, options(pure, nomem, nostack, preserves_flags));
@@ -220,7 +292,10 @@ pub(crate) fn low16(mut value: u32) -> u32 {
 /// The same for Miri and other processors, where nothing is guessed.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod portable {
+    use crate::Entries;
+    use core::sync::atomic::{AtomicU64, Ordering};
     use sluice_abi::call::Packet;
+    use sluice_abi::packed;
     use sluice_abi::virtq::{Desc, DescF};
 
     pub(crate) unsafe fn store_plain_header(to: *mut u8, at: usize) {
@@ -240,18 +315,47 @@ mod portable {
         unsafe { at.cast::<u64>().write_unaligned(word) };
     }
 
-    pub(crate) unsafe fn is_writable<const LINES: bool>(table: *const Desc, at: usize, len: u32) -> bool {
+    pub(crate) unsafe fn is_writable<const ONE_LINE: bool, const SCALE: usize>(
+        table: *const Desc,
+        at: usize,
+        len: u32,
+    ) -> bool {
         // SAFETY: the caller's contract.
         unsafe {
-            let desc = table.byte_add(at);
+            let desc = table.wrapping_byte_add(at.wrapping_mul(SCALE));
             let (flags, room) = ((&raw const (*desc).flags).read_volatile(), (&raw const (*desc).len).read_volatile());
             flags == DescF::WRITE.bits() && room >= len
         }
     }
 
-    pub(crate) unsafe fn is_packet(packets: *const Packet, at: usize, word: u32) -> bool {
+    pub(crate) unsafe fn available<const ONE_LINE: bool>(
+        descs: *const packed::Desc,
+        at: usize,
+        flags: u16,
+        len: u32,
+    ) -> Option<u16> {
+        // SAFETY: the caller's contract. As everywhere, the second half is one atomic word.
+        let word = unsafe {
+            let desc = descs.wrapping_byte_add(at.wrapping_mul(8));
+            AtomicU64::from_ptr(desc.cast::<u64>().wrapping_add(1).cast_mut()).load(Ordering::Acquire)
+        };
+        ((word >> 48) as u16 == flags && word as u32 >= len).then_some((word >> 32) as u16)
+    }
+
+    pub(crate) unsafe fn is_packet<R: Entries>(packets: *const Packet, at: usize, word: u32) -> bool {
         // SAFETY: the caller's contract.
-        unsafe { (&raw const (*packets.add(at)).len).cast::<u32>().read_volatile() == word }
+        unsafe {
+            let packet = packets.wrapping_byte_add(at.wrapping_mul(size_of::<Packet>() / R::UNITS));
+            packet.cast::<u32>().wrapping_add(1).read_volatile() == word
+        }
+    }
+
+    pub(crate) fn against<const MOST: i32>(value: u64) -> core::cmp::Ordering {
+        match value {
+            value if (value as i64) < 0 => core::cmp::Ordering::Less,
+            value if value <= MOST as u64 => core::cmp::Ordering::Equal,
+            _ => core::cmp::Ordering::Greater,
+        }
     }
 
     pub(crate) fn opaque(value: usize) -> usize {
@@ -266,8 +370,8 @@ mod portable {
         value & (N - 1)
     }
 
-    pub(crate) fn low16(value: u32) -> u32 {
-        value & 0xffff
+    pub(crate) fn low16(value: u64) -> usize {
+        (value & 0xffff) as usize
     }
 
     pub(crate) fn zero_if_above(value: u64, most: u64) -> u64 {
@@ -276,8 +380,8 @@ mod portable {
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 pub(crate) use portable::{
-    is_packet, is_writable, load64, low16, low32, modulo, opaque, prefetch_for_write, store_plain_header, store64,
-    zero_if_above,
+    against, available, is_packet, is_writable, load64, low16, low32, modulo, opaque, prefetch_for_write,
+    store_plain_header, store64, zero_if_above,
 };
 
 #[cfg(test)]
@@ -287,8 +391,17 @@ mod tests {
     #[test]
     fn the_high_half_goes() {
         assert_eq!((low32(7), low32(u64::MAX)), (7, 0xffff_ffff));
-        assert_eq!((low16(7), low16(u32::MAX), low16(0x1_0000)), (7, 0xffff, 0));
+        assert_eq!((low16(7), low16(u64::MAX), low16(0x1_0000)), (7, 0xffff, 0));
         assert_eq!((modulo::<8>(5), modulo::<8>(53), modulo::<1>(usize::MAX), modulo::<8>(usize::MAX)), (5, 5, 0, 7));
+    }
+
+    #[test]
+    fn a_number_is_negative_within_or_above() {
+        use core::cmp::Ordering::{Equal, Greater, Less};
+        let all = [(-1, Less), (i64::MIN, Less), (0, Equal), (63, Equal), (64, Greater), (i64::MAX, Greater)];
+        for (value, order) in all {
+            assert_eq!(against::<63>(value as u64), order, "{value}");
+        }
     }
 
     #[test]

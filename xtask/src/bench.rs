@@ -49,8 +49,8 @@ pub struct Options {
     /// Packets in a call, 1 to 256, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32, 64, 128, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
     burst: Vec<u16>,
-    /// Frame sizes, 60 to 1518 bytes, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 256, 512, 1024, 1518], value_parser = clap::value_parser!(u16).range(60..=1518))]
+    /// Frame sizes, 60 to 1518 bytes, or imix (of twelve frames seven of 64, four of 594, one of 1518 bytes), with commas
+    #[arg(long, value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", IMIX], value_parser = frame)]
     frame: Vec<u16>,
     /// Format of the receiver's queue
     #[arg(long, value_enum, default_value_t)]
@@ -63,6 +63,19 @@ pub struct Options {
     embedded: bool,
 }
 
+/// What the mix of lengths is called; a row of it has 0 bytes.
+pub const IMIX: &str = "imix";
+
+fn frame(text: &str) -> Result<u16, String> {
+    let frame = if text == IMIX { Some(0) } else { text.parse().ok().filter(|frame| (60..=1518).contains(frame)) };
+    frame.ok_or_else(|| "60 to 1518, or imix".into())
+}
+
+/// What `frame` is called.
+pub fn frame_name(frame: u16) -> String {
+    if frame == 0 { IMIX.into() } else { frame.to_string() }
+}
+
 /// What else can be measured.
 #[derive(clap::Subcommand, Clone, Debug)]
 enum What {
@@ -73,12 +86,27 @@ enum What {
     /// the driver works between the calls, outside the clock; on two it polls on the other, and rows compare at like
     /// round trips of a cache line only.
     Rings(rings::Options),
+    /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and freeing the frames
+    Rx(RxOptions),
+}
+
+/// What to receive by.
+#[derive(clap::Args, Clone, Copy, Debug)]
+struct RxOptions {
+    /// Format of the receive queue
+    #[arg(long, value_enum, default_value_t)]
+    ring: Ring,
+    /// Measure plain processes instead of the emulated machine
+    #[arg(long)]
+    embedded: bool,
 }
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(What::Rings(options)) = &options.what {
-        return rings::run(options);
+    match &options.what {
+        Some(What::Rings(options)) => return rings::run(options),
+        Some(What::Rx(options)) => return rx(*options),
+        None => {}
     }
     let host = if options.embedded { Host::embedded()? } else { Host::best()? };
     let gates = if options.gate.is_empty() { Gate::value_variants() } else { &options.gate };
@@ -97,6 +125,17 @@ pub fn run(options: &Options) -> Result<()> {
     let picture = artifacts::results().join("bench.svg");
     plot::gates(&picture, &rows)?;
     println!("Plot: {}", picture.display());
+    Ok(())
+}
+
+/// Prints what a sender's calls and the receiver's cost.
+fn rx(options: RxOptions) -> Result<()> {
+    let host = if options.embedded { Host::embedded()? } else { Host::best()? };
+    let (gate, packets) = if host == Host::Bochs { ("isolated", PACKETS_EMULATED) } else { ("direct", PACKETS_NATIVE) };
+    let scenario = scenario(options.ring, &[32], &[64], packets)?.gate(gate)?;
+    let scenario = scenario.args("b", &format!("receive measure ring={}", name(options.ring)))?;
+    println!("{}", table::of(&rows_of(host.run(&scenario)?, 2)?));
+    println!("{}", conditions(host));
     Ok(())
 }
 
@@ -159,8 +198,9 @@ fn rows_of(report: Report, count: usize) -> Result<Vec<Row>> {
 }
 
 fn scenario(ring: Ring, bursts: &[u16], frames: &[u16], packets: u64) -> Result<Scenario> {
-    let list = |numbers: &[u16]| numbers.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
-    let args = format!("send bursts={} frames={} packets={packets}", list(bursts), list(frames));
+    let bursts = bursts.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let frames = frames.iter().map(|&frame| frame_name(frame)).collect::<Vec<_>>().join(",");
+    let args = format!("send bursts={bursts} frames={frames} packets={packets}");
     let scenario =
         Scenario::example("microbench")?.args("a", &args)?.args("b", &format!("receive ring={}", name(ring)))?;
     Ok(Scenario { timeout: 300, ..scenario })

@@ -27,7 +27,7 @@ pub struct Row {
     pub gate: String,
     /// Packets in each call.
     pub burst: u16,
-    /// Bytes of each.
+    /// Bytes of each; 0: the mix of lengths.
     pub frame: u16,
     /// Packets measured.
     pub packets: u64,

@@ -1,6 +1,7 @@
 //! Rows as a picture: panels, and a line for each thing that is compared.
 
 use crate::Row;
+use crate::bench::frame_name;
 use crate::rings::RingRow;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -42,7 +43,7 @@ pub fn gates(path: &Path, rows: &[Row]) -> Result<()> {
     let mut panels: BTreeMap<u16, Panel<'_>> = BTreeMap::new();
     for row in rows {
         let panel = panels.entry(row.frame).or_default();
-        panel.title = format!("{counter} a packet, frames of {} B", row.frame);
+        panel.title = format!("{counter} a packet, frames: {} B", frame_name(row.frame));
         panel.lines.entry(&row.gate).or_default().push((f64::from(row.burst), row.per_packet));
     }
     let columns = panels.len().clamp(1, 2);
@@ -59,7 +60,8 @@ pub fn rings(path: &Path, rows: &[RingRow]) -> Result<()> {
             formats.push(&row.ring);
         }
         let panel = panels.entry((row.frame, row.cores, place)).or_default();
-        panel.title = format!("TSC ticks a packet: {}, {} B, processors: {}", row.ring, row.frame, row.cores);
+        panel.title =
+            format!("TSC ticks a packet: {}, {} B, processors: {}", row.ring, frame_name(row.frame), row.cores);
         panel.ratios = true;
         panel.lines.entry(&row.r#impl).or_default().push((f64::from(row.burst), row.cycles_per_packet));
     }

@@ -24,7 +24,7 @@ pub struct Options {
     /// Packets in a call, 1 to 256, with commas [default: 1,8,32,64,256]
     #[arg(long)]
     burst: Option<String>,
-    /// Frame sizes, with commas [default: 64,128,256,512,1024,1518,9000]
+    /// Frame sizes, with commas [default: 64,128,256,512,1024,1518,imix,9000]
     #[arg(long)]
     frame: Option<String>,
     /// Turns that each has, fewer where they take long; a row is the median of them [default: 41]
@@ -50,7 +50,7 @@ pub struct RingRow {
     pub cores: u16,
     /// Nanoseconds that a cache line takes to the other processor and back; with two only.
     pub round_trip_ns: Option<f64>,
-    /// Bytes of a frame.
+    /// Bytes of a frame; 0: the mix of lengths.
     pub frame: u16,
     /// Packets in a call.
     pub burst: u16,

@@ -1,6 +1,7 @@
 //! Rows for people.
 
 use crate::Row;
+use crate::bench::frame_name;
 use crate::rings::RingRow;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
@@ -15,7 +16,7 @@ pub fn of(rows: &[Row]) -> String {
         table.add_row([
             row.gate.clone(),
             row.burst.to_string(),
-            row.frame.to_string(),
+            frame_name(row.frame),
             row.packets.to_string(),
             format!("{:.1}", row.per_packet),
             format!("{:.4}", row.exits_per_packet),
@@ -51,7 +52,7 @@ pub fn of_rings(rows: &[RingRow]) -> String {
     for ((cores, frame, burst, ring), same) in cases {
         let cost = |name: &&str| same.iter().find(|row| row.r#impl == **name).map(|row| row.cycles_per_packet);
         let costs = names.iter().map(|name| cost(name).map_or("-".into(), |cost| format!("{cost:.1}")));
-        let case = [cores.to_string(), frame.to_string(), burst.to_string(), ring.to_owned()];
+        let case = [cores.to_string(), frame_name(frame), burst.to_string(), ring.to_owned()];
         table.add_row(case.into_iter().chain(costs).chain([round_trips(&same)]));
     }
     for (_, column) in table.column_iter_mut().enumerate().filter(|(place, _)| *place != 3) {

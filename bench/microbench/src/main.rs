@@ -1,10 +1,12 @@
 //! What a packet costs: one machine sends bursts through a gate, another checks every frame.
 //!
-//! Arguments: `receive [ring=split|in-order|packed]`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,N,..]` for a table of rows, or
+//! Arguments: `receive [ring=split|in-order|packed] [measure]`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,imix,..]` for a table of rows, or
 //! `proof N [to=NAME] [burst=N] [frame=N]` for N packets in a row with the exits between the first and the last.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod frame;
+#[path = "../../src/imix.rs"]
+mod imix;
 mod options;
 mod receive;
 mod row;
@@ -22,7 +24,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     match Options::parse(args).map_err(Error::Argument)? {
         Options::Send(sweep) => send::sweep(vnf, &sweep),
         Options::Proof(proof) => send::proof(vnf, &proof),
-        Options::Receive(ring) => receive::receive(vnf, ring),
+        Options::Receive(arrivals) => receive::receive(vnf, arrivals),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the arguments ask for.
 
 use crate::frame::FRAME_LENGTHS;
+use crate::imix::{self, IMIX};
 use core::fmt;
 use core::ops::RangeInclusive;
 use sluice_vnf::RingFormat;
@@ -18,8 +19,8 @@ pub enum Options<'a> {
     Send(Sweep<'a>),
     /// Send so many frames and count the exits from the first to the last.
     Proof(Proof<'a>),
-    /// Check what arrives in a queue of this format.
-    Receive(RingFormat),
+    /// Check what arrives.
+    Receive(Arrivals),
 }
 
 /// Options of `send`.
@@ -31,7 +32,7 @@ pub struct Sweep<'a> {
     pub packets: u64,
     /// Burst sizes.
     pub bursts: List,
-    /// Frame lengths.
+    /// Frame lengths, or the mix of them.
     pub frames: List,
 }
 
@@ -46,6 +47,15 @@ pub struct Proof<'a> {
     pub burst: u16,
     /// Bytes of each.
     pub frame: u16,
+}
+
+/// Options of `receive`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Format of the receive queue.
+    pub ring: RingFormat,
+    /// Whether to measure what `rx_burst` costs.
+    pub measure: bool,
 }
 
 /// Up to [`LIST_LEN`] numbers.
@@ -86,11 +96,11 @@ impl fmt::Display for BadArgument<'_> {
 }
 
 const BURSTS: &str = "bursts are 1 to 16 numbers from 1 to 256, with commas";
-const FRAMES: &str = "frames are 1 to 16 numbers from 60 to 1518, with commas";
+const FRAMES: &str = "frames are 1 to 16 numbers from 60 to 1518, or imix, with commas";
 const PACKETS: &str = "packets is a number from 1 up";
 const KNOWN: &str = "known are to=NAME packets=N bursts=N,N,.. frames=N,N,..";
 const KNOWN_TO_PROOF: &str = "known are to=NAME burst=N frame=N";
-const RINGS: &str = "known is ring=split, ring=in-order or ring=packed";
+const RINGS: &str = "known are measure, and ring=split, ring=in-order or ring=packed";
 const ROLE: &str = "the first word is send, proof or receive";
 
 impl<'a> Options<'a> {
@@ -100,7 +110,7 @@ impl<'a> Options<'a> {
         match words.next().unwrap_or("") {
             "send" => Sweep::parse(words).map(Self::Send),
             "proof" => Proof::parse(words).map(Self::Proof),
-            "receive" => receive(words).map(Self::Receive),
+            "receive" => Arrivals::parse(words).map(Self::Receive),
             argument => Err(BadArgument { argument, wanted: ROLE }),
         }
     }
@@ -119,8 +129,10 @@ impl<'a> Sweep<'a> {
             match argument.split_once('=') {
                 Some(("to", name)) => sweep.to = Some(name),
                 Some(("packets", text)) => sweep.packets = positive(text).ok_or(bad(PACKETS))?,
-                Some(("bursts", text)) => sweep.bursts = list(text, &BURST_SIZES).ok_or(bad(BURSTS))?,
-                Some(("frames", text)) => sweep.frames = list(text, &FRAME_LENGTHS).ok_or(bad(FRAMES))?,
+                Some(("bursts", text)) => {
+                    sweep.bursts = list(text, |text| number(text, &BURST_SIZES)).ok_or(bad(BURSTS))?
+                }
+                Some(("frames", text)) => sweep.frames = list(text, frame_length).ok_or(bad(FRAMES))?,
                 _ => return Err(bad(KNOWN)),
             }
         }
@@ -146,10 +158,18 @@ impl<'a> Proof<'a> {
     }
 }
 
-fn receive<'a>(words: impl Iterator<Item = &'a str>) -> Result<RingFormat, BadArgument<'a>> {
-    let format = |argument: &'a str| argument.strip_prefix("ring=").and_then(RingFormat::from_name);
-    let read = |argument| format(argument).ok_or(BadArgument { argument, wanted: RINGS });
-    words.map(read).try_fold(RingFormat::default(), |_, format| format)
+impl Arrivals {
+    fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, BadArgument<'a>> {
+        let mut arrivals = Self::default();
+        for argument in words {
+            match argument.strip_prefix("ring=").map(RingFormat::from_name) {
+                Some(Some(ring)) => arrivals.ring = ring,
+                None if argument == "measure" => arrivals.measure = true,
+                _ => return Err(BadArgument { argument, wanted: RINGS }),
+            }
+        }
+        Ok(arrivals)
+    }
 }
 
 fn positive(text: &str) -> Option<u64> {
@@ -160,10 +180,15 @@ fn number(text: &str, range: &RangeInclusive<u16>) -> Option<u16> {
     text.parse().ok().filter(|number| range.contains(number))
 }
 
-fn list(text: &str, range: &RangeInclusive<u16>) -> Option<List> {
+/// A length, or the mix of them.
+fn frame_length(text: &str) -> Option<u16> {
+    if text == imix::NAME { Some(IMIX) } else { number(text, &FRAME_LENGTHS) }
+}
+
+fn list(text: &str, read: impl Fn(&str) -> Option<u16>) -> Option<List> {
     let mut list = List { values: [0; LIST_LEN], len: 0 };
     for item in text.split(',') {
-        *list.values.get_mut(list.len)? = number(item, range)?;
+        *list.values.get_mut(list.len)? = read(item)?;
         list.len += 1;
     }
     Some(list)
@@ -186,12 +211,16 @@ mod tests {
         let Ok(Options::Send(sweep)) = Options::parse("send to=b packets=7 bursts=32 frames=64,1518") else { panic!() };
         assert_eq!((sweep.to, sweep.packets), (Some("b"), 7));
         assert_eq!((sweep.bursts, sweep.frames), (List::of([32]), List::of([64, 1518])));
+        let Ok(Options::Send(sweep)) = Options::parse("send frames=64,imix") else { panic!() };
+        assert_eq!(sweep.frames, List::of([64, IMIX]));
         let proof = Proof { to: None, packets: 1_000_000, burst: 32, frame: 64 };
         assert_eq!(Options::parse("proof 1000000"), Ok(Options::Proof(proof)));
         let proof = Proof { to: Some("b"), packets: 9, burst: 256, frame: 1518 };
         assert_eq!(Options::parse("proof 9 to=b burst=256 frame=1518"), Ok(Options::Proof(proof)));
-        assert_eq!(Options::parse(" receive "), Ok(Options::Receive(RingFormat::InOrder)));
-        assert_eq!(Options::parse("receive ring=packed"), Ok(Options::Receive(RingFormat::Packed)));
+        assert_eq!(Options::parse(" receive "), Ok(Options::Receive(Arrivals::default())));
+        let packed = |measure| Ok(Options::Receive(Arrivals { ring: RingFormat::Packed, measure }));
+        assert_eq!(Options::parse("receive ring=packed"), packed(false));
+        assert_eq!(Options::parse("receive measure ring=packed"), packed(true));
     }
 
     #[test]
@@ -202,6 +231,7 @@ mod tests {
             "send bursts=0",
             "send bursts=257",
             "send frames=59",
+            "send frames=0",
             "send packets=0",
             "send x=1",
             "receive ring=round",

@@ -10,7 +10,7 @@ pub struct Row {
     pub gate: &'static str,
     /// Packets in each call.
     pub burst: u16,
-    /// Bytes of each.
+    /// Bytes of each, or [`crate::imix::IMIX`].
     pub frame: u16,
     /// Packets that the numbers below are about, all of them accepted.
     pub packets: u64,

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
+use crate::imix;
 use crate::options::{Proof, Sweep};
 use crate::row::{Json, Row};
 use sluice_vnf::Error::{Frame, Send};
@@ -103,7 +104,7 @@ impl<'a> Sender<'a> {
             self.give_turn();
         }
         for _ in 0..burst {
-            self.push(Kind::Data, row, frame)?;
+            self.push(Kind::Data, row, imix::len(frame, self.sequence))?;
         }
         let before = clock::now();
         let sent = self.port.tx_burst(&mut self.burst, MAX_BURST);

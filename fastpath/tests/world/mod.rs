@@ -7,6 +7,7 @@ use sluice::{
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, word};
 use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
+use sluice_abi::run::Run;
 use sluice_abi::virtq::QueueAddresses;
 use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
@@ -92,8 +93,15 @@ impl World {
         let page = memory(DIRECTORY_LEN);
         let slot = memory(RECEIVERS as u64 * ram);
         let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
+        (0..RECEIVERS).for_each(|place| world.register(place));
         world.publish();
         world
+    }
+
+    /// The receiver at `place` registers its packet memory.
+    fn register(&self, place: usize) {
+        let run = Run { gpa: Gpa(self.ram / 2), len: self.ram / 2, offset: 0 };
+        self.network.borrow_mut().add_run(place as u32 + 1, run).expect("a run");
     }
 
     /// The sender's directory as it is to be.
@@ -101,7 +109,7 @@ impl World {
         let mut directory = self.network.borrow().directory(0);
         directory.header.gate = GateKind::Direct as u32;
         for (place, peer) in directory.peers.iter_mut().take(RECEIVERS).enumerate() {
-            peer.regions[0].slot_offset = place as u64 * self.ram;
+            peer.regions.iter_mut().for_each(|region| region.slot_offset = place as u64 * self.ram + region.gpa.0);
         }
         directory
     }
@@ -191,6 +199,7 @@ impl World {
     /// The VM of the receiver at `place`, which was gone, is there again, and has no driver yet.
     pub fn back(&self, place: usize) {
         self.network.borrow_mut().restart(place as u32 + 1);
+        self.register(place);
         self.publish();
     }
 

@@ -10,7 +10,7 @@ mod words;
 
 use crate::word::store_plain_header;
 use sluice_abi::net::HDR_LEN;
-use vectors::{clear_vectors, copy_vectors, headed_line_of_vectors};
+use vectors::{clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors};
 use words::{copy_words, line_of_words};
 
 /// Bytes of a frame that [`Lanes`] move at once.
@@ -35,6 +35,24 @@ pub(crate) mod sealed {
         /// # Safety
         /// Those bytes are valid for reads and for writes.
         unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize);
+
+        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from`, a frame of `LEAST + beyond` bytes to `to`: `PIECES` registers of 32 bytes
+        /// from the frame's start, and as many to its end.
+        ///
+        /// # Safety
+        /// Those bytes are valid for reads and for writes, and the frame has as many bytes as `PIECES` registers, or up to twice as many.
+        unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(
+            self,
+            to: *mut u8,
+            from: *const u8,
+            beyond: usize,
+        );
+
+        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from`, a frame of `len` bytes to `to`.
+        ///
+        /// # Safety
+        /// Those bytes are valid for reads and for writes, and the frame has 512 bytes or more.
+        unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize);
 
         /// Copies `len` bytes. The last piece is a whole one, so some bytes are moved twice.
         ///
@@ -97,6 +115,21 @@ impl sealed::Lanes for Words {
     }
 
     #[inline(always)]
+    unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(self, to: *mut u8, from: *const u8, beyond: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.headed_long(to, from, LEAST + beyond) }
+    }
+
+    #[inline(always)]
+    unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            store_plain_header(to, 0);
+            copy_words(to.add(HDR), from, len);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn copy(self, to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract.
         unsafe { copy_words(to, from, len) }
@@ -112,6 +145,21 @@ impl sealed::Lanes for Avx {
     unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract; there is AVX, says the token.
         unsafe { headed_line_of_vectors(to, to_at, from, from_at) }
+    }
+
+    #[inline(always)]
+    unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(self, to: *mut u8, from: *const u8, beyond: usize) {
+        // SAFETY: as in line.
+        unsafe { headed_ends_of_vectors::<PIECES, LEAST>(to, from, beyond) }
+    }
+
+    #[inline(always)]
+    unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: as in line.
+        unsafe {
+            store_plain_header(to, 0);
+            copy_long(to.add(HDR), from, len);
+        }
     }
 
     #[inline(always)]

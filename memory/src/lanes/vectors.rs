@@ -3,7 +3,7 @@
 
 use super::HDR;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-use super::{LINE, words::copy_short};
+use super::words::copy_short;
 use sluice_abi::net::PLAIN_HDR;
 
 /// Bytes of a vector register.
@@ -52,39 +52,118 @@ pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *co
     }
 }
 
+/// The moves of a frame of `LEAST + beyond` bytes behind its header: as many whole registers from its start as to its end. They meet or
+/// overlap, so there is no loop, and nothing is read or written outside the frame.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+macro_rules! headed_ends {
+    ($ats:literal, $pieces:expr, $to:ident, $from:ident, $beyond:ident, $least:expr) => {
+        core::arch::asm!(
+            "vmovdqu xmm2, xmmword ptr [rip + {header}]",
+            "vmovdqu xmmword ptr [{to}], xmm2",
+            concat!(".irp at, ", $ats),
+            "vmovdqu ymm0, ymmword ptr [{from} + \\at]",
+            "vmovdqu ymm1, ymmword ptr [{from} + {beyond} + {back} + \\at]",
+            "vmovdqu ymmword ptr [{to} + {hdr} + \\at], ymm0",
+            "vmovdqu ymmword ptr [{to} + {beyond} + {hdr} + {back} + \\at], ymm1",
+            ".endr",
+            from = in(reg) $from,
+            to = in(reg) $to,
+            beyond = in(reg) $beyond,
+            back = const $least as isize - ($pieces * VECTOR) as isize,
+            hdr = const HDR,
+            header = sym HEADER,
+            #[cfg(target_feature = "sse2")]
+            out("xmm0") _,
+            #[cfg(target_feature = "sse2")]
+            out("xmm1") _,
+            #[cfg(target_feature = "sse2")]
+            out("xmm2") _,
+            options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// # Safety
+/// As [`super::sealed::Lanes::headed_ends`], and there is AVX.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(super) unsafe fn headed_ends_of_vectors<const PIECES: usize, const LEAST: usize>(
+    to: *mut u8,
+    from: *const u8,
+    beyond: usize,
+) {
+    const { assert!(matches!(PIECES, 1 | 2 | 4 | 8), "there are moves for these numbers of registers") };
+    // SAFETY: the caller's contract. The header's store covers four bytes of the frame, which are written after it. A target without
+    // vector registers keeps nothing in them.
+    unsafe {
+        match PIECES {
+            1 => headed_ends!("0", PIECES, to, from, beyond, LEAST),
+            2 => headed_ends!("0, 32", PIECES, to, from, beyond, LEAST),
+            4 => headed_ends!("0, 32, 64, 96", PIECES, to, from, beyond, LEAST),
+            _ => headed_ends!("0, 32, 64, 96, 128, 160, 192, 224", PIECES, to, from, beyond, LEAST),
+        }
+    }
+}
+
 /// # Safety
 /// As [`super::sealed::Lanes::copy`], and there is AVX.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(never)]
 pub(super) unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: the caller's contract. From 64 bytes on: the last 64 first, so that what the loop, 64 at a time, leaves is done; then the
-    // first 32, which the loop begins within or behind; each access starts at 0 or later and ends at `len` or before.
+    // SAFETY: the caller's contract.
     unsafe {
-        let Some(last) = len.checked_sub(LINE) else { return copy_short(to, from, len) };
-        // Behind the first 32 bytes, from where on stores are aligned: one that is not costs two where it crosses a cache line.
-        let aligned = VECTOR - (to as usize) % VECTOR;
+        if len < TURN {
+            return copy_short(to, from, len);
+        }
+        copy_long(to, from, len);
+        // The callers may go on with older instructions.
+        core::arch::asm!("vzeroupper", options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// Bytes that a turn of the loop for long frames moves.
+pub(super) const TURN: usize = 128;
+
+/// Copies `len` bytes, at least [`TURN`].
+///
+/// # Safety
+/// As [`super::sealed::Lanes::copy`], and there is AVX.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(super) unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
+    let last = len - TURN;
+    // Behind the first register, from where on stores are aligned: one that is not costs two where it crosses a cache line.
+    let aligned = VECTOR - (to as usize) % VECTOR;
+    // SAFETY: the caller's contract. The last turn comes first, so that what the loop leaves is done; then the first register, within
+    // or behind which the loop begins; each access starts at 0 or later and ends at `len` or before.
+    unsafe {
         core::arch::asm!(
-            "vmovdqu ymm0, ymmword ptr [{from} + {last}]",
-            "vmovdqu ymm1, ymmword ptr [{from} + {last} + 32]",
-            "vmovdqu ymmword ptr [{to} + {last}], ymm0",
-            "vmovdqu ymmword ptr [{to} + {last} + 32], ymm1",
+            ".irp piece, 0, 64",
+            "vmovdqu ymm0, ymmword ptr [{from} + {last} + \\piece]",
+            "vmovdqu ymm1, ymmword ptr [{from} + {last} + 32 + \\piece]",
+            "vmovdqu ymmword ptr [{to} + {last} + \\piece], ymm0",
+            "vmovdqu ymmword ptr [{to} + {last} + 32 + \\piece], ymm1",
+            ".endr",
             "vmovdqu ymm0, ymmword ptr [{from}]",
             "vmovdqu ymmword ptr [{to}], ymm0",
-            "jmp 3f",
+            "cmp {at}, {last}",
+            "jae 3f",
             ".p2align 5",
             "2:",
-            "vmovdqu ymm0, ymmword ptr [{from} + {at}]",
-            "vmovdqu ymm1, ymmword ptr [{from} + {at} + 32]",
-            "vmovdqu ymmword ptr [{to} + {at}], ymm0",
-            "vmovdqu ymmword ptr [{to} + {at} + 32], ymm1",
-            "add {at}, 64",
-            "3:",
+            ".irp piece, 0, 64",
+            "vmovdqu ymm0, ymmword ptr [{from} + {at} + \\piece]",
+            "vmovdqu ymm1, ymmword ptr [{from} + {at} + 32 + \\piece]",
+            "vmovdqu ymmword ptr [{to} + {at} + \\piece], ymm0",
+            "vmovdqu ymmword ptr [{to} + {at} + 32 + \\piece], ymm1",
+            ".endr",
+            "sub {at}, -{turn}",
             "cmp {at}, {last}",
             "jb 2b",
-            "vzeroupper",
+            "3:",
             from = in(reg) from,
             to = in(reg) to,
             last = in(reg) last,
+            turn = const TURN,
             at = inout(reg) aligned => _,
             #[cfg(target_feature = "sse2")]
             out("xmm0") _,
@@ -130,6 +209,23 @@ mod portable {
         }
     }
 
+    pub(in super::super) unsafe fn headed_ends_of_vectors<const PIECES: usize, const LEAST: usize>(
+        to: *mut u8,
+        from: *const u8,
+        beyond: usize,
+    ) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            to.cast::<[u8; 16]>().write_unaligned(HEADER);
+            copy_long(to.add(HDR), from, LEAST + beyond);
+        }
+    }
+
+    pub(in super::super) unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { core::ptr::copy(from, to, len) };
+    }
+
     pub(in super::super) unsafe fn copy_vectors(to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract.
         unsafe { core::ptr::copy(from, to, len) };
@@ -138,4 +234,4 @@ mod portable {
     pub(in super::super) fn clear_vectors() {}
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use portable::{clear_vectors, copy_vectors, headed_line_of_vectors};
+pub(super) use portable::{clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors};

@@ -62,16 +62,26 @@ impl Regions {
         Ok(Self { first, others })
     }
 
-    /// The first region, and where it starts in the peer's guest-physical space.
+    /// Each region, the first one first: where it starts in the peer's guest-physical space, and its bytes.
     #[inline(always)]
-    pub(crate) fn first(&self) -> (Gpa, PeerSlice<'static>) {
-        (Gpa(self.first.gpa), self.first.memory)
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Gpa, PeerSlice<'static>)> {
+        [&self.first].into_iter().chain(self.others.iter().flatten()).map(|region| (Gpa(region.gpa), region.memory))
+    }
+
+    /// The region that `at` lies in.
+    #[inline(never)]
+    pub(crate) fn around(&self, at: Gpa) -> Option<(Gpa, PeerSlice<'static>)> {
+        let holds = |region: &Region| at.0.wrapping_sub(region.gpa) < region.memory.len();
+        if holds(&self.first) {
+            return Some((Gpa(self.first.gpa), self.first.memory));
+        }
+        let other = self.others.iter().flatten().find(|&region| holds(region))?;
+        Some((Gpa(other.gpa), other.memory))
     }
 
     /// Behind the last byte of all of them.
     pub(crate) fn end(&self) -> Gpa {
-        let ends = self.others.iter().flatten().chain([&self.first]).map(|region| region.gpa + region.memory.len());
-        Gpa(ends.max().unwrap_or(0))
+        Gpa(self.all().map(|(start, memory)| start.0 + memory.len()).max().unwrap_or(0))
     }
 
     /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.

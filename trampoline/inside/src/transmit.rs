@@ -30,19 +30,19 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
     window.begin(count, index);
     let index = usize::from(index);
-    let mut filled = 0;
+    let mut left = request;
     if let Some(peer) = window.peer(index) {
-        // Again where the rings' arrays end within the burst.
-        loop {
-            let more = peer.enqueue_usual(request, filled, PeerIdx(index as u8), lanes);
-            filled += more;
-            if more == 0 || filled == count {
+        // Again where the rings' arrays end within the burst, and where a buffer is in another region than the one before.
+        while left.size() > 0 {
+            let filled = peer.enqueue_fast(left, PeerIdx(index as u8), lanes);
+            if filled == 0 {
                 break;
             }
+            left = left.from(filled);
         }
     }
-    if filled != count {
-        return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, filled);
+    if left.size() > 0 {
+        return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, count - left.size());
     }
     // All of it for one peer, and nothing special about it.
     window.publish_whole(index);
@@ -110,7 +110,7 @@ impl<L: Lanes> Call<L> {
         if self.blocked & bit(index.get()) != 0 {
             return Ok(0);
         }
-        let filled = match peer.enqueue_more(request, at, index, self.lanes) {
+        let filled = match peer.enqueue_more(request.from(at), index, self.lanes) {
             0 => one(peer, packets, packet, self.lanes).map(|()| 1),
             filled => Ok(filled),
         };

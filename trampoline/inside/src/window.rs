@@ -1,6 +1,6 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
-use crate::queue::{Burst, DirtyLog};
+use crate::queue::{DirtyLog, Target};
 use crate::runs::Runs;
 use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
@@ -55,8 +55,8 @@ pub(crate) struct PeerWindow {
     /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// From the extent of packet memory into its first region, where both are long enough.
-    pub way: Option<Transfer<'static>>,
+    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long enough.
+    pub target: Option<Target>,
 }
 
 impl PeerWindow {
@@ -81,38 +81,44 @@ impl PeerWindow {
         }
         // The entry that tells of a buffer's region may come behind the buffer.
         let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
-        Ok(Self { regions, queue, quarantined, entry, longest, owed, way: None })
+        Ok(Self { regions, queue, quarantined, entry, longest, owed, target: None })
     }
 
-    /// As [`DeviceQueue::enqueue_usual`].
+    /// Fills the next buffers with the first of `packets`, as far as the fast path goes: how many. Buffers may be in any region.
     #[inline(always)]
-    pub fn enqueue_usual(
-        &mut self,
-        request: Table<'static, Packet>,
-        from: u16,
-        peer: PeerIdx,
-        lanes: impl Lanes,
-    ) -> u16 {
-        let (region, _) = self.regions.first();
-        let Some(way) = &self.way else { return 0 };
-        self.queue.enqueue_usual(&Burst { request, peer, region, way }, from, lanes)
+    pub fn enqueue_fast(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let filled = self.enqueue_here(packets, peer, lanes);
+        if filled > 0 { filled } else { self.enqueue_elsewhere(packets, peer, lanes) }
     }
 
-    /// The same, out of the way of the simplest call.
+    #[inline(always)]
+    fn enqueue_here(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let Some(target) = &self.target else { return 0 };
+        self.queue.enqueue_fast(packets, peer, target, lanes)
+    }
+
+    /// The same once more if the next buffer is in another region: from now on those in that one are filled.
+    #[cold]
     #[inline(never)]
-    pub fn enqueue_more(
-        &mut self,
-        request: Table<'static, Packet>,
-        from: u16,
-        peer: PeerIdx,
-        lanes: impl Lanes,
-    ) -> u16 {
-        self.enqueue_usual(request, from, peer, lanes)
+    fn enqueue_elsewhere(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let Some(here) = &self.target else { return 0 };
+        let next = self.queue.next_buffer().and_then(|at| self.regions.around(at));
+        let Some((region, memory)) = next.filter(|(region, _)| *region != here.region) else { return 0 };
+        let Some(transfer) = here.transfer.into_run(memory) else { return 0 };
+        self.target = Some(Target { region, transfer });
+        self.enqueue_here(packets, peer, lanes)
+    }
+
+    /// The same, apart from the code of the simplest call.
+    #[inline(never)]
+    pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        self.enqueue_fast(packets, peer, lanes)
     }
 
     fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
-        let (_, memory) = self.regions.first();
-        self.way = extent.and_then(|extent| Transfer::new(extent, memory, self.longest));
+        let into = |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.longest)? });
+        // Only the general path knows of logs.
+        self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
     }
 }
 
@@ -203,8 +209,13 @@ impl Window {
     /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and nothing
     /// changes, if there is no such peer or the log is too short for its memory.
     pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
+        let extent = self.packets.extent();
         let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
-        peer.is_some_and(|peer| peer.queue.set_log(log, &peer.regions))
+        peer.is_some_and(|peer| {
+            let set = peer.queue.set_log(log, &peer.regions);
+            peer.lead(extent);
+            set
+        })
     }
 
     /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
@@ -337,8 +348,9 @@ impl Default for Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::Sender;
+    use crate::peer::{SECOND_GPA, SECOND_LEN, Sender};
     use sluice_abi::call::Packet;
+    use sluice_abi::virtq::DescF;
     use sluice_memory::Words;
 
     /// A window that has filled two buffers of peer 0 when it is interrupted.
@@ -351,8 +363,39 @@ mod tests {
         }
         sender.window.begin(2, 0);
         let packets = request.table(0, 2).expect("aligned");
-        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_usual(packets, 0, PeerIdx(0), Words)), Some(2));
+        assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_fast(packets, PeerIdx(0), Words)), Some(2));
         sender
+    }
+
+    /// What the loop fills by itself, without the general path.
+    #[test]
+    fn buffers_in_several_regions_are_all_filled_by_the_loop() {
+        for lines in [64, 100] {
+            let mut sender = Sender::new(1, 8);
+            sender.peers[0].give(2);
+            for at in [0, 2048] {
+                sender.peers[0].give_buffer((SECOND_GPA + at, 2048), DescF::WRITE);
+            }
+            sender.peers[0].give(1);
+            let request = sender.request();
+            let packet = Packet::new(0, lines, PeerIdx(0));
+            (0..6).for_each(|index| request.write(8 * index, packet).expect("inside"));
+            let packets = request.table(0, 6).expect("aligned");
+            let peer = sender.window.peer(0).expect("attached");
+            let filled = [0, 2, 4, 5].map(|from| peer.enqueue_fast(packets.from(from), PeerIdx(0), Words));
+            assert_eq!(filled, [2, 2, 1, 0]);
+        }
+    }
+
+    /// A driver that changes the region while the loop looks for it gets nothing that is not its own, and ends no call late.
+    #[test]
+    fn a_buffer_in_no_region_is_left_to_the_general_path() {
+        let mut sender = Sender::new(1, 8);
+        sender.peers[0].give_buffer((SECOND_GPA + SECOND_LEN, 2048), DescF::WRITE);
+        sender.request().write(0, Packet::new(0, 64, PeerIdx(0))).expect("inside");
+        let packets = sender.request().table(0, 1).expect("aligned");
+        let peer = sender.window.peer(0).expect("attached");
+        assert_eq!(peer.enqueue_fast(packets, PeerIdx(0), Words), 0);
     }
 
     #[test]

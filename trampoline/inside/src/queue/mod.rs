@@ -9,6 +9,7 @@
 
 mod chain;
 mod drain;
+mod fast;
 mod fill;
 mod log;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod split;
 use crate::Regions;
 use chain::Chain;
 pub use drain::Dequeue;
+pub(crate) use fast::Target;
 pub use fill::Enqueue;
 pub use log::DirtyLog;
 use packed::Packed;
@@ -27,7 +29,7 @@ use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
 use sluice_abi::{Gpa, PeerIdx};
-use sluice_memory::{LINE, Lanes, PeerSlice, Step, Steps, Table, Transfer};
+use sluice_memory::{Lanes, PeerSlice, Table};
 use split::Split;
 
 /// The device side of a virtqueue, of the format and with the features that were negotiated.
@@ -44,28 +46,6 @@ enum Ring {
     Split(Split),
     Packed(Packed),
 }
-
-impl Ring {
-    /// As [`DeviceQueue::enqueue_usual`], which says what is usual; see [`Burst::fill`] for `LINES`.
-    #[inline(always)]
-    fn enqueue<const LINES: bool>(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
-        // Two steps: what the loops have to save for later they have no register for.
-        match self {
-            Self::Split(split) => {
-                let filled = if split.in_order {
-                    split.fill_in_order::<LINES>(burst, from, lanes)
-                } else {
-                    split.fill::<LINES>(burst, from, lanes)
-                };
-                split.take(filled)
-            }
-            Self::Packed(packed) => packed.take(packed.fill::<LINES>(burst, from, lanes)),
-        }
-    }
-}
-
-/// Buffers between the one that is filled and the one that is fetched.
-const AHEAD: usize = 4;
 
 /// Features that a queue can have, or that change nothing about rings and headers.
 const KNOWN: F = F::all().difference(F::ACCESS_PLATFORM);
@@ -108,6 +88,14 @@ impl DeviceQueue {
         }
     }
 
+    /// Where the next buffer begins, if the driver has given one and breaks no rule with it so far.
+    pub(crate) fn next_buffer(&self) -> Option<Gpa> {
+        match &self.ring {
+            Ring::Split(split) => split.next_buffer(),
+            Ring::Packed(packed) => packed.next_buffer(),
+        }
+    }
+
     /// Entries, or slots.
     pub fn size(&self) -> u16 {
         match &self.ring {
@@ -121,22 +109,51 @@ impl DeviceQueue {
         self.features.contains(F::MRG_RXBUF)
     }
 
-    /// Fills the next buffers with packets of `request` from `from` on, while they are for the burst's peer and everything is
-    /// as usual: how many. `way` leads into the peer's memory, which starts at `first`.
-    ///
-    /// Usual is a buffer of one descriptor, in the region that the way leads into, that is long enough, and not beyond the end of the rings'
-    /// arrays; and nobody logs what is written. What is not usual may still be right: ask again, and if nothing is filled then, the
-    /// packet is [`DeviceQueue::enqueue`]'s.
+    /// As [`fast::fill`], which says what it takes, but for the log: how many buffers are filled.
     #[inline(always)]
-    pub(crate) fn enqueue_usual(&mut self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
-        if self.log.is_some() {
-            return 0;
-        }
-        if burst.request.len_and_peer(from) == Some(burst.line()) {
-            self.ring.enqueue::<true>(burst, from, lanes)
+    pub(crate) fn enqueue_fast(
+        &mut self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
+        // A loop of its own for the shortest frames, all alike: their length is a constant, so that registers suffice.
+        if fast::begins_with_line(packets, peer) {
+            self.enqueue_lengths::<true>(packets, peer, target, lanes)
         } else {
-            self.ring.enqueue::<false>(burst, from, lanes)
+            self.enqueue_lengths::<false>(packets, peer, target, lanes)
         }
+    }
+
+    /// Two steps: what the loops have to save for later they have no register for.
+    #[inline(always)]
+    fn enqueue_lengths<const ONE_LINE: bool>(
+        &mut self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
+        match &mut self.ring {
+            Ring::Split(split) if split.in_order => {
+                let filled = split.fill_in_order::<ONE_LINE>(packets, peer, target, lanes);
+                split.take(filled)
+            }
+            Ring::Split(split) => {
+                let filled = split.fill::<ONE_LINE>(packets, peer, target, lanes);
+                split.take(filled)
+            }
+            Ring::Packed(packed) => {
+                let filled = packed.fill::<ONE_LINE>(packets, peer, target, lanes);
+                packed.take(filled)
+            }
+        }
+    }
+
+    /// Whether what is written into the driver's memory is marked in a log.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the driver's
@@ -272,57 +289,6 @@ impl DeviceQueue {
             self.log = log;
         }
         fits
-    }
-}
-
-/// What the usual packets of a burst have in common.
-pub(crate) struct Burst<'m> {
-    /// All packets of the call.
-    pub request: Table<'static, Packet>,
-    /// The peer that they are for.
-    pub peer: PeerIdx,
-    /// Start of the region that `way` leads into, in the peer's space.
-    pub region: Gpa,
-    /// From packet memory into that region.
-    pub way: &'m Transfer<'static>,
-}
-
-impl Burst<'_> {
-    /// Length, peer and flags of a packet of [`LINE`] bytes that is for queue 0 of that peer and has no header.
-    #[inline(always)]
-    fn line(&self) -> u32 {
-        LINE as u32 | u32::from(self.peer.0) << 16
-    }
-
-    /// Puts packets where `place` says, which prepares a buffer for so many bytes, until one is not usual: how many. `LINES`: usual
-    /// are those of [`LINE`] bytes alone, which in the loop are a constant then. What frames left in vector registers is cleared.
-    ///
-    /// Longer frames keep the processor from looking ahead, so the buffer that `next` says will be wanted is fetched early.
-    #[inline(always)]
-    fn fill<const LINES: bool, R>(
-        &self,
-        steps: &Steps<'_, R>,
-        lanes: impl Lanes,
-        next: impl Fn(&Step<'_, R>) -> Option<Gpa>,
-        place: impl Fn(&Step<'_, R>, u32) -> Option<Gpa>,
-    ) -> u16 {
-        // Not read anew for each packet.
-        let (way, region, line) = (*self.way, self.region.0, self.line());
-        let filled = steps.take_while(|step| {
-            let frame = if LINES {
-                step.is(line).then(|| way.line(step.offset()))?
-            } else {
-                if let Some(next) = step.ahead(AHEAD).and_then(|step| next(&step)) {
-                    way.prefetch(next.0.wrapping_sub(region));
-                }
-                // Too long, too, if the packet is for another peer or has a header.
-                way.frame(step.offset(), step.len_and_peer().wrapping_sub(line - LINE as u32))
-            }?;
-            let to = place(step, frame.total())?;
-            frame.put(to.0.wrapping_sub(region), lanes)
-        });
-        lanes.scrub();
-        filled as u16
     }
 }
 

@@ -3,23 +3,22 @@
 //! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it is published: the
 //! first slot last, as the driver looks at no slot behind one that is not used.
 
-use super::Burst;
 use super::chain::Chain;
+use super::fast::{self, Buffers, Target};
 use crate::Regions;
 use core::cell::Cell;
+use core::hint::cold_path;
 use core::sync::atomic::{AtomicU64, Ordering};
-use sluice_abi::Gpa;
-use sluice_abi::call::{Clause, MAX_BURST};
+use sluice_abi::call::{Clause, MAX_BURST, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
-use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Steps, Table};
+use sluice_abi::{Gpa, PeerIdx};
+use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table};
 
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
 /// this flag.
 const SKIP: u64 = (DescF::NEXT.bits() as u64) << 48;
-/// Where the buffer's id is in a descriptor's last word.
-const ID: u64 = 0xffff << 32;
 
 /// Where a side is: slot, and wrap counter of the lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +71,20 @@ impl Cursor {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Both, read once.
     #[inline(always)]
-    fn published(&self) -> Position {
+    fn get(&self) -> (Position, u16) {
         let word = self.word();
-        Position { slot: word as u16, wrap: word >> 16 & 1 == 1 }
+        (Position { slot: word as u16, wrap: word >> 16 & 1 == 1 }, (word >> 32) as u16)
+    }
+
+    fn published(&self) -> Position {
+        self.get().0
     }
 
     #[inline(always)]
     fn pending(&self) -> u16 {
-        (self.word() >> 32) as u16
+        self.get().1
     }
 
     /// Release: what it says of the ring is in the ring before.
@@ -90,8 +94,15 @@ impl Cursor {
         self.0.store(word, Ordering::Release);
     }
 
+    #[inline(always)]
     fn set_pending(&self, pending: u16) {
         self.set(self.published(), pending);
+    }
+
+    #[inline(always)]
+    fn add_pending(&self, count: u16) {
+        // Within the 16 bits: at most as many as there are words of the shadow.
+        self.0.store(self.word() + (u64::from(count) << 32), Ordering::Release);
     }
 }
 
@@ -112,6 +123,8 @@ pub(super) struct Packed {
     driver: PackedEvents<Cell16<'static>>,
     device: PackedEvents<Cell16<'static>>,
     cursor: Cursor,
+    /// There may be a [`SKIP`] among what is pending.
+    chains: bool,
     /// Slots published since the driver was last considered for a notification.
     considered: u64,
     /// By slot behind `published`: what will be the last word of its descriptor.
@@ -135,6 +148,7 @@ impl Packed {
             driver: events(at.driver)?,
             device: events(at.device)?,
             cursor: Cursor::new(position(base, size)?),
+            chains: false,
             considered: 0,
             shadow: [const { Cell::new(SKIP) }; MAX_BURST],
         })
@@ -150,7 +164,8 @@ impl Packed {
     }
 
     fn next(&self) -> Position {
-        self.cursor.published().advance(self.pending(), self.size())
+        let (published, pending) = self.cursor.get();
+        published.advance(pending, self.size())
     }
 
     /// Slots that may be used before something is published.
@@ -165,32 +180,32 @@ impl Packed {
     }
 
     #[inline(never)]
-    pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
-        let at = self.next();
-        let room = usize::from(self.pending())..usize::from(self.pending() + self.room());
-        let Some(shadow) = self.shadow.get(room) else { return 0 };
-        let steps = Steps::slots(&self.ring, &burst.request, from, at.slot, shadow);
-        let usual = u64::from((DescF::available(at.wrap) | DescF::WRITE).bits());
+    pub fn fill<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
+        let (published, pending) = self.cursor.get();
+        let at = published.advance(pending, self.size());
+        let Some(shadow) = self.shadow.get(pending.into()..(MAX_BURST as u16).min(self.size()).into()) else {
+            return 0;
+        };
+        let steps = Steps::slots(&self.ring, &packets, at.slot, shadow);
+        let available = (DescF::available(at.wrap) | DescF::WRITE).bits();
         let used = u64::from(at.used(1).bits()) << 48;
-        burst.fill::<LINES, _>(
-            &steps,
-            lanes,
-            |step| Some(step.addr()),
-            |step, total| {
-                let word = step.word();
-                if word >> 48 != usual || (word as u32) < total {
-                    return None;
-                }
-                step.note(word & ID | used | u64::from(total));
-                Some(step.addr())
-            },
-        )
+        fast::fill::<ONE_LINE, _>(peer, target, &OneSlot { available, used }, &steps, lanes)
+    }
+
+    pub fn next_buffer(&self) -> Option<Gpa> {
+        self.is_available().then(|| self.ring.addr(self.next().slot)).flatten()
     }
 
     /// What was filled is used.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
-        self.cursor.set_pending(self.pending() + count);
+        self.cursor.add_pending(count);
         count
     }
 
@@ -203,6 +218,7 @@ impl Packed {
         if chain.slots() > self.room() {
             return false;
         }
+        self.chains |= chain.slots() > 1;
         let flags = self.next().used(written).bits();
         let word = u64::from(written) | u64::from(chain.id()) << 32 | u64::from(flags) << 48;
         let slots = self.shadow.iter().skip(self.pending().into()).take(chain.slots().into());
@@ -220,18 +236,26 @@ impl Packed {
 
     #[inline(never)]
     fn write_used(&mut self) {
-        let first = self.cursor.published().slot;
-        let pending = self.shadow.get(..self.pending().into()).unwrap_or_default();
+        let (first, pending) = (self.cursor.published().slot, self.pending());
+        let pending = self.shadow.get(..pending.into()).unwrap_or_default();
         let (before_wrap, behind) = pending.split_at(pending.len().min((self.size() - first).into()));
-        self.ring.store_release_all(0, behind, SKIP);
-        self.ring.store_release_all(first, before_wrap, SKIP);
+        if self.chains {
+            cold_path();
+            self.ring.store_release_some(0, behind, SKIP);
+            self.ring.store_release_some(first, before_wrap, SKIP);
+        } else {
+            self.ring.store_release_all(0, behind);
+            self.ring.store_release_all(first, before_wrap);
+        }
         self.forget();
     }
 
     /// What is pending is published.
     fn forget(&mut self) {
-        self.considered += u64::from(self.pending());
-        self.cursor.set(self.next(), 0);
+        let (published, pending) = self.cursor.get();
+        self.considered += u64::from(pending);
+        self.cursor.set(published.advance(pending, self.size()), 0);
+        self.chains = false;
     }
 
     /// The first slot is written last: if it is, all are, and the driver may already be using them anew.
@@ -268,6 +292,32 @@ impl Packed {
 
     pub fn ring_area(&self) -> (Gpa, u64) {
         (self.ring_at, packed::ring_len(self.size()))
+    }
+}
+
+/// Buffers of one slot each: the flags of an available one, and those of a used one, in bits 63:48.
+struct OneSlot {
+    available: u16,
+    used: u64,
+}
+
+impl Buffers for OneSlot {
+    type Entries = Slots;
+
+    #[inline(always)]
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Slots>, total: u32) -> Option<Gpa> {
+        let id = step.available::<ONE_LINE>(self.available, total)?;
+        step.note((u64::from(id) << 32) | (self.used + u64::from(total)));
+        Some(step.addr())
+    }
+
+    /// All is noted, where the driver does not see it.
+    #[inline(always)]
+    fn fill(&self, _: &Step<'_, Slots>, _: u32) {}
+
+    #[inline(always)]
+    fn addr(&self, step: &Step<'_, Slots>) -> Option<Gpa> {
+        Some(step.addr())
     }
 }
 

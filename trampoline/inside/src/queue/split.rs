@@ -1,14 +1,14 @@
 //! The split format. See: VIRTIO 2.7 "Split Virtqueues".
 
-use super::Burst;
 use super::chain::Chain;
+use super::fast::{self, Buffers, Target};
 use crate::Regions;
-use sluice_abi::call::Clause;
+use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
-use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, Heads, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
+use sluice_abi::{Gpa, PeerIdx, RingIdx};
+use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
 
 /// Descriptor table, available ring, used ring.
 #[cfg_attr(test, derive(Clone))]
@@ -84,34 +84,34 @@ impl Split {
     }
 
     #[inline(never)]
-    pub fn fill<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         let Ok(room) = self.available() else { return 0 };
-        let steps = self.rings.steps(&burst.request, from, self.index().0, room);
-        // The loop that decides what a packet costs; docs/performance.md has its instructions.
-        let next = |step: &Step<'_, Heads>| Some(self.desc.buffer(step.head())?.addr());
-        burst.fill::<LINES, _>(&steps, lanes, next, |step, total| {
-            let head = step.head();
-            // Nobody looks at this entry before it is published.
-            step.set_used(head, total);
-            let buffer = self.desc.buffer(head)?;
-            buffer.is_writable::<LINES>(total).then(|| buffer.addr())
-        })
+        let steps = self.rings.steps(&packets, self.index().0, room);
+        fast::fill::<ONE_LINE, _>(peer, target, &AnyOrder(self.desc), &steps, lanes)
     }
 
     #[inline(never)]
-    pub fn fill_in_order<const LINES: bool>(&self, burst: &Burst<'_>, from: u16, lanes: impl Lanes) -> u16 {
+    pub fn fill_in_order<const ONE_LINE: bool>(
+        &self,
+        packets: Table<'static, Packet>,
+        peer: PeerIdx,
+        target: &Target,
+        lanes: impl Lanes,
+    ) -> u16 {
         let Ok(room @ 1..) = self.available() else { return 0 };
-        let steps = self.rings.steps_in_order(&self.desc, &burst.request, from, self.index().0, room);
-        burst.fill::<LINES, _>(
-            &steps,
-            lanes,
-            |step| Some(step.buffer().addr()),
-            |step, total| {
-                step.set_used(total);
-                let buffer = step.buffer();
-                buffer.is_writable::<LINES>(total).then(|| buffer.addr())
-            },
-        )
+        let steps = self.rings.steps_in_order(&self.desc, &packets, self.index().0, room);
+        fast::fill::<ONE_LINE, _>(peer, target, &DriverOrder, &steps, lanes)
+    }
+
+    pub fn next_buffer(&self) -> Option<Gpa> {
+        self.available().ok().filter(|&available| available > 0)?;
+        Some(self.desc.buffer(self.rings.head(self.index().0))?.addr())
     }
 
     /// What was filled is used.
@@ -166,6 +166,54 @@ impl Split {
 
     pub fn device_area(&self) -> (Gpa, u64) {
         (self.device_area, used::len(self.size()))
+    }
+}
+
+/// Buffers that the available ring names, in this table. Nobody looks at an entry of the used ring before it is published.
+struct AnyOrder(Table<'static, Desc>);
+
+impl Buffers for AnyOrder {
+    type Entries = Heads;
+
+    #[inline(always)]
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Heads>, total: u32) -> Option<Gpa> {
+        let head = step.head();
+        step.set_used_id(head);
+        let buffer = self.0.buffer(head)?;
+        buffer.is_writable::<ONE_LINE>(total).then(|| buffer.addr())
+    }
+
+    #[inline(always)]
+    fn fill(&self, step: &Step<'_, Heads>, total: u32) {
+        step.set_used_len(total);
+    }
+
+    #[inline(always)]
+    fn addr(&self, step: &Step<'_, Heads>) -> Option<Gpa> {
+        Some(self.0.buffer(step.head())?.addr())
+    }
+}
+
+/// Buffers that the driver gives in the order of the table.
+struct DriverOrder;
+
+impl Buffers for DriverOrder {
+    type Entries = InOrder;
+
+    #[inline(always)]
+    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, InOrder>, total: u32) -> Option<Gpa> {
+        step.is_writable::<ONE_LINE>(total).then(|| step.addr())
+    }
+
+    #[inline(always)]
+    fn fill(&self, step: &Step<'_, InOrder>, total: u32) {
+        step.set_used_id();
+        step.set_used_len(total);
+    }
+
+    #[inline(always)]
+    fn addr(&self, step: &Step<'_, InOrder>) -> Option<Gpa> {
+        Some(step.addr())
     }
 }
 

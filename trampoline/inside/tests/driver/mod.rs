@@ -130,6 +130,11 @@ impl Driver {
         assert!(bytes.is_empty());
     }
 
+    /// All bytes of `piece`.
+    pub fn bytes_of(&self, (at, len, _): Piece) -> Vec<u8> {
+        read(self.ram(), at - GPA, len.into())
+    }
+
     /// Makes a chain of `pieces` available; in a table of its own if `indirect`.
     pub fn give(&mut self, pieces: &[Piece], indirect: bool) {
         let table = GPA + TABLES + u64::from(self.given_count % 16) * 0x400;

@@ -1,5 +1,6 @@
 //! What a device side does with lawful drivers: every format, every shape of buffer.
 
+mod lengths;
 mod lifecycle;
 mod merge;
 mod notify;
@@ -49,11 +50,16 @@ fn arrived(num_buffers: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A window with `driver` at place 0, and its sender's packets and request.
-#[allow(unsafe_code, reason = "vouches for the driver's memory")]
 fn window_to(driver: &Driver) -> (Window, Memory, Memory) {
+    window_with_mtu(driver, 1500)
+}
+
+/// The same for frames whose payload is at most `mtu` bytes long.
+#[allow(unsafe_code, reason = "vouches for the driver's memory")]
+fn window_with_mtu(driver: &Driver, mtu: u16) -> (Window, Memory, Memory) {
     let (mut window, packets, request) = (Window::new(), Memory::new(&[0x4000]), Memory::new(&[4096]));
     // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-    let attached = unsafe { window.attach_peer(PeerIdx(0), &driver.entry(1500), driver.base()) };
+    let attached = unsafe { window.attach_peer(PeerIdx(0), &driver.entry(mtu), driver.base()) };
     assert_eq!(attached, Ok(()));
     window.set_packets(packets.run(0));
     (window, packets, request)
