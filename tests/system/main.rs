@@ -7,6 +7,7 @@ mod boot;
 mod capture;
 mod containment;
 mod cost;
+mod examples;
 mod exits;
 mod latency;
 mod outside;

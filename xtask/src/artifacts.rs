@@ -13,9 +13,35 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// They, and packages whose programs run in a VM.
-const BARE: [&str; 8] = [HOST[0], HOST[1], "microbench", "forward", "pcap", "latency", "attack", "station"];
+const BARE: [&str; 13] = [
+    HOST[0],
+    HOST[1],
+    "microbench",
+    "firewall",
+    "forward",
+    "generator",
+    "mirror",
+    "pcap",
+    "router",
+    "vlan",
+    "latency",
+    "attack",
+    "station",
+];
 /// The launcher, and packages whose programs run as processes.
-const HOSTED: [&str; 6] = ["sluice-launcher", "microbench", "forward", "pcap", "latency", "station"];
+const HOSTED: [&str; 11] = [
+    "sluice-launcher",
+    "microbench",
+    "firewall",
+    "forward",
+    "generator",
+    "mirror",
+    "pcap",
+    "router",
+    "vlan",
+    "latency",
+    "station",
+];
 
 /// The project's folder.
 pub fn root() -> &'static Path {

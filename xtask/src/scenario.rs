@@ -35,10 +35,11 @@ impl Scenario {
     pub fn example(name: &str) -> Result<Self> {
         let path = artifacts::root().join("examples/manifests").join(name).with_extension("toml");
         let mut scenario = Self::new(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
-        if scenario.manifest.contains("mixed.pcap") {
-            let capture = capture();
-            let bytes = fs::read(&capture).with_context(|| capture.display().to_string())?;
-            scenario.modules.push(("mixed.pcap".into(), bytes));
+        let named = |name: &&str| scenario.manifest.contains(&format!("\"{name}\""));
+        for name in ["mixed.pcap", "rules.txt", "routes.txt"].into_iter().filter(named).collect::<Vec<_>>() {
+            let path = artifacts::root().join("examples/captures").join(name);
+            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+            scenario.modules.push((name.into(), bytes));
         }
         Ok(scenario)
     }

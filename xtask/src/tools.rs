@@ -57,6 +57,21 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
 /// The third-party peer of our rings.
 const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 
+/// The tools that say what the examples' output must be, and write their input.
+const ORACLES: [Package; 5] = [
+    ("tcpreplay", "/usr/bin/tcprewrite"),
+    ("python3-scapy", "/usr/lib/python3/dist-packages/scapy/__init__.py"),
+    ("nftables", "/usr/sbin/nft"),
+    ("iproute2", "/usr/sbin/ip"),
+    ("tcpdump", "/usr/bin/tcpdump"),
+];
+
+/// Sees to tcprewrite, scapy, nft, ip and tcpdump. `Err`: what can't be had, in one line.
+pub fn oracles() -> Result<(), String> {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    FOUND.get_or_init(|| all(&[packages(&ORACLES)])).clone()
+}
+
 /// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();

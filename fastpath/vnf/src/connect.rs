@@ -11,6 +11,9 @@ use sluice_abi::run::Run;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The VNF was given other arguments than these.
+    #[error("arguments: want {0}")]
+    Arguments(&'static str),
     /// There is no memory for packets, or the host refused it.
     #[error(transparent)]
     Setup(#[from] SetupError),

@@ -43,9 +43,12 @@ mod ports;
 mod runs;
 
 pub use connect::Error;
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+pub use machine::Heap;
 pub use machine::{FileError, Module, Output, Transport, Vnf, print, start};
 pub use patience::Patience;
-pub use ports::{MAX_PAIRS, Net, Options, Ports};
+pub use ports::{MAX_PAIRS, Net, Options, Ports, deliver};
 pub use sluice::*;
 pub use sluice_abi as abi;
 
@@ -85,10 +88,58 @@ impl SetupError {
     }
 }
 
+/// The lines of a VNF's configuration that say something, each with its number from 1 and without spaces around it: those that are empty or start
+/// with `#` are left out.
+pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The Ethernet address that `text` says as six hexadecimal numbers with `:` between them.
+pub fn mac(text: &str) -> Option<[u8; 6]> {
+    let (mut words, mut bytes) = (text.split(':'), [0; 6]);
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(words.next()?, 16).ok()?;
+    }
+    words.next().is_none().then_some(bytes)
+}
+
+/// The ones' complement sum of the big-endian words of `bytes`; a last byte without a partner is left out. That of an intact IPv4 header is FFFFH.
+/// See: RFC 1071 "Computing the Internet Checksum".
+pub fn ones_sum(bytes: &[u8]) -> u16 {
+    bytes.as_chunks().0.iter().fold(0, |sum, word| {
+        let (sum, carry) = u16::from_be_bytes(*word).overflowing_add(sum);
+        sum + u16::from(carry)
+    })
+}
+
 /// Prints a line on the machine's console.
 #[macro_export]
 macro_rules! println {
     ($($argument:tt)*) => { $crate::print(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
+/// what a VNF sets up; frames are never there.
+#[cfg(target_os = "none")]
+#[macro_export]
+macro_rules! heap {
+    ($bytes:expr) => {
+        const _: () = {
+            #[global_allocator]
+            static HEAP: $crate::Heap<{ $bytes }> = $crate::Heap::new();
+        };
+    };
+}
+
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
+/// what a VNF sets up; frames are never there.
+#[cfg(not(target_os = "none"))]
+#[macro_export]
+macro_rules! heap {
+    ($bytes:expr) => {
+        const _: usize = $bytes;
+    };
 }
 
 /// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.

@@ -1,10 +1,10 @@
 //! Everything that a VNF receives from and sends to, opened by one call.
 
-use crate::machine::Transport;
+use crate::machine::{Transport, yield_now};
 use crate::{Error, Vnf};
 use sluice::{
-    BufferLen, Burst, F, Gate, Idle, Mempool, Next, PeerIdx, PeerPort, PeerState, Poller, RingFormat, Transmit,
-    TxError, TxStats, VirtioNet,
+    BURST_SIZE, BufferLen, Burst, F, FrameMut, Gate, Idle, Mempool, Next, PeerIdx, PeerPort, PeerState, Poller,
+    Receive, RingFormat, Transmit, TxError, TxStats, VirtioNet,
 };
 use sluice_abi::directory::MAX_PEERS;
 
@@ -142,6 +142,73 @@ impl Ports {
         }
     }
 
+    /// Receives bursts, shows each to `work` once, and sends to `peer` what `work` leaves in them, until the host takes the peer away. A burst is
+    /// sent before the next is received, so the VNF that sends here waits while the peer has no room.
+    ///
+    /// # Errors
+    /// As [`Ports::send`], but for [`Error::PeerGone`]; [`Error::Receive`].
+    pub fn relay(&mut self, peer: PeerIdx, mut work: impl FnMut(&mut Burst<'static>)) -> Result<(), Error> {
+        let mut burst = self.burst();
+        loop {
+            if burst.is_empty() {
+                self.input.rx_burst(&mut burst, BURST_SIZE)?;
+                work(&mut burst);
+            }
+            match self.send(peer, &mut burst) {
+                Ok(0) => yield_now(),
+                Ok(_) => {}
+                Err(Error::PeerGone) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Receives bursts, shows each frame to `choose`, and sends the frame to the peer that `choose` returns, until the host took all peers of
+    /// `outputs` away. `None`, or a peer that is not in `outputs`, drops the frame. The burst of an output is its queue: a peer that has no room
+    /// delays no other peer's frames. Returns how many frames were lost because their queue was full or their peer gone or in quarantine.
+    ///
+    /// # Errors
+    /// [`Error::Receive`], [`Error::Send`].
+    pub fn distribute(
+        &mut self,
+        outputs: &mut [(PeerIdx, Burst<'static>)],
+        mut choose: impl FnMut(&mut FrameMut<'_>) -> Option<PeerIdx>,
+    ) -> Result<usize, Error> {
+        let (mut arrived, mut lost) = (self.burst(), 0);
+        loop {
+            let received = self.input.rx_burst(&mut arrived, BURST_SIZE)?;
+            while let Ok(mut frame) = arrived.frame_mut(0) {
+                let peer = choose(&mut frame);
+                let output = outputs.iter_mut().find(|(output, _)| Some(*output) == peer);
+                if output.is_none_or(|(_, queue)| arrived.move_to(0, queue).inspect_err(|_| lost += 1).is_err()) {
+                    arrived.remove(0);
+                }
+            }
+            if !self.flush(outputs, &mut lost)? {
+                return Ok(lost);
+            }
+            if received == 0 {
+                yield_now();
+            }
+        }
+    }
+
+    /// Sends what the peers take; returns whether there is a peer left.
+    fn flush(&mut self, outputs: &mut [(PeerIdx, Burst<'static>)], lost: &mut usize) -> Result<bool, Error> {
+        let mut left = false;
+        for (peer, queue) in outputs {
+            let sent = self.send(*peer, queue);
+            left |= sent != Err(Error::PeerGone);
+            if let Err(Error::PeerGone | Error::PeerQuarantined) = sent {
+                *lost += queue.len();
+                queue.clear();
+            } else {
+                sent?;
+            }
+        }
+        Ok(left)
+    }
+
     /// Returns what was sent to `peer`, and what was not and why.
     pub fn stats_of(&self, peer: PeerIdx) -> TxStats {
         self.outputs[peer.get().min(MAX_PEERS)].as_ref().map_or(TxStats::NONE, Transmit::tx_stats)
@@ -158,8 +225,12 @@ impl Ports {
     }
 }
 
-/// Sends what `output` takes of `burst`, and drops a frame that it never takes; how many were delivered.
-fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, TxError> {
+/// Sends what `output` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a while,
+/// or an ended call stay in `burst`, in order. A frame that `output` never takes is dropped, and counted by its cause in the statistics of `output`.
+///
+/// # Errors
+/// The [`TxError`]s that no frame of the burst is to blame for.
+pub fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, TxError> {
     let offered = burst.len();
     let mut dropped = 0;
     loop {

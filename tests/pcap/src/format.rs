@@ -20,6 +20,10 @@ const VERSION: [u16; 2] = [2, 4];
 /// LINKTYPE_ETHERNET
 const ETHERNET: u16 = 1;
 
+/// The header of a file with little-endian numbers, microseconds and frames of up to 65,535 bytes.
+pub const FILE_HEADER: [u8; FILE_HEADER_LEN] =
+    [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+
 /// A header as it stands in the file.
 pub type RecordHeader = [u8; RECORD_HEADER_LEN];
 

@@ -2,6 +2,10 @@
 //!
 //! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
 //!
+//! What lies between the two may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]` sends the frames of FILE and
+//! nothing else, and `record FILE` writes each frame that arrives until none has come for seconds. The records of FILE have no times then: record
+//! number n has the time of n microseconds.
+//!
 //! Neither end ever holds the file: a process sends captures of any size. A VM has its modules in its RAM, which bounds them, and writes by its
 //! console. A frame may be as long as the receiver's device says (`mtu`), and as a buffer of ours is.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -10,6 +14,7 @@ mod announce;
 mod assembly;
 mod format;
 mod receive;
+mod record;
 mod send;
 
 use assembly::Fault;
@@ -22,14 +27,17 @@ sluice_vnf::main!(run);
 fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let mut words = vnf.args().split_whitespace();
     match (words.next(), words.next(), words.next(), words.next()) {
-        (Some("send"), Some(file), None, None) => send::send(vnf, file, None),
-        (Some("send"), Some(file), Some(to), None) => {
-            let name = to.strip_prefix("to=").ok_or(Error::Arguments)?;
-            send::send(vnf, file, Some(name))
-        }
+        (Some("send"), Some(file), to, None) => send::send(vnf, file, name(to)?),
+        (Some("replay"), Some(file), to, None) => send::replay(vnf, file, name(to)?),
         (Some("receive"), Some(file), None, None) => receive::receive(vnf, file),
+        (Some("record"), Some(file), None, None) => record::record(vnf, file),
         _ => Err(Error::Arguments),
     }
+}
+
+/// The name in an argument `to=NAME`, if there is one.
+fn name(to: Option<&'static str>) -> Result<Option<&'static str>, Error> {
+    to.map(|to| to.strip_prefix("to=").ok_or(Error::Arguments)).transpose()
 }
 
 /// Why the capture did not get across.
@@ -55,7 +63,7 @@ impl From<sluice_vnf::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arguments => write!(f, "arguments: send FILE [to=NAME], or receive FILE"),
+            Self::Arguments => write!(f, "arguments: send or replay FILE [to=NAME], or receive or record FILE"),
             Self::Vnf(error) => error.fmt(f),
             Self::NoFile(name) => write!(f, "{name}: no such module"),
             Self::File(name, error) => write!(f, "{name}: {error}"),

@@ -14,7 +14,31 @@ const TAG: u32 = net::VLAN_TAG as u32;
 /// Longest frame that a buffer of ours has room for.
 const LONGEST: u32 = BufferLen::KiB2.longest_frame() as u32;
 
+/// Sends the file so that [`crate::receive`] can write the same.
 pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
+    with_wire(vnf, file, to, whole_file)
+}
+
+/// Sends the frames of the file, and nothing else.
+pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
+    with_wire(vnf, file, to, |wire, capture, file, _| {
+        let mut count = 0;
+        while let Some(record) = capture.next() {
+            let record = record.map_err(|error| Error::File(file, error))?;
+            wire.record(file, capture, &record)?;
+            count += 1;
+        }
+        Ok(count)
+    })
+}
+
+/// Opens the file and the port to the peer, lets `work` send, and sends what is left. `work` learns the peer's MTU and returns the number of records.
+fn with_wire(
+    vnf: &mut Vnf,
+    file: &'static str,
+    to: Option<&'static str>,
+    work: impl FnOnce(&mut Wire<'_>, &mut Capture<Module>, &'static str, u32) -> Result<u64, Error>,
+) -> Result<(), Error> {
     let module = vnf.module(file).ok_or(Error::NoFile(file))?.map_err(|error| Error::Unusable(file, error))?;
     let bad = |error| Error::File(file, error);
     let mut capture = Capture::open(module).map_err(bad)?;
@@ -25,26 +49,30 @@ pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Resu
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, BufferLen::KiB2, &mut free).map_err(Failed::Pool)?;
     let mut wire = Wire { vnf, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
+    let count = work(&mut wire, &mut capture, file, mtu)?;
+    wire.flush()?;
+    println!("sent {count} frames of {file}");
+    Ok(())
+}
 
+fn whole_file(wire: &mut Wire<'_>, capture: &mut Capture<Module>, file: &'static str, mtu: u32) -> Result<u64, Error> {
     wire.announce(What::Start(capture.header()), 0)?;
     let at_once = records_in((mtu + HEADER).min(LONGEST) as usize);
     let mut count = 0;
     loop {
         let mut some = [None; MAX_RECORDS];
         for slot in &mut some[..at_once] {
-            *slot = capture.next().transpose().map_err(bad)?;
+            *slot = capture.next().transpose().map_err(|error| Error::File(file, error))?;
         }
         let records = some.iter().flatten().count();
         if records == 0 {
             break;
         }
-        wire.records(file, &mut capture, some.iter().flatten(), count)?;
+        wire.records(file, capture, some.iter().flatten(), count)?;
         count += records as u64;
     }
     wire.announce(What::End, count)?;
-    wire.flush()?;
-    println!("sent {count} frames of {file}");
-    Ok(())
+    Ok(count)
 }
 
 /// Whether every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the first.
@@ -98,14 +126,19 @@ impl Wire<'_> {
             count += 1;
         }
         self.announce(What::Records(&headers[..count]), before)?;
-        let mut bytes = [0; LONGEST as usize];
-        for record in records.filter(|record| record.len > 0) {
-            // No longer than `check` let pass.
-            let frame = &mut bytes[..record.len.min(LONGEST) as usize];
-            capture.frame(record, frame).map_err(|error| Error::File(file, error))?;
-            self.frame(frame)?;
+        for record in records {
+            self.record(file, capture, record)?;
         }
         Ok(())
+    }
+
+    /// Sends the frame of `record`; a record without bytes has none.
+    fn record(&mut self, file: &'static str, capture: &mut Capture<Module>, record: &Record) -> Result<(), Error> {
+        let mut bytes = [0; LONGEST as usize];
+        // No longer than `check` let pass.
+        let frame = &mut bytes[..record.len.min(LONGEST) as usize];
+        capture.frame(record, frame).map_err(|error| Error::File(file, error))?;
+        if frame.is_empty() { Ok(()) } else { self.frame(frame) }
     }
 
     fn announce(&mut self, what: What<'_>, before: u64) -> Result<(), Error> {

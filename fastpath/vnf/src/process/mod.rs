@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 pub use std::thread::yield_now;
 use std::time::Duration;
-use std::{env, io};
+use std::{env, fs, io};
 
 /// This process in the role of a VM.
 pub struct Vnf {
@@ -93,7 +93,19 @@ impl Vnf {
 
     /// The module named `name`; `None` if the manifest gives this VNF no such.
     pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
-        self.modules.iter().any(|known| known == name).then(|| Module::open(&self.files.join(name)))
+        self.module_path(name).map(|path| Module::open(&path))
+    }
+
+    /// The text of the module named `name`; `None` as for [`Vnf::module`].
+    ///
+    /// # Errors
+    /// The module can't be read, or is no UTF-8.
+    pub fn text(&self, name: &str) -> Option<Result<&'static str, FileError>> {
+        self.module_path(name).map(|path| Ok(&*fs::read_to_string(path)?.leak()))
+    }
+
+    fn module_path(&self, name: &str) -> Option<PathBuf> {
+        self.modules.iter().any(|known| known == name).then(|| self.files.join(name))
     }
 
     /// A new file `name` in the launcher's output folder. It is there once it is whole.

@@ -7,13 +7,14 @@ use core::fmt;
 const LINE: usize = 512;
 
 /// Why a file can't be read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileError;
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the module ends before")
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The module has fewer bytes.
+    #[error("the module ends before")]
+    Short,
+    /// The module was to be text, and is none.
+    #[error("the module is no UTF-8 text")]
+    NotText,
 }
 
 /// A file that the VNF was given.
@@ -36,8 +37,8 @@ impl Module {
 
     /// Fills `bytes` with those from byte `at` on.
     pub fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError> {
-        let rest = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).ok_or(FileError)?;
-        bytes.copy_from_slice(rest.get(..bytes.len()).ok_or(FileError)?);
+        let rest = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).ok_or(FileError::Short)?;
+        bytes.copy_from_slice(rest.get(..bytes.len()).ok_or(FileError::Short)?);
         Ok(())
     }
 }

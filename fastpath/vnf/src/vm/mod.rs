@@ -1,4 +1,4 @@
-//! The image as a VM of the monitor: no operating system, no allocator, RAM mapped one to one.
+//! The image as a VM of the monitor: no operating system, an allocator only if the VNF asks for one, RAM mapped one to one.
 //!
 //! The monitor enters `_start` (made by [`crate::main!`]) as abi/src/boot.rs says; `start` makes exceptions speak, reads the
 //! boot information and runs the image's `main`.
@@ -12,6 +12,7 @@ mod clock;
 mod console;
 mod exception;
 mod files;
+mod heap;
 mod host;
 mod memory;
 mod sleep;
@@ -19,6 +20,7 @@ mod sleep;
 pub use clock::{counter, now};
 pub use console::print;
 pub use files::{FileError, Module, Output};
+pub use heap::Heap;
 pub use host::yield_now;
 
 use crate::SetupError;
@@ -92,6 +94,14 @@ impl Vnf {
     /// The module named `name`; `None` if the manifest gives this VNF no such. Modules lie in the VM's RAM: they can't be larger than that.
     pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
         self.boot.module(name).map(|bytes| Ok(Module::new(bytes)))
+    }
+
+    /// The text of the module named `name`; `None` as for [`Vnf::module`].
+    ///
+    /// # Errors
+    /// The module can't be read, or is no UTF-8.
+    pub fn text(&self, name: &str) -> Option<Result<&'static str, FileError>> {
+        self.boot.module(name).map(|bytes| core::str::from_utf8(bytes).map_err(|_| FileError::NotText))
     }
 
     /// A new file `name` of the host's. It is whole once its last console line says so.

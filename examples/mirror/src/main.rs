@@ -1,0 +1,52 @@
+//! Forwards what arrives, and writes each frame that was delivered to a capture file.
+//!
+//! Arguments: `PEER FILE`. The file has its name once the host took the peer away. A file that can't be written any more costs no frame: the program
+//! goes on, and says so at its end.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use alloc::{boxed::Box, format};
+use sluice_vnf::clock::{self, Counter};
+use sluice_vnf::wrap::PcapWriter;
+use sluice_vnf::{BURST_SIZE, Error, FileError, Options, PeerPort, PeerState};
+use sluice_vnf::{Receive, Transmit, Vnf, deliver, println};
+
+sluice_vnf::main!(run);
+sluice_vnf::heap!(1 << 12);
+
+fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
+    let name = vnf.arg(1).ok_or(Error::Arguments("PEER FILE"))?;
+    let unwritten = |error: &FileError| format!("{name}: {error}");
+    let mut file = vnf.create(name).map_err(|error| unwritten(&error))?;
+    let mut ports = vnf.open(Options::default())?;
+    let peer = ports.wait_for(vnf.arg(0))?;
+    let output = PeerPort::new(ports.gate(), peer);
+    let mut output = PcapWriter::new(output, |bytes: &[u8]| file.write(bytes), nanoseconds);
+    let mut burst = ports.burst();
+    loop {
+        match ports.state(peer) {
+            PeerState::Revoked => break,
+            PeerState::Quarantined => return Err(Error::PeerQuarantined.into()),
+            PeerState::Ready | PeerState::Absent | PeerState::Draining => {}
+        }
+        ports.input.rx_burst(&mut burst, BURST_SIZE)?;
+        // What the peer has no room for stays in the burst, and is not written yet.
+        if deliver(&mut output, &mut burst)? == 0 {
+            vnf.yield_now();
+        }
+    }
+    let stats = output.tx_stats();
+    output.error().map_or(Ok(()), |error| Err(unwritten(error)))?;
+    file.finish().map_err(|error| unwritten(&error))?;
+    println!("forwarded and written: {} frames, {} bytes", stats.packets, stats.bytes);
+    Ok(())
+}
+
+/// Nanoseconds since the machine started; where ticks are no time, a tick each.
+fn nanoseconds() -> u64 {
+    match clock::counter() {
+        Counter::Cycles(Some(hertz)) => (u128::from(clock::now()) * 1_000_000_000 / u128::from(hertz)) as u64,
+        _ => clock::now(),
+    }
+}

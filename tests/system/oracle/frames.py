@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Writes the captures that the tests of the examples send: frames.py FOLDER. Made with scapy; every run writes the same bytes."""
+import sys
+from scapy.all import (ARP, Dot1Q, Ether, ICMP, ICMPv6EchoRequest, IP, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
+                       IPv6ExtHdrHopByHop, Raw, TCP, UDP, fragment, raw, wrpcap)
+
+ROUTER, HOST = "02:53:6c:75:69:01", "02:00:00:00:00:99"
+NET4, NET6 = ["10.1.2.3", "10.1.200.9", "192.0.2.77", "198.51.100.5", "203.0.113.1"], ["2001:db8:1::5", "2001:db8:1:2::9", "2001:db8:2::1", "2001:db9::1"]
+
+
+def patched(frame, at, new):
+    """The bytes of `frame` with those at `at` replaced."""
+    old = raw(frame)
+    return Raw(old[:at] + new + old[at + len(new):])
+
+
+def ip4(to=NET4[0], src="172.16.0.1", ttl=64, **fields):
+    return Ether(src=HOST, dst=ROUTER) / IP(src=src, dst=to, ttl=ttl, id=7, **fields)
+
+
+def ip6(to=NET6[0], src="2a00:f::1", hlim=64):
+    return Ether(src=HOST, dst=ROUTER) / IPv6(src=src, dst=to, hlim=hlim)
+
+
+def fragments4(to, payload):
+    whole = ip4(to) / payload / Raw(bytes(range(256)) * 6)
+    return [Ether(src=HOST, dst=ROUTER) / part for part in fragment(whole[IP], fragsize=600)]
+
+
+def fragment6(to, offset, more, payload):
+    return ip6(to) / IPv6ExtHdrFragment(nh=17, offset=offset, m=more, id=9) / payload
+
+
+def ordinary():
+    for to in NET4:
+        yield ip4(to) / TCP(sport=40000, dport=80, flags="S")
+        yield ip4(to) / TCP(sport=40000, dport=443) / Raw(b"x" * 700)
+        yield ip4(to) / UDP(sport=53, dport=5353) / Raw(b"dns" * 9)
+        yield ip4(to) / UDP(sport=9999, dport=53) / Raw(b"q" * 1472)
+        yield ip4(to) / ICMP(id=1, seq=2) / Raw(b"ping")
+        yield ip4(to, proto=47) / Raw(b"gre" * 10)
+        yield ip4(to, options=[IPOption_NOP()] * 8) / UDP(sport=1, dport=53) / Raw(b"options")
+        yield from fragments4(to, UDP(sport=9999, dport=53))
+        yield from fragments4(to, TCP(sport=1, dport=80))
+    for to in NET6:
+        yield ip6(to) / TCP(sport=40000, dport=80, flags="S")
+        yield ip6(to) / UDP(sport=9999, dport=53) / Raw(b"six" * 100)
+        yield ip6(to) / ICMPv6EchoRequest(id=1, seq=2) / Raw(b"ping")
+        yield ip6(to) / IPv6ExtHdrHopByHop(options=[]) / UDP(sport=9999, dport=53) / Raw(b"hop")
+        yield ip6(to) / IPv6ExtHdrDestOpt() / TCP(sport=1, dport=80)
+        yield fragment6(to, 0, 1, UDP(sport=9999, dport=53, len=1000, chksum=1) / Raw(b"f" * 504))
+        yield fragment6(to, 64, 0, Raw(b"\x00\x35" * 100))
+
+
+def odd():
+    """What a VNF must not forward, or not change, and what has no field to look at."""
+    for ttl in (0, 1, 2, 255):
+        yield ip4(ttl=ttl) / UDP(sport=1, dport=2) / Raw(bytes([ttl]) * 20)
+        yield ip6(hlim=ttl) / UDP(sport=1, dport=2) / Raw(bytes([ttl]) * 20)
+    for src in ("127.0.0.1", "224.0.0.9", "0.0.0.0", "255.255.255.255"):
+        yield ip4(src=src) / UDP(sport=1, dport=53) / Raw(b"martian")
+    for to in ("127.0.0.1", "224.0.0.9", "0.1.2.3", "255.255.255.255", "100.64.0.1"):
+        yield ip4(to) / UDP(sport=1, dport=53) / Raw(b"martian")
+    for src, to in (("::1", NET6[0]), ("ff02::1", NET6[0]), ("fe80::9", NET6[0]), ("2a00:f::1", "fe80::9"), ("2a00:f::1", "ff02::5"), ("2a00:f::1", "2a00::1")):
+        yield ip6(to, src=src) / UDP(sport=1, dport=53) / Raw(b"martian")
+    good = ip4() / UDP(sport=9999, dport=53) / Raw(b"p" * 30)
+    six = ip6() / UDP(sport=9999, dport=53) / Raw(b"p" * 30)
+    yield patched(good, 24, b"\x12\x34")                     # header checksum
+    yield patched(good, 14, b"\x44")                         # header length of 16 bytes
+    yield patched(good, 14, b"\x65")                         # version 6 in an IPv4 frame
+    yield patched(good, 17, b"\xff")                         # a packet longer than the frame, and a wrong checksum
+    yield ip4(len=400) / UDP(sport=9999, dport=53) / Raw(b"long")
+    yield ip4(len=12) / UDP(sport=9999, dport=53) / Raw(b"less than a header")
+    yield patched(six, 18, b"\x02")                          # IPv6 longer than the frame
+    yield patched(six, 14, b"\x40")                          # version 4 in an IPv6 frame
+    yield Raw(raw(good)[:30])                                # ends in the IPv4 header
+    yield Raw(raw(six)[:50])
+    yield Raw(raw(good)[:36])                                # ends in the UDP header
+    yield Raw(raw(good)[:14])
+    for dst in ("ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:09", "02:00:00:00:00:55"):
+        yield Ether(src=HOST, dst=dst) / IP(src="172.16.0.1", dst=NET4[0], id=7) / UDP(sport=1, dport=53) / Raw(b"other address")
+    yield Ether(src=HOST, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=HOST, psrc="172.16.0.1", pdst="172.16.0.2")
+    yield Ether(src=HOST, dst=ROUTER, type=0x88b5) / Raw(b"unknown EtherType" * 3)
+    yield Ether(src=HOST, dst=ROUTER, type=46) / Raw(b"IEEE 802.3 length" + bytes(40))
+    for tag in (Dot1Q(vlan=10), Dot1Q(vlan=4094, prio=7), Dot1Q(vlan=10) / Dot1Q(vlan=20)):
+        yield Ether(src=HOST, dst=ROUTER) / tag / good[IP]
+        yield Ether(src=HOST, dst=ROUTER) / tag / six[IPv6]
+
+
+def padded():
+    """Behind the packets, padding of the link. Linux cuts it off on a bridge, too, so only the router's capture has such."""
+    for packet in (ip4(), ip6()):
+        yield Raw(raw(packet / UDP(sport=9999, dport=53) / Raw(b"p")) + bytes(17))
+
+
+def checksums():
+    """IPv4 headers with every sum around the carries of an incremental update."""
+    for ident in (*range(0, 0x10000, 0x401), *range(0xc1d0, 0xc1e0), *range(0xc2d0, 0xc2e0)):
+        yield Ether(src=HOST, dst=ROUTER) / IP(src="172.16.0.1", dst=NET4[0], id=ident, proto=253)
+
+
+def pushed(frame):
+    old = Ether(frame)
+    return Ether(src=old.src, dst=old.dst) / Dot1Q(vlan=10, prio=5, type=int.from_bytes(frame[12:14], "big")) / Raw(frame[14:])
+
+
+def popped(frame):
+    old = Ether(frame)
+    if Dot1Q not in old:
+        return Raw(frame)
+    return Ether(src=old.src, dst=old.dst, type=old[Dot1Q].type) / Raw(frame[18:])
+
+
+def write(name, frames):
+    wrpcap(f"{sys.argv[1]}/{name}.pcap", [bytes(raw(frame)) for frame in frames], linktype=1)
+
+
+# The last frame of each is one that passes, so that what is before has been decided on when it arrives.
+LAST = [ip4() / TCP(sport=40000, dport=80) / Raw(b"the end"), ip4(NET4[2]) / TCP(sport=40000, dport=80) / Raw(b"the end")]
+write("packets", [*ordinary(), *odd(), *ordinary(), *LAST])
+# tcprewrite changes the addresses of IPv6 frames, and ends at a damaged header.
+write("ipv4", [frame for frame in [*ordinary(), *LAST] if IP in frame])
+write("pushed", [pushed(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
+write("popped", [popped(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
+write("routed", [*padded(), *ordinary(), *odd(), *checksums(), *LAST])
