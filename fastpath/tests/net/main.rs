@@ -168,7 +168,7 @@ impl<T: Transport, const PAIRS: usize> Vm<T, PAIRS> {
     /// A burst of these frames.
     fn burst(&self, frames: &[Vec<u8>]) -> Burst<'static> {
         let mut burst = self.pool.burst();
-        frames.iter().for_each(|bytes| drop(burst.push_bytes(bytes).expect("room")));
+        frames.iter().for_each(|bytes| assert!(burst.push_bytes(bytes).is_ok(), "room"));
         burst
     }
 

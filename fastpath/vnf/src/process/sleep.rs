@@ -25,13 +25,15 @@ pub fn until_changed(word: WatchWord, at_most: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::mapping;
+    use crate::machine::mapping::Slot;
+    use sluice_abi::map::PAGE;
     use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(60);
 
     fn word() -> WatchWord {
-        let memory = mapping::private_page().expect("a page").sub(0, 4).expect("inside");
+        let page = Slot::reserve().and_then(|slot| slot.map_private(0, PAGE)).expect("a page");
+        let memory = page.sub(0, 4).expect("inside");
         WatchWord { memory, seen: 0 }
     }
 
