@@ -24,6 +24,12 @@ const NOT_OURS: [&str; 1] = ["a_missing_descriptor_ends_the_session"];
 /// How tests begin that show what goes wrong in a model, and have twins that show what does not.
 const MODELS: [&str; 1] = ["without_fences_"];
 
+/// Rules of other standards that the examples keep.
+const STANDARDS: [&str; 3] = ["RFC 1812, section 5.3.1", "RFC 1624, equation 3", "IEEE 802.1Q, clause 9.6"];
+
+/// What examples/firewall promises.
+const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "the first rule that matches decides"];
+
 /// What README.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
 const PROMISES: [&str; 6] = [
     "accepted means delivered",
@@ -53,10 +59,12 @@ fn tests_of(source: &Path) -> BTreeSet<String> {
 fn is_rule(rule: &str) -> bool {
     let numbered = |letter: char| rule.strip_prefix(letter).and_then(|number| number.parse::<u8>().ok());
     numbered('G').is_some_and(|number| (1..=14).contains(&number))
-        || numbered('A').is_some_and(|number| (1..=30).contains(&number))
+        || numbered('A').is_some_and(|number| (1..=31).contains(&number))
         || rule.strip_prefix("VIRTIO ").is_some_and(|clause| CLAUSES.iter().any(|(known, _)| *known == clause))
         || rule.strip_prefix("vhost-user ").is_some_and(|message| message.starts_with("SET_"))
         || CASES.contains(&rule)
+        || STANDARDS.contains(&rule)
+        || FIREWALL.contains(&rule)
         || PROMISES.contains(&rule)
 }
 

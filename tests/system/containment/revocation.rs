@@ -69,7 +69,7 @@ fn a_peer_taken_away_in_bochs_loses_nothing_that_was_accepted_packed() {
 fn a_peer_that_comes_again_before_its_sender_looks_in_bochs_starts_anew() {
     for ring in ["split", "in-order", "packed"] {
         let report = revoked(ring, 200, 1);
-        assert!(report.exits["sender"]["vmfunc"] > 50, "{:?}", report.exits);
+        assert!(report.exits["sender"]["vmfunc"] > 5, "{:?}", report.exits);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::passed;
 use xtask::Report;
 
 /// Calls, and how many instructions of gate page, window page and window code each executes, at least.
-const CALLS: [(&str, u64); 4] = [("0", 150), ("3", 200), ("3 with headers", 400), ("32", 200)];
+const CALLS: [(&str, u64); 4] = [("0", 100), ("3", 200), ("3 with headers", 400), ("32", 200)];
 
 /// Below this many ticks, a call that is aborted takes longer than one that is not.
 const ABORT_TICKS: u64 = 2_000;
