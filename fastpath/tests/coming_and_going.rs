@@ -230,12 +230,12 @@ fn peers_come_and_go_while_others_send_and_no_torn_entry_is_used() {
     done.store(true, Ordering::Relaxed);
     let (sent, read) = (sender.join().expect("no torn entry"), reader.join().expect("no torn entry"));
     let mut frames = 0;
-    for index in 0..MAX_PEERS {
+    for (index, &number) in numbers.iter().enumerate() {
         let accepted = sent.accepted.get(&index).cloned().unwrap_or_default();
         let arrived = match sent.arrived.get(&index) {
             Some(arrived) => arrived.clone(),
             None => {
-                let starts = (1..=numbers[index]).step_by(2);
+                let starts = (1..=number).step_by(2);
                 starts.flat_map(|number| delivered(shared.ram(index), index, number, 0)).collect()
             }
         };

@@ -102,7 +102,6 @@ fn a_capture_has_each_frame_once_when_it_was_delivered_or_received() {
         assert_eq!(input.rx_burst(&mut arrived, 1), Ok(1));
         assert_eq!(input.rx_burst(&mut arrived, 9), Ok(1));
         assert_eq!((two.take().len(), port.error(), input.error()), (3, None, None));
-        drop((port, input));
         let at = |number: usize| (number, lens[number]);
         let frames = |numbers: &[usize]| -> Vec<Vec<u8>> {
             numbers.iter().map(|&number| at(number)).map(|(number, len)| frame(number, len)).collect()
@@ -231,7 +230,8 @@ fn a_held_frame_that_its_peer_does_not_take_is_the_callers_again() {
     let mut burst = pool.burst();
     [60, 101, 61].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
     assert_eq!((port.tx_burst(&mut burst, 9), port.held()), (Ok(3), (0, 3)));
-    (now.set(100), port.set_faults(Faults::default()));
+    now.set(100);
+    port.set_faults(Faults::default());
     push(&mut burst, 3, 62);
     push(&mut burst, 4, 102);
     assert_eq!(port.tx_burst(&mut burst, 1), Err(TxError::TooLong { peer: PeerIdx(0), index: 1 }));

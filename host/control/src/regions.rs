@@ -124,6 +124,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "these are lists of ranges")]
     fn a_difference_is_what_one_has_and_the_other_has_not() {
         let regions = |ranges: &[Range<u64>]| -> Vec<Region> {
             let region = |r: &Range<u64>| Region { gpa: Gpa(r.start), len: r.end - r.start, slot_offset: r.start };
