@@ -14,7 +14,9 @@ const ABORT_TICKS: u64 = 2_000;
 /// accepted then, or none. What the sender is told was accepted arrives once, whole, in order, and nothing else does; and no register
 /// brings back anything but the status, which packets were accepted, and what the sender put there.
 fn interrupted(ring: &str) {
+    // A turn that ends in the middle of a call would make that call look slow.
     let all = [
+        "quantum_ticks = 50_000_000\n".into(),
         vm("attacker", "attack", "step", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
     ];
@@ -101,7 +103,7 @@ const IN_WINDOW: [u64; 2] = [20, 900];
 /// it only waits; in the window it is resumed or aborted, whole or not at all.
 fn run_out(policy: &str, ring: &str) -> Report {
     let all = [
-        format!("quantum_ticks = 20_000\n{policy}\n"),
+        format!("quantum_ticks = 40_000\n{policy}\n"),
         vm("attacker", "attack", "timer", "gate = \"isolated\"\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("receive {ring}"), "gate = \"isolated\""),
     ];

@@ -16,7 +16,7 @@ use sluice_vnf::{Vnf, println};
 
 /// Instructions from a turn's beginning to the call: the longest call is over before the turn is, or begins behind it. (A turn is the manifest's
 /// `quantum_ticks`; it is long enough for the receiver to take all there is.)
-const DELAYS: Range<u64> = 17_500..20_000;
+const DELAYS: Range<u64> = 37_500..40_000;
 
 /// An empty call and a whole burst, each with every delay.
 pub fn run_out(machine: &mut Vnf) -> Result<(), Error> {
