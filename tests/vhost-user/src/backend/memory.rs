@@ -4,11 +4,13 @@
 use super::device::refuse;
 use crate::memory::Mapping;
 use sluice_abi::Gpa;
-use sluice_abi::directory::MAX_REGIONS;
 use sluice_inside::Regions;
 use std::fs::File;
 use vhost::vhost_user::Result;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
+
+/// Memory regions of one SET_MEM_TABLE. See: vhost-user, "Memory regions description".
+const MAX_REGIONS: usize = 8;
 
 /// The memory table of a session. See: "Vhost-user Protocol", "Memory regions description".
 pub struct Memory {
