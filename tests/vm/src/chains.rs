@@ -1,7 +1,7 @@
 //! A receiver whose every buffer is the longest chain that the window follows: what makes a call as long as it gets.
 
 use crate::attack::Error;
-use sluice::{BufferLen, Mempool, RX_SIZE, RingFormat, VirtioNet};
+use sluice::{RX_SIZE, ReceiveQueue, RingFormat, VirtioNet};
 use sluice_abi::net::HDR_LEN;
 use sluice_abi::virtq::{Desc, DescF, MAX_CHAIN, UsedElem, avail, desc_table_len, used};
 use sluice_vnf::Vnf;
@@ -12,15 +12,15 @@ const CHAIN: u16 = MAX_CHAIN;
 const PIECE: u32 = 24;
 /// Bytes of the frame that says that no more come.
 const LAST: u32 = 60;
+/// Bytes of the longest frame without VLAN tags.
+const LONGEST: u16 = 1514;
 
 /// Gives the same chain 256 times, and again when all are used, until the last frame comes.
 pub fn receive(machine: &mut Vnf) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
-    let mut free = [0; 2 * RX_SIZE];
-    let pool = Mempool::new(buffers, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
-    let net = VirtioNet::start(machine.transport(), queue, &pool, RingFormat::Split);
-    let _net = net.map_err(|error| Error::Machine(error.into()))?;
+    let _queue = ReceiveQueue::start(&mut machine.transport(), queue, buffers, LONGEST, RingFormat::Split)
+        .map_err(|error| Error::Machine(error.into()))?;
     // As the driver lays out a queue of that size.
     let size = RX_SIZE as u16;
     let driver = desc_table_len(size).next_multiple_of(64);
