@@ -82,7 +82,7 @@ fn audit_holds_for_what_is_released() {
 /// The masks of the peers' places left out, one at a time: what is compared before is guessed.
 #[test]
 fn audit_finds_places_that_are_compared_and_not_masked() {
-    let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 7, 0x48..=0x4f, 0x69, ..])); // and, 7; imul
+    let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 0x3f, 0x48..=0x4f, 0x69, ..])); // and, 63; imul
     assert!(masks.len() >= 2, "{masks:x?}");
     for at in masks {
         in_image("window", |image| image.0[at..at + 3].copy_from_slice(&[0x0f, 0x1f, 0xc0]), &["bounded guesses"]); // nop
@@ -96,21 +96,21 @@ fn audit_finds_places_that_are_compared_and_not_masked() {
 
 #[test]
 fn audit_follows_what_a_packet_names_to_where_it_leads() {
-    let load = [0x0f, 0xb7, 0x86, 6, 0, 2, 0]; // movzx eax, word [rsi + REQUEST - STATE + 6]
+    let load = [0x0f, 0xb7, 0x86, 6, 0, 0xc, 0]; // movzx eax, word [rsi + REQUEST - STATE + 6]
     let place = [0x48, 0x69, 0xc0, 0xa8, 0x09, 0, 0]; // imul rax, rax, 0x9a8
     let touch = [0x8b, 0x44, 0x06, 0x50, 0xc3]; // mov eax, [rsi + rax + 0x50]; ret
     let code = |between: &[u8]| [&load[..], between, &place, &touch].concat();
     let rule = ["bounded guesses"];
     in_window(&code(&[]), &rule);
-    in_window(&code(&[0x83, 0xf8, 8, 0x72, 1, 0xc3]), &rule); // cmp eax, 8; jb; ret
-    in_window(&code(&[0x83, 0xe0, 0x1f]), &rule); // and eax, 31
-    in_window(&code(&[0x83, 0xe0, 7]), &[]); // and eax, 7
-    in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 8, 0x0f, 0x43, 0xc1]), &[]); // xor ecx, ecx; cmp eax, 8; cmovae eax, ecx
-    in_window(&code(&[0x31, 0xc9, 0x83, 0xf9, 8, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
+    in_window(&code(&[0x83, 0xf8, 64, 0x72, 1, 0xc3]), &rule); // cmp eax, 64; jb; ret
+    in_window(&code(&[0x83, 0xe0, 0x7f]), &rule); // and eax, 127
+    in_window(&code(&[0x83, 0xe0, 0x3f]), &[]); // and eax, 63
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 64, 0x0f, 0x43, 0xc1]), &[]); // xor ecx, ecx; cmp eax, 64; cmovae eax, ecx
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf9, 64, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
     in_window(&code(&[0x50, 0x58]), &rule); // through the stack
     // mov rax, [rsi + REQUEST - STATE]; mov rcx, [rsi + 0x40]; and, or not, mov eax, eax; mov al, [rcx + rax]; ret
     let far = |cut: &[u8]| {
-        [&[0x48, 0x8b, 0x86, 0, 0, 2, 0, 0x48, 0x8b, 0x4e, 0x40][..], cut, &[0x8a, 0x04, 0x01, 0xc3]].concat()
+        [&[0x48, 0x8b, 0x86, 0, 0, 0xc, 0, 0x48, 0x8b, 0x4e, 0x40][..], cut, &[0x8a, 0x04, 0x01, 0xc3]].concat()
     };
     in_window(&far(&[]), &rule);
     in_window(&far(&[0x89, 0xc0]), &[]);
