@@ -84,9 +84,14 @@ fn audit_holds_for_what_is_released() {
 fn audit_finds_places_that_are_compared_and_not_masked() {
     let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 0x3f, 0x48..=0x4f, 0x69, ..])); // and, 63; imul
     assert!(masks.len() >= 2, "{masks:x?}");
-    for at in masks {
-        in_image("window", |image| image.0[at..at + 3].copy_from_slice(&[0x0f, 0x1f, 0xc0]), &["bounded guesses"]); // nop
-    }
+    let without = |at: usize| {
+        let mut image = built("window");
+        image.0[at..at + 3].copy_from_slice(&[0x0f, 0x1f, 0xc0]); // nop
+        broken(&audit::file("window", &image.0, None).expect("an image"))
+    };
+    let found: Vec<_> = masks.into_iter().map(without).filter(|broken| !broken.is_empty()).collect();
+    // Where an index comes from the window's own list of peers, the mask is not needed.
+    assert!(found.len() >= 2 && found.iter().all(|broken| broken == &["bounded guesses"]), "{found:?}");
     // and what a ring's address is cut by: mov edi, edi; mov ebp, ebp.
     let cuts = built("window").find_all(|bytes| matches!(bytes, [0x89, 0xff | 0xed, ..]));
     assert!(!cuts.is_empty());
