@@ -32,6 +32,8 @@ pub fn receive(machine: &mut Vnf) -> Result<(), Error> {
         queue.memory.write(16 * u64::from(index), desc).map_err(|_| Error::Arguments)?;
     }
     (0..size).try_for_each(|entry| write(driver + avail::RING + 2 * u64::from(entry), 0))?;
+    // A sender that is about to measure finds room at once.
+    write(driver + avail::IDX, size)?;
     let mut taken = 0u16;
     loop {
         machine.yield_now();
