@@ -27,11 +27,8 @@ impl SluiceNative {
     }
 }
 
-#[allow(unsafe_code, reason = "makes shared memory out of ordinary memory")]
 fn page() -> PeerSlice<'static> {
-    let words = Box::leak(Box::new([[0u64; 8]; 64]));
-    // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), map::PAGE) }
+    PeerSlice::from_mut(vec![0u64; map::PAGE as usize / 8].leak())
 }
 
 impl Device for SluiceNative {

@@ -1,5 +1,4 @@
 //! What a burst does with its frames.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,5 +1,4 @@
 //! The host changes the directory while its VM sends.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,5 +1,4 @@
 //! Checksums and segmentation that a sender leaves to its receiver, long frames, and frames in several buffers.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,5 +1,4 @@
 //! A program that has buffers of its own, as DPDK has mbufs: posted with a token, sent by offset, and copied nowhere.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,5 +1,4 @@
 //! The whole course of a frame, in one process: burst, port, gate `Direct`, ring, port, burst.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

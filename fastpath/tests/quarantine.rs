@@ -1,5 +1,4 @@
 //! What is said of a peer whose rings broke the protocol, and when that ends.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,5 +1,4 @@
 //! What a receiver's port gives its device, and what it agrees on with it.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

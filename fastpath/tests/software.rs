@@ -1,5 +1,4 @@
 //! Offloads done in software, beside what a receiver that knows the formats makes of the frames.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,11 +1,10 @@
 //! What is moved to a thread: access and memory, of which that thread makes gate, pool and ports.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
 use sluice::{
-    BufferLen, Gate, MAX_BURST, Mempool, PacketMemory, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Transmit,
+    BufferLen, MAX_BURST, Mempool, PacketMemory, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Transmit,
 };
 use sluice_abi::Gpa;
 use std::thread;
@@ -26,8 +25,7 @@ fn a_sender_on_a_thread_of_its_own_reaches_a_receiver_on_another() {
         let set = (world.access(packets), PacketMemory::new(Gpa(0), packets).expect("small"));
         let sender = thread::spawn(move || {
             let (access, packets) = set;
-            // SAFETY: as in World::gate; this thread has the only gate that is made of this access.
-            let gate = unsafe { Gate::discover(access) }.expect("a gate");
+            let gate = world::gate(access);
             let mut free = [0; MAX_BURST];
             let pool = Mempool::new(packets, BufferLen::KiB2, &mut free).expect("room");
             let (mut port, mut burst, mut made) = (PeerPort::new(&gate, PeerIdx(0)), pool.burst(), 0);

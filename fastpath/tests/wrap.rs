@@ -1,5 +1,4 @@
 //! Ports around a port: what passes is what passed before, but for what they are there for.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -20,9 +20,7 @@ const STRIDE: u64 = 4096;
 
 /// Zeroed memory that is never freed.
 fn memory() -> PeerSlice<'static> {
-    let words = Box::leak(vec![0u128; LEN as usize / 16].into_boxed_slice());
-    // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), LEN) }
+    PeerSlice::from_mut(vec![0u128; LEN as usize / 16].leak())
 }
 
 /// A queue of ours in `memory`.
@@ -137,8 +135,7 @@ proptest! {
             receive.give();
             for (number, &len) in burst.iter().enumerate() {
                 let mut source = frame(number, len);
-                // SAFETY: the vector outlives the slice and is not touched otherwise.
-                let source_slice = unsafe { PeerSlice::from_raw(source.as_mut_ptr(), len.into()) };
+                let source_slice = PeerSlice::from_mut(&mut source);
                 match device.enqueue(&regions, &hdr(number), source_slice, buffer - HDR_LEN, Words).expect("no fault") {
                     Enqueue::Filled => receive.expected.push_back(frame(number, len)),
                     Enqueue::Full => break,
@@ -188,8 +185,7 @@ proptest! {
             queue.publish();
             assert!(queue.needs_notification(), "it was asked for");
             let mut target = vec![0; 8192];
-            // SAFETY: the vector outlives the slice and is not touched otherwise.
-            let into = unsafe { PeerSlice::from_raw(target.as_mut_ptr(), 8192) };
+            let into = PeerSlice::from_mut(&mut target);
             let Dequeue::Frame { hdr, len: got } = device.dequeue(&regions, into, Words).expect("no fault") else {
                 panic!("no frame")
             };

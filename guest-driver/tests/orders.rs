@@ -41,9 +41,7 @@ impl<T> Moved<T> {
 }
 
 fn memory(len: u64) -> PeerSlice<'static> {
-    let words = Box::leak(vec![0u128; len as usize / 16].into_boxed_slice());
-    // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) }
+    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
 }
 
 /// The driver side of an empty queue, its memory, and the entry that says where it is.

@@ -118,9 +118,7 @@ impl Registers for Recorder {
 const WANTED: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
 fn queue(features: F) -> DriverQueue<8> {
-    let words = Box::leak(vec![0u128; DriverQueue::<8>::MEMORY_LEN as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), words.len() as u64 * 16) };
+    let memory = PeerSlice::from_mut(vec![0u128; DriverQueue::<8>::MEMORY_LEN as usize / 16].leak());
     DriverQueue::new(Gpa(0x1_0000_1000), memory, 8, features).unwrap()
 }
 
@@ -245,9 +243,7 @@ fn every_set_of_features_that_is_offered_is_taken_and_served() {
         device.enable_queue(0, made.size(), made.addresses());
         device.set_status(Status::FEATURES_OK | Status::DRIVER_OK);
         let entry = device.device.queue(0).expect("in use");
-        let memory = Box::leak(vec![0u128; 1024].into_boxed_slice());
-        // SAFETY: leaked, and not touched otherwise.
-        let memory = unsafe { PeerSlice::from_raw(memory.as_mut_ptr().cast(), 0x4000) };
+        let memory = PeerSlice::from_mut(vec![0u128; 1024].leak());
         let regions = sluice_inside::Regions::from_slices(&[(Gpa(0x1_0000_1000), memory)]).unwrap();
         assert!(sluice_inside::DeviceQueue::new(&entry, &regions).is_ok(), "{features:?}");
     }

@@ -281,17 +281,11 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::PeerSlice;
-    use std::vec::Vec;
-
-    fn memory(words: &mut Vec<u64>) -> PeerSlice<'_> {
-        // SAFETY: the vector outlives the slice and is not touched otherwise.
-        unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), words.len() as u64 * 8) }
-    }
 
     #[test]
     fn a_buffer_is_writable_where_flags_and_length_say_so() {
-        let mut words = std::vec![0; 4];
-        let all = memory(&mut words);
+        let mut words = std::vec![0u64; 4];
+        let all = PeerSlice::from_mut(&mut words);
         let table = all.table::<Desc>(0, 2).unwrap();
         for (flags, len, writable) in
             [(2, 76, true), (2, 75, false), (3, 76, false), (0, 76, false), (2, u32::MAX, true)]
@@ -306,8 +300,8 @@ mod tests {
 
     #[test]
     fn a_descriptor_written_by_words_is_the_same() {
-        let mut words = std::vec![0; 4];
-        let all = memory(&mut words);
+        let mut words = std::vec![0u64; 4];
+        let all = PeerSlice::from_mut(&mut words);
         all.ring::<Desc>(0, 2).unwrap().set_words(3, Gpa(0x1234_5678_9abc), 7, 3, 0xfffe);
         let desc = Desc { addr: Gpa(0x1234_5678_9abc), len: 7, flags: 3, next: 0xfffe };
         assert_eq!((all.table::<Desc>(0, 2).unwrap().get(1), all.read(0)), (Some(desc), Ok(0u64)));

@@ -42,11 +42,9 @@ mod tests {
     use crate::PeerSlice;
 
     #[test]
-    #[allow(unsafe_code, reason = "makes test memory")]
     fn words_are_where_they_were_written_and_nowhere_else() {
         let mut memory = std::vec![0u64; 4];
-        // SAFETY: the vector outlives the slice and is not touched otherwise.
-        let all = unsafe { PeerSlice::from_raw(memory.as_mut_ptr().cast(), 32) };
+        let all = PeerSlice::from_mut(&mut memory);
         let words = all.table::<u64>(8, 2).unwrap();
         (0..4).for_each(|index| words.store(index, index as u64 + 5));
         assert_eq!((0..4).map(|index| words.load(index)).collect::<std::vec::Vec<_>>(), [5, 6, 0, 0]);

@@ -5,25 +5,13 @@ use crate::word::zero_if_above;
 use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU8, Ordering};
-use sluice_abi::call::Packet;
-use sluice_abi::virtq::{Desc, UsedElem};
-use sluice_abi::{Gpa, packed};
+use sluice_abi::Gpa;
+use zerocopy::{FromBytes, IntoBytes};
 
-/// A value of which every bit pattern is valid and which is read and written whole.
-///
-/// # Implementation safety
-/// No padding, no invalid bit pattern, no reference inside.
-#[allow(unsafe_code, reason = "the trait states a property the compiler can't check")]
-pub unsafe trait Plain: Copy {}
+/// A value without padding, of which every bit pattern is valid, and which is read and written whole.
+pub trait Plain: FromBytes + IntoBytes + Copy {}
 
-macro_rules! plain {
-    ($($t:ty),*) => { $(
-        #[allow(unsafe_code, reason = "property of the type")]
-        // SAFETY: integers, or `repr(C)` structs of integers without padding (asserted in sluice-abi).
-        unsafe impl Plain for $t {}
-    )* };
-}
-plain!(u8, u16, u32, u64, Desc, UsedElem, Packet, packed::Desc);
+impl<T: FromBytes + IntoBytes + Copy> Plain for T {}
 
 /// A run of shared memory whose bounds were checked when it was made.
 ///
@@ -47,6 +35,14 @@ impl<'m> PeerSlice<'m> {
     /// reference to any of them is in use. They may change at any time.
     pub const unsafe fn from_raw(base: *mut u8, len: u64) -> Self {
         Self { base, len, memory: PhantomData }
+    }
+
+    /// Returns `values` as memory that may be shared with a peer for all of `'m`. Nobody has a reference to them meanwhile: the borrow sees to
+    /// that.
+    pub fn from_mut<T: Plain>(values: &'m mut [T]) -> Self {
+        let bytes = values.as_mut_bytes();
+        // SAFETY: the bytes are borrowed exclusively for all of `'m`, and every pattern of them is a valid `T` afterwards.
+        unsafe { Self::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
     }
 
     /// Bytes.
@@ -180,18 +176,12 @@ struct Unaligned<T>(T);
 mod tests {
     extern crate std;
     use super::*;
-    use std::vec::Vec;
-
-    #[allow(unsafe_code, reason = "makes test memory")]
-    fn memory(words: &mut Vec<u64>) -> PeerSlice<'_> {
-        // SAFETY: the vector outlives the slice and is not touched otherwise.
-        unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), words.len() as u64 * 8) }
-    }
+    use sluice_abi::virtq::Desc;
 
     #[test]
     fn a_slice_ends_where_it_ends() {
-        let mut words = std::vec![0; 4];
-        let all = memory(&mut words);
+        let mut words = std::vec![0u64; 4];
+        let all = PeerSlice::from_mut(&mut words);
         assert!(all.sub(32, 0).is_ok());
         assert!(all.sub(33, 0).is_err());
         assert!(all.sub(1, 32).is_err());
@@ -213,16 +203,16 @@ mod tests {
 
     #[test]
     fn bits_are_set_and_others_stay() {
-        let mut words = std::vec![0; 1];
-        let all = memory(&mut words);
+        let mut words = std::vec![0u64; 1];
+        let all = PeerSlice::from_mut(&mut words);
         assert!(all.set_bits(3, 0x05).is_ok() && all.set_bits(3, 0x10).is_ok() && all.set_bits(8, 1).is_err());
         assert_eq!(words, [0x1500_0000]);
     }
 
     #[test]
     fn a_ring_wraps_and_a_table_refuses() {
-        let mut words = std::vec![0; 4];
-        let all = memory(&mut words);
+        let mut words = std::vec![0u64; 4];
+        let all = PeerSlice::from_mut(&mut words);
         let ring = all.ring::<u64>(0, 4).unwrap();
         ring.set(5, 7);
         assert_eq!((ring.get(1), ring.get(65_533)), (7, 7));

@@ -310,18 +310,12 @@ mod tests {
     use super::*;
     use crate::PeerSlice;
     use sluice_abi::PeerIdx;
-    use std::vec::Vec;
-
-    fn memory(words: &mut Vec<u64>) -> PeerSlice<'_> {
-        // SAFETY: the vector outlives the slice and is not touched otherwise.
-        unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), words.len() as u64 * 8) }
-    }
 
     #[test]
     fn steps_go_as_far_as_all_three_do_and_no_further() {
-        let (mut request, mut rings) = (std::vec![0; 6], std::vec![0; 16]);
-        let request = memory(&mut request).table::<Packet>(0, 6).unwrap();
-        let all = memory(&mut rings);
+        let (mut request, mut rings) = (std::vec![0u64; 6], std::vec![0u64; 16]);
+        let request = PeerSlice::from_mut(&mut request).table::<Packet>(0, 6).unwrap();
+        let all = PeerSlice::from_mut(&mut rings);
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
         let table = all.table::<Desc>(64, 4).unwrap();
         for (from, next, most) in (0..=7)
@@ -341,8 +335,8 @@ mod tests {
 
     #[test]
     fn slots_go_as_far_as_ring_packets_and_shadow_do() {
-        let (mut request, mut ring) = (std::vec![0; 6], std::vec![0; 10]);
-        let (request, all) = (memory(&mut request), memory(&mut ring));
+        let (mut request, mut ring) = (std::vec![0u64; 6], std::vec![0u64; 10]);
+        let (request, all) = (PeerSlice::from_mut(&mut request), PeerSlice::from_mut(&mut ring));
         let (request, ring) = (request.table::<Packet>(0, 6).unwrap(), all.table::<packed::Desc>(0, 5).unwrap());
         let shadow = [const { Cell::new(0) }; 3];
         for (from, slot, room, expected) in
@@ -368,8 +362,8 @@ mod tests {
 
     #[test]
     fn a_step_reads_and_writes_its_own_entries() {
-        let (mut request, mut ring) = (std::vec![0; 4], std::vec![0; 8]);
-        let (request, all) = (memory(&mut request), memory(&mut ring));
+        let (mut request, mut ring) = (std::vec![0u64; 4], std::vec![0u64; 8]);
+        let (request, all) = (PeerSlice::from_mut(&mut request), PeerSlice::from_mut(&mut ring));
         request.write(16, Packet::new(7, 60, PeerIdx(3))).unwrap();
         all.write(6, 0x1234u16).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();
@@ -388,8 +382,8 @@ mod tests {
 
     #[test]
     fn a_step_in_order_has_the_descriptor_that_follows() {
-        let (mut request, mut ring) = (std::vec![0; 4], std::vec![0; 16]);
-        let (request, all) = (memory(&mut request), memory(&mut ring));
+        let (mut request, mut ring) = (std::vec![0u64; 4], std::vec![0u64; 16]);
+        let (request, all) = (PeerSlice::from_mut(&mut request), PeerSlice::from_mut(&mut ring));
         all.write(2, 2u16).unwrap();
         all.write(64 + 3 * 16, Desc { addr: Gpa(9), len: 80, flags: 2, next: 0 }).unwrap();
         let rings = Rings::new(all.ring(0, 4).unwrap(), all.ring(32, 4).unwrap()).unwrap();

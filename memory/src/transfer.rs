@@ -189,11 +189,6 @@ mod tests {
     use sluice_abi::net::PLAIN_HDR;
     use std::vec::Vec;
 
-    fn memory(bytes: &mut [u8]) -> PeerSlice<'_> {
-        // SAFETY: the bytes outlive the slice and are not touched otherwise.
-        unsafe { PeerSlice::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
-    }
-
     /// For the peer whose packets have this second word, without a length.
     const PEER: u32 = 3 << 16;
     const NOTHING: Nothing = Nothing;
@@ -225,8 +220,8 @@ mod tests {
 
     fn every_length(lanes: impl Lanes) {
         let mut from: Vec<u8> = (0..=250).cycle().take(50 + LONGEST as usize + 7).collect();
-        let mut to = std::vec![0xa5; 200 + LONGEST as usize];
-        let (source, target) = (memory(&mut from), memory(&mut to));
+        let mut to = std::vec![0xa5u8; 200 + LONGEST as usize];
+        let (source, target) = (PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to));
         let way = Transfer::new(source, target, LONGEST as u16).unwrap();
         for len in (SHORTEST as u32..=LONGEST).step_by(STEP).chain(EDGES).chain([LONGEST]) {
             for at in [88, 101] {
@@ -268,8 +263,8 @@ mod tests {
 
     #[test]
     fn what_could_leave_either_run_is_refused() {
-        let (mut from, mut to) = (std::vec![1; 650], std::vec![0; 700]);
-        let way = Transfer::new(memory(&mut from), memory(&mut to), 600).unwrap();
+        let (mut from, mut to) = (std::vec![1u8; 650], std::vec![0u8; 700]);
+        let way = Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to), 600).unwrap();
         for offset in [51, u32::MAX] {
             assert!(way.at(offset).is_none());
         }
@@ -278,22 +273,24 @@ mod tests {
             assert!(frame.put(excess(64), offset, Words, NOTHING).is_none());
             assert!(frame.put_line(offset, Words).is_none());
         }
-        assert!([651, 511].iter().all(|&longest| Transfer::new(memory(&mut from), memory(&mut to), longest).is_none()));
-        assert!(Transfer::new(memory(&mut to), memory(&mut from), 639).is_none());
+        assert!([651, 511].iter().all(|&longest| {
+            Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to), longest).is_none()
+        }));
+        assert!(Transfer::new(PeerSlice::from_mut(&mut to), PeerSlice::from_mut(&mut from), 639).is_none());
         assert!(to.iter().all(|&byte| byte == 0));
-        let (mut shorter, mut too_short) = ([0; 612], [0; 611]);
-        let way = Transfer::new(memory(&mut from), memory(&mut shorter), 600).unwrap();
-        assert!(way.into_run(memory(&mut too_short)).is_none());
-        let way = way.into_run(memory(&mut to)).unwrap();
+        let (mut shorter, mut too_short) = ([0u8; 612], [0u8; 611]);
+        let way = Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut shorter), 600).unwrap();
+        assert!(way.into_run(PeerSlice::from_mut(&mut too_short)).is_none());
+        let way = way.into_run(PeerSlice::from_mut(&mut to)).unwrap();
         assert!(way.at(50).unwrap().put(excess(64), 89, Words, NOTHING).is_none());
         assert!(way.at(50).unwrap().put(excess(64), 88, Words, NOTHING).is_some());
     }
 
     #[test]
     fn another_peer_and_other_lengths_are_refused() {
-        let (mut from, mut to) = (std::vec![1; 650], std::vec![0; 700]);
-        let to = memory(&mut to);
-        let frame = Transfer::new(memory(&mut from), to, 600).unwrap().at(0).unwrap();
+        let (mut from, mut to) = (std::vec![1u8; 650], std::vec![0u8; 700]);
+        let to = PeerSlice::from_mut(&mut to);
+        let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
         let fits = |word: u32| frame.put(Excess::of(word, Bias::of(PEER)), 0, Words, NOTHING).is_some();
         let to_is_zero = || (0..700).all(|at| to.read(at) == Ok(0u8));
         for len in [0, 1, 31, 601, 0xffff] {
@@ -319,8 +316,8 @@ mod tests {
             let base = mmap_anonymous(core::ptr::null_mut(), len as usize, prot, flags).expect("addresses, not memory");
             PeerSlice::from_raw(base.cast(), len)
         };
-        let mut from = std::vec![7; 650];
-        let frame = Transfer::new(memory(&mut from), to, 600).unwrap().at(0).unwrap();
+        let mut from = std::vec![7u8; 650];
+        let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
         let last = (1 << 32) - 600 - u64::from(HDR_LEN);
         assert_eq!(
             [last, last + 1, 1 << 32, len - 612].map(|at| frame.put_line(at, Words)),

@@ -16,9 +16,7 @@ fn state() -> *mut u8 {
 
 /// Zeroed memory that is never freed, as long as a directory.
 fn page() -> PeerSlice<'static> {
-    let words = std::vec::Vec::leak(std::vec![0u64; word::COUNT]);
-    // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), 8 * word::COUNT as u64) }
+    PeerSlice::from_mut(std::vec![0u64; word::COUNT].leak())
 }
 
 fn discover(directory: PeerSlice<'static>) -> Result<Gate, GateError> {
@@ -82,10 +80,9 @@ fn a_page_without_a_directory_has_no_gate() {
 fn entries_are_as_long_as_the_header_says() {
     const MORE: usize = 3;
     let longer = word::PEER_LEN + MORE;
-    let words = std::vec::Vec::leak(std::vec![0u64; word::peer(MAX_PEERS, longer)]);
-    // SAFETY: never freed, and only slices lead into it from now on.
-    let all = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), 8 * words.len() as u64) };
-    let directory = all.table::<u64>(0, words.len() as u16).unwrap();
+    let words = word::peer(MAX_PEERS, longer);
+    let all = PeerSlice::from_mut(std::vec![0u64; words].leak());
+    let directory = all.table::<u64>(0, words as u16).unwrap();
     let peers = (0..MAX_PEERS as u32).map(|vm_id| Peer { vm_id, mtu: 9000, ..Peer::default() });
     publish(&directory, &Layout { peers: peers.clone().collect(), ..Layout::default() });
     // The same, further apart.

@@ -1,4 +1,5 @@
 //! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a peer's driver wants it to.
+#![allow(unsafe_code, reason = "stands in for the host, which says what a gate may reach")]
 
 use sluice::{
     Access, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive, RingFormat,
@@ -58,9 +59,13 @@ impl Registers for Device {
 
 /// Zeroed memory that is never freed.
 pub fn memory(len: u64) -> PeerSlice<'static> {
-    let bytes = Box::leak(vec![0u128; len as usize / 16].into_boxed_slice());
-    // SAFETY: never freed, and only slices lead into it from now on.
-    unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), len) }
+    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
+}
+
+/// The gate that `access` leads to: what a [`World`] gave, or what is laid out alike.
+pub fn gate(access: Access) -> Gate {
+    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
+    unsafe { Gate::discover(access) }.expect("a gate")
 }
 
 /// A pool of `buffers` in memory of its own, at `gpa`.
@@ -154,8 +159,7 @@ impl World {
 
     /// A gate for a sender with this packet memory.
     pub fn gate(&self, packets: PeerSlice<'static>) -> Gate {
-        // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
-        unsafe { Gate::discover(self.access(packets)) }.expect("a gate")
+        gate(self.access(packets))
     }
 
     /// A sender and two receivers that are ready.

@@ -2,7 +2,6 @@ use super::*;
 use crate::Registers;
 use sluice_abi::mmio::reg;
 use sluice_abi::virtq::{Desc, UsedElem, avail, used};
-use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
@@ -42,12 +41,9 @@ impl Registers for Notified {
     }
 }
 
-#[allow(unsafe_code, reason = "makes test memory")]
 fn control() -> (ControlQueue, PeerSlice<'static>) {
     let len = ControlQueue::MEMORY_LEN.next_multiple_of(16);
-    let words: &'static mut [u128] = Box::leak(vec![0; len as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) };
+    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
     (ControlQueue::new(Gpa(GPA), memory, AGREED.features).unwrap(), memory)
 }
 

@@ -4,7 +4,6 @@ use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
 use sluice_memory::PeerSlice;
-use std::boxed::Box;
 use std::vec::Vec;
 
 /// Our own device behind registers, with what the driver did to its status, and what is offered besides, or not.
@@ -83,12 +82,9 @@ impl Registers for Fake {
 
 const WANT_NOTHING: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
-#[allow(unsafe_code, reason = "makes test memory")]
 fn queue<const N: usize>(size: u16, features: F) -> DriverQueue<N> {
     let len = DriverQueue::<N>::MEMORY_LEN;
-    let words: &'static mut [u128] = Box::leak(std::vec![0; len as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) };
+    let memory = PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak());
     DriverQueue::new(Gpa(0x1_0000_1000), memory, size, features).unwrap()
 }
 

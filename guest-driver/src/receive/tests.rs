@@ -2,7 +2,6 @@ use super::*;
 use sluice_abi::Gpa;
 use sluice_abi::net::{HdrF, gso};
 use sluice_abi::virtq::{UsedElem, used};
-use std::boxed::Box;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
 
@@ -19,11 +18,8 @@ struct Rig {
     parts: [Part; N],
 }
 
-#[allow(unsafe_code, reason = "makes test memory")]
 fn memory(len: u64) -> PeerSlice<'static> {
-    let words: &'static mut [u128] = Box::leak(std::vec![0; len as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) }
+    PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak())
 }
 
 const PLAIN: Hdr =

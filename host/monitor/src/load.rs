@@ -180,12 +180,9 @@ mod tests {
         file
     }
 
-    #[allow(unsafe_code, reason = "makes test memory")]
     fn with_ram<R>(run: impl FnOnce(PeerSlice<'_>) -> R) -> R {
         // As the VM left it.
-        let mut words = vec![u64::MAX; RAM / 8];
-        // SAFETY: the vector outlives the slice and is not touched otherwise.
-        run(unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), RAM as u64) })
+        run(PeerSlice::from_mut(&mut vec![u64::MAX; RAM / 8]))
     }
 
     fn try_load(image: &[u8], modules: &[File]) -> Result<Start, String> {

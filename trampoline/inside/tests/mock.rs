@@ -72,15 +72,6 @@ fn scatter(mmap: &GuestMemoryMmap, lens: &[u32], mut bytes: &[u8]) {
     }
 }
 
-fn frame(bytes: &mut [u8]) -> PeerSlice<'static> {
-    // SAFETY: leaked by the caller, and not touched otherwise.
-    unsafe { PeerSlice::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
-}
-
-fn leak(bytes: Vec<u8>) -> &'static mut [u8] {
-    Box::leak(bytes.into_boxed_slice())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -96,7 +87,7 @@ proptest! {
             mock.build_desc_chain(&chain(lens, WRITE)).unwrap();
             let len = u32::from(*len) % (room - HDR_LEN) + 1;
             let payload: Vec<u8> = (0..len).map(|at| (at as u8).wrapping_mul(3).wrapping_add(*seed)).collect();
-            let done = queue.enqueue(&regions, &Hdr::default(), frame(leak(payload.clone())), 1, Words);
+            let done = queue.enqueue(&regions, &Hdr::default(), PeerSlice::from_mut(&mut payload.clone()), 1, Words);
             prop_assert_eq!(done, Ok(Enqueue::Filled));
             prop_assert_eq!(u16::from_le(mock.used().idx().load()), number as u16);
             queue.publish();
@@ -115,7 +106,8 @@ proptest! {
         let (mmap, ram) = memory();
         let mock = MockSplitQueue::create(&mmap, GuestAddress(0), SIZE);
         let (mut queue, regions) = device(&mock, ram);
-        let room = frame(leak(vec![0; 4096]));
+        let mut room = vec![0u8; 4096];
+        let room = PeerSlice::from_mut(&mut room);
         for (lens, seed) in &frames {
             let total = lens.iter().sum::<u32>();
             prop_assume!(total > HDR_LEN);

@@ -17,11 +17,8 @@ impl Transmit for Answers {
     }
 }
 
-#[allow(unsafe_code, reason = "makes packet memory")]
 fn with_frames(work: impl FnOnce(&mut Burst<'_>)) {
-    let bytes = Box::leak(vec![0u64; 2048].into_boxed_slice());
-    // SAFETY: never freed, and only slices lead into it from now on.
-    let memory = unsafe { PeerSlice::from_raw(bytes.as_mut_ptr().cast(), 16_384) };
+    let memory = PeerSlice::from_mut(vec![0u64; 2048].leak());
     let mut free = [0; 8];
     let memory = PacketMemory::new(Gpa(0), memory).expect("small");
     let pool = Mempool::new(memory, BufferLen::default(), &mut free).expect("room");

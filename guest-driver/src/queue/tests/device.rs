@@ -1,12 +1,10 @@
 //! A device side of both formats, which does what it is told, right or wrong.
-#![allow(unsafe_code, reason = "makes test memory")]
 
 use crate::DriverQueue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, QueueAddresses, UsedElem, avail, used};
 use sluice_abi::{Gpa, packed};
 use sluice_memory::PeerSlice;
-use std::boxed::Box;
 use std::vec::Vec;
 
 /// Where the queue lies.
@@ -16,9 +14,7 @@ pub const GPA: u64 = 0x10_0000;
 pub fn memory<const N: usize>(tables: bool) -> PeerSlice<'static> {
     let len = DriverQueue::<N>::MEMORY_LEN + if tables { DriverQueue::<N>::TABLES_LEN } else { 0 };
     // Whatever was there before is no business of the queue's.
-    let words: &'static mut [u128] = Box::leak(std::vec![u128::MAX; len as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) }
+    PeerSlice::from_mut(std::vec![u128::MAX; len as usize / 16].leak())
 }
 
 /// A buffer that the device took.

@@ -4,7 +4,6 @@ use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
 use sluice_memory::PeerSlice;
-use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
@@ -153,12 +152,9 @@ fn register_of(field: u32) -> u32 {
 
 const WANTED: Wanted = Wanted { features: F::RING_PACKED, pairs: 1 };
 
-#[allow(unsafe_code, reason = "makes test memory")]
 fn queue(features: F) -> DriverQueue<8> {
     let len = DriverQueue::<8>::MEMORY_LEN;
-    let words: &'static mut [u128] = Box::leak(vec![0; len as usize / 16].into_boxed_slice());
-    // SAFETY: leaked, and not touched otherwise.
-    let memory = unsafe { PeerSlice::from_raw(words.as_mut_ptr().cast(), len) };
+    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
     DriverQueue::new(Gpa(0x1_0000_1000), memory, 7, features).unwrap()
 }
 
