@@ -3,9 +3,7 @@
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
-use sluice::{
-    BufferLen, MAX_BURST, Mempool, PacketMemory, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Transmit,
-};
+use sluice::{BufferLen, MAX_BURST, Mempool, PacketMemory, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Transmit};
 use sluice_abi::Gpa;
 use std::thread;
 use world::{World, contents, frame, memory, push};

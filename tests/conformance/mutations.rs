@@ -12,7 +12,7 @@ const HOSTILE: [&str; 7] = [
     "trampoline/inside/tests/hostile",
     "trampoline/inside/tests/hostile_formats",
     "trampoline/gate/tests/pages.rs",
-    "host/monitor/src/vm/view/tests.rs",
+    "host/monitor/src/vm/view/tests",
     "host/monitor/src/vmx/vmcs/tests.rs",
     "guest-driver/src/queue/tests/hostile.rs",
     "tests/vhost-user/tests/hostile.rs",
