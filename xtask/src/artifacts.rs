@@ -12,36 +12,13 @@ use std::sync::OnceLock;
 
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
-/// They, and packages whose programs run in a VM.
-const BARE: [&str; 13] = [
-    HOST[0],
-    HOST[1],
-    "microbench",
-    "firewall",
-    "forward",
-    "generator",
-    "mirror",
-    "pcap",
-    "router",
-    "vlan",
-    "latency",
-    "attack",
-    "station",
-];
-/// The launcher, and packages whose programs run as processes.
-const HOSTED: [&str; 11] = [
-    "sluice-launcher",
-    "microbench",
-    "firewall",
-    "forward",
-    "generator",
-    "mirror",
-    "pcap",
-    "router",
-    "vlan",
-    "latency",
-    "station",
-];
+/// Packages whose programs run in a VM and as processes.
+const PROGRAMS: [&str; 10] =
+    ["microbench", "firewall", "forward", "generator", "mirror", "pcap", "router", "vlan", "latency", "station"];
+/// The package whose program runs in a VM alone.
+const ATTACK: &str = "attack";
+/// The package that starts processes.
+const LAUNCHER: &str = "sluice-launcher";
 
 /// The project's folder.
 pub fn root() -> &'static Path {
@@ -90,17 +67,17 @@ pub fn program() -> OsString {
 
 /// Builds the programs for the bare machine.
 pub fn build_bare() -> Result<()> {
-    step("building monitor, window and VM images", || cargo(&BARE, &["--target", TARGET], &BARE_FOLDER))
+    step("building monitor, window and VM images", || cargo(&all_bare(), &["--target", TARGET], &BARE_FOLDER))
 }
 
 /// Builds the programs for processes.
 pub fn build_hosted() -> Result<()> {
-    step("building launcher and examples", || cargo(&HOSTED, &[], &HOSTED_FOLDER))
+    step("building launcher and examples", || cargo(&[&[LAUNCHER], &PROGRAMS[..]].concat(), &[], &HOSTED_FOLDER))
 }
 
 /// Whether `name` is a program of this workspace that a VM (`bare`), or a process in the role of one, can run.
 pub fn is_ours(name: &str, bare: bool) -> bool {
-    if bare { BARE[HOST.len()..].contains(&name) } else { HOSTED[1..].contains(&name) }
+    PROGRAMS.contains(&name) || bare && name == ATTACK
 }
 
 /// Builds monitor and window image, and of the programs for VMs those in `images`.
@@ -111,7 +88,7 @@ pub fn build_bare_some(images: &[&str]) -> Result<()> {
 
 /// Builds the launcher, and of the programs for processes those in `images`.
 pub fn build_hosted_some(images: &[&str]) -> Result<()> {
-    let packages = [&HOSTED[..1], images].concat();
+    let packages = [&[LAUNCHER], images].concat();
     step("building launcher and images", || cargo(&packages, &[], &HOSTED_FOLDER))
 }
 
@@ -134,7 +111,11 @@ pub fn build_host() -> Result<(PathBuf, PathBuf)> {
 
 /// Makes `command`, a cargo command, build the programs for the bare machine.
 pub fn bare_arguments(command: &mut Command) {
-    arguments(command, &BARE, &["--target", TARGET]);
+    arguments(command, &all_bare(), &["--target", TARGET]);
+}
+
+fn all_bare() -> Vec<&'static str> {
+    [&HOST, &PROGRAMS[..], &[ATTACK]].concat()
 }
 
 fn arguments(command: &mut Command, packages: &[&str], options: &[&str]) {

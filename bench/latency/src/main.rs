@@ -15,7 +15,6 @@ mod spread;
 mod stub;
 mod wakeups;
 
-use core::fmt;
 use options::{BadArgument, Options};
 use sluice_vnf::Vnf;
 
@@ -33,25 +32,12 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
 }
 
 /// Why it ended early.
+#[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("{0}")]
     Argument(BadArgument<'static>),
-    Vnf(sluice_vnf::Error),
-    /// The host has no timer for VMs.
+    #[error(transparent)]
+    Vnf(#[from] sluice_vnf::Error),
+    #[error("this host has no timer for VMs")]
     NoTimer,
-}
-
-impl From<sluice_vnf::Error> for Error {
-    fn from(error: sluice_vnf::Error) -> Self {
-        Self::Vnf(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Argument(error) => error.fmt(f),
-            Self::Vnf(error) => error.fmt(f),
-            Self::NoTimer => write!(f, "this host has no timer for VMs"),
-        }
-    }
 }

@@ -113,16 +113,11 @@ impl List {
 }
 
 /// An argument that means nothing here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("argument {argument:?}: {wanted}")]
 pub struct BadArgument<'a> {
     argument: &'a str,
     wanted: &'static str,
-}
-
-impl fmt::Display for BadArgument<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "argument {:?}: {}", self.argument, self.wanted)
-    }
 }
 
 const ROLE: &str = "the first word is calls, expiries, pings, receive or wakeups";

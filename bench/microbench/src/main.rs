@@ -13,7 +13,6 @@ mod row;
 mod send;
 mod tally;
 
-use core::fmt;
 use options::{BadArgument, Options};
 use sluice_vnf::Vnf;
 
@@ -29,25 +28,12 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
 }
 
 /// Why the benchmark ended early.
+#[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("{0}")]
     Argument(BadArgument<'static>),
-    Vnf(sluice_vnf::Error),
-    /// Frames were lost, doubled, torn or out of order.
+    #[error(transparent)]
+    Vnf(#[from] sluice_vnf::Error),
+    #[error("frames were lost, doubled, torn or reordered")]
     Dirty,
-}
-
-impl From<sluice_vnf::Error> for Error {
-    fn from(error: sluice_vnf::Error) -> Self {
-        Self::Vnf(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Argument(error) => error.fmt(f),
-            Self::Vnf(error) => error.fmt(f),
-            Self::Dirty => write!(f, "frames were lost, doubled, torn or reordered"),
-        }
-    }
 }

@@ -2,7 +2,6 @@
 
 use crate::frame::FRAME_LENGTHS;
 use crate::imix::{self, IMIX};
-use core::fmt;
 use core::ops::RangeInclusive;
 use sluice_vnf::RingFormat;
 use sluice_vnf::abi::call::MAX_BURST;
@@ -83,16 +82,11 @@ impl List {
 }
 
 /// An argument that means nothing here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("argument {argument:?}: {wanted}")]
 pub struct BadArgument<'a> {
     argument: &'a str,
     wanted: &'static str,
-}
-
-impl fmt::Display for BadArgument<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "argument {:?}: {}", self.argument, self.wanted)
-    }
 }
 
 const BURSTS: &str = "bursts are 1 to 16 numbers from 1 to 256, with commas";

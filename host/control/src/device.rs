@@ -211,4 +211,4 @@ const fn half(word: u64, select: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

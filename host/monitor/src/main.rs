@@ -25,6 +25,7 @@ mod vmx;
 mod platform {
     pub mod cpu;
     pub mod frames;
+    pub mod hierarchy;
     #[path = "fake_msr.rs"]
     pub mod msr;
     pub mod stream;

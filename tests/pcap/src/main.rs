@@ -18,7 +18,6 @@ mod record;
 mod send;
 
 use assembly::Fault;
-use core::fmt;
 use format::BadFile;
 use sluice_vnf::{FileError, Vnf};
 
@@ -41,34 +40,22 @@ fn name(to: Option<&'static str>) -> Result<Option<&'static str>, Error> {
 }
 
 /// Why the capture did not get across.
+#[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("arguments: send or replay FILE [to=NAME], or receive or record FILE")]
     Arguments,
-    Vnf(sluice_vnf::Error),
+    #[error(transparent)]
+    Vnf(#[from] sluice_vnf::Error),
     /// No such module.
+    #[error("{0}: no such module")]
     NoFile(&'static str),
     /// The file can't be opened, or not be written to its end.
+    #[error("{0}: {1}")]
     Unusable(&'static str, FileError),
     /// The file to send.
+    #[error("{0}: {1}")]
     File(&'static str, BadFile),
     /// What arrived.
+    #[error("{0}: {1}")]
     Arrived(&'static str, Fault),
-}
-
-impl From<sluice_vnf::Error> for Error {
-    fn from(error: sluice_vnf::Error) -> Self {
-        Self::Vnf(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arguments => write!(f, "arguments: send or replay FILE [to=NAME], or receive or record FILE"),
-            Self::Vnf(error) => error.fmt(f),
-            Self::NoFile(name) => write!(f, "{name}: no such module"),
-            Self::File(name, error) => write!(f, "{name}: {error}"),
-            Self::Unusable(name, error) => write!(f, "{name}: {error}"),
-            Self::Arrived(name, fault) => write!(f, "{name}: {fault}"),
-        }
-    }
 }

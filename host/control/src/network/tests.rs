@@ -1,6 +1,7 @@
 //! Devices that come and go, and what the directories say of it.
 
 use super::*;
+use crate::device::tests::START;
 use sluice_abi::Gpa;
 
 fn network() -> Network {
@@ -11,20 +12,21 @@ fn network() -> Network {
     Network::new(&Manifest::parse(&text).unwrap())
 }
 
+/// The driver of VM 1 starts its device.
+fn start(network: &mut Network) {
+    for (offset, value) in START {
+        network.write(1, offset, value);
+    }
+}
+
 #[test]
 fn a_peer_is_ready_while_its_driver_is() {
     let mut network = network();
     let state = |network: &Network| network.directory(0).peers[1].state;
     assert_eq!(state(&network), PeerState::Absent as u32);
-    let steps = [
-        (reg::DRIVER_FEATURES_SEL, 1),
-        (reg::DRIVER_FEATURES, 1),
-        (reg::STATUS, 11),
-        (reg::QUEUE_SIZE, 64),
-        (reg::QUEUE_READY, 1),
-    ];
+    let [steps @ .., (status, driver_ok)] = START;
     assert!(steps.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
-    assert_eq!(network.write(1, reg::STATUS, 15), Some(Event::QueuesReady));
+    assert_eq!(network.write(1, status, driver_ok), Some(Event::QueuesReady));
     let directory = network.directory(0);
     assert_eq!((directory.peers[1].name(), directory.peers[1].queues[0].size), ("b", 64));
     assert_eq!(directory.peers[1].regions[0].slot_offset, map::peer_base(PeerIdx(1)));
@@ -34,9 +36,7 @@ fn a_peer_is_ready_while_its_driver_is() {
     assert_eq!(state(&network), PeerState::Revoked as u32);
     network.restart(1);
     assert_eq!((state(&network), network.read(1, reg::STATUS)), (PeerState::Absent as u32, 0));
-    for (offset, value) in steps.into_iter().chain([(reg::STATUS, 15)]) {
-        network.write(1, offset, value);
-    }
+    start(&mut network);
     assert_ne!(network.directory(0).peers[1].queues[0], first, "it is where it was, but not the same");
 }
 
@@ -44,13 +44,7 @@ fn a_peer_is_ready_while_its_driver_is() {
 #[test]
 fn each_change_of_a_peers_queue_changes_the_directory() {
     let mut network = network();
-    let start = [
-        (reg::DRIVER_FEATURES_SEL, 1),
-        (reg::DRIVER_FEATURES, 1),
-        (reg::STATUS, 11),
-        (reg::QUEUE_SIZE, 64),
-        (reg::QUEUE_READY, 1),
-    ];
+    let [start @ .., _] = START;
     assert!(start.iter().all(|&(offset, value)| network.write(1, offset, value).is_none()));
     let mut before = network.directory(0);
     for (offset, value) in [
@@ -104,16 +98,7 @@ fn runs_of_a_peer_that_is_ready_are_in_the_directory() {
     let lens = |network: &Network| network.directory(0).peers[1].regions.map(|region| region.len);
     assert_eq!(network.add_run(1, run(1)), Ok(()));
     assert_eq!(lens(&network)[0], 0, "nobody sends to it yet");
-    for (offset, value) in [
-        (reg::DRIVER_FEATURES_SEL, 1),
-        (reg::DRIVER_FEATURES, 1),
-        (reg::STATUS, 11),
-        (reg::QUEUE_SIZE, 64),
-        (reg::QUEUE_READY, 1),
-        (reg::STATUS, 15),
-    ] {
-        network.write(1, offset, value);
-    }
+    start(&mut network);
     assert_eq!(lens(&network)[..3], [2 << 20, map::PAGE, 0]);
     assert_eq!(network.add_run(1, run(2)), Ok(()));
     assert_eq!(lens(&network)[..3], [4 << 20, map::PAGE, 0]);

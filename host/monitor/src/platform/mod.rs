@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod exit;
 pub mod frames;
 pub mod heap;
+pub mod hierarchy;
 pub mod msr;
 pub mod multiboot;
 pub mod paging;

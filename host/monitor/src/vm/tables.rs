@@ -5,8 +5,9 @@
 //! bits set in advance, so the processor has nothing to write.
 
 use crate::platform::frames::OutOfFrames;
+use crate::platform::hierarchy::{ADDRESS, LARGE, LARGE_PAGE, index};
 use crate::platform::table::Table;
-use crate::vmx::ept::{Access, View, index};
+use crate::vmx::ept::{Access, View};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::{Gpa, map};
 
@@ -14,10 +15,7 @@ const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
-const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const LARGE_PAGE: u64 = 2 << 20;
 /// Tables of one view: one of the third level, and room for packet memory and small pages.
 pub const FEW: usize = 16;
 /// More of them for each peer: 2 GiB begin and end anywhere in a GiB.

@@ -6,6 +6,7 @@
 use super::fault::Fault;
 use super::ram::Ram;
 use super::state;
+use crate::platform::hierarchy::{ADDRESS, LARGE};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read as field;
 use crate::vmx::vmcs::{CR0_OWNED, CR4_GUEST};
@@ -21,9 +22,7 @@ const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
-const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = 4096;
 
 const _: () = assert!(CR0_OWNED & Cr0Flags::WRITE_PROTECT.bits() != 0);

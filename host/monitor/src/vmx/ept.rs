@@ -2,6 +2,7 @@
 
 use super::instruction;
 use crate::platform::frames::OutOfFrames;
+use crate::platform::hierarchy::{Format, Hierarchy};
 use crate::platform::table::Table;
 use bitflags::bitflags;
 use sluice_abi::{Gpa, Hpa};
@@ -28,14 +29,10 @@ impl Access {
 const WRITE_BACK: u64 = 6 << 3;
 /// The guest's PAT doesn't count (rule G5).
 const IGNORE_PAT: u64 = 1 << 6;
-/// The entry maps a large page.
-const LARGE: u64 = 1 << 7;
 /// No virtualization exception, ever (rule G11).
 const SUPPRESS_VE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-
-/// Bytes of a large page.
-pub const LARGE_PAGE: u64 = 2 << 20;
+/// An entry maps something if any use is allowed; the use of a page is restricted by its leaf alone.
+const FORMAT: Format = Format { present: Access::all().bits(), link: Access::all().bits(), nothing: SUPPRESS_VE };
 
 /// What the EPTP field and a list entry hold. See: SDM volume 3, table "Format of Extended-Page-Table Pointer".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,23 +66,23 @@ impl Flush {
 /// One view: an EPT hierarchy of four levels.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    root: Table,
+    tables: Hierarchy,
 }
 
 impl View {
     /// A view of nothing.
     pub fn new() -> Result<Self, OutOfFrames> {
-        Table::alloc().map(|root| Self { root })
+        Table::alloc().map(|root| Self { tables: Hierarchy { root, format: FORMAT } })
     }
 
     /// The pointer that makes a processor use this view.
     pub const fn pointer(self) -> EptPointer {
-        EptPointer(self.root.hpa().0 | EptPointer::ARMED as u64)
+        EptPointer(self.tables.root.hpa().0 | EptPointer::ARMED as u64)
     }
 
     /// A list entry for this view that is invalid until its low byte is changed.
     pub const fn at_rest(self) -> EptPointer {
-        EptPointer(self.root.hpa().0 | EptPointer::AT_REST as u64)
+        EptPointer(self.tables.root.hpa().0 | EptPointer::AT_REST as u64)
     }
 
     /// Maps `len` bytes at `gpa` to `hpa`, both page-aligned, in large pages where both allow and no small page was ever mapped there.
@@ -93,74 +90,11 @@ impl View {
     /// What was mapped there before must be flushed.
     pub fn map(self, gpa: Gpa, hpa: Hpa, len: u64, access: Access) -> Result<Flush, OutOfFrames> {
         let leaf = access.bits() | WRITE_BACK | IGNORE_PAT | SUPPRESS_VE;
-        let mut done = 0;
-        while done < len {
-            let (at, to) = (gpa.0 + done, hpa.0 + done);
-            let whole = at % LARGE_PAGE == 0 && to % LARGE_PAGE == 0 && len - done >= LARGE_PAGE;
-            if whole && !is_link(self.large(at)?) {
-                self.table(at, 2)?.set(index(at, 1), to | leaf | LARGE);
-                done += LARGE_PAGE;
-            } else {
-                self.table(at, 1)?.set(index(at, 0), to | leaf);
-                done += 4096;
-            }
-        }
-        Ok(Flush(()))
+        self.tables.map(gpa.0, hpa, len, leaf).map(|()| Flush(()))
     }
 
     /// Takes away what is mapped of the `len` bytes at `gpa`, page-aligned. A large page that is not wholly among them becomes small ones.
     pub fn unmap(self, gpa: Gpa, len: u64) -> Result<Flush, OutOfFrames> {
-        let mut done = 0;
-        while done < len {
-            let at = gpa.0 + done;
-            let word = self.large(at)?;
-            let whole = at.is_multiple_of(LARGE_PAGE) && len - done >= LARGE_PAGE;
-            if word & Access::all().bits() == 0 {
-                done += LARGE_PAGE - at % LARGE_PAGE;
-            } else if word & LARGE != 0 && whole {
-                self.table(at, 2)?.set(index(at, 1), SUPPRESS_VE);
-                done += LARGE_PAGE;
-            } else {
-                self.table(at, 1)?.set(index(at, 0), SUPPRESS_VE);
-                done += 4096;
-            }
-        }
-        Ok(Flush(()))
+        self.tables.unmap(gpa.0, len).map(|()| Flush(()))
     }
-
-    /// The word for the large page at `gpa`.
-    fn large(self, gpa: u64) -> Result<u64, OutOfFrames> {
-        Ok(self.table(gpa, 2)?.get(index(gpa, 1)))
-    }
-
-    /// The table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the way to `gpa`, made where it is missing. A large page in the way
-    /// becomes small ones. A table stays for ever, so what all tables of a view take is bounded by the addresses that are ever mapped, however
-    /// often they are.
-    fn table(self, gpa: u64, level: u32) -> Result<Table, OutOfFrames> {
-        let mut table = self.root;
-        for above in (level..4).rev() {
-            let word = table.get(index(gpa, above));
-            table = if is_link(word) {
-                Table::at(Hpa(word & ADDRESS))
-            } else {
-                let below = Table::alloc()?;
-                if word & LARGE != 0 {
-                    (0..Table::WORDS).for_each(|place| below.set(place, (word & !LARGE) + place as u64 * 4096));
-                }
-                table.set(index(gpa, above), below.hpa().0 | Access::all().bits());
-                below
-            };
-        }
-        Ok(table)
-    }
-}
-
-/// Whether an entry leads to a table.
-const fn is_link(word: u64) -> bool {
-    word & Access::all().bits() != 0 && word & LARGE == 0
-}
-
-/// Which word of a table at `level` (0: leaves of 4 KiB) covers `address`.
-pub const fn index(address: u64, level: u32) -> usize {
-    (address >> (12 + 9 * level) & 511) as usize
 }

@@ -114,7 +114,8 @@ fn write_all(device: &mut Device, writes: &[(u32, u32)]) -> Vec<Event> {
     writes.iter().filter_map(|&(offset, value)| device.write(offset, value)).collect()
 }
 
-const START: [(u32, u32); 6] = [
+/// What a driver writes that starts its device with a receive queue of 64 entries.
+pub(crate) const START: [(u32, u32); 6] = [
     (reg::DRIVER_FEATURES_SEL, 1),
     (reg::DRIVER_FEATURES, 1),
     (reg::STATUS, 11),
