@@ -9,6 +9,7 @@ mod containment;
 mod cost;
 mod examples;
 mod exits;
+mod hub;
 mod latency;
 mod outside;
 mod processes;

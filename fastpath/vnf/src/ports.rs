@@ -12,7 +12,7 @@ use sluice_abi::directory::MAX_PEERS;
 const BUFFERS: usize = 8192;
 
 /// Queue pairs of a VNF's own device at most: one for the host's switch, and one for each VM that may send by a window.
-pub const MAX_PAIRS: usize = 8;
+pub const MAX_PAIRS: usize = 16;
 
 /// A VNF's own network device.
 pub type Net = VirtioNet<'static, Transport, MAX_PAIRS>;
@@ -27,6 +27,8 @@ pub struct Options {
     /// Queue pairs to use if the device has as many, 1 to [`MAX_PAIRS`]. A VNF that receives from the host's switch and by windows needs one,
     /// and one more for each VM that may send to it. See: [`sluice::Options::pairs`].
     pub pairs: u16,
+    /// Entries of each receive queue, a power of two up to [`sluice::RX_SIZE`]: as many buffers are with the device, for each pair.
+    pub entries: u16,
     /// Further features to take if they are offered. See: [`sluice::Options::features`].
     pub features: F,
     /// How long the VNF sleeps in [`Ports::idle`].
@@ -37,14 +39,14 @@ impl Default for Options {
     /// One queue pair, used in order, with buffers of 2 KiB; the device's address and receive filters can be set.
     fn default() -> Self {
         let net = sluice::Options::default();
-        let (ring, pairs, features) = (net.format, net.pairs, net.features);
-        Self { ring, buffer_len: BufferLen::default(), pairs, features, idle: Idle::default() }
+        let (ring, pairs, entries, features) = (net.format, net.pairs, net.entries, net.features);
+        Self { ring, buffer_len: BufferLen::default(), pairs, entries, features, idle: Idle::default() }
     }
 }
 
 impl From<Options> for sluice::Options {
-    fn from(Options { ring, pairs, features, .. }: Options) -> Self {
-        Self { pairs, features, ..ring.into() }
+    fn from(Options { ring, pairs, entries, features, .. }: Options) -> Self {
+        Self { pairs, entries, features, ..ring.into() }
     }
 }
 

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 use multiboot::Module;
+use multiboot2::BootInformation;
 use sluice_control::{Manifest, VmConfig};
 
 global_asm!(include_str!("boot.S"));
@@ -42,25 +43,55 @@ impl Machine {
 /// Called by boot.S with what the boot loader left in EAX and EBX.
 #[unsafe(no_mangle)]
 extern "sysv64" fn monitor_main(magic: u32, information: u32) -> ! {
-    heap::init();
+    let memory = multiboot::load(magic, information).and_then(|boot| Ok((multiboot::free(&boot)?, boot)));
+    let ((from, to), boot) = memory.unwrap_or_else(|error| exit::finish(Err(error)));
+    let rest = from.next_multiple_of(frames::FRAME) + heap::FIRST;
+    if rest > to {
+        exit::finish(Err("no memory for a heap"));
+    }
+    // SAFETY: nothing has allocated yet; the boot loader says that the memory is free, and only what is behind it is given to others.
+    unsafe { heap::init(rest - heap::FIRST) };
     descriptors::init();
     descriptors::mask_legacy_interrupts();
-    let verdict = run(magic, information);
-    exit::finish(verdict.as_ref().copied().map_err(String::as_str));
+    exit::finish(run(&boot, rest, to));
 }
 
-fn run(magic: u32, information: u32) -> Result<(), String> {
-    let (modules, free) = multiboot::read(magic, information)?;
-    frames::init(free.0, free.1);
+/// Runs what the boot loader brought, with the memory behind the heap: from `from` up to `to`.
+fn run(boot: &BootInformation, from: u64, to: u64) -> Result<(), String> {
+    let modules = multiboot::modules(boot)?;
     let text = modules.iter().find(|module| module.name == "manifest").ok_or("boot module \"manifest\": missing")?;
     let text = core::str::from_utf8(text.bytes).map_err(|error| format!("manifest: not UTF-8: {error}"))?;
     let manifest = Manifest::parse(text).map_err(|error| format!("{error}"))?;
+    let more = control_plane(&manifest);
+    if more > to - from {
+        return Err(format!("no memory for {} VMs: the monitor alone needs {} MiB", manifest.vms.len(), more >> 20));
+    }
+    // SAFETY: this lies right behind what the heap has, and is free; frames are given out behind it only.
+    unsafe { heap::extend(more) };
+    frames::init(from + more, to);
     smp::start();
-    println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), (free.1 - free.0) >> 20, manifest.vms.len());
+    println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), (to - from - more) >> 20, manifest.vms.len());
     vm::run(Box::leak(Box::new(Machine { manifest, modules })))
 }
 
+/// Bytes of heap that the VMs of `manifest` make the monitor need at most, whatever their drivers do.
+fn control_plane(manifest: &Manifest) -> u64 {
+    let of = |id: usize| {
+        let peers = manifest.vms[id].peers.len() as u64;
+        let queues = 3 + 2 * manifest.senders_to(id).count() as u64;
+        VM + peers * PEER + queues * QUEUE
+    };
+    (0..manifest.vms.len()).map(of).sum::<u64>().next_multiple_of(frames::FRAME)
+}
+
+/// What the monitor keeps of a VM, bytes, its console's line and its device among it.
+const VM: u64 = 64 << 10;
+/// What it keeps of each peer that a VM may send to: two directory entries, and where the peer's memory is.
+const PEER: u64 = 8 << 10;
+/// What it keeps of a queue that the switch serves.
+const QUEUE: u64 = 4 << 10;
+
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
-    exit::finish(Err(&format!("the monitor panicked: {info}")));
+    exit::finish(Err(format_args!("the monitor panicked: {info}")));
 }

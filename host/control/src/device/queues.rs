@@ -11,10 +11,10 @@ use sluice_memory::guess::{pick, pick_mut};
 
 /// Largest number of queue pairs of a device: one for the host's switch, and one for each sender that may have a
 /// window.
-pub const MAX_PAIRS: u16 = 7;
-/// Room for the queues of so many pairs and the control queue.
-pub const MAX_QUEUES: usize = 16;
-const _: () = assert!((net::controlq(MAX_PAIRS) as usize) < MAX_QUEUES);
+pub const MAX_PAIRS: u16 = 63;
+/// Room for the queues of so many pairs and the control queue; each has a bit in [`InUse`].
+pub const MAX_QUEUES: usize = 128;
+const _: () = assert!((net::controlq(MAX_PAIRS) as usize) < MAX_QUEUES && MAX_QUEUES <= u128::BITS as usize);
 /// Largest queue size.
 pub(super) const QUEUE_SIZE_MAX: u16 = 1024;
 
@@ -30,9 +30,9 @@ pub(super) struct DeviceQueue {
 /// Queues in use, by bits.
 #[derive(Clone, Copy)]
 pub(super) struct InUse {
-    all: u32,
+    all: u128,
     /// Those that the device fills.
-    receive: u32,
+    receive: u128,
 }
 
 impl InUse {
@@ -74,7 +74,8 @@ impl Device {
         let bits = |used: &mut dyn Iterator<Item = u16>| {
             used.filter(|&index| self.queue(index).is_some()).fold(0, |bits, index| bits | 1 << index)
         };
-        InUse { all: bits(&mut (0..MAX_QUEUES as u16)), receive: bits(&mut (0..self.pairs).map(net::receiveq)) }
+        let last = net::controlq(self.config.max_virtqueue_pairs);
+        InUse { all: bits(&mut (0..=last)), receive: bits(&mut (0..self.pairs).map(net::receiveq)) }
     }
 
     /// Sizes that a queue can have. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".

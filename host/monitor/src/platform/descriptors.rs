@@ -3,7 +3,6 @@
 
 use crate::platform::{console, exit};
 use alloc::boxed::Box;
-use alloc::format;
 use core::arch::global_asm;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::load_tss;
@@ -55,14 +54,13 @@ struct Frame {
 extern "sysv64" fn exception(frame: &Frame) -> ! {
     // SAFETY: this never returns.
     unsafe { console::seize() };
-    let text = format!(
+    exit::finish(Err(format_args!(
         "exception {} in the monitor, error code {:#x}, RIP {:#x}, CR2 {:#x}",
         frame.vector,
         frame.error,
         frame.rip,
         Cr2::read_raw()
-    );
-    exit::finish(Err(&text));
+    )));
 }
 
 /// Gives this processor tables of its own, for good.

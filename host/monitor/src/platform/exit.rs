@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "port I/O")]
 
 use crate::println;
+use core::fmt::Display;
 use x86_64::instructions::{hlt, port::Port};
 
 /// Bochs: with its debugger, `D` at this port is a break. See: Bochs user manual, "Port 0x8900".
@@ -10,8 +11,8 @@ const BOCHS_CONTROL: u16 = 0x8900;
 const QEMU_EXIT: u16 = 0xf4;
 
 /// Prints the verdict, ends the emulator if it is one, and stops this processor.
-pub fn finish(verdict: Result<(), &str>) -> ! {
-    match verdict {
+pub fn finish(verdict: Result<(), impl Display>) -> ! {
+    match &verdict {
         Ok(()) => println!("RESULT pass"),
         Err(reason) => println!("RESULT fail: {reason}"),
     }

@@ -3,7 +3,8 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use multiboot2::{BootInformation, BootInformationHeader, MemoryAreaType};
+use multiboot2::{BootInformation, BootInformationHeader, LoadError, MemoryAreaType};
+use thiserror::Error;
 
 unsafe extern "C" {
     static monitor_end: u8;
@@ -17,18 +18,41 @@ pub struct Module {
     pub bytes: &'static [u8],
 }
 
-/// Reads the boot information at `at`: the modules, and the free memory (first byte, end).
-pub fn read(magic: u32, at: u32) -> Result<(Vec<Module>, (u64, u64)), String> {
+/// Why there is nothing to start from.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// EAX has not the loader's magic.
+    #[error("not started by a Multiboot2 boot loader (magic {0:#x})")]
+    Magic(u32),
+    /// The information is not what the standard says.
+    #[error("boot information: {0:?}")]
+    Information(LoadError),
+    /// It has no memory map.
+    #[error("boot information: no memory map")]
+    NoMap,
+    /// All memory is used, or above 4 GiB.
+    #[error("boot information: no usable memory above the modules")]
+    NoMemory,
+}
+
+/// Finds the boot information at `at`, which a Multiboot2 loader says with `magic` that it left there.
+///
+/// # Errors
+/// [`BootError::Magic`], [`BootError::Information`].
+pub fn load(magic: u32, at: u32) -> Result<BootInformation<'static>, BootError> {
     if magic != multiboot2::MAGIC {
-        return Err(alloc::format!("not started by a Multiboot2 boot loader (magic {magic:#x})"));
+        return Err(BootError::Magic(magic));
     }
     // SAFETY: a Multiboot2 loader (checked by its magic) left its information here, one to one; nobody writes it.
-    let information = unsafe { BootInformation::load(at as usize as *const BootInformationHeader) }
-        .map_err(|error| alloc::format!("boot information: {error:?}"))?;
-    let modules = information.module_tags().map(module).collect::<Result<Vec<_>, _>>()?;
-    let used = modules.iter().map(|module| module.bytes.as_ptr_range().end as u64).max().unwrap_or(0);
-    let from = used.max(information.end_address() as u64).max((&raw const monitor_end) as u64);
-    Ok((modules, free(&information, from)?))
+    unsafe { BootInformation::load(at as usize as *const BootInformationHeader) }.map_err(BootError::Information)
+}
+
+/// The modules that the loader put in memory.
+///
+/// # Errors
+/// What is wrong with the name of one, in words.
+pub fn modules(information: &BootInformation) -> Result<Vec<Module>, String> {
+    information.module_tags().map(module).collect()
 }
 
 fn module(tag: &multiboot2::ModuleTag) -> Result<Module, String> {
@@ -40,15 +64,20 @@ fn module(tag: &multiboot2::ModuleTag) -> Result<Module, String> {
     Ok(Module { name, bytes })
 }
 
-/// The largest run of usable memory below 4 GiB, from `from` up.
-fn free(information: &BootInformation, from: u64) -> Result<(u64, u64), String> {
+/// The largest run of usable memory below 4 GiB, behind the monitor and its modules: first byte, end.
+///
+/// # Errors
+/// [`BootError::NoMap`], [`BootError::NoMemory`]. Nothing is allocated.
+pub fn free(information: &BootInformation) -> Result<(u64, u64), BootError> {
     const FOUR_GIB: u64 = 4 << 30;
-    let map = information.memory_map_tag().ok_or("boot information: no memory map")?;
+    let used = information.module_tags().map(|tag| u64::from(tag.end_address())).max().unwrap_or(0);
+    let from = used.max(information.end_address() as u64).max((&raw const monitor_end) as u64);
+    let map = information.memory_map_tag().ok_or(BootError::NoMap)?;
     map.memory_areas()
         .iter()
         .filter(|area| area.typ() == MemoryAreaType::Available)
         .map(|area| (area.start_address().max(from), area.end_address().min(FOUR_GIB)))
         .filter(|(start, end)| start < end)
         .max_by_key(|(start, end)| end - start)
-        .ok_or_else(|| "boot information: no usable memory above the modules".into())
+        .ok_or(BootError::NoMemory)
 }
