@@ -30,14 +30,15 @@ const STANDARDS: [&str; 3] = ["RFC 1812, section 5.3.1", "RFC 1624, equation 3",
 /// What examples/firewall promises.
 const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "the first rule that matches decides"];
 
-/// What README.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
-const PROMISES: [&str; 6] = [
+/// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
+const PROMISES: [&str; 7] = [
     "accepted means delivered",
     "a state says what can be sent",
     "what a run started ends with it",
     "the last line and the exit code say how a run ended",
     "a capture arrives byte for byte",
     "artifacts are where cargo puts them",
+    "a host runs as many VMs as a directory has peers",
 ];
 
 fn suites() -> Vec<Suite> {
