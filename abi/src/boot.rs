@@ -6,6 +6,7 @@
 //! [`crate::map::SLOT_VA`] (entry 128), all writable and executable: the EPT holds the real limits.
 
 use crate::Gpa;
+use crate::map::PAGE;
 use core::mem::size_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -13,6 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceBt");
 /// Lowest guest-physical address an image may use. Below lie page tables and boot information.
 pub const IMAGE_START: Gpa = Gpa(0x10_0000);
+/// The page right below, which no memory backs: a stack at the start of the image that grows beyond its end stops the VM, and nothing is overwritten.
+pub const STACK_GUARD: Gpa = Gpa(IMAGE_START.0 - PAGE);
 /// Bytes of the VM's arguments.
 pub const ARGS_LEN: usize = 512;
 /// Modules that one VM can be given.
@@ -53,4 +56,4 @@ pub struct BootInfo {
 }
 
 const _: () = assert!(size_of::<BootInfo>() == 48 + 48 * MAX_MODULES + ARGS_LEN);
-const _: () = assert!(size_of::<BootInfo>() as u64 <= crate::map::PAGE);
+const _: () = assert!(size_of::<BootInfo>() as u64 <= PAGE);

@@ -1,4 +1,4 @@
-//! A1: VMFUNC and peer memory, by plain code in home.
+//! A1: VMFUNC and peer memory, by plain code in home; and the end of the stack.
 
 use super::{attack, contained, exits, stopped};
 
@@ -14,6 +14,14 @@ fn reading_peer_memory_in_home_in_bochs_is_exit_48() {
 fn writing_peer_memory_in_home_in_bochs_is_exit_48() {
     for gate in ["isolated", "guarded", "hypercall", "direct"] {
         stopped(&attack(gate, "write"), "EPT violation: write to guest-physical 0x1af0", 0);
+    }
+}
+
+/// The page below an image's stack is not backed, so nothing is overwritten.
+#[test]
+fn a_stack_in_bochs_that_grows_too_far_is_told_as_that() {
+    for gate in ["isolated", "guarded"] {
+        stopped(&attack(gate, "overflow"), "stack overflow: write to guest-physical 0xff", 0);
     }
 }
 

@@ -56,6 +56,7 @@ pub fn run(machine: &mut Vnf) -> Result<(), Error> {
         "leftovers" => leftovers::compare(machine, how.parse().map_err(|_| Error::Arguments)?),
         "read" => home::read(machine),
         "write" => home::write(machine),
+        "overflow" => home::overflow(machine),
         "view" => home::vmfunc(machine, how.parse().map_err(|_| Error::Arguments)?),
         "vmfunc" => rings::vmfunc(machine, three(how).ok_or(Error::Arguments)?),
         "rings" => rings::call(machine),

@@ -27,6 +27,17 @@ pub fn write(machine: &mut Vnf) -> Result<(), Error> {
     Err(Error::NotStopped(0))
 }
 
+/// Grows the stack beyond its end.
+pub fn overflow(machine: &mut Vnf) -> Result<(), Error> {
+    prepare(machine)?;
+    Err(Error::NotStopped(deeper(1)))
+}
+
+fn deeper(depth: u64) -> u64 {
+    let frame = core::hint::black_box([depth; 64]);
+    if depth == u64::MAX { depth } else { deeper(depth + 1).wrapping_add(frame[0]) }
+}
+
 /// VMFUNC to view `view` from a page of the VM's own. Then: does the gate still work for a proper call?
 pub fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     let (gate, own) = prepare(machine)?;

@@ -6,6 +6,7 @@ use crate::vmx::instruction::read;
 use crate::vmx::registers::Registers;
 use alloc::format;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use sluice_abi::boot::STACK_GUARD;
 use sluice_abi::{map, mmio};
 
 /// Serves an access to the device's registers, or stops the VM, saying what it touched.
@@ -48,7 +49,9 @@ fn describe(gpa: u64) -> alloc::string::String {
         4 => "fetch from",
         _ => "read of",
     };
-    format!("EPT violation: {kind} guest-physical {gpa:#x} at RIP {:#x}", read(Field::GuestRip))
+    let guard = STACK_GUARD.0..STACK_GUARD.0 + map::PAGE;
+    let what = if guard.contains(&gpa) { "stack overflow" } else { "EPT violation" };
+    format!("{what}: {kind} guest-physical {gpa:#x} at RIP {:#x}", read(Field::GuestRip))
 }
 
 /// What a MOV or MOVZX to or from memory wants.
