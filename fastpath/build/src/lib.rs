@@ -1,15 +1,13 @@
 //! The build script of a VNF: it links the VNF's program as an image for a virtual machine, or leaves it an ordinary program.
 //!
-//! It needs nothing, and stands beside `sluice-vnf`: that is a VNF's one dependency, and this its one build-dependency. `build.rs`, beside the VNF's
-//! `Cargo.toml`, is
+//! It needs nothing, and stands beside `sluice-vnf`: that is a VNF's one dependency, and this its one build-dependency. `fn main()` of its `build.rs` has
+//! one line, which calls [`image`]:
 //!
 //! ```
-//! fn main() {
-//!     sluice_build::image();
-//! }
+//! sluice_build::image();
 //! ```
 //!
-//! and `Cargo.toml` names both:
+//! and its `Cargo.toml` names both:
 //!
 //! ```toml
 //! [dependencies]
