@@ -6,8 +6,54 @@
 //!     Mempool ◄────────────┘ accepted: delivered, buffers back in the pool
 //! ```
 //!
+//! It stands on `sluice-driver`, which receives, and on `sluice-gate` and `sluice-inside`, by which it sends. `sluice-vnf` opens all of it by one
+//! call, for a VM or a process of a Sluice host; this crate alone is for who has memory, device and gate from elsewhere. Frames, bursts and pools
+//! need none of these:
+//!
+//! ```
+//! use sluice::wrap::Counter;
+//! use sluice::{BufferLen, Burst, FrameError, Mempool, PacketMemory, PeerSlice, Transmit, TxError, TxStats};
+//! use sluice_abi::Gpa;
+//!
+//! /// A port to nowhere, which takes two frames at a time.
+//! struct Sink;
+//!
+//! impl Transmit for Sink {
+//!     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {
+//!         let taken = burst.len().min(most).min(2);
+//!         burst.drop_front(taken);
+//!         Ok(taken)
+//!     }
+//!
+//!     fn tx_stats(&self) -> TxStats {
+//!         TxStats::NONE
+//!     }
+//! }
+//!
+//! let memory = PeerSlice::from_mut(vec![0u64; 4096].leak());
+//! let memory = PacketMemory::new(Gpa(0), memory).expect("less than 4 GiB");
+//! let mut free = [0; 16];
+//! let pool = Mempool::new(memory, BufferLen::KiB2, &mut free).expect("room for 16 buffers");
+//!
+//! let mut burst = pool.burst();
+//! for number in 0..4 {
+//!     let mut frame = burst.push_bytes(&[number; 60])?;
+//!     frame.prepend(4)?;
+//!     frame.set(0, &[0x81, 0x00, 0x00, number])?;
+//! }
+//! burst.retain(|frame| frame.head(3) != Some([3]));
+//!
+//! // What a port does not take stays in the burst, in order. Any port goes into any wrapper.
+//! let mut port = Counter::new(Sink);
+//! assert_eq!(port.tx_burst(&mut burst, 32), Ok(2));
+//! assert_eq!((burst.len(), burst.frame(0)?.head(0)), (1, Some([0x81, 0x00, 0x00, 2])));
+//! assert_eq!(port.sent().frames[0], 2);
+//! # Ok::<(), FrameError>(())
+//! ```
+//!
 //! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer is), [`VirtioNet`]
-//! and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch), [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer). examples/forward is the shortest program that uses it.
+//! and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch), [`wrap`] (ports around a port), [`ReceiveQueue`] and
+//! [`Gate::transmit`] (the same with buffers of one's own), [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer).
 //!
 //! # Threads
 //! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,

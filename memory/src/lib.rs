@@ -1,6 +1,30 @@
 //! Bytes that somebody else can write while we read them: a peer's RAM, a VM's packet memory, a driver's rings.
 //!
-//! [`SharedMemory::slice`] is the one bound check; it turns a claim (an address and a length that a peer wrote) into a
+//! It stands on `sluice-abi` alone, and both sides of a ring stand on it: `sluice-inside`, the device's, and `sluice-driver`. Alone it serves any
+//! program that shares memory with somebody whom it does not trust.
+//!
+//! ```
+//! use sluice_memory::{OutOfRegion, PeerSlice};
+//!
+//! let mut words = [0u64; 8];
+//! let shared = PeerSlice::from_mut(&mut words);
+//! shared.write(6, 0x0800_u16)?;
+//! assert_eq!(shared.read::<u16>(6)?, 0x0800);
+//!
+//! // What the other side says of the memory is a claim. It is checked once, and what comes of it can't leave the memory.
+//! let (claimed_offset, claimed_len) = (32, 40);
+//! assert!(shared.sub(claimed_offset, claimed_len).is_err());
+//! let frame = shared.sub(claimed_offset, 32)?;
+//! let mut copy = [0; 32];
+//! frame.copy_to_slice(0, &mut copy)?;
+//!
+//! // A table is indexed by numbers that the other side wrote, too.
+//! let table = shared.table::<u32>(0, 16).expect("aligned, and within the memory");
+//! assert_eq!((table.get(15), table.get(16)), (Some(0), None));
+//! # Ok::<(), OutOfRegion>(())
+//! ```
+//!
+//! Start with [`PeerSlice`]. [`SharedMemory::slice`] is the one bound check; it turns a claim (an address and a length that a peer wrote) into a
 //! [`PeerSlice`], and everything after that is safe by construction: a [`Ring`] is indexed through a mask, a [`Table`] checks
 //! its index, a copy checks its length once.
 //!

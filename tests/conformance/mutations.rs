@@ -30,6 +30,9 @@ const STANDARDS: [&str; 3] = ["RFC 1812, section 5.3.1", "RFC 1624, equation 3",
 /// What examples/firewall promises.
 const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "the first rule that matches decides"];
 
+/// What tests/packages asks of the crates that are published.
+const PACKAGES: &str = "what is published is whole, and says what it is";
+
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
 const PROMISES: [&str; 7] = [
     "accepted means delivered",
@@ -67,6 +70,7 @@ fn is_rule(rule: &str) -> bool {
         || STANDARDS.contains(&rule)
         || FIREWALL.contains(&rule)
         || PROMISES.contains(&rule)
+        || rule == PACKAGES
 }
 
 /// All mutations, each with its suite.

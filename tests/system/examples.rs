@@ -26,12 +26,13 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn capture(name: &str) -> Vec<u8> {
+/// The capture `name` of those that oracle/frames.py writes.
+pub(crate) fn capture(name: &str) -> Vec<u8> {
     fs::read(CAPTURES.path().join(name).with_extension("pcap")).expect("a capture")
 }
 
 /// The frames of a little-endian capture file.
-fn frames(file: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn frames(file: &[u8]) -> Vec<&[u8]> {
     let mut rest = file.get(24..).expect("a file header");
     let mut frames = Vec::new();
     while let Some((header, data)) = rest.split_at_checked(16).filter(|(header, _)| header.len() == 16) {
@@ -269,6 +270,12 @@ fn mirrors(runs: impl Fn(&Scenario) -> Report) {
     let report = runs(&replaying("mirror", input.clone()));
     same(&report, "received.pcap", &input);
     same(&report, "mirror.pcap", &input);
+    // By RFC 2819, "etherStats".
+    let mut counts = [0; 7];
+    for frame in frames(&input) {
+        counts[[64, 127, 255, 511, 1023, 1518].partition_point(|&longest| longest < frame.len())] += 1;
+    }
+    says(&report, &format!("arrived, by length: {counts:?}"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod latency;
 mod outside;
 mod processes;
 mod processor;
+mod segments;
 mod switch;
 
 use std::sync::LazyLock;

@@ -13,8 +13,20 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 11] =
-    ["microbench", "firewall", "forward", "generator", "hub", "mirror", "pcap", "router", "vlan", "latency", "station"];
+const PROGRAMS: [&str; 12] = [
+    "microbench",
+    "firewall",
+    "forward",
+    "generator",
+    "hub",
+    "mirror",
+    "pcap",
+    "router",
+    "vlan",
+    "latency",
+    "segments",
+    "station",
+];
 /// The package whose program runs in a VM alone.
 const ATTACK: &str = "attack";
 /// The package that starts processes.

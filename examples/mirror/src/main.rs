@@ -1,4 +1,4 @@
-//! Forwards what arrives, and writes each frame that was delivered to a capture file.
+//! Forwards what arrives, counts it by length, and writes each frame that was delivered to a capture file.
 //!
 //! Arguments: `PEER FILE`. The file has its name once the host took the peer away. A file that can't be written any more costs no frame: the program
 //! goes on, and says so at its end.
@@ -8,9 +8,8 @@ extern crate alloc;
 
 use alloc::{boxed::Box, format};
 use sluice_vnf::clock::{self, Counter};
-use sluice_vnf::wrap::PcapWriter;
-use sluice_vnf::{BURST_SIZE, Error, FileError, Options, PeerPort, PeerState};
-use sluice_vnf::{Receive, Transmit, Vnf, deliver, println};
+use sluice_vnf::wrap::{self, PcapWriter};
+use sluice_vnf::{BURST_SIZE, Error, FileError, Options, PeerPort, Ports, Receive, Transmit, Vnf, println};
 
 sluice_vnf::main!(run);
 sluice_vnf::heap!(1 << 12);
@@ -19,26 +18,26 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let name = vnf.arg(1).ok_or(Error::Arguments("PEER FILE"))?;
     let unwritten = |error: &FileError| format!("{name}: {error}");
     let mut file = vnf.create(name).map_err(|error| unwritten(&error))?;
-    let ports = vnf.open(Options::default())?;
-    let peer = ports.wait_for(vnf.arg(0))?;
-    let output = PeerPort::new(ports.gate(), peer);
+    let Ports { input, outputs, .. } = vnf.open(Options::default())?;
+    let peer = outputs.wait_for(vnf.arg(0))?;
+    let mut input = wrap::Counter::new(input);
+    let output = PeerPort::new(outputs.gate(), peer);
     let mut output = PcapWriter::new(output, |bytes: &[u8]| file.write(bytes), nanoseconds);
-    let mut burst = ports.burst();
+    let mut burst = outputs.burst();
     loop {
-        match ports.state(peer) {
-            PeerState::Revoked => break,
-            PeerState::Quarantined => return Err(Error::PeerQuarantined.into()),
-            PeerState::Ready | PeerState::Absent | PeerState::Draining => {}
-        }
-        ports.input.rx_burst(&mut burst, BURST_SIZE)?;
+        input.rx_burst(&mut burst, BURST_SIZE)?;
         // What the peer has no room for stays in the burst, and is not written yet.
-        if deliver(&mut output, &mut burst)? == 0 {
-            vnf.yield_now();
+        match outputs.send_by(&mut output, peer, &mut burst) {
+            Ok(0) => vnf.yield_now(),
+            Ok(_) => {}
+            Err(Error::PeerGone) => break,
+            Err(error) => return Err(error.into()),
         }
     }
     let stats = output.tx_stats();
     output.error().map_or(Ok(()), |error| Err(unwritten(error)))?;
     file.finish().map_err(|error| unwritten(&error))?;
+    println!("arrived, by length: {:?}", input.received().frames);
     println!("forwarded and written: {} frames, {} bytes", stats.packets, stats.bytes);
     Ok(())
 }

@@ -1,7 +1,20 @@
-//! The build script of a VNF: `fn main()` of a `build.rs` beside its `Cargo.toml` has one line.
+//! The build script of a VNF: it links the VNF's program as an image for a virtual machine, or leaves it an ordinary program.
 //!
-//! ```no_run
+//! It needs nothing, and stands beside `sluice-vnf`: that is a VNF's one dependency, and this its one build-dependency. `fn main()` of its `build.rs` has
+//! one line, which calls [`image`]:
+//!
+//! ```
 //! sluice_build::image();
+//! ```
+//!
+//! and its `Cargo.toml` names both:
+//!
+//! ```toml
+//! [dependencies]
+//! sluice-vnf = "0.1"
+//!
+//! [build-dependencies]
+//! sluice-build = "0.1"
 //! ```
 //!
 //! For the target `x86_64-unknown-none` the programs of the package are linked as images for virtual machines, at the guest-physical

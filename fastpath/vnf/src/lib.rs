@@ -1,5 +1,8 @@
 //! All that a virtual network function (VNF) depends on: one source for a virtual machine's image and for a Linux process.
 //!
+//! It stands on top of the stack: it finds what its host gave it (packet memory, a network device, a gate to each peer) and opens the ports of the
+//! crate `sluice` (package `sluice-fastpath`) on that. This VNF passes on IPv4:
+//!
 //! ```no_run
 //! use sluice_vnf::{BURST_SIZE, Error, Options, Receive, Vnf};
 //!
@@ -23,10 +26,39 @@
 //! frames in order; a [`Frame`] is read, and a [`FrameMut`] changed, by offset; a [`PeerIdx`] names a peer; a [`TxError`] says what was refused.
 //! Everything of the crate `sluice` is here, too, for programs that need more; [`abi`] is the contract with the host.
 //!
+//! Ports go into wrappers ([`wrap`]) that count, capture, limit and lose frames; all of [`Ports`] can be used beside them. Here each frame that was
+//! delivered is in a capture file, too:
+//!
+//! ```no_run
+//! use sluice_vnf::wrap::PcapWriter;
+//! use sluice_vnf::{BURST_SIZE, Error, Options, PeerPort, Ports, Receive, Vnf, clock};
+//!
+//! fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
+//!     let mut file = vnf.create("sent.pcap")?;
+//!     let Ports { input, outputs, .. } = vnf.open(Options::default())?;
+//!     let peer = outputs.wait_for(None)?;
+//!     let port = PeerPort::new(outputs.gate(), peer);
+//!     let mut port = PcapWriter::new(port, |bytes: &[u8]| file.write(bytes), clock::now);
+//!     let mut burst = outputs.burst();
+//!     loop {
+//!         input.rx_burst(&mut burst, BURST_SIZE)?;
+//!         match outputs.send_by(&mut port, peer, &mut burst) {
+//!             Ok(0) => vnf.yield_now(),
+//!             Ok(_) => {}
+//!             Err(Error::PeerGone) => break,
+//!             Err(error) => return Err(error.into()),
+//!         }
+//!     }
+//!     drop(port);
+//!     Ok(file.finish()?)
+//! }
+//! # sluice_vnf::main!(run);
+//! ```
+//!
 //! The program needs a build script with one line, `sluice_build::image()`. For the target `x86_64-unknown-none` a `Vnf` is then a VM of a
 //! Sluice host; for Linux it is a process that `sluice-launcher` started, which shares its memory with its peers.
 //!
-//! Reading order: [`Vnf`], [`Ports`], [`Error`]; then [`clock`] to tell time.
+//! Reading order: [`Vnf`], [`Ports`], [`Outputs`], [`Error`]; then [`clock`] to tell time.
 #![cfg_attr(target_os = "none", no_std)]
 
 #[cfg(not(target_os = "none"))]
@@ -38,6 +70,7 @@ mod machine;
 
 pub mod clock;
 mod connect;
+mod outputs;
 mod patience;
 mod ports;
 mod runs;
@@ -47,8 +80,9 @@ pub use connect::Error;
 #[doc(hidden)]
 pub use machine::Heap;
 pub use machine::{FileError, Module, Output, Transport, Vnf, print, start};
+pub use outputs::{Outputs, deliver};
 pub use patience::Patience;
-pub use ports::{MAX_PAIRS, Net, Options, Ports, deliver};
+pub use ports::{MAX_PAIRS, Net, Options, Ports};
 pub use sluice::*;
 pub use sluice_abi as abi;
 
@@ -96,6 +130,11 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The Ethernet address that `text` says as six hexadecimal numbers with `:` between them.
+///
+/// ```
+/// assert_eq!(sluice_vnf::mac("02:00:00:00:0b:01"), Some([2, 0, 0, 0, 11, 1]));
+/// assert_eq!(sluice_vnf::mac("02:00:00:00:0b"), None);
+/// ```
 pub fn mac(text: &str) -> Option<[u8; 6]> {
     let (mut words, mut bytes) = (text.split(':'), [0; 6]);
     for byte in &mut bytes {

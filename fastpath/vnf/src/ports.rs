@@ -1,12 +1,11 @@
 //! Everything that a VNF receives from and sends to, opened by one call.
 
-use crate::machine::{Transport, yield_now};
-use crate::{Error, Vnf};
+use crate::machine::Transport;
+use crate::{Error, Outputs, Vnf};
+use core::ops::{Deref, DerefMut};
 use sluice::{
-    BURST_SIZE, BufferLen, Burst, F, FrameMut, Gate, Idle, Mempool, Next, PeerIdx, PeerPort, PeerState, Poller,
-    Receive, RingFormat, Transmit, TxError, TxStats, VirtioNet,
+    BufferLen, Burst, F, FrameMut, Gate, Idle, Mempool, Next, Offloads, PeerIdx, Poller, RingFormat, VirtioNet,
 };
-use sluice_abi::directory::MAX_PEERS;
 
 /// Buffers that a VNF has at most: 16 MiB of the shortest.
 const BUFFERS: usize = 8192;
@@ -24,11 +23,14 @@ pub struct Options {
     pub ring: RingFormat,
     /// Bytes of a buffer: what the longest frame that arrives, or is made, fits into.
     pub buffer_len: BufferLen,
+    /// Entries of each receive queue, a power of two up to [`sluice::RX_SIZE`]: as many buffers are with the device. Packet memory of 16 MiB, the most
+    /// that is registered first, has 255 buffers of 64 KiB.
+    pub entries: u16,
     /// Queue pairs to use if the device has as many, 1 to [`MAX_PAIRS`]. A VNF that receives from the host's switch and by windows needs one,
     /// and one more for each VM that may send to it. See: [`sluice::Options::pairs`].
     pub pairs: u16,
-    /// Entries of each receive queue, a power of two up to [`sluice::RX_SIZE`]: as many buffers are with the device, for each pair.
-    pub entries: u16,
+    /// What senders may leave to this VNF. With a segmentation, frames of up to 64 KiB arrive, and buffers must be [`BufferLen::KiB64`].
+    pub offloads: Offloads,
     /// Further features to take if they are offered. See: [`sluice::Options::features`].
     pub features: F,
     /// How long the VNF sleeps in [`Ports::idle`].
@@ -36,17 +38,17 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// One queue pair, used in order, with buffers of 2 KiB; the device's address and receive filters can be set.
+    /// One queue pair, used in order, with buffers of 2 KiB; nothing is left to this VNF; the device's address and receive filters can be set.
     fn default() -> Self {
         let net = sluice::Options::default();
-        let (ring, pairs, entries, features) = (net.format, net.pairs, net.entries, net.features);
-        Self { ring, buffer_len: BufferLen::default(), pairs, entries, features, idle: Idle::default() }
+        let sluice::Options { format: ring, entries, pairs, offloads, features, .. } = net;
+        Self { ring, buffer_len: BufferLen::default(), entries, pairs, offloads, features, idle: Idle::default() }
     }
 }
 
 impl From<Options> for sluice::Options {
-    fn from(Options { ring, pairs, entries, features, .. }: Options) -> Self {
-        Self { pairs, entries, features, ..ring.into() }
+    fn from(Options { ring, entries, pairs, offloads, features, .. }: Options) -> Self {
+        Self { entries, pairs, offloads, features, ..ring.into() }
     }
 }
 
@@ -66,15 +68,25 @@ impl Store {
 
 /// A VNF's ports: its own network device, where frames of others arrive, and a port to each peer that it may send to.
 ///
-/// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own.
+/// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own. What [`Outputs`] can do, these can, too. The
+/// two fields can be borrowed at once: for an [`Ports::input`] in a wrapper of [`sluice::wrap`], beside outputs that send.
+///
+/// ```no_run
+/// # use sluice_vnf::{Error, PeerIdx, Ports, Vnf};
+/// use sluice_vnf::wrap::Counter;
+///
+/// fn count_and_relay(ports: &mut Ports, peer: PeerIdx) -> Result<u64, Error> {
+///     let mut input = Counter::new(&mut *ports.input);
+///     ports.outputs.relay_from(&mut input, peer, |_| ())?;
+///     Ok(input.received().frames.iter().sum())
+/// }
+/// ```
 pub struct Ports {
     /// The VNF's own network device: what others send arrives here, and what is sent here takes the slow path, by the host's switch.
     pub input: &'static mut Net,
+    /// The ports to the peers.
+    pub outputs: Outputs,
     poller: Poller,
-    gate: &'static Gate,
-    pool: &'static Mempool<'static>,
-    /// By [`PeerIdx`], as soon as they are used; the last is for a peer that no directory has.
-    outputs: [Option<PeerPort<'static>>; MAX_PEERS + 1],
 }
 
 impl Vnf {
@@ -91,24 +103,11 @@ impl Vnf {
         let pool = pool.insert(Mempool::new(buffers, options.buffer_len, free)?);
         let input = net.insert(VirtioNet::start_pairs(self.transport(), queues, pool, options)?);
         let (gate, poller) = (gate_place.insert(gate), Poller::new(options.idle));
-        Ok(Ports { input, poller, gate, pool, outputs: [const { None }; MAX_PEERS + 1] })
+        Ok(Ports { input, outputs: Outputs::new(gate, pool), poller })
     }
 }
 
 impl Ports {
-    /// Returns an empty burst. Frames move between bursts, the input and the outputs.
-    pub fn burst(&self) -> Burst<'static> {
-        self.pool.burst()
-    }
-
-    /// Returns the index of the peer named `name` (without a name: of the first peer that the manifest lists), once the peer is ready.
-    ///
-    /// # Errors
-    /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not come for seconds.
-    pub fn wait_for(&self, name: Option<&'static str>) -> Result<PeerIdx, Error> {
-        crate::connect::wait_for_peer(self.gate, name)
-    }
-
     /// Call this after each poll of [`Ports::input`] that is to save processor time, with the number of frames that the poll brought. After
     /// some polls that brought none the VNF pauses between two of them, and then sleeps, at most for so long as [`Options::idle`] says.
     pub fn idle(&mut self, vnf: &mut Vnf, received: usize) {
@@ -117,134 +116,37 @@ impl Ports {
         }
     }
 
-    /// Returns the state of `peer` at this moment. See: [`Gate::peer_state`].
-    pub fn state(&self, peer: PeerIdx) -> PeerState {
-        self.gate.peer_state(peer)
-    }
-
-    /// Returns the port to `peer`. A port to a peer that the directory does not have is never ready.
-    pub fn to(&mut self, peer: PeerIdx) -> &mut PeerPort<'static> {
-        let gate = self.gate;
-        self.outputs[peer.get().min(MAX_PEERS)].get_or_insert_with(|| PeerPort::new(gate, peer))
-    }
-
-    /// Sends what `peer` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a
-    /// while, or an ended call stay in `burst`, in order. A frame that this peer never takes is dropped, and counted by its cause in the
-    /// statistics of the port.
+    /// Does [`Outputs::relay_from`] with [`Ports::input`].
     ///
     /// # Errors
-    /// [`Error::PeerGone`]: the host took the peer away for good. [`Error::PeerQuarantined`]: the peer broke the protocol. [`Error::Send`]: the
-    /// gate refuses every frame.
-    pub fn send(&mut self, peer: PeerIdx, burst: &mut Burst<'_>) -> Result<usize, Error> {
-        match self.state(peer) {
-            PeerState::Ready => Ok(deliver(self.to(peer), burst)?),
-            PeerState::Revoked => Err(Error::PeerGone),
-            PeerState::Quarantined => Err(Error::PeerQuarantined),
-            PeerState::Absent | PeerState::Draining => Ok(0),
-        }
+    /// As [`Outputs::relay_from`].
+    pub fn relay(&mut self, peer: PeerIdx, work: impl FnMut(&mut Burst<'static>)) -> Result<(), Error> {
+        self.outputs.relay_from(self.input, peer, work)
     }
 
-    /// Receives bursts, shows each to `work` once, and sends to `peer` what `work` leaves in them, until the host takes the peer away. A burst is
-    /// sent before the next is received, so the VNF that sends here waits while the peer has no room.
+    /// Does [`Outputs::distribute_from`] with [`Ports::input`].
     ///
     /// # Errors
-    /// As [`Ports::send`], but for [`Error::PeerGone`]; [`Error::Receive`].
-    pub fn relay(&mut self, peer: PeerIdx, mut work: impl FnMut(&mut Burst<'static>)) -> Result<(), Error> {
-        let mut burst = self.burst();
-        loop {
-            if burst.is_empty() {
-                self.input.rx_burst(&mut burst, BURST_SIZE)?;
-                work(&mut burst);
-            }
-            match self.send(peer, &mut burst) {
-                Ok(0) => yield_now(),
-                Ok(_) => {}
-                Err(Error::PeerGone) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Receives bursts, shows each frame to `choose`, and sends the frame to the peer that `choose` returns, until the host took all peers of
-    /// `outputs` away. `None`, or a peer that is not in `outputs`, drops the frame. The burst of an output is its queue: a peer that has no room
-    /// delays no other peer's frames. Returns how many frames were lost because their queue was full or their peer gone or in quarantine.
-    ///
-    /// # Errors
-    /// [`Error::Receive`], [`Error::Send`].
+    /// As [`Outputs::distribute_from`].
     pub fn distribute(
         &mut self,
-        outputs: &mut [(PeerIdx, Burst<'static>)],
-        mut choose: impl FnMut(&mut FrameMut<'_>) -> Option<PeerIdx>,
+        queues: &mut [(PeerIdx, Burst<'static>)],
+        choose: impl FnMut(&mut FrameMut<'_>) -> Option<PeerIdx>,
     ) -> Result<usize, Error> {
-        let (mut arrived, mut lost) = (self.burst(), 0);
-        loop {
-            let received = self.input.rx_burst(&mut arrived, BURST_SIZE)?;
-            while let Ok(mut frame) = arrived.frame_mut(0) {
-                let peer = choose(&mut frame);
-                let output = outputs.iter_mut().find(|(output, _)| Some(*output) == peer);
-                if output.is_none_or(|(_, queue)| arrived.move_to(0, queue).inspect_err(|_| lost += 1).is_err()) {
-                    arrived.remove(0);
-                }
-            }
-            if !self.flush(outputs, &mut lost)? {
-                return Ok(lost);
-            }
-            if received == 0 {
-                yield_now();
-            }
-        }
-    }
-
-    /// Sends what the peers take; returns whether there is a peer left.
-    fn flush(&mut self, outputs: &mut [(PeerIdx, Burst<'static>)], lost: &mut usize) -> Result<bool, Error> {
-        let mut left = false;
-        for (peer, queue) in outputs {
-            let sent = self.send(*peer, queue);
-            left |= sent != Err(Error::PeerGone);
-            if let Err(Error::PeerGone | Error::PeerQuarantined) = sent {
-                *lost += queue.len();
-                queue.clear();
-            } else {
-                sent?;
-            }
-        }
-        Ok(left)
-    }
-
-    /// Returns what was sent to `peer`, and what was not and why.
-    pub fn stats_of(&self, peer: PeerIdx) -> TxStats {
-        self.outputs[peer.get().min(MAX_PEERS)].as_ref().map_or(TxStats::NONE, Transmit::tx_stats)
-    }
-
-    /// Returns the gate, for what is not here: the peers' entries, all peers in one call ([`sluice::Scatter`]).
-    pub fn gate(&self) -> &'static Gate {
-        self.gate
-    }
-
-    /// Returns the pool that all bursts of [`Ports::burst`] are of.
-    pub fn pool(&self) -> &'static Mempool<'static> {
-        self.pool
+        self.outputs.distribute_from(self.input, queues, choose)
     }
 }
 
-/// Sends what `output` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a while,
-/// or an ended call stay in `burst`, in order. A frame that `output` never takes is dropped, and counted by its cause in the statistics of `output`.
-///
-/// # Errors
-/// The [`TxError`]s that no frame of the burst is to blame for.
-pub fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, TxError> {
-    let offered = burst.len();
-    let mut dropped = 0;
-    loop {
-        match output.tx_burst(burst, burst.len()) {
-            Err(error) if error.refused().is_some_and(|index| burst.remove(index)) => dropped += 1,
-            // Nothing is wrong with the frames: the ring is full, the call was ended, or the peer is away for a while.
-            Ok(_) | Err(TxError::Aborted | TxError::PeerNotReady { .. } | TxError::PeerFault { .. }) => break,
-            Err(error) => return Err(error),
-        }
+impl Deref for Ports {
+    type Target = Outputs;
+
+    fn deref(&self) -> &Outputs {
+        &self.outputs
     }
-    Ok(offered - dropped - burst.len())
 }
 
-#[cfg(test)]
-mod tests;
+impl DerefMut for Ports {
+    fn deref_mut(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+}

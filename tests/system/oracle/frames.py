@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Writes the captures that the tests of the examples send: frames.py FOLDER. Made with scapy; every run writes the same bytes."""
 import sys
+from scapy.utils import checksum
 from scapy.all import (ARP, Dot1Q, Ether, ICMP, ICMPv6EchoRequest, IP, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
                        IPv6ExtHdrHopByHop, Raw, TCP, UDP, fragment, raw, wrpcap)
 
@@ -87,6 +88,39 @@ def odd():
         yield Ether(src=HOST, dst=ROUTER) / tag / six[IPv6]
 
 
+def jumbo():
+    """The longest frame at an MTU of 9,000 bytes."""
+    payload = bytes((at * 7 + at // 256) % 256 for at in range(9000 - 28))
+    return Ether(src=HOST, dst=ROUTER) / IP(src="172.16.0.1", dst=NET4[0], id=7) / UDP(sport=1, dport=2) / Raw(payload)
+
+
+def tcp(ip, payload, at=0, flags="FPACE"):
+    """A TCP frame whose payload begins at byte `at` of a stream; sequence numbers and IPv4's identification wrap around in the stream."""
+    header = TCP(sport=40000, dport=80, seq=(0xffff8000 + at) % 2**32, ack=9, flags=flags, options=[("NOP", None), ("NOP", None), ("Timestamp", (1, 2))])
+    return Ether(src=HOST, dst=ROUTER) / ip / header / Raw(payload)
+
+
+def left(frame):
+    """The frame as its sender leaves it: TCP's checksum is the sum of the pseudo header, not complemented."""
+    whole = Ether(raw(frame))
+    segment = raw(whole[TCP])
+    six = IPv6 in whole
+    pseudo = raw(whole[IPv6])[8:40] if six else raw(whole[IP])[12:20]
+    pseudo += len(segment).to_bytes(4, "big") + (6).to_bytes(4, "big")
+    at = len(raw(whole)) - len(segment) + 16
+    return patched(frame, at, (~checksum(pseudo) & 0xffff).to_bytes(2, "big"))
+
+
+def long_frames(headers, ip, size):
+    """A frame of 64,000 bytes, and its segments of `size` bytes of payload."""
+    stream = bytes((at * 7 + at // 251) % 256 for at in range(64000 - headers))
+    pieces = [(at, stream[at:at + size]) for at in range(0, len(stream), size)]
+    last = pieces[-1][0]
+    # Congestion Window Reduced is the first segment's alone; FIN and PSH are the last one's.
+    segments = [tcp(ip(number), piece, at, "A" + "FP" * (at == last) + "C" * (at == 0) + "E") for number, (at, piece) in enumerate(pieces)]
+    return tcp(ip(0), stream), segments
+
+
 def padded():
     """Behind the packets, padding of the link. Linux cuts it off on a bridge, too, so only the router's capture has such."""
     for packet in (ip4(), ip6()):
@@ -123,3 +157,8 @@ write("ipv4", [frame for frame in [*ordinary(), *LAST] if IP in frame])
 write("pushed", [pushed(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
 write("popped", [popped(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
 write("routed", [*padded(), *ordinary(), *odd(), *checksums(), *LAST])
+four, four_cut = long_frames(66, lambda number: IP(src="172.16.0.1", dst=NET4[0], id=(0xfff0 + number) % 65536, flags="DF"), 1448)
+six, six_cut = long_frames(86, lambda _: IPv6(src="2a00:f::1", dst=NET6[0]), 1428)
+short = tcp(IP(src="172.16.0.1", dst=NET4[0], id=7), bytes(range(256)) * 5)
+write("offloads", [jumbo(), left(four), left(six), left(short), ip4() / UDP(sport=1, dport=2) / Raw(b"the end")])
+write("segments", [*four_cut, *six_cut, short, ip4() / UDP(sport=1, dport=2) / Raw(b"the end")])
