@@ -14,6 +14,7 @@ mod outside;
 mod processes;
 mod processor;
 mod switch;
+mod wakeups;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -72,8 +72,8 @@ fn sized(name: &str, len: u64) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::thread::gettid;
     use rustix::event::Timespec;
+    use rustix::thread::gettid;
     use std::sync::mpsc;
     use std::{fs, thread};
 

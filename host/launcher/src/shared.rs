@@ -36,15 +36,8 @@ impl Shared {
     pub fn new(manifest: &Manifest, memory: Memory, taps: Taps) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
-        let mut shared = Self {
-            network,
-            pages: memory.pages,
-            rams: memory.rams,
-            switch,
-            taps,
-            notified,
-            started: Instant::now(),
-        };
+        let mut shared =
+            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, notified, started: Instant::now() };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }
