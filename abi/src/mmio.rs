@@ -74,9 +74,9 @@ pub mod reg {
 }
 
 bitflags! {
-    /// Causes of an interrupt. See: VIRTIO 4.2.2 "MMIO Device Register Layout", register InterruptStatus.
+    /// What a device tells of by an interrupt. See: VIRTIO 4.2.2 "MMIO Device Register Layout", register InterruptStatus.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Cause: u32 {
+    pub struct Interrupt: u32 {
         /// The device used a buffer of a queue whose driver asked to be told.
         const USED_BUFFER = 1;
         /// The configuration changed.

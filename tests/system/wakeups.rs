@@ -11,7 +11,8 @@ const LONGEST: &str = "longest=1000000";
 /// it is on its way to a sleep, or while it sleeps. `times` are those of the sender and of the receiver.
 fn lock_step(host: Host, rest: &str, count: u64, times: [u64; 2]) -> Scenario {
     let sent = format!("count={count} gap=100 jitter={}", times[0]);
-    scenario(host, (rest, "switch"), &sent, &format!("jitter={} {LONGEST}", times[1]))
+    let scenario = scenario(host, (rest, "switch"), &sent, &format!("jitter={} {LONGEST}", times[1]));
+    Scenario { timeout: 150, ..scenario }
 }
 
 #[track_caller]

@@ -13,7 +13,7 @@ use filter::Filter;
 pub use filter::is_multicast;
 use queues::{DeviceQueue, QUEUE_SIZE_MAX};
 pub use queues::{MAX_PAIRS, MAX_QUEUES};
-use sluice_abi::mmio::{self, Cause, Status, reg};
+use sluice_abi::mmio::{self, Interrupt, Status, reg};
 use sluice_abi::net::{self, Config, F, LinkStatus};
 
 /// Vendor of virtual devices without a PCI vendor: "Slce".
@@ -50,7 +50,7 @@ pub struct Device {
     pairs: u16,
     filter: Filter,
     /// What the driver was told of and has not acknowledged. While there is any, the device's interrupt line is asserted.
-    interrupt: Cause,
+    interrupt: Interrupt,
 }
 
 impl Device {
@@ -70,13 +70,13 @@ impl Device {
             queues: [DeviceQueue::default(); MAX_QUEUES],
             pairs: 1,
             filter: Filter::default(),
-            interrupt: Cause::empty(),
+            interrupt: Interrupt::empty(),
         }
     }
 
-    /// Tells the driver that a buffer was used, as it asked for. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
+    /// Tells the driver that a buffer was used, as it asked. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
     pub fn tell(&mut self) {
-        self.interrupt |= Cause::USED_BUFFER;
+        self.interrupt |= Interrupt::USED_BUFFER;
     }
 
     /// Whether the device's interrupt line is asserted.
@@ -169,7 +169,7 @@ impl Device {
             reg::DRIVER_FEATURES => self.accept_features(value),
             reg::QUEUE_SEL => self.queue_sel = value,
             reg::QUEUE_READY => self.set_ready(value),
-            reg::INTERRUPT_ACK => self.interrupt.remove(Cause::from_bits_truncate(value)),
+            reg::INTERRUPT_ACK => self.interrupt.remove(Interrupt::from_bits_truncate(value)),
             reg::STATUS => self.set_status(value),
             _ => self.set_up_queue(offset, value),
         }

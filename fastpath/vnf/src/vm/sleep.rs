@@ -11,12 +11,11 @@ use core::arch::{asm, naked_asm, x86_64::__cpuid};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use sluice_abi::call::CPUID_BASE;
-use sluice_abi::mmio::reg;
 use sluice_abi::timer::{
     CPUID_LINE, CPUID_TIMER, IA32_TSC_DEADLINE, LEVEL, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_LINT0,
     X2APIC_LVT_TIMER,
 };
-use sluice_driver::Registers;
+use sluice_driver::{Registers, acknowledge};
 
 /// Vector of the device's interrupt: the first that is no exception's.
 pub const VECTOR: usize = 32;
@@ -42,8 +41,7 @@ pub fn halt(device: &mut impl Registers, time: Duration) {
         write(X2APIC_LVT_LINT0, MASKED);
         if TOLD.swap(false, Relaxed) {
             // The line falls before the interrupt is over, or there would be another.
-            let causes = device.read(reg::INTERRUPT_STATUS);
-            device.write(reg::INTERRUPT_ACK, causes);
+            acknowledge(device);
             write(X2APIC_EOI, 0);
         }
     }

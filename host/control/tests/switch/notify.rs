@@ -1,7 +1,7 @@
 //! Who is told of used buffers: a driver that asked, once for each time that it asked, and nobody else.
 
 use super::*;
-use sluice_abi::mmio::{Cause, reg};
+use sluice_abi::mmio::{Interrupt, reg};
 
 const FORMATS: [F; 4] = [F::VERSION_1, F::EVENT_IDX, F::RING_PACKED, F::RING_PACKED.union(F::EVENT_IDX)];
 const LAN: [&str; 2] = ["lan = [\"b\"]", "lan = [\"a\"]"];
@@ -59,11 +59,11 @@ fn the_line_is_asserted_until_the_driver_acknowledges_or_resets() {
     let [mut a, mut b] = [0, 1].map(|vm| world.start(vm, F::VERSION_1, 1));
     let asserted = || [0, 1].map(|vm| world.network.borrow().interrupts(vm));
     b.receive[0].suppress_interrupts(false);
-    for end in [(reg::INTERRUPT_ACK, Cause::USED_BUFFER.bits()), (reg::STATUS, 0)] {
+    for end in [(reg::INTERRUPT_ACK, Interrupt::USED_BUFFER.bits()), (reg::STATUS, 0)] {
         assert_eq!((asserted(), interrupt_status(&b)), ([false, false], 0));
         a.send(&frame(BROADCAST, mac(0), 1));
         assert_eq!((asserted(), interrupt_status(&b)), ([false, true], 1));
-        b.device().write(reg::INTERRUPT_ACK, Cause::CONFIGURATION.bits());
+        b.device().write(reg::INTERRUPT_ACK, Interrupt::CONFIGURATION.bits());
         assert_eq!(asserted(), [false, true], "another cause was acknowledged");
         b.device().write(end.0, end.1);
     }

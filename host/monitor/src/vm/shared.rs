@@ -32,6 +32,8 @@ pub fn serve(vm: u32, now: u64, tap: &mut impl Tap) -> Served {
             network.tell(told.vm);
             mailbox::set_line(told.vm, true, smp::current());
         }
+        // A command may have changed the configuration.
+        mailbox::set_line(vm, network.interrupts(vm), smp::current());
         served
     })
 }
