@@ -74,6 +74,17 @@ pub mod reg {
 }
 
 bitflags! {
+    /// What a device tells of by an interrupt. See: VIRTIO 4.2.2 "MMIO Device Register Layout", register InterruptStatus.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Interrupt: u32 {
+        /// The device used a buffer of a queue whose driver asked to be told.
+        const USED_BUFFER = 1;
+        /// The configuration changed.
+        const CONFIGURATION = 2;
+    }
+}
+
+bitflags! {
     /// Device status. See: VIRTIO 2.1 "Device Status Field".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Status: u32 {

@@ -17,7 +17,7 @@ pub struct WatchWord {
 /// A machine that can sleep.
 pub trait Wait {
     /// Sleeps until somebody wakes this machine, or `at_most` has passed; earlier is allowed. Does not sleep if `word` is no longer as it was
-    /// seen: there may be something to receive.
+    /// seen: there may be something to receive. The device was asked to tell of the next frame, so a machine with interrupts sleeps until one.
     fn wait(&mut self, word: WatchWord, at_most: Duration);
 }
 
@@ -26,7 +26,8 @@ pub trait Wait {
 pub struct Idle {
     /// At most so long the first time. Each further sleep that ends without a frame doubles it.
     pub first: Duration,
-    /// Never longer than this: where nobody wakes the machine, a frame waits for so long at most.
+    /// Never longer than this. A host's switch wakes a machine for a frame; who sends by a window wakes nobody, so such a frame waits for so long
+    /// at most.
     pub longest: Duration,
 }
 

@@ -48,4 +48,6 @@ pub use init::{Setup, StartError, Started, Wanted, link_status, renew_queue, res
 pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
 pub use receive::{Arrival, Frame, Part, Receiver};
 pub use send::{SendError, Sender};
-pub use transport::{Function, MappedFunction, PciError, Registers, Transport, VirtioMmio, VirtioPci, Width};
+pub use transport::{
+    Function, MappedFunction, PciError, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,
+};

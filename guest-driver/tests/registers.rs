@@ -2,15 +2,17 @@
 #![allow(unsafe_code, reason = "makes the memory of queues and registers")]
 
 use sluice_abi::Gpa;
-use sluice_abi::mmio::{Status, reg};
+use sluice_abi::mmio::{Interrupt, Status, reg};
 use sluice_abi::net::F;
 use sluice_control::Device;
-use sluice_driver::{DriverQueue, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, renew_queue};
+use sluice_driver::{
+    DriverQueue, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, acknowledge, renew_queue,
+};
 use sluice_memory::PeerSlice;
 use std::ops::Range;
 
 /// Registers that may be read, and such that may be written. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
-const READABLE: [u32; 10] = [
+const READABLE: [u32; 11] = [
     reg::MAGIC_VALUE,
     reg::VERSION,
     reg::DEVICE_ID,
@@ -18,6 +20,7 @@ const READABLE: [u32; 10] = [
     reg::DEVICE_FEATURES,
     reg::QUEUE_SIZE_MAX,
     reg::QUEUE_READY,
+    reg::INTERRUPT_STATUS,
     reg::STATUS,
     reg::QUEUE_RESET,
     reg::CONFIG_GENERATION,
@@ -268,4 +271,14 @@ fn each_field_is_read_where_it_is() {
     }
     registers.write(reg::STATUS, 7);
     assert_eq!((registers.read(reg::STATUS), registers.read(reg::STATUS + 4)), (7, 0x7776_7574));
+}
+
+/// See: VIRTIO 4.2.3.4.1 "Driver Requirements: Notifications From The Device".
+#[test]
+fn what_an_interrupt_tells_of_is_acknowledged_and_no_undefined_bit() {
+    for (status, told) in [(1, 1), (2, 2), (3, 3), (0xffff_fffd, 1), (4, 0), (0, 0)] {
+        let mut device = Recorder::new(&[(reg::INTERRUPT_STATUS, status)]);
+        assert_eq!(acknowledge(&mut device), Interrupt::from_bits_retain(told));
+        assert_eq!(device.log, [Read(reg::INTERRUPT_STATUS), Write(reg::INTERRUPT_ACK, told)]);
+    }
 }

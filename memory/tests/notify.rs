@@ -2,8 +2,8 @@
 //!
 //! Each model has a twin in which the order that it is about is missing; that one must fail, or the model shows nothing.
 
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU16, Ordering, fence};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use sluice_abi::RingIdx;
 use sluice_memory::{PackedEvents, SharedWord, SplitEvents};
@@ -72,6 +72,68 @@ fn packed_handshake<const FENCED: bool>(event_idx: bool) {
         let notified = publisher.join().expect("it does not panic");
         assert!(seen || notified, "a lost notification");
     });
+}
+
+/// A futex: who waits looks at the word and falls asleep in one step, as seen by who wakes. See: futex(2).
+#[derive(Clone, Default)]
+struct Futex(Arc<(Mutex<bool>, Condvar)>);
+
+impl Futex {
+    fn wait<const FENCED: bool>(&self, word: &Word<FENCED>, seen: u16) {
+        let (asleep, woken) = &*self.0;
+        let mut asleep = asleep.lock().expect("nobody panics");
+        *asleep = word.load_acquire() == seen;
+        while *asleep {
+            asleep = woken.wait(asleep).expect("nobody panics");
+        }
+    }
+
+    fn wake(&self) {
+        let (asleep, woken) = &*self.0;
+        *asleep.lock().expect("nobody panics") = false;
+        woken.notify_one();
+    }
+}
+
+/// The switch puts a frame into a split ring and wakes who asked for that; the driver asks, looks once more, and sleeps on the index. A lost wake-up
+/// is a deadlock.
+fn sleep<const FENCED: bool>(event_idx: bool) {
+    loom::model(move || {
+        let (index, futex) = (Word::<FENCED>::new(0), Futex::default());
+        let flags = Word::<FENCED>::new(u16::from(!event_idx));
+        let events = SplitEvents { flags, event: event_idx.then(|| Word::<FENCED>::new(u16::MAX)) };
+        let (shown, asked, sleeper) = (index.clone(), events.clone(), futex.clone());
+        let publisher = thread::spawn(move || {
+            shown.store_release(1);
+            if asked.wanted(RingIdx(1), 1) {
+                sleeper.wake();
+            }
+        });
+        events.ask(Some(RingIdx(0)));
+        if index.load_acquire() == 0 {
+            futex.wait(&index, 0);
+        }
+        publisher.join().expect("it does not panic");
+        assert_eq!(index.load_acquire(), 1);
+    });
+}
+
+#[test]
+fn no_wake_up_of_a_driver_that_sleeps_is_lost() {
+    sleep::<true>(false);
+    sleep::<true>(true);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_fences_a_driver_sleeps_for_ever_by_flags() {
+    sleep::<false>(false);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_fences_a_driver_sleeps_for_ever_by_event_index() {
+    sleep::<false>(true);
 }
 
 #[test]

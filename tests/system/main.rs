@@ -16,6 +16,7 @@ mod processes;
 mod processor;
 mod segments;
 mod switch;
+mod wakeups;
 
 use std::sync::LazyLock;
 use xtask::{Host, Report, Scenario, artifacts, tools};

@@ -24,7 +24,7 @@ pub enum Options {
     /// Send frames with the time in them.
     Pings(Pings),
     /// Measure how long these waited.
-    Wakeups(Rest),
+    Wakeups(Wakeups),
 }
 
 /// Options of `pings`.
@@ -34,6 +34,46 @@ pub struct Pings {
     pub count: u64,
     /// Ticks from one to the next, at least.
     pub gap: u64,
+    /// Ticks more, fewer than these, by chance.
+    pub jitter: u64,
+    /// By which way.
+    pub via: Via,
+}
+
+/// Options of `wakeups`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wakeups {
+    /// What it does while nothing comes.
+    pub rest: Rest,
+    /// Which way frames come, and answers go: by a window there are none.
+    pub via: Via,
+    /// Milliseconds that each sleep may last; as every VNF sleeps, if nobody says.
+    pub longest: Option<u64>,
+    /// Ticks, fewer than these and by chance, for which it has something else to do after each frame.
+    pub jitter: u64,
+}
+
+/// A way for frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The sender's window.
+    Window,
+    /// The host's switch.
+    Switch,
+}
+
+impl Via {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Switch => "switch",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Window, Self::Switch].into_iter().find(|via| via.name() == name)
+    }
 }
 
 /// What a receiver does while nothing comes.
@@ -121,8 +161,8 @@ pub struct BadArgument<'a> {
 }
 
 const ROLE: &str = "the first word is calls, expiries, pings, receive or wakeups";
-const TO_PINGS: &str = "known are count=N gap=TICKS";
-const TO_WAKEUPS: &str = "known are rest=poll, rest=sleep";
+const TO_PINGS: &str = "known are count=N gap=TICKS jitter=TICKS via=window via=switch";
+const TO_WAKEUPS: &str = "known are rest=poll rest=sleep via=window via=switch longest=MILLISECONDS jitter=TICKS";
 const TO_CALLS: &str = "known are count=N bursts=N,N,.. (1 to 256) frames=N,N,.. (64 to 1518)";
 const TO_EXPIRIES: &str = "known are count=N period=N load=idle, load=busy, load=each, load=BURSTxFRAME";
 
@@ -177,12 +217,14 @@ fn expiries<'a>(words: impl Iterator<Item = &'a str>) -> Result<Expiries, BadArg
 }
 
 fn pings<'a>(words: impl Iterator<Item = &'a str>) -> Result<Pings, BadArgument<'a>> {
-    let mut pings = Pings { count: 500, gap: 20_000_000 };
+    let mut pings = Pings { count: 500, gap: 20_000_000, jitter: 0, via: Via::Window };
     for argument in words {
         let set = argument.split_once('=').and_then(|(name, value)| {
             match name {
                 "count" => pings.count = number(value, 1..=u64::MAX)?,
                 "gap" => pings.gap = number(value, 1..=1 << 40)?,
+                "jitter" => pings.jitter = number(value, 1..=1 << 40)?,
+                "via" => pings.via = Via::from_name(value)?,
                 _ => return None,
             }
             Some(())
@@ -192,12 +234,22 @@ fn pings<'a>(words: impl Iterator<Item = &'a str>) -> Result<Pings, BadArgument<
     Ok(pings)
 }
 
-fn wakeups<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rest, BadArgument<'a>> {
-    words.last().map_or(Ok(Rest::Sleep), |argument| match argument {
-        "rest=poll" => Ok(Rest::Poll),
-        "rest=sleep" => Ok(Rest::Sleep),
-        _ => Err(BadArgument { argument, wanted: TO_WAKEUPS }),
-    })
+fn wakeups<'a>(words: impl Iterator<Item = &'a str>) -> Result<Wakeups, BadArgument<'a>> {
+    let mut wakeups = Wakeups { rest: Rest::Sleep, via: Via::Window, longest: None, jitter: 0 };
+    for argument in words {
+        let set = argument.split_once('=').and_then(|(name, value)| {
+            match name {
+                "rest" => wakeups.rest = [Rest::Poll, Rest::Sleep].into_iter().find(|rest| rest.name() == value)?,
+                "via" => wakeups.via = Via::from_name(value)?,
+                "longest" => wakeups.longest = Some(number(value, 1..=1 << 20)?),
+                "jitter" => wakeups.jitter = number(value, 1..=1 << 40)?,
+                _ => return None,
+            }
+            Some(())
+        });
+        set.ok_or(BadArgument { argument, wanted: TO_WAKEUPS })?;
+    }
+    Ok(wakeups)
 }
 
 fn load(text: &str) -> Option<Load> {
@@ -241,9 +293,13 @@ mod tests {
             assert_eq!(load.to_string(), text);
         }
         assert_eq!(Options::parse("receive"), Ok(Options::Receive));
-        assert_eq!(Options::parse("pings count=3 gap=9"), Ok(Options::Pings(Pings { count: 3, gap: 9 })));
-        for rest in [Rest::Poll, Rest::Sleep] {
-            assert_eq!(Options::parse(&format!("wakeups rest={}", rest.name())), Ok(Options::Wakeups(rest)));
+        let pings = |via| Ok(Options::Pings(Pings { count: 3, gap: 9, jitter: 4, via }));
+        assert_eq!(Options::parse("pings count=3 gap=9 jitter=4"), pings(Via::Window));
+        assert_eq!(Options::parse("pings count=3 gap=9 jitter=4 via=switch"), pings(Via::Switch));
+        for (rest, via) in [(Rest::Poll, Via::Switch), (Rest::Sleep, Via::Window)] {
+            let text = format!("wakeups rest={} via={} longest=60000 jitter=8", rest.name(), via.name());
+            let wanted = Wakeups { rest, via, longest: Some(60_000), jitter: 8 };
+            assert_eq!(Options::parse(&text), Ok(Options::Wakeups(wanted)));
         }
     }
 
@@ -262,7 +318,10 @@ mod tests {
             "expiries load=0x64",
             "expiries period=5",
             "pings gap=0",
+            "pings via=road",
             "wakeups rest=full",
+            "wakeups via=road",
+            "wakeups longest=0",
         ] {
             let message = Options::parse(bad).unwrap_err().to_string();
             assert!(message.contains(bad.rsplit(' ').next().unwrap()), "{message}");

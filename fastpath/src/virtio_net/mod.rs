@@ -227,7 +227,7 @@ impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
     /// Lets `machine` sleep until a frame may be there, `at_most` so long. Whether it slept: not if something is there already, or a queue is at fault.
     ///
     /// The device is asked for a notification first, and then the queues are looked at once more, so a frame that arrives in between is
-    /// not slept over. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+    /// not slept over. On return none is asked for. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
     pub fn sleep(&mut self, machine: &mut impl Wait, at_most: Duration) -> bool {
         let word = self.receive.arm();
         if let Some(word) = word {

@@ -109,10 +109,12 @@ impl Vnf {
 
 impl Ports {
     /// Call this after each poll of [`Ports::input`] that is to save processor time, with the number of frames that the poll brought. After
-    /// some polls that brought none the VNF pauses between two of them, and then sleeps, at most for so long as [`Options::idle`] says.
-    pub fn idle(&mut self, vnf: &mut Vnf, received: usize) {
-        if let Next::Sleep(at_most) = self.poller.polled(received) {
-            self.input.sleep(vnf, at_most);
+    /// some polls that brought none the VNF pauses between two of them, and then sleeps: until the device tells of a frame, and at most for so
+    /// long as [`Options::idle`] says. Whether it slept.
+    pub fn idle(&mut self, vnf: &mut Vnf, received: usize) -> bool {
+        match self.poller.polled(received) {
+            Next::Poll => false,
+            Next::Sleep(at_most) => self.input.sleep(vnf, at_most),
         }
     }
 

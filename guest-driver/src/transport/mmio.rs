@@ -3,7 +3,7 @@
 use super::Transport;
 use super::registers::{RegisterBlock, Width};
 use crate::StartError;
-use sluice_abi::mmio::{MAGIC, Status, VERSION, WINDOW_LEN, reg};
+use sluice_abi::mmio::{Interrupt, MAGIC, Status, VERSION, WINDOW_LEN, reg};
 use sluice_abi::net::F;
 use sluice_abi::virtq::QueueAddresses;
 
@@ -23,6 +23,14 @@ pub trait Registers {
     fn read16(&mut self, offset: u32) -> u16 {
         (self.read(offset & !3) >> (8 * (offset & 2))) as u16
     }
+}
+
+/// Reads what `device` tells of by its interrupt, and acknowledges that and nothing else.
+/// See: VIRTIO 4.2.3.4.1 "Driver Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+pub fn acknowledge(device: &mut impl Registers) -> Interrupt {
+    let told = Interrupt::from_bits_truncate(device.read(reg::INTERRUPT_STATUS));
+    device.write(reg::INTERRUPT_ACK, told.bits());
+    told
 }
 
 impl<R: Registers> Transport for R {

@@ -11,7 +11,7 @@ mod pci;
 mod registers;
 
 use crate::StartError;
-pub use mmio::{Registers, VirtioMmio};
+pub use mmio::{Registers, VirtioMmio, acknowledge};
 pub use pci::{Function, MappedFunction, PciError, VirtioPci};
 pub use registers::Width;
 use sluice_abi::mmio::Status;

@@ -13,7 +13,7 @@ use filter::Filter;
 pub use filter::is_multicast;
 use queues::{DeviceQueue, QUEUE_SIZE_MAX};
 pub use queues::{MAX_PAIRS, MAX_QUEUES};
-use sluice_abi::mmio::{self, Status, reg};
+use sluice_abi::mmio::{self, Interrupt, Status, reg};
 use sluice_abi::net::{self, Config, F, LinkStatus};
 
 /// Vendor of virtual devices without a PCI vendor: "Slce".
@@ -49,6 +49,8 @@ pub struct Device {
     /// Queue pairs that the driver lets it use.
     pairs: u16,
     filter: Filter,
+    /// What the driver was told of and has not acknowledged. While there is any, the device's interrupt line is asserted.
+    interrupt: Interrupt,
 }
 
 impl Device {
@@ -68,7 +70,18 @@ impl Device {
             queues: [DeviceQueue::default(); MAX_QUEUES],
             pairs: 1,
             filter: Filter::default(),
+            interrupt: Interrupt::empty(),
         }
+    }
+
+    /// Tells the driver that a buffer was used, as it asked. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
+    pub fn tell(&mut self) {
+        self.interrupt |= Interrupt::USED_BUFFER;
+    }
+
+    /// Whether the device's interrupt line is asserted.
+    pub const fn interrupts(&self) -> bool {
+        !self.interrupt.is_empty()
     }
 
     /// The address that it has now, and on which its driver receives.
@@ -118,6 +131,7 @@ impl Device {
             reg::DEVICE_FEATURES => half(self.offered().bits(), self.device_features_sel),
             reg::QUEUE_SIZE_MAX => self.selected().map_or(0, |_| u32::from(QUEUE_SIZE_MAX)),
             reg::QUEUE_READY => self.selected().map_or(0, |queue| u32::from(queue.ready)),
+            reg::INTERRUPT_STATUS => self.interrupt.bits(),
             reg::STATUS => self.status.bits(),
             reg::CONFIG_GENERATION => self.generation,
             // There is no shared memory, whichever is selected: length and address of it are -1.
@@ -155,6 +169,7 @@ impl Device {
             reg::DRIVER_FEATURES => self.accept_features(value),
             reg::QUEUE_SEL => self.queue_sel = value,
             reg::QUEUE_READY => self.set_ready(value),
+            reg::INTERRUPT_ACK => self.interrupt.remove(Interrupt::from_bits_truncate(value)),
             reg::STATUS => self.set_status(value),
             _ => self.set_up_queue(offset, value),
         }

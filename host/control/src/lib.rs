@@ -23,4 +23,4 @@ pub use manifest::{Addresses, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, V
 pub use network::Network;
 pub use publish::publish;
 pub use runs::{RunError, Runs};
-pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, pcap_record};
+pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, Told, pcap_record};

@@ -73,6 +73,18 @@ impl Network {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
+    /// Tells the driver of VM `vm` that its device used a buffer. See: [`Device::tell`].
+    pub fn tell(&mut self, vm: u32) {
+        if let Some(node) = self.vms.get_mut(vm as usize) {
+            node.device.tell();
+        }
+    }
+
+    /// Whether the interrupt line of VM `vm`'s device is asserted.
+    pub fn interrupts(&self, vm: u32) -> bool {
+        self.vms.get(vm as usize).is_some_and(|node| node.device.interrupts())
+    }
+
     /// Adds `run` to the packet memory of VM `vm`. `Ok`: the directories of all [`Network::senders_to`] it may be others now.
     pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
         self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))

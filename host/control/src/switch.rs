@@ -28,10 +28,12 @@ mod tap;
 use crate::device::{COMMAND_LEN, Device, Event, is_multicast};
 use crate::{Manifest, Network};
 use addresses::Addresses;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 pub use counters::Counters;
 use delivery::{Delivery, Frame, Room};
 use port::Port;
+use sluice_abi::Gpa;
 use sluice_abi::net::{self, Hdr};
 use sluice_inside::Dequeue;
 use sluice_memory::{PeerSlice, Words};
@@ -45,13 +47,26 @@ const FRAMES: u32 = 64;
 /// every port.
 const BYTES: u64 = 64 << 10;
 
+/// A driver that asked to be told of a buffer, which was used now. See: VIRTIO 2.7.7.2 "Device Requirements: Used Buffer
+/// Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    /// Its VM.
+    pub vm: u32,
+    /// The four bytes that changed with that, for a host whose VMs wait for a change of memory. The driver chose where
+    /// they lie: they are within the VM's RAM, but need not be aligned.
+    pub word: Gpa,
+}
+
 /// How far a service came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served {
     /// What concerns the senders to the VM that was served: its driver asked for something over the control queue.
     pub event: Option<Event>,
     /// There may be more to take: serve the port again, without being notified.
     pub more: bool,
+    /// Who is to be told: by [`Network::tell`], and by whatever ends the VM's sleep.
+    pub told: BTreeSet<Told>,
 }
 
 /// A switch with a port for each VM.
@@ -66,6 +81,7 @@ struct Turn<'t, T> {
     network: &'t Network,
     now: u64,
     tap: &'t mut T,
+    told: &'t mut BTreeSet<Told>,
 }
 
 impl Switch {
@@ -94,7 +110,8 @@ impl Switch {
         }
         let mut served = self.obey(network, vm);
         let Some(device) = network.device(vm) else { return served };
-        let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap }, 0, 0);
+        let Served { told, more, .. } = &mut served;
+        let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap, told }, 0, 0);
         for index in (0..device.pairs()).map(net::transmitq) {
             while frames < FRAMES
                 && bytes < BYTES
@@ -103,7 +120,7 @@ impl Switch {
             {
                 (frames, bytes) = (frames + 1, bytes + copied);
             }
-            served.more |= self.ports[vm as usize].is_pending(device, index);
+            *more |= self.ports[vm as usize].is_pending(device, index);
         }
         served
     }
@@ -116,11 +133,15 @@ impl Switch {
         for _ in 0..COMMANDS {
             let queue = network.device(vm).and_then(|device| device.queue(index));
             let Some((ring, regions)) = port.ring(queue) else { return served };
+            let word = ring.next_used();
             let responded = ring.respond(regions, &mut room, |bytes| {
                 let (answer, event) = network.command(vm, bytes.unwrap_or_default());
                 served.event = served.event.or(event);
                 answer
             });
+            if ring.needs_notification() {
+                port.tell(Told { vm, word }, &mut served.told);
+            }
             match responded {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -135,9 +156,13 @@ impl Switch {
     fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
         let port = &mut self.ports[from];
         let (ring, regions) = port.ring(device.queue(index))?;
+        let word = ring.next_used();
         let taken = ring.dequeue(regions, self.room.frame, Words);
         // The driver has its buffer back; what was in it is in the room.
         ring.publish();
+        if ring.needs_notification() {
+            port.tell(Told { vm: from as u32, word }, turn.told);
+        }
         match taken {
             Ok(Dequeue::Empty) => return None,
             Ok(Dequeue::Frame { hdr, len }) => {
@@ -193,7 +218,7 @@ impl Switch {
             return 0;
         };
         let queue = turn.network.switched_queue(to as u32);
-        let mut delivery = Delivery { vm: to as u32, port, device, queue, tap: turn.tap, copied: 0 };
+        let mut delivery = Delivery { vm: to as u32, port, device, queue, tap: turn.tap, told: turn.told, copied: 0 };
         let made = delivery.send(&self.room, frame);
         let copied = delivery.copied;
         if made.is_none() {

@@ -20,7 +20,7 @@ fn the_configuration_never_changes_nor_does_its_generation() {
     }
 }
 
-/// Nobody is interrupted, so no event is ever told of. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
+/// No buffer is used, so no event is told of. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
 #[test]
 fn no_event_is_presented_that_did_not_take_place() {
     let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500, 1);

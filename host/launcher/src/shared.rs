@@ -1,9 +1,10 @@
 //! What all processes' devices and directories come from, and the switch behind the devices.
 
+use crate::memory;
 use crate::taps::Taps;
 use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
-use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, publish};
+use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, Told, publish};
 use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use std::time::Instant;
 pub struct Shared {
     network: Network,
     pages: Vec<Table<'static, u64>>,
+    rams: Vec<PeerSlice<'static>>,
     switch: Switch,
     taps: Taps,
     /// VMs whose drivers notified the host since their ports were served.
@@ -34,7 +36,8 @@ impl Shared {
     pub fn new(manifest: &Manifest, memory: Memory, taps: Taps) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
-        let mut shared = Self { network, pages: memory.pages, switch, taps, notified, started: Instant::now() };
+        let mut shared =
+            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, notified, started: Instant::now() };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }
@@ -75,6 +78,7 @@ impl Shared {
                 let now = self.started.elapsed().as_nanos() as u64;
                 let served = self.switch.serve(&mut self.network, vm as u32, now, &mut self.taps);
                 self.notified[vm] = served.more;
+                served.told.iter().for_each(|told| self.tell(told));
                 if served.event.is_some() {
                     self.refresh_senders(vm as u32);
                 }
@@ -82,6 +86,14 @@ impl Shared {
         }
         self.taps.flush();
         self.notified.contains(&true)
+    }
+
+    /// Tells a driver, which may sleep, that its device used a buffer. A process has no interrupts: it sleeps on the word that changed then.
+    fn tell(&mut self, told: &Told) {
+        self.network.tell(told.vm);
+        if let Some(ram) = self.rams.get(told.vm as usize) {
+            memory::wake(*ram, told.word);
+        }
     }
 
     /// What VM `vm`'s port has counted.

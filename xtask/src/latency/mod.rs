@@ -3,6 +3,7 @@
 mod plot;
 mod rows;
 mod text;
+pub mod wakeups;
 
 use crate::progress::step;
 use crate::{Host, Scenario, artifacts, bench};
@@ -39,6 +40,12 @@ pub struct Options {
     /// Loads, as BURSTxFRAME with commas; the VM at rest and in an empty loop come first
     #[arg(long, value_delimiter = ',', default_values_t = ["32x64".to_owned(), "256x1518".to_owned()])]
     load: Vec<String>,
+    /// Measure how long a frame waits for a VNF that had nothing to do, which polls or sleeps, instead of calls and timers
+    #[arg(long)]
+    wakeups: bool,
+    /// With --wakeups: frames of each row [default: 200]
+    #[arg(long, requires = "wakeups", value_parser = clap::value_parser!(u64).range(1..))]
+    pings: Option<u64>,
     /// Print all rows as one JSON object
     #[arg(long)]
     json: bool,
@@ -50,6 +57,9 @@ pub struct Options {
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let host = if options.embedded { Host::embedded()? } else { Host::best()? };
+    if options.wakeups {
+        return wakeups::run(host, options.pings, options.json);
+    }
     let measured = measure(host, options)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);

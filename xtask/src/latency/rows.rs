@@ -77,7 +77,7 @@ impl Measured {
     /// Adds what a run that ended well printed.
     pub fn add(&mut self, report: &Report) -> Result<()> {
         report.check()?;
-        let (calls, expiries) = (rows(report, "[a] call ")?, rows(report, "[a] latency ")?);
+        let (calls, expiries) = (rows_of(report, "[a] call ")?, rows_of(report, "[a] latency ")?);
         if calls.is_empty() && expiries.is_empty() {
             bail!("nothing was measured");
         }
@@ -119,7 +119,8 @@ impl Expiries {
     }
 }
 
-fn rows<T: DeserializeOwned>(report: &Report, tag: &str) -> Result<Vec<T>> {
+/// What lines with the tag `tag` say.
+pub(super) fn rows_of<T: DeserializeOwned>(report: &Report, tag: &str) -> Result<Vec<T>> {
     let rows = report.lines.iter().filter_map(|line| line.strip_prefix(tag));
     rows.map(|json| serde_json::from_str(json).with_context(|| format!("the image printed: {json}"))).collect()
 }

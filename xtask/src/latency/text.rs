@@ -9,7 +9,8 @@ const LINES: u64 = 12;
 /// Characters of its longest bar.
 const BAR: u64 = 48;
 
-fn table(head: &[&str], left: usize, rows: impl Iterator<Item = Vec<String>>) -> String {
+/// A table of `rows`, of which the first `left` columns are words.
+pub fn table(head: &[&str], left: usize, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head).add_rows(rows);
     for column in table.column_iter_mut().skip(left) {

@@ -1,14 +1,14 @@
-//! The interrupt descriptor table with one gate more: exceptions stay with `sluice_vnf`, the timer's vector comes here.
+//! The interrupt descriptor table with one gate more: all others stay with `sluice_vnf`, the timer's vector comes here.
 #![allow(unsafe_code, reason = "descriptor tables")]
 
 use super::timer;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
-/// Gates of exceptions. See: SDM volume 3, table "Protected-Mode Exceptions and Interrupts".
-const VECTORS: usize = 32;
+/// Gates that `sluice_vnf` has: of exceptions (SDM volume 3, table "Protected-Mode Exceptions and Interrupts"), and of the network device's interrupt.
+const VECTORS: usize = 33;
 const _: () = assert!(timer::VECTOR as usize == VECTORS);
-/// The gates of exceptions, and the timer's.
+/// These, and the timer's.
 const GATES: usize = VECTORS + 1;
 
 #[repr(C, align(16))]
@@ -26,13 +26,13 @@ struct Pointer {
     base: u64,
 }
 
-/// Lets `entry` handle the timer's vector; exceptions go where they went before. Interrupts are off.
+/// Lets `entry` handle the timer's vector; all others go where they went before. Interrupts are off.
 pub fn install(entry: usize) {
     let mut old = Pointer { limit: 0, base: 0 };
     // SAFETY: stores ten bytes, which is the size of `old`.
     unsafe { asm!("sidt [{}]", in(reg) &raw mut old, options(nostack, preserves_flags)) };
     let size = size_of::<[[u64; 2]; VECTORS]>();
-    assert!(usize::from(old.limit) + 1 >= size, "the table has no gate for each exception");
+    assert!(usize::from(old.limit) + 1 >= size, "the table has fewer gates than that of sluice_vnf");
     // SAFETY: the processor uses VECTORS gates there, which nobody writes any more; RAM is mapped one to one. Interrupts are off and no exception
     // returns, so nobody reads IDT while it is written.
     unsafe {

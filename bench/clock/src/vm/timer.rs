@@ -11,8 +11,8 @@ use sluice_abi::call::CPUID_BASE;
 use sluice_abi::timer::{CPUID_TIMER, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
 use sluice_vnf::clock;
 
-/// The interrupt's vector: the first that is no exception's.
-pub const VECTOR: u64 = 32;
+/// The interrupt's vector: the first that is neither an exception's nor the network device's.
+pub const VECTOR: u64 = 33;
 
 static EXPIRIES: Expiries = Expiries::new();
 /// When the timer expires next; 0: it does not.

@@ -1,11 +1,11 @@
-//! Exceptions: each one is the end, but one that says what happened.
+//! Exceptions: each one is the end, but one that says what happened. The one interrupt is of `sleep`.
 //!
 //! The tables lie in the image, far from the sluice slot: the host refuses to register a VM whose tables could be reached
 //! through a window (rule G14). There is no way to return and no second stack: a broken stack ends in a triple fault, which the
 //! host reports.
 #![allow(unsafe_code, reason = "descriptor tables and what the processor enters")]
 
-use super::{console, host};
+use super::{console, host, sleep};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
@@ -13,6 +13,9 @@ use core::cell::UnsafeCell;
 const EXIT_CODE: u64 = 102;
 /// Exceptions that the architecture defines. See: SDM volume 3, table "Protected-Mode Exceptions and Interrupts".
 const VECTORS: usize = 32;
+/// Theirs, and the gate of the device's interrupt.
+const GATES: usize = VECTORS + 1;
+const _: () = assert!(sleep::VECTOR == VECTORS);
 /// Bytes of one stub.
 const STUB_LEN: usize = 16;
 /// Selector of [`GDT`]'s code segment.
@@ -23,12 +26,12 @@ const CODE_SELECTOR: u16 = 8;
 static GDT: [u64; 3] = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
 
 #[repr(C, align(16))]
-struct Idt(UnsafeCell<[[u64; 2]; VECTORS]>);
+struct Idt(UnsafeCell<[[u64; 2]; GATES]>);
 
 // SAFETY: the one CPU writes it once in `install`, before it tells the processor about it; afterwards nobody writes.
 unsafe impl Sync for Idt {}
 
-static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; VECTORS]));
+static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; GATES]));
 
 /// What LGDT and LIDT take. See: SDM volume 3, figure "Pseudo-Descriptor Formats".
 #[repr(C, packed)]
@@ -113,10 +116,11 @@ fn cr2() -> u64 {
     address
 }
 
-/// An interrupt gate to the stub of `vector`. See: SDM volume 3, figure "64-Bit IDT Gate Descriptors".
+/// An interrupt gate to the stub of `vector`, or to the handler of the device's interrupt. See: SDM volume 3, figure "64-Bit IDT Gate Descriptors".
 fn gate(vector: usize) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00 << 32;
-    let to = ((&raw const sluice_exception_stubs).addr() + vector * STUB_LEN) as u64;
+    let stub = (&raw const sluice_exception_stubs).addr() + vector * STUB_LEN;
+    let to = if vector < VECTORS { stub } else { sleep::told as *const () as usize } as u64;
     let low = to & 0xffff | u64::from(CODE_SELECTOR) << 16 | PRESENT_INTERRUPT_GATE | (to >> 16 & 0xffff) << 48;
     [low, to >> 32]
 }

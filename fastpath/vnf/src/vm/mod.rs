@@ -3,9 +3,9 @@
 //! The monitor enters `_start` (made by [`crate::main!`]) as abi/src/boot.rs says; `start` makes exceptions speak, reads the
 //! boot information and runs the image's `main`.
 //!
-//! # Why no interrupts
+//! # Why no interrupts but in a sleep
 //! A poll-mode VNF waits for nothing. Without interrupts there is nobody to interrupt a line half printed or a view half
-//! switched, and the VM's exits are those it asks for.
+//! switched, and the VM's exits are those it asks for. A VNF that sleeps (`sleep`) stands at one instruction.
 
 mod boot;
 mod clock;
@@ -160,11 +160,11 @@ impl Vnf {
 }
 
 impl Wait for Vnf {
-    /// Halts the VM until its timer expires, and replaces whatever the timer was armed for. The host injects no interrupt for a frame that
-    /// arrives, so a frame waits until then. Where the host has no timer, the VM gives its turn away.
+    /// Halts the VM until its device interrupts it, or its timer expires, and replaces whatever the timer was armed for. Where the host has no
+    /// timer, the VM gives its turn away.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         if word.memory.read::<u32>(0) == Ok(word.seen) {
-            sleep::halt(at_most);
+            sleep::halt(&mut self.transport(), at_most);
         }
     }
 }

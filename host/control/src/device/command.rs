@@ -10,6 +10,7 @@
 
 use super::filter::is_multicast;
 use super::{Device, Event};
+use sluice_abi::mmio::Interrupt;
 use sluice_abi::net::{self, F, LinkStatus, ctrl};
 
 /// Bytes of the longest command that is looked at: two full tables of addresses have fewer.
@@ -92,8 +93,9 @@ impl Device {
     }
 
     /// The configuration is another one.
-    const fn changed(&mut self) {
+    fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.interrupt |= Interrupt::CONFIGURATION;
     }
 
     /// Whether its driver wants a frame to `destination`. One that did not agree on filters wants all.

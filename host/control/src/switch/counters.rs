@@ -29,11 +29,14 @@ pub struct Counters {
     pub too_long: u64,
     /// Queues of the VM that broke the protocol.
     pub broken: u64,
+    /// Times that the VM's driver was told of buffers that the switch used, as it had asked: interrupts, or wake-ups of
+    /// a process.
+    pub notified: u64,
 }
 
 impl Counters {
     /// All counters with their names, in a fixed order.
-    pub const fn named(&self) -> [(&'static str, u64); 11] {
+    pub const fn named(&self) -> [(&'static str, u64); 12] {
         [
             ("taken", self.taken),
             ("forwarded", self.forwarded),
@@ -46,6 +49,7 @@ impl Counters {
             ("full", self.full),
             ("too_long", self.too_long),
             ("broken", self.broken),
+            ("notified", self.notified),
         ]
     }
 }

@@ -1,8 +1,9 @@
 //! Frames on their way into a receive queue, in a form that its driver agreed to.
 
 use super::port::Port;
-use super::{Tap, offload};
+use super::{Tap, Told, offload};
 use crate::Device;
+use alloc::collections::BTreeSet;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, F, Hdr, HdrF, gso};
 use sluice_inside::Enqueue;
@@ -73,6 +74,8 @@ pub(super) struct Delivery<'d, T> {
     /// The receive queue that the switch fills.
     pub queue: Option<Queue>,
     pub tap: &'d mut T,
+    /// Who is to be told of what was used.
+    pub told: &'d mut BTreeSet<Told>,
     /// Bytes that went into the queue.
     pub copied: u64,
 }
@@ -104,8 +107,12 @@ impl<T: Tap> Delivery<'_, T> {
             self.port.counters.no_queue += 1;
             return;
         };
+        let word = ring.next_used();
         let put = ring.enqueue(regions, hdr, frame, owed, Words);
         ring.publish();
+        if ring.needs_notification() {
+            self.port.tell(Told { vm: self.vm, word }, self.told);
+        }
         match put {
             Ok(Enqueue::Filled) => {
                 self.port.counters.forwarded += 1;

@@ -1,8 +1,9 @@
 //! A port: the device side of one VM's queues, as far as the switch has them.
 
-use super::Counters;
+use super::{Counters, Told};
 use crate::device::{Device, MAX_QUEUES};
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sluice_abi::Gpa;
 use sluice_abi::directory::Queue;
@@ -51,6 +52,11 @@ impl Port {
         if let Some(Some(attached)) = self.queues.get_mut(usize::from(index)) {
             self.counters.broken += u64::from(attached.ring.take().is_some());
         }
+    }
+
+    /// The driver is to be told, by who serves the port.
+    pub fn tell(&mut self, driver: Told, told: &mut BTreeSet<Told>) {
+        self.counters.notified += u64::from(told.insert(driver));
     }
 
     /// Asks the driver to notify the host of the next buffer on queue `index`; whether there is one already.

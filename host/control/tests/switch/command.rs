@@ -1,7 +1,7 @@
 //! Commands over the control queue, by our own driver side, and as bytes that no driver sends. See: VIRTIO 5.1.6.5 "Control Virtqueue".
 
 use super::*;
-use sluice_abi::mmio::reg;
+use sluice_abi::mmio::{Interrupt, reg};
 use sluice_abi::net::LinkStatus;
 use sluice_driver::{Cause, link_status};
 
@@ -61,6 +61,7 @@ fn a_driver_is_asked_to_announce_itself_at_each_start_until_it_says_that_it_did(
         let mut a = world.start(0, CONTROL, 1);
         let (mut device, agreed) = (a.device(), a.agreed);
         assert_eq!(link_status(&mut device, &agreed), LinkStatus::LINK_UP | LinkStatus::ANNOUNCE);
+        assert_eq!(device.read(reg::INTERRUPT_STATUS), Interrupt::CONFIGURATION.bits());
         let before = device.read(reg::CONFIG_GENERATION);
         for _ in 0..2 {
             a.control.as_mut().expect("a queue").announce_ack(&mut device, &agreed, || true).expect("done");

@@ -4,11 +4,12 @@ mod command;
 mod forward;
 mod hostile;
 mod multiqueue;
+mod notify;
 mod offload;
 
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, F, HDR_LEN, Hdr};
-use sluice_control::{Counters, Event, Manifest, Network, Served, Switch, Tap};
+use sluice_control::{Counters, Event, Manifest, Network, Served, Switch, Tap, Told};
 use sluice_driver::{Arrival, ControlQueue, DriverQueue, Frame, Part, Receiver, Registers, Setup, Started, Wanted};
 use sluice_memory::PeerSlice;
 use std::cell::{Cell, RefCell};
@@ -48,6 +49,8 @@ struct World {
     now: Cell<u64>,
     /// What came of serving a port, and of writing a register.
     events: RefCell<Vec<Event>>,
+    /// Drivers that were told of used buffers.
+    told: RefCell<Vec<Told>>,
 }
 
 /// Frames that a tap saw, and at whose port.
@@ -87,6 +90,7 @@ impl World {
             seen: RefCell::default(),
             now: Cell::new(0),
             events: RefCell::default(),
+            told: RefCell::default(),
         }
     }
 
@@ -94,6 +98,10 @@ impl World {
         let (mut network, mut seen) = (self.network.borrow_mut(), self.seen.borrow_mut());
         let served = self.switch.borrow_mut().serve(&mut network, vm, self.now.get(), &mut *seen);
         self.events.borrow_mut().extend(served.event);
+        for told in &served.told {
+            network.tell(told.vm);
+            self.told.borrow_mut().push(*told);
+        }
         served
     }
 

@@ -42,7 +42,7 @@ fn answer(leaf: u32, subleaf: u32, vm_id: u32) -> [u32; 4] {
         (7 | 0xa | 0xd | 0xf | 0x10 | 0x12 | 0x14 | 0x19, _) => [0; 4],
         (0x8000_0001, _) => [a, b, c, d & !RDTSCP],
         (CPUID_BASE, _) => [CPUID_BASE + 1, CPUID_SIGNATURE[0], CPUID_SIGNATURE[1], CPUID_SIGNATURE[2]],
-        (0x4000_0001, _) => [directory::VERSION, vm_id, timer::CPUID_TIMER, 0],
+        (0x4000_0001, _) => [directory::VERSION, vm_id, timer::CPUID_TIMER | timer::CPUID_LINE, 0],
         (0x4000_0002..=0x4fff_ffff, _) => [0; 4],
         _ => [a, b, c, d],
     }

@@ -40,7 +40,7 @@ pub fn build(manifest: &Manifest, rams: &[Ram]) -> Result<Switch, OutOfFrames> {
 pub fn serve(vm: &mut Vm) {
     let now = cpu::ticks();
     let mut lines = Lines { captures: CAPTURES.get().map_or(&[], Vec::as_slice), now, console: &mut vm.console };
-    let served = shared::with_switch(|switch, network| switch.serve(network, vm.id, now, &mut lines));
+    let served = shared::serve(vm.id, now, &mut lines);
     vm.serving = served.more;
     if let Some(event) = served.event {
         shared::changed(vm, event);

@@ -23,13 +23,23 @@ struct Mailbox {
     busy: AtomicBool,
     /// VMs that it may have in its window or memory, by bits.
     reaches: [AtomicU64; Reach::WORDS],
+    /// The interrupt line of the VM's device is high.
+    line: AtomicBool,
+    /// The VM would take that interrupt.
+    listens: AtomicBool,
     cpu: AtomicUsize,
 }
 
 impl Mailbox {
     const fn new() -> Self {
-        let (refresh, busy) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { refresh, busy, reaches: [const { AtomicU64::new(0) }; _], cpu: AtomicUsize::new(0) }
+        Self {
+            refresh: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            reaches: [const { AtomicU64::new(0) }; _],
+            line: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
+            cpu: AtomicUsize::new(0),
+        }
     }
 
     /// Whether the VM executes on a processor other than `own_cpu`, and has not looked since it was asked.
@@ -132,4 +142,25 @@ pub fn outside(vm: u32) {
 /// Which processor runs VM `vm`.
 pub fn cpu(vm: u32) -> usize {
     of(vm).cpu.load(SeqCst)
+}
+
+/// Says whether the interrupt line of VM `vm`'s device is high. If it is, and the VM executes elsewhere and would take the interrupt, its processor
+/// is called once.
+pub fn set_line(vm: u32, high: bool, own_cpu: usize) {
+    let mailbox = of(vm);
+    mailbox.line.store(high, SeqCst);
+    let cpu = mailbox.cpu.load(SeqCst);
+    if high && mailbox.listens.load(SeqCst) && mailbox.busy.load(SeqCst) && cpu != own_cpu {
+        smp::send_nmi(cpu);
+    }
+}
+
+/// Whether the interrupt line of VM `vm`'s device is high.
+pub fn line(vm: u32) -> bool {
+    of(vm).line.load(SeqCst)
+}
+
+/// Says whether VM `vm` would take an interrupt of its device.
+pub fn listen(vm: u32, listens: bool) {
+    of(vm).listens.store(listens, SeqCst);
 }

@@ -178,7 +178,7 @@ fn waits(vm: &mut Vm) -> bool {
     shared::spread_news(vm);
     let held = vm.console.print(&console::STREAM) == Progress::Held;
     let early = !vm.launched && cpu::ticks() < vm.news.not_before();
-    vm.state != State::Running || held || early || vm.timer.sleeps()
+    vm.state != State::Running || held || early || vm.timer.sleeps(mailbox::line(vm.id))
 }
 
 /// Starts a VM that ended again, as often as the manifest says.
@@ -244,11 +244,12 @@ fn step(vm: &mut Vm) -> Next {
     next
 }
 
-/// When the monitor has to look after the VM although nothing of its own is due: its senders are to be called, or lines wait to be printed.
+/// When the monitor has to look after the VM although nothing of its own is due: its senders are to be called, lines wait to be printed, or its
+/// device's line may have been raised.
 fn reminder(vm: &Vm) -> u64 {
-    let printing =
-        if vm.console.is_pending() { cpu::ticks().saturating_add(QUANTUM_TICKS.load(SeqCst)) } else { u64::MAX };
-    vm.news.deadline().min(printing)
+    let again = vm.console.is_pending() || vm.timer.is_told();
+    let quantum = if again { QUANTUM_TICKS.load(SeqCst) } else { u64::MAX };
+    vm.news.deadline().min(cpu::ticks().saturating_add(quantum))
 }
 
 /// The preemption timer ran out where the VM can be left alone: its turn is over, or something of its own is due.

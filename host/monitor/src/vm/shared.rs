@@ -5,7 +5,7 @@ use super::{Vm, mailbox};
 use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
 use sluice_abi::run::Run;
-use sluice_control::{Directory, Event, Network, RunError, Switch};
+use sluice_control::{Directory, Event, Network, RunError, Served, Switch, Tap};
 use spin::Mutex;
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
@@ -24,6 +24,20 @@ pub fn install(network: Network, switch: Switch) {
     *SHARED.lock() = Some(Shared { network, switch });
 }
 
+/// Serves VM `vm`'s port of the switch, and raises the lines of devices whose drivers are to be told.
+pub fn serve(vm: u32, now: u64, tap: &mut impl Tap) -> Served {
+    with_switch(|switch, network| {
+        let served = switch.serve(network, vm, now, tap);
+        for told in &served.told {
+            network.tell(told.vm);
+            mailbox::set_line(told.vm, true, smp::current());
+        }
+        // A command may have changed the configuration.
+        mailbox::set_line(vm, network.interrupts(vm), smp::current());
+        served
+    })
+}
+
 /// Lets `act` work with the switch, if it is in place; no device changes meanwhile.
 pub fn with_switch<R: Default>(act: impl FnOnce(&mut Switch, &mut Network) -> R) -> R {
     SHARED.lock().as_mut().map_or_else(R::default, |shared| act(&mut shared.switch, &mut shared.network))
@@ -36,7 +50,11 @@ pub fn device_read(vm: u32, offset: u32) -> u32 {
 
 /// Writes a register of the VM's device. What that takes away no sender can use any more on return (rule G13); all else is news to them.
 pub fn device_write(vm: &mut Vm, offset: u32, value: u32) {
-    let event = SHARED.lock().as_mut().and_then(|shared| shared.network.write(vm.id, offset, value));
+    let event = SHARED.lock().as_mut().and_then(|shared| {
+        let event = shared.network.write(vm.id, offset, value);
+        mailbox::set_line(vm.id, shared.network.interrupts(vm.id), smp::current());
+        event
+    });
     match event {
         Some(Event::Notified) => vm.serving = true,
         Some(event) => changed(vm, event),
@@ -98,6 +116,8 @@ pub fn spread_news(vm: &mut Vm) {
 pub fn gone(vm: &mut Vm) {
     if let Some(shared) = SHARED.lock().as_mut() {
         shared.network.remove(vm.id);
+        mailbox::set_line(vm.id, false, smp::current());
+        mailbox::listen(vm.id, false);
     }
     vm.revocations += 1;
     wait_for(vm.id, ask_senders(vm.id).into_iter());

@@ -41,10 +41,15 @@ pub fn can_call() -> bool {
     in_kernel() && is_64_bit()
 }
 
+/// Whether RFLAGS.IF is set.
+pub fn interrupts_are_on() -> bool {
+    read(Field::GuestRflags) & flags::INTERRUPT != 0
+}
+
 /// Whether an interrupt can be injected: interrupts are on, the instruction before does not hold them back, and no debug exception comes first,
 /// which would be lost. See: SDM volume 3, "Checks on Guest Non-Register State", "Delivery of Pending Debug Exceptions after VM Entry".
 pub fn takes_interrupts() -> bool {
-    read(Field::GuestRflags) & flags::INTERRUPT != 0
+    interrupts_are_on()
         && read(Field::GuestInterruptibility) & BLOCKING_BY_STI_OR_MOV_SS == 0
         && read(Field::GuestPendingDebug) == 0
 }

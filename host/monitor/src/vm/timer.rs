@@ -1,6 +1,8 @@
-//! The one interrupt of a VM: its timer. See: `sluice_abi::timer`.
+//! The interrupts of a VM: its timer's, and that of its network device. See: `sluice_abi::timer`.
 //!
-//! The VMX-preemption timer of the processor runs to the deadline, in whatever view the VM is. The interrupt is injected in home only
+//! The VMX-preemption timer of the processor runs to the deadline, in whatever view the VM is. The device's line is raised by the processor that
+//! serves the switch (`mailbox.rs`): it calls the VM's by NMI, and as a call may be lost in the monitor itself, a VM that would take the interrupt
+//! is looked after once in a quantum. An interrupt is injected in home only
 //! (rule G9). In a crossing it waits: the processor is told to exit as soon as interrupts are on again, which is behind the stub's POPFQ. A call
 //! that goes on for too long after that is aborted (`abort.rs`), so it waits for so long and no longer.
 //!
@@ -9,13 +11,15 @@
 
 use super::exit::{self, reason};
 use super::state::{self, flags};
-use super::{Next, Vm, inject, schedule};
+use super::{Next, Vm, inject, mailbox, schedule};
 use crate::platform::cpu;
 use crate::vmx::control::Primary;
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
-use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
+use sluice_abi::timer::{
+    FIRST_VECTOR, IA32_TSC_DEADLINE, LEVEL, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_LINT0, X2APIC_LVT_TIMER,
+};
 
 const VECTOR: u64 = 0xff;
 
@@ -28,12 +32,16 @@ pub struct Timer {
     deadline: u64,
     /// The register.
     lvt: u64,
+    /// The register of the device's line.
+    lint0: u64,
     /// Expired, and not injected yet.
     requested: bool,
     /// Injected, and not ended by the handler.
     in_service: bool,
-    /// The VM executed HLT, which an expiry ends.
+    /// The VM executed HLT, which an expiry ends, and an interrupt.
     halted: bool,
+    /// Interrupts were on then.
+    takes: bool,
     /// The processor exits when interrupts are on.
     waits: bool,
     /// Interrupts injected so far.
@@ -43,7 +51,17 @@ pub struct Timer {
 impl Timer {
     /// As after a reset.
     pub const fn new() -> Self {
-        Self { deadline: 0, lvt: MASKED, requested: false, in_service: false, halted: false, waits: false, injected: 0 }
+        Self {
+            deadline: 0,
+            lvt: MASKED,
+            lint0: MASKED,
+            requested: false,
+            in_service: false,
+            halted: false,
+            takes: false,
+            waits: false,
+            injected: 0,
+        }
     }
 
     /// The counter's value at which the processor must be had back; the largest if the timer is not armed.
@@ -56,17 +74,23 @@ impl Timer {
         self.injected
     }
 
-    /// Whether the VM has nothing to do before its timer expires.
-    pub fn sleeps(&mut self) -> bool {
+    /// Whether the device's line causes interrupts.
+    pub const fn is_told(&self) -> bool {
+        self.lint0 & MASKED == 0
+    }
+
+    /// Whether the VM has nothing to do before its timer expires, or its device's line is high.
+    pub fn sleeps(&mut self, line: bool) -> bool {
         self.expire();
-        self.halted &= self.deadline != 0 && !self.requested;
+        let told = self.is_told() && self.takes && !self.in_service;
+        self.halted &= (self.deadline != 0 || told) && !self.requested && !(told && line);
         self.halted
     }
 
-    /// What is due is requested.
+    /// What is due is requested. An expiry ends a HLT, masked or not.
     fn expire(&mut self) {
         if self.deadline != 0 && cpu::ticks() >= self.deadline {
-            self.deadline = 0;
+            (self.deadline, self.halted) = (0, false);
             self.requested |= self.lvt & MASKED == 0;
         }
     }
@@ -75,6 +99,7 @@ impl Timer {
         match register {
             IA32_TSC_DEADLINE => Some(self.deadline),
             X2APIC_LVT_TIMER => Some(self.lvt),
+            X2APIC_LVT_LINT0 => Some(self.lint0),
             _ => None,
         }
     }
@@ -85,7 +110,8 @@ impl Timer {
             IA32_TSC_DEADLINE if self.lvt & MODE_TSC_DEADLINE != 0 => (self.deadline, self.requested) = (value, false),
             // Of no effect in another mode.
             IA32_TSC_DEADLINE => {}
-            X2APIC_LVT_TIMER if is_lvt(value) => self.lvt = value,
+            X2APIC_LVT_TIMER if is_lvt(value, MODE_TSC_DEADLINE) => self.lvt = value,
+            X2APIC_LVT_LINT0 if is_lvt(value, LEVEL) => self.lint0 = value,
             X2APIC_EOI if value == 0 => self.in_service = false,
             _ => return None,
         }
@@ -97,10 +123,11 @@ impl Timer {
     }
 }
 
-fn is_lvt(value: u64) -> bool {
+/// Whether a register of the local vector table that has the one mode `mode` takes `value`.
+fn is_lvt(value: u64, mode: u64) -> bool {
     let vector = value & VECTOR;
-    let deadline = value & !(VECTOR | MASKED) == MODE_TSC_DEADLINE;
-    value == MASKED || deadline && (value & MASKED != 0 || vector >= FIRST_VECTOR)
+    let in_mode = value & !(VECTOR | MASKED) == mode;
+    value == MASKED || in_mode && (value & MASKED != 0 || vector >= FIRST_VECTOR)
 }
 
 /// RDMSR or WRMSR of a register that is not the VM's own.
@@ -108,7 +135,9 @@ pub fn access(vm: &mut Vm, reason: u16) -> Next {
     let [register, low, high] = [Registers::RCX, Registers::RAX, Registers::RDX].map(|at| vm.registers.0[at] as u32);
     vm.timer.expire();
     let done = if reason == reason::WRMSR {
-        vm.timer.write(register, u64::from(high) << 32 | u64::from(low))
+        let written = vm.timer.write(register, u64::from(high) << 32 | u64::from(low));
+        mailbox::listen(vm.id, vm.timer.is_told());
+        written
     } else {
         vm.timer.read(register).map(|value| {
             vm.registers.0[Registers::RAX] = value & 0xffff_ffff;
@@ -118,9 +147,9 @@ pub fn access(vm: &mut Vm, reason: u16) -> Next {
     done.map_or_else(inject::general_protection, |()| exit::skip(Next::Resume))
 }
 
-/// HLT: a VM whose timer is armed waits for it, any other gives its turn away.
+/// HLT: a VM whose timer is armed, or whose device may interrupt it, waits for that; any other gives its turn away.
 pub fn halt(vm: &mut Vm) -> Next {
-    vm.timer.halted = true;
+    (vm.timer.halted, vm.timer.takes) = (true, state::interrupts_are_on());
     exit::skip(Next::Switch)
 }
 
@@ -128,7 +157,8 @@ pub fn halt(vm: &mut Vm) -> Next {
 pub fn deliver(vm: &mut Vm) {
     vm.timer.expire();
     vm.timer.halted = false;
-    let mut waits = vm.timer.requested && !vm.timer.in_service;
+    let line = vm.timer.is_told() && mailbox::line(vm.id);
+    let mut waits = (vm.timer.requested || line) && !vm.timer.in_service;
     if waits && vm.in_crossing() && !state::can_call() {
         // It ends at its next instruction, with the flags that it has.
         waits = false;
@@ -137,7 +167,8 @@ pub fn deliver(vm: &mut Vm) {
         write(Field::GuestRflags, read(Field::GuestRflags) & !flags::INTERRUPT);
         vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));
     } else if waits && state::takes_interrupts() && !inject::is_something() {
-        inject::interrupt(vm.timer.lvt & VECTOR);
+        let register = if vm.timer.requested { vm.timer.lvt } else { vm.timer.lint0 };
+        inject::interrupt(register & VECTOR);
         (vm.timer.requested, vm.timer.in_service) = (false, true);
         vm.timer.injected += 1;
         waits = false;

@@ -267,6 +267,15 @@ impl DeviceQueue {
         }
     }
 
+    /// The four bytes, aligned as their queue is, that change when the next buffer is published: where a driver that has seen all that is
+    /// published may wait for a change.
+    pub fn next_used(&self) -> Gpa {
+        match &self.ring {
+            Ring::Split(split) => split.next_used(),
+            Ring::Packed(packed) => packed.next_used(),
+        }
+    }
+
     /// Says whether the driver is to notify the device of its next buffer. Look for buffers once more after switching it on.
     /// See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
     pub fn ask_for_notifications(&mut self, on: bool) {

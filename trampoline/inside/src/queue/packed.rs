@@ -8,6 +8,7 @@ use super::fast::{self, Buffers, Target};
 use crate::Regions;
 use core::cell::Cell;
 use core::hint::cold_path;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_abi::call::{Clause, MAX_BURST, Packet};
 use sluice_abi::directory::Queue;
@@ -283,6 +284,12 @@ impl Packed {
         let count = core::mem::take(&mut self.considered);
         let published = self.cursor.published();
         count > 0 && self.driver.wanted(published.slot, published.wrap, count)
+    }
+
+    /// Number and flags of the next descriptor. The ring is in the driver's memory, so no address in it wraps.
+    pub fn next_used(&self) -> Gpa {
+        let offset = usize::from(self.cursor.published().slot) * size_of::<Desc>() + offset_of!(Desc, id);
+        Gpa(self.ring_at.0 + offset as u64)
     }
 
     pub fn ask_for_notifications(&mut self, on: bool) {

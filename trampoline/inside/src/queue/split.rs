@@ -160,6 +160,11 @@ impl Split {
         count > 0 && self.driver.wanted(RingIdx(self.published as u16), count)
     }
 
+    /// Flags and index of the used ring.
+    pub const fn next_used(&self) -> Gpa {
+        self.device_area
+    }
+
     pub fn ask_for_notifications(&mut self, on: bool) {
         self.device.ask(on.then_some(self.index()));
     }
