@@ -32,7 +32,7 @@ pub struct Frame<'m> {
     offset: usize,
 }
 
-/// Length of a frame, less [`Excess::BIAS`], modulo 2^64: what a packet's second word becomes when one subtraction has taken the expected
+/// Length of a frame, less `Excess::BIAS`, modulo 2^64: what a packet's second word becomes when one subtraction has taken the expected
 /// peer from it. Nothing of it is checked, so other bits than a length's may be set.
 ///
 /// The bias makes the most frequent class of lengths, 65 to 128 bytes, those below 64, which one comparison tells.
@@ -56,7 +56,7 @@ impl Excess {
     }
 }
 
-/// The second word of a packet of [`Excess::BIAS`] bytes.
+/// The second word of a packet of `Excess::BIAS` bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bias(u64);
 
@@ -125,7 +125,7 @@ impl<'m> Transfer<'m> {
 }
 
 impl Frame<'_> {
-    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`LINE`] bytes, to offset `to`; `None`, and nothing is written, if less than
+    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`; `None`, and nothing is written, if less than
     /// header and longest frame is left behind `to`. While the processor guesses, that is below 4 GiB.
     #[inline(always)]
     pub fn put_line(self, to: u64, lanes: impl Lanes) -> Option<()> {

@@ -1,5 +1,5 @@
 use super::*;
-use sluice::{Clause, PacketMemory, PeerSlice};
+use sluice::{BufferLen, Clause, PacketMemory, PeerSlice};
 use sluice_abi::Gpa;
 
 /// Answers as it was told to.
