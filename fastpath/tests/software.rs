@@ -5,7 +5,7 @@ mod world;
 
 use sluice::{BufferLen, Burst, FrameError, Hdr, HdrF, Mempool, PeerIdx, gso};
 use sluice_abi::Gpa;
-use world::{contents, memory, pool};
+use world::{contents, frame, memory, pool};
 
 fn long() -> &'static Mempool<'static> {
     pool(Gpa(0), memory(16 << 20), BufferLen::KiB64, 200)
@@ -152,6 +152,22 @@ fn a_checksum_is_completed_once() {
     }
 }
 
+/// A datagram of UDP with a checksum of 0 would count as one without. See: RFC 768, RFC 8200 section 8.1.
+#[test]
+fn a_checksum_is_never_completed_to_none() {
+    let (pool, at) = (long(), 34 + 6);
+    let mut bytes = frame(0, 60);
+    bytes[34..].fill(0);
+    for (partial, complete) in [(0xffffu16, 0xffffu16), (0xfffe, 1), (0, 0xffff)] {
+        bytes[at..at + 2].copy_from_slice(&partial.to_be_bytes());
+        let mut burst = pool.burst();
+        let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, ..Hdr::default() };
+        push(&mut burst, &(bytes.clone(), hdr));
+        assert_eq!(burst.frame_mut(0).expect("there").complete_checksum(), Ok(()));
+        assert_eq!(contents(&burst)[0][at..at + 2], complete.to_be_bytes());
+    }
+}
+
 #[test]
 fn what_can_not_be_cut_stays_and_adds_nothing() {
     let pool = long();
@@ -172,6 +188,9 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
         (broken(14, 0x45), hdr),
         (broken(14, 0x4f), hdr),
         (broken(14, 0x66), hdr),
+        (broken(12, 9), hdr),
+        (broken(14 + 9, 17), hdr),
+        (broken(14, 0x44), Hdr { csum_start: 30, ..hdr }),
         (broken(tcp_at + 12, 0x40), hdr),
         (good[..tcp_at + 32].to_vec(), hdr),
         (good[..tcp_at + 18].to_vec(), hdr),
