@@ -4,7 +4,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_abi::mmio::reg;
-use sluice_abi::virtq::Desc;
+use sluice_abi::virtq::{Desc, QueueAddresses};
 
 const ALL: [&str; 3] = ["lan = [\"b\", \"c\"]", "lan = [\"a\", \"c\"]", "lan = [\"a\", \"b\"]"];
 
@@ -85,25 +85,91 @@ fn a_control_queue_that_breaks_the_protocol_is_left_alone_and_the_port_goes_on()
     }
 }
 
+/// Starts VM `vm` with queues of 256 entries, each of which names the chain that begins at its first descriptor: where
+/// these queues are.
+fn long_queues(world: &World, vm: u32, features: F) -> Vec<QueueAddresses> {
+    let (mut device, ram) = (Device(world, vm), world.rams[vm as usize]);
+    let mut setup = Setup::new(&mut device, Wanted { features, pairs: 1 }).expect("a device");
+    let agreed = setup.agreed().features;
+    let mut all = Vec::new();
+    for index in 0..if agreed.contains(F::CTRL_VQ) { 3 } else { 2 } {
+        let memory = ram.sub(ring(index), RING_STRIDE).expect("inside");
+        let queue = DriverQueue::<LONG>::new(Gpa(ring(index)), memory, LONG as u16, agreed).expect("a queue");
+        setup.set_queue(index, &queue).expect("taken");
+        all.push(queue.addresses());
+    }
+    setup.start();
+    all
+}
+
+const LONG: usize = 256;
+
+/// Shows the device `count` times the chain of `descs`, in a split queue.
+fn show(ram: PeerSlice<'_>, at: QueueAddresses, descs: &[Desc], count: u16) {
+    (0..).zip(descs).for_each(|(index, &desc)| ram.write(at.desc.0 + 16 * index, desc).expect("inside"));
+    ram.write(at.driver.0 + 2, count).expect("inside");
+}
+
 #[test]
 fn a_service_takes_so_many_frames_and_no_more() {
     let world = World::new(&["lan = [\"b\"]", ""]);
-    let a = world.start(0, F::VERSION_1, 1);
-    // The avail ring names the same buffer again and again: more than one service takes.
-    let at = a.transmit[0].addresses();
-    a.ram().copy_from_slice(SENT, &[&[0; 12][..], &frame(mac(1), mac(0), 1)].concat()).expect("inside");
-    a.ram().write(at.desc.0, Desc { addr: Gpa(SENT), len: 72, flags: 0, next: 0 }).expect("inside");
-    let mut taken = 0;
-    for round in 1..=4u16 {
-        a.ram().write(at.driver.0 + 2, round * SIZE).expect("inside");
-        world.serve(0);
-        taken += u64::from(SIZE);
-        assert_eq!(world.counters(0).taken, taken);
+    let (a, ram) = (long_queues(&world, 0, F::VERSION_1), world.rams[0]);
+    ram.copy_from_slice(SENT, &[&[0; 12][..], &frame(mac(1), mac(0), 1)].concat()).expect("inside");
+    show(ram, a[1], &[Desc { addr: Gpa(SENT), len: 72, flags: 0, next: 0 }], 200);
+    for (more, taken) in [(true, 64), (true, 128), (true, 192), (false, 200), (false, 200)] {
+        assert_eq!((world.serve(0).more, world.counters(0).taken), (more, taken));
     }
-    // Sixteen commands at a time, too: each more is left for the next turn.
-    let mut b = world.start(1, F::CTRL_VQ | F::RING_PACKED, 1);
-    b.send(&frame(mac(0), mac(1), 1));
-    assert_eq!(world.counters(1).denied, 1);
+}
+
+/// Bytes count where they were read and where they were written; a frame that is too long counts as the longest.
+#[test]
+fn a_service_copies_so_many_bytes_and_no_more() {
+    for (destination, len, first) in [(NOBODY, 40_000, 2), (mac(1), 1514, 22), (mac(1), 0x2_0000, 2)] {
+        let world = World::new(&["lan = [\"b\"]", ""]);
+        let (a, ram, _b) = (long_queues(&world, 0, F::VERSION_1), world.rams[0], world.start(1, F::VERSION_1, 1));
+        ram.copy_from_slice(SENT, &[&[0; 12][..], &frame(destination, mac(0), 1)].concat()).expect("inside");
+        show(ram, a[1], &[Desc { addr: Gpa(SENT), len: 12 + len, flags: 0, next: 0 }], 200);
+        assert_eq!((world.serve(0).more, world.counters(0).taken), (true, first), "{len}");
+    }
+}
+
+#[test]
+fn a_service_carries_out_so_many_commands_and_no_more() {
+    let world = World::new(&[""]);
+    let (a, ram) = (long_queues(&world, 0, F::CTRL_VQ | F::CTRL_RX), world.rams[0]);
+    let answer = SENT + 0x100;
+    ram.copy_from_slice(SENT, &[0, 0, 1]).expect("inside");
+    let command =
+        [(SENT, 3, 1), (answer, 1, 2)].map(|(addr, len, flags)| Desc { addr: Gpa(addr), len, flags, next: 1 });
+    show(ram, a[2], &command, 40);
+    for (more, done) in [(true, 16u16), (true, 32), (false, 40), (false, 40)] {
+        ram.write(answer, 0xeeu8).expect("inside");
+        assert_eq!((world.serve(0).more, ram.read(a[2].device.0 + 2)), (more, Ok(done)));
+    }
+}
+
+/// Has no room for what a frame brings.
+struct Full;
+
+impl Tap for Full {
+    fn frame(&mut self, _: u32, _: PeerSlice<'_>) {
+        panic!("a frame was taken");
+    }
+
+    fn has_room(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn no_frame_is_taken_that_the_tap_has_no_room_for() {
+    let world = World::new(&["lan = [\"b\"]", ""]);
+    let [mut a, mut b] = [0, 1].map(|vm| world.start(vm, F::VERSION_1, 1));
+    a.put(0, &Hdr::default(), &frame(mac(1), mac(0), 1));
+    a.transmit[0].publish();
+    let served = world.switch.borrow_mut().serve(&mut world.network.borrow_mut(), 0, 0, &mut Full);
+    assert_eq!((served.more, world.counters(0).taken), (true, 0));
+    assert_eq!((world.serve(0).more, b.received().len()), (false, 1));
 }
 
 #[test]
