@@ -201,6 +201,25 @@ fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     assert_eq!(receivers[1].take(), [frame(1, 64), frame(3, 64)]);
 }
 
+/// A port to one peer sends to that peer, whatever its frames name and wherever they were before.
+#[test]
+fn a_frame_that_names_another_peer_goes_where_its_port_leads() {
+    let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());
+    let [mut burst, mut other] = [pool.burst(), pool.burst()];
+    for round in 0..3 {
+        push(&mut other, 0, 60);
+        other.set_peer(0, PeerIdx(1)).expect("there");
+        match round {
+            0 => other.move_to(0, &mut burst).expect("room"),
+            1 => other.duplicate(0, &mut burst).expect("room"),
+            _ => assert_eq!(burst.append(&mut other, 1), Ok(1)),
+        }
+        assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst, 9), Ok(1));
+        assert_eq!((receivers[0].take(), receivers[1].take()), (vec![frame(0, 60)], vec![]), "{round}");
+        other.clear();
+    }
+}
+
 #[test]
 fn a_frame_grows_and_shrinks_at_both_ends_within_its_buffer() {
     let pool = small(1);
