@@ -201,6 +201,25 @@ fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     assert_eq!(receivers[1].take(), [frame(1, 64), frame(3, 64)]);
 }
 
+/// Wherever the frame started that a buffer held before, the next one has all the room that there is before and behind it.
+#[test]
+fn a_buffer_that_is_used_again_has_all_its_room() {
+    let pool = small(1);
+    let mut burst = pool.burst();
+    let grow = (HEADROOM - 12) as u16;
+    for round in 0..4 {
+        let mut frame = burst.push(pool.longest_frame()).expect("room");
+        assert_eq!((frame.append(1).is_err(), frame.prepend(grow), frame.prepend(1).is_err()), (true, Ok(()), true));
+        if round % 2 == 0 {
+            assert_eq!(frame.trim_front(grow + 40), Ok(()));
+        }
+        burst.clear();
+        if round == 1 {
+            burst.release();
+        }
+    }
+}
+
 /// A port to one peer sends to that peer, whatever its frames name and wherever they were before.
 #[test]
 fn a_frame_that_names_another_peer_goes_where_its_port_leads() {

@@ -113,6 +113,26 @@ fn a_peer_that_negotiated_neither_is_told_nothing_and_the_frame_is_named() {
     }
 }
 
+/// The header of a call that was refused is not sent by another burst.
+#[test]
+fn a_frame_that_lost_its_offloads_and_moved_goes_without_a_header() {
+    let (gate, pool, mut receiver) = pair(1500, BufferLen::KiB2, options(RingFormat::default(), Offloads::empty()));
+    let mut port = PeerPort::new(&gate, PEER);
+    for round in 0..3 {
+        let (mut burst, mut other) = (pool.burst(), pool.burst());
+        push(&mut burst, round, 64);
+        burst.frame_mut(0).expect("there").set_offloads(CSUM).expect("fits");
+        assert_eq!(port.tx_burst(&mut burst, MAX_BURST), Err(TxError::OffloadNotNegotiated { peer: PEER, index: 0 }));
+        burst.frame_mut(0).expect("there").clear_offloads();
+        match round {
+            0 => burst.move_to(0, &mut other).expect("room"),
+            1 => burst.duplicate(0, &mut other).expect("room"),
+            _ => assert_eq!(other.append(&mut burst, 1), Ok(1)),
+        }
+        assert_eq!((port.tx_burst(&mut other, MAX_BURST), receiver.take()), (Ok(1), vec![frame(round, 64)]));
+    }
+}
+
 /// A frame without segmentation is no longer than the MTU, whatever its checksum is.
 #[test]
 fn only_a_frame_to_be_segmented_may_be_longer_than_the_mtu() {
