@@ -220,6 +220,22 @@ fn a_buffer_that_is_used_again_has_all_its_room() {
     }
 }
 
+#[test]
+fn what_is_known_of_a_frame_stays_with_it_when_those_before_it_are_dropped() {
+    let pool = small(8);
+    let mut burst = pool.burst();
+    for number in 0..6 {
+        push(&mut burst, number, 60);
+        burst.frame_mut(number).expect("there").set_mark(number as u32);
+    }
+    burst.drop_front(2);
+    assert!(burst.remove(1));
+    assert!(burst.frames().map(|frame| frame.mark()).eq([2, 4, 5]));
+    assert_eq!(contents(&burst), [2, 4, 5].map(|number| frame(number, 60)));
+    burst.drop_front(9);
+    assert_eq!((burst.len(), burst.bytes(), burst.frame(0).is_err()), (0, 0, true));
+}
+
 /// A port to one peer sends to that peer, whatever its frames name and wherever they were before.
 #[test]
 fn a_frame_that_names_another_peer_goes_where_its_port_leads() {

@@ -105,6 +105,20 @@ fn a_checksum_is_left_to_who_agreed_to_complete_it_and_completed_for_others() {
     }
 }
 
+/// A datagram of UDP with a checksum of 0 would count as one without. See: RFC 768.
+#[test]
+fn a_checksum_is_never_completed_to_none() {
+    let world = World::new(&["lan = [\"b\"]", ""]);
+    let (mut a, mut b) = (world.start(0, ALL, 1), world.start(1, F::VERSION_1, 1));
+    for (partial, complete) in [(0xffffu16, 0xffffu16), (0xfffe, 1), (0, 0xffff)] {
+        let mut frame = frame(mac(1), mac(0), 0);
+        frame[40..42].copy_from_slice(&partial.to_be_bytes());
+        let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, ..Hdr::default() };
+        a.send_on(0, &hdr, &frame);
+        assert_eq!(b.received()[0][40..42], complete.to_be_bytes());
+    }
+}
+
 #[test]
 fn segments_are_left_to_who_agreed_to_them_and_cut_for_others() {
     const FLAGS: u8 = 0x80 | 0x10 | 0x08 | 0x01;
