@@ -175,6 +175,23 @@ fn a_copy_is_a_frame_of_its_own() {
     assert_eq!((to.bytes(), pool.available()), (2232, 1));
 }
 
+/// A frame that grew into its headroom is longer than any that is made; its copy has no byte outside its buffer, either.
+#[test]
+fn a_copy_of_a_frame_that_grew_is_within_its_buffer() {
+    let pool = small(2);
+    let (mut burst, mut copies) = (pool.burst(), pool.burst());
+    let grow = (HEADROOM - 12) as u16;
+    let mut frame = burst.push(pool.longest_frame()).expect("room");
+    frame.prepend(grow).expect("room");
+    let bytes = world::frame(7, frame.len());
+    frame.set(0, &bytes).expect("inside");
+    assert_eq!(burst.duplicate(0, &mut copies), Ok(()));
+    assert_eq!([&burst, &copies].map(contents), [vec![bytes.clone()], vec![bytes]]);
+    let mut copy = copies.frame_mut(0).expect("there");
+    assert_eq!((copy.append(1).is_err(), copy.prepend(1).is_err(), copy.trim_front(grow)), (true, true, Ok(())));
+    assert_eq!((copy.prepend(grow), copy.append(1).is_err()), (Ok(()), true));
+}
+
 #[test]
 fn frames_of_one_pool_never_get_into_a_burst_of_another() {
     let (one, two) = (small(4), small(4));
