@@ -103,6 +103,21 @@ fn a_pool_without_a_buffer_is_none() {
     assert_eq!((BufferLen::for_frame(9014), BufferLen::for_frame(u16::MAX)), (Some(BufferLen::KiB16), None));
 }
 
+/// Buffers are aligned in packet memory, whatever part of it is the pool's.
+#[test]
+fn a_pool_has_no_buffer_that_is_not_wholly_in_its_memory() {
+    let all = PacketMemory::new(Gpa(0), memory(1 << 16)).expect("small");
+    for (before, len, buffers) in
+        [(1, 3 * 2048, 2), (1, 4 * 2048 - 1, 3), (2048, 4096, 2), (2047, 2048, 0), (1, 2047, 0)]
+    {
+        let (_, rest) = all.split_at(before).expect("inside");
+        let (mine, _) = rest.split_at(len).expect("inside");
+        let mut free = [0; 8];
+        let pool = Mempool::new(mine, BufferLen::KiB2, &mut free);
+        assert_eq!(pool.map_or(0, |pool| pool.capacity()), buffers, "{len} bytes at {before}");
+    }
+}
+
 #[test]
 fn what_is_kept_stays_in_order_and_the_buffers_of_the_rest_are_used_again() {
     let pool = small(8);
