@@ -58,6 +58,27 @@ fn a_receive_queue_that_breaks_the_protocol_is_left_alone_until_it_starts_anew()
 }
 
 #[test]
+fn queues_outside_ram_are_none_and_each_is_counted_once() {
+    let world = World::new(&ALL);
+    let mut device = Device(&world, 0);
+    let mut setup = Setup::new(&mut device, Wanted { features: F::VERSION_1, pairs: 1 }).expect("a device");
+    for index in 0..2 {
+        let memory = world.rams[0].sub(ring(index), RING_STRIDE).expect("inside");
+        let (gpa, features) = (Gpa(RAM - 64 * u64::from(index)), setup.agreed().features);
+        let queue = DriverQueue::<N>::new(gpa, memory, SIZE, features).expect("a queue");
+        setup.set_queue(index, &queue).expect("taken");
+    }
+    setup.start();
+    let [mut b, mut c] = [1, 2].map(|vm| world.start(vm, F::VERSION_1, 1));
+    for round in 1..4 {
+        b.send(&frame(mac(0), mac(1), 1));
+        device.write(reg::QUEUE_NOTIFY, 1);
+        assert_eq!(world.counters(0), Counters { broken: 2, no_queue: round, ..Counters::default() });
+    }
+    others_go_on(&mut b, &mut c);
+}
+
+#[test]
 fn a_control_queue_that_breaks_the_protocol_is_left_alone_and_the_port_goes_on() {
     let chains: [&[(u64, u32, u16)]; 4] = [
         // No room for the answer; only that; the answer first; an answer outside.
