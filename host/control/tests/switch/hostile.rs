@@ -78,6 +78,48 @@ fn queues_outside_ram_are_none_and_each_is_counted_once() {
     others_go_on(&mut b, &mut c);
 }
 
+/// A device that offers no MTU, if `0`.
+struct Offering<'w>(bool, Device<'w>);
+
+impl Registers for Offering<'_> {
+    fn read(&mut self, register: u32) -> u32 {
+        let hidden = if register == reg::DEVICE_FEATURES && !self.0 { F::MTU.bits() as u32 } else { 0 };
+        self.1.read(register) & !hidden
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        self.1.write(register, value);
+    }
+}
+
+/// A driver that agreed on an MTU owes buffers for frames of it; another one may give what it likes. See: VIRTIO
+/// 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
+#[test]
+fn buffers_that_are_too_short_are_a_fault_of_a_driver_that_owes_longer_ones() {
+    for owes in [true, false] {
+        let world = World::new(&ALL);
+        let (mut device, ram) = (Offering(owes, Device(&world, 0)), world.rams[0]);
+        let mut setup = Setup::new(&mut device, Wanted { features: F::VERSION_1, pairs: 1 }).expect("a device");
+        let features = setup.agreed().features;
+        assert_eq!(features.contains(F::MTU), owes);
+        let queue = |index: u16| {
+            let memory = ram.sub(ring(index), RING_STRIDE).expect("inside");
+            DriverQueue::<N>::new(Gpa(ring(index)), memory, SIZE, features).expect("a queue")
+        };
+        let (mut receive, transmit) = (queue(0), queue(1));
+        (0..2).for_each(|token| assert!(receive.give(Gpa(RECEIVED), 100, token)));
+        receive.publish();
+        [&receive, &transmit].iter().zip(0..).for_each(|(queue, index)| setup.set_queue(index, queue).expect("taken"));
+        setup.start();
+        let [mut b, mut c] = [1, 2].map(|vm| world.start(vm, F::VERSION_1, 1));
+        b.send(&frame(mac(0), mac(1), 1));
+        b.send(&[&frame(mac(0), mac(1), 1)[..], &[0; 40]].concat());
+        let (broken, too_long) = if owes { (1, 0) } else { (0, 1) };
+        assert_eq!(world.counters(0), Counters { forwarded: 1, broken, too_long, ..Counters::default() });
+        others_go_on(&mut b, &mut c);
+    }
+}
+
 #[test]
 fn a_control_queue_that_breaks_the_protocol_is_left_alone_and_the_port_goes_on() {
     let chains: [&[(u64, u32, u16)]; 4] = [
