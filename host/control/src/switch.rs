@@ -95,7 +95,8 @@ impl Switch {
         let mut served = self.obey(network, vm);
         let Some(device) = network.device(vm) else { return served };
         let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap }, 0, 0);
-        for index in (0..device.pairs()).map(net::transmitq) {
+        let first = self.ports[vm as usize].next_pair(device.pairs());
+        for index in (first..device.pairs()).chain(0..first).map(net::transmitq) {
             while frames < FRAMES
                 && bytes < BYTES
                 && turn.tap.has_room()

@@ -151,11 +151,17 @@ fn a_control_queue_that_breaks_the_protocol_is_left_alone_and_the_port_goes_on()
 /// Starts VM `vm` with queues of 256 entries, each of which names the chain that begins at its first descriptor: where
 /// these queues are.
 fn long_queues(world: &World, vm: u32, features: F) -> Vec<QueueAddresses> {
+    let count = if features.contains(F::CTRL_VQ) { 3 } else { 2 };
+    long_pairs(world, vm, Wanted { features, pairs: 1 }, count)
+}
+
+/// The same for the first `count` queues of a device with these pairs.
+fn long_pairs(world: &World, vm: u32, wanted: Wanted, count: u16) -> Vec<QueueAddresses> {
     let (mut device, ram) = (Device(world, vm), world.rams[vm as usize]);
-    let mut setup = Setup::new(&mut device, Wanted { features, pairs: 1 }).expect("a device");
+    let mut setup = Setup::new(&mut device, wanted).expect("a device");
     let agreed = setup.agreed().features;
     let mut all = Vec::new();
-    for index in 0..if agreed.contains(F::CTRL_VQ) { 3 } else { 2 } {
+    for index in 0..count {
         let memory = ram.sub(ring(index), RING_STRIDE).expect("inside");
         let queue = DriverQueue::<LONG>::new(Gpa(ring(index)), memory, LONG as u16, agreed).expect("a queue");
         setup.set_queue(index, &queue).expect("taken");
@@ -181,6 +187,23 @@ fn a_service_takes_so_many_frames_and_no_more() {
     show(ram, a[1], &[Desc { addr: Gpa(SENT), len: 72, flags: 0, next: 0 }], 200);
     for (more, taken) in [(true, 64), (true, 128), (true, 192), (false, 200), (false, 200)] {
         assert_eq!((world.serve(0).more, world.counters(0).taken), (more, taken));
+    }
+}
+
+/// Two transmit queues that always have frames.
+#[test]
+fn each_pair_is_served_first_in_its_turn() {
+    let world = World::new(&["lan = [\"b\"]", "peers = [\"a\"]"]);
+    let wanted = Wanted { features: F::CTRL_VQ | F::MQ, pairs: 2 };
+    let (a, ram) = (long_pairs(&world, 0, wanted, 4), world.rams[0]);
+    assert_eq!(world.network.borrow_mut().command(0, &[4, 0, 2, 0]).0, 0, "two pairs");
+    ram.copy_from_slice(SENT, &[&[0; 12][..], &frame(mac(1), mac(0), 1)].concat()).expect("inside");
+    for at in [a[1], a[3]] {
+        show(ram, at, &[Desc { addr: Gpa(SENT), len: 72, flags: 0, next: 0 }], 200);
+    }
+    for expected in [[64, 0], [64, 64], [128, 64], [128, 128], [192, 128], [192, 192], [200, 200]] {
+        assert!(world.serve(0).more || expected == [200, 200]);
+        assert_eq!([a[1], a[3]].map(|at| ram.read::<u16>(at.device.0 + 2)), expected.map(Ok));
     }
 }
 

@@ -157,6 +157,23 @@ fn segments_are_left_to_who_agreed_to_them_and_cut_for_others() {
     assert_eq!(b.received(), [frame]);
 }
 
+/// What is made of a frame for one receiver is not what the next one gets.
+#[test]
+fn each_receiver_gets_the_frame_in_its_own_form() {
+    let world = World::new(&["lan = [\"b\", \"c\", \"d\"]", "", "", ""]);
+    let mut a = world.start(0, ALL, 1);
+    let [mut b, mut c, mut d] = [(1, F::VERSION_1), (2, ALL), (3, F::VERSION_1)].map(|(vm, it)| world.start(vm, it, 1));
+    let (hdr, mut frame) = tcp(false, 0, 40_000, 1448, 0x10);
+    frame[..6].fill(0xff);
+    a.send_on(0, &hdr, &frame);
+    assert_eq!(c.received(), [frame.clone()]);
+    for made in [b.received(), d.received()] {
+        assert_eq!(made.len(), 28);
+        let payload: Vec<_> = made.iter().flat_map(|segment| check(segment, false, 0).3).collect();
+        assert!(payload == frame[54..]);
+    }
+}
+
 #[test]
 fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
     let world = World::new(&["lan = [\"b\"]", ""]);
@@ -168,7 +185,12 @@ fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
         (hdr, frame)
     };
     let (hdr6, frame6) = tcp(true, 0, 3000, 1000, 0x10);
+    let changed6 = |at: usize, byte: u8| (hdr6, [&frame6[..at], &[byte], &frame6[at + 1..]].concat());
+    // 16 bytes of IPv4, and TCP behind them.
+    let (_, mut short) = changed(14, 0x44);
+    short[30 + 12] = 0xf0;
     let cases = [
+        (Hdr { csum_start: 30, ..hdr }, short),
         changed(12, 0x09),
         changed(14, 0x46),
         changed(14, 0x44),
@@ -183,7 +205,11 @@ fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
         (Hdr { gso_size: 1, ..hdr }, frame.clone()),
         (Hdr { gso_type: gso::TCPV6, ..hdr }, frame.clone()),
         (Hdr { gso_type: gso::TCPV4, ..hdr6 }, frame6.clone()),
-        (Hdr { csum_start: 53, ..hdr6 }, frame6),
+        changed6(13, 0xde),
+        changed6(14, 0x40),
+        changed6(54 + 12, 0x40),
+        (Hdr { csum_start: 53, ..hdr6 }, frame6.clone()),
+        (Hdr { csum_offset: 6, ..hdr6 }, frame6.clone()),
     ];
     let count = cases.len() as u64;
     for (hdr, frame) in cases {
