@@ -234,6 +234,27 @@ fn a_service_carries_out_so_many_commands_and_no_more() {
     }
 }
 
+/// Two full tables of addresses are a command, and what is longer than any is refused.
+#[test]
+fn a_command_has_room_for_two_full_tables_and_no_more() {
+    for (addresses, len, answer) in [(64u8, 778, 0u8), (64, 1025, 1), (84, 1018, 0), (85, 1030, 1)] {
+        let world = World::new(&[""]);
+        let (a, ram) = (long_queues(&world, 0, F::CTRL_VQ | F::CTRL_RX), world.rams[0]);
+        let mut command = vec![1, 0];
+        for _ in 0..2 {
+            command.extend([addresses, 0, 0, 0]);
+            command.extend((0..addresses).flat_map(|number| [2, 0, 0, 0, 0, number]));
+        }
+        command.resize(len, 0);
+        ram.copy_from_slice(SENT, &command).expect("inside");
+        let chain = [(SENT, len as u32, 1), (SENT + 0x1000, 1, 2)];
+        show(ram, a[2], &chain.map(|(addr, len, flags)| Desc { addr: Gpa(addr), len, flags, next: 1 }), 1);
+        ram.write(SENT + 0x1000, 0xeeu8).expect("inside");
+        world.serve(0);
+        assert_eq!(ram.read(SENT + 0x1000), Ok(answer), "{addresses} addresses in {len} bytes");
+    }
+}
+
 /// Has no room for what a frame brings.
 struct Full;
 
@@ -266,8 +287,11 @@ fn a_notification_for_nothing_or_of_no_queue_does_no_harm() {
         device.write(reg::QUEUE_NOTIFY, index);
     }
     let a = world.start(0, F::CTRL_VQ, 1);
-    for index in [0, 1, 2, 3, 31, 32, 33, u32::MAX] {
+    for index in [0, 1, 2, 3, 31, 32, 33, 34, 64, 65, u32::MAX] {
         a.device().write(reg::QUEUE_NOTIFY, index);
+        // The host serves what is transmitted and what is asked; buffers to be filled are no news.
+        let event = world.network.borrow_mut().write(0, reg::QUEUE_NOTIFY, index);
+        assert_eq!(event, [1, 2].contains(&index).then_some(Event::Notified), "{index}");
     }
     assert_eq!(world.serve(99), Served::default());
     assert_eq!(world.counters(0), Counters::default());

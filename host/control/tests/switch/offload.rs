@@ -110,9 +110,13 @@ fn a_checksum_is_left_to_who_agreed_to_complete_it_and_completed_for_others() {
 fn a_checksum_is_never_completed_to_none() {
     let world = World::new(&["lan = [\"b\"]", ""]);
     let (mut a, mut b) = (world.start(0, ALL, 1), world.start(1, F::VERSION_1, 1));
-    for (partial, complete) in [(0xffffu16, 0xffffu16), (0xfffe, 1), (0, 0xffff)] {
+    for (words, complete) in
+        [([0xffffu16, 0], 0xffffu16), ([0xfffe, 0], 1), ([0, 0], 0xffff), ([0xffff, 0xffff], 0xfffe)]
+    {
         let mut frame = frame(mac(1), mac(0), 0);
-        frame[40..42].copy_from_slice(&partial.to_be_bytes());
+        frame[40..44].copy_from_slice(words.map(u16::to_be_bytes).as_flattened());
+        // The carry of the carry counts, too.
+        frame[45] = u8::from(words[1] != 0);
         let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, ..Hdr::default() };
         a.send_on(0, &hdr, &frame);
         assert_eq!(b.received()[0][40..42], complete.to_be_bytes());
@@ -191,6 +195,8 @@ fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
     short[30 + 12] = 0xf0;
     let cases = [
         (Hdr { csum_start: 30, ..hdr }, short),
+        // TCP within the header of IPv6.
+        (Hdr { csum_start: 40, ..hdr6 }, changed6(40 + 12, 0xf0).1),
         changed(12, 0x09),
         changed(14, 0x46),
         changed(14, 0x44),
