@@ -214,7 +214,7 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
     push(&mut burst, &(good.clone(), Hdr { gso_size: 1, ..hdr }));
     let mut into = self::pool(Gpa(0), memory(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
     assert_eq!((burst.frame_mut(1).expect("there").segment(&mut into), into.len()), (Err(FrameError::BurstFull), 0));
-    let mut frame = burst.frame_mut(0).expect("there");
+    let frame = burst.frame_mut(0).expect("there");
     let mut into = self::pool(Gpa(0), memory(4096), BufferLen::KiB2, 2).burst();
     into.push(60).expect("room");
     assert_eq!((frame.segment(&mut into), into.len()), (Err(FrameError::PoolEmpty), 1));
