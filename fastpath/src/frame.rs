@@ -268,7 +268,6 @@ impl<'b> FrameMut<'b> {
     /// Asks nothing of the frame's receiver.
     pub fn clear_offloads(&mut self) {
         (self.frame.note.hdr, self.note.hdr) = (PLAIN, PLAIN);
-        self.totals.header();
     }
 
     /// Sets the number that [`Frame::mark`] returns.
@@ -312,9 +311,6 @@ impl<'b> FrameMut<'b> {
         self.totals.bytes = self.totals.bytes - u64::from(self.frame.len()) + u64::from(len);
         (self.frame.packet.offset, self.frame.packet.len, self.frame.note.hdr) = (offset, len, hdr);
         (*self.packet, *self.note) = (self.frame.packet, self.frame.note);
-        if self.frame.note.needs_header() {
-            self.totals.header();
-        }
         Ok(())
     }
 }

@@ -8,6 +8,10 @@ use sluice_abi::net::{ETHERNET_HEADER, Hdr, VLAN_TAG, VLAN_TYPES, gso};
 const PIECE: usize = 256;
 /// Most bytes of Ethernet, IP and TCP headers of a frame that can be cut into segments: two VLAN tags, and all options of IPv4 and TCP.
 const MAX_HEADERS: usize = 14 + 8 + 60 + 60;
+/// The protocol number of TCP, in both versions of IP.
+const TCP: u8 = 6;
+/// Where TCP has its checksum, bytes from the start of its header.
+const TCP_CSUM: u16 = 16;
 
 impl FrameMut<'_> {
     /// Completes the checksum that is left to the receiver, which is asked for nothing then. Does nothing if none is left.
@@ -22,8 +26,13 @@ impl FrameMut<'_> {
         if self.leaves_checksum() {
             // The field holds the sum of the pseudo header, which counts along.
             let sum = sum_of(self, hdr.csum_start.into(), 0);
+            // A checksum of 0 would say that there is none. See: RFC 768.
+            let sum = match finish(sum) {
+                0 => 0xffff,
+                sum => sum,
+            };
             let at = usize::from(hdr.csum_start) + usize::from(hdr.csum_offset);
-            self.set(at, &finish(sum).to_be_bytes())?;
+            self.set(at, &sum.to_be_bytes())?;
         }
         self.clear_offloads();
         Ok(())
@@ -74,24 +83,18 @@ impl Layout {
             gso::TCPV6 => true,
             _ => return None,
         };
-        let mut ip = usize::from(ETHERNET_HEADER);
-        while ip < usize::from(ETHERNET_HEADER + 2 * VLAN_TAG)
-            && VLAN_TYPES.contains(&u16::from_be_bytes(frame.head(ip - 2)?))
-        {
-            ip += usize::from(VLAN_TAG);
-        }
-        let tcp = usize::from(hdr.csum_start);
-        let [version] = frame.head(ip)?;
-        let ip_len = if is_ipv6 { 40 } else { usize::from(version & 15) * 4 };
-        let [offset] = frame.head(tcp + 12)?;
-        let end = tcp + usize::from(offset >> 4) * 4;
-        let right = usize::from(version >> 4) == if is_ipv6 { 6 } else { 4 } && ip + ip_len == tcp && ip_len >= 20;
-        let fits = end >= tcp + 20 && end < usize::from(frame.len()) && end <= MAX_HEADERS && hdr.csum_offset == 16;
+        let mut headers = [0; MAX_HEADERS];
+        let there = MAX_HEADERS.min(frame.len().into());
+        frame.copy_to_slice(0, &mut headers[..there]).ok()?;
+        let (ip, tcp) = (ip_header(&headers, is_ipv6)?, usize::from(hdr.csum_start));
+        let ip_len = if is_ipv6 { 40 } else { usize::from(headers[ip] & 15) * 4 };
+        let protocol = headers[if is_ipv6 { ip + 6 } else { ip + 9 }];
+        let end = tcp + usize::from(headers.get(tcp + 12)? >> 4) * 4;
+        let right = ip_len >= 20 && ip + ip_len == tcp && protocol == TCP && hdr.csum_offset == TCP_CSUM;
+        let fits = end >= tcp + 20 && end < usize::from(frame.len()) && end <= MAX_HEADERS;
         if !right || !fits || hdr.gso_size == 0 {
             return None;
         }
-        let mut headers = [0; MAX_HEADERS];
-        frame.copy_to_slice(0, &mut headers[..end]).ok()?;
         Some(Self { headers, ip, tcp, end, is_ipv6, size: hdr.gso_size.into() })
     }
 
@@ -109,7 +112,7 @@ impl Layout {
             let headers = self.headers_of(number, at, len, at + len == payload);
             segment.set(0, &headers[..self.end])?;
             let sum = sum_of(&segment, self.tcp, self.pseudo_header(&headers, whole - self.tcp));
-            segment.set(self.tcp + 16, &finish(sum).to_be_bytes())?;
+            segment.set(self.tcp + usize::from(TCP_CSUM), &finish(sum).to_be_bytes())?;
         }
         Ok(())
     }
@@ -117,13 +120,13 @@ impl Layout {
     /// Headers of the segment `number` with `len` bytes of payload from `at` on, with the checksum of TCP still 0.
     fn headers_of(&self, number: usize, at: usize, len: usize, last: bool) -> [u8; MAX_HEADERS] {
         let Self { mut headers, ip, tcp, end, is_ipv6, .. } = *self;
-        let word = |headers: &[u8; MAX_HEADERS], at: usize| u16::from_be_bytes([headers[at], headers[at + 1]]);
         let mut put = |at: usize, bytes: &[u8]| headers[at..at + bytes.len()].copy_from_slice(bytes);
         if is_ipv6 {
             put(ip + 4, &((end - tcp + len) as u16).to_be_bytes());
         } else {
             put(ip + 2, &((end - ip + len) as u16).to_be_bytes());
-            put(ip + 4, &word(&self.headers, ip + 4).wrapping_add(number as u16).to_be_bytes());
+            let first = u16::from_be_bytes([self.headers[ip + 4], self.headers[ip + 5]]);
+            put(ip + 4, &first.wrapping_add(number as u16).to_be_bytes());
             put(ip + 10, &[0, 0]);
         }
         let sequence = u32::from_be_bytes([0, 1, 2, 3].map(|byte| self.headers[tcp + 4 + byte]));
@@ -133,7 +136,7 @@ impl Layout {
         flags &= if number > 0 { !0x80 } else { 0xff };
         flags &= if last { 0xff } else { !0x09 };
         put(tcp + 13, &[flags]);
-        put(tcp + 16, &[0, 0]);
+        put(tcp + usize::from(TCP_CSUM), &[0, 0]);
         if !is_ipv6 {
             let sum = finish(add(0, &headers[ip..tcp]));
             headers[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
@@ -144,8 +147,18 @@ impl Layout {
     /// The sum of the pseudo header before `len` bytes of TCP.
     fn pseudo_header(&self, headers: &[u8; MAX_HEADERS], len: usize) -> u32 {
         let addresses = if self.is_ipv6 { self.ip + 8..self.ip + 40 } else { self.ip + 12..self.ip + 20 };
-        add(len as u32 + 6, &headers[addresses])
+        add(len as u32 + u32::from(TCP), &headers[addresses])
     }
+}
+
+/// Where the IP header starts, behind up to two VLAN tags; `None` if it is of another version.
+fn ip_header(headers: &[u8; MAX_HEADERS], is_ipv6: bool) -> Option<usize> {
+    let word = |at: usize| u16::from_be_bytes([headers[at], headers[at + 1]]);
+    let (untagged, tag) = (usize::from(ETHERNET_HEADER), usize::from(VLAN_TAG));
+    let tags = (0..2).take_while(|tags| VLAN_TYPES.contains(&word(untagged + tags * tag - 2))).count();
+    let ip = untagged + tags * tag;
+    let expected = if is_ipv6 { (0x86dd, 6) } else { (0x800, 4) };
+    ((word(ip - 2), headers[ip] >> 4) == expected).then_some(ip)
 }
 
 fn copy(from: &Frame<'_>, at: usize, to: &mut FrameMut<'_>, target: usize, len: usize) -> Result<(), FrameError> {

@@ -68,7 +68,7 @@ pub enum TxError {
         index: usize,
         /// Bytes of the frame.
         len: u16,
-        /// Bytes of the longest frame that the device takes.
+        /// Bytes of the longest frame without VLAN tags that the device takes.
         longest: u32,
     },
     /// This frame leaves to this VM's own device what was not negotiated with it: a checksum, or segmentation. The frame and those behind it

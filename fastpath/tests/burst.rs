@@ -103,6 +103,21 @@ fn a_pool_without_a_buffer_is_none() {
     assert_eq!((BufferLen::for_frame(9014), BufferLen::for_frame(u16::MAX)), (Some(BufferLen::KiB16), None));
 }
 
+/// Buffers are aligned in packet memory, whatever part of it is the pool's.
+#[test]
+fn a_pool_has_no_buffer_that_is_not_wholly_in_its_memory() {
+    let all = PacketMemory::new(Gpa(0), memory(1 << 16)).expect("small");
+    for (before, len, buffers) in
+        [(1, 3 * 2048, 2), (1, 4 * 2048 - 1, 3), (2048, 4096, 2), (2047, 2048, 0), (1, 2047, 0)]
+    {
+        let (_, rest) = all.split_at(before).expect("inside");
+        let (mine, _) = rest.split_at(len).expect("inside");
+        let mut free = [0; 8];
+        let pool = Mempool::new(mine, BufferLen::KiB2, &mut free);
+        assert_eq!(pool.map_or(0, |pool| pool.capacity()), buffers, "{len} bytes at {before}");
+    }
+}
+
 #[test]
 fn what_is_kept_stays_in_order_and_the_buffers_of_the_rest_are_used_again() {
     let pool = small(8);
@@ -175,6 +190,23 @@ fn a_copy_is_a_frame_of_its_own() {
     assert_eq!((to.bytes(), pool.available()), (2232, 1));
 }
 
+/// A frame that grew into its headroom is longer than any that is made; its copy has no byte outside its buffer, either.
+#[test]
+fn a_copy_of_a_frame_that_grew_is_within_its_buffer() {
+    let pool = small(2);
+    let (mut burst, mut copies) = (pool.burst(), pool.burst());
+    let grow = (HEADROOM - 12) as u16;
+    let mut frame = burst.push(pool.longest_frame()).expect("room");
+    frame.prepend(grow).expect("room");
+    let bytes = world::frame(7, frame.len());
+    frame.set(0, &bytes).expect("inside");
+    assert_eq!(burst.duplicate(0, &mut copies), Ok(()));
+    assert_eq!([&burst, &copies].map(contents), [vec![bytes.clone()], vec![bytes]]);
+    let mut copy = copies.frame_mut(0).expect("there");
+    assert_eq!((copy.append(1).is_err(), copy.prepend(1).is_err(), copy.trim_front(grow)), (true, true, Ok(())));
+    assert_eq!((copy.prepend(grow), copy.append(1).is_err()), (Ok(()), true));
+}
+
 #[test]
 fn frames_of_one_pool_never_get_into_a_burst_of_another() {
     let (one, two) = (small(4), small(4));
@@ -199,6 +231,60 @@ fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     assert_eq!(scatter.tx_burst(&mut to, MAX_BURST), Ok(4));
     assert_eq!(receivers[0].take(), [frame(0, 60), frame(0, 64), frame(2, 64)]);
     assert_eq!(receivers[1].take(), [frame(1, 64), frame(3, 64)]);
+}
+
+/// Wherever the frame started that a buffer held before, the next one has all the room that there is before and behind it.
+#[test]
+fn a_buffer_that_is_used_again_has_all_its_room() {
+    let pool = small(1);
+    let mut burst = pool.burst();
+    let grow = (HEADROOM - 12) as u16;
+    for round in 0..4 {
+        let mut frame = burst.push(pool.longest_frame()).expect("room");
+        assert_eq!((frame.append(1).is_err(), frame.prepend(grow), frame.prepend(1).is_err()), (true, Ok(()), true));
+        if round % 2 == 0 {
+            assert_eq!(frame.trim_front(grow + 40), Ok(()));
+        }
+        burst.clear();
+        if round == 1 {
+            burst.release();
+        }
+    }
+}
+
+#[test]
+fn what_is_known_of_a_frame_stays_with_it_when_those_before_it_are_dropped() {
+    let pool = small(8);
+    let mut burst = pool.burst();
+    for number in 0..6 {
+        push(&mut burst, number, 60);
+        burst.frame_mut(number).expect("there").set_mark(number as u32);
+    }
+    burst.drop_front(2);
+    assert!(burst.remove(1));
+    assert!(burst.frames().map(|frame| frame.mark()).eq([2, 4, 5]));
+    assert_eq!(contents(&burst), [2, 4, 5].map(|number| frame(number, 60)));
+    burst.drop_front(9);
+    assert_eq!((burst.len(), burst.bytes(), burst.frame(0).is_err()), (0, 0, true));
+}
+
+/// A port to one peer sends to that peer, whatever its frames name and wherever they were before.
+#[test]
+fn a_frame_that_names_another_peer_goes_where_its_port_leads() {
+    let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());
+    let [mut burst, mut other] = [pool.burst(), pool.burst()];
+    for round in 0..3 {
+        push(&mut other, 0, 60);
+        other.set_peer(0, PeerIdx(1)).expect("there");
+        match round {
+            0 => other.move_to(0, &mut burst).expect("room"),
+            1 => other.duplicate(0, &mut burst).expect("room"),
+            _ => assert_eq!(burst.append(&mut other, 1), Ok(1)),
+        }
+        assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst, 9), Ok(1));
+        assert_eq!((receivers[0].take(), receivers[1].take()), (vec![frame(0, 60)], vec![]), "{round}");
+        other.clear();
+    }
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn a_frame_to_be_segmented_arrives_whole_with_its_header() {
             push(&mut burst, number, len);
             if let Some(hdr) = hdr {
                 let forged = Hdr { num_buffers: 9, flags: hdr.flags | 0xf8, ..hdr };
-                burst.frame_mut(number).expect("there").set_offloads(forged).expect("fits");
+                let mut made = burst.frame_mut(number).expect("there");
+                assert_eq!((made.set_offloads(forged), made.offloads()), (Ok(()), Some(hdr)));
             }
         }
         assert_eq!(port.tx_burst(&mut burst, MAX_BURST), Ok(4));
@@ -113,6 +114,26 @@ fn a_peer_that_negotiated_neither_is_told_nothing_and_the_frame_is_named() {
     }
 }
 
+/// The header of a call that was refused is not sent by another burst.
+#[test]
+fn a_frame_that_lost_its_offloads_and_moved_goes_without_a_header() {
+    let (gate, pool, mut receiver) = pair(1500, BufferLen::KiB2, options(RingFormat::default(), Offloads::empty()));
+    let mut port = PeerPort::new(&gate, PEER);
+    for round in 0..3 {
+        let (mut burst, mut other) = (pool.burst(), pool.burst());
+        push(&mut burst, round, 64);
+        burst.frame_mut(0).expect("there").set_offloads(CSUM).expect("fits");
+        assert_eq!(port.tx_burst(&mut burst, MAX_BURST), Err(TxError::OffloadNotNegotiated { peer: PEER, index: 0 }));
+        burst.frame_mut(0).expect("there").clear_offloads();
+        match round {
+            0 => burst.move_to(0, &mut other).expect("room"),
+            1 => burst.duplicate(0, &mut other).expect("room"),
+            _ => assert_eq!(other.append(&mut burst, 1), Ok(1)),
+        }
+        assert_eq!((port.tx_burst(&mut other, MAX_BURST), receiver.take()), (Ok(1), vec![frame(round, 64)]));
+    }
+}
+
 /// A frame without segmentation is no longer than the MTU, whatever its checksum is.
 #[test]
 fn only_a_frame_to_be_segmented_may_be_longer_than_the_mtu() {
@@ -136,6 +157,15 @@ fn that_a_checksum_was_valid_is_known_here_and_not_told() {
     assert_eq!(made.offloads(), Some(valid));
     assert_eq!(PeerPort::new(&gate, PEER).tx_burst(&mut burst, MAX_BURST), Ok(1));
     assert_eq!(receiver.take(), [frame(0, 64)]);
+    // Nor beside what is asked for.
+    let (gate, pool, mut receiver) = pair(1500, BufferLen::KiB2, options(RingFormat::default(), Offloads::CSUM));
+    let (mut burst, mut arrived) = (pool.burst(), receiver.pool.burst());
+    push(&mut burst, 0, 64);
+    let both = Hdr { flags: CSUM.flags | HdrF::DATA_VALID.bits(), ..CSUM };
+    burst.frame_mut(0).expect("there").set_offloads(both).expect("fits");
+    assert_eq!(PeerPort::new(&gate, PEER).tx_burst(&mut burst, MAX_BURST), Ok(1));
+    assert_eq!(receiver.net.rx_burst(&mut arrived, MAX_BURST), Ok(1));
+    assert_eq!(arrived.frame(0).map(|frame| frame.offloads()), Ok(Some(CSUM)));
 }
 
 /// Where a checksum starts is counted from the start of the frame.

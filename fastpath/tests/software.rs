@@ -3,9 +3,9 @@
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
-use sluice::{BufferLen, Burst, FrameError, Hdr, HdrF, Mempool, PeerIdx, gso};
+use sluice::{BufferLen, Burst, FrameError, Hdr, HdrF, MAX_BURST, Mempool, PeerIdx, gso};
 use sluice_abi::Gpa;
-use world::{contents, memory, pool};
+use world::{contents, frame, memory, pool};
 
 fn long() -> &'static Mempool<'static> {
     pool(Gpa(0), memory(16 << 20), BufferLen::KiB64, 200)
@@ -152,6 +152,22 @@ fn a_checksum_is_completed_once() {
     }
 }
 
+/// A datagram of UDP with a checksum of 0 would count as one without. See: RFC 768, RFC 8200 section 8.1.
+#[test]
+fn a_checksum_is_never_completed_to_none() {
+    let (pool, at) = (long(), 34 + 6);
+    let mut bytes = frame(0, 60);
+    bytes[34..].fill(0);
+    for (partial, complete) in [(0xffffu16, 0xffffu16), (0xfffe, 1), (0, 0xffff)] {
+        bytes[at..at + 2].copy_from_slice(&partial.to_be_bytes());
+        let mut burst = pool.burst();
+        let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, ..Hdr::default() };
+        push(&mut burst, &(bytes.clone(), hdr));
+        assert_eq!(burst.frame_mut(0).expect("there").complete_checksum(), Ok(()));
+        assert_eq!(contents(&burst)[0][at..at + 2], complete.to_be_bytes());
+    }
+}
+
 #[test]
 fn what_can_not_be_cut_stays_and_adds_nothing() {
     let pool = long();
@@ -163,6 +179,9 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
         bytes
     };
     let tcp_at = usize::from(hdr.csum_start);
+    let (six, hdr_six) = tcp(true, 0, 3000);
+    // Hop-by-hop options come before TCP, and UDP is none.
+    let next = |header: u8| [&six[..20], &[header], &six[21..]].concat();
     for (bytes, hdr) in [
         (good.clone(), Hdr { gso_type: gso::NONE, ..hdr }),
         (good.clone(), Hdr { gso_type: gso::TCPV6, ..hdr }),
@@ -172,6 +191,12 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
         (broken(14, 0x45), hdr),
         (broken(14, 0x4f), hdr),
         (broken(14, 0x66), hdr),
+        (broken(12, 9), hdr),
+        (broken(14 + 9, 17), hdr),
+        (broken(14, 0x44), Hdr { csum_start: 30, ..hdr }),
+        (next(0), hdr_six),
+        (next(17), hdr_six),
+        (six.clone(), Hdr { csum_start: hdr_six.csum_start + 8, ..hdr_six }),
         (broken(tcp_at + 12, 0x40), hdr),
         (good[..tcp_at + 32].to_vec(), hdr),
         (good[..tcp_at + 18].to_vec(), hdr),
@@ -186,6 +211,10 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
     push(&mut burst, &(good.clone(), hdr));
     let mut frame = burst.frame_mut(0).expect("there");
     assert_eq!(frame.complete_checksum(), Err(FrameError::Offloads { hdr, len: good.len() as u32 }));
+    push(&mut burst, &(good.clone(), Hdr { gso_size: 1, ..hdr }));
+    let mut into = self::pool(Gpa(0), memory(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
+    assert_eq!((burst.frame_mut(1).expect("there").segment(&mut into), into.len()), (Err(FrameError::BurstFull), 0));
+    let frame = burst.frame_mut(0).expect("there");
     let mut into = self::pool(Gpa(0), memory(4096), BufferLen::KiB2, 2).burst();
     into.push(60).expect("room");
     assert_eq!((frame.segment(&mut into), into.len()), (Err(FrameError::PoolEmpty), 1));

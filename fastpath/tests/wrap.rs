@@ -18,11 +18,15 @@ struct Wire<'p> {
     frames: Burst<'p>,
     most: usize,
     longest: u16,
+    /// What it says of a longer one, which is the first of the burst.
+    refusal: TxError,
 }
+
+const TOO_LONG: TxError = TxError::TooLong { peer: PeerIdx(0), index: 0 };
 
 impl<'p> Wire<'p> {
     fn new(pool: &'p Mempool<'p>) -> Self {
-        Self { frames: pool.burst(), most: MAX_BURST, longest: u16::MAX }
+        Self { frames: pool.burst(), most: MAX_BURST, longest: u16::MAX, refusal: TOO_LONG }
     }
 }
 
@@ -33,7 +37,7 @@ impl Transmit for Wire<'_> {
                 return Ok(sent);
             }
             if burst.frame(0).expect("there").len() > self.longest {
-                return Err(TxError::TooLong { peer: PeerIdx(0), index: 0 });
+                return Err(self.refusal);
             }
             burst.move_to(0, &mut self.frames).expect("room");
         }
@@ -222,25 +226,49 @@ fn a_late_frame_comes_when_it_is_due_and_not_before() {
 }
 
 #[test]
-fn a_held_frame_that_its_peer_does_not_take_is_the_callers_again() {
+fn a_held_frame_that_nobody_takes_is_the_callers_again() {
+    for (refusal, named) in [
+        (TOO_LONG, TxError::TooLong { peer: PeerIdx(0), index: 1 }),
+        (
+            TxError::DeviceTooLong { index: 0, len: 101, longest: 100 },
+            TxError::DeviceTooLong { index: 1, len: 101, longest: 100 },
+        ),
+        (TxError::DeviceOffload { index: 0 }, TxError::DeviceOffload { index: 1 }),
+    ] {
+        let (pool, now) = (small(), Cell::new(0));
+        let wire = Wire { longest: 100, refusal, ..Wire::new(pool) };
+        let mut port = FaultInjector::new(wire, pool, ALL_LATE, 1, || now.get());
+        let mut burst = pool.burst();
+        [60, 101, 61].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
+        assert_eq!((port.tx_burst(&mut burst, 9), port.held()), (Ok(3), (0, 3)));
+        now.set(100);
+        port.set_faults(Faults::default());
+        push(&mut burst, 3, 62);
+        push(&mut burst, 4, 102);
+        assert_eq!(port.tx_burst(&mut burst, 1), Err(named));
+        assert_eq!(contents(&burst), [frame(4, 102), frame(1, 101)]);
+        assert_eq!(port.held(), (0, 1));
+        burst.clear();
+        assert_eq!((port.tx_burst(&mut burst, 9), port.held(), port.tx_stats().dropped), (Ok(0), (0, 0), 0));
+        let mut arrived = pool.burst();
+        assert_eq!(port.rx_burst(&mut arrived, 9), Ok(3));
+        assert_eq!(contents(&arrived), [frame(3, 62), frame(0, 60), frame(2, 61)]);
+    }
+}
+
+/// A frame that the port inside held before it was counted, and that comes back.
+#[test]
+fn a_frame_that_was_sent_before_a_counter_is_none_of_its() {
     let (pool, now) = (small(), Cell::new(0));
     let wire = Wire { longest: 100, ..Wire::new(pool) };
-    let mut port = FaultInjector::new(wire, pool, ALL_LATE, 1, || now.get());
+    let mut inside = FaultInjector::new(wire, pool, ALL_LATE, 1, || now.get());
     let mut burst = pool.burst();
-    [60, 101, 61].iter().enumerate().for_each(|(number, &len)| push(&mut burst, number, len));
-    assert_eq!((port.tx_burst(&mut burst, 9), port.held()), (Ok(3), (0, 3)));
+    push(&mut burst, 0, 101);
+    assert_eq!(inside.tx_burst(&mut burst, 9), Ok(1));
     now.set(100);
-    port.set_faults(Faults::default());
-    push(&mut burst, 3, 62);
-    push(&mut burst, 4, 102);
-    assert_eq!(port.tx_burst(&mut burst, 1), Err(TxError::TooLong { peer: PeerIdx(0), index: 1 }));
-    assert_eq!(contents(&burst), [frame(4, 102), frame(1, 101)]);
-    assert_eq!(port.held(), (0, 1));
-    burst.clear();
-    assert_eq!((port.tx_burst(&mut burst, 9), port.held(), port.tx_stats().dropped), (Ok(0), (0, 0), 0));
-    let mut arrived = pool.burst();
-    assert_eq!(port.rx_burst(&mut arrived, 9), Ok(3));
-    assert_eq!(contents(&arrived), [frame(3, 62), frame(0, 60), frame(2, 61)]);
+    let mut port = Counter::new(inside);
+    assert_eq!((port.tx_burst(&mut burst, 9), burst.len()), (Err(TOO_LONG), 1));
+    assert_eq!((port.sent().calls, port.sent().frames), (1, [0; 7]));
 }
 
 #[test]

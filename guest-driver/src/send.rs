@@ -29,7 +29,7 @@ impl Sender {
         Self { offloads: features.offloads_to_device(), longest }
     }
 
-    /// Bytes of the longest frame that the device is not asked to segment.
+    /// Bytes of the longest frame without VLAN tags that the device is not asked to segment.
     pub const fn longest(&self) -> u32 {
         self.longest
     }
@@ -38,6 +38,12 @@ impl Sender {
     /// is for the caller to know. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.2.1 "Driver
     /// Requirements: Packet Transmission".
     pub const fn header(&self, hdr: Hdr, len: u32) -> Result<Hdr, SendError> {
+        self.header_of_tagged(hdr, len, 0)
+    }
+
+    /// As [`Sender::header`], for a frame that has `tags` bytes of VLAN tags: they belong to its Ethernet header, and not to what the MTU
+    /// bounds.
+    pub const fn header_of_tagged(&self, hdr: Hdr, len: u32, tags: u16) -> Result<Hdr, SendError> {
         // The other flags are the receiver's.
         let for_device = hdr.flags & !HdrF::NEEDS_CSUM.bits() == 0;
         if len == 0 {
@@ -46,7 +52,7 @@ impl Sender {
         if !for_device || !hdr.fits(len, self.offloads) {
             return Err(SendError::Header);
         }
-        if len > self.longest && hdr.gso_type == gso::NONE {
+        if len > self.longest + tags as u32 && hdr.gso_type == gso::NONE {
             return Err(SendError::TooLong);
         }
         Ok(Hdr { num_buffers: 0, ..hdr })

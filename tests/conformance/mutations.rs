@@ -24,8 +24,17 @@ const NOT_OURS: [&str; 1] = ["a_missing_descriptor_ends_the_session"];
 /// How tests begin that show what goes wrong in a model, and have twins that show what does not.
 const MODELS: [&str; 1] = ["without_fences_"];
 
-/// Rules of other standards that the examples keep.
-const STANDARDS: [&str; 3] = ["RFC 1812, section 5.3.1", "RFC 1624, equation 3", "IEEE 802.1Q, clause 9.6"];
+/// Rules of other standards, and standards, that the examples keep, and who does offloads in software.
+const STANDARDS: [&str; 8] = [
+    "RFC 1812, section 5.3.1",
+    "RFC 1624, equation 3",
+    "IEEE 802.1Q, clause 9.6",
+    "RFC 768",
+    "RFC 791",
+    "RFC 1071",
+    "RFC 8200",
+    "RFC 9293",
+];
 
 /// What examples/firewall promises.
 const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "the first rule that matches decides"];

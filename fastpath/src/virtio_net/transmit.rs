@@ -7,6 +7,7 @@ use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
 use sluice_abi::net::{HDR_LEN, Hdr, HdrF, transmitq};
 use sluice_driver::{DeviceFault, DriverQueue, SendError, Sender, Started, Transport};
+use sluice_inside::tags;
 use zerocopy::IntoBytes;
 
 /// The transmit queue of pair 0, and how the device is reached.
@@ -68,7 +69,9 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         }
         let asked =
             if note.needs_header() { Hdr { flags: HdrF::NEEDS_CSUM.bits(), ..note.hdr } } else { Hdr::default() };
-        let hdr = match self.sender.header(asked, packet.len.into()) {
+        let len = u32::from(packet.len);
+        let tags = if len > self.sender.longest() { tags(self.pool.slice(packet.offset, len)) } else { 0 };
+        let hdr = match self.sender.header_of_tagged(asked, len, tags) {
             Ok(hdr) => hdr,
             Err(error) => return Some(Err(error)),
         };
@@ -76,7 +79,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         let start = packet.offset - HDR_LEN;
         let at = Gpa(memory.gpa.0 + u64::from(start - memory.offset));
         let given = self.pool.slice(start, HDR_LEN).copy_from_slice(0, hdr.as_bytes()).is_ok()
-            && self.queue.send(&[(at, HDR_LEN + u32::from(packet.len))], packet.offset);
+            && self.queue.send(&[(at, HDR_LEN + len)], packet.offset);
         given.then_some(Ok(()))
     }
 

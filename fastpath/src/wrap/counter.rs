@@ -79,7 +79,11 @@ impl<P: Transmit> Transmit for Counter<P> {
         // Each frame counts as sent until it is seen that it stayed.
         burst.frames().for_each(|frame| *self.sent.frame(frame.len()) += 1);
         let sent = self.inner.tx_burst(burst, most);
-        burst.frames().for_each(|frame| *self.sent.frame(frame.len()) -= 1);
+        for frame in burst.frames() {
+            // A frame that the port inside held since before it was counted may have come back.
+            let count = self.sent.frame(frame.len());
+            *count = count.saturating_sub(1);
+        }
         self.sent.call(&sent);
         sent
     }

@@ -186,11 +186,9 @@ impl<P: Transmit, C: Fn() -> u64> FaultInjector<'_, P, C> {
         self.sent.deliver(&mut due, MAX_BURST, now);
         let result = if due.is_empty() { Ok(0) } else { self.inner.tx_burst(&mut due, MAX_BURST) };
         let named = match result {
-            Err(
-                TxError::TooLong { index, .. }
-                | TxError::BadFrame { index, .. }
-                | TxError::OffloadNotNegotiated { index, .. },
-            ) if due.move_to(index, burst).is_ok() => result.map_err(|error| error.at(burst.len() - 1)),
+            Err(error) if error.refused().is_some_and(|index| due.move_to(index, burst).is_ok()) => {
+                Err(error.at(burst.len() - 1))
+            }
             // Of a ring that is full, or a peer that is not ready, the caller hears with frames of its own.
             _ => Ok(0),
         };

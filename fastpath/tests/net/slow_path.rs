@@ -121,6 +121,27 @@ fn a_frame_longer_than_the_mtu_is_named_and_stays() {
     assert_eq!((a.net.tx_burst(&mut burst, MAX_BURST), b.received().len()), (Ok(1), 1));
 }
 
+/// The tags of a service and a customer belong to the Ethernet header, by the slow path as through a window.
+#[test]
+fn two_vlan_tags_do_not_count_as_payload() {
+    let lan = Lan::two();
+    let [mut a, mut b] = [0, 1].map(|vm| lan.start(vm, options(RingFormat::default())));
+    let tagged = |tags: &[u16], len: usize| {
+        let mut frame = [&frame(mac(1), mac(0), 1)[..12], &[]].concat();
+        tags.iter().for_each(|tag| frame.extend([(tag >> 8) as u8, *tag as u8, 0, 7]));
+        frame.extend([8, 0]);
+        frame.resize(len, 9);
+        frame
+    };
+    for (tags, longest) in [(&[][..], 1514), (&[0x8100], 1518), (&[0x88a8, 0x8100], 1522), (&[0x8100; 3], 1522)] {
+        let fits = tagged(tags, longest);
+        let mut burst = a.burst(&[fits.clone(), tagged(tags, longest + 1)]);
+        let error = TxError::DeviceTooLong { index: 0, len: longest as u16 + 1, longest: 1514 };
+        assert_eq!((a.net.tx_burst(&mut burst, MAX_BURST), burst.len()), (Err(error), 1), "{tags:x?}");
+        assert_eq!(b.received(), [fits]);
+    }
+}
+
 #[test]
 fn frames_of_another_pool_are_not_sent() {
     let lan = Lan::two();

@@ -67,7 +67,8 @@ impl Vnf {
     /// Adds `len` bytes, rounded up to whole runs of 2 MiB, to the packet memory of the VNF that `gate` belongs to: buffers for a pool more. Peers
     /// can write there when this returns.
     pub fn add_run(&mut self, gate: &Gate, len: u64) -> Result<PacketMemory, SetupError> {
-        let run = self.runs()?.place(runs::whole(len)).ok_or(SetupError::NoMemory)?;
+        let runs = self.runs()?;
+        let run = runs::whole(len).and_then(|len| runs.place(len)).ok_or(SetupError::NoMemory)?;
         self.host_add_run(run)?;
         let runs = self.runs()?;
         let memory = runs.insert(run).ok_or(SetupError::NoMemory)?;

@@ -138,7 +138,9 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub fn mac(text: &str) -> Option<[u8; 6]> {
     let (mut words, mut bytes) = (text.split(':'), [0; 6]);
     for byte in &mut bytes {
-        *byte = u8::from_str_radix(words.next()?, 16).ok()?;
+        // A sign is no digit.
+        let word = words.next().filter(|word| word.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(word, 16).ok()?;
     }
     words.next().is_none().then_some(bytes)
 }
@@ -212,4 +214,40 @@ macro_rules! main {
             $crate::start($main)
         }
     };
+}
+
+#[cfg(all(test, not(target_os = "none")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_six_hexadecimal_numbers() {
+        assert_eq!(mac("02:0:a:Ff:10:1"), Some([2, 0, 10, 0xff, 0x10, 1]));
+        for text in [
+            "",
+            "02:0:a:ff:10",
+            "02:0:a:ff:10:1:2",
+            "02:0:a:ff:10:",
+            "02:0:a:ff:10:100",
+            "02:0:a:ff:10:+1",
+            "02:0:a:ff:10:g",
+        ] {
+            assert_eq!(mac(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_intact_header_sums_up_to_all_ones() {
+        let mut header = [0x45, 0, 0, 0x54, 0xff, 0xff, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 1, 0xff, 0xff, 0xff, 0xfe];
+        let sum = !ones_sum(&header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(ones_sum(&header), 0xffff);
+        assert_eq!((ones_sum(&[0xff, 0xff, 0, 1]), ones_sum(&[0x12, 0x34, 0x56]), ones_sum(&[])), (1, 0x1234, 0));
+    }
+
+    #[test]
+    fn lines_that_say_something_have_their_numbers() {
+        let found: Vec<_> = lines("# first\n\n  a b \n\t#c\nd").collect();
+        assert_eq!(found, [(3, "a b"), (5, "d")]);
+    }
 }

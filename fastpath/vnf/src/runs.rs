@@ -35,11 +35,11 @@ impl Runs {
     /// Where the first gap of `len` bytes is from `from` to `end`, among runs that begin where `start` says.
     fn gap(&self, from: u64, end: u64, len: u64, start: impl Fn(&Run) -> u64) -> Option<u64> {
         let mut at = from;
-        while let Some(run) = self.runs.iter().flatten().find(|run| at < start(run) + run.len && start(run) < at + len)
-        {
+        let hits = |run: &&Run, at: u64| at < start(run) + run.len && start(run) < at.saturating_add(len);
+        while let Some(run) = self.runs.iter().flatten().find(|run| hits(run, at)) {
             at = start(run) + run.len;
         }
-        (at + len <= end).then_some(at)
+        at.checked_add(len).is_some_and(|last| last <= end).then_some(at)
     }
 
     /// `run` is registered: its memory. `None`: it is not of this RAM, or there are too many.
@@ -90,9 +90,9 @@ fn ends_at(run: &Run, next: &Run) -> bool {
     run.gpa.0 + run.len == next.gpa.0 && run.offset + run.len == next.offset
 }
 
-/// Whole runs that hold `len` bytes.
-pub const fn whole(len: u64) -> u64 {
-    len.next_multiple_of(RUN_ALIGN)
+/// Bytes of the shortest run that holds `len` bytes; `None` if no run does.
+pub const fn whole(len: u64) -> Option<u64> {
+    len.checked_next_multiple_of(RUN_ALIGN)
 }
 
 #[cfg(all(test, not(target_os = "none")))]
@@ -130,6 +130,18 @@ mod tests {
         runs.remove(second);
         assert_eq!(merged(&runs), [(4 * M, 0, 2 * M), (10 * M, 6 * M as u32, 2 * M)]);
         assert_eq!(runs.place(2 * M).map(|run| (run.gpa.0, run.offset)), Some((6 * M, 2 * M)));
+    }
+
+    #[test]
+    fn what_no_run_holds_has_no_place() {
+        assert_eq!([1, 2 * M, 2 * M + 1].map(whole), [Some(2 * M), Some(2 * M), Some(4 * M)]);
+        assert_eq!([u64::MAX, u64::MAX - 2 * M + 2].map(whole), [None; 2]);
+        let mut runs = ram(4 * M, 10 * M);
+        for _ in 0..2 {
+            assert_eq!([u64::MAX - 2 * M + 1, PACKETS_LEN, 12 * M].map(|len| runs.place(len)), [None; 3]);
+            let run = runs.place(2 * M).unwrap();
+            runs.insert(run).unwrap();
+        }
     }
 
     /// What is one behind the other in RAM alone, or in packet memory alone, is not one.

@@ -110,9 +110,10 @@ impl Switch {
         }
         let mut served = self.obey(network, vm);
         let Some(device) = network.device(vm) else { return served };
+        let first = self.ports[vm as usize].next_pair(device.pairs());
         let Served { told, more, .. } = &mut served;
         let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap, told }, 0, 0);
-        for index in (0..device.pairs()).map(net::transmitq) {
+        for index in (first..device.pairs()).chain(0..first).map(net::transmitq) {
             while frames < FRAMES
                 && bytes < BYTES
                 && turn.tap.has_room()

@@ -18,7 +18,7 @@ use trial::Trial;
 /// Which mutations.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Only mutations whose name, rule, file or tests contain this
+    /// Only mutations whose name, rule, file, tests or test program (`sluice-memory lib`) contain this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Show them and run nothing

@@ -85,9 +85,10 @@ impl Suite {
         self.mutations.iter().flat_map(|mutation| &mutation.killed_by).map(String::as_str)
     }
 
-    /// Keeps what has `text` in it.
+    /// Keeps what has `text` in it: everything if the title has.
     pub fn keep(&mut self, text: Option<&str>) {
-        self.mutations.retain(|mutation| text.is_none_or(|text| mutation.has(text)));
+        let title = self.title();
+        self.mutations.retain(|mutation| text.is_none_or(|text| title.contains(text) || mutation.has(text)));
     }
 }
 
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_mutation_is_chosen_by_any_of_its_words() {
-        for (text, chosen) in [("name", 1), ("G1", 1), ("a.rs", 1), ("a_test", 1), ("G2", 0)] {
+        for (text, chosen) in [("name", 1), ("G1", 1), ("a.rs", 1), ("a_test", 1), ("p lib", 1), ("G2", 0)] {
             let mut suite: Suite = toml::from_str(TABLE).unwrap();
             suite.keep(Some(text));
             assert_eq!(suite.mutations.len(), chosen, "{text}");

@@ -15,6 +15,8 @@ pub(super) struct Port {
     /// All of the VM's RAM: its driver may put queues and buffers anywhere in it.
     regions: Regions,
     queues: [Option<Attached>; MAX_QUEUES],
+    /// The pair whose frames the next service takes first.
+    first: u16,
     /// The ports that its frames may be forwarded to.
     pub lan: Vec<usize>,
     pub counters: Counters,
@@ -30,7 +32,7 @@ struct Attached {
 impl Port {
     pub fn new(ram: PeerSlice<'static>, lan: Vec<usize>) -> Option<Self> {
         let regions = Regions::from_slices(&[(Gpa(0), ram)]).ok()?;
-        Some(Self { regions, queues: [const { None }; MAX_QUEUES], lan, counters: Counters::default() })
+        Some(Self { regions, queues: [const { None }; MAX_QUEUES], first: 0, lan, counters: Counters::default() })
     }
 
     /// The device side of `queue`, which the driver has in use, and the memory that it may name; `None` if there is no
@@ -45,6 +47,14 @@ impl Port {
         }
         let ring = attached.as_mut()?.ring.as_deref_mut()?;
         Some((ring, &self.regions))
+    }
+
+    /// The pair, of `pairs`, whose frames a service takes first: each in its turn, so none that always has frames keeps
+    /// another's waiting for ever.
+    pub const fn next_pair(&mut self, pairs: u16) -> u16 {
+        let first = if self.first < pairs { self.first } else { 0 };
+        self.first = first + 1;
+        first
     }
 
     /// Queue `index` broke the protocol: nothing more is taken from it or put there until its driver starts it anew.

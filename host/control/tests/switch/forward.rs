@@ -87,6 +87,37 @@ fn an_unknown_destination_is_flooded_until_it_is_learned_and_again_when_it_is_fo
     assert_eq!((world.counters(1).not_learned, world.counters(0).forwarded), (36, 101));
 }
 
+/// An address that was learned at one port becomes that of another VM's device.
+#[test]
+fn an_address_is_a_devices_before_it_is_anybody_elses() {
+    let keys = ["lan = [\"b\", \"c\"]\nmacs = [\"any\"]", "lan = [\"a\", \"c\"]\nset_mac = true", ALL[2]];
+    let world = World::new(&keys);
+    let features = F::CTRL_VQ | F::CTRL_MAC_ADDR;
+    let [mut a, mut b, mut c] = [0, 1, 2].map(|vm| world.start(vm, features, 1));
+    a.send(&frame(mac(2), NOBODY, 1));
+    c.send(&frame(NOBODY, mac(2), 2));
+    assert_eq!((a.received().len(), b.received().len(), c.received().len()), (1, 0, 1));
+    assert_eq!(world.network.borrow_mut().command(1, &[&[1, 1][..], &NOBODY].concat()).0, 0, "b has it now");
+    c.send(&frame(NOBODY, mac(2), 3));
+    a.send(&frame(mac(2), NOBODY, 4));
+    assert_eq!((a.received().len(), b.received().len(), c.received().len()), (0, 1, 0));
+    assert_eq!(world.counters(0).source_refused, 1);
+}
+
+/// A device's own address takes no room in the table of those that were learned.
+#[test]
+fn a_devices_own_address_is_not_learned() {
+    let world = World::new(&["lan = [\"b\"]\nmacs = [\"any\"]", ""]);
+    let (mut a, mut b) = (world.start(0, NONE, 1), world.start(1, NONE, 1));
+    a.send(&frame(mac(1), mac(0), 0));
+    for number in 0..65 {
+        assert_eq!(world.counters(0).not_learned, 0);
+        a.send(&frame(mac(1), [2, 1, 1, 1, 1, number], 1));
+        b.received();
+    }
+    assert_eq!(world.counters(0).not_learned, 1);
+}
+
 #[test]
 fn what_a_receiver_has_no_room_for_is_counted_and_nothing_else_is_lost() {
     let world = World::new(&["lan = [\"b\"]", "mtu = 1000"]);

@@ -92,3 +92,18 @@ fn a_queue_that_is_not_set_up_is_not_enabled() {
     }
     assert_eq!(network.command(2, &[4, 0, 2, 0]), (0, Some(Event::QueuesReady)));
 }
+
+/// A driver that did not agree on several pairs has one, and its control queue behind that.
+#[test]
+fn without_several_pairs_the_control_queue_is_the_third() {
+    let world = World::new(&["", "peers = [\"a\"]"]);
+    let mut a = world.start(0, F::CTRL_VQ | F::CTRL_RX, 1);
+    let (mut device, agreed) = (a.device(), a.agreed);
+    let control = a.control.as_mut().expect("a control queue");
+    assert_eq!(control.set_promiscuous(&mut device, &agreed, true, || true).map_err(|error| error.cause), Ok(()));
+    let there = |index| {
+        device.write(sluice_abi::mmio::reg::QUEUE_SEL, index);
+        device.read(sluice_abi::mmio::reg::QUEUE_SIZE_MAX) > 0
+    };
+    assert_eq!([0, 1, 2, 3, 4, 5].map(there), [true, true, true, false, false, false]);
+}

@@ -105,6 +105,24 @@ fn a_checksum_is_left_to_who_agreed_to_complete_it_and_completed_for_others() {
     }
 }
 
+/// A datagram of UDP with a checksum of 0 would count as one without. See: RFC 768.
+#[test]
+fn a_checksum_is_never_completed_to_none() {
+    let world = World::new(&["lan = [\"b\"]", ""]);
+    let (mut a, mut b) = (world.start(0, ALL, 1), world.start(1, F::VERSION_1, 1));
+    for (words, complete) in
+        [([0xffffu16, 0], 0xffffu16), ([0xfffe, 0], 1), ([0, 0], 0xffff), ([0xffff, 0xffff], 0xfffe)]
+    {
+        let mut frame = frame(mac(1), mac(0), 0);
+        frame[40..44].copy_from_slice(words.map(u16::to_be_bytes).as_flattened());
+        // The carry of the carry counts, too.
+        frame[45] = u8::from(words[1] != 0);
+        let hdr = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, ..Hdr::default() };
+        a.send_on(0, &hdr, &frame);
+        assert_eq!(b.received()[0][40..42], complete.to_be_bytes());
+    }
+}
+
 #[test]
 fn segments_are_left_to_who_agreed_to_them_and_cut_for_others() {
     const FLAGS: u8 = 0x80 | 0x10 | 0x08 | 0x01;
@@ -143,6 +161,23 @@ fn segments_are_left_to_who_agreed_to_them_and_cut_for_others() {
     assert_eq!(b.received(), [frame]);
 }
 
+/// What is made of a frame for one receiver is not what the next one gets.
+#[test]
+fn each_receiver_gets_the_frame_in_its_own_form() {
+    let world = World::new(&["lan = [\"b\", \"c\", \"d\"]", "", "", ""]);
+    let mut a = world.start(0, ALL, 1);
+    let [mut b, mut c, mut d] = [(1, F::VERSION_1), (2, ALL), (3, F::VERSION_1)].map(|(vm, it)| world.start(vm, it, 1));
+    let (hdr, mut frame) = tcp(false, 0, 40_000, 1448, 0x10);
+    frame[..6].fill(0xff);
+    a.send_on(0, &hdr, &frame);
+    assert_eq!(c.received(), [frame.clone()]);
+    for made in [b.received(), d.received()] {
+        assert_eq!(made.len(), 28);
+        let payload: Vec<_> = made.iter().flat_map(|segment| check(segment, false, 0).3).collect();
+        assert!(payload == frame[54..]);
+    }
+}
+
 #[test]
 fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
     let world = World::new(&["lan = [\"b\"]", ""]);
@@ -154,7 +189,14 @@ fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
         (hdr, frame)
     };
     let (hdr6, frame6) = tcp(true, 0, 3000, 1000, 0x10);
+    let changed6 = |at: usize, byte: u8| (hdr6, [&frame6[..at], &[byte], &frame6[at + 1..]].concat());
+    // 16 bytes of IPv4, and TCP behind them.
+    let (_, mut short) = changed(14, 0x44);
+    short[30 + 12] = 0xf0;
     let cases = [
+        (Hdr { csum_start: 30, ..hdr }, short),
+        // TCP within the header of IPv6.
+        (Hdr { csum_start: 40, ..hdr6 }, changed6(40 + 12, 0xf0).1),
         changed(12, 0x09),
         changed(14, 0x46),
         changed(14, 0x44),
@@ -169,7 +211,11 @@ fn headers_that_do_not_allow_segments_are_dropped_and_counted() {
         (Hdr { gso_size: 1, ..hdr }, frame.clone()),
         (Hdr { gso_type: gso::TCPV6, ..hdr }, frame.clone()),
         (Hdr { gso_type: gso::TCPV4, ..hdr6 }, frame6.clone()),
-        (Hdr { csum_start: 53, ..hdr6 }, frame6),
+        changed6(13, 0xde),
+        changed6(14, 0x40),
+        changed6(54 + 12, 0x40),
+        (Hdr { csum_start: 53, ..hdr6 }, frame6.clone()),
+        (Hdr { csum_offset: 6, ..hdr6 }, frame6.clone()),
     ];
     let count = cases.len() as u64;
     for (hdr, frame) in cases {

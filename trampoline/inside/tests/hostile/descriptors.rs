@@ -112,15 +112,18 @@ fn a_buffer_one_byte_shorter_than_it_must_be_is_blamed() {
 /// The first frame is written over descriptor 7, which the second packet's buffer has.
 #[test]
 fn a_descriptor_that_changes_during_the_call_is_checked_as_it_is_used() {
-    let mut sender = Sender::new(1, SIZE);
-    let peer = &mut sender.peers[0];
-    peer.describe(0, (GPA + TABLE + 7 * 16 - u64::from(HDR_LEN), BUFFER_LEN), DescF::WRITE, 0);
-    peer.describe(7, (peer.buffer(7), BUFFER_LEN), DescF::WRITE, 0);
-    peer.offer(0);
-    peer.offer(7);
-    let desc = Desc { addr: Gpa(GPA - 1), len: BUFFER_LEN, flags: DescF::WRITE.bits(), next: 0 };
-    sender.packets().write(0, desc).expect("inside");
-    let burst = sender.transmit(&[Packet::new(0, 16, PeerIdx(0)); 2]);
-    assert_eq!(burst, Burst { status: Status::peer_fault(Clause::Region, PeerIdx(0)), accepted: vec![0] });
-    assert_eq!(sender.peers[0].used_idx(), 1);
+    // None of the loops, the one for all lengths, the one for 64 bytes.
+    for len in [16, 32, 64, 100] {
+        let mut sender = Sender::new(1, SIZE);
+        let peer = &mut sender.peers[0];
+        peer.describe(0, (GPA + TABLE + 7 * 16 - u64::from(HDR_LEN), BUFFER_LEN), DescF::WRITE, 0);
+        peer.describe(7, (peer.buffer(7), BUFFER_LEN), DescF::WRITE, 0);
+        peer.offer(0);
+        peer.offer(7);
+        let desc = Desc { addr: Gpa(GPA - 1), len: BUFFER_LEN, flags: DescF::WRITE.bits(), next: 0 };
+        sender.packets().write(0, desc).expect("inside");
+        let burst = sender.transmit(&[Packet::new(0, len, PeerIdx(0)); 2]);
+        assert_eq!(burst, Burst { status: Status::peer_fault(Clause::Region, PeerIdx(0)), accepted: vec![0] }, "{len}");
+        assert_eq!(sender.peers[0].used_idx(), 1);
+    }
 }
