@@ -1,28 +1,41 @@
-/* DPDK's vhost library as a device side, for src/rte_vhost.rs: what is called here is rte_vhost_enqueue_burst and what it needs.
+/* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's virtio driver at the
+ * other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, and rte_pktmbuf_free_bulk.
  *
- * A library, as DPDK's headers are C. One user at a time; every function but bench_enqueue is called outside the clock.
+ * A library, as DPDK's headers are C. One user at a time; every function but bench_enqueue, bench_rx and bench_free is called outside the clock.
  */
+#include <rte_dev.h>
 #include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_vhost.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Frames; and how many of them the library takes at once. */
 enum { FRAMES = 256, MOST = 32 };
 
 static struct rte_mbuf *frames[FRAMES];
-static unsigned room;
+static unsigned room, pools;
+/* What the driver took and was not freed. */
+static struct rte_mbuf *taken[FRAMES];
 static atomic_int ready = -1;
 
-static int new_device(int vid) { atomic_store(&ready, vid); return 0; }
+/* A device that is polled wants no notifications: a driver that sends one pays for a system call. */
+static int new_device(int vid) {
+    for (uint16_t queue = 0; queue < rte_vhost_get_vring_num(vid); queue++) rte_vhost_enable_guest_notification(vid, queue, 0);
+    atomic_store(&ready, vid);
+    return 0;
+}
 static void destroy_device(int vid) { (void)vid; }
 static const struct rte_vhost_device_ops OPS = { .new_device = new_device, .destroy_device = destroy_device };
 
 /* Listens at `path`. 0, or what failed: 1 the environment, 2 the socket. */
 int bench_start(const char *path) {
-    char *eal[] = { "ring-bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "64", "-l", "0", "--log-level", "error" };
+    char *eal[] = { "ring-bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "128", "-l", "0", "--log-level", "error" };
     if (rte_eal_init(sizeof eal / sizeof *eal, eal) < 0) return 1;
     int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS) || rte_vhost_driver_start(path);
     return failed ? 2 : 0;
@@ -44,7 +57,7 @@ void *bench_frame(unsigned index, unsigned len, unsigned wanted) {
     if (index >= FRAMES || len > wanted) return NULL;
     if (room != wanted) {
         char name[32];
-        snprintf(name, sizeof name, "frames-%u", wanted);
+        snprintf(name, sizeof name, "frames-%u", pools++);
         struct rte_mempool *pool = rte_pktmbuf_pool_create(name, FRAMES, 0, 0, wanted + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
         if (!pool || rte_pktmbuf_alloc_bulk(pool, frames, FRAMES) != 0) return NULL;
         room = wanted;
@@ -65,3 +78,66 @@ unsigned bench_enqueue(int vid, unsigned count) {
     }
     return done;
 }
+
+/* Which of its receive functions the driver says that it uses, in `text`. */
+static int start_port(uint16_t port, char *text, size_t len) {
+    char *log = NULL;
+    size_t bytes = 0;
+    FILE *stream = open_memstream(&log, &bytes);
+    if (!stream) return -1;
+    rte_log_set_level_pattern("pmd.net.virtio.*", RTE_LOG_INFO);
+    rte_log_set_global_level(RTE_LOG_INFO);
+    rte_openlog_stream(stream);
+    int failed = rte_eth_dev_start(port);
+    rte_openlog_stream(NULL);
+    rte_log_set_global_level(RTE_LOG_ERR);
+    fclose(stream);
+    char *begin = log ? strstr(log, "using ") : NULL, *end = begin ? strstr(begin, " Rx path") : NULL;
+    while (begin && !end && (begin = strstr(begin + 1, "using "))) end = strstr(begin, " Rx path");
+    for (char *next = begin; next && next < end; next = strstr(next + 1, "using ")) begin = next;
+    int count = begin && end ? (int)(end - begin) - 6 : 0;
+    snprintf(text, len, "%.*s", count, begin ? begin + 6 : "");
+    free(log);
+    return failed;
+}
+
+/* A port of DPDK's virtio driver that is to be the front-end of a device at `path`, with a queue of `FRAMES` entries, `options` for the driver,
+ * and buffers of `room` bytes. What it says of its way to receive is put into `text`. The port, or below 0 what failed. */
+int bench_port(const char *path, const char *options, unsigned room, char *text, unsigned len) {
+    char name[32], args[256];
+    uint16_t port;
+    int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS) || rte_vhost_driver_start(path);
+    if (failed) return -1;
+    snprintf(name, sizeof name, "net_virtio_user%u", pools);
+    snprintf(args, sizeof args, "path=%s,queue_size=%u,%s", path, (unsigned)FRAMES, options);
+    if (rte_eal_hotplug_add("vdev", name, args) || rte_eth_dev_get_port_by_name(name, &port)) return -2;
+    char pool_name[32];
+    snprintf(pool_name, sizeof pool_name, "received-%u", pools++);
+    struct rte_mempool *pool = rte_pktmbuf_pool_create(pool_name, 4 * FRAMES - 1, FRAMES, 0, room + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+    if (!pool) return -3;
+    struct rte_eth_conf conf = { .rxmode = { .mtu = room < 9728 ? 1500 : 9600 } };
+    if (rte_eth_dev_configure(port, 1, 1, &conf)) return -4;
+    if (rte_eth_rx_queue_setup(port, 0, FRAMES, SOCKET_ID_ANY, NULL, pool)) return -5;
+    if (rte_eth_tx_queue_setup(port, 0, FRAMES, SOCKET_ID_ANY, NULL)) return -6;
+    return start_port(port, text, len) ? -7 : port;
+}
+
+/* Takes `count` frames from `port`, or all that there are; how many. */
+unsigned bench_rx(int port, unsigned count) {
+    unsigned done = 0;
+    while (done < count) {
+        unsigned some = rte_eth_rx_burst(port, 0, taken + done, count - done);
+        if (some == 0) break;
+        done += some;
+    }
+    return done;
+}
+
+/* Where frame `index` of those taken is, and how long. */
+const void *bench_taken(unsigned index, unsigned *len) {
+    *len = rte_pktmbuf_pkt_len(taken[index]);
+    return rte_pktmbuf_mtod(taken[index], void *);
+}
+
+/* Frees the first `count` frames that were taken. */
+void bench_free(unsigned count) { rte_pktmbuf_free_bulk(taken, count); }

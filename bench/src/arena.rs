@@ -28,12 +28,15 @@ const BUFFERS: u64 = RINGS + MAX_RINGS * RING_LEN;
 /// where its buffer does; copies between like places of two pages are slow.
 const GAP: u64 = 192;
 const FRAME_GAP: u64 = 320;
+/// What the start of the memory behind the buffers is a multiple of: the longest buffer that is used.
+const MORE: u64 = 0x4000;
+const _: () = assert!(BUFFERS.is_multiple_of(MORE));
 /// From the device sides' view of a driver's memory to the driver's own.
 const DRIVER_VIEW: u64 = map::PEER_STRIDE / 2;
 /// Largest distance of two arenas' frames.
 const PACKETS_STRIDE: u64 = map::PACKETS_LEN / MAX_ARENAS as u64;
 /// Arenas of one process.
-const MAX_ARENAS: u8 = 8;
+const MAX_ARENAS: u8 = 32;
 
 /// Memory of one driver, and frames to send.
 pub struct Arena {
@@ -50,18 +53,24 @@ pub struct Arena {
     pub buffer_len: u32,
     place: u8,
     rings: u64,
+    more: u32,
 }
 
 impl Arena {
     /// For buffers of `buffer_len` bytes. It stays mapped for as long as the program runs.
     pub fn new(buffer_len: u32) -> Result<Self> {
+        Self::with_more(buffer_len, 0)
+    }
+
+    /// The same with `more` bytes of the driver's memory that are for nothing yet.
+    pub fn with_more(buffer_len: u32, more: u32) -> Result<Self> {
         static PLACES: AtomicU8 = AtomicU8::new(0);
         let place = PLACES.fetch_add(1, Ordering::Relaxed);
         if place >= MAX_ARENAS {
             bail!("there is room for {MAX_ARENAS} drivers' memory");
         }
         let all = |gap: u64| (u64::from(SIZE) * (u64::from(buffer_len) + gap)).next_multiple_of(map::PAGE);
-        let len = BUFFERS + all(GAP);
+        let len = BUFFERS + all(GAP).next_multiple_of(MORE) + u64::from(more);
         let file = memfd_create("driver", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, len)?;
         let arena = Self {
@@ -72,6 +81,7 @@ impl Arena {
             buffer_len,
             place,
             rings: 0,
+            more,
         };
         for index in 0..SIZE {
             let bytes = frame(index, buffer_len as usize);
@@ -86,6 +96,13 @@ impl Arena {
         self.rings += 1;
         let memory = self.driver_memory.sub(at, RING_LEN).ok().filter(|_| self.rings <= MAX_RINGS);
         Ok((Gpa(at), memory.context("too many rings")?))
+    }
+
+    /// Where the bytes are that [`Arena::with_more`] was asked for, and these, as the driver sees them.
+    pub fn more(&self) -> Result<(Gpa, PeerSlice<'static>)> {
+        let at = self.memory.len() - u64::from(self.more).next_multiple_of(map::PAGE);
+        let memory = self.driver_memory.sub(at, self.more.into());
+        Ok((Gpa(at), memory.ok().context("no more memory")?))
     }
 
     /// Where the buffer of slot `slot` is.

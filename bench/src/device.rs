@@ -51,6 +51,11 @@ impl Impl {
         }
     }
 
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// Whether it writes `num_buffers` of the header. rte_vhost leaves it as it was where no buffers are merged.
     pub const fn counts_buffers(self) -> bool {
         !matches!(self, Self::RteVhost)
@@ -58,19 +63,9 @@ impl Impl {
 }
 
 /// As on the command line.
-fn name<T: ValueEnum, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default().serialize(serializer)
-}
-
 impl Serialize for Ring {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        name(self, serializer)
-    }
-}
-
-impl Serialize for Impl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        name(self, serializer)
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default().serialize(serializer)
     }
 }
 

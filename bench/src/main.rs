@@ -13,11 +13,13 @@ mod driver;
 mod imix;
 mod layout;
 mod one_core;
+mod receive;
 mod rte_vhost;
 mod sender;
 mod series;
 mod sluice_native;
 mod sluice_window;
+mod statistics;
 mod two_cores;
 mod virtio_queue;
 mod world;
@@ -26,6 +28,7 @@ use anyhow::Result;
 use clap::Parser;
 use device::{Impl, Ring};
 use imix::IMIX;
+use series::{Row, Side};
 use std::path::PathBuf;
 use world::World;
 
@@ -40,7 +43,10 @@ const LARGE_BUFFER: u32 = 16_384;
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Whose code, with commas [default: all]
+    /// Whose work, with commas; of the driver's there are rows on one processor [default: both, or device with --impl]
+    #[arg(long, value_delimiter = ',')]
+    side: Vec<Side>,
+    /// Whose device side, with commas [default: all]
     #[arg(long, value_delimiter = ',')]
     r#impl: Vec<Impl>,
     /// Ring formats, with commas
@@ -75,6 +81,11 @@ fn frame(text: &str) -> Result<u16, String> {
 }
 
 impl Options {
+    /// Whether the work of `side` is measured.
+    fn measures(&self, side: Side) -> bool {
+        if self.side.is_empty() { self.r#impl.is_empty() || side == Side::Device } else { self.side.contains(&side) }
+    }
+
     /// Whether `who` is to be measured and can be.
     fn wants(&self, who: Impl) -> bool {
         let there = match who {
@@ -96,16 +107,33 @@ fn main() -> Result<()> {
     if options.window.is_some() && !is_x86_feature_detected!("avx") {
         eprintln!("This processor has no AVX, which the window code takes for granted: no rows of sluice-window.");
     }
+    let print = |row: &Row| {
+        println!("{}", serde_json::to_string(row)?);
+        Ok(())
+    };
+    if options.measures(Side::Device) {
+        by_buffers(&options, |buffer_len, longest, frames| {
+            let mut world = World::new(&options, buffer_len, longest)?;
+            frames.iter().try_for_each(|&frame| series::run(&options, &processors, &mut world, frame, print))
+        })?;
+    }
+    if options.measures(Side::Driver) && options.cores.contains(&1) {
+        clock::pin(processors[0])?;
+        by_buffers(&options, |buffer_len, longest, frames| {
+            let mut world = receive::World::new(&options, buffer_len, longest)?;
+            frames.iter().try_for_each(|&frame| receive::run(&options, &mut world, frame, print))
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `work` with a length of buffers, the longest frame, and the frames that are asked for and go into such buffers.
+fn by_buffers(options: &Options, mut work: impl FnMut(u32, u16, &[u16]) -> Result<()>) -> Result<()> {
     let (short, long): (Vec<u16>, Vec<u16>) = options.frame.iter().partition(|&&frame| frame <= SHORT);
     for (frames, buffer_len) in [(short, BUFFER), (long, LARGE_BUFFER)] {
-        let Some(&longest) = frames.iter().max() else { continue };
-        // The same bound for every short frame, whichever are asked for.
-        let mut world = World::new(&options, buffer_len, longest.max(SHORT))?;
-        for frame in frames {
-            series::run(&options, &processors, &mut world, frame, |row| {
-                println!("{}", serde_json::to_string(row)?);
-                Ok(())
-            })?;
+        if let Some(&longest) = frames.iter().max() {
+            // The same bound for every short frame, whichever are asked for.
+            work(buffer_len, longest.max(SHORT), &frames)?;
         }
     }
     Ok(())

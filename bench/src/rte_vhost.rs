@@ -5,6 +5,7 @@ use crate::arena::{Arena, SIZE, frame};
 use crate::device::{Device, Ring};
 use crate::driver::Driver;
 use crate::imix;
+use crate::receive::Functions;
 use anyhow::{Context, Result, anyhow, bail};
 use core::ffi::{c_char, c_int, c_uint};
 use libloading::{Library, Symbol};
@@ -18,7 +19,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vmm_sys_util::eventfd::EventFd;
 
 /// Milliseconds in which the library must have a device ready.
-const PATIENCE: c_uint = 5000;
+pub const PATIENCE: c_uint = 5000;
 /// Where a packed ring starts: slot 0, wrap counter 1. See: "Vhost-user Protocol", VHOST_USER_SET_VRING_BASE.
 const PACKED_BASE: u16 = 1 << 15;
 
@@ -28,11 +29,38 @@ type Frame = unsafe extern "C" fn(c_uint, c_uint, c_uint) -> *mut u8;
 type Enqueue = unsafe extern "C" fn(c_int, c_uint) -> c_uint;
 
 /// The library, started. It has one set of frames, so one user at a time.
-struct Vhost {
+pub struct Vhost {
     socket: PathBuf,
-    ready: Ready,
+    pub ready: Ready,
     frame: Frame,
-    enqueue: Enqueue,
+    pub enqueue: Enqueue,
+    /// For DPDK's driver.
+    pub receive: &'static Functions,
+}
+
+/// The library of file `library`, started once.
+pub fn vhost(library: &Path) -> Result<&'static Mutex<Vhost>> {
+    static VHOST: OnceLock<Result<Mutex<Vhost>, String>> = OnceLock::new();
+    let started = VHOST.get_or_init(|| start(library).map(Mutex::new).map_err(|error| format!("{error:#}")));
+    started.as_ref().map_err(|what| anyhow!("{what}"))
+}
+
+impl Vhost {
+    /// Makes frames 0 to `count` of `len` bytes each, in buffers of `buffer_len` bytes.
+    pub fn prepare(&self, count: u16, len: u16, buffer_len: u32) -> Result<()> {
+        for index in 0..count.min(SIZE) {
+            let len = imix::len(len, index.into());
+            let bytes = frame(index, len.into());
+            // SAFETY: the library's function with this signature.
+            let at = unsafe { (self.frame)(index.into(), len.into(), buffer_len) };
+            if at.is_null() {
+                bail!("rte_vhost: no mbufs of {buffer_len} bytes");
+            }
+            // SAFETY: the frame has as many bytes, and nobody else uses them now.
+            unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+        Ok(())
+    }
 }
 
 /// Devices of the library.
@@ -49,10 +77,7 @@ pub struct RteVhost {
 impl RteVhost {
     /// A device for each of `queues` of the driver in `arena`; `library` is the file of our C library.
     pub fn new(library: &Path, arena: &mut Arena, queues: &[(Ring, Queue)]) -> Result<Self> {
-        static VHOST: OnceLock<Result<Mutex<Vhost>, String>> = OnceLock::new();
-        let started = VHOST.get_or_init(|| start(library).map(Mutex::new).map_err(|error| format!("{error:#}")));
-        let vhost = started.as_ref().map_err(|what| anyhow!("{what}"))?;
-        let vhost = vhost.lock().unwrap_or_else(PoisonError::into_inner);
+        let vhost = vhost(library)?.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut devices, mut frontends) = (Vec::new(), Vec::new());
         for &(ring, queue) in queues {
             frontends.push(connect(&vhost.socket, arena, ring, queue).with_context(|| format!("{ring:?}"))?);
@@ -80,7 +105,13 @@ fn start(library: &Path) -> Result<Vhost> {
             _ => bail!("no socket at {}", socket.display()),
         }
         let (ready, frame) = (*library.get(b"bench_device")?, *library.get(b"bench_frame")?);
-        Ok(Vhost { socket, ready, frame, enqueue: *library.get(b"bench_enqueue")? })
+        let receive = Box::leak(Box::new(Functions {
+            port: *library.get(b"bench_port")?,
+            rx: *library.get(b"bench_rx")?,
+            taken: *library.get(b"bench_taken")?,
+            free: *library.get(b"bench_free")?,
+        }));
+        Ok(Vhost { socket, ready, frame, enqueue: *library.get(b"bench_enqueue")?, receive })
     }
 }
 
@@ -128,18 +159,7 @@ impl Device for RteVhost {
     fn prepare(&mut self, ring: Ring, count: u16, len: u16) -> Result<()> {
         let found = self.devices.iter().find(|(known, _)| *known == ring);
         (self.vid, self.count) = (found.context("no such ring")?.1, count);
-        for index in 0..count.min(SIZE) {
-            let len = imix::len(len, index.into());
-            let bytes = frame(index, len.into());
-            // SAFETY: the library's function with this signature.
-            let at = unsafe { (self.vhost.frame)(index.into(), len.into(), self.buffer_len) };
-            if at.is_null() {
-                bail!("rte_vhost: no mbufs of {} bytes", self.buffer_len);
-            }
-            // SAFETY: the frame has as many bytes, and nobody else uses them now.
-            unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        }
-        Ok(())
+        self.vhost.prepare(count, len, self.buffer_len)
     }
 
     #[inline(never)]

@@ -4,16 +4,19 @@ use crate::clock::pin;
 use crate::device::{Impl, Ring};
 use crate::driver::Series;
 use crate::imix::IMIX;
+pub use crate::statistics::median;
+use crate::statistics::paired;
 use crate::two_cores::{Shared, Turn, ends};
 use crate::world::World;
 use crate::{Options, SHORT, one_core};
 use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Turns before those that count.
-const WARM_UP_TURNS: u16 = 1;
+pub const WARM_UP_TURNS: u16 = 1;
 /// Most bytes of a turn: less than a time slice. But so many calls that an interrupted one stands out.
 const BYTES: usize = 4 << 20;
 const FEWEST_CALLS: usize = 8;
@@ -23,11 +26,23 @@ const FEWEST_TURNS: u16 = 5;
 /// Packets of a turn on two processors before those that count.
 const WARM_UP_PACKETS: u32 = 1024;
 
+/// Whose work is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The device's: an enqueue
+    Device,
+    /// The driver's: taking frames, giving buffers, freeing the frames
+    Driver,
+}
+
 /// One measured row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// Whose work.
+    pub side: Side,
     /// Whose code.
-    pub r#impl: Impl,
+    pub r#impl: String,
     /// The ring's format.
     pub ring: Ring,
     /// Processors: 1, device and driver in turn; 2, each has its own.
@@ -40,6 +55,10 @@ pub struct Row {
     pub burst: u16,
     /// Ticks of the time-stamp counter.
     pub cycles_per_packet: f64,
+    /// Of DPDK's ticks with the same ring: the median of the ratios turn by turn.
+    pub ratio_to_dpdk: Option<f64>,
+    /// Which of its ways DPDK's driver receives by.
+    pub path: Option<String>,
 }
 
 /// What came of one rival's turns.
@@ -67,15 +86,20 @@ pub fn run(
                 1 => on_one_core(options, world, frame, burst)?,
                 _ => on_two_cores(options, world, frame, burst, processors[1])?,
             };
-            for (rival, turns) in world.rivals.iter().zip(all) {
+            for (rival, turns) in world.rivals.iter().zip(&all) {
+                let theirs = world.rivals.iter().position(|them| (them.who, them.ring) == (Impl::RteVhost, rival.ring));
+                let theirs = theirs.filter(|_| rival.who != Impl::RteVhost).map(|theirs| &all[theirs].cycles);
                 print(&Row {
-                    r#impl: rival.who,
+                    side: Side::Device,
+                    r#impl: rival.who.name(),
                     ring: rival.ring,
                     cores,
-                    round_trip_ns: (cores == 2).then(|| median(turns.round_trips)),
+                    round_trip_ns: (cores == 2).then(|| median(turns.round_trips.clone())),
                     frame,
                     burst,
-                    cycles_per_packet: median(turns.cycles),
+                    cycles_per_packet: median(turns.cycles.clone()),
+                    ratio_to_dpdk: theirs.and_then(|theirs| paired(&turns.cycles, theirs)),
+                    path: None,
                 })?;
             }
         }
@@ -84,13 +108,13 @@ pub fn run(
 }
 
 /// Numbers of the turns.
-fn turns(turns: u16) -> impl Iterator<Item = u16> {
+pub fn turns(turns: u16) -> impl Iterator<Item = u16> {
     let start = Instant::now();
     (0..turns).take_while(move |&number| number < FEWEST_TURNS || start.elapsed() < ENOUGH)
 }
 
 /// Calls for `packets` packets of `frame` bytes, or for fewer if they are long.
-fn calls(packets: u32, frame: u16, burst: u16) -> usize {
+pub fn calls(packets: u32, frame: u16, burst: u16) -> usize {
     (packets as usize)
         .min(BYTES / usize::from(if frame == IMIX { SHORT } else { frame }))
         .div_ceil(burst.into())
@@ -149,9 +173,4 @@ fn on_two_cores(options: &Options, world: &mut World, frame: u16, burst: u16, ot
 /// What the driver of a rival is told before its first turn.
 fn series(who: Impl, frame: u16, burst: u16) -> Series {
     Series { burst, len: frame, counts_buffers: who.counts_buffers() }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

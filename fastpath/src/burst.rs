@@ -1,6 +1,7 @@
 //! A burst: frames that belong to the caller, in order.
 
 mod port;
+mod tail;
 
 use crate::frame::{Note, Totals};
 use crate::{Frame, FrameError, FrameMut, Mempool};

@@ -9,7 +9,7 @@ use sluice::{
 };
 use sluice_abi::directory::PeerState;
 use sluice_abi::net::F;
-use sluice_abi::virtq::{UsedElem, used};
+use sluice_abi::virtq::{UsedElem, avail, used};
 use sluice_driver::{DeviceFault, StartError};
 use world::{Receiver, World, bytes, frame, push};
 
@@ -105,9 +105,11 @@ fn a_device_that_broke_the_protocol_gets_no_more_buffers() {
     let eleventh = world.queue(0).device.0 + used::RING + 10 * size_of::<UsedElem>() as u64;
     world.ram(0).write(eleventh, UsedElem { id: 5000, len: 72 }).expect("inside");
     let fault = Err(RxError::Device(DeviceFault::UsedId));
+    // The queue keeps a buffer for each of the ten; the device is not shown them.
+    let shown = || world.ram(0).read::<u16>(world.queue(0).driver.0 + avail::IDX);
     for expected in [Ok(10), fault, fault] {
-        assert_eq!((receiver.net.rx_burst(&mut burst, MAX_BURST), receiver.pool.available()), (expected, RX_SIZE));
-        assert_eq!(receiver.net.fault(), Some(DeviceFault::UsedId));
+        assert_eq!((receiver.net.rx_burst(&mut burst, MAX_BURST), receiver.pool.available()), (expected, RX_SIZE - 10));
+        assert_eq!((receiver.net.fault(), shown()), (Some(DeviceFault::UsedId), Ok(RX_SIZE as u16)));
     }
 }
 

@@ -2,7 +2,8 @@
 //! See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
 
 use crate::{DeviceFault, DriverQueue, Token};
-use sluice_abi::net::{F, HDR_LEN, Hdr, Offloads};
+use core::mem::offset_of;
+use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF, Offloads, gso};
 use sluice_memory::PeerSlice;
 
 /// Bytes of a frame within one buffer.
@@ -111,6 +112,14 @@ impl Receiver {
         self.dropped += 1;
         Arrival::Dropped(parts)
     }
+}
+
+/// Whether the header at `at` of `memory` asks nothing of its receiver and says nothing of the checksum, so that nothing of it need be kept.
+#[inline(always)]
+pub fn asks_nothing(memory: PeerSlice<'_>, at: u64) -> bool {
+    const KNOWN: u16 = HdrF::NEEDS_CSUM.union(HdrF::DATA_VALID).bits() as u16;
+    const _: () = assert!(offset_of!(Hdr, flags) == 0 && offset_of!(Hdr, gso_type) == 1 && gso::NONE == 0);
+    memory.read_own::<u16>(at).is_ok_and(|flags_and_type| flags_and_type & (KNOWN | 0xff00) == 0)
 }
 
 /// The header at the start of `buffer`, read once.

@@ -142,11 +142,25 @@ impl<'m, T: Plain> Ring<'m, T> {
         unsafe { self.base.add(usize::from(index) & self.mask).read_volatile() }
     }
 
+    /// As [`Ring::get`], for an index of 32 bits, which need not be cut first.
+    #[inline(always)]
+    pub fn get_wide(&self, index: u32) -> T {
+        // SAFETY: as in get.
+        unsafe { self.base.add(index as usize & self.mask).read_volatile() }
+    }
+
     /// Writes the element at `index` modulo the size.
     #[inline(always)]
     pub fn set(&self, index: u16, value: T) {
         // SAFETY: as in get.
         unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
+    }
+
+    /// As [`Ring::set`], for an index of 32 bits.
+    #[inline(always)]
+    pub fn set_wide(&self, index: u32, value: T) {
+        // SAFETY: as in get.
+        unsafe { self.base.add(index as usize & self.mask).write_volatile(value) };
     }
 }
 
@@ -296,6 +310,15 @@ mod tests {
             assert_eq!(buffer.is_writable::<true>(76), writable);
         }
         assert!(table.buffer(2).is_none() && table.buffer(u16::MAX).is_none());
+    }
+
+    #[test]
+    fn an_index_of_32_bits_is_the_same_modulo_the_size() {
+        let mut words = std::vec![0u64; 4];
+        let ring = PeerSlice::from_mut(&mut words).ring::<u32>(0, 8).unwrap();
+        ring.set_wide(0x8000_0003, 7);
+        ring.set(4, 9);
+        assert_eq!((ring.get(3), ring.get_wide(u32::MAX - 4), ring.get_wide(0xffff_fffc)), (7, 7, 9));
     }
 
     #[test]

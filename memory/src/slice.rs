@@ -119,6 +119,18 @@ impl<'m> PeerSlice<'m> {
         Ok(unsafe { part.base.cast::<Unaligned<T>>().read_volatile() }.0)
     }
 
+    /// Reads a value at `offset`, a number of the caller's own, whatever its alignment. While the processor guesses that the check passes, it
+    /// may read elsewhere.
+    #[inline(always)]
+    pub fn read_own<T: Plain>(self, offset: u64) -> Result<T, OutOfRegion> {
+        let len = size_of::<T>() as u64;
+        if self.len.checked_sub(len).is_none_or(|last| offset > last) {
+            return Err(OutOfRegion { at: Gpa(offset), len });
+        }
+        // SAFETY: offset + len <= self.len; the packed wrapper has alignment 1; any bits are a valid T.
+        Ok(unsafe { self.base.add(offset as usize).cast::<Unaligned<T>>().read_volatile() }.0)
+    }
+
     /// Copies all of `source` to `offset`. The two may overlap or change meanwhile; then the bytes copied are unspecified.
     #[inline(always)]
     pub fn copy_from(self, offset: u64, source: PeerSlice<'_>, lanes: impl Lanes) -> Result<(), OutOfRegion> {
@@ -192,6 +204,10 @@ mod tests {
             assert_eq!(all.sub(offset as u64, len).is_ok(), inside);
         }
         assert!(all.write(25, 0u64).is_err());
+        for (offset, there) in [(0, true), (24, true), (25, false), (32, false), (u64::MAX, false)] {
+            assert_eq!(all.read_own::<u64>(offset).is_ok(), there);
+        }
+        assert!(all.sub(0, 4).is_ok_and(|short| short.read_own::<u64>(0).is_err()));
         assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
         assert!(
             all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none()

@@ -27,6 +27,25 @@ fn the_isolated_gate_in_bochs_keeps_its_budget_without_an_exit() {
     assert!(rows.iter().all(|row| row.exits_per_packet == 0.0), "{rows:?}");
 }
 
+/// What `rx_burst` of 32 frames of 64 bytes and freeing them cost, of a queue of format `ring`.
+fn receiving(ring: &str) -> Row {
+    let args = "send bursts=32 frames=64 packets=512";
+    let scenario = example("microbench").args("a", args).and_then(|it| it.gate("isolated"));
+    let scenario = scenario.and_then(|it| it.args("b", &format!("receive measure ring={ring}")));
+    let report = in_bochs(&scenario.expect("a manifest"));
+    passed(&report);
+    report.rows.into_iter().find(|row| row.gate == "rx_burst").expect("the row")
+}
+
+#[test]
+fn receiving_in_bochs_keeps_its_budget() {
+    for (ring, budget) in [("split", 86.0), ("in-order", 104.0), ("packed", 148.0)] {
+        let row = receiving(ring);
+        assert_eq!((row.counter.as_str(), row.burst, row.frame, row.exits_per_packet), ("instructions", 32, 64, 0.0));
+        assert!(row.per_packet > 20.0 && row.per_packet <= budget, "{ring}: {row:?}");
+    }
+}
+
 #[test]
 fn a_hypercall_in_bochs_is_one_exit_a_call() {
     for row in rows("hypercall") {

@@ -79,14 +79,18 @@ pub fn frame_name(frame: u16) -> String {
 /// What else can be measured.
 #[derive(clap::Subcommand, Clone, Debug)]
 enum What {
-    /// Measures what an enqueue costs, our ring code and others' side by side: real time on this machine, no gates
+    /// Measures what an enqueue and what receiving cost, our code and others' side by side: real time on this machine, no gates
     ///
     /// In one run, on one memory, in turn: our ring code as the window image and as a library for this processor, DPDK's
     /// rte_vhost_enqueue_burst, rust-vmm's virtio-queue, and copying alone. Cycles are ticks of the time-stamp counter. On one core
     /// the driver works between the calls, outside the clock; on two it polls on the other, and rows compare at like
-    /// round trips of a cache line only.
+    /// round trips of a cache line only. Then the driver's side, on one core: our VirtioNet and DPDK's virtio driver (virtio-user) take
+    /// frames, give new buffers and free the frames, while the clock runs; the device fills the ring outside the clock.
     Rings(rings::Options),
     /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and freeing the frames
+    ///
+    /// A row is the median of the bursts, so that one which an interrupt fell into counts as any other. In the emulator instructions are
+    /// counted: those of rx_burst and of freeing the frames.
     Rx(RxOptions),
 }
 

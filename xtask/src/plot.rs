@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is compared has its colour in every picture.
-const COLOURS: [(&str, RGBColor); 9] = [
+const COLOURS: [(&str, RGBColor); 11] = [
     ("isolated", RGBColor(200, 40, 40)),
     ("hypercall", RGBColor(60, 60, 60)),
     ("guarded", RGBColor(30, 110, 190)),
@@ -20,6 +20,8 @@ const COLOURS: [(&str, RGBColor); 9] = [
     ("rte_vhost", RGBColor(30, 110, 190)),
     ("virtio-queue", RGBColor(40, 150, 80)),
     ("copy", RGBColor(120, 120, 120)),
+    ("sluice", RGBColor(200, 40, 40)),
+    ("dpdk-virtio", RGBColor(30, 110, 190)),
 ];
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (460, 320);
@@ -53,15 +55,16 @@ pub fn gates(path: &Path, rows: &[Row]) -> Result<()> {
 /// The same for rings: a panel for each frame size, number of processors and format, a line for each implementation.
 pub fn rings(path: &Path, rows: &[RingRow]) -> Result<()> {
     let mut formats: Vec<&str> = Vec::new();
-    let mut panels: BTreeMap<(u16, u16, usize), Panel<'_>> = BTreeMap::new();
+    let mut panels: BTreeMap<(&str, u16, u16, usize), Panel<'_>> = BTreeMap::new();
     for row in rows {
         let place = formats.iter().position(|format| *format == row.ring).unwrap_or(formats.len());
         if place == formats.len() {
             formats.push(&row.ring);
         }
-        let panel = panels.entry((row.frame, row.cores, place)).or_default();
+        let panel = panels.entry((&row.side, row.frame, row.cores, place)).or_default();
+        let what = if row.side == "driver" { "receive" } else { "enqueue" };
         panel.title =
-            format!("TSC ticks a packet: {}, {} B, processors: {}", row.ring, frame_name(row.frame), row.cores);
+            format!("TSC ticks, {what}: {}, {} B, processors: {}", row.ring, frame_name(row.frame), row.cores);
         panel.ratios = true;
         panel.lines.entry(&row.r#impl).or_default().push((f64::from(row.burst), row.cycles_per_packet));
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench rings`: what an enqueue costs, whose code it is.
+//! `cargo xtask bench rings`: what an enqueue costs, and what receiving costs, whose code it is.
 
 use crate::progress::Slow;
 use crate::{artifacts, bench, plot, table, tools};
@@ -12,7 +12,11 @@ use std::process::{Command, Stdio};
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Whose code, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
+    /// Whose work, with commas: device (an enqueue), driver (taking frames, giving new buffers, freeing the frames; on one processor) [default:
+    /// both, or device with --impl]
+    #[arg(long)]
+    side: Option<String>,
+    /// Whose device side, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
     #[arg(long = "impl")]
     who: Option<String>,
     /// Ring formats, with commas: split, in-order, packed [default: all]
@@ -42,6 +46,8 @@ pub struct Options {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RingRow {
+    /// Whose work: `device` or `driver`.
+    pub side: String,
     /// Whose code.
     pub r#impl: String,
     /// The ring's format.
@@ -56,6 +62,10 @@ pub struct RingRow {
     pub burst: u16,
     /// Ticks of the time-stamp counter.
     pub cycles_per_packet: f64,
+    /// Of DPDK's ticks with the same ring and side: the median of the ratios turn by turn.
+    pub ratio_to_dpdk: Option<f64>,
+    /// Which of its ways DPDK's driver receives by.
+    pub path: Option<String>,
 }
 
 /// Measures and prints.
@@ -76,7 +86,12 @@ pub fn run(options: &Options) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
-    println!("{}", table::of_rings(&rows));
+    let (device, driver): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(|row| row.side == "device");
+    for (what, rows) in [("Enqueue", &device), ("Receive: take frames, give new buffers, free the frames", &driver)] {
+        if !rows.is_empty() {
+            println!("{what}\n{}", table::of_rings(rows));
+        }
+    }
     println!("{}", conditions());
     let picture = artifacts::results().join("rings.svg");
     plot::rings(&picture, &rows)?;
@@ -94,7 +109,8 @@ fn library() -> Result<PathBuf> {
 
 fn conditions() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. Two cores: ns that a cache line takes \
+        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median of the ratios turn by \
+         turn, so that it holds where the machine changes its speed. Two cores: ns that a cache line takes \
          to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a quarter.",
         bench::cpu()
     )
@@ -104,6 +120,7 @@ impl Options {
     /// What was given, for ring-bench.
     fn given(&self) -> Vec<String> {
         let all = [
+            ("--side", &self.side),
             ("--impl", &self.who),
             ("--ring", &self.ring),
             ("--cores", &self.cores),
@@ -141,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_row_has_these_fields_and_no_others() {
-        let text = r#"{"impl":"rte_vhost","ring":"in-order","cores":2,"round_trip_ns":98.5,"frame":64,"burst":32,"cycles_per_packet":56.25}"#;
+        let text = r#"{"side":"device","impl":"rte_vhost","ring":"in-order","cores":2,"round_trip_ns":98.5,"frame":64,"burst":32,"cycles_per_packet":56.25,"ratio_to_dpdk":0.125,"path":null}"#;
         let row: RingRow = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&row).unwrap(), text);
         assert!(serde_json::from_str::<RingRow>(&text.replace("98.5", "null")).is_ok());
@@ -151,6 +168,7 @@ mod tests {
     #[test]
     fn only_what_is_given_is_passed_on() {
         let none = Options {
+            side: None,
             who: None,
             ring: None,
             cores: None,

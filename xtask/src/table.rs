@@ -48,12 +48,22 @@ pub fn of_rings(rows: &[RingRow]) -> String {
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["cores", "frame", "burst", "ring"].iter().chain(&names).chain(&["round trip, ns"]));
+    let ours = names.iter().copied().find(|name| ["sluice-window", "sluice"].contains(name));
+    let receiving = ours == Some("sluice");
+    let ratio = if receiving { "sluice/dpdk" } else { "window/rte_vhost" };
+    let last = if receiving { "DPDK's way" } else { "round trip, ns" };
+    table.set_header(["cores", "frame", "burst", "ring"].iter().chain(&names).chain(&[ratio, last]));
     for ((cores, frame, burst, ring), same) in cases {
         let cost = |name: &&str| same.iter().find(|row| row.r#impl == **name).map(|row| row.cycles_per_packet);
         let costs = names.iter().map(|name| cost(name).map_or("-".into(), |cost| format!("{cost:.1}")));
         let case = [cores.to_string(), frame_name(frame), burst.to_string(), ring.to_owned()];
-        table.add_row(case.into_iter().chain(costs).chain([round_trips(&same)]));
+        let ratio = same.iter().filter(|row| Some(row.r#impl.as_str()) == ours).find_map(|row| row.ratio_to_dpdk);
+        let way = || same.iter().find_map(|row| row.path.clone()).unwrap_or_else(|| "-".into());
+        let last = [
+            ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
+            if receiving { way() } else { round_trips(&same) },
+        ];
+        table.add_row(case.into_iter().chain(costs).chain(last));
     }
     for (_, column) in table.column_iter_mut().enumerate().filter(|(place, _)| *place != 3) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -78,8 +88,29 @@ mod tests {
     use super::*;
 
     fn row(name: &str, round_trip_ns: Option<f64>) -> RingRow {
-        let (ring, cores) = ("split".into(), 1 + u16::from(round_trip_ns.is_some()));
-        RingRow { r#impl: name.into(), ring, cores, round_trip_ns, frame: 64, burst: 32, cycles_per_packet: 7.0 }
+        RingRow {
+            side: "device".into(),
+            r#impl: name.into(),
+            ring: "split".into(),
+            cores: 1 + u16::from(round_trip_ns.is_some()),
+            round_trip_ns,
+            frame: 64,
+            burst: 32,
+            cycles_per_packet: 7.0,
+            ratio_to_dpdk: None,
+            path: None,
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_the_window_or_of_the_driver() {
+        let ratio = |name: &str, ratio| RingRow { ratio_to_dpdk: Some(ratio), ..row(name, None) };
+        let text = of_rings(&[ratio("sluice-native", 0.25), ratio("sluice-window", 0.125), row("rte_vhost", None)]);
+        assert!(text.contains("window/rte_vhost") && text.contains("0.12") && !text.contains("0.25"), "{text}");
+        let theirs = RingRow { path: Some("vectorized".into()), ..row("dpdk-virtio", None) };
+        let text = of_rings(&[ratio("sluice", 0.5), theirs]);
+        assert!(text.contains("sluice/dpdk") && text.contains("0.50") && text.contains("vectorized"), "{text}");
+        assert!(of_rings(&[row("sluice", None)]).lines().nth(1).is_some_and(|line| line.contains(" - ")));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Frames from the device: every receive queue that the device may use is polled, each first in its turn.
 
 use crate::frame::Note;
+use crate::mempool::HEADROOM;
 use crate::receive_queue::Buffer;
 use crate::{Burst, Mempool, RX_SIZE, Receive, ReceiveQueue, RxError, RxStats, WatchWord};
 use sluice_abi::call::Packet;
 use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::{Gpa, PeerIdx};
-use sluice_driver::{Arrival, DeviceFault, Part, Started};
+use sluice_driver::{Arrival, DeviceFault, Part, Started, asks_nothing};
 use sluice_memory::Words;
 
 /// The receive queues, filled with buffers of a pool.
@@ -130,10 +131,18 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
         let Some(Some(queue)) = queues.get_mut(index) else { return Ok(()) };
         if *merges {
             while burst.len() < end && filler.receive_merged(queue, burst).map_err(RxError::Device)? {}
-        } else {
-            while burst.len() < end && filler.receive(queue, burst).map_err(RxError::Device)? {}
+            return Ok(());
         }
-        Ok(())
+        let mut done = Ok(true);
+        while burst.len() < end && done == Ok(true) {
+            filler.exchange(queue, burst, end - burst.len());
+            done = if burst.len() < end { filler.go_on(queue, burst, end - burst.len()) } else { Ok(false) };
+        }
+        if done.is_err() {
+            burst.release();
+        }
+        queue.publish();
+        done.map(drop).map_err(RxError::Device)
     }
 }
 
@@ -173,6 +182,36 @@ impl Filler<'_> {
         }
         queue.publish();
         queue.room() == 0
+    }
+
+    /// Takes the usual frames in a row, at most `most`: of one buffer, with a header that asks nothing. The device gets a spare buffer of the
+    /// burst for each, while there are any.
+    #[inline(never)]
+    fn exchange(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>, most: usize) {
+        let (memory, given) = (self.pool.memory(), HDR_LEN + u32::from(self.pool.longest_frame()));
+        let (mask, start) = (!(self.pool.buffer_len().bytes() - 1), HEADROOM - HDR_LEN);
+        // From a buffer's offset to the address of the header in it.
+        let gpa = memory.gpa.0.wrapping_sub(memory.offset.into()).wrapping_add(start.into());
+        let mut tail = burst.tail(most);
+        let taken = queue.queue.exchange(tail.room(), |buffer, len| {
+            let at = u64::from(buffer.offset.wrapping_sub(memory.offset));
+            if len <= HDR_LEN || !asks_nothing(memory.memory, at) {
+                return None;
+            }
+            let other = tail.swap(buffer.offset + HDR_LEN, (len - HDR_LEN) as u16)?;
+            let buffer = other & mask;
+            Some((Gpa(gpa.wrapping_add(buffer.into())), given, Buffer { offset: buffer + start, token: 0 }))
+        });
+        self.stats.packets += taken as u64;
+        self.stats.bytes += tail.finish();
+    }
+
+    /// What is left to do where a row of usual frames ended. Returns whether there may be another one.
+    #[inline(never)]
+    fn go_on(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>, most: usize) -> Result<bool, DeviceFault> {
+        // Frames that went elsewhere took their buffers along.
+        let ready = usize::from(queue.queue.ready()?);
+        if burst.stock(most.min(ready)) > 0 { Ok(true) } else { self.receive(queue, burst) }
     }
 
     /// Takes one frame, if there is one. Returns whether something was taken.

@@ -1,6 +1,7 @@
 //! What the driver remembers of the buffers that the device has: in private memory, out of the device's reach.
 
 use super::{DeviceFault, Received, Token};
+use sluice_memory::guess::pick;
 
 /// One buffer: what was given, and what it takes of the ring.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +116,28 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         self.taken = self.taken.wrapping_add(1);
         self.room += u32::from(was.slots);
         Ok(was)
+    }
+
+    /// The caller's name for the buffer `number`, if it is one descriptor that was shown to the device, with room for `len` bytes.
+    #[inline(always)]
+    pub fn plain(&self, number: u32, len: u32, published: u32) -> Option<T> {
+        let held = pick(&self.held, number as usize)?;
+        // What was not shown yet has a place from `published` on; what has a place long before waits for release().
+        let shown = held.place.wrapping_sub(published).cast_signed() < 0;
+        (held.slots == 1 && shown && len <= held.len).then_some(held.token)
+    }
+
+    /// The buffer `number`, which is one descriptor, came back, and another was given as `as_number`, as the one with place `place`.
+    #[inline(always)]
+    pub fn replace(&mut self, number: u32, as_number: u16, token: T, len: u32, place: u32) {
+        if number != as_number.into()
+            && let Some(held) = self.held.get_mut(number as usize)
+        {
+            held.slots = 0;
+        }
+        if let Some(held) = self.held.get_mut(usize::from(as_number)) {
+            *held = Held { token, len, slots: 1, next: held.next, place };
+        }
     }
 
     /// The device names the buffer `number`, which is not the oldest: all up to it are used, if there are not more than `most`.

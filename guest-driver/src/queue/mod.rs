@@ -264,6 +264,23 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
+    /// Takes buffers that came back, at most `most`, and gives the device another one for each. `swap` is told what a buffer is called and how
+    /// many bytes the device wrote, at most what it holds, and returns address, length and token of the other one; with `None` the buffer stays, for
+    /// [`DriverQueue::take`]. So does everything that is not usual: a chain, a batch of buffers in one element, a fault. Returns how many were
+    /// taken. The device sees what it was given after [`DriverQueue::publish`].
+    #[inline(always)]
+    pub fn exchange(&mut self, most: usize, swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>) -> usize {
+        if self.ledger.fault.is_some() {
+            return 0;
+        }
+        match (&mut self.format, self.ledger.in_order) {
+            (Format::Split(ring), false) => ring.exchange::<N, T, false>(&mut self.ledger, most, swap),
+            (Format::Split(ring), true) => ring.exchange::<N, T, true>(&mut self.ledger, most, swap),
+            (Format::Packed(ring), false) => ring.exchange::<N, T, false>(&mut self.ledger, most, swap),
+            (Format::Packed(ring), true) => ring.exchange::<N, T, true>(&mut self.ledger, most, swap),
+        }
+    }
+
     /// The rule that the device broke, if it broke one.
     pub const fn fault(&self) -> Option<DeviceFault> {
         self.ledger.fault

@@ -39,17 +39,41 @@ pub(super) struct Packed {
     device: PackedEvents<Cell16<'static>>,
     /// What the driver asks for.
     driver: PackedEvents<Cell16<'static>>,
-    /// Where the next buffer goes.
-    next: Place,
+    front: Front,
     /// Where the device will mark the next one used.
     used: Place,
     /// First slot that is not shown to the device.
     published: Place,
+    /// Slots published since the device was last notified or found not to want it.
+    unnotified: u64,
+}
+
+/// What changes with each slot that is written.
+#[derive(Clone, Copy)]
+struct Front {
+    /// Where the next buffer goes.
+    next: Place,
     /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
     hidden: u32,
     first: (u16, Word),
-    /// Slots published since the device was last notified or found not to want it.
-    unnotified: u64,
+}
+
+impl Front {
+    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then, and with it, for a
+    /// device that goes by the order of the ring, all that follow.
+    #[inline(always)]
+    fn put(&mut self, ring: &Table<'_, Desc>, addr: Gpa, len: u32, id: u16, flags: DescF) {
+        let (slot, wrap) = (self.next.slot(), self.next.wrap());
+        let mut word = Word::new(len, id, flags.union(DescF::available(wrap)));
+        if self.hidden == 0 {
+            self.first = (slot, word);
+            word = Word::new(len, id, DescF::used(!wrap));
+        }
+        ring.set_addr(slot, addr);
+        ring.store_release(slot, word.0);
+        self.hidden += 1;
+        self.next = self.next.advance(1, ring.size());
+    }
 }
 
 impl Packed {
@@ -72,36 +96,18 @@ impl Packed {
             memory,
             driver: events(driver_at(size))?,
             device: events(device_at(size))?,
-            next: START,
+            front: Front { next: START, hidden: 0, first: (0, Word(0)) },
             used: START,
             published: START,
-            hidden: 0,
-            first: (0, Word(0)),
             unnotified: 0,
         })
-    }
-
-    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then, and with it, for a
-    /// device that goes by the order of the ring, all that follow.
-    #[inline(always)]
-    fn put(&mut self, size: u16, addr: Gpa, len: u32, id: u16, flags: DescF) {
-        let (slot, wrap) = (self.next.slot(), self.next.wrap());
-        let mut word = Word::new(len, id, flags.union(DescF::available(wrap)));
-        if self.hidden == 0 {
-            self.first = (slot, word);
-            word = Word::new(len, id, DescF::used(!wrap));
-        }
-        self.ring.set_addr(slot, addr);
-        self.ring.store_release(slot, word.0);
-        self.hidden += 1;
-        self.next = self.next.advance(1, size);
     }
 
     /// A number for a buffer that starts at the next slot: in order, that slot.
     #[inline(always)]
     fn number<const N: usize, T: Token>(&self, ledger: &Ledger<N, T>) -> u16 {
         if ledger.in_order {
-            return self.next.slot();
+            return self.front.next.slot();
         }
         ledger.free_at(ledger.held()).unwrap_or(0)
     }
@@ -112,7 +118,7 @@ impl Packed {
             return false;
         }
         let number = self.number(ledger);
-        self.put(ledger.size, at, len, number, DescF::WRITE);
+        self.front.put(&self.ring, at, len, number, DescF::WRITE);
         ledger.room -= 1;
         ledger.hold(number, token, len, 1);
         true
@@ -129,14 +135,15 @@ impl Packed {
         let number = self.number(ledger);
         let slots = match tables.and_then(|tables| tables.write(number, chain, |_, piece| in_table(piece))) {
             Some(addr) => {
-                self.put(ledger.size, addr, u32::from(chain.count) * size_of::<Desc>() as u32, number, DescF::INDIRECT);
+                let len = u32::from(chain.count) * size_of::<Desc>() as u32;
+                self.front.put(&self.ring, addr, len, number, DescF::INDIRECT);
                 1
             }
             None if ledger.room < chain.count.into() => return false,
             None => {
                 for piece in chain.pieces() {
                     let next = if piece.last { DescF::empty() } else { DescF::NEXT };
-                    self.put(ledger.size, piece.at, piece.len, number, next.union(write_flag(piece)));
+                    self.front.put(&self.ring, piece.at, piece.len, number, next.union(write_flag(piece)));
                 }
                 chain.count
             }
@@ -149,12 +156,13 @@ impl Packed {
     /// See: VIRTIO 2.8.21.1.1 "Driver Requirements: Updating flags".
     #[inline]
     pub fn publish<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) {
-        if self.hidden > 0 && ledger.fault.is_none() {
-            self.ring.store_release(self.first.0, self.first.1.0);
-            self.published = self.next;
+        let Front { next, hidden, first } = self.front;
+        if hidden > 0 && ledger.fault.is_none() {
+            self.ring.store_release(first.0, first.1.0);
+            self.published = next;
             ledger.published = ledger.given;
-            self.unnotified += u64::from(self.hidden);
-            self.hidden = 0;
+            self.unnotified += u64::from(hidden);
+            self.front.hidden = 0;
         }
     }
 
@@ -212,6 +220,36 @@ impl Packed {
             ledger.set_free(ledger.held(), word.id() as u16);
         }
         ledger.received(held, word.len())
+    }
+
+    /// See [`super::DriverQueue::exchange`].
+    #[inline(always)]
+    pub fn exchange<const N: usize, T: Token, const IN_ORDER: bool>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        most: usize,
+        mut swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>,
+    ) -> usize {
+        let most = if ledger.batch_left > 0 { 0 } else { most.min(ledger.in_flight().into()) };
+        let (ring, mut front, mut used) = (self.ring, self.front, self.used);
+        let (given, published) = (ledger.given, ledger.published);
+        let mut done = 0;
+        while done < most {
+            let word = Word(ring.load_acquire(used.slot()).unwrap_or(0));
+            if word.owner() != DescF::used(used.wrap()) || IN_ORDER && word.id() != u32::from(used.slot()) {
+                break;
+            }
+            let Some(token) = ledger.plain(word.id(), word.len(), published) else { break };
+            let Some((at, len, token)) = swap(token, word.len()) else { break };
+            let number = if IN_ORDER { front.next.slot() } else { word.id() as u16 };
+            front.put(&ring, at, len, number, DescF::WRITE);
+            ledger.replace(word.id(), number, token, len, given.wrapping_add(done as u32));
+            used = used.advance(1, ring.size());
+            done += 1;
+        }
+        (self.front, self.used) = (front, used);
+        (ledger.taken, ledger.given) = (ledger.taken.wrapping_add(done as u32), given.wrapping_add(done as u32));
+        done
     }
 
     #[inline(always)]

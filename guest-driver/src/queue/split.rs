@@ -200,6 +200,44 @@ impl Split {
         ledger.received(held, len)
     }
 
+    /// See [`super::DriverQueue::exchange`].
+    #[inline(always)]
+    pub fn exchange<const N: usize, T: Token, const IN_ORDER: bool>(
+        &mut self,
+        ledger: &mut Ledger<N, T>,
+        most: usize,
+        mut swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>,
+    ) -> usize {
+        let ready = if ledger.batch_left > 0 { 0 } else { self.ready(ledger).unwrap_or(0) };
+        let most = most.min(ready.into());
+        let (desc, avail, used, last) = (self.desc, self.avail, self.used, u32::from(ledger.size - 1));
+        let (taken, given, published, oldest, next) =
+            (ledger.taken, ledger.given, ledger.published, self.oldest, self.next);
+        let mut done = 0;
+        // Of what counts on, only `done` is a variable: each one more would take a register.
+        while done < most {
+            let UsedElem { id, len } = used.get_wide(taken.wrapping_add(done as u32));
+            if IN_ORDER && id != (oldest + done as u32) & last {
+                break;
+            }
+            let Some(token) = ledger.plain(id, len, published) else { break };
+            let Some((at, len, token)) = swap(token, len) else { break };
+            let head = if IN_ORDER { (next + done as u32) & last } else { id } as u16;
+            let place = given.wrapping_add(done as u32);
+            desc.set_words(head, at, len, DescF::WRITE.bits(), 0);
+            avail.set_wide(place, head);
+            ledger.replace(id, head, token, len, place);
+            done += 1;
+        }
+        let count = done as u32;
+        (ledger.taken, ledger.given) = (taken.wrapping_add(count), given.wrapping_add(count));
+        if IN_ORDER {
+            (self.oldest, self.next) = ((oldest + count) & last, (next + count) & last);
+        }
+        self.ready -= count;
+        done
+    }
+
     #[inline(always)]
     fn take_any<const N: usize, T: Token>(
         &mut self,

@@ -1,6 +1,7 @@
 //! The queue and a device side that can be told to keep the rules or to break them.
 
 mod device;
+mod exchange;
 mod formats;
 mod held;
 mod hostile;
