@@ -101,4 +101,4 @@ pub use sluice_inside::BUILD_ID;
 pub use sluice_memory::PeerSlice;
 pub use stats::{RxStats, TxStats};
 pub use tx_error::TxError;
-pub use virtio_net::{Control, RX_SIZE, TX_SIZE, VirtioNet, VirtioNetError};
+pub use virtio_net::{Control, Queues, RX_SIZE, TX_SIZE, VirtioNet, VirtioNetError};

@@ -34,12 +34,17 @@ impl Project {
 
     /// Builds it for `target`: the folder with the program.
     fn build(&self, target: &str) -> PathBuf {
+        self.build_as(target, "release").join("release")
+    }
+
+    /// The same in `profile`: the folder with the profiles' folders.
+    fn build_as(&self, target: &str, profile: &str) -> PathBuf {
         let built = artifacts::target_dir().join("outside");
         let mut command = Command::new(artifacts::program());
-        command.current_dir(&self.folder).args(["build", "--quiet", "--release", "--offline", "--target", target]);
-        let output = command.env("CARGO_TARGET_DIR", &built).output().expect("cargo");
+        command.current_dir(&self.folder).args(["build", "--quiet", "--offline", "--profile", profile]);
+        let output = command.args(["--target", target]).env("CARGO_TARGET_DIR", &built).output().expect("cargo");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        built.join(target).join("release")
+        built.join(target)
     }
 
     fn run(&self, images: &Path, options: &[&str]) -> Output {
@@ -74,6 +79,13 @@ fn a_vnf_from_outside_runs_as_a_process() {
 fn a_vnf_from_outside_runs_as_an_image_in_bochs() {
     let project = Project::new();
     project.passes(&project.build(tools::TARGET), &[]);
+}
+
+/// The frames of functions are longer there, and a VM has no more than one stack.
+#[test]
+fn a_vnf_from_outside_runs_as_an_image_in_bochs_that_is_not_optimized() {
+    let project = Project::new();
+    project.passes(&project.build_as(tools::TARGET, "dev").join("debug"), &[]);
 }
 
 #[test]

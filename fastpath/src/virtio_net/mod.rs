@@ -8,7 +8,9 @@ mod receive;
 mod setup;
 mod transmit;
 
-use crate::{Burst, Mempool, Options, PacketMemory, Receive, RxError, RxStats, Transmit, TxError, TxStats, Wait};
+use crate::{
+    Burst, Mempool, Options, PacketMemory, Receive, ReceiveQueue, RxError, RxStats, Transmit, TxError, TxStats, Wait,
+};
 pub use control::Control;
 use core::time::Duration;
 use receive::ReceiveHalf;
@@ -28,9 +30,9 @@ pub const TX_SIZE: usize = 128;
 /// Frames arrive in the receive queues of all pairs that the device may use: what peers put there through windows, and what the host's
 /// switch forwards. Frames that are sent go into the transmit queue of pair 0, which the host's switch empties: this is the slow path, for
 /// broadcasts, unknown destinations and peers without a window. `T` is how the device's registers are reached: virtio-mmio, a PCI function
-/// ([`sluice_driver::VirtioPci`]), or any other [`Transport`]. `PAIRS` is the most queue pairs that are used, with some 6 KiB of private memory each.
-pub struct VirtioNet<'p, T = VirtioMmio, const PAIRS: usize = 1> {
-    receive: ReceiveHalf<'p, PAIRS>,
+/// ([`sluice_driver::VirtioPci`]), or any other [`Transport`]. `Q` is where the receive queues lie, which take some 6 KiB of private memory each.
+pub struct VirtioNet<'p, T = VirtioMmio, Q = [Option<ReceiveQueue>; 1]> {
+    receive: ReceiveHalf<'p, Q>,
     transmit: TransmitHalf<'p, T>,
     control: Option<ControlQueue>,
     started: Started,
@@ -38,6 +40,11 @@ pub struct VirtioNet<'p, T = VirtioMmio, const PAIRS: usize = 1> {
     pool: &'p Mempool<'p>,
     options: Options,
 }
+
+/// Places for the receive queues of as many pairs as there are places: an array, or a slice of memory that outlives the device.
+pub trait Queues: AsRef<[Option<ReceiveQueue>]> + AsMut<[Option<ReceiveQueue>]> {}
+
+impl<Q: AsRef<[Option<ReceiveQueue>]> + AsMut<[Option<ReceiveQueue>]>> Queues for Q {}
 
 /// Why there is no such device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,12 +105,13 @@ impl<'p, T: Transport> VirtioNet<'p, T> {
         pool: &'p Mempool<'p>,
         options: impl Into<Options>,
     ) -> Result<Self, VirtioNetError> {
-        Self::start_pairs(transport, memory, pool, options)
+        Self::start_pairs(transport, memory, pool, options, [None])
     }
 }
 
-impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
-    /// As [`VirtioNet::start`], with up to `PAIRS` queue pairs, as many as [`Options::pairs`] says and the device has.
+impl<'p, T: Transport, Q: Queues> VirtioNet<'p, T, Q> {
+    /// As [`VirtioNet::start`], with as many queue pairs as [`Options::pairs`] says and the device has. Their receive queues lie in `places`, whatever
+    /// was there; there are at least as many as [`Options::pairs`].
     ///
     /// # Errors
     /// As [`VirtioNet::start`]. A device that does not let the driver use the pairs is stopped: [`VirtioNetError::Control`].
@@ -112,11 +120,12 @@ impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
         memory: PacketMemory,
         pool: &'p Mempool<'p>,
         options: impl Into<Options>,
+        mut places: Q,
     ) -> Result<Self, VirtioNetError> {
         let options = options.into();
-        let parts = setup::start(&mut transport, memory, pool, options)?;
+        let parts = setup::start(&mut transport, memory, pool, options, places.as_mut())?;
         let mut net = Self {
-            receive: ReceiveHalf::new(parts.receive, pool, &parts.started),
+            receive: ReceiveHalf::new(places, pool, &parts.started),
             transmit: TransmitHalf::new(transport, parts.transmit, pool, &parts.started),
             control: parts.control,
             started: parts.started,
@@ -158,8 +167,9 @@ impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
     /// ([`StartError::ResetStuck`]), its buffers stay with it: it may still write to them.
     pub fn restart(&mut self) -> Result<(), VirtioNetError> {
         self.halt().map_err(VirtioNetError::Start)?;
-        let parts = setup::start(&mut self.transmit.transport, self.memory, self.pool, self.options)?;
-        self.receive.renew(parts.receive, &parts.started);
+        let (transport, places) = (&mut self.transmit.transport, self.receive.queues());
+        let parts = setup::start(transport, self.memory, self.pool, self.options, places)?;
+        self.receive.renew(&parts.started);
         self.transmit.renew(parts.transmit, &parts.started);
         (self.control, self.started) = (parts.control, parts.started);
         self.enable_all()
@@ -176,7 +186,7 @@ impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
 
     /// The half that receives and the half that sends, for code that wants one of them only. The receiving half does not see what the
     /// device has sent: buffers come back when the other half is used.
-    pub fn split(&mut self) -> (&mut (impl Receive + use<'p, T, PAIRS>), &mut (impl Transmit + use<'p, T, PAIRS>)) {
+    pub fn split(&mut self) -> (&mut (impl Receive + use<'p, T, Q>), &mut (impl Transmit + use<'p, T, Q>)) {
         (&mut self.receive, &mut self.transmit)
     }
 
@@ -238,7 +248,7 @@ impl<'p, T: Transport, const PAIRS: usize> VirtioNet<'p, T, PAIRS> {
     }
 }
 
-impl<T: Transport, const PAIRS: usize> Receive for VirtioNet<'_, T, PAIRS> {
+impl<T: Transport, Q: Queues> Receive for VirtioNet<'_, T, Q> {
     /// Whatever was received, the device gets the buffers that it lacks, as far as the pool and `into` have spare ones: without any it could
     /// never fill one again.
     #[inline]
@@ -254,7 +264,7 @@ impl<T: Transport, const PAIRS: usize> Receive for VirtioNet<'_, T, PAIRS> {
     }
 }
 
-impl<T: Transport, const PAIRS: usize> Transmit for VirtioNet<'_, T, PAIRS> {
+impl<T: Transport, Q: Queues> Transmit for VirtioNet<'_, T, Q> {
     /// A frame counts as sent when the device has it. Its buffer comes back to the pool when the device has used it, which each call of this
     /// function and of [`Receive::rx_burst`] looks for.
     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {

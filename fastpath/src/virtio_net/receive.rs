@@ -1,5 +1,6 @@
 //! Frames from the device: every receive queue that the device may use is polled, each first in its turn.
 
+use super::Queues;
 use crate::frame::Note;
 use crate::mempool::HEADROOM;
 use crate::receive_queue::Buffer;
@@ -11,9 +12,9 @@ use sluice_driver::{Arrival, DeviceFault, Part, Started, asks_nothing};
 use sluice_memory::Words;
 
 /// The receive queues, filled with buffers of a pool.
-pub(super) struct ReceiveHalf<'p, const PAIRS: usize> {
+pub(super) struct ReceiveHalf<'p, Q> {
     /// By pair; as many as are set up.
-    queues: [Option<ReceiveQueue>; PAIRS],
+    queues: Q,
     /// Pairs that the device may use, the first ones.
     enabled: usize,
     /// The pair that the next call looks at first.
@@ -29,16 +30,21 @@ struct Filler<'p> {
     stats: RxStats,
 }
 
-impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
-    pub fn new(queues: [Option<ReceiveQueue>; PAIRS], pool: &'p Mempool<'p>, started: &Started) -> Self {
+impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
+    pub fn new(queues: Q, pool: &'p Mempool<'p>, started: &Started) -> Self {
         let merges = started.features.contains(F::MRG_RXBUF);
         let filler = Filler { pool, stats: RxStats::NONE };
         Self { queues, enabled: 1, next: 0, filler, merges, polls_without_buffer: 0 }
     }
 
-    /// Goes on with queues of the device that was started anew.
-    pub fn renew(&mut self, queues: [Option<ReceiveQueue>; PAIRS], started: &Started) {
-        (self.queues, self.enabled, self.next) = (queues, 1, 0);
+    /// Where the queues of a device lie that is about to start anew.
+    pub fn queues(&mut self) -> &mut [Option<ReceiveQueue>] {
+        self.queues.as_mut()
+    }
+
+    /// Goes on with these queues of the device that was started anew.
+    pub fn renew(&mut self, started: &Started) {
+        (self.enabled, self.next) = (1, 0);
         self.merges = started.features.contains(F::MRG_RXBUF);
     }
 
@@ -48,16 +54,16 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
 
     /// The device may use `pairs` pairs from now on.
     pub fn enable(&mut self, pairs: u16) {
-        self.enabled = usize::from(pairs).clamp(1, PAIRS);
+        self.enabled = usize::from(pairs).clamp(1, self.queues.as_ref().len().max(1));
         self.refill();
     }
 
     fn in_use(&self) -> impl Iterator<Item = &ReceiveQueue> {
-        self.queues.iter().take(self.enabled).flatten()
+        self.queues.as_ref().iter().take(self.enabled).flatten()
     }
 
     fn in_use_mut(&mut self) -> impl Iterator<Item = &mut ReceiveQueue> {
-        self.queues.iter_mut().take(self.enabled).flatten()
+        self.queues.as_mut().iter_mut().take(self.enabled).flatten()
     }
 
     pub fn fault(&self) -> Option<DeviceFault> {
@@ -67,7 +73,7 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
     /// Takes all buffers back into the pool. The device was reset.
     pub fn reclaim(&mut self) {
         let pool = self.filler.pool;
-        for queue in self.queues.iter_mut().flatten() {
+        for queue in self.queues.as_mut().iter_mut().flatten() {
             while let Some(buffer) = queue.queue.reclaim() {
                 pool.give_back(buffer.offset);
             }
@@ -77,7 +83,7 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
     /// Asks for a notification of the next frame of each queue, and looks at all once more: the word that changes with the next frame of
     /// pair 0, if there is no frame yet and no queue is at fault.
     pub fn arm(&mut self) -> Option<WatchWord> {
-        let word = self.queues.first()?.as_ref()?.queue.watch_word();
+        let word = self.queues.as_ref().first()?.as_ref()?.queue.watch_word();
         self.in_use_mut().for_each(|queue| queue.queue.suppress_interrupts(false));
         let mut ready = false;
         self.in_use_mut().for_each(|queue| ready |= queue.queue.is_ready() != Ok(false));
@@ -94,7 +100,8 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
     pub fn refill(&mut self) -> bool {
         let Self { queues, enabled, filler, .. } = self;
         // The queue behind the one that was first is first next time: it gets buffers first, too, where they are scarce.
-        let (before, from_next) = queues[..*enabled].split_at_mut(self.next);
+        let in_use = queues.as_mut().get_mut(..*enabled).unwrap_or_default();
+        let (before, from_next) = in_use.split_at_mut_checked(self.next).unwrap_or_default();
         let mut full = true;
         for queue in from_next.iter_mut().chain(before).flatten().filter(|queue| queue.room() > 0) {
             full &= filler.fill(queue);
@@ -128,7 +135,7 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
     #[inline(always)]
     fn receive_from(&mut self, index: usize, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
         let Self { queues, filler, merges, .. } = self;
-        let Some(Some(queue)) = queues.get_mut(index) else { return Ok(()) };
+        let Some(Some(queue)) = queues.as_mut().get_mut(index) else { return Ok(()) };
         if *merges {
             while burst.len() < end && filler.receive_merged(queue, burst).map_err(RxError::Device)? {}
             return Ok(());
@@ -146,7 +153,7 @@ impl<'p, const PAIRS: usize> ReceiveHalf<'p, PAIRS> {
     }
 }
 
-impl<const PAIRS: usize> Receive for ReceiveHalf<'_, PAIRS> {
+impl<Q: Queues> Receive for ReceiveHalf<'_, Q> {
     #[inline]
     fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
         let before = into.len();

@@ -20,22 +20,23 @@ impl Options {
     }
 }
 
-/// A started device, without buffers so far.
-pub(super) struct Parts<const PAIRS: usize> {
-    pub receive: [Option<ReceiveQueue>; PAIRS],
+/// What a started device has beside its receive queues.
+pub(super) struct Parts {
     pub transmit: DriverQueue<TX_SIZE>,
     pub control: Option<ControlQueue>,
     pub started: Started,
 }
 
-/// Starts the device behind `transport`; see [`super::VirtioNet::start`].
-pub(super) fn start<T: Transport, const PAIRS: usize>(
+/// Starts the device behind `transport`, with its receive queues, which have no buffers so far, in `places`; see [`super::VirtioNet::start`].
+pub(super) fn start<T: Transport>(
     transport: &mut T,
     memory: PacketMemory,
     pool: &Mempool<'_>,
     options: Options,
-) -> Result<Parts<PAIRS>, VirtioNetError> {
-    options.check(pool.longest_frame(), PAIRS)?;
+    places: &mut [Option<ReceiveQueue>],
+) -> Result<Parts, VirtioNetError> {
+    places.fill_with(|| None);
+    options.check(pool.longest_frame(), places.len())?;
     let wanted = Wanted { features: options.device_features(), pairs: options.pairs };
     let most = pool.longest_frame() - ETHERNET_HEADER;
     let mut queues = Queues { setup: Setup::with_mtu(transport, wanted, most).map_err(VirtioNetError::Start)?, memory };
@@ -46,8 +47,7 @@ pub(super) fn start<T: Transport, const PAIRS: usize>(
     }
     let transmit = queues.add::<TX_SIZE>(transmitq(0), options.tx_entries, TX_LEN)?;
     let control = queues.add_control()?;
-    let mut receive = [const { None }; PAIRS];
-    for (pair, place) in (0..agreed.pairs).zip(&mut receive) {
+    for (pair, place) in (0..agreed.pairs).zip(places) {
         let memory = queues.take(ReceiveQueue::MEMORY_LEN)?;
         *place = Some(ReceiveQueue::set_up(&mut queues.setup, pair, memory, pool.memory(), options.entries)?);
         if pair > 0 {
@@ -55,7 +55,7 @@ pub(super) fn start<T: Transport, const PAIRS: usize>(
             queues.add::<IDLE>(transmitq(pair), IDLE as u16, IDLE_LEN)?;
         }
     }
-    Ok(Parts { receive, transmit, control, started: queues.setup.start() })
+    Ok(Parts { transmit, control, started: queues.setup.start() })
 }
 
 /// A device under way, and the memory that is left for queues.

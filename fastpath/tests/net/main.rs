@@ -8,8 +8,8 @@ mod sleep;
 mod slow_path;
 
 use sluice::{
-    BufferLen, Burst, F, MAX_BURST, Mempool, Options, PacketMemory, PeerSlice, Receive, RingFormat, VirtioNet,
-    VirtioNetError,
+    BufferLen, Burst, F, MAX_BURST, Mempool, Options, PacketMemory, PeerSlice, Receive, ReceiveQueue, RingFormat,
+    VirtioNet, VirtioNetError,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::Queue;
@@ -123,7 +123,7 @@ impl Lan {
         let free = Box::leak(vec![0; BUFFERS].into_boxed_slice());
         let pool: &'static _ =
             Box::leak(Box::new(Mempool::new(buffers, BufferLen::KiB2, free).expect("room for buffers")));
-        Ok(Vm { net: VirtioNet::start_pairs(transport, queues, pool, options)?, pool })
+        Ok(Vm { net: VirtioNet::start_pairs(transport, queues, pool, options, [const { None }; PAIRS])?, pool })
     }
 
     /// Starts VM `vm`'s driver with one queue pair.
@@ -157,7 +157,7 @@ impl Registers for Device {
 
 /// A VM's device and its pool.
 struct Vm<T, const PAIRS: usize = 1> {
-    net: VirtioNet<'static, T, PAIRS>,
+    net: VirtioNet<'static, T, [Option<ReceiveQueue>; PAIRS]>,
     pool: &'static Mempool<'static>,
 }
 

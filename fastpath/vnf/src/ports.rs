@@ -4,17 +4,18 @@ use crate::machine::Transport;
 use crate::{Error, Outputs, Vnf};
 use core::ops::{Deref, DerefMut};
 use sluice::{
-    BufferLen, Burst, F, FrameMut, Gate, Idle, Mempool, Next, Offloads, PeerIdx, Poller, RingFormat, VirtioNet,
+    BufferLen, Burst, F, FrameMut, Gate, Idle, Mempool, Next, Offloads, PeerIdx, Poller, ReceiveQueue, RingFormat,
+    VirtioNet,
 };
 
 /// Buffers that a VNF has at most: 16 MiB of the shortest.
 const BUFFERS: usize = 8192;
 
 /// Queue pairs of a VNF's own device at most: one for the host's switch, and one for each VM that may send by a window.
-pub const MAX_PAIRS: usize = 16;
+pub const MAX_PAIRS: usize = 32;
 
 /// A VNF's own network device.
-pub type Net = VirtioNet<'static, Transport, MAX_PAIRS>;
+pub type Net = VirtioNet<'static, Transport, &'static mut [Option<ReceiveQueue>]>;
 
 /// How a VNF's own network device and its buffers shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +58,13 @@ pub(crate) struct Store {
     free: [u32; BUFFERS],
     gate: Option<Gate>,
     pool: Option<Mempool<'static>>,
+    queues: [Option<ReceiveQueue>; MAX_PAIRS],
     net: Option<Net>,
 }
 
 impl Store {
     pub const fn new() -> Self {
-        Self { free: [0; BUFFERS], gate: None, pool: None, net: None }
+        Self { free: [0; BUFFERS], gate: None, pool: None, queues: [const { None }; MAX_PAIRS], net: None }
     }
 }
 
@@ -97,11 +99,12 @@ impl Vnf {
     /// [`Error::Net`] for the part that they name.
     pub fn open(&mut self, options: Options) -> Result<Ports, Error> {
         let (gate, memory) = self.connect()?;
-        let Store { free, gate: gate_place, pool, net } = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
+        let store = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
+        let Store { free, gate: gate_place, pool, queues: places, net } = store;
         let len = sluice::Options::queue_len(options.pairs.min(MAX_PAIRS as u16));
         let (queues, buffers) = memory.split_at(len).ok_or(Error::NoBuffer)?;
         let pool = pool.insert(Mempool::new(buffers, options.buffer_len, free)?);
-        let input = net.insert(VirtioNet::start_pairs(self.transport(), queues, pool, options)?);
+        let input = net.insert(VirtioNet::start_pairs(self.transport(), queues, pool, options, &mut places[..])?);
         let (gate, poller) = (gate_place.insert(gate), Poller::new(options.idle));
         Ok(Ports { input, outputs: Outputs::new(gate, pool), poller })
     }

@@ -39,6 +39,9 @@ use sluice_memory::PeerSlice;
 /// Exit code after a panic.
 const PANICKED: u64 = 101;
 
+/// What [`crate::Ports`] refer to. It is too large for the stack.
+static mut STORE: Store = Store::new();
+
 /// This VM.
 pub struct Vnf {
     boot: Boot,
@@ -60,9 +63,8 @@ pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result
     let (free, end) = boot.free();
     // SAFETY: the monitor says that this RAM is nobody's, and the stack is the image's own. Nobody asks twice.
     let packets = unsafe { memory::packet_memory(free, end) };
-    let mut store = Store::new();
-    // SAFETY: this function never returns, so the frame that `store` lies in stays as it is; nothing else refers to `store`.
-    let store = Some(unsafe { &mut *(&raw mut store) });
+    // SAFETY: nothing else refers to it, and this function is called once.
+    let store = Some(unsafe { &mut *(&raw mut STORE) });
     match main(&mut Vnf { boot, packets, taken: false, store }) {
         Ok(()) => exit(0),
         Err(error) => {
