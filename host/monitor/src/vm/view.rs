@@ -9,7 +9,7 @@ use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, View};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, write};
-use sluice_abi::boot::STACK_GUARD;
+use sluice_abi::boot::{IMAGE_START, STACK_GUARD};
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
 
@@ -184,9 +184,9 @@ impl Views {
 fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
     let view = View::new()?;
     // All of RAM but the page below the image.
-    let behind = STACK_GUARD.0 + map::PAGE;
+    let image = Hpa(ram.hpa.0 + IMAGE_START.0);
     view.map(Gpa(0), ram.hpa, STACK_GUARD.0, Access::all())?.not_yet_used();
-    view.map(Gpa(behind), Hpa(ram.hpa.0 + behind), ram.len - behind, Access::all())?.not_yet_used();
+    view.map(IMAGE_START, image, ram.len - IMAGE_START.0, Access::all())?.not_yet_used();
     view.map(slot(map::GATE), pages.stub, map::PAGE, Access::READ | Access::EXECUTE)?.not_yet_used();
     view.map(slot(map::DIRECTORY), pages.directory, map::DIRECTORY_LEN, Access::READ)?.not_yet_used();
     Ok(view)

@@ -8,6 +8,7 @@ use super::*;
 use crate::vm::image::Part;
 use crate::vmx::instruction::{Dropped, dropped, read};
 use sluice_abi::PeerIdx;
+
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
@@ -156,7 +157,12 @@ fn each_view_maps_what_the_memory_map_says() {
     let page = map::PAGE;
     assert_eq!(
         home,
-        [(0, RAM.len, RIGHTS), at(map::GATE, page, READ | EXECUTE), at(map::DIRECTORY, map::DIRECTORY_LEN, READ)]
+        [
+            (0, STACK_GUARD.0, RIGHTS),
+            (IMAGE_START.0, RAM.len - IMAGE_START.0, RIGHTS),
+            at(map::GATE, page, READ | EXECUTE),
+            at(map::DIRECTORY, map::DIRECTORY_LEN, READ)
+        ]
     );
     let root = (CR3 & ADDRESS, page, READ);
     let isolated = views.isolated().unwrap();
