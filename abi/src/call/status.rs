@@ -23,7 +23,7 @@ pub enum Code {
     PeerFault = 1,
     /// A packet names a peer that is absent, draining, revoked or quarantined.
     PeerNotReady = 2,
-    /// More packets than [`MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory,
+    /// More packets than [`super::MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory,
     /// has a header that its peer does not take, names a queue that the peer has not, or has an unknown flag: the caller's mistake.
     /// That packet and those behind it are refused.
     BadRequest = 3,
