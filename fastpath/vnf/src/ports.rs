@@ -12,7 +12,7 @@ use sluice::{
 const BUFFERS: usize = 8192;
 
 /// Queue pairs of a VNF's own device at most: one for the host's switch, and one for each VM that may send by a window.
-pub const MAX_PAIRS: usize = 32;
+pub const MAX_PAIRS: usize = 16;
 
 /// A VNF's own network device.
 pub type Net = VirtioNet<'static, Transport, &'static mut [Option<ReceiveQueue>]>;

@@ -208,12 +208,32 @@ impl Device {
         }
     }
 
-    /// All is as at first, but the numbers that tell one start, or one configuration, from another.
+    /// All is as at first, but the numbers that tell one start, or one configuration, from another. In place, as a device has room for more
+    /// queues than most have: a driver may reset it as often as it likes.
     fn reset(&mut self) {
-        let Config { mtu, max_virtqueue_pairs, .. } = self.config;
-        let new = Self::new(self.own, mtu, max_virtqueue_pairs);
-        let generation = self.generation.wrapping_add(u32::from(new.config != self.config));
-        *self = Self { starts: self.starts, generation, ..new };
+        let queues = usize::from(net::controlq(self.config.max_virtqueue_pairs)) + 1;
+        let Self {
+            config,
+            own,
+            generation,
+            features,
+            device_features_sel,
+            driver_features_sel,
+            status,
+            starts: _,
+            queue_sel,
+            queues: all,
+            pairs,
+            filter,
+            interrupt,
+        } = self;
+        let new = Config { mac: *own, status: LinkStatus::LINK_UP.bits(), ..*config };
+        *generation = generation.wrapping_add(u32::from(new != *config));
+        *config = new;
+        (*features, *device_features_sel, *driver_features_sel, *queue_sel, *pairs) = (0, 0, 0, 0, 1);
+        (*status, *interrupt) = (Status::empty(), Interrupt::empty());
+        all.iter_mut().take(queues).for_each(|queue| *queue = DeviceQueue::default());
+        *filter = Filter::default();
     }
 }
 

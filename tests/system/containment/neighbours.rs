@@ -112,13 +112,13 @@ const CALLS: u64 = 30;
 /// exits by itself, and hears of the device now and then.
 fn started(rings: &str) -> xtask::Report {
     let all = [
-        vm("sender", "attack", "call 100000", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
+        vm("sender", "attack", "call 200000", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
         vm("receiver", "attack", &format!("{rings} 200"), "gate = \"isolated\"\ncpu = 1"),
     ];
     let report = in_bochs(&Scenario { processors: 2, timeout: 300, ..Scenario::new(all.concat()) });
     passed(&report);
     let line = |text: &str| report.lines.iter().position(|line| line == text).expect("a line");
-    assert!(line("[receiver] started 200 times") < line("[sender] called 100000 times"), "{:#?}", report.lines);
+    assert!(line("[receiver] started 200 times") < line("[sender] called 200000 times"), "{:#?}", report.lines);
     let exits = &report.exits["sender"];
     assert!((1..CALLS).contains(&exits["exception_or_nmi"]), "{:#?}", report.lines);
     report

@@ -26,7 +26,7 @@ const PERIOD: u64 = 1 << 15;
 /// Ticks after which the other side must be gone.
 const LIMIT: u64 = 1 << 26;
 /// Instructions that the sender waits, so that the receiver's exit takes no longer.
-const HEAD_START: u64 = 4_100;
+const HEAD_START: u64 = 4600;
 /// Exits of a turn in whose call the window was open when the NMI came: NMI, the next call's, and the question how many there were.
 const IN_WINDOW: u64 = 3;
 

@@ -87,9 +87,11 @@ impl Device {
     /// What others must know, where the queues `before` were in use. A queue that is put into use begins anew.
     pub(super) fn news(&mut self, before: InUse) -> Option<Event> {
         let now = self.in_use();
-        for index in (0..MAX_QUEUES).filter(|index| now.all & !before.all & 1 << index != 0) {
+        let mut begun = now.all & !before.all;
+        while let Some(queue) = self.queues.get_mut(begun.trailing_zeros() as usize) {
             self.starts = self.starts.wrapping_add(1);
-            self.queues[index].start = self.starts;
+            queue.start = self.starts;
+            begun &= begun - 1;
         }
         match (before.receive & !now.receive, now.receive & !before.receive) {
             (0, 0) => None,
