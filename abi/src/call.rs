@@ -200,7 +200,7 @@ impl ExitCounts {
 }
 
 /// CPUID leaf whose EBX, ECX, EDX spell "SluiceSluice" where a Sluice host is present; EAX: largest leaf.
-/// Leaf + 1 gives in EAX the directory layout version, in EBX the VM's id, and in ECX [`crate::timer::CPUID_TIMER`] where there is a timer.
+/// Leaf + 1 gives in EAX the directory layout version, in EBX the VM's id, and in ECX [`crate::lapic::CPUID_TIMER`] where there is a timer.
 pub const CPUID_BASE: u32 = 0x4000_0000;
 /// The signature, as EBX, ECX, EDX.
 pub const CPUID_SIGNATURE: [u32; 3] =

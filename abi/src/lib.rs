@@ -44,6 +44,7 @@ pub mod boot;
 pub mod build_id;
 pub mod call;
 pub mod directory;
+pub mod lapic;
 pub mod map;
 pub mod mmio;
 pub mod net;
@@ -52,7 +53,6 @@ pub mod pci;
 pub mod peer_idx;
 pub mod ring_idx;
 pub mod run;
-pub mod timer;
 pub mod virtq;
 
 pub use addr::{Gpa, Gva, Hpa};

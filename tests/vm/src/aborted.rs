@@ -6,8 +6,8 @@ use crate::leap::{self, AC, DF, End, FLAGS, IF, Landing, NT, State, TF};
 use crate::masked::VECTOR;
 use crate::numbered::Sender;
 use crate::{alias, crossing, msr};
+use sluice_abi::lapic::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_abi::map;
-use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_gate::{CLOSE, OPEN, RETURN, STUB_ABORT};
 use sluice_vnf::{Vnf, clock, println};
 
@@ -90,7 +90,7 @@ fn interrupted() -> Result<(), Error> {
         }
         seen += 1;
         msr::write(IA32_TSC_DEADLINE, 0);
-        msr::write(sluice_abi::timer::X2APIC_EOI, 0);
+        msr::write(sluice_abi::lapic::X2APIC_EOI, 0);
     }
     println!("interrupts: {seen} of {all}");
     Ok(())

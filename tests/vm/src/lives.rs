@@ -14,7 +14,7 @@ use crate::ring::{Idle, Ring, SIZE};
 use core::arch::asm;
 use sluice::{BURST_SIZE, BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Status};
 use sluice_abi::call::Code;
-use sluice_abi::timer::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
+use sluice_abi::lapic::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_memory::PeerSlice;
 use sluice_vnf::{Vnf, clock, println};
 

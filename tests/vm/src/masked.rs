@@ -5,7 +5,7 @@
 use crate::attack::{Error, arm, exit_once};
 use crate::leap::{self, FLAGS, IF, State};
 use crate::{msr, snippet};
-use sluice_abi::timer::{IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
+use sluice_abi::lapic::{IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
 use sluice_vnf::{Vnf, println};
 
 /// A vector that is a landing, and an interrupt's.

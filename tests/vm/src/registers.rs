@@ -4,7 +4,7 @@ use crate::attack::{Error, arm, ask_one, exit_once};
 use crate::leap::{self, AC, DF, FLAGS, IF, NT, RF, TF};
 use crate::x87::{self, Saved};
 use crate::{alias, crossing, msr, segments, snippet};
-use sluice_abi::timer::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
+use sluice_abi::lapic::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, clock, println};

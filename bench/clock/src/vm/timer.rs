@@ -1,4 +1,4 @@
-//! The timer of the VM, and its interrupt. See: `sluice_abi::timer`.
+//! The timer of the VM, and its interrupt. See: `sluice_abi::lapic`.
 //!
 //! One CPU: the handler and what it interrupts never run at once, so relaxed atomics are enough.
 #![allow(unsafe_code, reason = "MSRs, the interrupt flag, and what the processor enters")]
@@ -8,7 +8,7 @@ use crate::{Expiries, Ticker};
 use core::arch::{asm, x86_64::__cpuid};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sluice_abi::call::CPUID_BASE;
-use sluice_abi::timer::{CPUID_TIMER, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
+use sluice_abi::lapic::{CPUID_TIMER, IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
 use sluice_vnf::clock;
 
 /// The interrupt's vector: the first that is neither an exception's nor the network device's.

@@ -1,4 +1,4 @@
-//! Sleeping until the network device tells of a frame, or for a while. See: `sluice_abi::timer`.
+//! Sleeping until the network device tells of a frame, or for a while. See: `sluice_abi::lapic`.
 //!
 //! While a VNF polls, interrupts are off, the device's line is masked, and its driver asks to be told of nothing. For a sleep the line is unmasked
 //! and interrupts are on for HLT alone: STI holds interrupts back until the instruction behind it has begun, so none comes before HLT and is slept
@@ -11,7 +11,7 @@ use core::arch::{asm, naked_asm, x86_64::__cpuid};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use sluice_abi::call::CPUID_BASE;
-use sluice_abi::timer::{
+use sluice_abi::lapic::{
     CPUID_LINE, CPUID_TIMER, IA32_TSC_DEADLINE, LEVEL, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_LINT0,
     X2APIC_LVT_TIMER,
 };

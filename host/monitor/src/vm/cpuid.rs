@@ -5,7 +5,7 @@ use crate::platform::cpu::XCR0;
 use crate::vmx::enter::{Registers, Xsave};
 use core::arch::x86_64::__cpuid_count;
 use sluice_abi::call::{CPUID_BASE, CPUID_SIGNATURE};
-use sluice_abi::{directory, timer};
+use sluice_abi::{directory, lapic};
 
 /// Leaf 1 ECX: MONITOR, VMX, FMA, PCID, x2APIC, TSC deadline, F16C hidden.
 const LEAF1_ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 29;
@@ -42,7 +42,7 @@ fn answer(leaf: u32, subleaf: u32, vm_id: u32) -> [u32; 4] {
         (7 | 0xa | 0xd | 0xf | 0x10 | 0x12 | 0x14 | 0x19, _) => [0; 4],
         (0x8000_0001, _) => [a, b, c, d & !RDTSCP],
         (CPUID_BASE, _) => [CPUID_BASE + 1, CPUID_SIGNATURE[0], CPUID_SIGNATURE[1], CPUID_SIGNATURE[2]],
-        (0x4000_0001, _) => [directory::VERSION, vm_id, timer::CPUID_TIMER | timer::CPUID_LINE, 0],
+        (0x4000_0001, _) => [directory::VERSION, vm_id, lapic::CPUID_TIMER | lapic::CPUID_LINE, 0],
         (0x4000_0002..=0x4fff_ffff, _) => [0; 4],
         _ => [a, b, c, d],
     }

@@ -13,7 +13,7 @@ pub enum Event {
     /// The monitor's own NMI, or the machine's.
     Nmi,
     /// An interrupt of the machine's, or INIT or SIPI, or the VM takes interrupts now: nothing to do but to go on. In gate and window an interrupt for
-    /// the VM then waits until the call is over (`timer.rs`).
+    /// the VM then waits until the call is over (`lapic.rs`).
     Hosts,
     /// The VMX-preemption timer ran out.
     Timer,

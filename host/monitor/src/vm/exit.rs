@@ -2,7 +2,7 @@
 
 use super::event::{self, Event};
 use super::view::Place;
-use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, mmio, schedule, state, timer};
+use super::{Next, Vm, abort, call, cpuid, descriptor_table, inject, lapic, mmio, schedule, state};
 use crate::platform::cpu::XCR0;
 use crate::platform::exit as machine;
 use crate::vmx::enter::Registers;
@@ -52,7 +52,7 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::EXCEPTION_OR_NMI => inject::reflect(),
         reason::PREEMPTION_TIMER => schedule::after_timer(vm),
         reason::CPUID => cpuid::emulate(vm),
-        reason::HLT => timer::halt(vm),
+        reason::HLT => lapic::halt(vm),
         reason::VMCALL => call::handle(vm),
         reason::GDTR_IDTR | reason::LDTR_TR => descriptor_table(vm, reason == reason::GDTR_IDTR),
         reason::IO => io(vm),
@@ -61,7 +61,7 @@ fn in_home(vm: &mut Vm, reason: u16) -> Next {
         reason::TRIPLE_FAULT => vm.stop(format!("triple fault at RIP {:#x}", read(Field::GuestRip))),
         reason::VMFUNC => vmfunc(vm),
         reason::XSETBV => xsetbv(vm),
-        reason::RDMSR | reason::WRMSR => timer::access(vm, reason),
+        reason::RDMSR | reason::WRMSR => lapic::access(vm, reason),
         reason::CONTROL_REGISTER | reason::RDPMC => inject::general_protection(),
         reason::VMX_FIRST..=reason::VMX_LAST | reason::INVEPT | reason::INVVPID | reason::MWAIT | reason::MONITOR => {
             inject::invalid_opcode()

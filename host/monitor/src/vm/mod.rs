@@ -17,6 +17,7 @@ mod fetch;
 mod image;
 mod inject;
 mod lan;
+mod lapic;
 mod mailbox;
 mod mmio;
 mod news;
@@ -31,7 +32,6 @@ mod segment;
 mod shared;
 mod state;
 mod tables;
-mod timer;
 mod view;
 mod walk;
 mod window;
@@ -52,13 +52,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use console::Console;
 use image::GateImage;
+use lapic::LocalApic;
 use news::News;
 use ram::Ram;
 use sluice_abi::call::ExitCounts;
 use sluice_abi::directory::{GateKind, MAX_PEERS};
 use sluice_abi::{Hpa, map};
 use sluice_control::Directory;
-use timer::Timer;
 use view::{HomePages, PeerMemory, Place, Views};
 use window::OwnWindow;
 
@@ -123,7 +123,7 @@ pub struct Vm {
     restarts: u32,
     /// The call that the watchdog saw last.
     watched: Option<Watched>,
-    timer: Timer,
+    lapic: LocalApic,
     /// The counter's value at which its turn is over.
     turn_ends: u64,
     state: State,
@@ -187,7 +187,7 @@ impl Vm {
             revocations: 0,
             restarts: 0,
             watched: None,
-            timer: Timer::new(),
+            lapic: LocalApic::new(),
             turn_ends: 0,
             state: State::Running,
         })

@@ -3,7 +3,7 @@
 //! Its device is reset, and no sender is in a window on it any more (`shared::gone` waited for that). What it sent is not forgotten: each
 //! peer's queue goes on where it was.
 
-use super::timer::Timer;
+use super::lapic::LocalApic;
 use super::{State, Vm, shared};
 use crate::load::Start;
 use crate::platform::frames::OutOfFrames;
@@ -26,7 +26,7 @@ impl Vm {
         invvpid(vpid);
         self.registers = first_registers(&start);
         self.start = start;
-        (self.xsave, self.rest, self.timer) = (Xsave::initial(), Rest::initial(), Timer::new());
+        (self.xsave, self.rest, self.lapic) = (Xsave::initial(), Rest::initial(), LocalApic::new());
         (self.launched, self.watched, self.state) = (false, None, State::Running);
         self.restarts += 1;
         shared::back(self.id);

@@ -4,7 +4,7 @@ use super::console::Progress;
 use super::image::GateImage;
 use super::ram::Ram;
 use super::view::PeerMemory;
-use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, lan, mailbox, shared, timer};
+use super::{MAX_VMS, Next, Parts, State, Vm, alloc_ram, exit, lan, lapic, mailbox, shared};
 use crate::load::{self, Start};
 use crate::platform::table::Table;
 use crate::platform::{console, cpu, exit as machine, msr, smp};
@@ -178,7 +178,7 @@ fn waits(vm: &mut Vm) -> bool {
     shared::spread_news(vm);
     let held = vm.console.print(&console::STREAM) == Progress::Held;
     let early = !vm.launched && cpu::ticks() < vm.news.not_before();
-    vm.state != State::Running || held || early || vm.timer.sleeps(mailbox::line(vm.id))
+    vm.state != State::Running || held || early || vm.lapic.sleeps(mailbox::line(vm.id))
 }
 
 /// Starts a VM that ended again, as often as the manifest says.
@@ -226,9 +226,9 @@ fn step(vm: &mut Vm) -> Next {
         return after_timer(vm);
     }
     vm.answer();
-    timer::deliver(vm);
+    lapic::deliver(vm);
     // All of these are fixed points in time: whatever exits come between, a call gets no more.
-    let due = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.timer.deadline());
+    let due = vm.watched.as_ref().map_or(vm.turn_ends, |watched| watched.ends).min(vm.lapic.deadline());
     let reminder = reminder(vm);
     vm.reminded = reminder < due;
     let ends = due.min(reminder);
@@ -247,7 +247,7 @@ fn step(vm: &mut Vm) -> Next {
 /// When the monitor has to look after the VM although nothing of its own is due: its senders are to be called, lines wait to be printed, or its
 /// device's line may have been raised.
 fn reminder(vm: &Vm) -> u64 {
-    let again = vm.console.is_pending() || vm.timer.is_told();
+    let again = vm.console.is_pending() || vm.lapic.is_told();
     let quantum = if again { QUANTUM_TICKS.load(SeqCst) } else { u64::MAX };
     vm.news.deadline().min(cpu::ticks().saturating_add(quantum))
 }
@@ -285,7 +285,7 @@ fn report() -> Result<(), String> {
             vm.aborts,
             vm.crossing_exits,
             vm.revocations,
-            vm.timer.injected(),
+            vm.lapic.injected(),
             vm.restarts
         );
         lan::report(vm.id, &vm.name);

@@ -1,4 +1,4 @@
-//! The interrupts of a VM: its timer's, and that of its network device. See: `sluice_abi::timer`.
+//! The interrupts of a VM: its timer's, and that of its network device. See: `sluice_abi::lapic`.
 //!
 //! The VMX-preemption timer of the processor runs to the deadline, in whatever view the VM is. The device's line is raised by the processor that
 //! serves the switch (`mailbox.rs`): it calls the VM's by NMI, and as a call may be lost in the monitor itself, a VM that would take the interrupt
@@ -17,7 +17,7 @@ use crate::vmx::control::Primary;
 use crate::vmx::enter::Registers;
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{read, write};
-use sluice_abi::timer::{
+use sluice_abi::lapic::{
     FIRST_VECTOR, IA32_TSC_DEADLINE, LEVEL, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_LINT0, X2APIC_LVT_TIMER,
 };
 
@@ -26,8 +26,8 @@ const VECTOR: u64 = 0xff;
 /// Ticks that a VM has at least when an interrupt waits for it to leave the gate.
 const PROGRESS: u64 = 10_000;
 
-/// State of a VM's timer.
-pub struct Timer {
+/// What a VM has of a local APIC: the timer, and the pin LINT0, which is the line of its network device.
+pub struct LocalApic {
     /// 0: not armed.
     deadline: u64,
     /// The register.
@@ -48,7 +48,7 @@ pub struct Timer {
     injected: u64,
 }
 
-impl Timer {
+impl LocalApic {
     /// As after a reset.
     pub const fn new() -> Self {
         Self {
@@ -133,13 +133,13 @@ fn is_lvt(value: u64, mode: u64) -> bool {
 /// RDMSR or WRMSR of a register that is not the VM's own.
 pub fn access(vm: &mut Vm, reason: u16) -> Next {
     let [register, low, high] = [Registers::RCX, Registers::RAX, Registers::RDX].map(|at| vm.registers.0[at] as u32);
-    vm.timer.expire();
+    vm.lapic.expire();
     let done = if reason == reason::WRMSR {
-        let written = vm.timer.write(register, u64::from(high) << 32 | u64::from(low));
-        mailbox::listen(vm.id, vm.timer.is_told());
+        let written = vm.lapic.write(register, u64::from(high) << 32 | u64::from(low));
+        mailbox::listen(vm.id, vm.lapic.is_told());
         written
     } else {
-        vm.timer.read(register).map(|value| {
+        vm.lapic.read(register).map(|value| {
             vm.registers.0[Registers::RAX] = value & 0xffff_ffff;
             vm.registers.0[Registers::RDX] = value >> 32;
         })
@@ -149,16 +149,16 @@ pub fn access(vm: &mut Vm, reason: u16) -> Next {
 
 /// HLT: a VM whose timer is armed, or whose device may interrupt it, waits for that; any other gives its turn away.
 pub fn halt(vm: &mut Vm) -> Next {
-    (vm.timer.halted, vm.timer.takes) = (true, state::interrupts_are_on());
+    (vm.lapic.halted, vm.lapic.takes) = (true, state::interrupts_are_on());
     exit::skip(Next::Switch)
 }
 
 /// Before an entry: an interrupt that is due is injected, if the VM is in home and takes it; else the processor will say when.
 pub fn deliver(vm: &mut Vm) {
-    vm.timer.expire();
-    vm.timer.halted = false;
-    let line = vm.timer.is_told() && mailbox::line(vm.id);
-    let mut waits = (vm.timer.requested || line) && !vm.timer.in_service;
+    vm.lapic.expire();
+    vm.lapic.halted = false;
+    let line = vm.lapic.is_told() && mailbox::line(vm.id);
+    let mut waits = (vm.lapic.requested || line) && !vm.lapic.in_service;
     if waits && vm.in_crossing() && !state::can_call() {
         // It ends at its next instruction, with the flags that it has.
         waits = false;
@@ -167,13 +167,13 @@ pub fn deliver(vm: &mut Vm) {
         write(Field::GuestRflags, read(Field::GuestRflags) & !flags::INTERRUPT);
         vm.turn_ends = vm.turn_ends.min(cpu::ticks().saturating_add(schedule::grace_ticks().max(PROGRESS)));
     } else if waits && state::takes_interrupts() && !inject::is_something() {
-        let register = if vm.timer.requested { vm.timer.lvt } else { vm.timer.lint0 };
+        let register = if vm.lapic.requested { vm.lapic.lvt } else { vm.lapic.lint0 };
         inject::interrupt(register & VECTOR);
-        (vm.timer.requested, vm.timer.in_service) = (false, true);
-        vm.timer.injected += 1;
+        (vm.lapic.requested, vm.lapic.in_service) = (false, true);
+        vm.lapic.injected += 1;
         waits = false;
     }
-    if waits != core::mem::replace(&mut vm.timer.waits, waits) {
+    if waits != core::mem::replace(&mut vm.lapic.waits, waits) {
         let window = u64::from(Primary::INTERRUPT_WINDOW_EXITING.bits());
         let others = read(Field::PrimaryControls) & !window;
         write(Field::PrimaryControls, if waits { others | window } else { others });
