@@ -1,17 +1,17 @@
 //! A directory of 64 peers, of which 60 come and go as fast as a host can say so while a sender sends to all of them: host, sender and another reader
 //! are threads that share memory and nothing else.
-#![allow(unsafe_code, reason = "hands memory from thread to thread")]
 
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
-use sluice::{Access, BufferLen, Burst, Gate, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError};
+use sluice::{Access, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError};
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, Header, MAX_PEERS, Peer, PeerState, Queue, Region, word};
 use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
 use sluice_abi::net::{F, HDR_LEN};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_control::{Directory, publish};
+use sluice_memory::Table;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -91,28 +91,35 @@ fn delivered(ram: PeerSlice<'_>, index: usize, number: u32, from: u16) -> Vec<u6
 /// Memory of all, and the gate of whoever reads the directory there.
 #[derive(Clone, Copy)]
 struct Shared {
-    directory: PeerSlice<'static>,
-    slot: PeerSlice<'static>,
+    directory: PacketMemory,
+    slot: PacketMemory,
 }
 
-// SAFETY: memory that is never freed, which every thread reaches by accesses that others may make meanwhile.
-unsafe impl Send for Shared {}
-
 impl Shared {
+    fn new() -> Self {
+        let shared = |len| PacketMemory::new(Gpa(0), memory(len)).expect("small");
+        Self { directory: shared(DIRECTORY_LEN), slot: shared(MAX_PEERS as u64 * RAM) }
+    }
+
     fn gate(self, packets: PeerSlice<'static>) -> Gate {
-        let (slot, state) = (self.slot.as_ptr(), memory(STATE_LEN).as_ptr());
-        let access = Access { directory: self.directory, request: memory(4096), packets, slot, state };
+        let (slot, state) = (self.slot.memory.as_ptr(), memory(STATE_LEN).as_ptr());
+        let access = Access { directory: self.directory.memory, request: memory(4096), packets, slot, state };
         world::gate(access)
     }
 
-    fn ram(&self, index: usize) -> PeerSlice<'static> {
-        self.slot.sub(index as u64 * RAM, RAM).expect("inside")
+    /// The words of the directory.
+    fn words(self) -> Table<'static, u64> {
+        self.directory.memory.table(0, word::COUNT as u16).expect("a directory")
+    }
+
+    fn ram(self, index: usize) -> PeerSlice<'static> {
+        self.slot.memory.sub(index as u64 * RAM, RAM).expect("inside")
     }
 }
 
 /// The host: peers come and go, one a change. Those that changed how often.
 fn host(shared: Shared, mut directory: Directory) -> [u32; MAX_PEERS] {
-    let words = shared.directory.table(0, word::COUNT as u16).expect("a directory");
+    let words = shared.words();
     let mut numbers = [0; MAX_PEERS];
     let going: Vec<_> = (0..MAX_PEERS).filter(|index| !STAY.contains(index)).collect();
     for change in 0..CHANGES {
@@ -206,23 +213,17 @@ fn push(burst: &mut Burst<'_>, index: usize, number: u64) {
 
 #[test]
 fn peers_come_and_go_while_others_send_and_no_torn_entry_is_used() {
-    let shared = Shared { directory: memory(DIRECTORY_LEN), slot: memory(MAX_PEERS as u64 * RAM) };
+    let shared = Shared::new();
     let header = Header { gate: GateKind::Direct as u32, ..Header::default() };
     let mut directory = Directory { header, peers: (0..MAX_PEERS).map(|index| entry(index, 0)).collect() };
     for index in STAY {
         start(shared.ram(index), 1);
         directory.peers[index] = entry(index, 1);
     }
-    publish(&shared.directory.table(0, word::COUNT as u16).expect("a directory"), &directory);
+    publish(&shared.words(), &directory);
     let done: &'static AtomicBool = Box::leak(Box::default());
-    let sender = thread::spawn(move || {
-        let shared = shared;
-        send(shared, done)
-    });
-    let reader = thread::spawn(move || {
-        let shared = shared;
-        read_entries(shared, done)
-    });
+    let sender = thread::spawn(move || send(shared, done));
+    let reader = thread::spawn(move || read_entries(shared, done));
     let began = Instant::now();
     let numbers = host(shared, directory);
     let rate = CHANGES as f64 / began.elapsed().as_secs_f64();

@@ -137,30 +137,18 @@ impl<'m, T: Plain> Ring<'m, T> {
 
     /// The element at `index` modulo the size.
     #[inline(always)]
-    pub fn get(&self, index: u16) -> T {
-        // SAFETY: index & mask is below the count that PeerSlice::ring checked; aligned; any bits are a valid T.
-        unsafe { self.base.add(usize::from(index) & self.mask).read_volatile() }
-    }
-
-    /// As [`Ring::get`], for an index of 32 bits, which need not be cut first.
-    #[inline(always)]
-    pub fn get_wide(&self, index: u32) -> T {
-        // SAFETY: as in get.
-        unsafe { self.base.add(index as usize & self.mask).read_volatile() }
+    pub fn get(&self, index: impl Into<u32>) -> T {
+        let place = index.into() as usize & self.mask;
+        // SAFETY: place is below the count that PeerSlice::ring checked; aligned; any bits are a valid T.
+        unsafe { self.base.add(place).read_volatile() }
     }
 
     /// Writes the element at `index` modulo the size.
     #[inline(always)]
-    pub fn set(&self, index: u16, value: T) {
+    pub fn set(&self, index: impl Into<u32>, value: T) {
+        let place = index.into() as usize & self.mask;
         // SAFETY: as in get.
-        unsafe { self.base.add(usize::from(index) & self.mask).write_volatile(value) };
-    }
-
-    /// As [`Ring::set`], for an index of 32 bits.
-    #[inline(always)]
-    pub fn set_wide(&self, index: u32, value: T) {
-        // SAFETY: as in get.
-        unsafe { self.base.add(index as usize & self.mask).write_volatile(value) };
+        unsafe { self.base.add(place).write_volatile(value) };
     }
 }
 
@@ -316,9 +304,9 @@ mod tests {
     fn an_index_of_32_bits_is_the_same_modulo_the_size() {
         let mut words = std::vec![0u64; 4];
         let ring = PeerSlice::from_mut(&mut words).ring::<u32>(0, 8).unwrap();
-        ring.set_wide(0x8000_0003, 7);
-        ring.set(4, 9);
-        assert_eq!((ring.get(3), ring.get_wide(u32::MAX - 4), ring.get_wide(0xffff_fffc)), (7, 7, 9));
+        ring.set(0x8000_0003_u32, 7);
+        ring.set(4_u16, 9);
+        assert_eq!((ring.get(3_u16), ring.get(u32::MAX - 4), ring.get(0xffff_fffc_u32)), (7, 7, 9));
     }
 
     #[test]

@@ -230,8 +230,8 @@ mod tests {
         let mut words = std::vec![0u64; 4];
         let all = PeerSlice::from_mut(&mut words);
         let ring = all.ring::<u64>(0, 4).unwrap();
-        ring.set(5, 7);
-        assert_eq!((ring.get(1), ring.get(65_533)), (7, 7));
+        ring.set(5_u16, 7);
+        assert_eq!((ring.get(1_u16), ring.get(65_533_u16)), (7, 7));
         let table = all.table::<u64>(0, 4).unwrap();
         assert_eq!((table.get(1), table.get(4)), (Some(7), None));
         assert!(!table.set(4, 1));

@@ -2,14 +2,11 @@
 
 use sluice_abi::directory::Queue;
 use sluice_abi::mmio::Status;
-use sluice_abi::net::F;
+use sluice_abi::net::{DEVICE_ID, F};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_driver::{StartError, Transport};
 use std::cell::Cell;
 use std::rc::Rc;
-
-/// The device ID of a network device. See: VIRTIO 5.1.1 "Device ID".
-const NET: u32 = 1;
 
 /// Registers of a device with one queue pair.
 pub struct Registers {
@@ -35,7 +32,7 @@ impl Registers {
 
 impl Transport for Registers {
     fn device_id(&mut self) -> Result<u32, StartError> {
-        Ok(NET)
+        Ok(DEVICE_ID)
     }
 
     fn status(&mut self) -> Status {

@@ -234,7 +234,8 @@ impl<'p, T: Transport, Q: Queues> VirtioNet<'p, T, Q> {
         self.receive.polls_without_buffer
     }
 
-    /// Lets `machine` sleep until a frame may be there, `at_most` so long. Whether it slept: not if something is there already, or a queue is at fault.
+    /// Lets `machine` sleep until a frame may be there, `at_most` so long. Returns whether it slept: it does not if a frame is
+    /// there already, or a queue is at fault.
     ///
     /// The device is asked for a notification first, and then the queues are looked at once more, so a frame that arrives in between is
     /// not slept over. On return none is asked for. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".

@@ -113,7 +113,7 @@ impl Vnf {
 impl Ports {
     /// Call this after each poll of [`Ports::input`] that is to save processor time, with the number of frames that the poll brought. After
     /// some polls that brought none the VNF pauses between two of them, and then sleeps: until the device tells of a frame, and at most for so
-    /// long as [`Options::idle`] says. Whether it slept.
+    /// long as [`Options::idle`] says. Returns whether it slept.
     pub fn idle(&mut self, vnf: &mut Vnf, received: usize) -> bool {
         match self.poller.polled(received) {
             Next::Poll => false,

@@ -101,10 +101,8 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
-    #[allow(unsafe_code, reason = "names memory that nobody touches")]
     fn ram(gpa: u64, len: u64) -> Runs {
-        // SAFETY: nothing reads or writes through the slice.
-        Runs::new(Gpa(gpa), unsafe { PeerSlice::from_raw(0x7000_0000_0000 as *mut u8, len) })
+        Runs::new(Gpa(gpa), PeerSlice::from_mut(vec![0u64; len as usize / 8].leak()))
     }
 
     fn merged(runs: &Runs) -> Vec<(u64, u32, u64)> {

@@ -103,7 +103,7 @@ impl Split {
         len: u32,
         slots: u16,
     ) {
-        self.avail.set(ledger.given as u16, head);
+        self.avail.set(ledger.given, head);
         ledger.hold(head, token, len, slots);
     }
 
@@ -188,7 +188,7 @@ impl Split {
         if self.ready == 0 || ledger.in_flight() == 0 {
             return Err(ledger.nothing());
         }
-        let UsedElem { id, len } = self.used.get(ledger.taken as u16);
+        let UsedElem { id, len } = self.used.get(ledger.taken);
         let held = if !ledger.in_order {
             self.take_any(ledger, id)?
         } else if ledger.batch_left == 0 && id == self.oldest {
@@ -216,7 +216,7 @@ impl Split {
         let mut done = 0;
         // Of what counts on, only `done` is a variable: each one more would take a register.
         while done < most {
-            let UsedElem { id, len } = used.get_wide(taken.wrapping_add(done as u32));
+            let UsedElem { id, len } = used.get(taken.wrapping_add(done as u32));
             if IN_ORDER && id != (oldest + done as u32) & last {
                 break;
             }
@@ -225,7 +225,7 @@ impl Split {
             let head = if IN_ORDER { (next + done as u32) & last } else { id } as u16;
             let place = given.wrapping_add(done as u32);
             desc.set_words(head, at, len, DescF::WRITE.bits(), 0);
-            avail.set_wide(place, head);
+            avail.set(place, head);
             ledger.replace(id, head, token, len, place);
             done += 1;
         }

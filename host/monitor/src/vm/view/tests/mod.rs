@@ -8,7 +8,6 @@ use super::*;
 use crate::vm::image::Part;
 use crate::vmx::instruction::{Dropped, dropped, read};
 use sluice_abi::PeerIdx;
-
 use std::sync::LazyLock;
 
 const READ: u64 = 1;
