@@ -43,36 +43,32 @@ impl Machine {
 /// Called by boot.S with what the boot loader left in EAX and EBX.
 #[unsafe(no_mangle)]
 extern "sysv64" fn monitor_main(magic: u32, information: u32) -> ! {
-    let memory = multiboot::load(magic, information).and_then(|boot| Ok((multiboot::free(&boot)?, boot)));
-    let ((from, to), boot) = memory.unwrap_or_else(|error| exit::finish(Err(error)));
-    let rest = from.next_multiple_of(frames::FRAME) + heap::FIRST;
-    if rest > to {
-        exit::finish(Err("no memory for a heap"));
+    let boot = multiboot::load(magic, information).and_then(|boot| Ok((multiboot::free(&boot)?, boot)));
+    let ((from, to), boot) = boot.unwrap_or_else(|error| exit::finish(Err(error)));
+    frames::init(from, to);
+    if let Err(error) = heap::grow(FIRST) {
+        exit::finish(Err(error));
     }
-    // SAFETY: nothing has allocated yet; the boot loader says that the memory is free, and only what is behind it is given to others.
-    unsafe { heap::init(rest - heap::FIRST) };
     descriptors::init();
     descriptors::mask_legacy_interrupts();
-    exit::finish(run(&boot, rest, to));
+    exit::finish(run(&boot));
 }
 
-/// Runs what the boot loader brought, with the memory behind the heap: from `from` up to `to`.
-fn run(boot: &BootInformation, from: u64, to: u64) -> Result<(), String> {
+/// Runs what the boot loader brought.
+fn run(boot: &BootInformation) -> Result<(), String> {
     let modules = multiboot::modules(boot)?;
     let text = modules.iter().find(|module| module.name == "manifest").ok_or("boot module \"manifest\": missing")?;
     let text = core::str::from_utf8(text.bytes).map_err(|error| format!("manifest: not UTF-8: {error}"))?;
     let manifest = Manifest::parse(text).map_err(|error| format!("{error}"))?;
     let more = control_plane(&manifest);
-    if more > to - from {
-        return Err(format!("no memory for {} VMs: the monitor alone needs {} MiB", manifest.vms.len(), more >> 20));
-    }
-    // SAFETY: this lies right behind what the heap has, and is free; frames are given out behind it only.
-    unsafe { heap::extend(more) };
-    frames::init(from + more, to);
+    heap::grow(more).map_err(|error| format!("{error}: {} VMs need {} MiB of heap", manifest.vms.len(), more >> 20))?;
     smp::start();
-    println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), (to - from - more) >> 20, manifest.vms.len());
+    println!("processors: {}, MiB free: {}, VMs: {}", smp::cpu_count(), frames::left() >> 20, manifest.vms.len());
     vm::run(Box::leak(Box::new(Machine { manifest, modules })))
 }
+
+/// Bytes of heap for what comes before a manifest says how many it needs.
+const FIRST: u64 = 1 << 20;
 
 /// Bytes of heap that the VMs of `manifest` make the monitor need at most, whatever their drivers do.
 fn control_plane(manifest: &Manifest) -> u64 {
@@ -81,7 +77,7 @@ fn control_plane(manifest: &Manifest) -> u64 {
         let queues = 3 + 2 * manifest.senders_to(id).count() as u64;
         VM + peers * PEER + queues * QUEUE
     };
-    (0..manifest.vms.len()).map(of).sum::<u64>().next_multiple_of(frames::FRAME)
+    (0..manifest.vms.len()).map(of).sum()
 }
 
 /// What the monitor keeps of a VM, bytes, its console's line and its device among it.

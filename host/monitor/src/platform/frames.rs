@@ -31,6 +31,12 @@ pub fn init(from: u64, to: u64) {
     *FREE.lock() = Free { small: from.next_multiple_of(FRAME), large: to & !(FRAME - 1) };
 }
 
+/// Bytes that are left.
+pub fn left() -> u64 {
+    let free = FREE.lock();
+    free.large.saturating_sub(free.small)
+}
+
 /// A zeroed frame.
 pub fn alloc() -> Result<Hpa, OutOfFrames> {
     alloc_contiguous(FRAME, FRAME)
