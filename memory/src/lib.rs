@@ -47,7 +47,7 @@ mod steps;
 mod transfer;
 mod word;
 
-pub use lanes::{Avx, LINE, Lanes, Words};
+pub use lanes::{Avx, Headed, LINE, Lanes, Words};
 pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};
 pub use shared_words::SharedWords;

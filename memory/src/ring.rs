@@ -269,6 +269,12 @@ impl<'m> Table<'m, Packet> {
         Self { base: self.base.wrapping_add(index.into()), count: self.count - index, memory: PhantomData }
     }
 
+    /// Returns the first `count` packets, or all of them where there are fewer.
+    #[inline(always)]
+    pub fn first(&self, count: u16) -> Self {
+        Self { count: count.min(self.count), ..*self }
+    }
+
     /// Length of the packet at `index` (15:0), its peer (23:16) and flags (31:24), read once.
     #[inline(always)]
     pub fn len_and_peer(&self, index: u16) -> Option<u32> {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
 use crate::word::{against, low16, low32, modulo, opaque, prefetch_for_write};
-use crate::{Lanes, PeerSlice};
+use crate::{Headed, Lanes, PeerSlice};
 use core::cmp::Ordering;
 use core::hint::cold_path;
 use core::marker::PhantomData;
@@ -128,7 +128,7 @@ impl Frame<'_> {
     /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`; `None`, and nothing is written, if less than
     /// header and longest frame is left behind `to`. While the processor guesses, that is below 4 GiB.
     #[inline(always)]
-    pub fn put_line(self, to: u64, lanes: impl Lanes) -> Option<()> {
+    pub fn put_line(self, to: u64, Headed(lanes): Headed<impl Lanes>) -> Option<()> {
         let transfer = self.transfer;
         if to > transfer.last_to {
             return None;
@@ -143,7 +143,7 @@ impl Frame<'_> {
     /// The same for a frame of `excess`: `None`, too, if that is the length of none, or of one of less than 32 bytes or more than the longest.
     /// `next` says where the buffer will be that is worth fetching while a long frame is copied.
     #[inline(always)]
-    pub fn put(self, excess: Excess, to: u64, lanes: impl Lanes, next: impl Upcoming) -> Option<()> {
+    pub fn put(self, excess: Excess, to: u64, Headed(lanes): Headed<impl Lanes>, next: impl Upcoming) -> Option<()> {
         let (transfer, excess) = (self.transfer, excess.0);
         if to > transfer.last_to {
             return None;
@@ -219,6 +219,7 @@ mod tests {
     const LONGEST: u32 = 1600;
 
     fn every_length(lanes: impl Lanes) {
+        let lanes = || lanes.headed();
         let mut from: Vec<u8> = (0..=250).cycle().take(50 + LONGEST as usize + 7).collect();
         let mut to = std::vec![0xa5u8; 200 + LONGEST as usize];
         let (source, target) = (PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to));
@@ -228,11 +229,11 @@ mod tests {
                 target.copy_from_slice(0, &std::vec![0xa5; target.len() as usize]).unwrap();
                 assert_eq!(excess(len).total(), 12 + len);
                 assert_eq!(
-                    way.at(51).unwrap().put(excess(len), at, lanes, u64::from(len) << 33),
+                    way.at(51).unwrap().put(excess(len), at, lanes(), u64::from(len) << 33),
                     Some(()),
                     "{len} bytes"
                 );
-                lanes.scrub();
+                lanes().scrub();
                 let (start, end) = (at as usize + 12, at as usize + 12 + len as usize);
                 let (mut sent, mut arrived) =
                     (std::vec![0; source.len() as usize], std::vec![0; target.len() as usize]);
@@ -245,8 +246,8 @@ mod tests {
             }
         }
         target.copy_from_slice(0, &std::vec![0xa5; target.len() as usize]).unwrap();
-        assert_eq!(way.at(51).unwrap().put_line(88, lanes), Some(()));
-        lanes.scrub();
+        assert_eq!(way.at(51).unwrap().put_line(88, lanes()), Some(()));
+        lanes().scrub();
         let mut arrived = std::vec![0; 200];
         target.copy_to_slice(0, &mut arrived).unwrap();
         assert_eq!((&arrived[88..100], &arrived[100..164]), (&PLAIN_HDR[..], &from[51..115]));
@@ -270,8 +271,8 @@ mod tests {
         }
         let frame = way.at(50).unwrap();
         for offset in [89, 700, 1 << 32, u64::MAX] {
-            assert!(frame.put(excess(64), offset, Words, NOTHING).is_none());
-            assert!(frame.put_line(offset, Words).is_none());
+            assert!(frame.put(excess(64), offset, Words.headed(), NOTHING).is_none());
+            assert!(frame.put_line(offset, Words.headed()).is_none());
         }
         assert!([651, 511].iter().all(|&longest| {
             Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to), longest).is_none()
@@ -282,8 +283,8 @@ mod tests {
         let way = Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut shorter), 600).unwrap();
         assert!(way.into_run(PeerSlice::from_mut(&mut too_short)).is_none());
         let way = way.into_run(PeerSlice::from_mut(&mut to)).unwrap();
-        assert!(way.at(50).unwrap().put(excess(64), 89, Words, NOTHING).is_none());
-        assert!(way.at(50).unwrap().put(excess(64), 88, Words, NOTHING).is_some());
+        assert!(way.at(50).unwrap().put(excess(64), 89, Words.headed(), NOTHING).is_none());
+        assert!(way.at(50).unwrap().put(excess(64), 88, Words.headed(), NOTHING).is_some());
     }
 
     #[test]
@@ -291,7 +292,7 @@ mod tests {
         let (mut from, mut to) = (std::vec![1u8; 650], std::vec![0u8; 700]);
         let to = PeerSlice::from_mut(&mut to);
         let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
-        let fits = |word: u32| frame.put(Excess::of(word, Bias::of(PEER)), 0, Words, NOTHING).is_some();
+        let fits = |word: u32| frame.put(Excess::of(word, Bias::of(PEER)), 0, Words.headed(), NOTHING).is_some();
         let to_is_zero = || (0..700).all(|at| to.read(at) == Ok(0u8));
         for len in [0, 1, 31, 601, 0xffff] {
             assert!(!fits(PEER | len), "{len} bytes");
@@ -320,10 +321,10 @@ mod tests {
         let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
         let last = (1 << 32) - 600 - u64::from(HDR_LEN);
         assert_eq!(
-            [last, last + 1, 1 << 32, len - 612].map(|at| frame.put_line(at, Words)),
+            [last, last + 1, 1 << 32, len - 612].map(|at| frame.put_line(at, Words.headed())),
             [Some(()), None, None, None]
         );
-        assert_eq!([last + 1, 1 << 32].map(|at| frame.put(excess(600), at, Words, NOTHING)), [None; 2]);
+        assert_eq!([last + 1, 1 << 32].map(|at| frame.put(excess(600), at, Words.headed(), NOTHING)), [None; 2]);
         assert_eq!((to.read(0), to.read(last + 12)), (Ok(0u64), Ok(0x0707_0707_0707_0707u64)));
     }
 }

@@ -10,7 +10,7 @@ mod words;
 
 use crate::word::store_plain_header;
 use sluice_abi::net::HDR_LEN;
-use vectors::{clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors};
+use vectors::{clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors, load_header};
 use words::{copy_words, line_of_words};
 
 /// Bytes of a frame that [`Lanes`] move at once.
@@ -24,6 +24,25 @@ pub trait Lanes: Copy + sealed::Lanes {
     #[inline(always)]
     fn scrub(self) {
         sealed::Lanes::clear(self);
+    }
+
+    /// Returns these registers with what every frame's header needs loaded, up to [`Headed::scrub`].
+    #[inline(always)]
+    fn headed(self) -> Headed<Self> {
+        sealed::Lanes::load(self);
+        Headed(self)
+    }
+}
+
+/// Registers for frames that each go behind a header, which was loaded once for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Headed<L>(pub(crate) L);
+
+impl<L: Lanes> Headed<L> {
+    /// As [`Lanes::scrub`]. No frame may follow.
+    #[inline(always)]
+    pub fn scrub(self) {
+        self.0.scrub();
     }
 }
 
@@ -59,6 +78,9 @@ pub(crate) mod sealed {
         /// # Safety
         /// `to` is valid for writes and `from` for reads of `len` bytes.
         unsafe fn copy(self, to: *mut u8, from: *const u8, len: usize);
+
+        /// Loads the header that the frames after it go behind.
+        fn load(self);
 
         fn clear(self);
     }
@@ -136,6 +158,9 @@ impl sealed::Lanes for Words {
     }
 
     #[inline(always)]
+    fn load(self) {}
+
+    #[inline(always)]
     fn clear(self) {}
 }
 
@@ -166,6 +191,11 @@ impl sealed::Lanes for Avx {
     unsafe fn copy(self, to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract; there is AVX, says the token.
         unsafe { copy_vectors(to, from, len) }
+    }
+
+    #[inline(always)]
+    fn load(self) {
+        load_header();
     }
 
     #[inline(always)]

@@ -20,6 +20,36 @@ static HEADER: [u8; 16] = {
     header
 };
 
+/// The instruction that a frame needs to have the header in XMM2. A target whose compiler uses no vector registers needs none: there
+/// [`load_header`] loads the header once for a burst, and nothing takes the register away before [`clear_vectors`].
+#[cfg(all(target_arch = "x86_64", not(miri), target_feature = "sse2"))]
+macro_rules! load_header {
+    () => {
+        "vmovdqu xmm2, xmmword ptr [rip + {header}]"
+    };
+}
+#[cfg(all(target_arch = "x86_64", not(miri), not(target_feature = "sse2")))]
+macro_rules! load_header {
+    () => {
+        "/* {header} is in xmm2 */"
+    };
+}
+
+/// Loads the header for all frames up to [`clear_vectors`], where that is possible.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(super) fn load_header() {
+    #[cfg(not(target_feature = "sse2"))]
+    // SAFETY: there was an Avx to call this with; the constant has 16 bytes, and the compiler keeps nothing in the register.
+    unsafe {
+        core::arch::asm!(
+            "vmovdqu xmm2, xmmword ptr [rip + {header}]",
+            header = sym HEADER,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// # Safety
 /// As [`super::sealed::Lanes::line`], and there is AVX.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -31,7 +61,7 @@ pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *co
         core::arch::asm!(
             "vmovdqu ymm0, ymmword ptr [{from} + {from_at}]",
             "vmovdqu ymm1, ymmword ptr [{from} + {from_at} + 32]",
-            "vmovdqu xmm2, xmmword ptr [rip + {header}]",
+            load_header!(),
             "vmovdqu xmmword ptr [{to} + {to_at}], xmm2",
             "vmovdqu ymmword ptr [{to} + {to_at} + {hdr}], ymm0",
             "vmovdqu ymmword ptr [{to} + {to_at} + {hdr} + 32], ymm1",
@@ -58,7 +88,7 @@ pub(super) unsafe fn headed_line_of_vectors(to: *mut u8, to_at: usize, from: *co
 macro_rules! headed_ends {
     ($ats:literal, $pieces:expr, $to:ident, $from:ident, $beyond:ident, $least:expr) => {
         core::arch::asm!(
-            "vmovdqu xmm2, xmmword ptr [rip + {header}]",
+            load_header!(),
             "vmovdqu xmmword ptr [{to}], xmm2",
             concat!(".irp at, ", $ats),
             "vmovdqu ymm0, ymmword ptr [{from} + \\at]",
@@ -231,7 +261,11 @@ mod portable {
         unsafe { core::ptr::copy(from, to, len) };
     }
 
+    pub(in super::super) fn load_header() {}
+
     pub(in super::super) fn clear_vectors() {}
 }
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use portable::{clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors};
+pub(super) use portable::{
+    clear_vectors, copy_long, copy_vectors, headed_ends_of_vectors, headed_line_of_vectors, load_header,
+};

@@ -44,6 +44,8 @@
 //! blamed on that peer. Nothing here allocates, logs, keeps statics, panics or calls through a pointer (rule G12).
 #![cfg_attr(not(test), no_std)]
 
+mod peer_window;
+mod phase;
 mod queue;
 mod regions;
 mod runs;

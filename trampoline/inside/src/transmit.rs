@@ -5,9 +5,10 @@
 //! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
 
 use crate::Enqueue;
+use crate::peer_window::PeerWindow;
+use crate::phase::Phase;
 use crate::runs::Runs;
-use crate::window::{PeerWindow, Window, bit};
-use sluice_abi::PeerIdx;
+use crate::window::{Window, bit};
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
 use sluice_memory::{Lanes, PeerSlice, Table, guess};
@@ -22,30 +23,26 @@ use zerocopy::FromBytes;
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
     let count = guess::within(count, MAX_BURST as u64).map(|count| count as u16);
-    let Some((count, request)) = count.and_then(|count| Some((count, request.table(0, count)?))) else {
+    let Some((count, block)) = count.zip(request.table(0, MAX_BURST as u16)) else {
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
     };
-    // With flags it is nobody's index: such a packet is not usual.
-    let index = (request.len_and_peer(0).unwrap_or(0) >> 16) as u16;
+    let request = block.first(count);
+    let count = request.size();
+    // With flags the upper half is no peer's index: such a packet is left to the general path.
+    let first = request.len_and_peer(0).unwrap_or(0);
+    let index = (first >> 16) as u16;
     window.begin(count, index);
-    let index = usize::from(index);
-    let mut left = request;
-    if let Some(peer) = window.peer(index) {
-        // Again where the rings' arrays end within the burst, and where a buffer is in another region than the one before.
-        while left.size() > 0 {
-            let filled = peer.enqueue_fast(left, PeerIdx(index as u8), lanes);
-            if filled == 0 {
-                break;
-            }
-            left = left.from(filled);
-        }
+    let (phase, mut peer) = window.phase_and_peer(index.into());
+    let filled = peer.as_mut().map_or(0, |peer| peer.enqueue_all(request, first, lanes));
+    if filled < count {
+        return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, filled);
     }
-    if left.size() > 0 {
-        return Call { blocked: 0, status: Status::OK, lanes }.go_on(window, request, count - left.size());
+    // All packets are for one peer, and nothing is special about any of them.
+    phase.set(Phase::WHOLE);
+    if let Some(peer) = peer {
+        peer.queue.publish();
     }
-    // All of it for one peer, and nothing special about it.
-    window.publish_whole(index);
     Outcome::WHOLE
 }
 

@@ -1,22 +1,16 @@
 //! What outlives a call: the peers that can be reached, and how far the call in hand has come.
 
-use crate::queue::{DirtyLog, Target};
+use crate::Regions;
+use crate::peer_window::PeerWindow;
+use crate::phase::Phase;
+use crate::queue::DirtyLog;
 use crate::runs::Runs;
-use crate::{DeviceQueue, Regions};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, Ordering};
-use sluice_abi::call::{Accepted, Clause, Packet};
-use sluice_abi::directory::{MAX_PEERS, Peer, Queue};
-use sluice_abi::{PeerIdx, map, net};
+use sluice_abi::call::{Accepted, Clause};
+use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::{PeerIdx, map};
+use sluice_memory::PeerSlice;
 use sluice_memory::guess::pick_mut;
-use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
-
-/// Buffers are being filled, or will be: the gate's code says so when a call enters.
-const FILLING: u32 = 0;
-/// All is filled, and all packets of the call are accepted: nothing remains but to publish, if that.
-const WHOLE: u32 = 1;
-/// The same, but `accepted` says which are.
-const PARTIAL: u32 = 2;
 
 /// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
 #[repr(C)]
@@ -27,7 +21,7 @@ pub struct Window {
     caller_rsp: u64,
     calls: u64,
     /// How far the call is; the gate's code begins it anew.
-    phase: AtomicU32,
+    phase: Phase,
     /// Packets of the call.
     count: u16,
     /// Index of the peer whose queue the call may have changed first. A number that is nobody's index does no harm.
@@ -39,88 +33,8 @@ pub struct Window {
 }
 
 const _: () = assert!(offset_of!(Window, accepted) == 0 && offset_of!(Window, caller_rsp) == 32);
-const _: () = assert!(offset_of!(Window, phase) == 48 && FILLING == 0);
+const _: () = assert!(offset_of!(Window, phase) == 48);
 const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
-
-/// What a sender knows of one peer.
-pub(crate) struct PeerWindow {
-    /// What the directory says of the queue.
-    entry: Queue,
-    pub regions: Regions,
-    pub queue: DeviceQueue,
-    /// The rule that it broke: nothing new is sent to it until it is attached anew.
-    pub quarantined: Option<Clause>,
-    /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
-    pub longest: u16,
-    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
-    /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
-    pub owed: u32,
-    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long enough.
-    pub target: Option<Target>,
-}
-
-impl PeerWindow {
-    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
-    /// rule.
-    fn new(
-        peer: &Peer,
-        entry: Queue,
-        regions: Regions,
-        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
-    ) -> Result<Self, Clause> {
-        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
-        let mut queue = match known {
-            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
-            None => DeviceQueue::new(&entry, &regions)?,
-        };
-        if let Some((_, log @ Some(_), _)) = known
-            && !queue.set_log(log, &regions)
-        {
-            return Err(Clause::Region);
-        }
-        // The entry that tells of a buffer's region may come behind the buffer.
-        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
-        Ok(Self { regions, queue, quarantined, entry, longest, owed, target: None })
-    }
-
-    /// Fills the next buffers with the first of `packets`, as far as the fast path goes: how many. Buffers may be in any region.
-    #[inline(always)]
-    pub fn enqueue_fast(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        let filled = self.enqueue_here(packets, peer, lanes);
-        if filled > 0 { filled } else { self.enqueue_elsewhere(packets, peer, lanes) }
-    }
-
-    #[inline(always)]
-    fn enqueue_here(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        let Some(target) = &self.target else { return 0 };
-        self.queue.enqueue_fast(packets, peer, target, lanes)
-    }
-
-    /// The same once more if the next buffer is in another region: from now on those in that one are filled.
-    #[cold]
-    #[inline(never)]
-    fn enqueue_elsewhere(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        let Some(here) = &self.target else { return 0 };
-        let next = self.queue.next_buffer().and_then(|at| self.regions.around(at));
-        let Some((region, memory)) = next.filter(|(region, _)| *region != here.region) else { return 0 };
-        let Some(transfer) = here.transfer.into_run(memory) else { return 0 };
-        self.target = Some(Target { region, transfer });
-        self.enqueue_here(packets, peer, lanes)
-    }
-
-    /// The same, apart from the code of the simplest call.
-    #[inline(never)]
-    pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        self.enqueue_fast(packets, peer, lanes)
-    }
-
-    fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
-        let into = |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.longest)? });
-        // Only the general path knows of logs.
-        self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
-    }
-}
 
 impl Window {
     /// No packet memory, no peers.
@@ -129,7 +43,7 @@ impl Window {
             accepted: Accepted([0; _]),
             caller_rsp: 0,
             calls: 0,
-            phase: AtomicU32::new(WHOLE),
+            phase: Phase::new(),
             count: 0,
             first: 0,
             touched: 0,
@@ -150,7 +64,7 @@ impl Window {
             (&raw mut (*state).accepted).write(Accepted([0; _]));
             (&raw mut (*state).caller_rsp).write(0);
             (&raw mut (*state).calls).write(0);
-            (&raw mut (*state).phase).write(AtomicU32::new(WHOLE));
+            (&raw mut (*state).phase).write(Phase::new());
             (&raw mut (*state).count).write(0);
             (&raw mut (*state).first).write(0);
             (&raw mut (*state).touched).write(0);
@@ -251,9 +165,16 @@ impl Window {
     }
 
     /// The peer at `index`, if something can be sent to it.
-    #[inline(always)]
+    #[cfg(test)]
     pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
-        pick_mut(&mut self.peers, index)?.as_mut().filter(|peer| peer.quarantined.is_none())
+        self.phase_and_peer(index).1
+    }
+
+    /// How far the call is, and the peer at `index`, if something can be sent to it.
+    #[inline(always)]
+    pub(crate) fn phase_and_peer(&mut self, index: usize) -> (&Phase, Option<&mut PeerWindow>) {
+        let peer = pick_mut(&mut self.peers, index).and_then(Option::as_mut);
+        (&self.phase, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
     /// Packet memory, and the same.
@@ -268,14 +189,14 @@ impl Window {
         self.calls += 1;
         self.count = count;
         self.first = first;
-        self.phase.store(FILLING, Ordering::Release);
+        self.phase.set(Phase::FILLING);
     }
 
     /// A call that is not even begun.
     pub(crate) fn refuse(&mut self) {
         self.calls += 1;
         self.accepted = Accepted::default();
-        self.phase.store(PARTIAL, Ordering::Release);
+        self.phase.set(Phase::PARTIAL);
     }
 
     /// The call goes on for other peers, too: [`Window::touch`] says for which.
@@ -290,7 +211,7 @@ impl Window {
 
     /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
     pub(crate) fn publish(&mut self) {
-        self.phase.store(PARTIAL, Ordering::Release);
+        self.phase.set(Phase::PARTIAL);
         self.each_touched(|peer| peer.queue.publish());
     }
 
@@ -305,21 +226,12 @@ impl Window {
         }
     }
 
-    /// The same, where all packets of the call are accepted, and all are for the peer at `index`.
-    #[inline(always)]
-    pub(crate) fn publish_whole(&mut self, index: usize) {
-        self.phase.store(WHOLE, Ordering::Release);
-        if let Some(Some(peer)) = pick_mut(&mut self.peers, index) {
-            peer.queue.publish();
-        }
-    }
-
     /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
     /// What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
-        match *self.phase.get_mut() {
-            PARTIAL => {}
-            WHOLE => {
+        match self.phase.get() {
+            Phase::PARTIAL => {}
+            Phase::WHOLE => {
                 self.accepted = Accepted::default();
                 self.accepted.insert_run(0, usize::from(self.count));
             }
@@ -328,7 +240,7 @@ impl Window {
                 self.accepted = Accepted::default();
             }
         }
-        *self.phase.get_mut() = PARTIAL;
+        self.phase.set(Phase::PARTIAL);
         self.each_touched(|peer| peer.queue.publish_again());
         self.accepted
     }

@@ -2,9 +2,8 @@
 //!
 //! docs/performance.md has its instructions.
 
-use sluice_abi::call::Packet;
-use sluice_abi::{Gpa, PeerIdx};
-use sluice_memory::{Bias, Entries, Excess, LINE, Lanes, Step, Steps, Table, Transfer, Upcoming};
+use sluice_abi::Gpa;
+use sluice_memory::{Bias, Entries, Excess, LINE, Lanes, Step, Steps, Transfer, Upcoming};
 
 /// Buffers between the one that is filled and the one that is fetched.
 const AHEAD: usize = 4;
@@ -15,18 +14,6 @@ pub(crate) struct Target {
     pub region: Gpa,
     /// From packet memory into it.
     pub transfer: Transfer<'static>,
-}
-
-/// The second word of a packet of `len` bytes for queue 0 of `peer`, without a header of its own.
-#[inline(always)]
-fn second_word(peer: PeerIdx, len: u32) -> u32 {
-    u32::from(peer.0) << 16 | len
-}
-
-/// Whether the first of these packets has [`LINE`] bytes, and what else [`fill`] looks for.
-#[inline(always)]
-pub(super) fn begins_with_line(packets: Table<'static, Packet>, peer: PeerIdx) -> bool {
-    packets.len_and_peer(0) == Some(second_word(peer, LINE as u32))
 }
 
 /// The buffers of a ring, as its format has them.
@@ -46,25 +33,26 @@ pub(super) trait Buffers {
     fn addr(&self, step: &Step<'_, Self::Entries>) -> Option<Gpa>;
 }
 
-/// Fills buffers with packets, each pair a step, until one does not suit: how many. A packet suits that is for `peer`, has no header of
+/// Fills buffers with packets, each pair a step, until one does not suit: how many. A packet suits that is for the peer that `first` names, the second word of one for it, has no header of
 /// its own, and is not longer than the peer takes; a buffer of one descriptor that is long enough, in the region of `target`. What
 /// does not suit may still be right: ask again, and if nothing is filled then, the packet is [`super::DeviceQueue::enqueue`]'s.
 ///
-/// `ONE_LINE`: a packet suits only if it has [`LINE`] bytes. What frames left in vector registers is cleared.
+/// `ONE_LINE`: a packet suits only if it has [`LINE`] bytes, as `first` says. What frames left in vector registers is cleared.
 #[inline(always)]
 pub(super) fn fill<const ONE_LINE: bool, B: Buffers>(
-    peer: PeerIdx,
+    first: u32,
     target: &Target,
     buffers: &B,
     steps: &Steps<'_, B::Entries>,
     lanes: impl Lanes,
 ) -> u16 {
+    let lanes = lanes.headed();
     // Not read anew for each packet.
     let (transfer, region) = (target.transfer, target.region.0);
-    let (line, bias) = (second_word(peer, LINE as u32), Bias::of(second_word(peer, 0)));
+    let bias = Bias::of(first & 0xffff_0000);
     let filled = steps.take_while(|step| {
         if ONE_LINE {
-            step.is(line).then_some(())?;
+            step.is(first).then_some(())?;
             let frame = transfer.at(step.offset())?;
             let to = buffers.take::<true>(step, HEADED_LINE)?;
             frame.put_line(to.0.wrapping_sub(region), lanes)?;

@@ -10,11 +10,11 @@ use core::cell::Cell;
 use core::hint::cold_path;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
+use sluice_abi::Gpa;
 use sluice_abi::call::{Clause, MAX_BURST, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
-use sluice_abi::{Gpa, PeerIdx};
 use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table};
 
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
@@ -184,7 +184,7 @@ impl Packed {
     pub fn fill<const ONE_LINE: bool>(
         &self,
         packets: Table<'static, Packet>,
-        peer: PeerIdx,
+        first: u32,
         target: &Target,
         lanes: impl Lanes,
     ) -> u16 {
@@ -196,7 +196,7 @@ impl Packed {
         let steps = Steps::slots(&self.ring, &packets, at.slot, shadow);
         let available = (DescF::available(at.wrap) | DescF::WRITE).bits();
         let used = u64::from(at.used(1).bits()) << 48;
-        fast::fill::<ONE_LINE, _>(peer, target, &OneSlot { available, used }, &steps, lanes)
+        fast::fill::<ONE_LINE, _>(first, target, &OneSlot { available, used }, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {

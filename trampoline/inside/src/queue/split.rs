@@ -7,7 +7,7 @@ use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
-use sluice_abi::{Gpa, PeerIdx, RingIdx};
+use sluice_abi::{Gpa, RingIdx};
 use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
 
 /// Descriptor table, available ring, used ring.
@@ -87,26 +87,26 @@ impl Split {
     pub fn fill<const ONE_LINE: bool>(
         &self,
         packets: Table<'static, Packet>,
-        peer: PeerIdx,
+        first: u32,
         target: &Target,
         lanes: impl Lanes,
     ) -> u16 {
         let Ok(room) = self.available() else { return 0 };
         let steps = self.rings.steps(&packets, self.index().0, room);
-        fast::fill::<ONE_LINE, _>(peer, target, &AnyOrder(self.desc), &steps, lanes)
+        fast::fill::<ONE_LINE, _>(first, target, &AnyOrder(self.desc), &steps, lanes)
     }
 
     #[inline(never)]
     pub fn fill_in_order<const ONE_LINE: bool>(
         &self,
         packets: Table<'static, Packet>,
-        peer: PeerIdx,
+        first: u32,
         target: &Target,
         lanes: impl Lanes,
     ) -> u16 {
         let Ok(room @ 1..) = self.available() else { return 0 };
         let steps = self.rings.steps_in_order(&self.desc, &packets, self.index().0, room);
-        fast::fill::<ONE_LINE, _>(peer, target, &DriverOrder, &steps, lanes)
+        fast::fill::<ONE_LINE, _>(first, target, &DriverOrder, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {

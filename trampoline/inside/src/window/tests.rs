@@ -16,7 +16,7 @@ fn interrupted() -> Sender {
     }
     sender.window.begin(2, 0);
     let packets = request.table(0, 2).expect("aligned");
-    assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_fast(packets, PeerIdx(0), Words)), Some(2));
+    assert_eq!(sender.window.peer(0).map(|peer| peer.enqueue_more(packets, PeerIdx(0), Words)), Some(2));
     sender
 }
 
@@ -35,7 +35,7 @@ fn buffers_in_several_regions_are_all_filled_by_the_loop() {
         (0..6).for_each(|index| request.write(8 * index, packet).expect("inside"));
         let packets = request.table(0, 6).expect("aligned");
         let peer = sender.window.peer(0).expect("attached");
-        let filled = [0, 2, 4, 5].map(|from| peer.enqueue_fast(packets.from(from), PeerIdx(0), Words));
+        let filled = [0, 2, 4, 5].map(|from| peer.enqueue_more(packets.from(from), PeerIdx(0), Words));
         assert_eq!(filled, [2, 2, 1, 0]);
     }
 }
@@ -48,7 +48,7 @@ fn a_buffer_in_no_region_is_left_to_the_general_path() {
     sender.request().write(0, Packet::new(0, 64, PeerIdx(0))).expect("inside");
     let packets = sender.request().table(0, 1).expect("aligned");
     let peer = sender.window.peer(0).expect("attached");
-    assert_eq!(peer.enqueue_fast(packets, PeerIdx(0), Words), 0);
+    assert_eq!(peer.enqueue_more(packets, PeerIdx(0), Words), 0);
 }
 
 #[test]
@@ -62,11 +62,11 @@ fn a_call_interrupted_before_it_publishes_is_undone() {
 #[test]
 fn a_call_interrupted_while_it_publishes_is_completed() {
     let mut sender = interrupted();
-    sender.window.phase = AtomicU32::new(WHOLE);
+    sender.window.phase.set(Phase::WHOLE);
     assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b11, 0, 0, 0]), 2));
     let mut sender = interrupted();
     sender.window.accepted = Accepted([0b101, 0, 0, 0]);
-    sender.window.phase = AtomicU32::new(PARTIAL);
+    sender.window.phase.set(Phase::PARTIAL);
     assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b101, 0, 0, 0]), 2));
     assert_eq!((sender.window.recover(), sender.peers[0].used_idx()), (Accepted([0b101, 0, 0, 0]), 2));
 }

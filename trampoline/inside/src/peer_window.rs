@@ -1,0 +1,109 @@
+//! One peer, as its sender's window knows it: its memory, its queue, and where the fast path goes.
+
+use crate::queue::{DirtyLog, Target};
+use crate::{DeviceQueue, Regions};
+use sluice_abi::call::{Clause, Packet};
+use sluice_abi::directory::{Peer, Queue};
+use sluice_abi::{PeerIdx, net};
+use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
+
+/// What a sender knows of one peer.
+pub(crate) struct PeerWindow {
+    /// What the directory says of the queue.
+    pub entry: Queue,
+    pub regions: Regions,
+    pub queue: DeviceQueue,
+    /// The rule that it broke: nothing new is sent to it until it is attached anew.
+    pub quarantined: Option<Clause>,
+    /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
+    pub longest: u16,
+    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
+    /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
+    pub owed: u32,
+    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long enough.
+    pub target: Option<Target>,
+}
+
+impl PeerWindow {
+    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
+    /// rule.
+    pub fn new(
+        peer: &Peer,
+        entry: Queue,
+        regions: Regions,
+        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
+    ) -> Result<Self, Clause> {
+        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let mut queue = match known {
+            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
+            None => DeviceQueue::new(&entry, &regions)?,
+        };
+        if let Some((_, log @ Some(_), _)) = known
+            && !queue.set_log(log, &regions)
+        {
+            return Err(Clause::Region);
+        }
+        // The entry that tells of a buffer's region may come behind the buffer.
+        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
+        Ok(Self { regions, queue, quarantined, entry, longest, owed, target: None })
+    }
+
+    /// Fills the next buffers with the first of `packets`, as far as the fast path goes, and returns how many it filled. `first` is the second
+    /// word of the first packet, which is for this peer.
+    #[inline(always)]
+    pub fn enqueue_all(&mut self, packets: Table<'static, Packet>, first: u32, lanes: impl Lanes) -> u16 {
+        let filled = self.enqueue_like(packets, first, lanes);
+        if filled < packets.size() { self.enqueue_rest(packets, filled, first, lanes) } else { filled }
+    }
+
+    /// Goes on behind the first `filled` of `packets`: where the rings' arrays end within the burst, and where a buffer is in another region
+    /// than the one before. Returns how many are filled in all.
+    #[inline(never)]
+    fn enqueue_rest(&mut self, packets: Table<'static, Packet>, mut filled: u16, first: u32, lanes: impl Lanes) -> u16 {
+        let peer = PeerIdx((first >> 16) as u8);
+        while filled < packets.size() {
+            match self.enqueue_more(packets.from(filled), peer, lanes) {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        filled
+    }
+
+    /// Fills the next buffers with the first of `packets` that are for `peer`, which is this one, as far as the region of the next buffer and the
+    /// rings' arrays go, and returns how many it filled.
+    #[inline(never)]
+    pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
+        let first = packets.len_and_peer(0).filter(|first| first >> 16 == peer.0.into());
+        let Some(first) = first else { return 0 };
+        match self.enqueue_like(packets, first, lanes) {
+            0 => self.enqueue_elsewhere(packets, first, lanes),
+            filled => filled,
+        }
+    }
+
+    #[inline(always)]
+    fn enqueue_like(&mut self, packets: Table<'static, Packet>, first: u32, lanes: impl Lanes) -> u16 {
+        let Some(target) = &self.target else { return 0 };
+        self.queue.enqueue_fast(packets, first, target, lanes)
+    }
+
+    /// The same once more if the next buffer is in another region: from now on those in that one are filled.
+    #[cold]
+    #[inline(never)]
+    fn enqueue_elsewhere(&mut self, packets: Table<'static, Packet>, first: u32, lanes: impl Lanes) -> u16 {
+        let Some(here) = &self.target else { return 0 };
+        let next = self.queue.next_buffer().and_then(|at| self.regions.around(at));
+        let Some((region, memory)) = next.filter(|(region, _)| *region != here.region) else { return 0 };
+        let Some(transfer) = here.transfer.into_run(memory) else { return 0 };
+        self.target = Some(Target { region, transfer });
+        self.enqueue_like(packets, first, lanes)
+    }
+
+    pub fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
+        let into = |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.longest)? });
+        // Only the general path knows of logs.
+        self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
+    }
+}
