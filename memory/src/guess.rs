@@ -6,9 +6,8 @@
 //!
 //! # Why not LFENCE behind each check
 //! It waits for all that came before, in every call; what is here is one to three instructions.
-#![allow(unsafe_code, reason = "a second check of what a mask has bounded would cost each call")]
 
-use crate::word::{modulo, zero_if_above};
+use crate::word::{opaque, zero_if_above};
 
 /// `value`, if it is not above `most`; while the processor guesses that, 0 instead of what is above.
 #[inline(always)]
@@ -20,16 +19,20 @@ pub fn within(value: u64, most: u64) -> Option<u64> {
 #[inline(always)]
 pub fn pick<T, const N: usize>(list: &[T; N], index: usize) -> Option<&T> {
     const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
-    // SAFETY: a number modulo N is below N.
-    (index < N).then(|| unsafe { list.get_unchecked(modulo::<N>(index)) })
+    (index < N).then(|| &list[masked::<N>(index)])
 }
 
 /// The same, to be changed.
 #[inline(always)]
 pub fn pick_mut<T, const N: usize>(list: &mut [T; N], index: usize) -> Option<&mut T> {
     const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
-    // SAFETY: as in pick.
-    (index < N).then(|| unsafe { list.get_unchecked_mut(modulo::<N>(index)) })
+    (index < N).then(|| &mut list[masked::<N>(index)])
+}
+
+/// Returns `value` modulo `N`, a power of two, by an AND that stays even where a check has shown that `value` is below it.
+#[inline(always)]
+pub(crate) fn masked<const N: usize>(value: usize) -> usize {
+    opaque(value) & (N - 1)
 }
 
 #[cfg(test)]
@@ -42,6 +45,26 @@ mod tests {
             assert_eq!(within(value, most), kept.then_some(value));
         }
         assert_eq!(within(u64::MAX, u64::MAX), Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_a_mask_leaves_is_below_it() {
+        assert_eq!((masked::<8>(5), masked::<8>(53), masked::<1>(usize::MAX), masked::<8>(usize::MAX)), (5, 5, 0, 7));
+    }
+
+    #[test]
+    fn a_number_is_negative_within_or_above() {
+        use crate::word::against;
+        use core::cmp::Ordering::{Equal, Greater, Less};
+        let all = [(-1, Less), (i64::MIN, Less), (0, Equal), (63, Equal), (64, Greater), (i64::MAX, Greater)];
+        for (value, order) in all {
+            assert_eq!(against::<63>(value as u64), order, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_above_becomes_zero() {
+        assert_eq!((zero_if_above(5, 5), zero_if_above(6, 5), zero_if_above(u64::MAX, 0)), (5, 0, 0));
     }
 
     #[test]

@@ -36,10 +36,25 @@
 //! its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
 
+/// Chooses `$assembly` where an x86-64 processor executes it, and `$rust` for Miri and other processors, which predict nothing.
+macro_rules! assembly {
+    ({ $($assembly:tt)* } else { $($rust:tt)* }) => {{
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            $($assembly)*
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        {
+            $($rust)*
+        }
+    }};
+}
+
 pub mod guess;
 
 mod lanes;
 mod notify;
+mod packed;
 mod ring;
 mod shared_words;
 mod slice;

@@ -3,8 +3,8 @@
 
 use crate::Plain;
 use crate::word::is_writable;
-use core::cell::Cell;
 use core::marker::PhantomData;
+use core::slice;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::Desc;
@@ -39,77 +39,6 @@ impl Cell16<'_> {
     #[inline(always)]
     pub fn store_release(&self, value: u16) {
         self.atomic().store(value, Ordering::Release);
-    }
-}
-
-impl Table<'_, packed::Desc> {
-    fn word(&self, slot: u16) -> Option<&AtomicU64> {
-        let word = self.base.wrapping_add(usize::from(slot)).cast::<u64>().wrapping_add(1);
-        // SAFETY: slot is below the count that PeerSlice::table checked, so this is the second half of a descriptor; 8-byte
-        // aligned; shared memory is only touched atomically or volatilely.
-        (slot < self.count).then(|| unsafe { AtomicU64::from_ptr(word) })
-    }
-
-    /// The last word of the descriptor in `slot`: length, id, flags; everything its writer wrote before it is seen after it.
-    #[inline(always)]
-    pub fn load_acquire(&self, slot: u16) -> Option<u64> {
-        Some(self.word(slot)?.load(Ordering::Acquire))
-    }
-
-    /// Where the buffer of the descriptor in `slot` is, read once.
-    #[inline(always)]
-    pub fn addr(&self, slot: u16) -> Option<Gpa> {
-        let desc = self.base.wrapping_add(usize::from(slot));
-        // SAFETY: as in word; any bits are valid.
-        (slot < self.count).then(|| unsafe { (&raw const (*desc).addr).read_volatile() })
-    }
-
-    /// Writes where the buffer of the descriptor in `slot` is. Nothing outside the ring.
-    #[inline(always)]
-    pub fn set_addr(&self, slot: u16, addr: Gpa) {
-        if slot < self.count {
-            // SAFETY: slot is below the count that PeerSlice::table checked; aligned.
-            unsafe { (&raw mut (*self.base.add(usize::from(slot))).addr).write_volatile(addr) };
-        }
-    }
-
-    /// Writes the last word of the descriptor in `slot`; whoever sees it sees everything written before it. Nothing outside the ring.
-    #[inline(always)]
-    pub fn store_release(&self, slot: u16, word: u64) {
-        if let Some(place) = self.word(slot) {
-            place.store(word, Ordering::Release);
-        }
-    }
-
-    /// Writes the last words of the descriptors from `slot` on, the first one last; whoever sees one sees everything written before
-    /// it. Nothing outside the ring.
-    #[inline(always)]
-    pub fn store_release_all(&self, slot: u16, words: &[Cell<u64>]) {
-        let room = usize::from(self.count.saturating_sub(slot));
-        let words = words.get(..words.len().min(room)).unwrap_or_default();
-        // SAFETY: slot + the index of a word is below the count that PeerSlice::table checked; the rest as in word.
-        let store = |at: usize, word: &Cell<u64>| unsafe {
-            let desc = self.base.wrapping_add(usize::from(slot) + at).cast::<u64>();
-            AtomicU64::from_ptr(desc.wrapping_add(1)).store(word.get(), Ordering::Release);
-        };
-        // Several a turn, as the compiler unrolls no loop of atomic accesses.
-        let (turns, rest) = words.as_chunks::<8>();
-        rest.iter().enumerate().rev().for_each(|(at, word)| store(8 * turns.len() + at, word));
-        for (turn, words) in turns.iter().enumerate().rev() {
-            for at in (0..8).rev() {
-                store(8 * turn + at, &words[at]);
-            }
-        }
-    }
-
-    /// The same, but where a word is `skip` nothing is written.
-    #[inline(always)]
-    pub fn store_release_some(&self, slot: u16, words: &[Cell<u64>], skip: u64) {
-        for (at, word) in words.iter().enumerate().rev().filter(|(_, word)| word.get() != skip) {
-            if let Some(slot) = u16::try_from(at).ok().and_then(|at| slot.checked_add(at)) {
-                self.store_release(slot, word.get());
-            }
-        }
     }
 }
 
@@ -153,7 +82,7 @@ impl<'m, T: Plain> Ring<'m, T> {
 }
 
 impl Ring<'_, Desc> {
-    /// Writes the descriptor at `index` modulo the size by two words: a structure would be put together in memory by narrow stores, and a wide
+    /// Writes the descriptor at `index` modulo the size by two words. A structure would be put together in memory by narrow stores, and a wide
     /// load right behind these waits for all of them.
     #[inline(always)]
     pub fn set_words(&self, index: u16, addr: Gpa, len: u32, flags: u16, next: u16) {
@@ -208,22 +137,21 @@ impl<T: Plain> Table<'_, T> {
 }
 
 impl Table<'_, u64> {
-    fn atomic(&self, index: usize) -> Option<&AtomicU64> {
-        // SAFETY: index is below the count that PeerSlice::table checked; aligned; shared memory is only touched atomically or volatilely.
-        (index < self.count.into()).then(|| unsafe { AtomicU64::from_ptr(self.base.add(index)) })
-    }
-
-    /// The word at `index`, in no order with others; `None` at or beyond the size.
+    /// Returns the words, each of which the other side may change at any time.
     #[inline(always)]
-    pub(crate) fn load_relaxed(&self, index: usize) -> Option<u64> {
-        Some(self.atomic(index)?.load(Ordering::Relaxed))
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or volatilely.
+        unsafe { slice::from_raw_parts(self.base.cast(), self.count.into()) }
     }
+}
 
-    /// Writes the word at `index`, in no order with others. Nothing outside the table.
-    pub(crate) fn store_relaxed(&self, index: usize, word: u64) {
-        if let Some(place) = self.atomic(index) {
-            place.store(word, Ordering::Relaxed);
-        }
+impl Table<'_, packed::Desc> {
+    /// Returns the descriptors as two words each: the address, and length, id and flags. The other side may change them at any time.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &[[AtomicU64; 2]] {
+        const { assert!(size_of::<packed::Desc>() == 16 && align_of::<packed::Desc>() >= align_of::<AtomicU64>()) };
+        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or volatilely.
+        unsafe { slice::from_raw_parts(self.base.cast(), self.count.into()) }
     }
 }
 
@@ -285,46 +213,4 @@ impl<'m> Table<'m, Packet> {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use crate::PeerSlice;
-
-    #[test]
-    fn a_buffer_is_writable_where_flags_and_length_say_so() {
-        let mut words = std::vec![0u64; 4];
-        let all = PeerSlice::from_mut(&mut words);
-        let table = all.table::<Desc>(0, 2).unwrap();
-        for (flags, len, writable) in
-            [(2, 76, true), (2, 75, false), (3, 76, false), (0, 76, false), (2, u32::MAX, true)]
-        {
-            all.write(16, Desc { addr: Gpa(9), len, flags, next: 0xffff }).unwrap();
-            let buffer = table.buffer(1).unwrap();
-            assert_eq!((buffer.is_writable::<false>(76), buffer.addr()), (writable, Gpa(9)));
-            assert_eq!(buffer.is_writable::<true>(76), writable);
-        }
-        assert!(table.buffer(2).is_none() && table.buffer(u16::MAX).is_none());
-    }
-
-    #[test]
-    fn an_index_of_32_bits_is_the_same_modulo_the_size() {
-        let mut words = std::vec![0u64; 4];
-        let ring = PeerSlice::from_mut(&mut words).ring::<u32>(0, 8).unwrap();
-        ring.set(0x8000_0003_u32, 7);
-        ring.set(4_u16, 9);
-        assert_eq!((ring.get(3_u16), ring.get(u32::MAX - 4), ring.get(0xffff_fffc_u32)), (7, 7, 9));
-    }
-
-    #[test]
-    fn a_descriptor_written_by_words_is_the_same() {
-        let mut words = std::vec![0u64; 4];
-        let all = PeerSlice::from_mut(&mut words);
-        all.ring::<Desc>(0, 2).unwrap().set_words(3, Gpa(0x1234_5678_9abc), 7, 3, 0xfffe);
-        let desc = Desc { addr: Gpa(0x1234_5678_9abc), len: 7, flags: 3, next: 0xfffe };
-        assert_eq!((all.table::<Desc>(0, 2).unwrap().get(1), all.read(0)), (Some(desc), Ok(0u64)));
-        let slots = all.table::<packed::Desc>(0, 2).unwrap();
-        slots.set_addr(0, Gpa(5));
-        slots.set_addr(2, Gpa(6));
-        assert_eq!((slots.addr(0), slots.addr(1)), (Some(Gpa(5)), Some(desc.addr)));
-    }
-}
+mod tests;

@@ -18,11 +18,13 @@ pub trait SharedWords {
 impl SharedWords for Table<'_, u64> {
     #[inline(always)]
     fn load(&self, index: usize) -> u64 {
-        self.load_relaxed(index).unwrap_or(0)
+        self.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     fn store(&self, index: usize, word: u64) {
-        self.store_relaxed(index, word);
+        if let Some(place) = self.words().get(index) {
+            place.store(word, Ordering::Relaxed);
+        }
     }
 
     #[inline(always)]

@@ -26,10 +26,10 @@ pub use fill::Enqueue;
 pub use log::DirtyLog;
 use packed::Packed;
 use sluice_abi::Gpa;
-use sluice_abi::call::{Clause, Packet};
+use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
-use sluice_memory::{LINE, Lanes, PeerSlice, Table};
+use sluice_memory::{Lanes, PeerSlice};
 use split::Split;
 
 /// The device side of a virtqueue, of the format and with the features that were negotiated.
@@ -107,49 +107,6 @@ impl DeviceQueue {
     /// Whether one frame may fill several buffers.
     fn merges(&self) -> bool {
         self.features.contains(F::MRG_RXBUF)
-    }
-
-    /// Fills buffers as [`fast::fill`] does, which says what it takes, and returns how many. `first` is the second word of the first packet, and
-    /// names the peer of all. Nothing is marked in a log.
-    #[inline(always)]
-    pub(crate) fn enqueue_fast(
-        &mut self,
-        packets: Table<'static, Packet>,
-        first: u32,
-        target: &Target,
-        lanes: impl Lanes,
-    ) -> u16 {
-        // A loop of its own for the shortest frames, all alike: their length is a constant, so that registers suffice.
-        if first as u16 == LINE as u16 {
-            self.enqueue_lengths::<true>(packets, first, target, lanes)
-        } else {
-            self.enqueue_lengths::<false>(packets, first, target, lanes)
-        }
-    }
-
-    /// Two steps: what the loops have to save for later they have no register for.
-    #[inline(always)]
-    fn enqueue_lengths<const ONE_LINE: bool>(
-        &mut self,
-        packets: Table<'static, Packet>,
-        first: u32,
-        target: &Target,
-        lanes: impl Lanes,
-    ) -> u16 {
-        match &mut self.ring {
-            Ring::Split(split) if split.in_order => {
-                let filled = split.fill_in_order::<ONE_LINE>(packets, first, target, lanes);
-                split.take(filled)
-            }
-            Ring::Split(split) => {
-                let filled = split.fill::<ONE_LINE>(packets, first, target, lanes);
-                split.take(filled)
-            }
-            Ring::Packed(packed) => {
-                let filled = packed.fill::<ONE_LINE>(packets, first, target, lanes);
-                packed.take(filled)
-            }
-        }
     }
 
     /// Whether what is written into the driver's memory is marked in a log.

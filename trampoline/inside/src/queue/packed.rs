@@ -4,18 +4,17 @@
 //! first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
-use super::fast::{self, Buffers, Target};
 use crate::Regions;
 use core::cell::Cell;
 use core::hint::cold_path;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_abi::Gpa;
-use sluice_abi::call::{Clause, MAX_BURST, Packet};
+use sluice_abi::call::{Clause, MAX_BURST};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
-use sluice_memory::{Cell16, Lanes, PackedEvents, PeerSlice, Slots, Step, Steps, Table};
+use sluice_memory::{Cell16, PackedEvents, PeerSlice, Table};
 
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
 /// this flag.
@@ -45,7 +44,7 @@ impl Position {
     }
 
     /// Flags of a descriptor that is used here, with `written` bytes.
-    fn used(self, written: u32) -> DescF {
+    pub fn used(self, written: u32) -> DescF {
         let write = if written > 0 { DescF::WRITE } else { DescF::empty() };
         DescF::used(self.wrap) | write
     }
@@ -58,7 +57,7 @@ impl Position {
 
 /// First slot that the driver does not see as used (bits 15:0), its wrap counter (16), and how many slots behind it are used, which are
 /// words of the shadow (47:32). In one word: a call that is interrupted leaves all of it as it was, or as it will be.
-struct Cursor(AtomicU64);
+pub(super) struct Cursor(AtomicU64);
 
 impl Cursor {
     fn new(published: Position) -> Self {
@@ -74,7 +73,7 @@ impl Cursor {
 
     /// Both, read once.
     #[inline(always)]
-    fn get(&self) -> (Position, u16) {
+    pub fn get(&self) -> (Position, u16) {
         let word = self.word();
         (Position { slot: word as u16, wrap: word >> 16 & 1 == 1 }, (word >> 32) as u16)
     }
@@ -117,19 +116,19 @@ impl Clone for Cursor {
 /// A ring of descriptors, and two event suppression structures.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Packed {
-    ring: Table<'static, Desc>,
+    pub ring: Table<'static, Desc>,
     ring_at: Gpa,
     indirect: bool,
     /// What the driver asks of us, and we of the driver.
     driver: PackedEvents<Cell16<'static>>,
     device: PackedEvents<Cell16<'static>>,
-    cursor: Cursor,
+    pub cursor: Cursor,
     /// There may be a [`SKIP`] among what is pending.
     chains: bool,
     /// Slots published since the driver was last considered for a notification.
     considered: u64,
     /// By slot behind `published`: what will be the last word of its descriptor.
-    shadow: [Cell<u64>; MAX_BURST],
+    pub shadow: [Cell<u64>; MAX_BURST],
 }
 
 impl Packed {
@@ -178,25 +177,6 @@ impl Packed {
         let next = self.next();
         let word = self.ring.load_acquire(next.slot);
         self.room() > 0 && word.is_some_and(|word| next.is_available(DescF::from_bits_retain((word >> 48) as u16)))
-    }
-
-    #[inline(never)]
-    pub fn fill<const ONE_LINE: bool>(
-        &self,
-        packets: Table<'static, Packet>,
-        first: u32,
-        target: &Target,
-        lanes: impl Lanes,
-    ) -> u16 {
-        let (published, pending) = self.cursor.get();
-        let at = published.advance(pending, self.size());
-        let Some(shadow) = self.shadow.get(pending.into()..(MAX_BURST as u16).min(self.size()).into()) else {
-            return 0;
-        };
-        let steps = Steps::slots(&self.ring, &packets, at.slot, shadow);
-        let available = (DescF::available(at.wrap) | DescF::WRITE).bits();
-        let used = u64::from(at.used(1).bits()) << 48;
-        fast::fill::<ONE_LINE, _>(first, target, &OneSlot { available, used }, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {
@@ -299,32 +279,6 @@ impl Packed {
 
     pub fn ring_area(&self) -> (Gpa, u64) {
         (self.ring_at, packed::ring_len(self.size()))
-    }
-}
-
-/// Buffers of one slot each: the flags of an available one, and those of a used one, in bits 63:48.
-struct OneSlot {
-    available: u16,
-    used: u64,
-}
-
-impl Buffers for OneSlot {
-    type Entries = Slots;
-
-    #[inline(always)]
-    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Slots>, total: u32) -> Option<Gpa> {
-        let id = step.available::<ONE_LINE>(self.available, total)?;
-        step.note((u64::from(id) << 32) | (self.used + u64::from(total)));
-        Some(step.addr())
-    }
-
-    /// All is noted, where the driver does not see it.
-    #[inline(always)]
-    fn fill(&self, _: &Step<'_, Slots>, _: u32) {}
-
-    #[inline(always)]
-    fn addr(&self, step: &Step<'_, Slots>) -> Option<Gpa> {
-        Some(step.addr())
     }
 }
 

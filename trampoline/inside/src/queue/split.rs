@@ -1,22 +1,21 @@
 //! The split format. See: VIRTIO 2.7 "Split Virtqueues".
 
 use super::chain::Chain;
-use super::fast::{self, Buffers, Target};
 use crate::Regions;
-use sluice_abi::call::{Clause, Packet};
+use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
-use sluice_memory::{Cell16, Heads, InOrder, Lanes, PeerSlice, Rings, SplitEvents, Step, Table};
+use sluice_memory::{Cell16, PeerSlice, Rings, SplitEvents, Table};
 
 /// Descriptor table, available ring, used ring.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Split {
-    desc: Table<'static, Desc>,
+    pub desc: Table<'static, Desc>,
     avail_idx: Cell16<'static>,
     used_idx: Cell16<'static>,
-    rings: Rings<'static>,
+    pub rings: Rings<'static>,
     /// The driver uses descriptors in the order of the table.
     pub in_order: bool,
     indirect: bool,
@@ -73,7 +72,7 @@ impl Split {
 
     /// Of the next entry, in both rings.
     #[inline(always)]
-    fn index(&self) -> RingIdx {
+    pub fn index(&self) -> RingIdx {
         RingIdx(self.next as u16)
     }
 
@@ -81,32 +80,6 @@ impl Split {
     pub fn available(&self) -> Result<u16, Clause> {
         let available = RingIdx(self.avail_idx.load_acquire()).ahead_of(self.index());
         if available > self.desc.size() { Err(Clause::AvailIdx) } else { Ok(available) }
-    }
-
-    #[inline(never)]
-    pub fn fill<const ONE_LINE: bool>(
-        &self,
-        packets: Table<'static, Packet>,
-        first: u32,
-        target: &Target,
-        lanes: impl Lanes,
-    ) -> u16 {
-        let Ok(room) = self.available() else { return 0 };
-        let steps = self.rings.steps(&packets, self.index().0, room);
-        fast::fill::<ONE_LINE, _>(first, target, &AnyOrder(self.desc), &steps, lanes)
-    }
-
-    #[inline(never)]
-    pub fn fill_in_order<const ONE_LINE: bool>(
-        &self,
-        packets: Table<'static, Packet>,
-        first: u32,
-        target: &Target,
-        lanes: impl Lanes,
-    ) -> u16 {
-        let Ok(room @ 1..) = self.available() else { return 0 };
-        let steps = self.rings.steps_in_order(&self.desc, &packets, self.index().0, room);
-        fast::fill::<ONE_LINE, _>(first, target, &DriverOrder, &steps, lanes)
     }
 
     pub fn next_buffer(&self) -> Option<Gpa> {
@@ -171,54 +144,6 @@ impl Split {
 
     pub fn device_area(&self) -> (Gpa, u64) {
         (self.device_area, used::len(self.size()))
-    }
-}
-
-/// Buffers that the available ring names, in this table. Nobody looks at an entry of the used ring before it is published.
-struct AnyOrder(Table<'static, Desc>);
-
-impl Buffers for AnyOrder {
-    type Entries = Heads;
-
-    #[inline(always)]
-    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Heads>, total: u32) -> Option<Gpa> {
-        let head = step.head();
-        step.set_used_id(head);
-        let buffer = self.0.buffer(head)?;
-        buffer.is_writable::<ONE_LINE>(total).then(|| buffer.addr())
-    }
-
-    #[inline(always)]
-    fn fill(&self, step: &Step<'_, Heads>, total: u32) {
-        step.set_used_len(total);
-    }
-
-    #[inline(always)]
-    fn addr(&self, step: &Step<'_, Heads>) -> Option<Gpa> {
-        Some(self.0.buffer(step.head())?.addr())
-    }
-}
-
-/// Buffers that the driver gives in the order of the table.
-struct DriverOrder;
-
-impl Buffers for DriverOrder {
-    type Entries = InOrder;
-
-    #[inline(always)]
-    fn take<const ONE_LINE: bool>(&self, step: &Step<'_, InOrder>, total: u32) -> Option<Gpa> {
-        step.is_writable::<ONE_LINE>(total).then(|| step.addr())
-    }
-
-    #[inline(always)]
-    fn fill(&self, step: &Step<'_, InOrder>, total: u32) {
-        step.set_used_id();
-        step.set_used_len(total);
-    }
-
-    #[inline(always)]
-    fn addr(&self, step: &Step<'_, InOrder>) -> Option<Gpa> {
-        Some(step.addr())
     }
 }
 
