@@ -27,7 +27,5 @@
 mod call;
 mod page;
 
-pub mod hypercall;
-
-pub use call::{guarded, isolated};
+pub use call::{guarded, hypercall, isolated};
 pub use page::{CLOSE, ENTER, OPEN, Pages, RETURN, STACK_SAVED, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
