@@ -1,8 +1,10 @@
-//! Numbers that somebody else named, held within their bounds even while the processor guesses that a check of them passes.
+//! Numbers that somebody else named, held within their bounds even while the processor guesses that a check of them
+//! passes.
 //!
-//! A check alone is a branch, and a branch is guessed: what lies beyond the bound is then read, and a later access tells which value it had.
-//! So the number that goes on is not the one that was checked but what an instruction makes of it that is not guessed: an AND, or a
-//! conditional move. Both are in assembly (`word.rs`), as the compiler would leave out what a check before makes superfluous.
+//! A check alone is a branch, and a branch is guessed: what lies beyond the bound is then read, and a later access
+//! tells which value it had. So the number that goes on is not the one that was checked but what an instruction makes
+//! of it that is not guessed: an AND, or a conditional move. Both are in assembly (`word.rs`), as the compiler would
+//! leave out what a check before makes superfluous.
 //!
 //! # Why not LFENCE behind each check
 //! It waits for all that came before, in every call; what is here is one to three instructions.
@@ -15,7 +17,8 @@ pub fn within(value: u64, most: u64) -> Option<u64> {
     (value <= most).then(|| zero_if_above(value, most))
 }
 
-/// The element at `index`, a number that somebody else named; while the processor guesses that there is one, another of the list.
+/// The element at `index`, a number that somebody else named; while the processor guesses that there is one, another of
+/// the list.
 #[inline(always)]
 pub fn pick<T, const N: usize>(list: &[T; N], index: usize) -> Option<&T> {
     const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
@@ -29,7 +32,8 @@ pub fn pick_mut<T, const N: usize>(list: &mut [T; N], index: usize) -> Option<&m
     (index < N).then(|| &mut list[masked::<N>(index)])
 }
 
-/// Returns `value` modulo `N`, a power of two, by an AND that stays even where a check has shown that `value` is below it.
+/// Returns `value` modulo `N`, a power of two, by an AND that stays even where a check has shown that `value` is below
+/// it.
 #[inline(always)]
 pub(crate) fn masked<const N: usize>(value: usize) -> usize {
     opaque(value) & (N - 1)

@@ -1,8 +1,8 @@
 //! The registers that bytes are moved through, where somebody else may be changing the bytes.
 //!
 //! # Why not a plain loop
-//! The compiler makes of it a call to a library `memcpy`, which the window does not have (rule G12) and which may read a byte twice. Each access
-//! here is one instruction, of whatever alignment, as frames have none.
+//! The compiler makes of it a call to a library `memcpy`, which the window does not have (rule G12) and which may read
+//! a byte twice. Each access here is one instruction, of whatever alignment, as frames have none.
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
 mod vectors;
@@ -16,13 +16,14 @@ pub const LINE: usize = 64;
 /// Bytes of the header before a frame.
 const HDR: usize = HDR_LEN as usize;
 const WORD: usize = size_of::<u64>();
-/// Bytes from which on the string instruction moves words faster: `cargo xtask bench rings`, frames of 512 and 1,024 bytes.
+/// Bytes from which on the string instruction moves words faster: `cargo xtask bench rings`, frames of 512 and 1,024
+/// bytes.
 const LONG: usize = 768;
 
 /// Registers that bytes are moved through.
 pub trait Lanes: Copy + sealed::Lanes {
-    /// Clears what the copies left in vector registers. Whoever moved frames does that before anything else may use such a register: an
-    /// older instruction on one whose upper half is in use costs some 250 ticks.
+    /// Clears what the copies left in vector registers. Whoever moved frames does that before anything else may use
+    /// such a register: an older instruction on one whose upper half is in use costs some 250 ticks.
     #[inline(always)]
     fn scrub(self) {
         sealed::Lanes::clear(self);
@@ -50,18 +51,19 @@ impl<L: Lanes> Headed<L> {
 
 pub(crate) mod sealed {
     pub trait Lanes {
-        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from + from_at`, a frame of [`super::LINE`] bytes to `to + to_at`. Offsets are
-        /// folded into the addressing mode, and the stores are few, as the store buffer is small.
+        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from + from_at`, a frame of [`super::LINE`] bytes to `to +
+        /// to_at`. Offsets are folded into the addressing mode, and the stores are few, as the store buffer is small.
         ///
         /// # Safety
         /// Those bytes are valid for reads and for writes.
         unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize);
 
-        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from`, a frame of `LEAST + beyond` bytes to `to`: `PIECES` registers of 32 bytes
-        /// from the frame's start, and as many to its end.
+        /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from`, a frame of `LEAST + beyond` bytes to `to`: `PIECES`
+        /// registers of 32 bytes from the frame's start, and as many to its end.
         ///
         /// # Safety
-        /// Those bytes are valid for reads and for writes, and the frame has as many bytes as `PIECES` registers, or up to twice as many.
+        /// Those bytes are valid for reads and for writes, and the frame has as many bytes as `PIECES` registers, or up
+        /// to twice as many.
         unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(
             self,
             to: *mut u8,

@@ -1,7 +1,7 @@
 //! Bytes that somebody else can write while we read them: a peer's RAM, a VM's packet memory, a driver's rings.
 //!
-//! It stands on `sluice-abi` alone, and both sides of a ring stand on it: `sluice-inside`, the device's, and `sluice-driver`. Alone it serves any
-//! program that shares memory with somebody whom it does not trust.
+//! It stands on `sluice-abi` alone, and both sides of a ring stand on it: `sluice-inside`, the device's, and
+//! `sluice-driver`. Alone it serves any program that shares memory with somebody whom it does not trust.
 //!
 //! ```
 //! use sluice_memory::{OutOfRegion, PeerSlice};
@@ -11,7 +11,8 @@
 //! shared.write(6, 0x0800_u16)?;
 //! assert_eq!(shared.read::<u16>(6)?, 0x0800);
 //!
-//! // What the other side says of the memory is a claim. It is checked once, and what comes of it can't leave the memory.
+//! // What the other side says of the memory is a claim. It is checked once, and nothing that comes of it leaves the
+//! // memory.
 //! let (claimed_offset, claimed_len) = (32, 40);
 //! assert!(shared.sub(claimed_offset, claimed_len).is_err());
 //! let frame = shared.sub(claimed_offset, 32)?;
@@ -24,19 +25,21 @@
 //! # Ok::<(), OutOfRegion>(())
 //! ```
 //!
-//! Start with [`PeerSlice`]. [`SharedMemory::slice`] is the one bound check; it turns a claim (an address and a length that a peer wrote) into a
-//! [`PeerSlice`], and everything after that is safe by construction: a [`Ring`] is indexed through a mask, a [`Table`] checks
-//! its index, a copy checks its length once.
+//! Start with [`PeerSlice`]. [`SharedMemory::slice`] is the one bound check; it turns a claim (an address and a length
+//! that a peer wrote) into a [`PeerSlice`], and everything after that is safe by construction: a [`Ring`] is indexed
+//! through a mask, a [`Table`] checks its index, a copy checks its length once.
 //!
 //! # Why not references
-//! `&[u8]` promises that the bytes do not change, and the compiler uses the promise: it may read a length twice, once to check
-//! and once to use (CVE-2020-14375 was such a pair). Here each access is one volatile or atomic access that returns a value.
+//! `&[u8]` promises that the bytes do not change, and the compiler uses the promise: it may read a length twice, once
+//! to check and once to use (CVE-2020-14375 was such a pair). Here each access is one volatile or atomic access that
+//! returns a value.
 //!
-//! Nor the pointers of the crate `volatile`: they are typed and aligned, where frames are neither, and every access would check
-//! its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
+//! Nor the pointers of the crate `volatile`: they are typed and aligned, where frames are neither, and every access
+//! would check its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
 
-/// Chooses `$assembly` where an x86-64 processor executes it, and `$rust` for Miri and other processors, which predict nothing.
+/// Chooses `$assembly` where an x86-64 processor executes it, and `$rust` for Miri and other processors, which predict
+/// nothing.
 macro_rules! assembly {
     ({ $($assembly:tt)* } else { $($rust:tt)* }) => {{
         #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -1,8 +1,9 @@
 //! Whether the other side of a queue wants to be told.
 //!
-//! Both sides follow one handshake. Who publishes: publish, full fence, look what the other side asks for. Who wants to be
-//! told: ask, full fence, look whether there is something already. One of the two sees the other's write, so nothing is missed; without
-//! the fences both could look too early (the tests in memory/tests/notify.rs show it, by trying all orders).
+//! Both sides follow one handshake. Who publishes: publish, full fence, look what the other side asks for. Who wants to
+//! be told: ask, full fence, look whether there is something already. One of the two sees the other's write, so nothing
+//! is missed; without the fences both could look too early (the tests in memory/tests/notify.rs show it, by trying all
+//! orders).
 
 use crate::Cell16;
 use sluice_abi::packed::event;
@@ -32,8 +33,8 @@ impl SharedWord for Cell16<'_> {
     }
 }
 
-/// What one side of a split virtqueue asks of the other. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.7.10
-/// "Available Buffer Notification Suppression".
+/// What one side of a split virtqueue asks of the other. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression",
+/// 2.7.10 "Available Buffer Notification Suppression".
 #[derive(Clone, Copy, Debug)]
 pub struct SplitEvents<W> {
     /// `flags` of the ring that this side writes.
@@ -43,7 +44,8 @@ pub struct SplitEvents<W> {
 }
 
 impl<W: SharedWord> SplitEvents<W> {
-    /// Who has published `count` entries up to before `new` since this was last asked: whether the side that asks is to be told.
+    /// Who has published `count` entries up to before `new` since this was last asked: whether the side that asks is to
+    /// be told.
     ///
     /// The entries are counted because indices go round: the distance between two of them is 0 after 65,536 entries.
     pub fn wanted(&self, new: RingIdx, count: u64) -> bool {
@@ -85,8 +87,8 @@ pub struct PackedEvents<W> {
 }
 
 impl<W: SharedWord> PackedEvents<W> {
-    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap` since this was last asked: whether the side
-    /// that asks is to be told.
+    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap` since this was last
+    /// asked: whether the side that asks is to be told.
     pub fn wanted(&self, slot: u16, wrap: bool, count: u64) -> bool {
         W::full_fence();
         match self.flags.load_acquire() & 0b11 {
@@ -96,8 +98,8 @@ impl<W: SharedWord> PackedEvents<W> {
         }
     }
 
-    /// Whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are as they were, so every slot
-    /// of the ring is among so many.
+    /// Whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are as they
+    /// were, so every slot of the ring is among so many.
     fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u64) -> bool {
         let lap = i32::from(self.size);
         let place = |slot: u16, wrap: bool| i32::from(slot) + if wrap { 0 } else { lap };

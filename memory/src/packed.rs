@@ -11,7 +11,8 @@ impl Table<'_, packed::Desc> {
         self.words().get(usize::from(slot))
     }
 
-    /// Returns the last word of the descriptor in `slot`: length, id, flags. Everything its writer wrote before it is seen after it.
+    /// Returns the last word of the descriptor in `slot`: length, id, flags. Everything its writer wrote before it is
+    /// seen after it.
     #[inline(always)]
     pub fn load_acquire(&self, slot: u16) -> Option<u64> {
         Some(self.desc(slot)?[1].load(Ordering::Acquire))
@@ -31,8 +32,8 @@ impl Table<'_, packed::Desc> {
         }
     }
 
-    /// Writes the last word of the descriptor in `slot`. Whoever sees it sees everything written before it. A slot outside the ring is left
-    /// out.
+    /// Writes the last word of the descriptor in `slot`. Whoever sees it sees everything written before it. A slot
+    /// outside the ring is left out.
     #[inline(always)]
     pub fn store_release(&self, slot: u16, word: u64) {
         if let Some(desc) = self.desc(slot) {
@@ -40,8 +41,8 @@ impl Table<'_, packed::Desc> {
         }
     }
 
-    /// Writes the last words of the descriptors from `slot` on, the first one last. Whoever sees one sees everything written before it. Slots
-    /// outside the ring are left out.
+    /// Writes the last words of the descriptors from `slot` on, the first one last. Whoever sees one sees everything
+    /// written before it. Slots outside the ring are left out.
     #[inline(always)]
     pub fn store_release_all(&self, slot: u16, words: &[Cell<u64>]) {
         let descs = self.words().get(usize::from(slot)..).unwrap_or_default();

@@ -25,7 +25,8 @@ impl Cell16<'_> {
     }
 
     fn atomic(&self) -> &AtomicU16 {
-        // SAFETY: aligned and in bounds since PeerSlice::cell16; shared memory is only touched atomically or volatilely.
+        // SAFETY: aligned and in bounds since PeerSlice::cell16; shared memory is only touched atomically or
+        // volatilely.
         unsafe { AtomicU16::from_ptr(self.at) }
     }
 
@@ -82,8 +83,8 @@ impl<'m, T: Plain> Ring<'m, T> {
 }
 
 impl Ring<'_, Desc> {
-    /// Writes the descriptor at `index` modulo the size by two words. A structure would be put together in memory by narrow stores, and a wide
-    /// load right behind these waits for all of them.
+    /// Writes the descriptor at `index` modulo the size by two words. A structure would be put together in memory by
+    /// narrow stores, and a wide load right behind these waits for all of them.
     #[inline(always)]
     pub fn set_words(&self, index: u16, addr: Gpa, len: u32, flags: u16, next: u16) {
         let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
@@ -140,17 +141,20 @@ impl Table<'_, u64> {
     /// Returns the words, each of which the other side may change at any time.
     #[inline(always)]
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or volatilely.
+        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or
+        // volatilely.
         unsafe { slice::from_raw_parts(self.base.cast(), self.count.into()) }
     }
 }
 
 impl Table<'_, packed::Desc> {
-    /// Returns the descriptors as two words each: the address, and length, id and flags. The other side may change them at any time.
+    /// Returns the descriptors as two words each: the address, and length, id and flags. The other side may change them
+    /// at any time.
     #[inline(always)]
     pub(crate) fn words(&self) -> &[[AtomicU64; 2]] {
         const { assert!(size_of::<packed::Desc>() == 16 && align_of::<packed::Desc>() >= align_of::<AtomicU64>()) };
-        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or volatilely.
+        // SAFETY: PeerSlice::table checked bounds and alignment; shared memory is only touched atomically or
+        // volatilely.
         unsafe { slice::from_raw_parts(self.base.cast(), self.count.into()) }
     }
 }
@@ -174,7 +178,8 @@ pub struct Buffer<'m> {
 }
 
 impl Buffer<'_> {
-    /// Whether it is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: these are a header and [`crate::LINE`] bytes.
+    /// Whether it is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: these are a header and
+    /// [`crate::LINE`] bytes.
     #[inline(always)]
     pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
         // SAFETY: Table::buffer checked the bounds; aligned, as the table is.

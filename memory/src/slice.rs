@@ -37,11 +37,12 @@ impl<'m> PeerSlice<'m> {
         Self { base, len, memory: PhantomData }
     }
 
-    /// Returns `values` as memory that may be shared with a peer for all of `'m`. Nobody has a reference to them meanwhile: the borrow sees to
-    /// that.
+    /// Returns `values` as memory that may be shared with a peer for all of `'m`. Nobody has a reference to them
+    /// meanwhile: the borrow sees to that.
     pub fn from_mut<T: Plain>(values: &'m mut [T]) -> Self {
         let bytes = values.as_mut_bytes();
-        // SAFETY: the bytes are borrowed exclusively for all of `'m`, and every pattern of them is a valid `T` afterwards.
+        // SAFETY: the bytes are borrowed exclusively for all of `'m`, and every pattern of them is a valid `T`
+        // afterwards.
         unsafe { Self::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
     }
 
@@ -61,8 +62,8 @@ impl<'m> PeerSlice<'m> {
         self.base
     }
 
-    /// `len` bytes from `offset`, both of which somebody else may have chosen: while the processor guesses that the check passes, a length or
-    /// an offset that is too large is 0, so a guess reads nothing outside the run.
+    /// `len` bytes from `offset`, both of which somebody else may have chosen: while the processor guesses that the
+    /// check passes, a length or an offset that is too large is 0, so a guess reads nothing outside the run.
     #[inline(always)]
     pub fn sub(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
         if len > self.len || offset > last_offset(self.len, len) {
@@ -87,8 +88,8 @@ impl<'m> PeerSlice<'m> {
         part.base.cast::<u16>().is_aligned().then(|| unsafe { Cell16::new(part.base.cast()) })
     }
 
-    /// `count` elements from `offset`, indexed by a free-running index; `None` if they are outside or not aligned, or `count`
-    /// is not a power of two.
+    /// `count` elements from `offset`, indexed by a free-running index; `None` if they are outside or not aligned, or
+    /// `count` is not a power of two.
     pub fn ring<T: Plain>(self, offset: u64, count: u16) -> Option<Ring<'m, T>> {
         let table = self.table(offset, count)?;
         Ring::new(table)
@@ -119,8 +120,8 @@ impl<'m> PeerSlice<'m> {
         Ok(unsafe { part.base.cast::<Unaligned<T>>().read_volatile() }.0)
     }
 
-    /// Reads a value at `offset`, a number of the caller's own, whatever its alignment. While the processor guesses that the check passes, it
-    /// may read elsewhere.
+    /// Reads a value at `offset`, a number of the caller's own, whatever its alignment. While the processor guesses
+    /// that the check passes, it may read elsewhere.
     #[inline(always)]
     pub fn read_own<T: Plain>(self, offset: u64) -> Result<T, OutOfRegion> {
         let len = size_of::<T>() as u64;
@@ -131,7 +132,8 @@ impl<'m> PeerSlice<'m> {
         Ok(unsafe { self.base.add(offset as usize).cast::<Unaligned<T>>().read_volatile() }.0)
     }
 
-    /// Copies all of `source` to `offset`. The two may overlap or change meanwhile; then the bytes copied are unspecified.
+    /// Copies all of `source` to `offset`. The two may overlap or change meanwhile; then the bytes copied are
+    /// unspecified.
     #[inline(always)]
     pub fn copy_from(self, offset: u64, source: PeerSlice<'_>, lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let target = self.sub(offset, source.len)?;
@@ -143,7 +145,8 @@ impl<'m> PeerSlice<'m> {
     /// Sets the bits `bits` of the byte at `offset`; others may be setting other bits of it.
     pub fn set_bits(self, offset: u64, bits: u8) -> Result<(), OutOfRegion> {
         let part = self.sub(offset, 1)?;
-        // SAFETY: sub checked the bounds; a byte is always aligned; shared memory is only touched atomically or volatilely.
+        // SAFETY: sub checked the bounds; a byte is always aligned; shared memory is only touched atomically or
+        // volatilely.
         unsafe { AtomicU8::from_ptr(part.base) }.fetch_or(bits, Ordering::Relaxed);
         Ok(())
     }

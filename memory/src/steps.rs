@@ -14,8 +14,8 @@ use sluice_abi::{Gpa, packed};
 
 pub use rings::Rings;
 
-/// Packets of a request, each with its entries in a ring. All pointers are to what follows the last one, so that one counter from a negative
-/// number up to 0 is the index for each array and the end of the loop.
+/// Packets of a request, each with its entries in a ring. All pointers are to what follows the last one, so that one
+/// counter from a negative number up to 0 is the index for each array and the end of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'m, R> {
     packets: *const Packet,
@@ -108,7 +108,8 @@ impl<R: Entries> Step<'_, R> {
     /// Reads a field of this step's element in the array that ends at `end`, which is one of those of `steps`.
     #[inline(always)]
     fn read<T, F: Plain, const AT: usize>(&self, end: *const T) -> F {
-        // SAFETY: each array of the steps has an element for each step, as Steps::new was told, and elements are aligned; any bits are valid.
+        // SAFETY: each array of the steps has an element for each step, as Steps::new was told, and elements are
+        // aligned; any bits are valid.
         unsafe { self.field::<T, F, AT>(end).read_volatile() }
     }
 
@@ -221,8 +222,9 @@ impl Step<'_, InOrder> {
 }
 
 impl Step<'_, Slots> {
-    /// Returns the id of the buffer if its descriptor has these flags and a length of at least `len`; each field is read once. What the driver
-    /// wrote before the flags is seen after them. `ONE_LINE`: `len` is that of a header and [`crate::LINE`] bytes.
+    /// Returns the id of the buffer if its descriptor has these flags and a length of at least `len`; each field is
+    /// read once. What the driver wrote before the flags is seen after them. `ONE_LINE`: `len` is that of a header and
+    /// [`crate::LINE`] bytes.
     #[inline(always)]
     pub fn available<const ONE_LINE: bool>(&self, flags: u16, len: u32) -> Option<u16> {
         // SAFETY: as in read.

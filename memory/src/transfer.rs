@@ -11,8 +11,8 @@ use sluice_abi::net::HDR_LEN;
 
 /// A way for frames of bounded length from one run into another, each behind a header.
 ///
-/// What lies within [`sluice_abi::map::GUESS_REACH`] behind the start of either run must be no secret from whoever chooses the
-/// offsets: while the processor guesses that a check passes, it may touch that.
+/// What lies within [`sluice_abi::map::GUESS_REACH`] behind the start of either run must be no secret from whoever
+/// chooses the offsets: while the processor guesses that a check passes, it may touch that.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer<'m> {
     from: *const u8,
@@ -33,8 +33,8 @@ pub struct Frame<'m> {
     offset: usize,
 }
 
-/// Length of a frame, less `Excess::BIAS`, modulo 2^64: what a packet's second word becomes when one subtraction has taken the expected
-/// peer from it. Nothing of it is checked, so other bits than a length's may be set.
+/// Length of a frame, less `Excess::BIAS`, modulo 2^64: what a packet's second word becomes when one subtraction has
+/// taken the expected peer from it. Nothing of it is checked, so other bits than a length's may be set.
 ///
 /// The bias makes the most frequent class of lengths, 65 to 128 bytes, those below 64, which one comparison tells.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,8 @@ pub trait Upcoming {
     fn offset(self) -> Option<u64>;
 }
 
-/// Bytes that a frame has beyond [`Excess::BIAS`] if it is the longest of its class: two, four and eight vector registers from either end.
+/// Bytes that a frame has beyond [`Excess::BIAS`] if it is the longest of its class: two, four and eight vector
+/// registers from either end.
 const UP_TO_128: i32 = 128 - BIAS as i32;
 const UP_TO_256: u64 = 256 - Excess::BIAS;
 const UP_TO_512: u64 = 512 - Excess::BIAS;
@@ -94,7 +95,8 @@ fn last(run: PeerSlice<'_>, piece: u64) -> Option<u64> {
 }
 
 impl<'m> Transfer<'m> {
-    /// For frames of at most `longest` bytes; `None` if that is less than 512, or one of the runs is too short for even one of those.
+    /// For frames of at most `longest` bytes; `None` if that is less than 512, or one of the runs is too short for even
+    /// one of those.
     #[inline(always)]
     pub fn new(from: PeerSlice<'m>, to: PeerSlice<'m>, longest: u16) -> Option<Self> {
         let longest = u64::from(longest);
@@ -114,8 +116,8 @@ impl<'m> Transfer<'m> {
         Some(Self { to: to.as_ptr(), last_to, ..self })
     }
 
-    /// Begins to fetch, for writing, the first two cache lines of what may be written to `to`, of which nothing is believed. The offset is below
-    /// 4 GiB, then.
+    /// Begins to fetch, for writing, the first two cache lines of what may be written to `to`, of which nothing is
+    /// believed. The offset is below 4 GiB, then.
     #[inline(always)]
     fn prefetch(self, to: u64) {
         prefetch_for_write(self.to.wrapping_add(masked::<GIB_4>(to as usize)));
@@ -129,31 +131,32 @@ impl<'m> Transfer<'m> {
 }
 
 impl Frame<'_> {
-    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`; `None`, and nothing is written, if less than
-    /// header and longest frame is left behind `to`. While the processor guesses, that is below 4 GiB.
+    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`; `None`, and
+    /// nothing is written, if less than header and longest frame is left behind `to`. While the processor guesses, that
+    /// is below 4 GiB.
     #[inline(always)]
     pub fn put_line(self, to: u64, Headed(lanes): Headed<impl Lanes>) -> Option<()> {
         let transfer = self.transfer;
         if to > transfer.last_to {
             return None;
         }
-        // SAFETY: offset + LINE <= last_from + longest <= the run's length, checked by Transfer::at. The target: to is below 4 GiB, so
-        // the mask leaves it; to + header + LINE <= last_to + header + longest <= the run's length. Transfer::new saw to it that LINE is at
-        // most the longest.
+        // SAFETY: offset + LINE <= last_from + longest <= the run's length, checked by Transfer::at. The target: to is
+        // below 4 GiB, so the mask leaves it; to + header + LINE <= last_to + header + longest <= the run's length.
+        // Transfer::new saw to it that LINE is at most the longest.
         unsafe { lanes.line(transfer.to, masked::<GIB_4>(to as usize), transfer.from, self.offset) };
         Some(())
     }
 
-    /// The same for a frame of `excess`: `None`, too, if that is the length of none, or of one of less than 32 bytes or more than the longest.
-    /// `next` says where the buffer will be that is worth fetching while a long frame is copied.
+    /// The same for a frame of `excess`: `None`, too, if that is the length of none, or of one of less than 32 bytes or
+    /// more than the longest. `next` says where the buffer will be that is worth fetching while a long frame is copied.
     #[inline(always)]
     pub fn put(self, excess: Excess, to: u64, Headed(lanes): Headed<impl Lanes>, next: impl Upcoming) -> Option<()> {
         let (transfer, excess) = (self.transfer, excess.0);
         if to > transfer.last_to {
             return None;
         }
-        // SAFETY: as in put_line, as each class is of lengths that are at most the longest. In each, the modulus leaves the excess
-        // as it is; the registers from both ends cover a frame of the class and do not go beyond it.
+        // SAFETY: as in put_line, as each class is of lengths that are at most the longest. In each, the modulus leaves
+        // the excess as it is; the registers from both ends cover a frame of the class and do not go beyond it.
         unsafe {
             let (from, to) = (transfer.from.add(self.offset), transfer.to.add(masked::<GIB_4>(to as usize)));
             match against::<UP_TO_128>(excess) {

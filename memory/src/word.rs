@@ -1,5 +1,5 @@
-//! Single accesses and register operations that must be just what they say: the compiler may neither read twice nor leave out a check that
-//! it has already seen.
+//! Single accesses and register operations that must be just what they say: the compiler may neither read twice nor
+//! leave out a check that it has already seen.
 #![allow(unsafe_code, reason = "one or two instructions each, on memory that the callers checked")]
 
 use crate::{Entries, LINE};
@@ -14,8 +14,8 @@ use sluice_abi::virtq::{Desc, DescF};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const HEADED_LINE: u32 = HDR_LEN + LINE as u32;
 
-/// Begins to fetch the cache line at `at` and the next one, to be written. Nothing is read and nothing faults, wherever `at` leads.
-/// See: SDM volume 2, "PREFETCHW".
+/// Begins to fetch the cache line at `at` and the next one, to be written. Nothing is read and nothing faults, wherever
+/// `at` leads. See: SDM volume 2, "PREFETCHW".
 #[inline(always)]
 pub(crate) fn prefetch_for_write(at: *const u8) {
     assembly!({
@@ -33,9 +33,9 @@ pub(crate) fn prefetch_for_write(at: *const u8) {
     })
 }
 
-/// Returns whether the descriptor at `table + SCALE * at` has no flag but [`DescF::WRITE`] and a length of at least `len`; each field is read
-/// once. The compiler would load what an instruction can compare in place. `ONE_LINE`: `len` is that of a header and [`LINE`] bytes, which
-/// needs no register.
+/// Returns whether the descriptor at `table + SCALE * at` has no flag but [`DescF::WRITE`] and a length of at least
+/// `len`; each field is read once. The compiler would load what an instruction can compare in place. `ONE_LINE`: `len`
+/// is that of a header and [`LINE`] bytes, which needs no register.
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
@@ -84,8 +84,8 @@ pub(crate) unsafe fn is_writable<const ONE_LINE: bool, const SCALE: usize>(
     })
 }
 
-/// Returns the id of the packed descriptor at `descs + 8 * at` if its flags are `flags` and its length is at least `len`; each field is read
-/// once, the flags first. `ONE_LINE`: as in [`is_writable`].
+/// Returns the id of the packed descriptor at `descs + 8 * at` if its flags are `flags` and its length is at least
+/// `len`; each field is read once, the flags first. `ONE_LINE`: as in [`is_writable`].
 ///
 /// # Safety
 /// The descriptor is valid for reads, and aligned.
@@ -136,7 +136,8 @@ pub(crate) unsafe fn available<const ONE_LINE: bool>(
     })
 }
 
-/// Returns whether length, peer and flags of the packet at `packets`, `at` units of [`Entries`] further on, are `word`. They are read once.
+/// Returns whether length, peer and flags of the packet at `packets`, `at` units of [`Entries`] further on, are `word`.
+/// They are read once.
 ///
 /// # Safety
 /// The packet is valid for reads, and aligned.
@@ -168,8 +169,8 @@ pub(crate) unsafe fn is_packet<R: Entries>(packets: *const Packet, at: usize, wo
     })
 }
 
-/// Returns whether `value`, a number with a sign, is negative (`Less`), at most `MOST` (`Equal`), or above. The compiler would compare twice
-/// where one comparison tells both.
+/// Returns whether `value`, a number with a sign, is negative (`Less`), at most `MOST` (`Equal`), or above. The
+/// compiler would compare twice where one comparison tells both.
 #[inline(always)]
 pub(crate) fn against<const MOST: i32>(value: u64) -> Ordering {
     assembly!({
@@ -196,8 +197,9 @@ pub(crate) fn against<const MOST: i32>(value: u64) -> Ordering {
     })
 }
 
-/// Returns `value`, of which the compiler knows nothing any more. No instruction is executed. A mask that follows stays where a check has
-/// already shown that it changes nothing, and a loop's counter stays in one register for every exit of the loop.
+/// Returns `value`, of which the compiler knows nothing any more. No instruction is executed. A mask that follows stays
+/// where a check has already shown that it changes nothing, and a loop's counter stays in one register for every exit
+/// of the loop.
 #[inline(always)]
 pub(crate) fn opaque(value: usize) -> usize {
     #[allow(unused_mut, reason = "only the assembly changes it")]
@@ -210,8 +212,8 @@ pub(crate) fn opaque(value: usize) -> usize {
     value
 }
 
-/// Returns `value`, or 0 where it is above `most`, without a branch that the processor could predict wrongly. The compiler would drop a
-/// comparison that was already made.
+/// Returns `value`, or 0 where it is above `most`, without a branch that the processor could predict wrongly. The
+/// compiler would drop a comparison that was already made.
 #[inline(always)]
 pub(crate) fn zero_if_above(value: u64, most: u64) -> u64 {
     assembly!({

@@ -1,6 +1,8 @@
-//! All orders in which two sides of a queue can see each other's writes, tried one by one: publishing, and asking to be told.
+//! All orders in which two sides of a queue can see each other's writes, tried one by one: publishing, and asking to be
+//! told.
 //!
-//! Each model has a twin in which the order that it is about is missing; that one must fail, or the model shows nothing.
+//! Each model has a twin in which the order that it is about is missing; that one must fail, or the model shows
+//! nothing.
 
 use loom::sync::atomic::{AtomicU16, Ordering, fence};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -34,8 +36,8 @@ impl<const FENCED: bool> SharedWord for Word<FENCED> {
     }
 }
 
-/// One side publishes an entry of a split ring and notifies if that is wanted; the other one asks, looks once more, and then sleeps.
-/// With an event index, or by flags.
+/// One side publishes an entry of a split ring and notifies if that is wanted; the other one asks, looks once more, and
+/// then sleeps. With an event index, or by flags.
 fn split_handshake<const FENCED: bool>(event_idx: bool) {
     loom::model(move || {
         let index = Word::<FENCED>::new(0);
@@ -95,8 +97,8 @@ impl Futex {
     }
 }
 
-/// The switch puts a frame into a split ring and wakes who asked for that; the driver asks, looks once more, and sleeps on the index. A lost wake-up
-/// is a deadlock.
+/// The switch puts a frame into a split ring and wakes who asked for that; the driver asks, looks once more, and sleeps
+/// on the index. A lost wake-up is a deadlock.
 fn sleep<const FENCED: bool>(event_idx: bool) {
     loom::model(move || {
         let (index, futex) = (Word::<FENCED>::new(0), Futex::default());

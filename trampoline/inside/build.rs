@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// Sources that the window's state and its code come from, and the gate that leads there. In a package of this crate alone, the others are other
-/// packages, which its version names.
+/// Sources that the window's state and its code come from, and the gate that leads there. In a package of this crate
+/// alone, the others are other packages, which its version names.
 const SOURCES: [&str; 4] = ["src", "../gate/src", "../../memory/src", "../../abi/src"];
 
 fn main() -> io::Result<()> {

@@ -21,8 +21,8 @@ static HEADER: [u8; 16] = {
 pub struct Avx(());
 
 impl Avx {
-    /// Returns [`Avx`] if this processor has it and the operating system has switched it on. In a VM this exits, as CPUID does.
-    /// See: SDM volume 1, "Detection of Intel AVX Instructions".
+    /// Returns [`Avx`] if this processor has it and the operating system has switched it on. In a VM this exits, as
+    /// CPUID does. See: SDM volume 1, "Detection of Intel AVX Instructions".
     pub fn detect() -> Option<Self> {
         assembly!({
             const OSXSAVE_AND_AVX: u32 = 0b11 << 27;
@@ -45,7 +45,8 @@ impl Avx {
     }
 }
 
-/// An `asm!` that uses YMM0 to YMM2. A target whose compiler uses no vector registers keeps nothing in them, and can't name them.
+/// An `asm!` that uses YMM0 to YMM2. A target whose compiler uses no vector registers keeps nothing in them, and can't
+/// name them.
 macro_rules! vectors {
     ($($asm:tt)*) => {
         core::arch::asm!(
@@ -60,8 +61,9 @@ macro_rules! vectors {
     };
 }
 
-/// The instruction that a frame needs to have the header in XMM2. A target whose compiler uses no vector registers needs none: there
-/// [`sealed::Lanes::load`] loads the header once for a burst, and nothing takes the register away before [`sealed::Lanes::clear`].
+/// The instruction that a frame needs to have the header in XMM2. A target whose compiler uses no vector registers
+/// needs none: there [`sealed::Lanes::load`] loads the header once for a burst, and nothing takes the register away
+/// before [`sealed::Lanes::clear`].
 #[cfg(target_feature = "sse2")]
 macro_rules! header {
     () => {
@@ -75,8 +77,9 @@ macro_rules! header {
     };
 }
 
-/// The moves of a frame of `LEAST + beyond` bytes behind its header: as many whole registers from its start as to its end. They meet or
-/// overlap, so there is no loop, and nothing outside the frame is read or written. The frame lies over the end of the header's store.
+/// The moves of a frame of `LEAST + beyond` bytes behind its header: as many whole registers from its start as to its
+/// end. They meet or overlap, so there is no loop, and nothing outside the frame is read or written. The frame lies
+/// over the end of the header's store.
 macro_rules! headed_ends {
     ($ats:literal, $to:ident, $from:ident, $beyond:ident) => {
         vectors!(
@@ -103,7 +106,8 @@ impl sealed::Lanes for Avx {
     unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         const { assert!(LINE == 2 * VECTOR) };
         assembly!({
-            // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the header's store.
+            // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the
+            // header's store.
             unsafe {
                 vectors!(
                     "vmovdqu ymm0, ymmword ptr [{from} + {from_at}]",
@@ -206,8 +210,9 @@ unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
         let last = len - TURN;
         // Stores are aligned behind the first register: one that is not costs two where it crosses a cache line.
         let aligned = VECTOR - (to as usize) % VECTOR;
-        // SAFETY: the caller's contract. The last turn comes first, so that what the loop leaves is done; then the first register, within
-        // or behind which the loop begins; each access starts at 0 or later and ends at `len` or before.
+        // SAFETY: the caller's contract. The last turn comes first, so that what the loop leaves is done; then the
+        // first register, within or behind which the loop begins; each access starts at 0 or later and ends at `len` or
+        // before.
         unsafe {
             vectors!(
                 ".irp piece, 0, 64",

@@ -21,7 +21,8 @@ impl<'m> Rings<'m> {
         (avail.mask == used.mask).then_some(Self { avail, used })
     }
 
-    /// Returns the packets in step with the rings' entries from `next` on: at most `most`, and not beyond the end of the rings' arrays.
+    /// Returns the packets in step with the rings' entries from `next` on: at most `most`, and not beyond the end of
+    /// the rings' arrays.
     #[inline(always)]
     pub fn steps(&self, packets: &Table<'m, Packet>, next: u16, most: u16) -> Steps<'m, Heads> {
         let at = usize::from(next) & self.used.mask;
@@ -32,8 +33,8 @@ impl<'m> Rings<'m> {
         })
     }
 
-    /// Returns the same for a driver that uses the descriptors of `table` in their order. The available ring names the first one, and those that
-    /// follow are not looked up. There are no steps if the first one is outside the table.
+    /// Returns the same for a driver that uses the descriptors of `table` in their order. The available ring names the
+    /// first one, and those that follow are not looked up. There are no steps if the first one is outside the table.
     #[inline(always)]
     pub fn steps_in_order(
         &self,

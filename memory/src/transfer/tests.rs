@@ -129,7 +129,8 @@ fn what_lies_behind_4_gib_is_not_written_in_place_of_what_lies_before() {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
     let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
     let len = (1u64 << 32) + 0x1000;
-    // SAFETY: a new mapping; zeroed, never undone, and only the slice leads into it. Pages get memory as they are touched: two.
+    // SAFETY: a new mapping; zeroed, never undone, and only the slice leads into it. Pages get memory as they are
+    // touched: two.
     let to = unsafe {
         let base = mmap_anonymous(core::ptr::null_mut(), len as usize, prot, flags).expect("addresses, not memory");
         PeerSlice::from_raw(base.cast(), len)

@@ -14,8 +14,8 @@ use sluice_abi::map;
 pub unsafe fn isolated(count: u64) -> Outcome {
     let stub = map::SLOT_VA + map::GATE + u64::from(STUB_ENTRY);
     let (status, a, b, c, d): (u64, u64, u64, u64, u64);
-    // SAFETY: the stub is an ordinary function; the host promises its registers and that it touches no memory of ours but
-    // the stack, the request block and packet memory.
+    // SAFETY: the stub is an ordinary function; the host promises its registers and that it touches no memory of ours
+    // but the stack, the request block and packet memory.
     unsafe {
         asm!(
             "call {stub}",
@@ -31,7 +31,8 @@ pub unsafe fn isolated(count: u64) -> Outcome {
 
 /// Runs `work` in the guarded view, where the peers' memory is mapped.
 ///
-/// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or see to it that none touches a peer.
+/// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or see to it that none touches
+/// a peer.
 ///
 /// # Safety
 /// The VM runs under a Sluice host with the gate `Guarded`.
@@ -47,7 +48,8 @@ pub unsafe fn guarded<R>(work: impl FnOnce() -> R) -> R {
 
 /// VMFUNC leaf 0. See: SDM volume 3, "EPTP Switching".
 ///
-/// Section `.sluice.vmfunc`, which is not loaded, lists where these are: an audit of an image tells them from bytes that only look so.
+/// Section `.sluice.vmfunc`, which is not loaded, lists where these are: an audit of an image tells them from bytes
+/// that only look so.
 #[inline(always)]
 unsafe fn switch_view(index: u32) {
     // SAFETY: the caller's contract. Not `nomem`: the peers' memory appears and disappears.
@@ -130,7 +132,8 @@ pub mod hypercall {
     /// Adds `run` to packet memory.
     ///
     /// # Safety
-    /// The VM runs under a Sluice host, at CPL 0. From now on this VM's window reads the run, and the windows of VMs that may send to this one write it.
+    /// The VM runs under a Sluice host, at CPL 0. From now on this VM's window reads the run, and the windows of VMs
+    /// that may send to this one write it.
     pub unsafe fn add_run(run: Run) -> Status {
         // SAFETY: the caller's contract.
         unsafe { call(Hypercall::AddRun, run.gpa.0, run.len, run.offset) }.status

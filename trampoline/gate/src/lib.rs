@@ -1,8 +1,9 @@
-//! The gate: how a call gets from a VM's own view of memory into its window on the peers' memory, and back, without a VM exit.
+//! The gate: how a call gets from a VM's own view of memory into its window on the peers' memory, and back, without a
+//! VM exit.
 //!
-//! It stands on `sluice-abi` alone. A host lays the three pages of `gate.S` ([`pages`]) at one address of three views; `sluice-fastpath`, which a VM
-//! links, calls through them ([`isolated`]). The other gates are here too: [`guarded`] (one VMFUNC each way around code of the VM's own) and
-//! [`hypercall`] (the host does the work).
+//! It stands on `sluice-abi` alone. A host lays the three pages of `gate.S` ([`pages`]) at one address of three views;
+//! `sluice-fastpath`, which a VM links, calls through them ([`isolated`]). The other gates are here too: [`guarded`]
+//! (one VMFUNC each way around code of the VM's own) and [`hypercall`] (the host does the work).
 //!
 //! ```
 //! use sluice_gate::{CLOSE, OPEN, STUB_ENTRY, pages};
@@ -12,8 +13,8 @@
 //!     page.windows(3).enumerate().filter(|(_, bytes)| *bytes == VMFUNC).map(|(at, _)| at).collect()
 //! };
 //!
-//! // A call crosses four times. The stub's VMFUNC leads to the gate's first instruction, at the same address of the next view: no page has
-//! // another one, at whatever byte a jump into it begins.
+//! // A call crosses four times. The stub's VMFUNC leads to the gate's first instruction, at the same address of the
+//! // next view: no page has another one, at whatever byte a jump into it begins.
 //! let pages = pages();
 //! assert_eq!(all(pages.stub), [usize::from(OPEN) - 3]);
 //! assert_eq!(all(pages.gate).len(), 2);

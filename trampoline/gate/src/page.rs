@@ -32,15 +32,16 @@ unsafe extern "C" {
 pub const OPEN: u16 = 0x103;
 /// Offset in the stub page of the function that a VM calls. See: `gate.S`.
 pub const STUB_ENTRY: u16 = OPEN - 21;
-/// Offset in the stub page where the monitor resumes an aborted call: RSP as the caller's VMFUNC had it, RAX the status,
-/// R8 to R11 what was accepted, everything else cleared. See: `gate.S`.
+/// Offset in the stub page where the monitor resumes an aborted call: RSP as the caller's VMFUNC had it, RAX the
+/// status, R8 to R11 what was accepted, everything else cleared. See: `gate.S`.
 pub const STUB_ABORT: u16 = 0x200;
-/// Instructions of a call of the stub that are executed before the window is armed (up to the first VMFUNC), and after it is disarmed (from behind the
-/// disarming store to RET). See: `gate.S`.
+/// Instructions of a call of the stub that are executed before the window is armed (up to the first VMFUNC), and after
+/// it is disarmed (from behind the disarming store to RET). See: `gate.S`.
 pub const STUB_OUTSIDE: u64 = 10 + 13;
 /// Offset in the window page of its first instruction. See: `gate.S`.
 pub const ENTER: u16 = OPEN + 37;
-/// Offset in the window page of what follows the instruction that puts RSP, the caller's until then, aside. See: `gate.S`.
+/// Offset in the window page of what follows the instruction that puts RSP, the caller's until then, aside. See:
+/// `gate.S`.
 pub const STACK_SAVED: u16 = ENTER + 17;
 /// Offset in the gate page of what follows the window: from here on the call has ended. See: `gate.S`.
 pub const CLOSE: u16 = 0x1a8;

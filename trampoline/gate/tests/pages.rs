@@ -125,7 +125,8 @@ fn each_vmfunc_names_the_view_that_comes_next() {
     assert_eq!(selected(&straight(pages.gate, CLOSE)), (Some(0), Some(0)));
 }
 
-/// The window page from `offset` on, jumps followed, in two parts: to the call of the window's code, and from there to the VMFUNC.
+/// The window page from `offset` on, jumps followed, in two parts: to the call of the window's code, and from there to
+/// the VMFUNC.
 fn leaving(offset: u16) -> [Vec<Instruction>; 2] {
     let mut parts = [Vec::new(), Vec::new()];
     let (mut at, mut part) = (offset, 0);
@@ -153,7 +154,8 @@ fn written(path: &[Instruction]) -> BTreeSet<Register> {
     all
 }
 
-/// What the call leaves as it was is the caller's own (RBX, RBP, R12 to R15). All other registers, RSP too, are written on the way out (A15).
+/// What the call leaves as it was is the caller's own (RBX, RBP, R12 to R15). All other registers, RSP too, are written
+/// on the way out (A15).
 #[test]
 fn the_window_page_leaves_no_register_as_its_code_left_it() {
     use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP};
@@ -198,7 +200,8 @@ fn covered(page: &Page, starts: &[u16]) -> BTreeSet<u16> {
     bytes
 }
 
-/// Who lands beside the way of a call is stopped there, in whatever view: none of the three pages has another filler than INT3.
+/// Who lands beside the way of a call is stopped there, in whatever view: none of the three pages has another filler
+/// than INT3.
 #[test]
 fn what_is_beside_the_way_of_a_call_is_int3_in_all_three_pages() {
     const INT3: u8 = 0xcc;
@@ -261,13 +264,15 @@ fn findings_of(code: &[u8]) -> String {
     format!("{:?}", walk(&page, CLOSE).findings)
 }
 
-/// `before`, then the 32-bit displacement that leads to slot offset `to` from behind it and `behind`, then `behind`; all at 0x900.
+/// `before`, then the 32-bit displacement that leads to slot offset `to` from behind it and `behind`, then `behind`;
+/// all at 0x900.
 fn relative(before: &[u8], to: u64, behind: &[u8], immediate: usize) -> Vec<u8> {
     let next = 0x900 + before.len() + 4 + immediate;
     [before, &(to as i32 - next as i32).to_le_bytes(), behind].concat()
 }
 
-/// The gate view maps the list, which tells where the host's tables are: what was read of it does not get home, by whatever it was read.
+/// The gate view maps the list, which tells where the host's tables are: what was read of it does not get home, by
+/// whatever it was read.
 #[test]
 fn the_audit_finds_what_is_read_from_anywhere_and_taken_along() {
     let home = [0x31, 0xc9, 0x0f, 0x01, 0xd4]; // xor ecx, ecx; vmfunc

@@ -1,7 +1,7 @@
 //! What executes in the peer's view: the device side of its virtio-net receive queue, split or packed.
 //!
-//! It stands on `sluice-abi` and `sluice-memory`, between the gate and the peer's rings. Alone it is a device side for anybody who has a queue of
-//! VIRTIO in memory: a vhost-user backend, a simulation.
+//! It stands on `sluice-abi` and `sluice-memory`, between the gate and the peer's rings. Alone it is a device side for
+//! anybody who has a queue of VIRTIO in memory: a vhost-user backend, a simulation.
 //!
 //! ```
 //! use sluice_abi::Gpa;
@@ -38,10 +38,12 @@
 //! Built twice from the same source: as the window image (`src/bin/window.rs`, linked by window.ld, run in the window
 //! view) and as this library (the gates `Direct`, `Guarded` and `Hypercall`, the host, the tests).
 //!
-//! Reading order: [`transmit`] (a call), [`Window`] (what outlives a call), [`DeviceQueue`] (one ring), [`Regions`] (whose memory).
+//! Reading order: [`transmit`] (a call), [`Window`] (what outlives a call), [`DeviceQueue`] (one ring), [`Regions`]
+//! (whose memory).
 //!
-//! Everything a peer can write is read once, through `sluice_memory`; what is wrong with it is a [`sluice_abi::call::Clause`]
-//! blamed on that peer. Nothing here allocates, logs, keeps statics, panics or calls through a pointer (rule G12).
+//! Everything a peer can write is read once, through `sluice_memory`; what is wrong with it is a
+//! [`sluice_abi::call::Clause`] blamed on that peer. Nothing here allocates, logs, keeps statics, panics or calls
+//! through a pointer (rule G12).
 #![cfg_attr(not(test), no_std)]
 
 mod peer_window;

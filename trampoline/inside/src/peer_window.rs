@@ -17,16 +17,18 @@ pub(crate) struct PeerWindow {
     pub quarantined: Option<Clause>,
     /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
     pub longest: u16,
-    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was negotiated, or nothing.
-    /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
+    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was
+    /// negotiated, or nothing. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1
+    /// "Driver Requirements: Setting Up Receive Buffers".
     pub owed: u32,
-    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long enough.
+    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long
+    /// enough.
     pub target: Option<Target>,
 }
 
 impl PeerWindow {
-    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go into, and whether it broke a
-    /// rule.
+    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go
+    /// into, and whether it broke a rule.
     pub fn new(
         peer: &Peer,
         entry: Queue,
@@ -49,16 +51,16 @@ impl PeerWindow {
         Ok(Self { regions, queue, quarantined, entry, longest, owed, target: None })
     }
 
-    /// Fills the next buffers with the first of `packets`, as far as the fast path goes, and returns how many it filled. `first` is the second
-    /// word of the first packet, which is for this peer.
+    /// Fills the next buffers with the first of `packets`, as far as the fast path goes, and returns how many it
+    /// filled. `first` is the second word of the first packet, which is for this peer.
     #[inline(always)]
     pub fn enqueue_all(&mut self, packets: Table<'static, Packet>, first: u32, lanes: impl Lanes) -> u16 {
         let filled = self.enqueue_like(packets, first, lanes);
         if filled < packets.size() { self.enqueue_rest(packets, filled, first, lanes) } else { filled }
     }
 
-    /// Goes on behind the first `filled` of `packets`: where the rings' arrays end within the burst, and where a buffer is in another region
-    /// than the one before. Returns how many are filled in all.
+    /// Goes on behind the first `filled` of `packets`: where the rings' arrays end within the burst, and where a buffer
+    /// is in another region than the one before. Returns how many are filled in all.
     #[inline(never)]
     fn enqueue_rest(&mut self, packets: Table<'static, Packet>, mut filled: u16, first: u32, lanes: impl Lanes) -> u16 {
         let peer = PeerIdx((first >> 16) as u8);
@@ -71,8 +73,8 @@ impl PeerWindow {
         filled
     }
 
-    /// Fills the next buffers with the first of `packets` that are for `peer`, which is this one, as far as the region of the next buffer and the
-    /// rings' arrays go, and returns how many it filled.
+    /// Fills the next buffers with the first of `packets` that are for `peer`, which is this one, as far as the region
+    /// of the next buffer and the rings' arrays go, and returns how many it filled.
     #[inline(never)]
     pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
         let first = packets.len_and_peer(0).filter(|first| first >> 16 == peer.0.into());

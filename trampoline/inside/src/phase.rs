@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// How far the call in hand has come. The gate's code writes [`Phase::FILLING`] when a call enters, window code writes all others, and the host
-/// reads it when it ends a call.
+/// How far the call in hand has come. The gate's code writes [`Phase::FILLING`] when a call enters, window code writes
+/// all others, and the host reads it when it ends a call.
 #[repr(transparent)]
 pub(crate) struct Phase(AtomicU32);
 

@@ -24,8 +24,8 @@ impl Regions {
     /// The regions of `peer`, with slot offset 0 at `base`.
     ///
     /// # Safety
-    /// Wherever the result is used, the regions that `peer` lists are mapped at `base` + their slot offsets, readable and
-    /// writable, and no Rust reference leads into them.
+    /// Wherever the result is used, the regions that `peer` lists are mapped at `base` + their slot offsets, readable
+    /// and writable, and no Rust reference leads into them.
     pub unsafe fn new(peer: &Peer, base: *mut u8) -> Result<Self, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
         let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
@@ -41,7 +41,8 @@ impl Regions {
         }))
     }
 
-    /// The regions that start at these addresses of the peer's space, anywhere in this process, for a host that guesses at its own risk.
+    /// The regions that start at these addresses of the peer's space, anywhere in this process, for a host that guesses
+    /// at its own risk.
     pub fn from_slices(slices: &[(Gpa, PeerSlice<'static>)]) -> Result<Self, Clause> {
         Self::collect(slices.iter().map(|&slice| Ok(slice)))
     }
@@ -105,8 +106,9 @@ impl Regions {
     }
 }
 
-/// Whether what a wrong guess reaches from `region` is this peer's: `reach` bytes from its start, a descriptor's index behind its end. (A buffer's
-/// address is guessed from the start of the first region alone; in any other, the guess stays.)
+/// Whether what a wrong guess reaches from `region` is this peer's: `reach` bytes from its start, a descriptor's index
+/// behind its end. (A buffer's address is guessed from the start of the first region alone; in any other, the guess
+/// stays.)
 fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
     let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
     (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE

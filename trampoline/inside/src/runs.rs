@@ -44,7 +44,8 @@ impl Runs {
         free.map(|free| *free = Some(Range { offset: offset.into(), memory })).is_some()
     }
 
-    /// The `len` bytes at `offset`, if one range holds all of them. While the processor guesses, that is the start of one of the ranges.
+    /// The `len` bytes at `offset`, if one range holds all of them. While the processor guesses, that is the start of
+    /// one of the ranges.
     #[inline(always)]
     pub fn find(&self, offset: u64, len: u64) -> Option<PeerSlice<'static>> {
         match self.extent.map(|extent| extent.sub(offset, len)) {

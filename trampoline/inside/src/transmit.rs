@@ -1,8 +1,9 @@
 //! The one operation of a window: a burst of frames, each into the receive queue of the peer it names.
 //!
 //! # Why in two steps
-//! Every buffer of the burst is filled before any queue is published. So a call that is interrupted is undone without the peer
-//! noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once per burst.
+//! Every buffer of the burst is filled before any queue is published. So a call that is interrupted is undone without
+//! the peer noticing or completed without the sender's help, and `used.idx`, the cache line both sides want, moves once
+//! per burst.
 
 use crate::Enqueue;
 use crate::peer_window::PeerWindow;
@@ -14,12 +15,12 @@ use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
 use sluice_memory::{Lanes, PeerSlice, Table, guess};
 use zerocopy::FromBytes;
 
-/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read again is
-/// checked again.
+/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read
+/// again is checked again.
 ///
-/// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an earlier
-/// packet of this call, or if it is too long for its peer; a packet that the sender described wrongly is refused with all that follow
-/// it. `lanes`: the registers that the frames pass through; what is left there is cleared.
+/// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an
+/// earlier packet of this call, or if it is too long for its peer; a packet that the sender described wrongly is
+/// refused with all that follow it. `lanes`: the registers that the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
     let count = guess::within(count, MAX_BURST as u64).map(|count| count as u16);
@@ -85,8 +86,8 @@ impl<L: Lanes> Call<L> {
         Outcome { status: self.status, accepted: window.accepted }
     }
 
-    /// The packet at place `at`, and those after it that are for the same peer and usual: how many are filled. `Err`: the rest is
-    /// refused.
+    /// The packet at place `at`, and those after it that are for the same peer and usual: how many are filled. `Err`:
+    /// the rest is refused.
     fn next(
         &mut self,
         window: &mut Window,
@@ -165,9 +166,10 @@ fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes)
     }
 }
 
-/// Bytes of the VLAN tags of `frame`, which belong to its Ethernet header and not to what the MTU bounds: two at most, a service's and a
-/// customer's. A sender that changes them meanwhile has sent a frame by so many bytes too long, which the peer's buffer holds.
-/// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", IEEE 802.1Q clause 9.
+/// Bytes of the VLAN tags of `frame`, which belong to its Ethernet header and not to what the MTU bounds: two at most,
+/// a service's and a customer's. A sender that changes them meanwhile has sent a frame by so many bytes too long, which
+/// the peer's buffer holds. See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", IEEE 802.1Q clause
+/// 9.
 pub fn tags(frame: PeerSlice<'_>) -> u16 {
     let tag = |at| frame.read(at).is_ok_and(|kind| net::VLAN_TYPES.contains(&u16::from_be(kind)));
     match (tag(TYPE), tag(TYPE + u64::from(net::VLAN_TAG))) {
@@ -177,7 +179,8 @@ pub fn tags(frame: PeerSlice<'_>) -> u16 {
     }
 }
 
-/// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The header is read once.
+/// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The
+/// header is read once.
 fn frame(packets: &Runs, packet: Packet) -> Option<(Hdr, PeerSlice<'static>)> {
     let mut hdr = PLAIN_HDR;
     if packet.flags & HDR != 0 {

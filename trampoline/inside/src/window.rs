@@ -55,8 +55,8 @@ impl Window {
     /// As [`Window::new`], where the window is to be: on no stack, which may not have room for one.
     ///
     /// # Safety
-    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is the only one who does
-    /// while it lives.
+    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is
+    /// the only one who does while it lives.
     #[allow(unsafe_code, reason = "there is no allocator to ask")]
     pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
         // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
@@ -85,12 +85,13 @@ impl Window {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where it is, whatever else of
-    /// the entry is new, and if it broke a rule stays so. On an error the window is as it was. Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where
+    /// it is, whatever else of the entry is new, and if it broke a rule stays so. On an error the window is as it was.
+    /// Nothing of the peer's memory is touched yet.
     ///
     /// # Safety
-    /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` + their slot
-    /// offsets, readable and writable, and no Rust reference leads into them.
+    /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` +
+    /// their slot offsets, readable and writable, and no Rust reference leads into them.
     #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
     pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
         let extent = self.packets.extent();
@@ -120,8 +121,8 @@ impl Window {
         }
     }
 
-    /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and nothing
-    /// changes, if there is no such peer or the log is too short for its memory.
+    /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and
+    /// nothing changes, if there is no such peer or the log is too short for its memory.
     pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
         let extent = self.packets.extent();
         let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
@@ -142,9 +143,10 @@ impl Window {
         matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
-    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and nowhere else. What follows one
-    /// another in packet memory is to be one of them where the mapping allows it, as a frame has to lie in one; what begins at offset 0 is the
-    /// fastest. Peers stay as they are. `false`: more than [`sluice_abi::run::MAX_RUNS`], which are left out.
+    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and
+    /// nowhere else. What follows one another in packet memory is to be one of them where the mapping allows it, as a
+    /// frame has to lie in one; what begins at offset 0 is the fastest. Peers stay as they are. `false`: more than
+    /// [`sluice_abi::run::MAX_RUNS`], which are left out.
     pub fn set_runs(&mut self, runs: impl IntoIterator<Item = (u32, PeerSlice<'static>)>) -> bool {
         let mut packets = Runs::new();
         let fit = runs.into_iter().all(|(offset, memory)| packets.add(offset, memory));
@@ -226,8 +228,8 @@ impl Window {
         }
     }
 
-    /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is undone.
-    /// What it delivered is returned.
+    /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is
+    /// undone. What it delivered is returned.
     pub fn recover(&mut self) -> Accepted {
         match self.phase.get() {
             Phase::PARTIAL => {}

@@ -77,7 +77,9 @@ proptest! {
 
     /// One chain after the other, of any shape, each filled with a frame of any length that it holds.
     #[test]
-    fn a_mock_driver_gets_what_is_sent_to_it(frames in vec((vec(1u32..400, 1..6), any::<u16>(), any::<u8>()), 1..=MOST)) {
+    fn a_mock_driver_gets_what_is_sent_to_it(
+        frames in vec((vec(1u32..400, 1..6), any::<u16>(), any::<u8>()), 1..=MOST)
+    ) {
         let (mmap, ram) = memory();
         let mock = MockSplitQueue::create(&mmap, GuestAddress(0), SIZE);
         let (mut queue, regions) = device(&mock, ram);
@@ -111,7 +113,8 @@ proptest! {
         for (lens, seed) in &frames {
             let total = lens.iter().sum::<u32>();
             prop_assume!(total > HDR_LEN);
-            let payload: Vec<u8> = (0..total - HDR_LEN).map(|at| (at as u8).wrapping_mul(5).wrapping_add(*seed)).collect();
+            let byte = |at: u32| (at as u8).wrapping_mul(5).wrapping_add(*seed);
+            let payload: Vec<u8> = (0..total - HDR_LEN).map(byte).collect();
             scatter(&mmap, lens, &[&[0; 12], &payload[..]].concat());
             prop_assert_eq!(queue.dequeue(&regions, room, Words), Ok(Dequeue::Empty));
             mock.build_desc_chain(&chain(lens, 0)).unwrap();

@@ -16,18 +16,19 @@ mod image {
     #[unsafe(link_section = ".rodata.build_id")]
     static BUILD_ID: [u64; 2] = [build_id::MAGIC, sluice_inside::BUILD_ID];
 
-    /// Called by `enter` of trampoline/gate/src/gate.S, on the window's own stack. What was accepted stays in the state.
+    /// Called by `enter` of trampoline/gate/src/gate.S, on the window's own stack. What was accepted stays in the
+    /// state.
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".text.entry")]
     extern "sysv64" fn window_entry(count: u64, state: *mut Window) -> u64 {
-        // SAFETY: `enter` passes the address of the state. The host maps it for this vCPU alone, and wrote a valid Window into it.
-        // A vCPU makes one call at a time, and the host writes only while the vCPU is outside.
+        // SAFETY: `enter` passes the address of the state. The host maps it for this vCPU alone, and wrote a valid
+        // Window into it. A vCPU makes one call at a time, and the host writes only while the vCPU is outside.
         let window = unsafe { &mut *state };
         let request = state.cast::<u8>().wrapping_add((map::REQUEST - map::STATE) as usize);
         // SAFETY: the host maps the request block there. It is read-only in this view, and nothing here writes to it.
         let request = unsafe { PeerSlice::from_raw(request, map::PAGE) };
-        // SAFETY: the host starts no VM on a processor without AVX, and has it switched on (XCR0, CR4.OSXSAVE) before it does. A guest
-        // that makes it fault (CR0.TS) loses its call, as with any fault in here (rule G9).
+        // SAFETY: the host starts no VM on a processor without AVX, and has it switched on (XCR0, CR4.OSXSAVE) before
+        // it does. A guest that makes it fault (CR0.TS) loses its call, as with any fault in here (rule G9).
         let lanes = unsafe { Avx::assume() };
         sluice_inside::transmit(window, request, count, lanes).status.0
     }

@@ -1,4 +1,5 @@
-//! A chain of descriptors, of either format, followed to its end. Each descriptor is read once, and their number is bounded (rule G10).
+//! A chain of descriptors, of either format, followed to its end. Each descriptor is read once, and their number is
+//! bounded (rule G10).
 
 use super::packed::Position;
 use crate::Regions;
@@ -173,8 +174,8 @@ impl Chain {
         Ok(Piece { in_packed_table: true, ..piece(desc.addr, desc.len, flags) })
     }
 
-    /// The bytes of an indirect table, if there may be one here. How many of its entries are the chain's is not known yet, and how they
-    /// are aligned is left to the driver.
+    /// The bytes of an indirect table, if there may be one here. How many of its entries are the chain's is not known
+    /// yet, and how they are aligned is left to the driver.
     fn indirect_table(&self, regions: &Regions, at: Gpa, len: u32, flags: DescF) -> Result<PeerSlice<'static>, Clause> {
         if !self.indirect {
             return Err(Clause::NotNegotiated);

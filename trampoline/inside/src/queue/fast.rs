@@ -1,10 +1,12 @@
 //! The loop that decides what a packet costs: each packet of a burst into the next buffer, whatever the ring's format.
 //!
-//! From top to bottom: which loop a burst takes ([`DeviceQueue::enqueue_fast`]), the loop (`fill`), what it does for one packet (`fill_one`), and how
-//! each format hands out its buffers ([`Buffers`]). docs/performance.md has its instructions.
+//! From top to bottom: which loop a burst takes ([`DeviceQueue::enqueue_fast`]), the loop (`fill`), what it does for
+//! one packet (`fill_one`), and how each format hands out its buffers ([`Buffers`]). docs/performance.md has its
+//! instructions.
 //!
 //! # Why there is one loop for each format and kind of length
-//! A burst has one format, and the shortest frames are all alike. Where both are constants, registers suffice for the whole loop.
+//! A burst has one format, and the shortest frames are all alike. Where both are constants, registers suffice for the
+//! whole loop.
 
 use super::packed::Packed;
 use super::split::Split;
@@ -32,12 +34,13 @@ pub(crate) struct Target {
 }
 
 impl DeviceQueue {
-    /// Fills buffers with the first of `packets`, until a packet or a buffer does not suit, and returns how many it filled. `first` is the second
-    /// word of the first packet, and names the peer of all. The driver sees nothing of it before [`DeviceQueue::publish`].
+    /// Fills buffers with the first of `packets`, until a packet or a buffer does not suit, and returns how many it
+    /// filled. `first` is the second word of the first packet, and names the peer of all. The driver sees nothing of it
+    /// before [`DeviceQueue::publish`].
     ///
-    /// A packet suits that is for that peer, has no header of its own, and is not longer than the peer takes; a buffer of one descriptor that is
-    /// long enough, in the region of `target`. What does not suit may still be right: ask again, and if nothing is filled then, the packet is
-    /// for [`DeviceQueue::enqueue`]. Nothing is marked in a log.
+    /// A packet suits that is for that peer, has no header of its own, and is not longer than the peer takes; a buffer
+    /// of one descriptor that is long enough, in the region of `target`. What does not suit may still be right: ask
+    /// again, and if nothing is filled then, the packet is for [`DeviceQueue::enqueue`]. Nothing is marked in a log.
     #[inline(always)]
     pub(crate) fn enqueue_fast(
         &mut self,
@@ -126,8 +129,8 @@ fn fill_packed<const ONE_LINE: bool>(
     fill::<ONE_LINE, _>(first, target, &OneSlot { available, used }, &steps, lanes)
 }
 
-/// Fills the buffer of each step with its packet, until one does not suit, and returns how many it filled. What frames left in vector registers is
-/// cleared.
+/// Fills the buffer of each step with its packet, until one does not suit, and returns how many it filled. What frames
+/// left in vector registers is cleared.
 #[inline(always)]
 fn fill<const ONE_LINE: bool, B: Buffers>(
     first: u32,
@@ -160,8 +163,8 @@ struct Burst {
 }
 
 impl Burst {
-    /// Fills the buffer of `step` with its packet, if both suit. `ONE_LINE`: a packet suits only if it is as long as the first one, [`LINE`]
-    /// bytes.
+    /// Fills the buffer of `step` with its packet, if both suit. `ONE_LINE`: a packet suits only if it is as long as
+    /// the first one, [`LINE`] bytes.
     #[inline(always)]
     fn fill_one<const ONE_LINE: bool, B: Buffers>(
         &self,
@@ -207,19 +210,20 @@ trait Buffers {
     /// What of the ring goes with each packet.
     type Entries: Entries;
 
-    /// Returns where the buffer of this step is, or `None` if it is not one descriptor with room for `total` bytes, or breaks a rule. `ONE_LINE`:
-    /// `total` is [`HEADED_LINE`].
+    /// Returns where the buffer of this step is, or `None` if it is not one descriptor with room for `total` bytes, or
+    /// breaks a rule. `ONE_LINE`: `total` is [`HEADED_LINE`].
     fn take<const ONE_LINE: bool>(&self, step: &Step<'_, Self::Entries>, total: u32) -> Option<Gpa>;
 
-    /// Notes that the buffer of this step, which was taken, has `total` bytes now. The driver is not told yet, but may look: before this it finds
-    /// nothing of a packet that is not its own.
+    /// Notes that the buffer of this step, which was taken, has `total` bytes now. The driver is not told yet, but may
+    /// look: before this it finds nothing of a packet that is not its own.
     fn fill(&self, step: &Step<'_, Self::Entries>, total: u32);
 
     /// Returns where the buffer of this step will be. Nothing is checked.
     fn addr(&self, step: &Step<'_, Self::Entries>) -> Option<Gpa>;
 }
 
-/// Split rings: the available ring names buffers in this table. Nobody looks at an entry of the used ring before it is published.
+/// Split rings: the available ring names buffers in this table. Nobody looks at an entry of the used ring before it is
+/// published.
 struct AnyOrder(Table<'static, Desc>);
 
 impl Buffers for AnyOrder {

@@ -1,4 +1,5 @@
-//! Frames into buffers of any shape, and into several of them. Rare with the drivers we know, so kept out of the way of the common case.
+//! Frames into buffers of any shape, and into several of them. Rare with the drivers we know, so kept out of the way of
+//! the common case.
 
 use super::chain::Chain;
 use super::{DeviceQueue, DirtyLog};
@@ -17,7 +18,8 @@ pub enum Enqueue {
     Filled,
     /// The driver has not given enough buffers, or some that were filled must be published first. Nothing is filled.
     Full,
-    /// The driver's buffers are as long as they must be, and all of them together shorter than this frame. Nothing is filled.
+    /// The driver's buffers are as long as they must be, and all of them together shorter than this frame. Nothing is
+    /// filled.
     TooLong,
     /// The header does not fit the frame, or leaves to the driver what was not negotiated. Nothing is filled.
     BadHeader,
@@ -96,7 +98,8 @@ impl<'f, L: Lanes> Filling<'f, L> {
         }
     }
 
-    /// Fills `chain` as far as it goes; how many bytes that were. `None`: the frame takes more descriptors than are followed for one.
+    /// Fills `chain` as far as it goes; how many bytes that were. `None`: the frame takes more descriptors than are
+    /// followed for one.
     fn fill_chain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<Option<u32>, Clause> {
         let before = self.done;
         while self.done < self.total()
@@ -152,8 +155,8 @@ impl<'f, L: Lanes> Filling<'f, L> {
     }
 }
 
-/// A chain of `capacity` bytes was too short: whose fault is that? See: VIRTIO 5.1.6.3.1 "Driver Requirements: Setting Up
-/// Receive Buffers".
+/// A chain of `capacity` bytes was too short: whose fault is that? See: VIRTIO 5.1.6.3.1 "Driver Requirements: Setting
+/// Up Receive Buffers".
 fn too_short(capacity: u32, owed: u32) -> Result<Enqueue, Clause> {
     if capacity >= HDR_LEN + owed { Ok(Enqueue::TooLong) } else { Err(Clause::TooShort) }
 }

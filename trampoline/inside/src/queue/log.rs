@@ -4,8 +4,8 @@ use crate::Regions;
 use sluice_abi::{Gpa, map};
 use sluice_memory::PeerSlice;
 
-/// A bitmap with one bit for each 4 KiB of the peer's guest-physical space: bit `page % 8` of byte `page / 8`. Others may set bits of it
-/// meanwhile, and clear them.
+/// A bitmap with one bit for each 4 KiB of the peer's guest-physical space: bit `page % 8` of byte `page / 8`. Others
+/// may set bits of it meanwhile, and clear them.
 #[derive(Clone, Copy, Debug)]
 pub struct DirtyLog {
     bitmap: PeerSlice<'static>,

@@ -1,11 +1,11 @@
 //! One queue of a peer, from the device side. The driver is the peer; it writes its areas at any time.
 //!
-//! The device uses each buffer as soon as it takes it, so one position counts both: buffers taken and buffers used. Nothing that is used
-//! is seen before [`DeviceQueue::publish`], and until then [`DeviceQueue::rewind`] takes it back.
+//! The device uses each buffer as soon as it takes it, so one position counts both: buffers taken and buffers used.
+//! Nothing that is used is seen before [`DeviceQueue::publish`], and until then [`DeviceQueue::rewind`] takes it back.
 //!
 //! # Why an enum and not a trait
-//! Which format a queue has is known when it is attached, and a burst asks once. A trait object would be an indirect branch (rule G12), and a
-//! type parameter would run through window, peers and calls.
+//! Which format a queue has is known when it is attached, and a burst asks once. A trait object would be an indirect
+//! branch (rule G12), and a type parameter would run through window, peers and calls.
 
 mod chain;
 mod drain;
@@ -70,9 +70,9 @@ impl DeviceQueue {
         Ok(Self { ring, features, log: None })
     }
 
-    /// The position of what is published, as vhost-user has it. Split: the index of the next available entry. Packed: the next
-    /// slot (bits 14:0) and its wrap counter (15), for taken and once more (30:16, 31) for used.
-    /// See: "Vhost-user Protocol", "Ring states" and message `VHOST_USER_GET_VRING_BASE`.
+    /// The position of what is published, as vhost-user has it. Split: the index of the next available entry. Packed:
+    /// the next slot (bits 14:0) and its wrap counter (15), for taken and once more (30:16, 31) for used. See:
+    /// "Vhost-user Protocol", "Ring states" and message `VHOST_USER_GET_VRING_BASE`.
     pub fn base(&self) -> u32 {
         match &self.ring {
             Ring::Split(split) => split.base(),
@@ -80,7 +80,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Buffers that the driver has given and that are not taken. A packed ring says so slot by slot, and does not count: 1 if there are any.
+    /// Buffers that the driver has given and that are not taken. A packed ring says so slot by slot, and does not
+    /// count: 1 if there are any.
     pub fn available(&self) -> Result<u16, Clause> {
         match &self.ring {
             Ring::Split(split) => split.available(),
@@ -114,8 +115,8 @@ impl DeviceQueue {
         self.log.is_some()
     }
 
-    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the driver's
-    /// buffers must hold if buffers aren't merged, bytes.
+    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the
+    /// driver's buffers must hold if buffers aren't merged, bytes.
     pub fn enqueue(
         &mut self,
         regions: &Regions,
@@ -132,8 +133,9 @@ impl DeviceQueue {
         drain::drain(self, regions, into, lanes)
     }
 
-    /// Takes the next request, answers it, and shows the driver the answer; `false` if there is no request. `into` is room for the bytes
-    /// of a request. `answer` gets them, or `None` where they are more than that, and returns the byte that the driver reads.
+    /// Takes the next request, answers it, and shows the driver the answer; `false` if there is no request. `into` is
+    /// room for the bytes of a request. `answer` gets them, or `None` where they are more than that, and returns the
+    /// byte that the driver reads.
     pub fn respond(
         &mut self,
         regions: &Regions,
@@ -151,8 +153,8 @@ impl DeviceQueue {
         }
     }
 
-    /// `chain`, which [`DeviceQueue::next_chain`] gave and which was followed to its end, is used; `written` bytes were written.
-    /// `false`, and nothing is used, if something must be published first.
+    /// `chain`, which [`DeviceQueue::next_chain`] gave and which was followed to its end, is used; `written` bytes were
+    /// written. `false`, and nothing is used, if something must be published first.
     #[must_use]
     fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
         match &mut self.ring {
@@ -162,8 +164,8 @@ impl DeviceQueue {
         true
     }
 
-    /// Shows the driver everything used so far, if there is anything new. See: VIRTIO 2.7.8.2 "Device Requirements: The Virtqueue
-    /// Used Ring".
+    /// Shows the driver everything used so far, if there is anything new. See: VIRTIO 2.7.8.2 "Device Requirements: The
+    /// Virtqueue Used Ring".
     #[inline(always)]
     pub fn publish(&mut self) {
         if let Some(log) = &self.log {
@@ -216,8 +218,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Whether the driver wants to be told of what was published since this was last asked. See: VIRTIO 2.7.7 "Used Buffer Notification
-    /// Suppression", 2.8.10 "Driver and Device Event Suppression".
+    /// Whether the driver wants to be told of what was published since this was last asked. See: VIRTIO 2.7.7 "Used
+    /// Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
     pub fn needs_notification(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(split) => split.needs_notification(),
@@ -225,8 +227,8 @@ impl DeviceQueue {
         }
     }
 
-    /// The four bytes, aligned as their queue is, that change when the next buffer is published: where a driver that has seen all that is
-    /// published may wait for a change.
+    /// The four bytes, aligned as their queue is, that change when the next buffer is published: where a driver that
+    /// has seen all that is published may wait for a change.
     pub fn next_used(&self) -> Gpa {
         match &self.ring {
             Ring::Split(split) => split.next_used(),
@@ -234,8 +236,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Says whether the driver is to notify the device of its next buffer. Look for buffers once more after switching it on.
-    /// See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
+    /// Says whether the driver is to notify the device of its next buffer. Look for buffers once more after switching
+    /// it on. See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
     pub fn ask_for_notifications(&mut self, on: bool) {
         match &mut self.ring {
             Ring::Split(split) => split.ask_for_notifications(on),
@@ -248,8 +250,8 @@ impl DeviceQueue {
         self.log
     }
 
-    /// From now on every write into the driver's memory is marked in `log`, or, without one, in none. `false`, and nothing changes,
-    /// if the log is too short for `regions`.
+    /// From now on every write into the driver's memory is marked in `log`, or, without one, in none. `false`, and
+    /// nothing changes, if the log is too short for `regions`.
     pub fn set_log(&mut self, log: Option<DirtyLog>, regions: &Regions) -> bool {
         let fits = log.as_ref().is_none_or(|log| log.covers(regions));
         if fits {

@@ -1,5 +1,6 @@
-//! Any sequence of steps of a driver and of the device side against a model: what goes in comes out, once and in order, each side is told
-//! when it asked to be, and all that is written is logged. The model counts without end; what the queue keeps of it goes round.
+//! Any sequence of steps of a driver and of the device side against a model: what goes in comes out, once and in order,
+//! each side is told when it asked to be, and all that is written is logged. The model counts without end; what the
+//! queue keeps of it goes round.
 
 use super::*;
 use crate::driver::{Driver, Piece};
@@ -23,7 +24,8 @@ enum Step {
     Use {
         len: u32,
     },
-    /// The device publishes what it used: at once; or once more, though nothing or all of it was published when it was interrupted.
+    /// The device publishes what it used: at once; or once more, though nothing or all of it was published when it was
+    /// interrupted.
     Publish,
     PublishAgain {
         done: bool,
@@ -34,7 +36,8 @@ enum Step {
     Resume,
     /// The driver takes what came back.
     Take,
-    /// The driver asks for nothing, for everything, or to be told of the entry that is so much further on than the last that it was shown.
+    /// The driver asks for nothing, for everything, or to be told of the entry that is so much further on than the last
+    /// that it was shown.
     DriverAsks {
         kind: u16,
         further: i64,
@@ -49,7 +52,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (prop::collection::vec(13..60u32, 1..4), any::<bool>()).prop_map(|(lens, indirect)| Step::Give { lens, indirect }),
+        6 => (prop::collection::vec(13..60u32, 1..4), any::<bool>())
+            .prop_map(|(lens, indirect)| Step::Give { lens, indirect }),
         6 => (1..150u32).prop_map(|len| Step::Use { len }),
         3 => Just(Step::Publish),
         1 => any::<bool>().prop_map(|done| Step::PublishAgain { done }),
@@ -347,7 +351,9 @@ fn encode(at: i64, packed: bool, size: u16) -> u16 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 512 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 2 } else { 512 }, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn what_is_given_is_used_once_and_whoever_asks_is_told(

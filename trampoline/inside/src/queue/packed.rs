@@ -1,7 +1,7 @@
 //! The packed format. See: VIRTIO 2.8 "Packed Virtqueues".
 //!
-//! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it is published: the
-//! first slot last, as the driver looks at no slot behind one that is not used.
+//! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
+//! is published: the first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
 use crate::Regions;
@@ -16,8 +16,8 @@ use sluice_abi::net::F;
 use sluice_abi::packed::{self, Desc, DescF, EventSuppress};
 use sluice_memory::{Cell16, PackedEvents, PeerSlice, Table};
 
-/// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used descriptor has
-/// this flag.
+/// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used
+/// descriptor has this flag.
 const SKIP: u64 = (DescF::NEXT.bits() as u64) << 48;
 
 /// Where a side is: slot, and wrap counter of the lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
@@ -55,8 +55,9 @@ impl Position {
     }
 }
 
-/// First slot that the driver does not see as used (bits 15:0), its wrap counter (16), and how many slots behind it are used, which are
-/// words of the shadow (47:32). In one word: a call that is interrupted leaves all of it as it was, or as it will be.
+/// First slot that the driver does not see as used (bits 15:0), its wrap counter (16), and how many slots behind it are
+/// used, which are words of the shadow (47:32). In one word: a call that is interrupted leaves all of it as it was, or
+/// as it will be.
 pub(super) struct Cursor(AtomicU64);
 
 impl Cursor {

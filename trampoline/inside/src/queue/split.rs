@@ -23,8 +23,8 @@ pub(super) struct Split {
     driver: SplitEvents<Cell16<'static>>,
     device: SplitEvents<Cell16<'static>>,
     device_area: Gpa,
-    /// Entries used, published or not; of these published; and of these published when the driver was last considered for a notification.
-    /// Counted without end: the ring's indices are their low 16 bits.
+    /// Entries used, published or not; of these published; and of these published when the driver was last considered
+    /// for a notification. Counted without end: the ring's indices are their low 16 bits.
     next: u64,
     published: u64,
     considered: u64,
@@ -96,7 +96,8 @@ impl Split {
 
     pub fn next_chain(&self) -> Result<Option<Chain>, Clause> {
         let available = self.available()?;
-        // Before it is shown that some are used, the driver has no more of them to give. So one call takes no more than the ring has (rule G10).
+        // Before it is shown that some are used, the driver has no more of them to give. So one call takes no more than
+        // the ring has (rule G10).
         if u64::from(available) + self.pending() > self.size().into() {
             return Err(Clause::AvailIdx);
         }

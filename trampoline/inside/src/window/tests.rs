@@ -40,7 +40,8 @@ fn buffers_in_several_regions_are_all_filled_by_the_loop() {
     }
 }
 
-/// A driver that changes the region while the loop looks for it gets nothing that is not its own, and ends no call late.
+/// A driver that changes the region while the loop looks for it gets nothing that is not its own, and ends no call
+/// late.
 #[test]
 fn a_buffer_in_no_region_is_left_to_the_general_path() {
     let mut sender = Sender::new(1, 8);

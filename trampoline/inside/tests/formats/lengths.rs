@@ -1,5 +1,5 @@
-//! Frames of every length, through general and through vector registers: they arrive as a plain copy would bring them, and no byte around
-//! them changes.
+//! Frames of every length, through general and through vector registers: they arrive as a plain copy would bring them,
+//! and no byte around them changes.
 
 use super::*;
 use driver::Piece;

@@ -68,8 +68,8 @@ fn the_device_asks_for_the_next_entry_or_for_none() {
     }
 }
 
-/// It asks for the entry behind those that it was shown. That was shown, too, once the numbers of entries, or slots and wrap counters, went
-/// round: after 65,536 entries, or two laps.
+/// It asks for the entry behind those that it was shown. That was shown, too, once the numbers of entries, or slots and
+/// wrap counters, went round: after 65,536 entries, or two laps.
 #[test]
 fn a_driver_that_was_not_looked_at_for_long_is_told() {
     for (features, size) in FORMATS {

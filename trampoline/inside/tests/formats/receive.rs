@@ -187,8 +187,8 @@ fn a_frame_that_is_still_to_be_segmented_may_be_longer_than_the_mtu() {
     }
 }
 
-/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission" and 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets",
-/// statement 3 of each: it is a hint, of which each side makes what it can.
+/// VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission" and 5.1.6.4.2 "Driver Requirements: Processing of
+/// Incoming Packets", statement 3 of each: it is a hint, of which each side makes what it can.
 #[test]
 fn a_header_length_that_is_wrong_passes_as_it_is() {
     let csum = Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 16, ..PLAIN };

@@ -59,7 +59,8 @@ fn a_region_too_near_to_the_next_peer_is_refused() {
     refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = map::peer_base(PeerIdx(1)) - map::PAGE);
 }
 
-/// Behind the end of each region lies what a descriptor's index may reach on a wrong guess, be the region as long as it may.
+/// Behind the end of each region lies what a descriptor's index may reach on a wrong guess, be the region as long as it
+/// may.
 #[test]
 fn a_region_that_ends_too_near_to_the_next_peer_is_refused() {
     let longest = map::PEER_STRIDE - map::INDEX_REACH;

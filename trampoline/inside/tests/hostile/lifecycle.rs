@@ -42,7 +42,8 @@ fn a_peer_attached_anew_is_no_longer_quarantined() {
     sender.check();
 }
 
-/// The host changes an entry whose queue goes on, as where a peer's memory grows: nothing is sent twice or lost, and what broke a rule stays out.
+/// The host changes an entry whose queue goes on, as where a peer's memory grows: nothing is sent twice or lost, and
+/// what broke a rule stays out.
 #[test]
 fn a_queue_goes_on_where_it_is_whatever_else_of_its_peer_changes() {
     let mut sender = Sender::new(2, SIZE);

@@ -1,5 +1,5 @@
-//! What the window code makes of rings, honest and hostile. One test per case; every test ends with a look at the poison around
-//! everybody's memory.
+//! What the window code makes of rings, honest and hostile. One test per case; every test ends with a look at the
+//! poison around everybody's memory.
 
 mod anything;
 mod attach;
@@ -25,8 +25,8 @@ const OWED: u16 = MTU + 14;
 const LONGEST: u16 = MTU + 18;
 const MORE: DescF = DescF::WRITE.union(DescF::NEXT);
 
-/// One packet arrives; then `lie` makes the ring break `clause`, and the peer is quarantined, while another one goes on. With frames of
-/// different lengths, and with such as the window has a loop of its own for.
+/// One packet arrives; then `lie` makes the ring break `clause`, and the peer is quarantined, while another one goes
+/// on. With frames of different lengths, and with such as the window has a loop of its own for.
 #[track_caller]
 fn blames(clause: Clause, lie: impl Fn(&mut Peer)) {
     for lines in [false, true] {

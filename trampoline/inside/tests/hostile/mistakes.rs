@@ -35,7 +35,8 @@ fn a_frame_without_bytes_is_the_senders_mistake() {
 
 const TOO_LONG: Status = Status::of_peer(Code::TooLong, PeerIdx(0));
 
-/// A frame of `len` bytes with these EtherTypes, each where it is if all before it begin tags; whether it is accepted. A later frame goes on.
+/// A frame of `len` bytes with these EtherTypes, each where it is if all before it begin tags; whether it is accepted.
+/// A later frame goes on.
 #[track_caller]
 fn takes(len: u16, types: &[u16]) -> bool {
     let mut sender = Sender::new(1, SIZE);
@@ -118,7 +119,8 @@ fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
     assert!(!sender.window.is_quarantined(PeerIdx(0)));
 }
 
-/// Packets that found a full ring, or a peer that is not ready, stay behind as the one that is wrong does; only that one is named.
+/// Packets that found a full ring, or a peer that is not ready, stay behind as the one that is wrong does; only that
+/// one is named.
 #[test]
 fn the_packet_that_is_named_is_the_one_that_is_wrong() {
     let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
@@ -175,8 +177,8 @@ fn a_peer_that_is_not_there_is_not_ready() {
     }
 }
 
-/// A window serves queue 0, and what a later one may mean by a flag this one must not guess: whether the packet comes first or behind
-/// others, is as long as the usual ones or not.
+/// A window serves queue 0, and what a later one may mean by a flag this one must not guess: whether the packet comes
+/// first or behind others, is as long as the usual ones or not.
 #[test]
 fn a_queue_or_a_flag_that_there_is_not_is_the_senders_mistake_and_named() {
     for (len, before) in [(64, 0), (64, 1), (100, 0), (100, 2)] {

@@ -98,7 +98,8 @@ fn a_queue_goes_on_where_it_is_when_its_regions_change() {
     sender.check();
 }
 
-/// The entry that tells of a run may come behind a buffer in it: the quarantine for that buffer ends with the entry. No other does.
+/// The entry that tells of a run may come behind a buffer in it: the quarantine for that buffer ends with the entry. No
+/// other does.
 #[test]
 fn quarantine_ends_with_the_region_that_was_missing() {
     let mut sender = Sender::new(1, SIZE);

@@ -51,9 +51,9 @@ fn an_indirect_table_may_lie_anywhere() {
     }
 }
 
-/// What a driver may put into a table is as long as its queue, whose descriptors are free for others then; the descriptor that refers to
-/// the table is none of them. See: VIRTIO 2.7.5.3.1 "Driver Requirements: Indirect Descriptors", 2.8.17 "Driver Requirements:
-/// Scatter-Gather Support".
+/// What a driver may put into a table is as long as its queue, whose descriptors are free for others then; the
+/// descriptor that refers to the table is none of them. See: VIRTIO 2.7.5.3.1 "Driver Requirements: Indirect
+/// Descriptors", 2.8.17 "Driver Requirements: Scatter-Gather Support".
 #[test]
 fn a_chain_in_a_table_may_be_as_long_as_the_queue_and_no_longer() {
     let pieces = |count: u16| Vec::from_iter((0..count).map(|at| (GPA + BUFFERS + 20 * u64::from(at), 20, WRITE)));

@@ -179,7 +179,8 @@ fn features_negotiated_anew_count_once_the_peer_is_attached_anew() {
     }
 }
 
-/// Gives a buffer that is lawful with the feature `more`: what becomes of a packet for it where `attached_with` was agreed on.
+/// Gives a buffer that is lawful with the feature `more`: what becomes of a packet for it where `attached_with` was
+/// agreed on.
 fn give_what_needs(ring: &Ring, more: F, attached_with: F) -> (Status, Vec<usize>) {
     let indirect = more == F::INDIRECT_DESC;
     if indirect {

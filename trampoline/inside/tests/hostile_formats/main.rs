@@ -1,5 +1,5 @@
-//! Hostile rings of every format, one test per case: the peer is blamed for the clause, another peer goes on, and nothing outside the
-//! peer's region is written (the memory checks its poison when it is dropped).
+//! Hostile rings of every format, one test per case: the peer is blamed for the clause, another peer goes on, and
+//! nothing outside the peer's region is written (the memory checks its poison when it is dropped).
 
 mod descriptors;
 mod header;
@@ -203,7 +203,8 @@ fn transmit_all(window: &mut Window, packets: &[Packet]) -> (Status, Vec<usize>)
     )
 }
 
-/// `lie` makes a ring of each of these formats break `clause`. With frames of 64 bytes, for which the window has a loop of its own, and others.
+/// `lie` makes a ring of each of these formats break `clause`. With frames of 64 bytes, for which the window has a loop
+/// of its own, and others.
 #[track_caller]
 fn blames_in(formats: &[F], more: F, clause: Clause, lie: impl Fn(&Ring)) {
     for len in [64, 100] {

@@ -57,8 +57,8 @@ impl Peer {
     /// Makes this peer reachable at `index`.
     #[allow(unsafe_code, reason = "vouches for the memory of this peer")]
     pub fn attach(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
-        // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices lead
-        // into it. An entry that a test made wrong is refused before anything is read or written.
+        // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices
+        // lead into it. An entry that a test made wrong is refused before anything is read or written.
         unsafe { window.attach_peer(index, &self.entry, self.memory.all.as_ptr()) }
     }
 
@@ -151,8 +151,8 @@ impl Peer {
         }
     }
 
-    /// Makes a chain of `pieces` available, from descriptor 0 on; where the last one leads and whether it does is `flags` and
-    /// `next`.
+    /// Makes a chain of `pieces` available, from descriptor 0 on; where the last one leads and whether it does is
+    /// `flags` and `next`.
     pub fn give_chain(&mut self, pieces: &[(u64, u32)], flags: DescF, next: u16) {
         for (index, &piece) in (0u16..).zip(pieces) {
             let last = usize::from(index) + 1 == pieces.len();

@@ -6,8 +6,8 @@ use std::alloc::{Layout, alloc_zeroed};
 
 const POISON: u8 = 0xA5;
 
-/// Runs of bytes with a page of poison before and after each. Never freed, as slices of it have no end; dropping this checks
-/// the poison.
+/// Runs of bytes with a page of poison before and after each. Never freed, as slices of it have no end; dropping this
+/// checks the poison.
 #[derive(Clone)]
 pub struct Memory {
     pub(super) all: PeerSlice<'static>,
