@@ -1,5 +1,9 @@
-//! Numbers that somebody else named, held within their bounds even while the processor guesses that a check of them
-//! passes.
+//! Numbers that somebody else named, held within their bounds even while the processor speculates that a check passes.
+//!
+//! A check alone is a branch, and branches are predicted: a wrong prediction reads what lies beyond the bound, and a
+//! later access tells which value was there. So the number that goes on is not the one that was checked but the result
+//! of an instruction that is not predicted: an AND, or a conditional move. Both are kept from the compiler (`word.rs`),
+//! which would leave out what an earlier check makes superfluous.
 //!
 //! A check alone is a branch, and a branch is guessed: what lies beyond the bound is then read, and a later access
 //! tells which value it had. So the number that goes on is not the one that was checked but what an instruction makes
@@ -11,21 +15,21 @@
 
 use crate::word::{opaque, zero_if_above};
 
-/// `value`, if it is not above `most`; while the processor guesses that, 0 instead of what is above.
+/// Returns `value` if it is not above `most`. While the processor speculates that it is not, a value above becomes 0.
 #[inline(always)]
 pub fn within(value: u64, most: u64) -> Option<u64> {
     (value <= most).then(|| zero_if_above(value, most))
 }
 
-/// The element at `index`, a number that somebody else named; while the processor guesses that there is one, another of
-/// the list.
+/// Returns the element at `index`, a number that somebody else named. While the processor speculates that there is one,
+/// the index is taken modulo the length.
 #[inline(always)]
 pub fn pick<T, const N: usize>(list: &[T; N], index: usize) -> Option<&T> {
     const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };
     (index < N).then(|| &list[masked::<N>(index)])
 }
 
-/// The same, to be changed.
+/// Returns the element as [`pick`] does, to be changed.
 #[inline(always)]
 pub fn pick_mut<T, const N: usize>(list: &mut [T; N], index: usize) -> Option<&mut T> {
     const { assert!(N.is_power_of_two() && N <= 1 << 31, "the mask of a list's places is its length less 1") };

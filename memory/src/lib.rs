@@ -76,15 +76,15 @@ pub use transfer::{Bias, Excess, Frame, Transfer, Upcoming};
 
 /// Memory that a descriptor can point into.
 pub trait SharedMemory {
-    /// The `len` bytes at `at`, if all of them are one run of this memory.
+    /// Returns the `len` bytes at `at`, if all of them are one run of this memory.
     fn slice(&self, at: Gpa, len: u64) -> Result<PeerSlice<'_>, OutOfRegion>;
 }
 
 /// A range that is not within the memory it was said to be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRegion {
-    /// Start of the range.
+    /// First address of the range.
     pub at: Gpa,
-    /// Its bytes.
+    /// Length of the range in bytes.
     pub len: u64,
 }

@@ -1,4 +1,9 @@
-//! Whether the other side of a queue wants to be told.
+//! Whether the other side of a queue wants a notification.
+//!
+//! Both sides follow one handshake. The side that publishes writes, executes a full fence, and looks what the other
+//! side asks for. The side that wants a notification asks, executes a full fence, and looks whether something is there
+//! already. One of the two sees the other's write, so nothing is missed. Without the fences both could look too early;
+//! the tests in memory/tests/notify.rs show it by trying all orders.
 //!
 //! Both sides follow one handshake. Who publishes: publish, full fence, look what the other side asks for. Who wants to
 //! be told: ask, full fence, look whether there is something already. One of the two sees the other's write, so nothing
@@ -11,9 +16,9 @@ use sluice_abi::{RingIdx, virtq};
 
 /// A 16-bit word that both sides see.
 pub trait SharedWord {
-    /// The word; everything its writer wrote before it is seen after it.
+    /// Returns the word. Everything that its writer wrote before it is seen after it.
     fn load_acquire(&self) -> u16;
-    /// Writes the word; whoever sees it sees everything written before it.
+    /// Writes the word. Whoever sees it sees everything that was written before it.
     fn store_release(&self, value: u16);
     /// Orders every access before it against every access after it.
     fn full_fence();
@@ -37,15 +42,18 @@ impl SharedWord for Cell16<'_> {
 /// 2.7.10 "Available Buffer Notification Suppression".
 #[derive(Clone, Copy, Debug)]
 pub struct SplitEvents<W> {
-    /// `flags` of the ring that this side writes.
+    /// The field `flags` of the ring that this side writes.
     pub flags: W,
-    /// `used_event` or `avail_event` behind that ring; `None` unless [`sluice_abi::net::F::EVENT_IDX`] is negotiated.
+    /// The field `used_event` or `avail_event` behind that ring, or `None` unless [`sluice_abi::net::F::EVENT_IDX`] is
+    /// negotiated.
     pub event: Option<W>,
 }
 
 impl<W: SharedWord> SplitEvents<W> {
-    /// Who has published `count` entries up to before `new` since this was last asked: whether the side that asks is to
-    /// be told.
+    /// Returns whether the other side wants a notification, now that this side has published `count` entries up to
+    /// before `new` since it last asked.
+    ///
+    /// The entries are counted because indices wrap around: the distance between two of them is 0 after 65,536 entries.
     ///
     /// The entries are counted because indices go round: the distance between two of them is 0 after 65,536 entries.
     pub fn wanted(&self, new: RingIdx, count: u64) -> bool {
@@ -56,9 +64,9 @@ impl<W: SharedWord> SplitEvents<W> {
         }
     }
 
-    /// Who asks: to be told of the entry at `next`, or of nothing. Look for entries once more after that.
+    /// Asks to be notified of the entry at `next`, or of nothing. Look for entries once more after that.
     ///
-    /// With an event index "nothing" is a request that is not renewed: one more may come.
+    /// With an event index "nothing" only means that the request is not renewed: one more notification may come.
     pub fn ask(&self, next: Option<RingIdx>) {
         match (&self.event, next) {
             (Some(event), Some(next)) => event.store_release(next.0),
@@ -76,19 +84,19 @@ const _: () = assert!(virtq::AvailF::NO_INTERRUPT.bits() == virtq::UsedF::NO_NOT
 /// What one side of a packed virtqueue asks of the other. See: VIRTIO 2.8.10 "Driver and Device Event Suppression".
 #[derive(Clone, Copy, Debug)]
 pub struct PackedEvents<W> {
-    /// [`sluice_abi::packed::EventSuppress::desc`]
+    /// The field [`sluice_abi::packed::EventSuppress::desc`].
     pub desc: W,
-    /// [`sluice_abi::packed::EventSuppress::flags`]
+    /// The field [`sluice_abi::packed::EventSuppress::flags`].
     pub flags: W,
     /// Whether [`sluice_abi::net::F::EVENT_IDX`] is negotiated.
     pub event_idx: bool,
-    /// Slots of the ring.
+    /// Number of slots of the ring.
     pub size: u16,
 }
 
 impl<W: SharedWord> PackedEvents<W> {
-    /// Who has published `count` slots up to before `slot` of the lap with wrap counter `wrap` since this was last
-    /// asked: whether the side that asks is to be told.
+    /// Returns whether the other side wants a notification, now that this side has published `count` slots up to before
+    /// `slot` of the lap with wrap counter `wrap` since it last asked.
     pub fn wanted(&self, slot: u16, wrap: bool, count: u64) -> bool {
         W::full_fence();
         match self.flags.load_acquire() & 0b11 {
@@ -98,8 +106,8 @@ impl<W: SharedWord> PackedEvents<W> {
         }
     }
 
-    /// Whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are as they
-    /// were, so every slot of the ring is among so many.
+    /// Returns whether the slot and lap `asked` is one of the `count` before `slot`. After two laps both counters are
+    /// as they were, so `count` slots are then all slots of the ring.
     fn is_among(&self, asked: u16, slot: u16, wrap: bool, count: u64) -> bool {
         let lap = i32::from(self.size);
         let place = |slot: u16, wrap: bool| i32::from(slot) + if wrap { 0 } else { lap };
@@ -108,7 +116,7 @@ impl<W: SharedWord> PackedEvents<W> {
         u64::try_from(behind).is_ok_and(|behind| (1..=count).contains(&behind))
     }
 
-    /// Who asks: to be told of the slot and lap `next`, or of nothing. Look for descriptors once more after that.
+    /// Asks to be notified of the slot and lap `next`, or of nothing. Look for descriptors once more after that.
     pub fn ask(&self, next: Option<(u16, bool)>) {
         let flags = match next {
             None => event::DISABLE,
@@ -198,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Against counting: all places of a ring of 5, and of two laps and more behind each.
+    /// The result is compared with counting, for all slots of a ring of 5 and for two laps and more behind each.
     #[test]
     fn a_slot_is_among_as_many_as_it_is_passed_by() {
         let lap = 5u32;

@@ -30,30 +30,30 @@ impl Cell16<'_> {
         unsafe { AtomicU16::from_ptr(self.at) }
     }
 
-    /// The word; everything its writer wrote before it is seen after it.
+    /// Returns the word. Everything that its writer wrote before it is seen after it.
     #[inline(always)]
     pub fn load_acquire(&self) -> u16 {
         self.atomic().load(Ordering::Acquire)
     }
 
-    /// Writes the word; whoever sees it sees everything written before it.
+    /// Writes the word. Whoever sees it sees everything that was written before it.
     #[inline(always)]
     pub fn store_release(&self, value: u16) {
         self.atomic().store(value, Ordering::Release);
     }
 }
 
-/// Elements indexed by a free-running index: always in bounds, by mask.
+/// Elements indexed by a free-running index, which a mask keeps in bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'m, T> {
     pub(crate) base: *mut T,
-    /// The size, a power of two, less 1.
+    /// The number of elements, a power of two, less 1.
     pub(crate) mask: usize,
     memory: PhantomData<&'m ()>,
 }
 
 impl<'m, T: Plain> Ring<'m, T> {
-    /// The ring that `table` is, if its size is a power of two.
+    /// Returns the ring that `table` is, if its size is a power of two.
     pub(crate) fn new(table: Table<'m, T>) -> Option<Self> {
         let Table { base, count, memory } = table;
         count.is_power_of_two().then_some(Self { base, mask: usize::from(count) - 1, memory })
@@ -65,7 +65,7 @@ impl<'m, T: Plain> Ring<'m, T> {
         self.mask as u16 + 1
     }
 
-    /// The element at `index` modulo the size.
+    /// Returns the element at `index` modulo the size.
     #[inline(always)]
     pub fn get(&self, index: impl Into<u32>) -> T {
         let place = index.into() as usize & self.mask;
@@ -118,14 +118,14 @@ impl<T: Plain> Table<'_, T> {
         self.count
     }
 
-    /// The element at `index`, read once; `None` at or beyond the size.
+    /// Returns the element at `index`, read once, or `None` at or beyond the size.
     #[inline(always)]
     pub fn get(&self, index: u16) -> Option<T> {
         // SAFETY: index is below the count that PeerSlice::table checked; aligned; any bits are a valid T.
         (index < self.count).then(|| unsafe { self.base.add(usize::from(index)).read_volatile() })
     }
 
-    /// Writes the element at `index`; `false` at or beyond the size.
+    /// Writes the element at `index` and returns `true`, or returns `false` at or beyond the size.
     #[inline(always)]
     #[must_use]
     pub fn set(&self, index: u16, value: T) -> bool {
@@ -160,7 +160,7 @@ impl Table<'_, packed::Desc> {
 }
 
 impl<'m> Table<'m, Desc> {
-    /// The descriptor at `index`, to be read field by field; `None` at or beyond the size.
+    /// Returns the descriptor at `index`, to be read field by field, or `None` at or beyond the size.
     #[inline(always)]
     pub fn buffer(&self, index: u16) -> Option<Buffer<'m>> {
         let at = usize::from(index) * size_of::<Desc>();
@@ -168,25 +168,25 @@ impl<'m> Table<'m, Desc> {
     }
 }
 
-/// A descriptor that its driver may be changing: each field is read once by each call.
+/// A descriptor that its driver may be changing. Each call reads a field once.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer<'m> {
     table: *const Desc,
-    /// Bytes from the start of the table.
+    /// Offset of the descriptor from the start of the table, in bytes.
     at: usize,
     memory: PhantomData<&'m ()>,
 }
 
 impl Buffer<'_> {
-    /// Whether it is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: these are a header and
-    /// [`crate::LINE`] bytes.
+    /// Returns whether the descriptor is one piece for the device to write, of at least `len` bytes. `ONE_LINE`: `len`
+    /// is that of a header and [`crate::LINE`] bytes.
     #[inline(always)]
     pub fn is_writable<const ONE_LINE: bool>(&self, len: u32) -> bool {
         // SAFETY: Table::buffer checked the bounds; aligned, as the table is.
         unsafe { is_writable::<ONE_LINE, 1>(self.table, self.at, len) }
     }
 
-    /// Where it is.
+    /// Returns where the buffer is.
     #[inline(always)]
     pub fn addr(&self) -> Gpa {
         // SAFETY: as in is_writable; any bits are valid.
@@ -195,7 +195,7 @@ impl Buffer<'_> {
 }
 
 impl<'m> Table<'m, Packet> {
-    /// Those from `index` on; none at or beyond the size.
+    /// Returns the packets from `index` on, of which there are none at or beyond the size.
     #[inline(always)]
     pub fn from(&self, index: u16) -> Self {
         let index = index.min(self.count);
@@ -208,7 +208,7 @@ impl<'m> Table<'m, Packet> {
         Self { count: count.min(self.count), ..*self }
     }
 
-    /// Length of the packet at `index` (15:0), its peer (23:16) and flags (31:24), read once.
+    /// Returns length (15:0), peer (23:16) and flags (31:24) of the packet at `index`, read once.
     #[inline(always)]
     pub fn len_and_peer(&self, index: u16) -> Option<u32> {
         // SAFETY: as in get; the second half of a packet.

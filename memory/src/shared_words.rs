@@ -3,15 +3,16 @@
 use crate::Table;
 use core::sync::atomic::{Ordering, fence};
 
-/// Words that one side writes and others read at any time, each whole. What orders them is fences.
+/// Words that one side writes and others read at any time, each whole. Fences order them.
 pub trait SharedWords {
-    /// Word `index`; 0 where there is none.
+    /// Returns word `index`, or 0 where there is none.
     fn load(&self, index: usize) -> u64;
-    /// Writes word `index`; nothing where there is none.
+    /// Writes word `index`, or nothing where there is none.
     fn store(&self, index: usize, word: u64);
-    /// No load after it is older than one before it.
+    /// Orders every load before it against every load after it.
     fn acquire();
-    /// No store after it is seen by whoever misses one before it and looks with [`SharedWords::acquire`] between.
+    /// Orders every store before it against every store after it, for whoever loads with [`SharedWords::acquire`]
+    /// between.
     fn release();
 }
 

@@ -15,6 +15,8 @@ impl<T: FromBytes + IntoBytes + Copy> Plain for T {}
 
 /// A run of shared memory whose bounds were checked when it was made.
 ///
+/// Anyone who shares the memory may write it at any time.
+///
 /// Who may write it: anyone who shares the memory, at any time.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSlice<'m> {
@@ -28,7 +30,7 @@ pub struct PeerSlice<'m> {
     reason = "the one place where shared memory is touched; every block relies on the contract of from_raw"
 )]
 impl<'m> PeerSlice<'m> {
-    /// The `len` bytes at `base`.
+    /// Returns the `len` bytes at `base`.
     ///
     /// # Safety
     /// For all of `'m` the bytes are mapped, readable and writable, do not wrap around the address space, and no Rust
@@ -37,8 +39,8 @@ impl<'m> PeerSlice<'m> {
         Self { base, len, memory: PhantomData }
     }
 
-    /// Returns `values` as memory that may be shared with a peer for all of `'m`. Nobody has a reference to them
-    /// meanwhile: the borrow sees to that.
+    /// Returns `values` as memory that may be shared with a peer for all of `'m`. The borrow keeps everybody else from
+    /// a reference to them.
     pub fn from_mut<T: Plain>(values: &'m mut [T]) -> Self {
         let bytes = values.as_mut_bytes();
         // SAFETY: the bytes are borrowed exclusively for all of `'m`, and every pattern of them is a valid `T`
@@ -46,24 +48,24 @@ impl<'m> PeerSlice<'m> {
         unsafe { Self::from_raw(bytes.as_mut_ptr(), bytes.len() as u64) }
     }
 
-    /// Bytes.
+    /// Returns the length in bytes.
     #[inline(always)]
     pub const fn len(self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the run has no bytes.
     pub const fn is_empty(self) -> bool {
         self.len == 0
     }
 
-    /// First byte, for handing to a device or another mapping.
+    /// Returns the address of the first byte, for handing to a device or another mapping.
     pub const fn as_ptr(self) -> *mut u8 {
         self.base
     }
 
-    /// `len` bytes from `offset`, both of which somebody else may have chosen: while the processor guesses that the
-    /// check passes, a length or an offset that is too large is 0, so a guess reads nothing outside the run.
+    /// Returns `len` bytes from `offset`, both of which somebody else may have chosen. While the processor speculates
+    /// that the check passes, a length or an offset that is too large is 0, so nothing outside the run is read.
     #[inline(always)]
     pub fn sub(self, offset: u64, len: u64) -> Result<PeerSlice<'m>, OutOfRegion> {
         if len > self.len || offset > last_offset(self.len, len) {
@@ -75,27 +77,28 @@ impl<'m> PeerSlice<'m> {
         Ok(Self { base: unsafe { self.base.add(offset as usize) }, len, memory: PhantomData })
     }
 
-    /// The place at `offset`, if `len` bytes are there: both are the caller's own, or bounded by him. Guesses are not.
+    /// Returns the address of `offset`, if `len` bytes are there. Both numbers are the caller's own, or bounded by the
+    /// caller: speculation is not.
     #[inline(always)]
     fn inside(self, offset: u64, len: u64) -> Option<*mut u8> {
         (offset <= self.len && len <= self.len - offset).then(|| self.base.wrapping_add(offset as usize))
     }
 
-    /// The 16-bit index or flag word at `offset`; `None` if it is outside or not 2-byte aligned.
+    /// Returns the 16-bit index or flag word at `offset`, or `None` if it is outside or not 2-byte aligned.
     pub fn cell16(self, offset: u64) -> Option<Cell16<'m>> {
         let part = self.sub(offset, 2).ok()?;
         // SAFETY: sub checked the bounds, and the rest is the contract of from_raw.
         part.base.cast::<u16>().is_aligned().then(|| unsafe { Cell16::new(part.base.cast()) })
     }
 
-    /// `count` elements from `offset`, indexed by a free-running index; `None` if they are outside or not aligned, or
-    /// `count` is not a power of two.
+    /// Returns `count` elements from `offset`, indexed by a free-running index, or `None` if they are outside or not
+    /// aligned, or `count` is not a power of two.
     pub fn ring<T: Plain>(self, offset: u64, count: u16) -> Option<Ring<'m, T>> {
         let table = self.table(offset, count)?;
         Ring::new(table)
     }
 
-    /// `count` elements from `offset`; `None` if they are outside or not aligned.
+    /// Returns `count` elements from `offset`, or `None` if they are outside or not aligned.
     #[inline(always)]
     pub fn table<T: Plain>(self, offset: u64, count: u16) -> Option<Table<'m, T>> {
         let base = self.inside(offset, size_of::<T>() as u64 * u64::from(count))?;
@@ -120,8 +123,8 @@ impl<'m> PeerSlice<'m> {
         Ok(unsafe { part.base.cast::<Unaligned<T>>().read_volatile() }.0)
     }
 
-    /// Reads a value at `offset`, a number of the caller's own, whatever its alignment. While the processor guesses
-    /// that the check passes, it may read elsewhere.
+    /// Reads a value at `offset`, a number of the caller's own, whatever its alignment. Speculation is not bounded
+    /// here.
     #[inline(always)]
     pub fn read_own<T: Plain>(self, offset: u64) -> Result<T, OutOfRegion> {
         let len = size_of::<T>() as u64;
@@ -142,7 +145,7 @@ impl<'m> PeerSlice<'m> {
         Ok(())
     }
 
-    /// Sets the bits `bits` of the byte at `offset`; others may be setting other bits of it.
+    /// Sets the bits `bits` of the byte at `offset`. Others may be setting other bits of the same byte.
     pub fn set_bits(self, offset: u64, bits: u8) -> Result<(), OutOfRegion> {
         let part = self.sub(offset, 1)?;
         // SAFETY: sub checked the bounds; a byte is always aligned; shared memory is only touched atomically or
@@ -156,7 +159,7 @@ impl<'m> PeerSlice<'m> {
         self.copy_from_slice_through(offset, bytes, Words)
     }
 
-    /// The same, through `lanes`.
+    /// Copies `bytes` to `offset`, through `lanes`.
     #[inline(always)]
     pub fn copy_from_slice_through(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let len = bytes.len() as u64;
@@ -175,7 +178,7 @@ impl<'m> PeerSlice<'m> {
     }
 }
 
-/// Last offset from which `len` bytes are within a run of `run` bytes, of which there are at least as many.
+/// Returns the last offset from which `len` bytes are within a run of `run` bytes, where `len` is at most `run`.
 ///
 /// `cargo xtask fuzz --planted` compiles this with the bound check left out, to see that the fuzzer finds it.
 #[inline(always)]

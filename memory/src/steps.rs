@@ -14,12 +14,12 @@ use sluice_abi::{Gpa, packed};
 
 pub use rings::Rings;
 
-/// Packets of a request, each with its entries in a ring. All pointers are to what follows the last one, so that one
+/// Packets of a request, each with its entries in a ring. All pointers lead behind the last element, so that one
 /// counter from a negative number up to 0 is the index for each array and the end of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'m, R> {
     packets: *const Packet,
-    /// At most as many as there are of packets and of entries in the ring.
+    /// Number of steps: at most that of the packets and that of the ring's entries.
     len: usize,
     ring: R,
     memory: PhantomData<&'m ()>,
@@ -27,7 +27,7 @@ pub struct Steps<'m, R> {
 
 /// What a ring of some format has for each step.
 pub trait Entries {
-    /// Units that the counter goes on by at each step: an address can have 8 bytes for each, but not 16.
+    /// Units that the counter advances by at each step: an addressing mode can scale by 8, but not by 16.
     const UNITS: usize;
 }
 
@@ -67,7 +67,8 @@ impl Entries for Slots {
 }
 
 impl<'m, R: Entries> Steps<'m, R> {
-    /// `ring` says what follows so many entries.
+    /// Returns the steps for at most `most` packets. `ring` is told their number and returns where each of the ring's
+    /// arrays ends behind that many elements, which the ring has.
     #[inline(always)]
     fn new(packets: &Table<'m, Packet>, most: usize, ring: impl FnOnce(usize) -> R) -> Self {
         let len = usize::from(packets.count).min(most);

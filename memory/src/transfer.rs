@@ -1,4 +1,4 @@
-//! Frames out of one run into another: the checks of a whole burst, made once where they can be.
+//! Frames copied from one run into another, with the checks of a whole burst made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
 use crate::guess::masked;
@@ -9,19 +9,19 @@ use core::hint::cold_path;
 use core::marker::PhantomData;
 use sluice_abi::net::HDR_LEN;
 
-/// A way for frames of bounded length from one run into another, each behind a header.
+/// A pair of runs between which frames of bounded length are copied, each behind a header.
 ///
 /// What lies within [`sluice_abi::map::GUESS_REACH`] behind the start of either run must be no secret from whoever
 /// chooses the offsets: while the processor guesses that a check passes, it may touch that.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer<'m> {
     from: *const u8,
-    /// Last offset from which `longest` bytes are within the run.
+    /// Last offset from which the longest frame is within the run.
     last_from: u64,
     to: *mut u8,
-    /// Last offset from which a header and `longest` bytes are within the run.
+    /// Last offset from which a header and the longest frame are within the run.
     last_to: u64,
-    /// Bytes of the longest frame beyond [`Excess::BIAS`].
+    /// Length of the longest frame in bytes, less [`Excess::BIAS`].
     most: u64,
     memory: PhantomData<&'m ()>,
 }
@@ -33,24 +33,27 @@ pub struct Frame<'m> {
     offset: usize,
 }
 
-/// Length of a frame, less `Excess::BIAS`, modulo 2^64: what a packet's second word becomes when one subtraction has
-/// taken the expected peer from it. Nothing of it is checked, so other bits than a length's may be set.
+/// Length of a frame in bytes, less `Excess::BIAS`, modulo 2^64: what remains of a packet's second word when one
+/// subtraction has taken the expected peer from it. Nothing is checked, so bits above a length's may be set.
+///
+/// The bias makes the most frequent class of lengths, 65 to 128 bytes, the numbers below 64, which one comparison
+/// tells.
 ///
 /// The bias makes the most frequent class of lengths, 65 to 128 bytes, those below 64, which one comparison tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Excess(u64);
 
 impl Excess {
-    /// Bytes.
+    /// Length in bytes that counts as 0.
     const BIAS: u64 = 65;
 
-    /// Of a packet whose second word is `word`.
+    /// Returns the excess of a packet whose second word is `word`.
     #[inline(always)]
     pub const fn of(word: u32, bias: Bias) -> Self {
         Self((word as u64).wrapping_sub(bias.0))
     }
 
-    /// Bytes of header and frame.
+    /// Returns the length of header and frame in bytes.
     #[inline(always)]
     pub const fn total(self) -> u32 {
         self.0.wrapping_add(Self::BIAS + HDR_LEN as u64) as u32
@@ -62,7 +65,7 @@ impl Excess {
 pub struct Bias(u64);
 
 impl Bias {
-    /// For a peer: `empty` is the second word of a packet of no bytes.
+    /// Returns the bias for the peer in `empty`, the second word of a packet of no bytes.
     #[inline(always)]
     pub fn of(empty: u32) -> Self {
         // The compiler would subtract one after the other.
@@ -70,33 +73,33 @@ impl Bias {
     }
 }
 
-/// Where a buffer will be that is worth fetching early.
+/// A buffer that will be filled soon, so that fetching it early pays.
 pub trait Upcoming {
-    /// Its offset, of which nothing is checked, if there is one.
+    /// Returns the offset of the buffer, if there is one. Nothing is checked.
     fn offset(self) -> Option<u64>;
 }
 
-/// Bytes that a frame has beyond [`Excess::BIAS`] if it is the longest of its class: two, four and eight vector
-/// registers from either end.
+/// Length in bytes beyond [`Excess::BIAS`] of the longest frame of each class: two, four and eight vector registers
+/// from either end.
 const UP_TO_128: i32 = 128 - BIAS as i32;
 const UP_TO_256: u64 = 256 - Excess::BIAS;
 const UP_TO_512: u64 = 512 - Excess::BIAS;
 const BIAS: usize = Excess::BIAS as usize;
-/// The shortest frame that is moved here, bytes: one vector register. No Ethernet frame is shorter.
+/// Length in bytes of the shortest frame that is copied here: one vector register. No Ethernet frame is shorter.
 const SHORTEST: u64 = 32;
 
-/// Bytes within which a transfer writes: what is left of an offset while the processor predicts that its check passes.
+/// Offsets below which a transfer writes, in bytes, even while the processor speculates that a check passes.
 const GIB_4: usize = 1 << 32;
 
-/// Last offset below 4 GiB from which `piece` bytes are within `run`.
+/// Returns the last offset below 4 GiB from which `piece` bytes are within `run`.
 #[inline(always)]
 fn last(run: PeerSlice<'_>, piece: u64) -> Option<u64> {
     run.len().min(GIB_4 as u64).checked_sub(piece)
 }
 
 impl<'m> Transfer<'m> {
-    /// For frames of at most `longest` bytes; `None` if that is less than 512, or one of the runs is too short for even
-    /// one of those.
+    /// Returns the transfer for frames of at most `longest` bytes, or `None` if that is less than 512 or one of the
+    /// runs is too short for one such frame.
     #[inline(always)]
     pub fn new(from: PeerSlice<'m>, to: PeerSlice<'m>, longest: u16) -> Option<Self> {
         let longest = u64::from(longest);
@@ -109,21 +112,21 @@ impl<'m> Transfer<'m> {
         Some(Self { from: from.as_ptr(), last_from, to: to.as_ptr(), last_to, most, memory: PhantomData })
     }
 
-    /// The same into another run; `None` if that is too short.
+    /// Returns the transfer into another run, or `None` if the run is too short.
     #[inline(always)]
     pub fn into_run(self, to: PeerSlice<'m>) -> Option<Self> {
         let last_to = last(to, self.most + Excess::BIAS + u64::from(HDR_LEN))?;
         Some(Self { to: to.as_ptr(), last_to, ..self })
     }
 
-    /// Begins to fetch, for writing, the first two cache lines of what may be written to `to`, of which nothing is
-    /// believed. The offset is below 4 GiB, then.
+    /// Begins to fetch, for writing, the first two cache lines of what may be written to `to`. Nothing is checked, but
+    /// the offset is cut to 4 GiB.
     #[inline(always)]
     fn prefetch(self, to: u64) {
         prefetch_for_write(self.to.wrapping_add(masked::<GIB_4>(to as usize)));
     }
 
-    /// A frame that starts at `offset`; `None` if less than the longest is left behind it.
+    /// Returns the frame that starts at `offset`, or `None` if less than the longest frame is left behind it.
     #[inline(always)]
     pub fn at(self, offset: u32) -> Option<Frame<'m>> {
         (u64::from(offset) <= self.last_from).then_some(Frame { transfer: self, offset: offset as usize })
@@ -131,9 +134,8 @@ impl<'m> Transfer<'m> {
 }
 
 impl Frame<'_> {
-    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`; `None`, and
-    /// nothing is written, if less than header and longest frame is left behind `to`. While the processor guesses, that
-    /// is below 4 GiB.
+    /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`. Returns `None`,
+    /// and writes nothing, if less than header and longest frame is left behind `to`. Speculation stays below 4 GiB.
     #[inline(always)]
     pub fn put_line(self, to: u64, Headed(lanes): Headed<impl Lanes>) -> Option<()> {
         let transfer = self.transfer;
@@ -147,8 +149,9 @@ impl Frame<'_> {
         Some(())
     }
 
-    /// The same for a frame of `excess`: `None`, too, if that is the length of none, or of one of less than 32 bytes or
-    /// more than the longest. `next` says where the buffer will be that is worth fetching while a long frame is copied.
+    /// Writes as [`Frame::put_line`] does, but a frame of `excess`. Returns `None`, too, if that is no length, less
+    /// than 32 bytes, or more than the longest. `next` is the buffer that is worth fetching while a long frame is
+    /// copied.
     #[inline(always)]
     pub fn put(self, excess: Excess, to: u64, Headed(lanes): Headed<impl Lanes>, next: impl Upcoming) -> Option<()> {
         let (transfer, excess) = (self.transfer, excess.0);

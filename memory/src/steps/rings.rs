@@ -1,4 +1,4 @@
-//! How far steps go: as far as the packets, the room in a ring, and the ring's arrays.
+//! How far steps go: the packets, the room in a ring, and the end of the ring's arrays bound them.
 
 use super::{Entries, Heads, InOrder, Slots, Steps};
 use crate::word::opaque;
@@ -70,8 +70,8 @@ impl<'m> Rings<'m> {
 }
 
 impl<'m> Steps<'m, Slots> {
-    /// The packets, in step with the slots of `ring` from `slot` on and the words of `shadow`: at most as
-    /// many as there are of each.
+    /// Returns the packets in step with the slots of `ring` from `slot` on and the words of `shadow`, at most as many
+    /// as there are of each.
     #[inline(always)]
     pub fn slots(
         ring: &Table<'m, packed::Desc>,
