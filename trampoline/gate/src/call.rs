@@ -31,6 +31,9 @@ pub unsafe fn isolated(count: u64) -> Outcome {
 
 /// Runs `work` in the guarded view, where the peers' memory is mapped.
 ///
+/// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or make sure that no handler
+/// touches a peer.
+///
 /// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or see to it that none touches
 /// a peer.
 ///
@@ -46,7 +49,7 @@ pub unsafe fn guarded<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// VMFUNC leaf 0. See: SDM volume 3, "EPTP Switching".
+/// Switches to the view at `index` of the EPTP list. See: SDM volume 3, "EPTP Switching".
 ///
 /// Section `.sluice.vmfunc`, which is not loaded, lists where these are: an audit of an image tells them from bytes
 /// that only look so.
@@ -102,7 +105,7 @@ pub mod hypercall {
         }
     }
 
-    /// Writes the `len` bytes of text at `text` to the console; at most one page.
+    /// Writes the `len` bytes of text at `text` to the console, at most one page.
     ///
     /// # Safety
     /// The VM runs under a Sluice host, at CPL 0.

@@ -35,8 +35,8 @@ pub const STUB_ENTRY: u16 = OPEN - 21;
 /// Offset in the stub page where the monitor resumes an aborted call: RSP as the caller's VMFUNC had it, RAX the
 /// status, R8 to R11 what was accepted, everything else cleared. See: `gate.S`.
 pub const STUB_ABORT: u16 = 0x200;
-/// Instructions of a call of the stub that are executed before the window is armed (up to the first VMFUNC), and after
-/// it is disarmed (from behind the disarming store to RET). See: `gate.S`.
+/// Number of instructions of a call of the stub that are executed before the window is armed (up to the first VMFUNC)
+/// and after it is disarmed (from behind the disarming store to RET). See: `gate.S`.
 pub const STUB_OUTSIDE: u64 = 10 + 13;
 /// Offset in the window page of its first instruction. See: `gate.S`.
 pub const ENTER: u16 = OPEN + 37;
@@ -51,15 +51,15 @@ pub const RETURN: u16 = CLOSE + 15;
 /// The pages that lie at `SLOT_VA + GATE`, by view.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {
-    /// Home.
+    /// The page in home.
     pub stub: &'static [u8; 4096],
-    /// Gate view.
+    /// The page in the gate view.
     pub gate: &'static [u8; 4096],
-    /// Window view.
+    /// The page in the window view.
     pub window: &'static [u8; 4096],
 }
 
-/// The page images, for a host to copy.
+/// Returns the page images, for a host to copy.
 pub fn pages() -> Pages {
     // SAFETY: gate.S fills each symbol's 4,096 bytes, in a read-only section.
     unsafe { Pages { stub: &sluice_stub_page, gate: &sluice_gate_page, window: &sluice_window_page } }

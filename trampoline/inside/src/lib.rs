@@ -54,7 +54,7 @@ mod runs;
 mod transmit;
 mod window;
 
-/// What this ring code was made of. See: [`sluice_abi::build_id`].
+/// Hash of what this ring code was made of. See: [`sluice_abi::build_id`].
 pub const BUILD_ID: u64 = match u64::from_str_radix(env!("SLUICE_BUILD_ID"), 16) {
     Ok(id) => id,
     Err(_) => panic!("build.rs writes 16 hexadecimal digits"),

@@ -9,34 +9,34 @@ use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
 /// What a sender knows of one peer.
 pub(crate) struct PeerWindow {
-    /// What the directory says of the queue.
+    /// The queue as the directory describes it.
     pub entry: Queue,
     pub regions: Regions,
     pub queue: DeviceQueue,
-    /// The rule that it broke: nothing new is sent to it until it is attached anew.
+    /// The rule that the peer broke. Nothing new is sent to it until it is attached anew.
     pub quarantined: Option<Clause>,
-    /// Longest frame without VLAN tags that it takes, bytes: MTU and Ethernet header.
-    pub longest: u16,
-    /// Longest frame that its buffers must hold if they are not merged, bytes: that, where [`net::F::MTU`] was
-    /// negotiated, or nothing. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.3.1
-    /// "Driver Requirements: Setting Up Receive Buffers".
-    pub owed: u32,
-    /// Where the fast path goes: into the region of the last buffer that it filled, if that and packet memory are long
-    /// enough.
+    /// Longest frame without VLAN tags that the peer takes, in bytes: MTU and Ethernet header.
+    pub max_frame: u16,
+    /// Longest frame, in bytes, that each buffer of the peer must hold if its buffers are not merged: `max_frame` where
+    /// [`net::F::MTU`] was negotiated, else 0. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout",
+    /// 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers".
+    pub min_buffer: u32,
+    /// Where the fast path writes: the region of the last buffer that it filled. There is none if that region or packet
+    /// memory is too short.
     pub target: Option<Target>,
 }
 
 impl PeerWindow {
-    /// The peer whose entry is `peer` with the queue `entry`. `known`: where that queue is, which log its writes go
-    /// into, and whether it broke a rule.
+    /// Returns the window on the peer whose directory entry is `peer`, with the queue `entry`. `known` is what an
+    /// earlier window on the same queue knew: its position, the log of its writes, and the rule that the peer broke.
     pub fn new(
         peer: &Peer,
         entry: Queue,
         regions: Regions,
         known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
     ) -> Result<Self, Clause> {
-        let longest = peer.mtu.saturating_add(net::ETHERNET_HEADER);
-        let owed = if entry.features & net::F::MTU.bits() != 0 { longest.into() } else { 0 };
+        let max_frame = peer.mtu.saturating_add(net::ETHERNET_HEADER);
+        let min_buffer = if entry.features & net::F::MTU.bits() != 0 { max_frame.into() } else { 0 };
         let mut queue = match known {
             Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
             None => DeviceQueue::new(&entry, &regions)?,
@@ -48,7 +48,7 @@ impl PeerWindow {
         }
         // The entry that tells of a buffer's region may come behind the buffer.
         let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
-        Ok(Self { regions, queue, quarantined, entry, longest, owed, target: None })
+        Ok(Self { regions, queue, quarantined, entry, max_frame, min_buffer, target: None })
     }
 
     /// Fills the next buffers with the first of `packets`, as far as the fast path goes, and returns how many it
@@ -91,7 +91,7 @@ impl PeerWindow {
         self.queue.enqueue_fast(packets, first, target, lanes)
     }
 
-    /// The same once more if the next buffer is in another region: from now on those in that one are filled.
+    /// Fills once more if the next buffer is in another region. From now on the fast path writes into that region.
     #[cold]
     #[inline(never)]
     fn enqueue_elsewhere(&mut self, packets: Table<'static, Packet>, first: u32, lanes: impl Lanes) -> u16 {
@@ -103,8 +103,9 @@ impl PeerWindow {
         self.enqueue_like(packets, first, lanes)
     }
 
-    pub fn lead(&mut self, extent: Option<PeerSlice<'static>>) {
-        let into = |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.longest)? });
+    pub fn retarget(&mut self, extent: Option<PeerSlice<'static>>) {
+        let into =
+            |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.max_frame)? });
         // Only the general path knows of logs.
         self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
     }

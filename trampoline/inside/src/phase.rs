@@ -20,7 +20,7 @@ impl Phase {
         Self(AtomicU32::new(Self::WHOLE))
     }
 
-    /// Writes `phase`; whoever sees it sees everything written before it.
+    /// Writes `phase`. Whoever sees it sees everything that was written before it.
     #[inline(always)]
     pub fn set(&self, phase: u32) {
         self.0.store(phase, Ordering::Release);

@@ -6,14 +6,14 @@ use sluice_abi::directory::{self, MAX_REGIONS, Peer};
 use sluice_abi::{Gpa, map};
 use sluice_memory::{OutOfRegion, PeerSlice, SharedMemory};
 
-/// One run of a peer's guest-physical space and where it can be reached.
+/// One run of a peer's guest-physical space, and where it is mapped.
 #[derive(Clone, Copy)]
 struct Region {
     gpa: u64,
     memory: PeerSlice<'static>,
 }
 
-/// All memory of one peer: what its descriptors may point into (rule G8).
+/// All memory of one peer that its descriptors may point into (rule G8).
 #[derive(Clone, Copy)]
 pub struct Regions {
     first: Region,
@@ -21,7 +21,7 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// The regions of `peer`, with slot offset 0 at `base`.
+    /// Returns the regions of `peer`, with slot offset 0 at `base`.
     ///
     /// # Safety
     /// Wherever the result is used, the regions that `peer` lists are mapped at `base` + their slot offsets, readable
@@ -41,8 +41,8 @@ impl Regions {
         }))
     }
 
-    /// The regions that start at these addresses of the peer's space, anywhere in this process, for a host that guesses
-    /// at its own risk.
+    /// Returns the regions that start at these addresses of the peer's space, anywhere in this process. Speculation is
+    /// not bounded here: that is the host's own risk.
     pub fn from_slices(slices: &[(Gpa, PeerSlice<'static>)]) -> Result<Self, Clause> {
         Self::collect(slices.iter().map(|&slice| Ok(slice)))
     }
@@ -63,13 +63,13 @@ impl Regions {
         Ok(Self { first, others })
     }
 
-    /// Each region, the first one first: where it starts in the peer's guest-physical space, and its bytes.
+    /// Returns each region, the first one first, as its start in the peer's guest-physical space and its bytes.
     #[inline(always)]
     pub(crate) fn all(&self) -> impl Iterator<Item = (Gpa, PeerSlice<'static>)> {
         [&self.first].into_iter().chain(self.others.iter().flatten()).map(|region| (Gpa(region.gpa), region.memory))
     }
 
-    /// The region that `at` lies in.
+    /// Returns the region that `at` lies in.
     #[inline(never)]
     pub(crate) fn around(&self, at: Gpa) -> Option<(Gpa, PeerSlice<'static>)> {
         let holds = |region: &Region| at.0.wrapping_sub(region.gpa) < region.memory.len();
@@ -80,12 +80,12 @@ impl Regions {
         Some((Gpa(other.gpa), other.memory))
     }
 
-    /// Behind the last byte of all of them.
+    /// Returns the address behind the last byte of all regions.
     pub(crate) fn end(&self) -> Gpa {
         Gpa(self.all().map(|(start, memory)| start.0 + memory.len()).max().unwrap_or(0))
     }
 
-    /// As [`SharedMemory::slice`]; the result outlives this list, as the memory does.
+    /// Returns the memory as [`SharedMemory::slice`] does. The result outlives this list, as the memory does.
     #[inline(always)]
     pub fn find(&self, at: Gpa, len: u64) -> Result<PeerSlice<'static>, OutOfRegion> {
         match self.first.memory.sub(at.0.wrapping_sub(self.first.gpa), len) {
@@ -106,9 +106,9 @@ impl Regions {
     }
 }
 
-/// Whether what a wrong guess reaches from `region` is this peer's: `reach` bytes from its start, a descriptor's index
-/// behind its end. (A buffer's address is guessed from the start of the first region alone; in any other, the guess
-/// stays.)
+/// Returns whether what speculation reaches from `region` is this peer's: `reach` bytes from its start, and a
+/// descriptor's index behind its end. (The address of a buffer is speculated on from the start of the first region
+/// alone.)
 fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
     let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
     (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE

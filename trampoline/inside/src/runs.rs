@@ -3,7 +3,7 @@
 use sluice_abi::run::MAX_RUNS;
 use sluice_memory::PeerSlice;
 
-/// A range of packet memory without a gap: one run, or several that follow one another there and where they are mapped.
+/// A range of packet memory without a gap: one run, or several that follow one another there and in the mapping.
 #[derive(Clone, Copy)]
 struct Range {
     offset: u64,
@@ -18,22 +18,22 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// None.
+    /// Returns no packet memory.
     pub const fn new() -> Self {
         Self { extent: None, others: [None; MAX_RUNS] }
     }
 
-    /// The range that begins at offset 0, where packets are looked for first.
+    /// Returns the range that begins at offset 0, where packets are looked for first.
     pub const fn extent(&self) -> Option<PeerSlice<'static>> {
         self.extent
     }
 
-    /// Whether there is no packet memory at all.
+    /// Returns whether there is no packet memory at all.
     pub fn is_empty(&self) -> bool {
         self.extent.is_none() && self.others.iter().all(Option::is_none)
     }
 
-    /// Adds `memory` at `offset`. `false`: there are [`MAX_RUNS`] others, or another one at offset 0.
+    /// Adds `memory` at `offset`. Returns `false` if there are [`MAX_RUNS`] others already, or another one at offset 0.
     pub fn add(&mut self, offset: u32, memory: PeerSlice<'static>) -> bool {
         if offset == 0 {
             let first = self.extent.is_none();
@@ -44,8 +44,8 @@ impl Runs {
         free.map(|free| *free = Some(Range { offset: offset.into(), memory })).is_some()
     }
 
-    /// The `len` bytes at `offset`, if one range holds all of them. While the processor guesses, that is the start of
-    /// one of the ranges.
+    /// Returns the `len` bytes at `offset`, if one range holds all of them. While the processor speculates, these are
+    /// at the start of one of the ranges.
     #[inline(always)]
     pub fn find(&self, offset: u64, len: u64) -> Option<PeerSlice<'static>> {
         match self.extent.map(|extent| extent.sub(offset, len)) {

@@ -1,4 +1,4 @@
-//! The one operation of a window: a burst of frames, each into the receive queue of the peer it names.
+//! The one operation of a window: to put a burst of frames into the receive queues of the peers that they name.
 //!
 //! # Why in two steps
 //! Every buffer of the burst is filled before any queue is published. So a call that is interrupted is undone without
@@ -15,8 +15,8 @@ use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
 use sluice_memory::{Lanes, PeerSlice, Table, guess};
 use zerocopy::FromBytes;
 
-/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: what is read
-/// again is checked again.
+/// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: whatever is
+/// read again is checked again.
 ///
 /// In order for each peer. A packet is refused if its peer is not ready, or has no buffer left, or had none for an
 /// earlier packet of this call, or if it is too long for its peer; a packet that the sender described wrongly is
@@ -47,9 +47,9 @@ pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, la
     Outcome::WHOLE
 }
 
-/// Progress of a call that is not the simplest.
+/// Progress of a call that the fast path does not finish.
 struct Call<L> {
-    /// Bit `p`: no more for peer `p` in this call.
+    /// Peers to which nothing more is sent in this call, by bits.
     blocked: u64,
     /// The first error of the call, with its packet. [`Status::FULL`] is replaced by any other.
     status: Status,
@@ -62,14 +62,14 @@ enum Refused {
     Full,
     /// The peer broke a rule.
     Fault(Clause),
-    /// It is longer than the peer takes.
+    /// The frame is longer than the peer takes.
     TooLong,
     /// The sender described the packet wrongly.
     BadRequest,
 }
 
 impl<L: Lanes> Call<L> {
-    /// The packets that follow the first `at`, which are filled.
+    /// Sends the packets that follow the first `at`, which are filled.
     #[inline(never)]
     fn go_on(mut self, window: &mut Window, request: Table<'static, Packet>, mut at: u16) -> Outcome {
         window.begin_others();
@@ -86,8 +86,8 @@ impl<L: Lanes> Call<L> {
         Outcome { status: self.status, accepted: window.accepted }
     }
 
-    /// The packet at place `at`, and those after it that are for the same peer and usual: how many are filled. `Err`:
-    /// the rest is refused.
+    /// Sends the packet at index `at`, and those after it that are for the same peer and suit the fast path. Returns
+    /// how many are filled, or an error if the rest of the call is refused.
     fn next(
         &mut self,
         window: &mut Window,
@@ -141,10 +141,10 @@ impl<L: Lanes> Call<L> {
     }
 }
 
-/// Where a frame's EtherType is, or that of its first VLAN tag.
+/// Offset in a frame of its EtherType, or of the type of its first VLAN tag, in bytes.
 const TYPE: u64 = net::ETHERNET_HEADER as u64 - 2;
 
-/// A packet that is wrong, goes where it is not usual, or has a header.
+/// Sends a packet that is wrong, has a header, or goes into a buffer that the fast path does not fill.
 fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes) -> Result<(), Refused> {
     // A window serves queue 0 of each peer; other bits mean nothing.
     if packet.flags & !HDR != 0 {
@@ -155,10 +155,10 @@ fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes)
     }
     let (hdr, frame) = frame(packets, packet).ok_or(Refused::BadRequest)?;
     // A frame that is still to be segmented may be longer than the MTU.
-    if packet.len > peer.longest.saturating_add(tags(frame)) && hdr.gso_type == net::gso::NONE {
+    if packet.len > peer.max_frame.saturating_add(tags(frame)) && hdr.gso_type == net::gso::NONE {
         return Err(Refused::TooLong);
     }
-    match peer.queue.enqueue(&peer.regions, &hdr, frame, peer.owed, lanes).map_err(Refused::Fault)? {
+    match peer.queue.enqueue(&peer.regions, &hdr, frame, peer.min_buffer, lanes).map_err(Refused::Fault)? {
         Enqueue::Filled => Ok(()),
         Enqueue::Full => Err(Refused::Full),
         Enqueue::TooLong => Err(Refused::TooLong),
@@ -166,10 +166,10 @@ fn one(peer: &mut PeerWindow, packets: &Runs, packet: Packet, lanes: impl Lanes)
     }
 }
 
-/// Bytes of the VLAN tags of `frame`, which belong to its Ethernet header and not to what the MTU bounds: two at most,
-/// a service's and a customer's. A sender that changes them meanwhile has sent a frame by so many bytes too long, which
-/// the peer's buffer holds. See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", IEEE 802.1Q clause
-/// 9.
+/// Returns the length in bytes of the VLAN tags of `frame`, two at most: a service tag and a customer tag. They belong
+/// to the Ethernet header, and not to what the MTU bounds. A sender that changes them meanwhile has sent a frame that
+/// is longer by that many bytes, which the peer's buffer holds. See: VIRTIO 5.1.4.1 "Device Requirements: Device
+/// configuration layout", IEEE 802.1Q clause 9.
 pub fn tags(frame: PeerSlice<'_>) -> u16 {
     let tag = |at| frame.read(at).is_ok_and(|kind| net::VLAN_TYPES.contains(&u16::from_be(kind)));
     match (tag(TYPE), tag(TYPE + u64::from(net::VLAN_TAG))) {
@@ -179,8 +179,8 @@ pub fn tags(frame: PeerSlice<'_>) -> u16 {
     }
 }
 
-/// Header and bytes of the frame that `packet` describes, if there are any and they are within packet memory. The
-/// header is read once.
+/// Returns header and bytes of the frame that `packet` describes, if packet memory holds all of them. The header is
+/// read once.
 fn frame(packets: &Runs, packet: Packet) -> Option<(Hdr, PeerSlice<'static>)> {
     let mut hdr = PLAIN_HDR;
     if packet.flags & HDR != 0 {

@@ -1,4 +1,4 @@
-//! What outlives a call: the peers that can be reached, and how far the call in hand has come.
+//! The state that outlives a call: the peers that can be reached, and how far the call in hand has come.
 
 use crate::Regions;
 use crate::peer_window::PeerWindow;
@@ -15,18 +15,18 @@ use sluice_memory::guess::pick_mut;
 /// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
 #[repr(C)]
 pub struct Window {
-    /// What the last call delivered, if that was not all; the gate's code hands it to the caller.
+    /// What the last call delivered, unless it delivered everything. The gate's code hands it to the caller.
     pub(crate) accepted: Accepted,
-    /// The caller's RSP; the gate's code puts it here.
+    /// RSP of the caller, which the gate's code writes.
     caller_rsp: u64,
     calls: u64,
-    /// How far the call is; the gate's code begins it anew.
+    /// How far the call is. The gate's code resets it when a call enters.
     phase: Phase,
-    /// Packets of the call.
+    /// Number of packets of the call.
     count: u16,
-    /// Index of the peer whose queue the call may have changed first. A number that is nobody's index does no harm.
+    /// Index of the peer whose queue the call may have changed first. A number that is no peer's index does no harm.
     first: u16,
-    /// By bits, all others whose queues the call may have changed, or an earlier call did.
+    /// All other peers whose queues the call may have changed, or an earlier call did, by bits.
     touched: u64,
     pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
@@ -37,7 +37,7 @@ const _: () = assert!(offset_of!(Window, phase) == 48);
 const _: () = assert!(size_of::<Window>() as u64 <= map::STATE_LEN);
 
 impl Window {
-    /// No packet memory, no peers.
+    /// Returns a window without packet memory and without peers.
     pub const fn new() -> Self {
         Self {
             accepted: Accepted([0; _]),
@@ -52,7 +52,7 @@ impl Window {
         }
     }
 
-    /// As [`Window::new`], where the window is to be: on no stack, which may not have room for one.
+    /// Makes a window as [`Window::new`] does, but in place: a stack may not have room for one.
     ///
     /// # Safety
     /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is
@@ -75,19 +75,19 @@ impl Window {
         }
     }
 
-    /// Calls begun so far.
+    /// Returns the number of calls that have begun so far.
     pub const fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// RSP of the caller of the last call through a gate.
+    /// Returns RSP of the caller of the last call through a gate.
     pub const fn caller_rsp(&self) -> u64 {
         self.caller_rsp
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start; a queue that is attached there already goes on where
-    /// it is, whatever else of the entry is new, and if it broke a rule stays so. On an error the window is as it was.
-    /// Nothing of the peer's memory is touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already goes on where
+    /// it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an error the
+    /// window is as it was. The peer's memory is not touched yet.
     ///
     /// # Safety
     /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` +
@@ -102,7 +102,7 @@ impl Window {
         // SAFETY: the contract above.
         let regions = unsafe { Regions::new(peer, base) }?;
         let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
-        attached.lead(extent);
+        attached.retarget(extent);
         *place = Some(attached);
         Ok(())
     }
@@ -121,71 +121,71 @@ impl Window {
         }
     }
 
-    /// From now on every write into the memory of the peer at `index` is marked in `log`, or in none. `false`, and
-    /// nothing changes, if there is no such peer or the log is too short for its memory.
+    /// Marks every write into the memory of the peer at `index` in `log` from now on, or in none. Returns `false`, and
+    /// changes nothing, if there is no such peer or the log is too short for its memory.
     pub fn set_log(&mut self, index: PeerIdx, log: Option<DirtyLog>) -> bool {
         let extent = self.packets.extent();
         let peer = self.peers.get_mut(index.get()).and_then(Option::as_mut);
         peer.is_some_and(|peer| {
             let set = peer.queue.set_log(log, &peer.regions);
-            peer.lead(extent);
+            peer.retarget(extent);
             set
         })
     }
 
-    /// Whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
+    /// Returns whether something can be sent to the peer at `index`: it is attached, and broke no rule since.
     pub fn is_open(&self, index: PeerIdx) -> bool {
         matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_none())
     }
 
-    /// Whether the peer at `index` broke a rule and was not attached anew.
+    /// Returns whether the peer at `index` broke a rule and was not attached anew.
     pub fn is_quarantined(&self, index: PeerIdx) -> bool {
         matches!(self.peers.get(index.get()), Some(Some(peer)) if peer.quarantined.is_some())
     }
 
-    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these and
-    /// nowhere else. What follows one another in packet memory is to be one of them where the mapping allows it, as a
-    /// frame has to lie in one; what begins at offset 0 is the fastest. Peers stay as they are. `false`: more than
-    /// [`sluice_abi::run::MAX_RUNS`], which are left out.
+    /// Makes `runs` all of this sender's packet memory, each with its offset there: frames are taken from these runs
+    /// and nowhere else. Runs that follow one another in packet memory are to be given as one where the mapping allows
+    /// it, as a frame has to lie in one of them. The one at offset 0 is the fastest. Peers stay as they are. Returns
+    /// `false` if there are more than [`sluice_abi::run::MAX_RUNS`]; those beyond are left out.
     pub fn set_runs(&mut self, runs: impl IntoIterator<Item = (u32, PeerSlice<'static>)>) -> bool {
         let mut packets = Runs::new();
         let fit = runs.into_iter().all(|(offset, memory)| packets.add(offset, memory));
         self.packets = packets;
         let extent = self.packets.extent();
-        self.peers.iter_mut().flatten().for_each(|peer| peer.lead(extent));
+        self.peers.iter_mut().flatten().for_each(|peer| peer.retarget(extent));
         fit
     }
 
-    /// The same with one run, from offset 0.
+    /// Makes one run, from offset 0, all of this sender's packet memory.
     pub fn set_packets(&mut self, packets: PeerSlice<'static>) {
         self.set_runs([(0, packets)]);
     }
 
-    /// The same with none.
+    /// Leaves this sender without packet memory.
     pub fn forget_packets(&mut self) {
         self.set_runs([]);
     }
 
-    /// The peer at `index`, if something can be sent to it.
+    /// Returns the peer at `index`, if something can be sent to it.
     #[cfg(test)]
     pub(crate) fn peer(&mut self, index: usize) -> Option<&mut PeerWindow> {
         self.phase_and_peer(index).1
     }
 
-    /// How far the call is, and the peer at `index`, if something can be sent to it.
+    /// Returns how far the call is, and the peer at `index`, if something can be sent to it.
     #[inline(always)]
     pub(crate) fn phase_and_peer(&mut self, index: usize) -> (&Phase, Option<&mut PeerWindow>) {
         let peer = pick_mut(&mut self.peers, index).and_then(Option::as_mut);
         (&self.phase, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
-    /// Packet memory, and the same.
+    /// Returns packet memory, and the peer at `index`, if something can be sent to it.
     pub(crate) fn packets_and_peer(&mut self, index: PeerIdx) -> (&Runs, Option<&mut PeerWindow>) {
         let peer = pick_mut(&mut self.peers, index.get()).and_then(Option::as_mut);
         (&self.packets, peer.filter(|peer| peer.quarantined.is_none()))
     }
 
-    /// A call for `count` packets, the first of which is for peer `first`.
+    /// Begins a call for `count` packets, the first of which is for peer `first`.
     #[inline(always)]
     pub(crate) fn begin(&mut self, count: u16, first: u16) {
         self.calls += 1;
@@ -194,24 +194,25 @@ impl Window {
         self.phase.set(Phase::FILLING);
     }
 
-    /// A call that is not even begun.
+    /// Counts a call that is refused as a whole.
     pub(crate) fn refuse(&mut self) {
         self.calls += 1;
         self.accepted = Accepted::default();
         self.phase.set(Phase::PARTIAL);
     }
 
-    /// The call goes on for other peers, too: [`Window::touch`] says for which.
+    /// Goes on for other peers, too: [`Window::touch`] names them.
     pub(crate) fn begin_others(&mut self) {
         self.touched = 0;
     }
 
-    /// The call goes on to change the queue of `peer`.
+    /// Notes that the call goes on to change the queue of `peer`.
     pub(crate) fn touch(&mut self, peer: PeerIdx) {
         self.touched |= bit(peer.get());
     }
 
-    /// From here on the call's outcome is fixed, `accepted`: it is completed even if it is interrupted.
+    /// Fixes the call's outcome, which is `accepted`, and publishes it. From here on the call is completed even if it
+    /// is interrupted.
     pub(crate) fn publish(&mut self) {
         self.phase.set(Phase::PARTIAL);
         self.each_touched(|peer| peer.queue.publish());
@@ -228,8 +229,8 @@ impl Window {
         }
     }
 
-    /// Ends a call that was interrupted for good: one that had begun to publish is completed, one that had not is
-    /// undone. What it delivered is returned.
+    /// Ends a call that was interrupted for good, and returns what it delivered. A call that had begun to publish is
+    /// completed; a call that had not is undone.
     pub fn recover(&mut self) -> Accepted {
         match self.phase.get() {
             Phase::PARTIAL => {}
@@ -248,7 +249,7 @@ impl Window {
     }
 }
 
-/// Bit `peer` modulo 64.
+/// Returns the bit of `peer`, modulo 64.
 pub(crate) const fn bit(peer: usize) -> u64 {
     1u64.wrapping_shl(peer as u32)
 }

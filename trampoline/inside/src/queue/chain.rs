@@ -1,4 +1,4 @@
-//! A chain of descriptors, of either format, followed to its end. Each descriptor is read once, and their number is
+//! A chain of descriptors of either format, followed to its end. Each descriptor is read once, and their number is
 //! bounded (rule G10).
 
 use super::packed::Position;
@@ -13,14 +13,14 @@ use sluice_memory::{PeerSlice, Plain, Table};
 pub(super) struct Piece {
     pub at: Gpa,
     pub len: u32,
-    /// The device may write it, and not read it.
+    /// The device may write the piece, and not read it.
     pub writable: bool,
-    /// It is in an indirect table of a packed ring.
+    /// The descriptor is in an indirect table of a packed ring.
     pub in_packed_table: bool,
 }
 
 impl Piece {
-    /// Its bytes.
+    /// Returns the bytes of the piece.
     pub fn memory(&self, regions: &Regions) -> Result<PeerSlice<'static>, Clause> {
         regions.find(self.at, self.len.into()).map_err(|_| Clause::Region)
     }
@@ -29,13 +29,14 @@ impl Piece {
 /// A chain, from its head on.
 pub(super) struct Chain {
     next: Next,
-    /// Indirect tables are negotiated.
+    /// The driver may use indirect tables.
     indirect: bool,
-    /// Descriptors that may still follow. One that refers to a table of them is none of them.
+    /// Descriptors that may still follow. A descriptor that refers to an indirect table does not count.
     left: u16,
-    /// What the driver calls it: split, the head; packed, the id of the last descriptor of the ring that was followed.
+    /// What the driver calls the chain. In a split ring this is the head, in a packed ring the id of the last
+    /// descriptor of the ring that was followed.
     id: u16,
-    /// Descriptors of the ring that were followed: of a packed ring, slots.
+    /// Descriptors of the ring that were followed. In a packed ring these are slots.
     slots: u16,
 }
 
@@ -65,7 +66,7 @@ impl Chain {
         self.slots
     }
 
-    /// The next descriptor; `None` behind the last.
+    /// Returns the next descriptor, or `None` behind the last.
     pub fn next(&mut self, regions: &Regions) -> Result<Option<Piece>, Clause> {
         loop {
             if matches!(self.next, Next::End) {
@@ -87,7 +88,7 @@ impl Chain {
         }
     }
 
-    /// Follows what is left of the ring's descriptors: only then it is known how many slots the chain has.
+    /// Follows what is left of the ring's descriptors: only then the number of the chain's slots is known.
     pub fn finish(&mut self) -> Result<(), Clause> {
         while let Next::Packed(ring, at) = self.next {
             self.left = self.left.checked_sub(1).ok_or(Clause::ChainLength)?;
@@ -101,7 +102,7 @@ impl Chain {
         self.next = if flags.contains(DescF::NEXT) { next } else { Next::End };
     }
 
-    /// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
+    /// Follows a descriptor of a split ring. See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
     fn split_step(
         &mut self,
         regions: &Regions,
@@ -119,7 +120,7 @@ impl Chain {
         Ok(Some(piece(desc.addr, desc.len, flags)))
     }
 
-    /// See: VIRTIO 2.7.5.3 "Indirect Descriptors".
+    /// Follows a descriptor of an indirect table of a split ring. See: VIRTIO 2.7.5.3 "Indirect Descriptors".
     fn split_indirect_step(&mut self, table: PeerSlice<'static>, index: u16) -> Result<Piece, Clause> {
         let desc: Desc = entry(table, index)?;
         let flags = DescF::from_bits_retain(desc.flags);
@@ -130,7 +131,7 @@ impl Chain {
         Ok(piece(desc.addr, desc.len, flags))
     }
 
-    /// See: VIRTIO 2.8.5 "Scatter-Gather Support".
+    /// Follows a descriptor of a packed ring. See: VIRTIO 2.8.5 "Scatter-Gather Support".
     fn packed_step(
         &mut self,
         regions: &Regions,
@@ -147,7 +148,7 @@ impl Chain {
         Ok(Some(piece(addr, len, flags)))
     }
 
-    /// Length and flags of the descriptor at `at`, which is one slot more of this chain.
+    /// Returns length and flags of the descriptor at `at`, and counts it as one more slot of this chain.
     fn take_slot(&mut self, ring: Table<'static, packed::Desc>, at: Position) -> Result<(u32, DescF), Clause> {
         let word = ring.load_acquire(at.slot).ok_or(Clause::DescIndex)?;
         let flags = DescF::from_bits_retain((word >> 48) as u16);
@@ -159,7 +160,8 @@ impl Chain {
         Ok((word as u32, flags))
     }
 
-    /// All entries of the table are the chain's. See: VIRTIO 2.8.7 "Indirect Flag: Scatter-Gather Support".
+    /// Follows a descriptor of an indirect table of a packed ring, all of whose entries are the chain's. See: VIRTIO
+    /// 2.8.7 "Indirect Flag: Scatter-Gather Support".
     fn packed_indirect_step(&mut self, table: PeerSlice<'static>, index: u16) -> Result<Piece, Clause> {
         if table.len() > u64::from(self.left + index) * DESC_LEN {
             return Err(Clause::ChainLength);
@@ -174,8 +176,8 @@ impl Chain {
         Ok(Piece { in_packed_table: true, ..piece(desc.addr, desc.len, flags) })
     }
 
-    /// The bytes of an indirect table, if there may be one here. How many of its entries are the chain's is not known
-    /// yet, and how they are aligned is left to the driver.
+    /// Returns the bytes of an indirect table, if there may be one here. The number of its entries that the chain uses
+    /// is not known yet, and their alignment is left to the driver.
     fn indirect_table(&self, regions: &Regions, at: Gpa, len: u32, flags: DescF) -> Result<PeerSlice<'static>, Clause> {
         if !self.indirect {
             return Err(Clause::NotNegotiated);
@@ -187,11 +189,11 @@ impl Chain {
     }
 }
 
-/// Bytes of a descriptor of either format.
+/// Length in bytes of a descriptor of either format.
 const DESC_LEN: u64 = size_of::<Desc>() as u64;
 const _: () = assert!(size_of::<packed::Desc>() as u64 == DESC_LEN);
 
-/// The entry `index`, which the driver names, of an indirect table, read once.
+/// Returns the entry `index`, which the driver names, of an indirect table, read once.
 fn entry<D: Plain>(table: PeerSlice<'static>, index: u16) -> Result<D, Clause> {
     let desc = table.sub(u64::from(index) * DESC_LEN, DESC_LEN).and_then(|desc| desc.read(0));
     desc.map_err(|_| Clause::DescIndex)

@@ -1,4 +1,4 @@
-//! Frames that the driver sends, out of buffers of any shape.
+//! Frames that the driver sends, taken out of buffers of any shape.
 
 use super::DeviceQueue;
 use super::chain::Chain;
@@ -11,16 +11,16 @@ use zerocopy::FromBytes;
 /// What came out of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dequeue {
-    /// Nothing: the driver sends nothing, or what was taken must be published first.
+    /// The driver sends nothing, or frames that were taken must be published first.
     Empty,
-    /// A frame. Its buffer is the driver's again after [`DeviceQueue::publish`].
+    /// A frame was taken. Its buffer is the driver's again after [`DeviceQueue::publish`].
     Frame {
-        /// Its header, which fits it and the features.
+        /// The frame's header, which fits the frame and the features.
         hdr: Hdr,
-        /// Its bytes.
+        /// The frame's length in bytes.
         len: u32,
     },
-    /// A frame that was longer than there was room. It is gone, as if it had been taken.
+    /// The frame was longer than the room for it. It is gone, as if it had been taken.
     TooLong,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn drain(
 struct Draining<'f, L> {
     hdr: [u8; HDR_LEN as usize],
     into: PeerSlice<'f>,
-    /// Bytes of both that were there so far.
+    /// Bytes of header and frame that were there so far.
     done: u64,
     lanes: L,
 }
@@ -68,7 +68,7 @@ impl<L: Lanes> Draining<'_, L> {
         Ok(())
     }
 
-    /// Takes what is in `buffer`; what there is no room for is only counted.
+    /// Takes the bytes of `buffer`. Those for which there is no room are only counted.
     fn read(&mut self, buffer: PeerSlice<'_>) -> Result<(), OutOfRegion> {
         let mut taken = 0;
         while taken < buffer.len()

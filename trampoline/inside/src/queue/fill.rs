@@ -1,5 +1,5 @@
-//! Frames into buffers of any shape, and into several of them. Rare with the drivers we know, so kept out of the way of
-//! the common case.
+//! Frames put into buffers of any shape, and into several of them. The drivers we know need this rarely, so this code
+//! is kept out of the way of the common case.
 
 use super::chain::Chain;
 use super::{DeviceQueue, DirtyLog};
@@ -11,15 +11,15 @@ use sluice_abi::virtq::MAX_CHAIN;
 use sluice_memory::{Lanes, OutOfRegion, PeerSlice};
 use zerocopy::IntoBytes;
 
-/// What became of a frame that broke no rule.
+/// What became of a frame, where neither side broke a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enqueue {
-    /// In a buffer, or several; seen by the driver after [`DeviceQueue::publish`].
+    /// The frame is in a buffer, or several. The driver sees it after [`DeviceQueue::publish`].
     Filled,
     /// The driver has not given enough buffers, or some that were filled must be published first. Nothing is filled.
     Full,
-    /// The driver's buffers are as long as they must be, and all of them together shorter than this frame. Nothing is
-    /// filled.
+    /// The driver's buffers are as long as they must be, and yet all of them together are shorter than this frame.
+    /// Nothing is filled.
     TooLong,
     /// The header does not fit the frame, or leaves to the driver what was not negotiated. Nothing is filled.
     BadHeader,
@@ -32,7 +32,7 @@ pub(super) fn fill(
     regions: &Regions,
     hdr: &Hdr,
     frame: PeerSlice<'_>,
-    owed: u32,
+    min_buffer: u32,
     lanes: impl Lanes,
 ) -> Result<Enqueue, Clause> {
     if !hdr.fits(u32::try_from(frame.len()).unwrap_or(0), queue.features.offloads_to_driver()) {
@@ -40,7 +40,7 @@ pub(super) fn fill(
     }
     let before = queue.pending();
     let mut filling = Filling::new(hdr, frame, queue.log, lanes);
-    let done = filling.fill(queue, regions, owed);
+    let done = filling.fill(queue, regions, min_buffer);
     lanes.scrub();
     if done != Ok(Enqueue::Filled) {
         queue.keep(before);
@@ -52,11 +52,11 @@ pub(super) fn fill(
 struct Filling<'f, L> {
     hdr: Hdr,
     frame: PeerSlice<'f>,
-    /// Bytes of both that are written.
+    /// Bytes of header and frame that are written.
     done: u64,
     /// Descriptors that may still be followed for this frame, whatever the number of buffers (rule G10).
     left: u16,
-    /// Where `num_buffers` went, byte by byte.
+    /// Places that the two bytes of `num_buffers` were written to.
     num_buffers: [Option<PeerSlice<'static>>; 2],
     log: Option<DirtyLog>,
     lanes: L,
@@ -72,7 +72,7 @@ impl<'f, L: Lanes> Filling<'f, L> {
         HDR_LEN as u64 + self.frame.len()
     }
 
-    fn fill(&mut self, queue: &mut DeviceQueue, regions: &Regions, owed: u32) -> Result<Enqueue, Clause> {
+    fn fill(&mut self, queue: &mut DeviceQueue, regions: &Regions, min_buffer: u32) -> Result<Enqueue, Clause> {
         let (mut buffers, mut slots) = (0, 0);
         loop {
             let Some(mut chain) = queue.next_chain()? else {
@@ -90,7 +90,7 @@ impl<'f, L: Lanes> Filling<'f, L> {
                 return Ok(Enqueue::Filled);
             }
             if !queue.merges() {
-                return too_short(written, owed);
+                return too_short(written, min_buffer);
             }
             if written < HDR_LEN {
                 return Err(Clause::TooShort);
@@ -98,8 +98,8 @@ impl<'f, L: Lanes> Filling<'f, L> {
         }
     }
 
-    /// Fills `chain` as far as it goes; how many bytes that were. `None`: the frame takes more descriptors than are
-    /// followed for one.
+    /// Fills `chain` as far as it goes and returns the number of bytes written, or `None` if the frame takes more
+    /// descriptors than are followed for one.
     fn fill_chain(&mut self, chain: &mut Chain, regions: &Regions) -> Result<Option<u32>, Clause> {
         let before = self.done;
         while self.done < self.total()
@@ -120,7 +120,7 @@ impl<'f, L: Lanes> Filling<'f, L> {
         Ok(Some((self.done - before) as u32))
     }
 
-    /// Writes what comes next into `buffer`; how many bytes that were.
+    /// Writes the next bytes into `buffer` and returns their number.
     fn write(&mut self, buffer: PeerSlice<'static>) -> Result<u64, OutOfRegion> {
         let mut written = 0;
         while written < buffer.len()
@@ -146,7 +146,8 @@ impl<'f, L: Lanes> Filling<'f, L> {
         }
     }
 
-    /// See: VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming Packets".
+    /// Writes how many buffers the frame fills. See: VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming
+    /// Packets".
     fn set_num_buffers(&mut self, buffers: u16) -> Result<(), OutOfRegion> {
         if buffers == 1 {
             return Ok(());
@@ -155,8 +156,8 @@ impl<'f, L: Lanes> Filling<'f, L> {
     }
 }
 
-/// A chain of `capacity` bytes was too short: whose fault is that? See: VIRTIO 5.1.6.3.1 "Driver Requirements: Setting
-/// Up Receive Buffers".
-fn too_short(capacity: u32, owed: u32) -> Result<Enqueue, Clause> {
-    if capacity >= HDR_LEN + owed { Ok(Enqueue::TooLong) } else { Err(Clause::TooShort) }
+/// Decides whose fault it is that a chain of `capacity` bytes was too short. See: VIRTIO 5.1.6.3.1 "Driver
+/// Requirements: Setting Up Receive Buffers".
+fn too_short(capacity: u32, min_buffer: u32) -> Result<Enqueue, Clause> {
+    if capacity >= HDR_LEN + min_buffer { Ok(Enqueue::TooLong) } else { Err(Clause::TooShort) }
 }

@@ -5,19 +5,19 @@ use sluice_abi::{Gpa, map};
 use sluice_memory::PeerSlice;
 
 /// A bitmap with one bit for each 4 KiB of the peer's guest-physical space: bit `page % 8` of byte `page / 8`. Others
-/// may set bits of it meanwhile, and clear them.
+/// may set and clear bits of it meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct DirtyLog {
     bitmap: PeerSlice<'static>,
 }
 
 impl DirtyLog {
-    /// The log in `bitmap`.
+    /// Returns the log in `bitmap`.
     pub const fn new(bitmap: PeerSlice<'static>) -> Self {
         Self { bitmap }
     }
 
-    /// Whether it has a bit for every page of `regions`.
+    /// Returns whether the log has a bit for every page of `regions`.
     pub(super) fn covers(&self, regions: &Regions) -> bool {
         let pages = self.bitmap.len().saturating_mul(8);
         regions.end().0.div_ceil(map::PAGE) <= pages

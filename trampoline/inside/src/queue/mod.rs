@@ -51,14 +51,14 @@ enum Ring {
 const KNOWN: F = F::all().difference(F::ACCESS_PLATFORM);
 
 impl DeviceQueue {
-    /// The queue `queue` in `regions`, as the driver leaves it at its start: nothing used.
+    /// Returns the queue `queue` in `regions`, as the driver leaves it at its start: nothing is used.
     pub fn new(queue: &Queue, regions: &Regions) -> Result<Self, Clause> {
         let wraps_at_start = 1 << 15 | 1 << 31;
         let base = if queue.features & F::RING_PACKED.bits() != 0 { wraps_at_start } else { 0 };
         Self::resume(queue, regions, base)
     }
 
-    /// The queue `queue` in `regions`, from the position that [`DeviceQueue::base`] said when it was left.
+    /// Returns the queue `queue` in `regions`, from the position that [`DeviceQueue::base`] returned when it was left.
     pub fn resume(queue: &Queue, regions: &Regions, base: u32) -> Result<Self, Clause> {
         let features = F::from_bits(queue.features).filter(|&features| KNOWN.contains(features));
         let features = features.filter(|features| features.contains(F::VERSION_1)).ok_or(Clause::NotNegotiated)?;
@@ -70,9 +70,9 @@ impl DeviceQueue {
         Ok(Self { ring, features, log: None })
     }
 
-    /// The position of what is published, as vhost-user has it. Split: the index of the next available entry. Packed:
-    /// the next slot (bits 14:0) and its wrap counter (15), for taken and once more (30:16, 31) for used. See:
-    /// "Vhost-user Protocol", "Ring states" and message `VHOST_USER_GET_VRING_BASE`.
+    /// Returns the position of what is published, as vhost-user has it. A split ring has the index of the next
+    /// available entry; a packed ring the next slot (bits 14:0) and its wrap counter (15), for taken and once more for
+    /// used (30:16, 31). See: "Vhost-user Protocol", "Ring states" and message `VHOST_USER_GET_VRING_BASE`.
     pub fn base(&self) -> u32 {
         match &self.ring {
             Ring::Split(split) => split.base(),
@@ -80,8 +80,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Buffers that the driver has given and that are not taken. A packed ring says so slot by slot, and does not
-    /// count: 1 if there are any.
+    /// Returns the number of buffers that the driver has given and that are not taken. A packed ring shows them slot by
+    /// slot, so the number is 1 if there are any.
     pub fn available(&self) -> Result<u16, Clause> {
         match &self.ring {
             Ring::Split(split) => split.available(),
@@ -89,7 +89,7 @@ impl DeviceQueue {
         }
     }
 
-    /// Where the next buffer begins, if the driver has given one and breaks no rule with it so far.
+    /// Returns where the next buffer begins, if the driver has given one and breaks no rule with it so far.
     pub(crate) fn next_buffer(&self) -> Option<Gpa> {
         match &self.ring {
             Ring::Split(split) => split.next_buffer(),
@@ -97,7 +97,7 @@ impl DeviceQueue {
         }
     }
 
-    /// Entries, or slots.
+    /// Returns the number of entries or slots.
     pub fn size(&self) -> u16 {
         match &self.ring {
             Ring::Split(split) => split.size(),
@@ -105,27 +105,27 @@ impl DeviceQueue {
         }
     }
 
-    /// Whether one frame may fill several buffers.
+    /// Returns whether one frame may fill several buffers.
     fn merges(&self) -> bool {
         self.features.contains(F::MRG_RXBUF)
     }
 
-    /// Whether what is written into the driver's memory is marked in a log.
+    /// Returns whether writes into the driver's memory are marked in a log.
     pub(crate) fn is_logged(&self) -> bool {
         self.log.is_some()
     }
 
-    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `owed`: longest frame that one of the
-    /// driver's buffers must hold if buffers aren't merged, bytes.
+    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `min_buffer` is the longest frame, in
+    /// bytes, that one of the driver's buffers must hold if buffers are not merged.
     pub fn enqueue(
         &mut self,
         regions: &Regions,
         hdr: &Hdr,
         frame: PeerSlice<'_>,
-        owed: u32,
+        min_buffer: u32,
         lanes: impl Lanes,
     ) -> Result<Enqueue, Clause> {
-        fill::fill(self, regions, hdr, frame, owed, lanes)
+        fill::fill(self, regions, hdr, frame, min_buffer, lanes)
     }
 
     /// Takes the next frame that the driver sends into `into`.
@@ -133,9 +133,9 @@ impl DeviceQueue {
         drain::drain(self, regions, into, lanes)
     }
 
-    /// Takes the next request, answers it, and shows the driver the answer; `false` if there is no request. `into` is
-    /// room for the bytes of a request. `answer` gets them, or `None` where they are more than that, and returns the
-    /// byte that the driver reads.
+    /// Takes the next request, answers it, and shows the driver the answer. Returns `false` if there is no request.
+    /// `into` is room for the bytes of a request. `answer` gets them, or `None` where they are more than that, and
+    /// returns the byte that the driver reads.
     pub fn respond(
         &mut self,
         regions: &Regions,
@@ -145,7 +145,7 @@ impl DeviceQueue {
         respond::respond(self, regions, into, answer)
     }
 
-    /// The next chain, if there is one and what was used so far leaves room for it.
+    /// Returns the next chain, if there is one and what was used so far leaves room for it.
     fn next_chain(&self) -> Result<Option<Chain>, Clause> {
         match &self.ring {
             Ring::Split(split) => split.next_chain(),
@@ -153,8 +153,8 @@ impl DeviceQueue {
         }
     }
 
-    /// `chain`, which [`DeviceQueue::next_chain`] gave and which was followed to its end, is used; `written` bytes were
-    /// written. `false`, and nothing is used, if something must be published first.
+    /// Uses `chain`, which [`DeviceQueue::next_chain`] returned and which was followed to its end, with `written` bytes
+    /// written. Returns `false`, and uses nothing, if something must be published first.
     #[must_use]
     fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
         match &mut self.ring {
@@ -177,7 +177,7 @@ impl DeviceQueue {
         }
     }
 
-    /// As [`DeviceQueue::publish`], where a publish of the same may have been interrupted.
+    /// Publishes as [`DeviceQueue::publish`] does, where publishing the same may have been interrupted.
     pub(crate) fn publish_again(&mut self) {
         if let Some(log) = &self.log {
             self.log_used(log);
@@ -197,12 +197,12 @@ impl DeviceQueue {
         log.mark(at, len);
     }
 
-    /// Forgets what was used and not published; the buffers will be used again.
+    /// Forgets what was used and not published. The same buffers will be used again.
     pub fn rewind(&mut self) {
         self.keep(0);
     }
 
-    /// Entries or slots that are used and not published.
+    /// Returns the number of entries or slots that are used and not published.
     fn pending(&self) -> u64 {
         match &self.ring {
             Ring::Split(split) => split.pending(),
@@ -210,7 +210,7 @@ impl DeviceQueue {
         }
     }
 
-    /// Takes back all but the first `pending` of these.
+    /// Takes back all but the first `pending` entries or slots that are used and not published.
     fn keep(&mut self, pending: u64) {
         match &mut self.ring {
             Ring::Split(split) => split.keep(pending),
@@ -218,8 +218,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Whether the driver wants to be told of what was published since this was last asked. See: VIRTIO 2.7.7 "Used
-    /// Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+    /// Returns whether the driver wants a notification of what was published since the last call. See: VIRTIO 2.7.7
+    /// "Used Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
     pub fn needs_notification(&mut self) -> bool {
         match &mut self.ring {
             Ring::Split(split) => split.needs_notification(),
@@ -227,8 +227,8 @@ impl DeviceQueue {
         }
     }
 
-    /// The four bytes, aligned as their queue is, that change when the next buffer is published: where a driver that
-    /// has seen all that is published may wait for a change.
+    /// Returns the address of the four bytes, aligned as their queue is, that change when the next buffer is published.
+    /// A driver that has seen everything published may wait for a change there.
     pub fn next_used(&self) -> Gpa {
         match &self.ring {
             Ring::Split(split) => split.next_used(),
@@ -236,8 +236,8 @@ impl DeviceQueue {
         }
     }
 
-    /// Says whether the driver is to notify the device of its next buffer. Look for buffers once more after switching
-    /// it on. See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
+    /// Tells the driver whether to notify the device of its next buffer. Look for buffers once more after switching it
+    /// on. See: VIRTIO 2.7.10 "Available Buffer Notification Suppression".
     pub fn ask_for_notifications(&mut self, on: bool) {
         match &mut self.ring {
             Ring::Split(split) => split.ask_for_notifications(on),
@@ -245,13 +245,13 @@ impl DeviceQueue {
         }
     }
 
-    /// Where writes into the driver's memory are marked.
+    /// Returns the log in which writes into the driver's memory are marked.
     pub(crate) const fn log(&self) -> Option<DirtyLog> {
         self.log
     }
 
-    /// From now on every write into the driver's memory is marked in `log`, or, without one, in none. `false`, and
-    /// nothing changes, if the log is too short for `regions`.
+    /// Marks every write into the driver's memory in `log` from now on, or, without one, in none. Returns `false`, and
+    /// changes nothing, if the log is too short for `regions`.
     pub fn set_log(&mut self, log: Option<DirtyLog>, regions: &Regions) -> bool {
         let fits = log.as_ref().is_none_or(|log| log.covers(regions));
         if fits {

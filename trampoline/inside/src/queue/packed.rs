@@ -1,6 +1,9 @@
 //! The packed format. See: VIRTIO 2.8 "Packed Virtqueues".
 //!
 //! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
+//! is published. The first slot is written last, as the driver looks at no slot behind one that is not used.
+//!
+//! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
 //! is published: the first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
@@ -28,7 +31,7 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// `count` slots further on in a ring of `size`; `count` is at most `size`.
+    /// Returns the position `count` slots further on in a ring of `size`; `count` is at most `size`.
     pub fn advance(self, count: u16, size: u16) -> Self {
         let slot = u32::from(self.slot) + u32::from(count);
         match slot.checked_sub(size.into()) {
@@ -37,19 +40,19 @@ impl Position {
         }
     }
 
-    /// Whether a descriptor here, with these flags, is available.
+    /// Returns whether a descriptor here, with these flags, is available.
     #[inline(always)]
     pub fn is_available(self, flags: DescF) -> bool {
         flags & (DescF::AVAIL | DescF::USED) == DescF::available(self.wrap)
     }
 
-    /// Flags of a descriptor that is used here, with `written` bytes.
+    /// Returns the flags of a descriptor that is used here, with `written` bytes.
     pub fn used(self, written: u32) -> DescF {
         let write = if written > 0 { DescF::WRITE } else { DescF::empty() };
         DescF::used(self.wrap) | write
     }
 
-    /// As vhost-user has it.
+    /// Returns the position in vhost-user's form.
     fn to_base(self) -> u32 {
         u32::from(self.slot) | u32::from(self.wrap) << 15
     }
@@ -72,7 +75,7 @@ impl Cursor {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Both, read once.
+    /// Returns the position and the number of slots used behind it, read once.
     #[inline(always)]
     pub fn get(&self) -> (Position, u16) {
         let word = self.word();
@@ -88,7 +91,7 @@ impl Cursor {
         self.get().1
     }
 
-    /// Release: what it says of the ring is in the ring before.
+    /// Writes both. Everything that they say of the ring is in the ring before (release).
     #[inline(always)]
     fn set(&self, published: Position, pending: u16) {
         let word = u64::from(published.slot) | u64::from(published.wrap) << 16 | u64::from(pending) << 32;
@@ -120,7 +123,7 @@ pub(super) struct Packed {
     pub ring: Table<'static, Desc>,
     ring_at: Gpa,
     indirect: bool,
-    /// What the driver asks of us, and we of the driver.
+    /// What the driver asks of the device, and the device of the driver.
     driver: PackedEvents<Cell16<'static>>,
     device: PackedEvents<Cell16<'static>>,
     pub cursor: Cursor,
@@ -128,7 +131,7 @@ pub(super) struct Packed {
     chains: bool,
     /// Slots published since the driver was last considered for a notification.
     considered: u64,
-    /// By slot behind `published`: what will be the last word of its descriptor.
+    /// What will be the last word of each descriptor, by slots behind `published`.
     pub shadow: [Cell<u64>; MAX_BURST],
 }
 
@@ -169,7 +172,7 @@ impl Packed {
         published.advance(pending, self.size())
     }
 
-    /// Slots that may be used before something is published.
+    /// Returns the number of slots that may be used before something is published.
     fn room(&self) -> u16 {
         (MAX_BURST as u16).min(self.size()) - self.pending()
     }
@@ -184,7 +187,7 @@ impl Packed {
         self.is_available().then(|| self.ring.addr(self.next().slot)).flatten()
     }
 
-    /// What was filled is used.
+    /// Uses `count` slots, which were filled, and returns their number.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
         self.cursor.add_pending(count);
@@ -195,7 +198,7 @@ impl Packed {
         self.is_available().then(|| Chain::packed(self.ring, self.next(), self.indirect))
     }
 
-    /// `false`, and nothing is used, if there is no room for it before something is published.
+    /// Uses `chain` and returns `true`, or returns `false` if there is no room for it before something is published.
     pub fn use_chain(&mut self, chain: &Chain, written: u32) -> bool {
         if chain.slots() > self.room() {
             return false;
@@ -232,7 +235,7 @@ impl Packed {
         self.forget();
     }
 
-    /// What is pending is published.
+    /// Notes that everything pending is published.
     fn forget(&mut self) {
         let (published, pending) = self.cursor.get();
         self.considered += u64::from(pending);
@@ -240,7 +243,8 @@ impl Packed {
         self.chains = false;
     }
 
-    /// The first slot is written last: if it is, all are, and the driver may already be using them anew.
+    /// Publishes once more what may be published already. The first slot is written last: if it is used, all are, and
+    /// the driver may already be using them anew.
     pub fn publish_again(&mut self) {
         let first = self.cursor.published();
         let word = self.ring.load_acquire(first.slot).unwrap_or(0);
@@ -267,7 +271,8 @@ impl Packed {
         count > 0 && self.driver.wanted(published.slot, published.wrap, count)
     }
 
-    /// Number and flags of the next descriptor. The ring is in the driver's memory, so no address in it wraps.
+    /// Returns the address of the next descriptor's id and flags. The ring is in the driver's memory, so no address in
+    /// it wraps.
     pub fn next_used(&self) -> Gpa {
         let offset = usize::from(self.cursor.published().slot) * size_of::<Desc>() + offset_of!(Desc, id);
         Gpa(self.ring_at.0 + offset as u64)
@@ -288,7 +293,7 @@ fn events(area: PeerSlice<'static>, event_idx: bool, size: u16) -> Result<Packed
     Ok(PackedEvents { desc: cell(0)?, flags: cell(2)?, event_idx, size })
 }
 
-/// The position that `base` says. For used descriptors it may be the same, or left out.
+/// Returns the position that `base` says. For used descriptors it may be the same, or left out.
 fn position(base: u32, size: u16) -> Result<Position, Clause> {
     let (taken, used) = (base as u16, (base >> 16) as u16);
     let slot = taken & 0x7fff;

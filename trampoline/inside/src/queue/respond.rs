@@ -25,16 +25,16 @@ pub(super) fn respond(
     if used { Ok(true) } else { Err(Clause::ChainLength) }
 }
 
-/// What a chain holds.
+/// The request that a chain holds.
 struct Request {
-    /// Bytes that the driver wrote, those that found no room included.
+    /// Number of bytes that the driver wrote, including those for which there is no room.
     len: u64,
     /// The first piece that the device may write.
     room: Option<PeerSlice<'static>>,
 }
 
 impl Request {
-    /// Follows `chain` to its end; each byte that has room in `into` is read once.
+    /// Follows `chain` to its end. Each byte that has room in `into` is read once.
     fn read(chain: &mut Chain, regions: &Regions, into: &mut [u8]) -> Result<Self, Clause> {
         let mut request = Self { len: 0, room: None };
         while let Some(piece) = chain.next(regions)? {

@@ -9,7 +9,7 @@ use sluice_abi::virtq::{self, Desc, UsedElem, avail, used};
 use sluice_abi::{Gpa, RingIdx};
 use sluice_memory::{Cell16, PeerSlice, Rings, SplitEvents, Table};
 
-/// Descriptor table, available ring, used ring.
+/// A descriptor table, an available ring and a used ring.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Split {
     pub desc: Table<'static, Desc>,
@@ -19,12 +19,13 @@ pub(super) struct Split {
     /// The driver uses descriptors in the order of the table.
     pub in_order: bool,
     indirect: bool,
-    /// What the driver asks of us, and we of the driver.
+    /// What the driver asks of the device, and the device of the driver.
     driver: SplitEvents<Cell16<'static>>,
     device: SplitEvents<Cell16<'static>>,
     device_area: Gpa,
-    /// Entries used, published or not; of these published; and of these published when the driver was last considered
-    /// for a notification. Counted without end: the ring's indices are their low 16 bits.
+    /// Number of entries used, published or not; number of these published; and number of these published when the
+    /// driver was last considered for a notification. The counts do not wrap around: the ring's indices are their low
+    /// 16 bits.
     next: u64,
     published: u64,
     considered: u64,
@@ -70,7 +71,7 @@ impl Split {
         self.desc.size()
     }
 
-    /// Of the next entry, in both rings.
+    /// Returns the index of the next entry, in both rings.
     #[inline(always)]
     pub fn index(&self) -> RingIdx {
         RingIdx(self.next as u16)
@@ -87,7 +88,7 @@ impl Split {
         Some(self.desc.buffer(self.rings.head(self.index().0))?.addr())
     }
 
-    /// What was filled is used.
+    /// Uses `count` entries, which were filled, and returns their number.
     #[inline(always)]
     pub fn take(&mut self, count: u16) -> u16 {
         self.next += u64::from(count);
@@ -134,7 +135,7 @@ impl Split {
         count > 0 && self.driver.wanted(RingIdx(self.published as u16), count)
     }
 
-    /// Flags and index of the used ring.
+    /// Returns the address of flags and index of the used ring.
     pub const fn next_used(&self) -> Gpa {
         self.device_area
     }

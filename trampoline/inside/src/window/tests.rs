@@ -6,7 +6,7 @@ use sluice_abi::call::Packet;
 use sluice_abi::virtq::DescF;
 use sluice_memory::Words;
 
-/// A window that has filled two buffers of peer 0 when it is interrupted.
+/// Returns a window that has filled two buffers of peer 0 when it is interrupted.
 fn interrupted() -> Sender {
     let mut sender = Sender::new(1, 8);
     sender.peers[0].give(4);
