@@ -60,13 +60,13 @@
 //! [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before. Nothing is `Sync`.
 #![no_std]
 
+mod access;
 mod burst;
 mod directory;
 mod frame;
 mod gate;
 mod mempool;
 mod options;
-mod packet_memory;
 mod peer_port;
 mod poller;
 mod port;
@@ -79,13 +79,13 @@ mod tx_error;
 mod virtio_net;
 pub mod wrap;
 
+pub use access::{Access, AccessMemory, PacketMemory};
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;
 pub use frame::{Frame, FrameError, FrameMut};
-pub use gate::{Access, Gate, GateError};
+pub use gate::{Gate, GateError};
 pub use mempool::{BufferLen, HEADROOM, Mempool, PoolError};
 pub use options::Options;
-pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use poller::{Idle, Next, Poller, Wait, WatchWord};
 pub use port::{Receive, Transmit};

@@ -8,11 +8,12 @@ use sluice::{
     Scatter, Transmit,
 };
 use sluice_abi::Gpa;
-use world::{World, contents, frame, memory, pool, push};
+use sluice_test_memory::zeroed;
+use world::{World, contents, frame, pool, push};
 
 /// A pool of so many buffers, and nobody to send to.
 fn small(buffers: usize) -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(1 << 20), BufferLen::KiB2, buffers)
+    pool(Gpa(0), zeroed(1 << 20), BufferLen::KiB2, buffers)
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a_full_burst_and_an_empty_pool_say_so() {
 
 #[test]
 fn a_pool_without_a_buffer_is_none() {
-    let run = memory(1 << 20);
+    let run = zeroed(1 << 20);
     let new = |len: u64, buffer_len: BufferLen, free: &mut [u32]| {
         let memory = PacketMemory::new(Gpa(0), run.sub(0, len).expect("inside")).expect("small");
         Mempool::new(memory, buffer_len, free).map(|pool| (pool.capacity(), pool.available())).err()
@@ -106,7 +107,7 @@ fn a_pool_without_a_buffer_is_none() {
 /// Buffers are aligned in packet memory, whatever part of it is the pool's.
 #[test]
 fn a_pool_has_no_buffer_that_is_not_wholly_in_its_memory() {
-    let all = PacketMemory::new(Gpa(0), memory(1 << 16)).expect("small");
+    let all = PacketMemory::new(Gpa(0), zeroed(1 << 16)).expect("small");
     for (before, len, buffers) in
         [(1, 3 * 2048, 2), (1, 4 * 2048 - 1, 3), (2048, 4096, 2), (2047, 2048, 0), (1, 2047, 0)]
     {

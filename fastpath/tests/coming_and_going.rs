@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
-use sluice::{Access, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError};
+use sluice::{
+    AccessMemory, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError,
+};
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, Header, MAX_PEERS, Peer, PeerState, Queue, Region, word};
 use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
@@ -12,11 +14,12 @@ use sluice_abi::net::{F, HDR_LEN};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_control::{Directory, publish};
 use sluice_memory::Table;
+use sluice_test_memory::zeroed;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
-use world::{memory, pool};
+use world::pool;
 
 /// Changes that the host makes.
 const CHANGES: usize = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
@@ -97,14 +100,14 @@ struct Shared {
 
 impl Shared {
     fn new() -> Self {
-        let shared = |len| PacketMemory::new(Gpa(0), memory(len)).expect("small");
+        let shared = |len| PacketMemory::new(Gpa(0), zeroed(len)).expect("small");
         Self { directory: shared(DIRECTORY_LEN), slot: shared(MAX_PEERS as u64 * RAM) }
     }
 
     fn gate(self, packets: PeerSlice<'static>) -> Gate {
-        let (slot, state) = (self.slot.memory.as_ptr(), memory(STATE_LEN).as_ptr());
-        let access = Access { directory: self.directory.memory, request: memory(4096), packets, slot, state };
-        world::gate(access)
+        let (slot, state) = (self.slot.memory.as_ptr(), zeroed(STATE_LEN).as_ptr());
+        let (directory, request) = (self.directory.memory, zeroed(4096));
+        world::gate(world::access(AccessMemory { directory, request, packets, slot, state }))
     }
 
     /// The words of the directory.
@@ -137,7 +140,7 @@ fn host(shared: Shared, mut directory: Directory) -> [u32; MAX_PEERS] {
 
 /// Reads entries until the host is done: how many. Each is whole.
 fn read_entries(shared: Shared, done: &AtomicBool) -> u64 {
-    let gate = shared.gate(memory(4096));
+    let gate = shared.gate(zeroed(4096));
     let mut read = 0;
     while !done.load(Ordering::Relaxed) {
         for index in PeerIdx::all() {
@@ -169,7 +172,7 @@ struct Sent {
 
 /// Sends to all 64 until the host is done; after each call, the drivers of those who stay take what came and give the buffers back.
 fn send(shared: Shared, done: &AtomicBool) -> Sent {
-    let packets = memory(2 << 20);
+    let packets = zeroed(2 << 20);
     let (gate, pool) = (shared.gate(packets), pool(Gpa(0), packets, BufferLen::KiB2, 64));
     let (mut port, mut burst, mut sent, mut number) = (Scatter::new(&gate), pool.burst(), Sent::default(), 0);
     let mut taken = [0u16; MAX_PEERS];

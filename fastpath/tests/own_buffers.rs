@@ -10,8 +10,9 @@ use sluice::{
 use sluice_abi::call::Code;
 use sluice_abi::directory::PeerState;
 use sluice_driver::DeviceFault;
+use sluice_test_memory::zeroed;
 use std::collections::VecDeque;
-use world::{World, frame, memory};
+use world::{World, frame};
 
 /// Bytes of a pretended mbuf's data, at odd places: 200 bytes are another thing's, and 12 more are for the header.
 const MBUF: u32 = 2500;
@@ -71,7 +72,7 @@ fn frames_go_from_ones_own_buffers_into_ones_own_buffers() {
         let world = World::new(1500);
         let (mut rx, mut into) = receiver(&world, format, Offloads::CSUM);
         post(&mut rx, &mut into);
-        let packets = memory(2 << 20);
+        let packets = zeroed(2 << 20);
         let (gate, from) = (world.gate(packets), Mbufs::new(packets, 1, 800));
         let csum =
             Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, num_buffers: 1, ..Hdr::default() };
@@ -107,7 +108,7 @@ fn what_is_refused_is_told_packet_by_packet() {
     (0..3).for_each(|index| rx.post(into.data(index) - 12, 2012, index).expect("room"));
     rx.publish();
     into.free.drain(..3);
-    let packets = memory(2 << 20);
+    let packets = zeroed(2 << 20);
     let (gate, from) = (world.gate(packets), Mbufs::new(packets, 0, 800));
     let burst =
         [(0, 60), (1, 1515), (2, 61), (3, 62), (4, 63)].map(|(at, len)| from.write(at, &frame(at as usize, len)));

@@ -5,10 +5,11 @@ mod world;
 
 use sluice::{BufferLen, Burst, FrameError, Hdr, HdrF, MAX_BURST, Mempool, PeerIdx, gso};
 use sluice_abi::Gpa;
-use world::{contents, frame, memory, pool};
+use sluice_test_memory::zeroed;
+use world::{contents, frame, pool};
 
 fn long() -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(16 << 20), BufferLen::KiB64, 200)
+    pool(Gpa(0), zeroed(16 << 20), BufferLen::KiB64, 200)
 }
 
 /// The ones' complement sum, word by word with the carry added at once: another way than that of the sources.
@@ -212,10 +213,10 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
     let mut frame = burst.frame_mut(0).expect("there");
     assert_eq!(frame.complete_checksum(), Err(FrameError::Offloads { hdr, len: good.len() as u32 }));
     push(&mut burst, &(good.clone(), Hdr { gso_size: 1, ..hdr }));
-    let mut into = self::pool(Gpa(0), memory(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
+    let mut into = self::pool(Gpa(0), zeroed(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
     assert_eq!((burst.frame_mut(1).expect("there").segment(&mut into), into.len()), (Err(FrameError::BurstFull), 0));
     let frame = burst.frame_mut(0).expect("there");
-    let mut into = self::pool(Gpa(0), memory(4096), BufferLen::KiB2, 2).burst();
+    let mut into = self::pool(Gpa(0), zeroed(4096), BufferLen::KiB2, 2).burst();
     into.push(60).expect("room");
     assert_eq!((frame.segment(&mut into), into.len()), (Err(FrameError::PoolEmpty), 1));
 }

@@ -10,8 +10,9 @@ use sluice::{
     Transmit, TxError, TxStats,
 };
 use sluice_abi::Gpa;
+use sluice_test_memory::zeroed;
 use std::cell::Cell;
-use world::{World, contents, frame, memory, pool, push};
+use world::{World, contents, frame, pool, push};
 
 /// A port from which what was sent comes back. The other end takes so many frames before it is full, and no frame longer than `longest`.
 struct Wire<'p> {
@@ -60,7 +61,7 @@ impl Receive for Wire<'_> {
 }
 
 fn small() -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(4 << 20), BufferLen::KiB2, 1024)
+    pool(Gpa(0), zeroed(4 << 20), BufferLen::KiB2, 1024)
 }
 
 /// Headers and frames of a classic capture file with nanoseconds.

@@ -49,5 +49,5 @@ pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
 pub use receive::{Arrival, Frame, Part, Receiver, asks_nothing};
 pub use send::{SendError, Sender};
 pub use transport::{
-    Function, MappedFunction, PciError, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,
+    Function, MappedFunction, PciError, RegisterBlock, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,
 };

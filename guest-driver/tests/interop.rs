@@ -1,5 +1,4 @@
 //! The driver side against device sides: our own in every format, and rust-vmm's `virtio-queue`, which has split rings.
-#![allow(unsafe_code, reason = "makes the memory that both sides see")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,6 +8,7 @@ use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF};
 use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Sender};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::{bytes, zeroed};
 use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 
@@ -17,11 +17,6 @@ const LEN: u64 = 1 << 20;
 const RING: u64 = 0x1000;
 const BUFFERS: u64 = 0x8_0000;
 const STRIDE: u64 = 4096;
-
-/// Zeroed memory that is never freed.
-fn memory() -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; LEN as usize / 16].leak())
-}
 
 /// A queue of ours in `memory`.
 fn driver(memory: PeerSlice<'static>, size: u16, features: F) -> DriverQueue<N> {
@@ -37,12 +32,6 @@ fn features(format: usize, [merge, event_idx, indirect]: [bool; 3]) -> F {
     features.set(F::EVENT_IDX, event_idx);
     features.set(F::INDIRECT_DESC, indirect);
     features
-}
-
-fn bytes(memory: PeerSlice<'_>, at: u64, len: u32) -> Vec<u8> {
-    let mut bytes = vec![0; len as usize];
-    memory.copy_to_slice(at, &mut bytes).unwrap();
-    bytes
 }
 
 fn frame(number: usize, len: u32) -> Vec<u8> {
@@ -81,7 +70,7 @@ struct Receive {
 
 impl Receive {
     fn new(size: u16, features: F, buffer: u32) -> Self {
-        let memory = memory();
+        let memory = zeroed(LEN);
         let queue = driver(memory, size, features);
         let free = (0..N as u32).collect();
         Self { memory, queue, receiver: Receiver::new(features), free, buffer, expected: VecDeque::new() }
@@ -106,7 +95,7 @@ impl Receive {
                 Arrival::Frame(Frame { parts: count, .. }) => {
                     let place = |part: &Part| BUFFERS + u64::from(part.token) * STRIDE + u64::from(part.start);
                     let got: Vec<u8> =
-                        parts[..count].iter().flat_map(|part| bytes(memory, place(part), part.len)).collect();
+                        parts[..count].iter().flat_map(|part| bytes(memory, place(part), part.len.into())).collect();
                     assert_eq!(Some(got), self.expected.pop_front());
                     self.free.extend(parts[..count].iter().map(|part| part.token));
                 }
@@ -159,7 +148,7 @@ proptest! {
     ) {
         let features = features(format, options);
         let size = if features.contains(F::RING_PACKED) { odd } else { 64 };
-        let memory = memory();
+        let memory = zeroed(LEN);
         let mut queue = driver(memory, size, features);
         let (mut device, regions) = device(memory, &queue, features);
         device.ask_for_notifications(true);
@@ -192,7 +181,7 @@ proptest! {
             assert_eq!(hdr, header);
             device.publish();
             device.ask_for_notifications(true);
-            assert_eq!(bytes(into, 0, got), sent);
+            assert_eq!(bytes(into, 0, got.into()), sent);
             assert_eq!(queue.ready(), Ok(1));
             assert_eq!(queue.take().map(|received| (received.token, received.len)), Ok((number as u32, 0)));
         }
@@ -206,8 +195,9 @@ mod oracle {
     use virtio_queue::{Queue, QueueOwnedT, QueueT};
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-    /// Memory that both see, and `virtio-queue`'s side of `queue`.
-    fn shared() -> (GuestMemoryMmap, PeerSlice<'static>) {
+    /// Memory that both see.
+    #[allow(unsafe_code, reason = "vouches for memory of another crate")]
+    fn mapped() -> (GuestMemoryMmap, PeerSlice<'static>) {
         let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN as usize)]).unwrap();
         let base = mmap.get_host_address(GuestAddress(0)).unwrap();
         std::mem::forget(mmap.clone());
@@ -216,6 +206,7 @@ mod oracle {
         (mmap, memory)
     }
 
+    /// The device side of `queue` by `virtio-queue`.
     fn oracle(mmap: &GuestMemoryMmap, queue: &DriverQueue<N>, event_idx: bool) -> Queue {
         let mut device = Queue::new(N as u16).unwrap();
         let at = queue.addresses();
@@ -241,7 +232,7 @@ mod oracle {
             indirect: bool,
         ) {
             let features = features(usize::from(in_order), [false, event_idx, indirect]);
-            let (mmap, memory) = shared();
+            let (mmap, memory) = mapped();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             let (mut token, mut given, mut held) = (0u32, VecDeque::new(), Vec::new());
@@ -294,7 +285,7 @@ mod oracle {
     fn virtio_queue_and_we_agree_on_who_is_to_be_told() {
         for event_idx in [false, true] {
             let features = features(0, [false, event_idx, false]);
-            let (mmap, memory) = shared();
+            let (mmap, memory) = mapped();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             for round in 0..3 {

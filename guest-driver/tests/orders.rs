@@ -2,7 +2,7 @@
 //!
 //! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it behind the newer one, threads
 //! change at any instruction, and two accesses that nothing orders are an error; `tests/orders` runs these tests there with many schedules.
-#![allow(unsafe_code, reason = "makes the memory that both sides see")]
+#![allow(unsafe_code, reason = "moves queues into threads, and vouches for the memory that both sides see")]
 
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{Peer, Queue, Region};
@@ -11,6 +11,7 @@ use sluice_abi::{Gpa, PeerIdx};
 use sluice_driver::DriverQueue;
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::{bytes, zeroed};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -40,13 +41,9 @@ impl<T> Moved<T> {
     }
 }
 
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
-}
-
 /// The driver side of an empty queue, its memory, and the entry that says where it is.
 fn driver(features: F, size: u16) -> (DriverQueue<8>, PeerSlice<'static>, Queue) {
-    let (memory, features) = (memory(LEN), features | F::VERSION_1);
+    let (memory, features) = (zeroed(LEN), features | F::VERSION_1);
     let part = memory.sub(0, DriverQueue::<8>::MEMORY_LEN + DriverQueue::<8>::TABLES_LEN).unwrap();
     let queue = DriverQueue::new(Gpa(0), part, size, features).unwrap();
     let entry = Queue { addresses: queue.addresses(), features: features.bits(), size, ..Default::default() };
@@ -64,12 +61,6 @@ fn buffer(token: u32) -> u64 {
 
 fn frame(number: u32) -> [u8; FRAME as usize] {
     core::array::from_fn(|at| (number * 31 + at as u32 * 7 + 1) as u8)
-}
-
-fn bytes(memory: PeerSlice<'_>, at: u64, len: u32) -> Vec<u8> {
-    let mut bytes = vec![0; len as usize];
-    memory.copy_to_slice(at, &mut bytes).unwrap();
-    bytes
 }
 
 /// One side's view of the other thread: whether that failed. Nothing is ordered by it.
@@ -127,7 +118,7 @@ fn receive(
         let ready = other.wait(|| Some(queue.ready().expect("no fault")).filter(|&ready| ready > 0));
         assert_eq!(u32::from(ready), BURST, "a burst is shown in part");
         let got = (0..BURST).map(|_| queue.take().expect("no fault"));
-        check(round, got.map(|it| bytes(memory, buffer(it.token), it.len)).collect());
+        check(round, got.map(|it| bytes(memory, buffer(it.token), it.len.into())).collect());
     }
 }
 
@@ -135,7 +126,7 @@ fn receive(
 fn a_burst_through_a_window_is_seen_whole_by_another_thread() {
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features, size);
-        let (mut window, packets) = (window(memory, entry), self::memory(0x1000));
+        let (mut window, packets) = (window(memory, entry), zeroed(0x1000));
         window.set_packets(packets);
         both(
             |other| (0..ROUNDS).for_each(|round| send_burst(other, &mut window, packets, round)),
@@ -185,7 +176,7 @@ fn a_frame_merged_over_buffers_is_seen_whole_by_another_thread() {
     let len = 30;
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features | F::MRG_RXBUF, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         both(
             |other| {
                 for round in 0..ROUNDS {
@@ -216,7 +207,7 @@ fn fill(device: &mut DeviceQueue, regions: &Regions, source: PeerSlice<'_>) -> O
 /// The next frame that was sent.
 fn taken(device: &mut DeviceQueue, regions: &Regions, into: PeerSlice<'_>) -> Option<Vec<u8>> {
     match device.dequeue(regions, into, Words).expect("no fault") {
-        Dequeue::Frame { len, .. } => Some(bytes(into, 0, len)),
+        Dequeue::Frame { len, .. } => Some(bytes(into, 0, len.into())),
         Dequeue::Empty => None,
         Dequeue::TooLong => panic!("too long"),
     }
@@ -228,7 +219,7 @@ fn chains_that_are_sent_are_seen_whole_by_another_thread() {
         FORMATS.into_iter().chain([FORMATS[0], FORMATS[2]].map(|it| (it.0 | F::INDIRECT_DESC, it.1)))
     {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), into) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), into) = (device(memory, &entry), zeroed(64));
         both(
             |other| {
                 for round in 0..ROUNDS {
@@ -271,7 +262,7 @@ fn notified() -> impl Iterator<Item = (F, u16)> {
 fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         for _ in 0..ROUNDS {
             assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
             queue.publish();
@@ -298,7 +289,7 @@ fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
 fn a_device_that_asks_and_looks_once_more_misses_no_buffer() {
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         for _ in 0..ROUNDS {
             assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
             device.ask_for_notifications(false);

@@ -1,14 +1,13 @@
 //! Which registers of a virtio-mmio device the driver reads and writes, and in which order, with our own device behind them.
-#![allow(unsafe_code, reason = "makes the memory of queues and registers")]
 
 use sluice_abi::Gpa;
 use sluice_abi::mmio::{Interrupt, Status, reg};
 use sluice_abi::net::F;
 use sluice_control::Device;
 use sluice_driver::{
-    DriverQueue, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, acknowledge, renew_queue,
+    DriverQueue, RegisterBlock, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, acknowledge, renew_queue,
 };
-use sluice_memory::PeerSlice;
+use sluice_test_memory::zeroed;
 use std::ops::Range;
 
 /// Registers that may be read, and such that may be written. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
@@ -121,8 +120,7 @@ impl Registers for Recorder {
 const WANTED: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
 fn queue(features: F) -> DriverQueue<8> {
-    let memory = PeerSlice::from_mut(vec![0u128; DriverQueue::<8>::MEMORY_LEN as usize / 16].leak());
-    DriverQueue::new(Gpa(0x1_0000_1000), memory, 8, features).unwrap()
+    DriverQueue::new(Gpa(0x1_0000_1000), zeroed(DriverQueue::<8>::MEMORY_LEN), 8, features).unwrap()
 }
 
 /// The recorder panics at an access that the register does not have, or that its queue does not allow.
@@ -246,8 +244,7 @@ fn every_set_of_features_that_is_offered_is_taken_and_served() {
         device.enable_queue(0, made.size(), made.addresses());
         device.set_status(Status::FEATURES_OK | Status::DRIVER_OK);
         let entry = device.device.queue(0).expect("in use");
-        let memory = PeerSlice::from_mut(vec![0u128; 1024].leak());
-        let regions = sluice_inside::Regions::from_slices(&[(Gpa(0x1_0000_1000), memory)]).unwrap();
+        let regions = sluice_inside::Regions::from_slices(&[(Gpa(0x1_0000_1000), zeroed(0x4000))]).unwrap();
         assert!(sluice_inside::DeviceQueue::new(&entry, &regions).is_ok(), "{features:?}");
     }
 }
@@ -259,8 +256,7 @@ fn each_field_is_read_where_it_is() {
     for (at, word) in words.iter_mut().enumerate() {
         *word = 0x0302_0100u32.wrapping_add((at as u32).wrapping_mul(0x0404_0404));
     }
-    // SAFETY: the words outlive it, and are touched by it alone.
-    let mut registers = unsafe { VirtioMmio::new(words.as_mut_ptr()) };
+    let mut registers = VirtioMmio::new(RegisterBlock::from_words(words.to_vec().leak()));
     for offset in (0..0x200u32).step_by(4) {
         let bytes = [0, 1, 2, 3].map(|byte| registers.read8(offset + byte));
         assert_eq!(u32::from_le_bytes(bytes), registers.read(offset));

@@ -17,6 +17,7 @@ use sluice_abi::net::{receiveq, transmitq};
 use sluice_control::{Event, Manifest, Network, Switch};
 use sluice_driver::{Registers, Transport};
 use sluice_memory::Words;
+use sluice_test_memory::zeroed;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -38,11 +39,6 @@ const fn mac(vm: u32) -> [u8; 6] {
 /// A frame of 60 bytes.
 fn frame(destination: [u8; 6], source: [u8; 6], mark: u8) -> Vec<u8> {
     [&destination[..], &source, &[0x08, 0x06], &[mark; 46]].concat()
-}
-
-/// Zeroed memory that is never freed.
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16 + 1].leak()).sub(0, len).expect("inside")
 }
 
 /// All VMs and their host. A clone is the same.
@@ -75,8 +71,8 @@ impl Lan {
         };
         let text: String = ('a'..).zip(vms).map(vm).collect();
         let manifest = Manifest::parse(&text).expect("a manifest");
-        let rams: Vec<_> = vms.iter().map(|_| memory(RAM)).collect();
-        let switch = Switch::new(&manifest, &rams, memory(Switch::ROOM_LEN)).expect("memory");
+        let rams: Vec<_> = vms.iter().map(|_| zeroed(RAM)).collect();
+        let switch = Switch::new(&manifest, &rams, zeroed(Switch::ROOM_LEN)).expect("memory");
         Self(Rc::new(Host {
             network: RefCell::new(Network::new(&manifest)),
             switch: RefCell::new(switch),

@@ -22,7 +22,7 @@ fn window(lan: &Lan, pair: u16) -> (DeviceQueue, Regions) {
 
 /// Puts frames into the queue as long as it takes them, at most `most`; how many.
 fn put((queue, regions): &mut (DeviceQueue, Regions), most: usize, mark: u8) -> usize {
-    let from = memory(64);
+    let from = zeroed(64);
     from.copy_from_slice(0, &frame(mac(C), mac(0), mark)).expect("room");
     let bytes = from.sub(0, 60).expect("inside");
     let mut one = |_: &usize| matches!(queue.enqueue(regions, &Hdr::default(), bytes, 60, Words), Ok(Enqueue::Filled));

@@ -146,7 +146,7 @@ fn a_pci_function_with_several_pairs_receives_from_all() {
     assert_eq!(b.net.pairs(), 2);
     let regions = Regions::from_slices(&[(Gpa(0), lan.rams[1])]).expect("RAM");
     let mut window = DeviceQueue::new(&lan.queue(1, receiveq(1)), &regions).expect("a queue");
-    let bytes = memory(64);
+    let bytes = zeroed(64);
     bytes.copy_from_slice(0, &frame(mac(1), mac(0), 9)).expect("room");
     let bytes = bytes.sub(0, 60).expect("inside");
     assert_eq!(window.enqueue(&regions, &Hdr::default(), bytes, 60, Words), Ok(Enqueue::Filled));

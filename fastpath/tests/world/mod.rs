@@ -2,8 +2,8 @@
 #![allow(unsafe_code, reason = "stands in for the host, which says what a gate may reach")]
 
 use sluice::{
-    Access, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive, RingFormat,
-    VirtioNet,
+    Access, AccessMemory, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive,
+    RingFormat, VirtioNet,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, word};
@@ -13,6 +13,7 @@ use sluice_abi::virtq::QueueAddresses;
 use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
 use sluice_memory::{SharedWords, Table};
+use sluice_test_memory::zeroed;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -57,15 +58,15 @@ impl Registers for Device {
     }
 }
 
-/// Zeroed memory that is never freed.
-pub fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
+/// The access that `memory` gives: what a [`World`] gave, or what is laid out alike.
+pub fn access(memory: AccessMemory) -> Access {
+    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is never freed, and reached through slices alone.
+    unsafe { Access::new(memory) }
 }
 
-/// The gate that `access` leads to: what a [`World`] gave, or what is laid out alike.
+/// The gate of `access`.
 pub fn gate(access: Access) -> Gate {
-    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
-    unsafe { Gate::discover(access) }.expect("a gate")
+    Gate::discover(access).expect("a gate")
 }
 
 /// A pool of `buffers` in memory of its own, at `gpa`.
@@ -95,8 +96,8 @@ impl World {
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
         let ram = ram_mib * MIB;
-        let page = memory(DIRECTORY_LEN);
-        let slot = memory(RECEIVERS as u64 * ram);
+        let page = zeroed(DIRECTORY_LEN);
+        let slot = zeroed(RECEIVERS as u64 * ram);
         let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
         (0..RECEIVERS).for_each(|place| world.register(place));
         world.publish();
@@ -142,19 +143,14 @@ impl World {
 
     /// The same, with buffers of this length.
     pub fn sender_of(&self, len: BufferLen, buffers: usize) -> (Gate, &'static Mempool<'static>) {
-        let packets = memory((u64::from(len.bytes()) * buffers as u64).next_multiple_of(2 * MIB));
+        let packets = zeroed((u64::from(len.bytes()) * buffers as u64).next_multiple_of(2 * MIB));
         (self.gate(packets), pool(Gpa(0), packets, len, buffers))
     }
 
     /// What the host gives a sender with this packet memory.
     pub fn access(&self, packets: PeerSlice<'static>) -> Access {
-        Access {
-            directory: self.page,
-            request: memory(4096),
-            packets,
-            slot: self.slot.as_ptr(),
-            state: memory(STATE_LEN).as_ptr(),
-        }
+        let (request, slot, state) = (zeroed(4096), self.slot.as_ptr(), zeroed(STATE_LEN).as_ptr());
+        access(AccessMemory { directory: self.page, request, packets, slot, state })
     }
 
     /// A gate for a sender with this packet memory.

@@ -55,13 +55,9 @@ pub enum Error {
 impl Vnf {
     /// Registers packet memory with the host, and finds the gate. Once per VNF: a second call is [`SetupError::Taken`].
     /// [`Vnf::open`] does this, too, and more.
-    #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
     pub fn connect(&mut self) -> Result<(Gate, PacketMemory), Error> {
         let (access, memory) = self.setup().map_err(Error::Setup)?;
-        // SAFETY: the host just gave this access. `setup` took the memory out of the VNF, so this gate and this memory are all that refers
-        // to it.
-        let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
-        Ok((gate, memory))
+        Ok((Gate::discover(access).map_err(Error::Gate)?, memory))
     }
 
     /// Adds `len` bytes, rounded up to whole runs of 2 MiB, to the packet memory of the VNF that `gate` belongs to: buffers for a pool more. Peers

@@ -160,62 +160,6 @@ macro_rules! println {
     ($($argument:tt)*) => { $crate::print(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
-#[cfg(target_os = "none")]
-#[macro_export]
-macro_rules! heap {
-    ($bytes:expr) => {
-        const _: () = {
-            #[global_allocator]
-            static HEAP: $crate::Heap<{ $bytes }> = $crate::Heap::new();
-        };
-    };
-}
-
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
-#[cfg(not(target_os = "none"))]
-#[macro_export]
-macro_rules! heap {
-    ($bytes:expr) => {
-        const _: usize = $bytes;
-    };
-}
-
-/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
-#[cfg(target_os = "none")]
-#[macro_export]
-macro_rules! main {
-    ($main:path) => {
-        #[allow(unsafe_code, reason = "the first instruction of the image, and what the monitor promised it")]
-        const _: () = {
-            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the linker script of `sluice-build`).
-            #[unsafe(no_mangle)]
-            #[unsafe(naked)]
-            extern "sysv64" fn _start() -> ! {
-        core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
-            }
-
-            extern "sysv64" fn run_image(boot: u64) -> ! {
-                // SAFETY: called once, by `_start`.
-                unsafe { $crate::start(boot, $main) }
-            }
-        };
-    };
-}
-
-/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
-#[cfg(not(target_os = "none"))]
-#[macro_export]
-macro_rules! main {
-    ($main:path) => {
-        fn main() -> std::process::ExitCode {
-            $crate::start($main)
-        }
-    };
-}
-
 #[cfg(all(test, not(target_os = "none")))]
 mod tests {
     use super::*;

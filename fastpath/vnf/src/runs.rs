@@ -79,7 +79,8 @@ impl Runs {
         self.runs.iter().flatten().find(|run| is_it(run))
     }
 
-    fn memory(&self, run: &Run) -> Option<PacketMemory> {
+    /// Returns the memory of `run`; `None` if it is not of this RAM.
+    pub fn memory(&self, run: &Run) -> Option<PacketMemory> {
         let memory = self.ram.sub(run.gpa.0.checked_sub(self.gpa.0)?, run.len).ok()?;
         Some(PacketMemory { offset: u32::try_from(run.offset).ok()?, ..PacketMemory::new(run.gpa, memory)? })
     }

@@ -43,7 +43,7 @@ impl Registers for Notified {
 
 fn control() -> (ControlQueue, PeerSlice<'static>) {
     let len = ControlQueue::MEMORY_LEN.next_multiple_of(16);
-    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     (ControlQueue::new(Gpa(GPA), memory, AGREED.features).unwrap(), memory)
 }
 

@@ -3,7 +3,6 @@ use crate::Registers;
 use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
-use sluice_memory::PeerSlice;
 use std::vec::Vec;
 
 /// Our own device behind registers, with what the driver did to its status, and what is offered besides, or not.
@@ -84,7 +83,7 @@ const WANT_NOTHING: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
 fn queue<const N: usize>(size: u16, features: F) -> DriverQueue<N> {
     let len = DriverQueue::<N>::MEMORY_LEN;
-    let memory = PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     DriverQueue::new(Gpa(0x1_0000_1000), memory, size, features).unwrap()
 }
 

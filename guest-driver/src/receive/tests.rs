@@ -2,6 +2,7 @@ use super::*;
 use sluice_abi::Gpa;
 use sluice_abi::net::{HdrF, gso};
 use sluice_abi::virtq::{UsedElem, used};
+use sluice_test_memory::zeroed;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
 
@@ -18,21 +19,17 @@ struct Rig {
     parts: [Part; N],
 }
 
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak())
-}
-
 const PLAIN: Hdr =
     Hdr { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0, num_buffers: 1 };
 
 impl Rig {
     fn new(features: F) -> Self {
-        let ring = memory(DriverQueue::<N>::MEMORY_LEN);
+        let ring = zeroed(DriverQueue::<N>::MEMORY_LEN);
         let mut queue = DriverQueue::new(Gpa(0), ring, N as u16, F::VERSION_1).unwrap();
         assert!((0..N as u32).all(|token| queue.give(Gpa(u64::from(token * BUFFER)), BUFFER, token)));
         queue.publish();
         let used = ring.sub(queue.addresses().device.0, used::len(N as u16)).unwrap();
-        let buffers = memory(N as u64 * u64::from(BUFFER));
+        let buffers = zeroed(N as u64 * u64::from(BUFFER));
         Self { queue, used, buffers, count: 0, receiver: Receiver::new(features), parts: [Part::default(); N] }
     }
 

@@ -121,14 +121,13 @@ impl<R: Registers> Transport for R {
 pub struct VirtioMmio(RegisterBlock);
 
 impl VirtioMmio {
-    /// Returns the device whose registers start at `base`.
+    /// Returns the device with these registers.
     ///
-    /// # Safety
-    /// [`WINDOW_LEN`] bytes from `base` are device registers, mapped for as long as the result lives, and no Rust reference leads into them.
-    #[allow(unsafe_code, reason = "passes on the contract of RegisterBlock::new")]
-    pub const unsafe fn new(base: *mut u32) -> Self {
-        // SAFETY: the contract above.
-        Self(unsafe { RegisterBlock::new(base.cast(), WINDOW_LEN) })
+    /// # Panics
+    /// If the block is shorter than [`WINDOW_LEN`] bytes.
+    pub const fn new(registers: RegisterBlock) -> Self {
+        assert!(registers.len() >= WINDOW_LEN, "the registers of a virtio-mmio device are cut short");
+        Self(registers)
     }
 }
 

@@ -13,7 +13,7 @@ mod registers;
 use crate::StartError;
 pub use mmio::{Registers, VirtioMmio, acknowledge};
 pub use pci::{Function, MappedFunction, PciError, VirtioPci};
-pub use registers::Width;
+pub use registers::{RegisterBlock, Width};
 use sluice_abi::mmio::Status;
 use sluice_abi::net::F;
 use sluice_abi::virtq::QueueAddresses;

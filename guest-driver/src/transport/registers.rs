@@ -1,4 +1,4 @@
-//! A run of device registers in memory, accessed by the crate `volatile`.
+//! A run of device registers in memory, accessed by the crate `volatile`: the one place of this crate that touches memory by address.
 #![allow(unsafe_code, reason = "device registers")]
 
 use core::ptr::NonNull;
@@ -27,9 +27,9 @@ impl Width {
     }
 }
 
-/// The registers in `len` bytes from `base`. The device changes them at any time.
-#[derive(Clone, Copy)]
-pub(super) struct RegisterBlock {
+/// A run of mapped device registers. The device changes them at any time.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisterBlock {
     base: *mut u8,
     len: u64,
 }
@@ -44,9 +44,19 @@ impl RegisterBlock {
         Self { base, len }
     }
 
+    /// Returns `words` as registers: a device that is made of memory, for a test.
+    pub const fn from_words(words: &'static mut [u32]) -> Self {
+        Self { base: words.as_mut_ptr().cast(), len: size_of_val(words) as u64 }
+    }
+
     /// Returns the length in bytes.
     pub const fn len(self) -> u64 {
         self.len
+    }
+
+    /// Returns whether the block has no register.
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
     }
 
     /// Reads the register of `width` at byte `offset`.
@@ -78,7 +88,8 @@ impl RegisterBlock {
         assert!(at + size <= self.len && at.is_multiple_of(size), "no register of {size} bytes at {offset:#x}");
         // A block that has a register has an address.
         let register = NonNull::new(self.base.wrapping_add(offset as usize)).unwrap_or(NonNull::dangling());
-        // SAFETY: the assertion holds the register to the bytes that `new` was promised; their base is a multiple of 4.
+        // SAFETY: the assertion holds the register to the bytes that `new` was promised, or that `from_words` borrows for ever; their
+        // base is a multiple of 4.
         unsafe { VolatilePtr::new(register.cast()) }
     }
 }

@@ -1,34 +1,27 @@
 //! Device registers over a socket: each access is one message and one answer. See: docs/interfaces.md.
-#![allow(unsafe_code, reason = "takes descriptors that the launcher passed by number")]
 
-use rustix::fd::BorrowedFd;
+use super::shared::inherited;
 use sluice_abi::call::Status;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_driver::Registers;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 /// The control socket.
-const CONTROL_FD: i32 = 3;
+const CONTROL_FD: u16 = 3;
 /// The directory page.
-pub const DIRECTORY_FD: i32 = 4;
+pub const DIRECTORY_FD: u16 = 4;
 /// This process's RAM.
-pub const RAM_FD: i32 = 5;
-/// RAM of the peer at place 0; the others follow.
-pub const FIRST_PEER_FD: i32 = 6;
-
-/// Lets `take` use the descriptor `number`, which the launcher passed.
-pub fn inherited<T>(number: i32, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-    // SAFETY: the launcher passes these numbers open, and nothing here closes them; one that isn't open makes `take` fail.
-    take(unsafe { BorrowedFd::borrow_raw(number) })
-}
+pub const RAM_FD: u16 = 5;
+/// RAM of the peer at index 0; the others follow.
+pub const FIRST_PEER_FD: u16 = 6;
 
 /// Registers of this process's network device.
 pub struct Control(Option<UnixStream>);
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self(inherited(CONTROL_FD, |fd| fd.try_clone_to_owned()).map(UnixStream::from).ok())
+        Self(inherited(CONTROL_FD).map(UnixStream::from).ok())
     }
 
     /// One message of four words and its answer. Without a launcher every register reads 0: then there is no device.

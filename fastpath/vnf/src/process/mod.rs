@@ -5,19 +5,18 @@
 mod clock;
 mod control;
 mod files;
-mod mapping;
+mod shared;
 mod sleep;
 
-pub use clock::{counter, now};
+pub use clock::counter;
 pub use control::Control as Transport;
 pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
-use mapping::Slot;
-use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
+use shared::{Slot, inherited};
 use sluice::{Access, PacketMemory, Wait, WatchWord};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
@@ -37,10 +36,7 @@ pub struct Vnf {
     files: PathBuf,
     out: PathBuf,
     slot: Slot,
-    directory: sluice::PeerSlice<'static>,
     packets: Runs,
-    /// The gate and the first run were handed out.
-    taken: bool,
 }
 
 /// Runs `main`; whether it failed is the exit code.
@@ -53,6 +49,25 @@ pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCo
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        fn main() -> std::process::ExitCode {
+            $crate::start($main)
+        }
+    };
+}
+
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
+/// what a VNF sets up; frames are never there.
+#[macro_export]
+macro_rules! heap {
+    ($bytes:expr) => {
+        const _: usize = $bytes;
+    };
 }
 
 /// Prints `arguments`.
@@ -68,21 +83,19 @@ impl Vnf {
             .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
         pin();
         let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
-        let slot = Slot::reserve()?;
+        let mut slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(PeerIdx(index)), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &inherited(control::FIRST_PEER_FD + u16::from(index))?)?;
         }
-        let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
-        let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
+        let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
+        slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
         Ok(Self {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
             slot,
-            directory,
             packets: Runs::new(Gpa(0), ram),
-            taken: false,
         })
     }
 
@@ -121,29 +134,18 @@ impl Vnf {
     /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
     /// gates, or two pools, would write over each other's frames.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        if std::mem::replace(&mut self.taken, true) {
-            return Err(SetupError::Taken);
-        }
-        let private = |offset, len| self.slot.map_private(offset, len).map_err(|_| SetupError::NoMemory);
-        let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?);
+        let pages = self.slot.access_pages()?;
         let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
         let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
         self.host_add_run(run)?;
-        let access = Access {
-            directory: self.directory,
-            request,
-            packets: memory.memory,
-            slot: self.slot.base(),
-            state: state.as_ptr(),
-        };
-        Ok((access, memory))
+        Ok((pages.access(memory), memory))
     }
 
     pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
         Ok(&mut self.packets)
     }
 
-    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+    pub(crate) fn host_add_run(&mut self, run: Run) -> Result<(), SetupError> {
         SetupError::check(Transport::new().add_run(run))
     }
 
@@ -180,28 +182,25 @@ fn pin() {
     }
 }
 
-fn borrow(number: i32) -> io::Result<OwnedFd> {
-    control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     #[test]
     fn memory_is_handed_out_once() {
-        let slot = Slot::reserve().expect("addresses");
-        let page = |offset| slot.map_private(offset, map::PAGE).expect("a page");
-        let (ram, directory) = (page(map::PACKETS), page(map::DIRECTORY));
+        let mut slot = Slot::reserve().expect("addresses");
+        let ram = slot.map_private(map::PACKETS, map::PAGE).expect("a page");
+        let directory = memfd_create("directory", MemfdFlags::CLOEXEC).expect("a file");
+        ftruncate(&directory, map::DIRECTORY_LEN).expect("room");
+        slot.map_directory(&directory).expect("room");
         let mut machine = Vnf {
             args: "",
             modules: Vec::new(),
             files: PathBuf::new(),
             out: PathBuf::new(),
             slot,
-            directory,
             packets: Runs::new(Gpa(0), ram),
-            taken: false,
         };
         // No launcher answers here.
         assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));

@@ -25,17 +25,14 @@ pub struct MappedFunction {
 }
 
 impl MappedFunction {
-    /// Returns the function whose configuration space is at `config`, as PCI Express maps it, and whose BARs are at `bars`: start and
-    /// bytes of each, 0 bytes for a BAR that the function does not have.
+    /// Returns the function whose configuration space is `config`, as PCI Express maps it, and whose BARs are `bars`, by number. A BAR that
+    /// the function does not have is an empty block.
     ///
-    /// # Safety
-    /// [`CONFIG_LEN`] bytes at `config`, and each BAR, are mapped registers of that function for as long as the result lives, and nothing
-    /// else. They are aligned to 4 bytes.
-    #[allow(unsafe_code, reason = "passes on the contract of RegisterBlock::new")]
-    pub unsafe fn new(config: *mut u8, bars: [(*mut u8, u64); 6]) -> Self {
-        // SAFETY: the contract above.
-        let block = |base, len| unsafe { RegisterBlock::new(base, len) };
-        Self { config: block(config, CONFIG_LEN.into()), bars: bars.map(|(base, len)| block(base, len)) }
+    /// # Panics
+    /// If `config` is shorter than [`CONFIG_LEN`] bytes.
+    pub const fn new(config: RegisterBlock, bars: [RegisterBlock; 6]) -> Self {
+        assert!(config.len() >= CONFIG_LEN as u64, "the configuration space of a PCI function is cut short");
+        Self { config, bars }
     }
 
     fn bar(&self, bar: u8) -> RegisterBlock {

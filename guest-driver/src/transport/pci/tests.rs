@@ -1,9 +1,8 @@
 use super::*;
-use crate::{DriverQueue, Setup, Wanted};
+use crate::{DriverQueue, RegisterBlock, Setup, Wanted};
 use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
-use sluice_memory::PeerSlice;
 use std::vec;
 use std::vec::Vec;
 
@@ -154,7 +153,7 @@ const WANTED: Wanted = Wanted { features: F::RING_PACKED, pairs: 1 };
 
 fn queue(features: F) -> DriverQueue<8> {
     let len = DriverQueue::<8>::MEMORY_LEN;
-    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     DriverQueue::new(Gpa(0x1_0000_1000), memory, 7, features).unwrap()
 }
 
@@ -283,16 +282,12 @@ fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "inline assembly")]
 fn a_mapped_function_reads_and_writes_its_own_bytes() {
-    let mut config = [0x1041_1af4u32, 0];
-    let mut bar = [0x1122_3344u32, 0x5566_7788];
-    let none = (core::ptr::null_mut(), 0);
-    #[allow(unsafe_code, reason = "memory in place of registers")]
-    // SAFETY: nothing reaches beyond the first words of configuration space here; the arrays outlive the function.
-    let mut function = unsafe {
-        MappedFunction::new(config.as_mut_ptr().cast(), [none, (bar.as_mut_ptr().cast(), 8), none, none, none, none])
-    };
+    let words = |words: &[u32]| RegisterBlock::from_words(words.to_vec().leak());
+    let mut config = [0; CONFIG_LEN as usize / 4];
+    config[0] = 0x1041_1af4;
+    let (config, bar, none) = (words(&config), words(&[0x1122_3344, 0x5566_7788]), words(&[]));
+    let mut function = MappedFunction::new(config, [none, bar, none, none, none, none]);
     assert_eq!(
         (function.config(0), function.bar_len(1), function.bar_len(0), function.bar_len(9)),
         (0x1041_1af4, 8, 0, 0)
@@ -304,5 +299,6 @@ fn a_mapped_function_reads_and_writes_its_own_bytes() {
     function.set_config(4, 6);
     assert_eq!(function.read(1, 4, Width::Four), 0x5566_7701);
     function.write(1, 4, Width::Four, 9);
-    assert_eq!((bar, config[1]), ([0x0203_3344, 9], 6));
+    assert_eq!([0, 4].map(|at| bar.read(at, Width::Four)), [0x0203_3344, 9]);
+    assert_eq!(config.read(4, Width::Four), 6);
 }
