@@ -1,21 +1,22 @@
-//! What a host gives a VM or a process, and every step that leads out of its own memory: the one file of this crate with unsafe code.
+//! What a host gives a VM or a process, and every step that leads out of its own memory: the one file of this crate
+//! with unsafe code.
 //!
-//! A [`Crossing`] is made once, of an [`Access`]. The promise that comes with the access is what every block below relies on, so whoever uses
-//! a crossing has nothing to promise.
+//! A [`Crossing`] is made once, of an [`Access`]. The promise that comes with the access is what every block below
+//! relies on, so whoever uses a crossing has nothing to promise.
 #![allow(unsafe_code, reason = "crosses into memory of other machines, as `Access::new` was promised it can")]
 
 use crate::GateError;
 use crate::directory::{Directory, Seen};
 use core::cell::RefCell;
-use core::mem::offset_of;
 use sluice_abi::call::{Code, Outcome, Packet, Status};
-use sluice_abi::directory::{GateKind, Header, MAGIC, PeerState, VERSION};
+use sluice_abi::directory::{GateKind, PeerState};
 use sluice_abi::{Gpa, PeerIdx, map};
 use sluice_gate::hypercall;
 use sluice_inside::Window;
 use sluice_memory::{Avx, PeerSlice, Table, Words};
 
-/// A run of this VM's RAM that is registered for packets. Each thread has a run of its own: see [`PacketMemory::split_at`].
+/// A run of this VM's RAM that is registered for packets. Each thread has a run of its own: see
+/// [`PacketMemory::split_at`].
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMemory {
     /// Guest-physical address of the first byte in this VM: virtqueues of the VM's own hold such addresses.
@@ -26,8 +27,9 @@ pub struct PacketMemory {
     pub memory: PeerSlice<'static>,
 }
 
-// SAFETY: the memory is mapped for as long as the program runs (`'static`), at the same addresses in each of its threads. Whatever another
-// thread does to the bytes, a peer may do at any time: they are reached through PeerSlice alone, which believes nothing of them.
+// SAFETY: the memory is mapped for as long as the program runs (`'static`), at the same addresses in each of its
+// threads. Whatever another thread does to the bytes, a peer may do at any time: they are reached through PeerSlice
+// alone, which believes nothing of them.
 unsafe impl Send for PacketMemory {}
 
 impl PacketMemory {
@@ -49,7 +51,8 @@ impl PacketMemory {
     }
 }
 
-/// The memory by which a host lets a VM or a process reach its peers. See: [`sluice_abi::map`] for how the slot is laid out.
+/// The memory by which a host lets a VM or a process reach its peers. See: [`sluice_abi::map`] for how the slot is laid
+/// out.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessMemory {
     /// The window directory, [`map::DIRECTORY_LEN`] bytes. Only the host writes it.
@@ -60,12 +63,14 @@ pub struct AccessMemory {
     pub packets: PeerSlice<'static>,
     /// First byte of the sluice slot.
     pub slot: *mut u8,
-    /// [`map::STATE_LEN`] bytes of this VM's own, aligned to a page: the gates `Direct` and `Guarded` keep there what they know of the peers.
+    /// [`map::STATE_LEN`] bytes of this VM's own, aligned to a page: the gates `Direct` and `Guarded` keep there what
+    /// they know of the peers.
     pub state: *mut u8,
 }
 
-/// A host's leave to reach the peers of this VM: [`AccessMemory`], with the promise that it is what it says. [`crate::Gate::discover`] makes a
-/// gate of it. An access can be moved to the thread, or vCPU, that is to use it; the gate can't.
+/// A host's leave to reach the peers of this VM: [`AccessMemory`], with the promise that it is what it says.
+/// [`crate::Gate::discover`] makes a gate of it. An access can be moved to the thread, or vCPU, that is to use it; the
+/// gate can't.
 #[derive(Debug)]
 pub struct Access(AccessMemory);
 
@@ -76,9 +81,10 @@ impl Access {
     /// Returns the access by `memory`.
     ///
     /// # Safety
-    /// A host gave `memory`: the slot is laid out as [`sluice_abi::map`] says, the directory is the host's, packet memory and request block
-    /// are registered, and all stays so for as long as the program runs. Nothing else uses the state, and no Rust reference leads into any of
-    /// them or into a peer's memory. In a VM, the gate that comes of this is used at CPL 0.
+    /// A host gave `memory`: the slot is laid out as [`sluice_abi::map`] says, the directory is the host's, packet
+    /// memory and request block are registered, and all stays so for as long as the program runs. Nothing else uses the
+    /// state, and no Rust reference leads into any of them or into a peer's memory. In a VM, the gate that comes of
+    /// this is used at CPL 0.
     pub const unsafe fn new(memory: AccessMemory) -> Self {
         Self(memory)
     }
@@ -118,12 +124,13 @@ struct Local {
 impl Crossing {
     /// Returns the way that `access` gives.
     pub fn new(Access(memory): Access) -> Result<Self, GateError> {
-        let directory = directory(memory.directory)?;
+        let directory = Directory::in_pages(memory.directory)?;
         if memory.request.len() < map::PAGE {
             return Err(GateError::Request);
         }
         let here = |guarded| {
-            // SAFETY: the state is long enough, aligned, and this crossing's alone, by the contract of `Access::new`: an access is used once.
+            // SAFETY: the state is long enough, aligned, and this crossing's alone, by the contract of `Access::new`:
+            // an access is used once.
             let window = unsafe { Window::init(memory.state.cast()) };
             window.set_packets(memory.packets);
             Kind::Here { local: RefCell::new(Local { window, seen: Seen::new(), slot: memory.slot }), guarded }
@@ -158,15 +165,15 @@ impl Crossing {
         matches!(self.kind, Kind::Here { .. })
     }
 
-    /// Makes packets come from `runs`, each with its offset in packet memory. Returns `false` if a call is under way, or the runs are too
-    /// many. Where the host runs the ring code, the host knows the runs already.
+    /// Makes packets come from `runs`, each with its offset in packet memory. Returns `false` if a call is under way,
+    /// or the runs are too many. Where the host runs the ring code, the host knows the runs already.
     pub fn set_runs(&self, runs: impl Iterator<Item = (u32, PeerSlice<'static>)>) -> bool {
         let Kind::Here { local, .. } = &self.kind else { return true };
         local.try_borrow_mut().is_ok_and(|mut local| local.window.set_runs(runs))
     }
 
-    /// Returns what `look` sees in this program's own window, once that knows what the directory says now. `None`: the ring code runs
-    /// elsewhere, a call is under way, or the host is writing the directory.
+    /// Returns what `look` sees in this program's own window, once that knows what the directory says now. `None`: the
+    /// ring code runs elsewhere, a call is under way, or the host is writing the directory.
     pub fn look<R>(&self, look: impl FnOnce(&Window) -> R) -> Option<R> {
         let Kind::Here { local, .. } = &self.kind else { return None };
         let mut local = local.try_borrow_mut().ok()?;
@@ -205,21 +212,6 @@ impl Crossing {
             work()
         }
     }
-}
-
-/// Returns the directory in `memory`. The host writes the words that are looked at here before it starts the VM, and never again.
-fn directory(memory: PeerSlice<'static>) -> Result<Directory<Table<'static, u64>>, GateError> {
-    let magic = memory.read::<u64>(0).map_err(|_| GateError::Directory)?;
-    if magic != MAGIC {
-        return Err(GateError::NoDirectory(magic));
-    }
-    let version = memory.read(offset_of!(Header, version) as u64).map_err(|_| GateError::Directory)?;
-    if version != VERSION {
-        return Err(GateError::Version(version));
-    }
-    let count = (memory.len() / 8).min(u16::MAX.into());
-    let words = memory.table(0, count as u16).ok_or(GateError::Directory)?;
-    Directory::new(words, count as usize).ok_or(GateError::Directory)
 }
 
 /// Returns what becomes of `packets` while it is not known which peers are ready.

@@ -15,18 +15,18 @@ use zerocopy::IntoBytes;
 pub struct Gate {
     crossing: Crossing,
     avx: Option<Avx>,
-    /// By [`PeerIdx`]: the peer may be in quarantine though the directory says that it is ready.
+    /// Whether a peer may be in quarantine though the directory says that it is ready, by [`PeerIdx`].
     doubts: [Cell<bool>; MAX_PEERS],
 }
 
-/// Why there is no gate.
+/// Reasons for which a gate can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateError {
-    /// The directory starts with this instead of its magic number.
+    /// The directory starts with this number instead of its magic number.
     NoDirectory(u64),
-    /// A directory of a version that we don't know.
+    /// This program does not know the version of the directory.
     Version(u32),
-    /// A kind of gate that we don't know.
+    /// This program does not know the kind of gate.
     Kind(u32),
     /// The directory is shorter than its header says, or its entries are shorter than those of this version.
     Directory,
@@ -57,25 +57,30 @@ impl Gate {
         Ok(Self { crossing: Crossing::new(access)?, avx: Avx::detect(), doubts })
     }
 
-    /// The build id of the host's ring code; `None` where the ring code is this program's own, whose id is [`crate::BUILD_ID`].
+    /// Returns the build id of the host's ring code; `None` where the ring code is this program's own, whose id is
+    /// [`crate::BUILD_ID`].
     pub fn build_id(&self) -> Option<u64> {
         Some(self.crossing.directory().build_id()).filter(|&id| id != 0)
     }
 
-    /// Takes `runs`, which are registered with the host, for all packet memory. Runs that follow one another in RAM and in packet memory are to
-    /// be one of them, and packets in the one at offset 0 are sent the fastest. Where the host runs the ring code, the host knows the runs
-    /// already. `false`: a call is under way, or these are more than [`sluice_abi::run::MAX_RUNS`].
+    /// Makes `runs`, which are registered with the host, all of packet memory. Runs that follow one another in RAM and
+    /// in packet memory are to be given as one; packets in the run at offset 0 are sent the fastest. Where the host
+    /// runs the ring code, the host knows the runs already. Returns `false` while a call is under way, or for more runs
+    /// than [`sluice_abi::run::MAX_RUNS`].
     #[must_use = "packets are taken from the memory that was known before"]
     pub fn set_runs(&self, runs: &[PacketMemory]) -> bool {
         self.crossing.set_runs(runs.iter().map(|run| (run.offset, run.memory)))
     }
 
-    /// Which gate it is.
+    /// Returns the kind of this gate.
     pub fn kind(&self) -> GateKind {
         self.crossing.kind()
     }
 
-    /// The directory's entry of the peer at `index`, as it is at this moment, with what [`Gate::peer_state`] says.
+    /// Returns the directory's entry of the peer at `index` at this moment, with the state of [`Gate::peer_state`].
+    ///
+    /// # Errors
+    /// [`PeerError`].
     pub fn peer(&self, index: PeerIdx) -> Result<Peer, PeerError> {
         let peer = self.crossing.directory().peer(index)?;
         let state = if PeerState::from_word(peer.state) == PeerState::Ready {
@@ -86,7 +91,10 @@ impl Gate {
         Ok(Peer { state, ..peer })
     }
 
-    /// The index of the peer named `name`, ready or not.
+    /// Returns the index of the peer named `name`, ready or not.
+    ///
+    /// # Errors
+    /// [`PeerError`].
     pub fn find(&self, name: &str) -> Result<PeerIdx, PeerError> {
         for index in PeerIdx::all() {
             if self.peer(index)?.is_named(name) {
@@ -96,15 +104,17 @@ impl Gate {
         Err(PeerError::Unknown)
     }
 
-    /// The state of the peer at `index`, [`PeerState::Absent`] if there is no such peer. That is one load; if a call did not deliver all
-    /// to a peer that is ready, or none was made yet, the window is asked whether the peer is in quarantine: an empty call.
+    /// Returns the state of the peer at `index`; [`PeerState::Absent`] if there is no such peer. That takes one load,
+    /// unless a call did not deliver all to a peer that is ready, or none was made yet: then an empty call asks the
+    /// window whether the peer is in quarantine.
     pub fn peer_state(&self, index: PeerIdx) -> PeerState {
         let state = self.crossing.directory().state(index);
         let doubted = self.doubts.get(index.get()).is_some_and(Cell::get) || self.crossing.is_here();
         if state == PeerState::Ready && doubted { self.ask(index) } else { state }
     }
 
-    /// What frames may leave to `peer`: completing their checksum, and segmenting them. See: [`crate::FrameMut::set_offloads`].
+    /// Returns the work that frames may leave to `peer`: to complete their checksum, and to segment them. See:
+    /// [`crate::FrameMut::set_offloads`].
     ///
     /// # Errors
     /// [`PeerError`].
@@ -113,11 +123,12 @@ impl Gate {
         Ok(F::from_bits_truncate(entry.queues[0].features).offloads_to_driver())
     }
 
-    /// The same, of a peer that was ready a moment ago. What the window says counts if the directory says the same before and after.
+    /// Returns the state of a peer that was ready a moment ago. The window's answer counts if the directory says the
+    /// same before and after.
     #[cold]
     fn ask(&self, index: PeerIdx) -> PeerState {
         let asked = self.crossing.directory().whole(|| (self.crossing.directory().state(index), self.is_open(index)));
-        // While the host writes, nobody knows more than the word says.
+        // While the host writes, only the state word is known.
         let Some((_, (state, open))) = asked else { return self.crossing.directory().state(index) };
         if let (Some(doubt), Some(open)) = (self.doubts.get(index.get()), open) {
             doubt.set(!open);
@@ -125,12 +136,13 @@ impl Gate {
         if state == PeerState::Ready && open == Some(false) { PeerState::Quarantined } else { state }
     }
 
-    /// Whether the window would send to the peer at `index`; `None`: it did not say.
+    /// Returns whether the window would send to the peer at `index`; `None` without an answer.
     fn is_open(&self, index: PeerIdx) -> Option<bool> {
         if self.crossing.is_here() {
             return self.crossing.look(|window| window.is_open(index));
         }
-        // A packet without a byte: the peer is looked at before the packet, and nothing is sent. Somebody may be about to call by hand.
+        // A packet without a byte is refused after the peer was checked. The caller's own packet is put back, as the
+        // caller may be about to call by hand.
         let before = self.crossing.request.read::<Packet>(0).ok()?;
         let answer = self.send(&[Packet::new(0, 0, index)]).status.code();
         self.crossing.request.write(0, before).ok()?;
@@ -141,15 +153,15 @@ impl Gate {
         }
     }
 
-    /// A call refused these packets, for whatever reason: their peers may be in quarantine.
+    /// Notes that a call refused these packets for whatever reason: their peers may be in quarantine.
     #[cold]
     pub(crate) fn doubt(&self, refused: &[Packet]) {
         refused.iter().filter_map(|packet| self.doubts.get(packet.peer.get())).for_each(|doubt| doubt.set(true));
     }
 
-    /// Sends `packets`, at most [`sluice_abi::call::MAX_BURST`], each to the peer that it names: frames anywhere in registered packet memory,
-    /// whoever manages their buffers. The buffers of packets that were accepted are the caller's again at once; the others were not sent.
-    /// [`crate::PeerPort`] does the same for a burst.
+    /// Sends `packets`, at most [`sluice_abi::call::MAX_BURST`], each to the peer that it names: frames anywhere in
+    /// registered packet memory, whoever manages their buffers. The buffers of packets that were accepted are the
+    /// caller's again at once; the others were not sent. [`crate::PeerPort`] does the same for a burst.
     pub fn transmit(&self, packets: &[Packet]) -> Outcome {
         let mut outcome = self.send(packets);
         if outcome.status == Status::OK {
@@ -161,7 +173,7 @@ impl Gate {
         outcome
     }
 
-    /// As [`Gate::transmit`]; the caller sees to [`Gate::doubt`].
+    /// Sends as [`Gate::transmit`] does. The caller calls [`Gate::doubt`] about packets that were refused.
     #[inline(always)]
     pub(crate) fn send(&self, packets: &[Packet]) -> Outcome {
         let (request, bytes) = (self.crossing.request, packets.as_bytes());

@@ -191,7 +191,8 @@ fn a_copy_is_a_frame_of_its_own() {
     assert_eq!((to.bytes(), pool.available()), (2232, 1));
 }
 
-/// A frame that grew into its headroom is longer than any that is made; its copy has no byte outside its buffer, either.
+/// A frame that grew into its headroom is longer than any that is made; its copy has no byte outside its buffer,
+/// either.
 #[test]
 fn a_copy_of_a_frame_that_grew_is_within_its_buffer() {
     let pool = small(2);
@@ -234,7 +235,8 @@ fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     assert_eq!(receivers[1].take(), [frame(1, 64), frame(3, 64)]);
 }
 
-/// Wherever the frame started that a buffer held before, the next one has all the room that there is before and behind it.
+/// Wherever the frame started that a buffer held before, the next one has all the room that there is before and behind
+/// it.
 #[test]
 fn a_buffer_that_is_used_again_has_all_its_room() {
     let pool = small(1);

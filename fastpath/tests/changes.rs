@@ -31,7 +31,8 @@ impl<F: Fn()> SharedWords for Between<F> {
     }
 }
 
-/// Between any two of the host's writes a call of the VM's sends nothing; after the last it knows all: a restart and a revocation.
+/// Between any two of the host's writes a call of the VM's sends nothing; after the last it knows all: a restart and a
+/// revocation.
 #[test]
 fn a_call_between_two_writes_of_the_host_sends_nothing_and_misses_nothing() {
     let world = World::new(1500);

@@ -1,5 +1,5 @@
-//! A directory of 64 peers, of which 60 come and go as fast as a host can say so while a sender sends to all of them: host, sender and another reader
-//! are threads that share memory and nothing else.
+//! A directory of 64 peers, of which 60 come and go as fast as a host can say so while a sender sends to all of them:
+//! host, sender and another reader are threads that share memory and nothing else.
 
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
@@ -39,8 +39,8 @@ const RAM: u64 = STARTS * AREA;
 /// Bytes of a frame: the receiver, and a number.
 const LEN: usize = 64;
 
-/// The entry of peer `index` after `number` changes of it: ready if the number is odd. All of it follows from the two, so one that mixes two is told
-/// by that.
+/// The entry of peer `index` after `number` changes of it: ready if the number is odd. All of it follows from the two,
+/// so one that mixes two is told by that.
 fn entry(index: usize, number: u32) -> Peer {
     let gpa = Gpa(u64::from(number) << 20);
     let [.., a, b, c, d] = number.to_be_bytes();
@@ -75,7 +75,8 @@ fn start(ram: PeerSlice<'_>, number: u32) {
     ram.write(at + AVAIL + avail::IDX, SIZE).expect("inside");
 }
 
-/// What is used of the queue that started with change `number`, from entry `from` on: the numbers of frames to `index`, in order.
+/// What is used of the queue that started with change `number`, from entry `from` on: the numbers of frames to `index`,
+/// in order.
 fn delivered(ram: PeerSlice<'_>, index: usize, number: u32, from: u16) -> Vec<u64> {
     let at = area(number);
     let used_idx: u16 = ram.read(at + USED + used::IDX).expect("inside");
@@ -170,7 +171,8 @@ struct Sent {
     not_ready: u64,
 }
 
-/// Sends to all 64 until the host is done; after each call, the drivers of those who stay take what came and give the buffers back.
+/// Sends to all 64 until the host is done; after each call, the drivers of those who stay take what came and give the
+/// buffers back.
 fn send(shared: Shared, done: &AtomicBool) -> Sent {
     let packets = zeroed(2 << 20);
     let (gate, pool) = (shared.gate(packets), pool(Gpa(0), packets, BufferLen::KiB2, 64));
@@ -248,7 +250,8 @@ fn peers_come_and_go_while_others_send_and_no_torn_entry_is_used() {
     assert!(numbers.iter().sum::<u32>() as usize == CHANGES && read > 0);
     assert!(STAY.iter().all(|index| sent.accepted.contains_key(index)), "who stays is sent to");
     println!(
-        "{CHANGES} changes at {rate:.0} a second; {frames} frames delivered in {} calls, of which {} found a peer that was not ready or a host that \
+        "{CHANGES} changes at {rate:.0} a second; {frames} frames delivered in {} calls, \
+         of which {} found a peer that was not ready or a host that \
          was writing; {read} entries read",
         sent.calls, sent.not_ready
     );

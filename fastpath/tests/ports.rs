@@ -174,7 +174,8 @@ fn no_more_is_sent_than_the_caller_says() {
     }
 }
 
-/// An error is about one of the frames that were offered, and the frames that were not stay behind those that were refused.
+/// An error is about one of the frames that were offered, and the frames that were not stay behind those that were
+/// refused.
 #[test]
 fn of_frames_that_were_not_offered_an_error_says_nothing() {
     let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());
@@ -195,7 +196,10 @@ proptest! {
 
     /// Bursts of any size with frames of any length, and a receiver that looks now and then.
     #[test]
-    fn nothing_is_lost_doubled_or_torn(calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20), format in 0..3usize) {
+    fn nothing_is_lost_doubled_or_torn(
+        calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20),
+        format in 0..3usize,
+    ) {
         let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::ALL[format]);
         let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();

@@ -29,7 +29,8 @@ fn pseudo(ip: &[u8], len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A TCP frame with `tags` VLAN tags and `payload` bytes, as a sender leaves it to others to cut: its flags are CWR, ACK, PSH, FIN.
+/// A TCP frame with `tags` VLAN tags and `payload` bytes, as a sender leaves it to others to cut: its flags are CWR,
+/// ACK, PSH, FIN.
 fn tcp(v6: bool, tags: usize, payload: usize) -> (Vec<u8>, Hdr) {
     let mut frame = vec![2; 12];
     (0..tags).for_each(|_| frame.extend([0x81, 0, 0, 7]));

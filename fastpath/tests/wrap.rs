@@ -14,7 +14,8 @@ use sluice_test_memory::zeroed;
 use std::cell::Cell;
 use world::{World, contents, frame, pool, push};
 
-/// A port from which what was sent comes back. The other end takes so many frames before it is full, and no frame longer than `longest`.
+/// A port from which what was sent comes back. The other end takes so many frames before it is full, and no frame
+/// longer than `longest`.
 struct Wire<'p> {
     frames: Burst<'p>,
     most: usize,
@@ -282,7 +283,8 @@ fn a_burst_of_another_pool_is_refused() {
     assert_eq!((port.rx_burst(&mut burst, 9), burst.len()), (Err(RxError::ForeignPool), 1));
 }
 
-/// Sends `count` numbered frames through faults and a slow wire: the order in which they arrived, and how many were lost.
+/// Sends `count` numbered frames through faults and a slow wire: the order in which they arrived, and how many were
+/// lost.
 fn through(faults: Faults, seed: u64, count: usize, most: usize) -> (Vec<usize>, u64) {
     let (pool, now) = (small(), Cell::new(0));
     let wire = Wire { most: 40, ..Wire::new(pool) };
@@ -315,7 +317,12 @@ proptest! {
 
     #[test]
     fn what_was_not_decided_to_be_lost_arrives_once(
-        loss in 0u32..300_000, reorder in 0u32..300_000, delay in 0u32..300_000, ticks in 0u64..20, seed: u64, most in 1usize..64,
+        loss in 0u32..300_000,
+        reorder in 0u32..300_000,
+        delay in 0u32..300_000,
+        ticks in 0u64..20,
+        seed: u64,
+        most in 1usize..64,
     ) {
         let faults = Faults { loss, reorder, delay, ticks };
         let (arrived, lost) = through(faults, seed, 500, most);

@@ -165,8 +165,8 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::MacTableSet, offered, ctrl::MAC_TABLE_SET), &data[..len], wait)
     }
 
-    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for neither filter nor address
-    /// unless both features are negotiated.
+    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for
+    /// neither filter nor address unless both features are negotiated.
     pub fn set_mac(
         &mut self,
         transport: &mut impl Transport,
@@ -178,8 +178,8 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::MacAddrSet, offered, ctrl::MAC_ADDR_SET), &mac, wait)
     }
 
-    /// Lets the device use `pairs` queue pairs, both queues of which it must have been told of. See: VIRTIO 5.1.6.5.6.1 "Driver
-    /// Requirements: Automatic receive steering in multiqueue mode".
+    /// Lets the device use `pairs` queue pairs, both queues of which it must have been told of. See: VIRTIO 5.1.6.5.6.1
+    /// "Driver Requirements: Automatic receive steering in multiqueue mode".
     pub fn set_pairs(
         &mut self,
         transport: &mut impl Transport,
@@ -245,7 +245,8 @@ impl ControlQueue {
     fn answer(&mut self, mut wait: impl FnMut() -> bool) -> Result<(), Cause> {
         for _ in 0..LOOKS {
             if self.queue.ready().map_err(Cause::Fault)? > 0 {
-                // Without a byte written there is no answer. See: VIRTIO 2.7.8.3 "Driver Requirements: The Virtqueue Used Ring".
+                // Without a byte written there is no answer. See: VIRTIO 2.7.8.3 "Driver Requirements: The Virtqueue
+                // Used Ring".
                 let answered = self.queue.take().map_err(Cause::Fault)?.len > 0;
                 let done = answered && self.memory.read(COMMAND_LEN) == Ok(ctrl::OK);
                 return if done { Ok(()) } else { Err(Cause::Refused) };

@@ -18,7 +18,8 @@ const RESET_LOOKS: usize = if cfg!(miri) { 1 << 8 } else { 1 << 16 };
 /// What the driver would like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Features to take if they are offered. `VERSION_1`, `MAC`, `STATUS` and, with buffers that hold it, `MTU` are always taken.
+    /// Features to take if they are offered. `VERSION_1`, `MAC`, `STATUS` and, with buffers that hold it, `MTU` are
+    /// always taken.
     pub features: F,
     /// Queue pairs to use if there are as many; more than 1 only with [`F::MQ`].
     pub pairs: u16,
@@ -85,7 +86,8 @@ impl fmt::Display for StartError {
     }
 }
 
-/// A device whose features are agreed on and that is not started yet. If it is not, the device is told that the driver gave up.
+/// A device whose features are agreed on and that is not started yet. If it is not, the device is told that the driver
+/// gave up.
 pub struct Setup<'t, T: Transport> {
     transport: &'t mut T,
     status: Status,
@@ -98,8 +100,8 @@ impl<'t, T: Transport> Setup<'t, T> {
         Self::with_mtu(transport, wanted, u16::MAX)
     }
 
-    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: a device that has a larger MTU is refused
-    /// ([`StartError::Mtu`]), and so is one without an MTU if they do not hold [`net::DEFAULT_MTU`].
+    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: a device that has a larger
+    /// MTU is refused ([`StartError::Mtu`]), and so is one without an MTU if they do not hold [`net::DEFAULT_MTU`].
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout".
     pub fn with_mtu(transport: &'t mut T, wanted: Wanted, most: u16) -> Result<Self, StartError> {
         match transport.device_id()? {
@@ -167,7 +169,8 @@ impl<'t, T: Transport> Setup<'t, T> {
         &self.agreed
     }
 
-    /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue Configuration".
+    /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue
+    /// Configuration".
     pub fn set_queue<const N: usize, K: Token>(
         &mut self,
         index: u16,
@@ -213,9 +216,9 @@ fn set_queue(transport: &mut impl Transport, index: u16, size: u16, at: QueueAdd
     if transport.queue_ready(index) { Ok(()) } else { Err(StartError::QueueRefused(index)) }
 }
 
-/// Takes queue `index` of a running device back, and gives the device the empty `queue` instead; between the two `emptied` is called,
-/// when the memory of the queue that was is the driver's again. Only with [`F::RING_RESET`].
-/// See: VIRTIO 2.6.1 "Virtqueue Reset".
+/// Takes queue `index` of a running device back, and gives the device the empty `queue` instead; between the two
+/// `emptied` is called, when the memory of the queue that was is the driver's again. Only with [`F::RING_RESET`]. See:
+/// VIRTIO 2.6.1 "Virtqueue Reset".
 pub fn renew_queue<const N: usize>(
     transport: &mut impl Transport,
     index: u16,
@@ -251,8 +254,9 @@ fn configuration(transport: &mut impl Transport) -> Config {
     config
 }
 
-/// What the device says of its link; up if it does not say. With [`LinkStatus::ANNOUNCE`] the driver is asked to send gratuitous packets,
-/// and then to say so by [`crate::ControlQueue::announce_ack`]. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+/// What the device says of its link; up if it does not say. With [`LinkStatus::ANNOUNCE`] the driver is asked to send
+/// gratuitous packets, and then to say so by [`crate::ControlQueue::announce_ack`]. See: VIRTIO 5.1.6.5.4 "Gratuitous
+/// Packet Sending".
 pub fn link_status(transport: &mut impl Transport, started: &Started) -> LinkStatus {
     if !started.features.contains(F::STATUS) {
         return LinkStatus::LINK_UP;

@@ -35,7 +35,8 @@ pub enum Arrival {
     Nothing,
     /// A frame.
     Frame(Frame),
-    /// What lies in so many buffers is no frame: its header does not fit it, or it is empty, or of more parts than there is room for.
+    /// What lies in so many buffers is no frame: its header does not fit it, or it is empty, or of more parts than
+    /// there is room for.
     Dropped(usize),
 }
 
@@ -59,8 +60,8 @@ impl Receiver {
         self.dropped
     }
 
-    /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts than `parts` has, all
-    /// are taken but only the first named: have as many as the queue has entries.
+    /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts
+    /// than `parts` has, all are taken but only the first named: have as many as the queue has entries.
     #[inline]
     pub fn take<'m, const N: usize, T: Token>(
         &mut self,
@@ -114,7 +115,8 @@ impl Receiver {
     }
 }
 
-/// Whether the header at `at` of `memory` asks nothing of its receiver and says nothing of the checksum, so that nothing of it need be kept.
+/// Whether the header at `at` of `memory` asks nothing of its receiver and says nothing of the checksum, so that
+/// nothing of it need be kept.
 #[inline(always)]
 pub fn asks_nothing(memory: PeerSlice<'_>, at: u64) -> bool {
     const KNOWN: u16 = HdrF::NEEDS_CSUM.union(HdrF::DATA_VALID).bits() as u16;

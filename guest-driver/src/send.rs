@@ -1,5 +1,5 @@
-//! Headers of frames to be sent: nothing is asked for that the device did not agree to, and no frame is longer than it takes.
-//! See: VIRTIO 5.1.6.2 "Packet Transmission".
+//! Headers of frames to be sent: nothing is asked for that the device did not agree to, and no frame is longer than it
+//! takes. See: VIRTIO 5.1.6.2 "Packet Transmission".
 
 use sluice_abi::net::{ETHERNET_HEADER, F, Hdr, HdrF, MAX_FRAME, Offloads, gso};
 
@@ -34,15 +34,15 @@ impl Sender {
         self.longest
     }
 
-    /// The header before a frame of `len` bytes that asks for what `hdr` does. Whether the frame's own checksum and headers are as they say
-    /// is for the caller to know. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.2.1 "Driver
-    /// Requirements: Packet Transmission".
+    /// The header before a frame of `len` bytes that asks for what `hdr` does. Whether the frame's own checksum and
+    /// headers are as they say is for the caller to know. See: VIRTIO 5.1.4.2 "Driver Requirements: Device
+    /// configuration layout", 5.1.6.2.1 "Driver Requirements: Packet Transmission".
     pub const fn header(&self, hdr: Hdr, len: u32) -> Result<Hdr, SendError> {
         self.header_of_tagged(hdr, len, 0)
     }
 
-    /// As [`Sender::header`], for a frame that has `tags` bytes of VLAN tags: they belong to its Ethernet header, and not to what the MTU
-    /// bounds.
+    /// As [`Sender::header`], for a frame that has `tags` bytes of VLAN tags: they belong to its Ethernet header, and
+    /// not to what the MTU bounds.
     pub const fn header_of_tagged(&self, hdr: Hdr, len: u32, tags: u16) -> Result<Hdr, SendError> {
         // The other flags are the receiver's.
         let for_device = hdr.flags & !HdrF::NEEDS_CSUM.bits() == 0;

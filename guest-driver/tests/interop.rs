@@ -106,7 +106,11 @@ impl Receive {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 64 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 1 } else { 64 },
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn frames_of_our_own_device_side_arrive(
@@ -238,13 +242,17 @@ mod oracle {
             let (mut token, mut given, mut held) = (0u32, VecDeque::new(), Vec::new());
             for round in &rounds {
                 for &(readable, writable, _) in round {
-                    let piece = |at: usize, len: u32| (Gpa(BUFFERS + u64::from(token) % 64 * 4096 + at as u64 * 16), len);
+                    let start = BUFFERS + u64::from(token) % 64 * 4096;
+                    let piece = |at: usize, len: u32| (Gpa(start + at as u64 * 16), len);
                     let read: Vec<_> = (0..readable).map(|at| piece(at, 8)).collect();
                     let write: Vec<_> = (0..writable).map(|at| piece(8 + at, 16)).collect();
                     if !queue.request(&read, &write, token) {
                         break;
                     }
-                    let all: Vec<_> = read.iter().map(|&(at, len)| (at.0, len, false)).chain(write.iter().map(|&(at, len)| (at.0, len, true))).collect();
+                    let marked = |pieces: &[(Gpa, u32)], write| -> Vec<_> {
+                        pieces.iter().map(|&(at, len)| (at.0, len, write)).collect()
+                    };
+                    let all = [marked(&read, false), marked(&write, true)].concat();
                     given.push_back((token, all));
                     token += 1;
                 }

@@ -1,7 +1,8 @@
 //! Both sides of a queue, each in a thread of its own: what one sees of the other's writes, in every format.
 //!
-//! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it behind the newer one, threads
-//! change at any instruction, and two accesses that nothing orders are an error; `tests/orders` runs these tests there with many schedules.
+//! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it
+//! behind the newer one, threads change at any instruction, and two accesses that nothing orders are an error;
+//! `tests/orders` runs these tests there with many schedules.
 #![allow(unsafe_code, reason = "moves queues into threads, and vouches for the memory that both sides see")]
 
 use sluice_abi::call::{Packet, Status};

@@ -1,4 +1,5 @@
-//! Which registers of a virtio-mmio device the driver reads and writes, and in which order, with our own device behind them.
+//! Which registers of a virtio-mmio device the driver reads and writes, and in which order, with our own device behind
+//! them.
 
 use sluice_abi::Gpa;
 use sluice_abi::mmio::{Interrupt, Status, reg};

@@ -1,10 +1,12 @@
-//! Passes the frames that a list of rules allows. The first rule that matches decides; a frame that no rule matches is dropped.
+//! Passes the frames that a list of rules allows. The first rule that matches decides; a frame that no rule matches is
+//! dropped.
 //!
-//! Arguments: `PEER RULES`, where RULES are the name of a module with a rule in each line, or rules with `;` between them. A rule is
-//! `allow|deny [PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]]`: a protocol by name (tcp, udp, icmp, icmpv6) or number, an address or prefix, a
-//! port or a range (`1024-65535`). Each may be `any`, and those at the end may be left out. An empty line or one that starts with # is no rule.
-//! A rule that names a field matches no frame without that field: a fragment other than the first has no ports; ARP, a damaged IP header and a
-//! frame with two VLAN tags have none of the fields. A frame with one tag is matched by the packet that it carries.
+//! Arguments: `PEER RULES`, where RULES are the name of a module with a rule in each line, or rules with `;` between
+//! them. A rule is `allow|deny [PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]]`: a protocol by name (tcp, udp, icmp,
+//! icmpv6) or number, an address or prefix, a port or a range (`1024-65535`). Each may be `any`, and those at the end
+//! may be left out. An empty line or one that starts with # is no rule. A rule that names a field matches no frame
+//! without that field: a fragment other than the first has no ports; ARP, a damaged IP header and a frame with two VLAN
+//! tags have none of the fields. A frame with one tag is matched by the packet that it carries.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 

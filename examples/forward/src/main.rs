@@ -1,4 +1,5 @@
-//! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
+//! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the
+//! first).
 //!
 //! The program ends when that peer does for good; a peer that the host starts again is waited for.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -16,7 +17,8 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
         let before = burst.len();
         ports.input.rx_burst(&mut burst, BURST_SIZE)?;
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
-        // What the peer has no room for stays in the burst, in order; when the burst is full, too, those who send to this VNF wait.
+        // What the peer has no room for stays in the burst, in order; when the burst is full, too, those who send to
+        // this VNF wait.
         match ports.send(peer, &mut burst) {
             Ok(0) => vnf.yield_now(),
             Ok(_) => {}

@@ -1,7 +1,7 @@
 //! Forwards what arrives, counts it by length, and writes each frame that was delivered to a capture file.
 //!
-//! Arguments: `PEER FILE`. The file has its name once the host took the peer away. A file that can't be written any more costs no frame: the program
-//! goes on, and says so at its end.
+//! Arguments: `PEER FILE`. The file has its name once the host took the peer away. A file that can't be written any
+//! more costs no frame: the program goes on, and says so at its end.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;

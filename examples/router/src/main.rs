@@ -1,7 +1,9 @@
-//! Forwards IPv4 and IPv6 packets by longest prefix match. What is not forwarded is dropped and counted by its cause; no ICMP is sent.
+//! Forwards IPv4 and IPv6 packets by longest prefix match. What is not forwarded is dropped and counted by its cause;
+//! no ICMP is sent.
 //!
-//! Argument: the name of a module with a route in each line, `PREFIX MAC PEER`: the next hop of packets to PREFIX and the peer that is on the way.
-//! An empty line or one that starts with # is no route. Only frames to this device's own address are looked at.
+//! Argument: the name of a module with a route in each line, `PREFIX MAC PEER`: the next hop of packets to PREFIX and
+//! the peer that is on the way. An empty line or one that starts with # is no route. Only frames to this device's own
+//! address are looked at.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 
@@ -15,7 +17,8 @@ use sluice_vnf::{Error, FrameMut, Options, PeerIdx, Ports, Receive, Vnf, lines, 
 sluice_vnf::main!(run);
 sluice_vnf::heap!(1 << 20);
 
-/// Nothing is forwarded from or to these. See: RFC 1812, section 5.3.7 "Martian Address Filtering"; RFC 4291, section 2.5 "Unicast Addresses".
+/// Nothing is forwarded from or to these. See: RFC 1812, section 5.3.7 "Martian Address Filtering"; RFC 4291, section
+/// 2.5 "Unicast Addresses".
 const MARTIANS: &str = "0.0.0.0/8 127.0.0.0/8 224.0.0.0/4 255.255.255.255/32 ::/128 ::1/128 fe80::/10 ff00::/8";
 /// The Ethernet address of a next hop, and the peer that is on the way; `None` for martians.
 type Hop = Option<([u8; 6], PeerIdx)>;

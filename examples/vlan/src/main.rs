@@ -1,8 +1,9 @@
 //! Pushes an IEEE 802.1Q tag onto each frame, or pops the outer tag of each frame that has one.
 //!
-//! Arguments: `PEER push VID [PRIORITY]` or `PEER pop`, with a VLAN identifier of 1 to 4094 and a priority of 0 to 7 (default: 0). Push adds a tag in front
-//! of those that a frame has; pop takes an 802.1Q or 802.1ad tag and leaves a frame without a tag as it is. A frame shorter than its headers is dropped and
-//! counted, and so is one that has no room for the tag or is longer with the tag than the peer takes.
+//! Arguments: `PEER push VID [PRIORITY]` or `PEER pop`, with a VLAN identifier of 1 to 4094 and a priority of 0 to 7
+//! (default: 0). Push adds a tag in front of those that a frame has; pop takes an 802.1Q or 802.1ad tag and leaves a
+//! frame without a tag as it is. A frame shorter than its headers is dropped and counted, and so is one that has no
+//! room for the tag or is longer with the tag than the peer takes.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::{Error, FrameError, FrameMut, Options, Vnf, println};

@@ -1,5 +1,5 @@
-//! The reader beside the hosts' own writer, [`sluice_control::publish`]: under loom, which tries every order that the two can run in and every old
-//! value that a load may still see, and with a writer that stops in the middle.
+//! The reader beside the hosts' own writer, [`sluice_control::publish`]: under loom, which tries every order that the
+//! two can run in and every old value that a load may still see, and with a writer that stops in the middle.
 
 extern crate std;
 
@@ -15,13 +15,15 @@ const ONE: PeerIdx = PeerIdx(1);
 const OTHER: PeerIdx = PeerIdx(5);
 const _: () = assert!(8 * word::peer(OTHER.get(), word::PEER_LEN) > 4096);
 
-/// An entry after change `number` of it, in which all that changes follows from the number: an entry that mixes two is told by that.
+/// An entry after change `number` of it, in which all that changes follows from the number: an entry that mixes two is
+/// told by that.
 fn entry(number: u32) -> Peer {
     let state = [PeerState::Absent, PeerState::Ready, PeerState::Revoked][number as usize % 3];
     Peer { state: state as u32, region_count: number, queue_count: number, ..Peer::default() }
 }
 
-/// The changes that [`ONE`] and [`OTHER`] have seen after change `number` of the directory: the first is of both, all others of the other alone.
+/// The changes that [`ONE`] and [`OTHER`] have seen after change `number` of the directory: the first is of both, all
+/// others of the other alone.
 fn numbers(number: u32) -> [u32; 2] {
     [number.min(1), number]
 }
@@ -51,14 +53,14 @@ fn words(changes: &[Layout]) -> Vec<u64> {
     page.words.into_inner()
 }
 
-/// Pages of which loom knows those words that the changes write: those are the sequence number and three of each entry that changes. `FENCED`: fences are there;
-/// else they are left out.
+/// Pages of which loom knows those words that the changes write: those are the sequence number and three of each entry
+/// that changes. `FENCED`: fences are there; else they are left out.
 #[derive(Clone)]
 struct Model<const FENCED: bool> {
     fixed: std::sync::Arc<[u64]>,
     moving: Arc<Vec<(usize, AtomicU64)>>,
-    /// Of the side that writes: what it wrote last, which is what it reads. (Loom looks at one access before a store, and would not try what the
-    /// reader does if that one were the writer's own.)
+    /// Of the side that writes: what it wrote last, which is what it reads. (Loom looks at one access before a store,
+    /// and would not try what the reader does if that one were the writer's own.)
     own: Option<RefCell<Vec<u64>>>,
 }
 
@@ -108,8 +110,8 @@ impl<const FENCED: bool> SharedWords for Model<FENCED> {
     }
 }
 
-/// The host makes changes 1 to `last` while the VM looks: number of orders tried, in each of which one of the two has the other stand still at most
-/// `preemptions` times.
+/// The host makes changes 1 to `last` while the VM looks: number of orders tried, in each of which one of the two has
+/// the other stand still at most `preemptions` times.
 fn looks_while_the_host_writes<const FENCED: bool>(last: u32, preemptions: usize) -> usize {
     while_the_host_writes::<FENCED>(last, preemptions, move |directory, writer| {
         let mut seen = Seen::new();
@@ -262,7 +264,8 @@ fn of_a_directory_that_changed_those_entries_are_read_that_changed() {
     }
 }
 
-/// A host that ends after any of its writes: nobody waits for it, nothing is known of any peer, and what the next host writes is seen.
+/// A host that ends after any of its writes: nobody waits for it, nothing is known of any peer, and what the next host
+/// writes is seen.
 #[test]
 fn a_host_that_ended_while_it_wrote_is_not_waited_for() {
     for stores in 1.. {

@@ -70,7 +70,8 @@ fn a_page_without_a_directory_has_no_gate() {
     }
 }
 
-/// A host of a later day may have longer entries; shorter ones, or such that the memory ends before they do, are refused.
+/// A host of a later day may have longer entries; shorter ones, or such that the memory ends before they do, are
+/// refused.
 #[test]
 fn entries_are_as_long_as_the_header_says() {
     const MORE: usize = 3;

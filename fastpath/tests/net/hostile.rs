@@ -74,7 +74,8 @@ impl Liar {
     }
 }
 
-/// Nothing more goes to such a device, no buffer is in the pool twice, and what was not sent is counted when the device is started anew.
+/// Nothing more goes to such a device, no buffer is in the pool twice, and what was not sent is counted when the device
+/// is started anew.
 #[test]
 fn a_device_that_lies_about_what_it_sent_gets_nothing_more_until_a_restart() {
     for (format, lie) in RingFormat::ALL

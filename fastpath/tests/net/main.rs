@@ -1,4 +1,5 @@
-//! A whole virtio-net device: slow path, control queue, several receive queues, PCI, restart. The host's devices and switch are behind it.
+//! A whole virtio-net device: slow path, control queue, several receive queues, PCI, restart. The host's devices and
+//! switch are behind it.
 
 mod control;
 mod hostile;

@@ -12,7 +12,8 @@ const DEVICE: u32 = 0x2000;
 const NOTIFY: u32 = 0x3000;
 const BAR_LEN: u32 = 0x4000;
 
-/// A modern virtio-net function: a list of three capabilities, and in BAR 0 the structures, behind which the registers of `device` are.
+/// A modern virtio-net function: a list of three capabilities, and in BAR 0 the structures, behind which the registers
+/// of `device` are.
 struct Pci {
     device: Device,
     config: [u32; 64],

@@ -1,4 +1,5 @@
-//! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a peer's driver wants it to.
+//! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a
+//! peer's driver wants it to.
 #![allow(unsafe_code, reason = "stands in for the host, which says what a gate may reach")]
 
 use sluice::{
@@ -60,7 +61,8 @@ impl Registers for Device {
 
 /// The access that `memory` gives: what a [`World`] gave, or what is laid out alike.
 pub fn access(memory: AccessMemory) -> Access {
-    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is never freed, and reached through slices alone.
+    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is never freed, and reached through
+    // slices alone.
     unsafe { Access::new(memory) }
 }
 
@@ -90,7 +92,8 @@ impl World {
     pub fn with_ram(mtu: u16, ram_mib: u64) -> Self {
         let vm = |name, peers| {
             format!(
-                "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\ngate = \"direct\"\nmtu = {mtu}\n{peers}\n"
+                "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\n\
+                 gate = \"direct\"\nmtu = {mtu}\n{peers}\n"
             )
         };
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
@@ -213,7 +216,8 @@ impl World {
         self.directory().peers[place].queues[0].addresses
     }
 
-    /// Spoils every buffer that the receiver at `place` has given: none is in its memory. Descriptors of both formats begin with the address.
+    /// Spoils every buffer that the receiver at `place` has given: none is in its memory. Descriptors of both formats
+    /// begin with the address.
     pub fn spoil(&self, place: usize) {
         let table = self.queue(place).desc.0;
         (0..RX_SIZE as u64).for_each(|index| self.ram(place).write(table + 16 * index, u64::MAX).expect("inside"));

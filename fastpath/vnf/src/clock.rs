@@ -27,8 +27,8 @@ impl Counter {
 #[allow(unsafe_code, reason = "RDTSC")]
 pub fn now() -> u64 {
     let (low, high): (u64, u64);
-    // SAFETY: reads a counter. LFENCE lets everything before it end first, as the counter is read out of order otherwise.
-    // No `nomem`: what is measured must not be moved across.
+    // SAFETY: reads a counter. LFENCE lets everything before it end first, as the counter is read out of order
+    // otherwise. No `nomem`: what is measured must not be moved across.
     unsafe { asm!("lfence", "rdtsc", out("rax") low, out("rdx") high, options(nostack, preserves_flags)) };
     high << 32 | low
 }

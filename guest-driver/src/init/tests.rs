@@ -276,7 +276,8 @@ impl Registers for Resetting {
     }
 }
 
-/// See: VIRTIO 2.6.1.2 "Driver Requirements: Virtqueue Reset", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// See: VIRTIO 2.6.1.2 "Driver Requirements: Virtqueue Reset", 4.2.2.2 "Driver Requirements: MMIO Device Register
+/// Layout".
 #[test]
 fn the_memory_of_a_queue_is_the_drivers_only_once_its_reset_is_done() {
     for looks in [1, 2, 3, 100] {

@@ -62,8 +62,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Writes what `descriptor` makes of each piece into the table of buffer `number`: where the table is. `None` if there are more than
-    /// [`TABLE`], or only one.
+    /// Writes what `descriptor` makes of each piece into the table of buffer `number`: where the table is. `None` if
+    /// there are more than [`TABLE`], or only one.
     pub fn write<D: Plain>(self, number: u16, chain: Chain<'_>, descriptor: impl Fn(u16, Piece) -> D) -> Option<Gpa> {
         if !(2..=TABLE).contains(&chain.count) {
             return None;

@@ -20,14 +20,15 @@ pub(super) struct Held<T> {
 
 /// The buffers by their number, free numbers, and how far each side has come.
 ///
-/// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: a buffer is called by its first descriptor, and those go round.
+/// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: a buffer is called by its first descriptor, and
+/// those go round.
 pub(super) struct Ledger<const N: usize, T> {
     held: [Held<T>; N],
     free: [u16; N],
     pub size: u16,
     pub in_order: bool,
-    /// Descriptors that the device does not have. What changes with each buffer has 32 bits: the compiler reads narrower fields together with
-    /// their neighbours, and such a read waits for the writes before it.
+    /// Descriptors that the device does not have. What changes with each buffer has 32 bits: the compiler reads
+    /// narrower fields together with their neighbours, and such a read waits for the writes before it.
     pub room: u32,
     /// Buffers given, of these shown to the device, of these taken back: each counted freely.
     pub given: u32,
@@ -118,7 +119,8 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         Ok(was)
     }
 
-    /// The caller's name for the buffer `number`, if it is one descriptor that was shown to the device, with room for `len` bytes.
+    /// The caller's name for the buffer `number`, if it is one descriptor that was shown to the device, with room for
+    /// `len` bytes.
     #[inline(always)]
     pub fn plain(&self, number: u32, len: u32, published: u32) -> Option<T> {
         let held = pick(&self.held, number as usize)?;
@@ -127,7 +129,8 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         (held.slots == 1 && shown && len <= held.len).then_some(held.token)
     }
 
-    /// The buffer `number`, which is one descriptor, came back, and another was given as `as_number`, as the one with place `place`.
+    /// The buffer `number`, which is one descriptor, came back, and another was given as `as_number`, as the one with
+    /// place `place`.
     #[inline(always)]
     pub fn replace(&mut self, number: u32, as_number: u16, token: T, len: u32, place: u32) {
         if number != as_number.into()
@@ -140,8 +143,8 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         }
     }
 
-    /// The device names the buffer `number`, which is not the oldest: all up to it are used, if there are not more than `most`.
-    /// See: VIRTIO 2.7.9 "In-order use of descriptors", 2.8.8 "In-order use of descriptors".
+    /// The device names the buffer `number`, which is not the oldest: all up to it are used, if there are not more than
+    /// `most`. See: VIRTIO 2.7.9 "In-order use of descriptors", 2.8.8 "In-order use of descriptors".
     #[cold]
     pub fn begin_batch(&mut self, number: u32, len: u32, most: u16) -> Result<(), DeviceFault> {
         let held = self.held.get(number as usize).filter(|held| held.slots > 0);

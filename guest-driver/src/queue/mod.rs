@@ -1,10 +1,12 @@
-//! One queue, from the driver side, in each of the formats. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
+//! One queue, from the driver side, in each of the formats. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed
+//! Virtqueues".
 //!
-//! Reading order: [`DriverQueue`], `ledger` (what is remembered), `split` and `packed` (what is written and read), `chain`.
+//! Reading order: [`DriverQueue`], `ledger` (what is remembered), `split` and `packed` (what is written and read),
+//! `chain`.
 //!
 //! # Why no descriptor is read back
-//! A free list in the descriptors themselves, as drivers that trust their device have it, would let the device steer it. Here
-//! each number that the device writes is looked up in private memory.
+//! A free list in the descriptors themselves, as drivers that trust their device have it, would let the device steer
+//! it. Here each number that the device writes is looked up in private memory.
 
 mod chain;
 mod ledger;
@@ -48,17 +50,19 @@ impl fmt::Display for QueueError {
 /// Which rule the device broke. The queue takes nothing more from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceFault {
-    /// More buffers are said to be used than the device has, or fewer than a moment ago. VIRTIO 2.7.8 "The Virtqueue Used Ring".
+    /// More buffers are said to be used than the device has, or fewer than a moment ago. VIRTIO 2.7.8 "The Virtqueue
+    /// Used Ring".
     UsedIdx,
-    /// A buffer is said to be used that the device does not have. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.2 "Polling of available
-    /// and used descriptors".
+    /// A buffer is said to be used that the device does not have. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.2
+    /// "Polling of available and used descriptors".
     UsedId,
-    /// More bytes were written than the buffer has. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.4 "Element Address and Length".
+    /// More bytes were written than the buffer has. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.4 "Element Address and
+    /// Length".
     UsedLen,
     /// A packed descriptor is neither available nor used. VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
     UsedFlags,
-    /// A frame is said to lie in more buffers than were used for it. VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming
-    /// Packets".
+    /// A frame is said to lie in more buffers than were used for it. VIRTIO 5.1.6.4.1 "Device Requirements: Processing
+    /// of Incoming Packets".
     NumBuffers,
 }
 
@@ -90,7 +94,8 @@ pub struct Received<T = u32> {
 
 /// The driver side of a queue of at most `N` entries.
 ///
-/// What matters of a buffer is kept here, out of the device's reach; of shared memory only what the device writes is read, once.
+/// What matters of a buffer is kept here, out of the device's reach; of shared memory only what the device writes is
+/// read, once.
 pub struct DriverQueue<const N: usize, T = u32> {
     ledger: Ledger<N, T>,
     format: Format,
@@ -120,8 +125,9 @@ impl<const N: usize> DriverQueue<N> {
 impl<const N: usize, T: Token> DriverQueue<N, T> {
     /// An empty queue of `size` entries in `memory`, which lies at `gpa` of this VM. Both must be 16-byte aligned.
     ///
-    /// `features` are those agreed with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go into tables if
-    /// the memory has [`DriverQueue::MEMORY_LEN`] + [`DriverQueue::TABLES_LEN`] bytes. Interrupts are suppressed.
+    /// `features` are those agreed with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go
+    /// into tables if the memory has [`DriverQueue::MEMORY_LEN`] + [`DriverQueue::TABLES_LEN`] bytes. Interrupts are
+    /// suppressed.
     pub fn new(gpa: Gpa, memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
         let packed = features.contains(F::RING_PACKED);
         if size == 0 || size > DriverQueue::<N>::SIZE || !packed && !size.is_power_of_two() {
@@ -161,8 +167,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         self.ledger.room as usize
     }
 
-    /// Gives the device the `len` bytes at `at` to fill; it sees them after [`DriverQueue::publish`]. Returns `false`, and gives
-    /// nothing, if there is no room.
+    /// Gives the device the `len` bytes at `at` to fill; it sees them after [`DriverQueue::publish`]. Returns `false`,
+    /// and gives nothing, if there is no room.
     #[must_use]
     #[inline]
     pub fn give(&mut self, at: Gpa, len: u32, token: T) -> bool {
@@ -172,8 +178,9 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`]. Returns `false`, and
-    /// gives nothing, if there is no room, a piece is empty, or they are none, more than [`virtq::max_chain`] says, or 4 GiB.
+    /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`].
+    /// Returns `false`, and gives nothing, if there is no room, a piece is empty, or they are none, more than
+    /// [`virtq::max_chain`] says, or 4 GiB.
     #[must_use]
     pub fn send(&mut self, readable: &[(Gpa, u32)], token: T) -> bool {
         self.request(readable, &[], token)
@@ -200,8 +207,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Whether the device wants to be told of what was published since the last call. See: VIRTIO 2.7.10 "Available Buffer
-    /// Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+    /// Whether the device wants to be told of what was published since the last call. See: VIRTIO 2.7.10 "Available
+    /// Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
     #[must_use]
     pub fn needs_notification(&mut self) -> bool {
         match &mut self.format {
@@ -210,9 +217,9 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Asks the device for no interrupts, or for one when the next buffer comes back. What came back before that is told by
-    /// [`DriverQueue::ready`] alone: call it after this. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and
-    /// Device Event Suppression".
+    /// Asks the device for no interrupts, or for one when the next buffer comes back. What came back before that is
+    /// told by [`DriverQueue::ready`] alone: call it after this. See: VIRTIO 2.7.7 "Used Buffer Notification
+    /// Suppression", 2.8.10 "Driver and Device Event Suppression".
     pub fn suppress_interrupts(&mut self, suppress: bool) {
         match &mut self.format {
             Format::Split(ring) => ring.suppress_interrupts(&self.ledger, suppress),
@@ -220,8 +227,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Four bytes of shared memory, aligned, that change when the next buffer comes back, and what they are now, little-endian: for a processor,
-    /// or an operating system, that can wait for a change of a word.
+    /// Four bytes of shared memory, aligned, that change when the next buffer comes back, and what they are now,
+    /// little-endian: for a processor, or an operating system, that can wait for a change of a word.
     pub fn watch_word(&self) -> Option<(PeerSlice<'static>, u32)> {
         let memory = match &self.format {
             Format::Split(ring) => ring.watch_word(),
@@ -254,8 +261,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Takes the next buffer that came back. Call it at most as often as [`DriverQueue::ready`] said; beyond that it may say
-    /// [`DeviceFault::UsedIdx`], which is no fault of the device then and does not stay.
+    /// Takes the next buffer that came back. Call it at most as often as [`DriverQueue::ready`] said; beyond that it
+    /// may say [`DeviceFault::UsedIdx`], which is no fault of the device then and does not stay.
     #[inline]
     pub fn take(&mut self) -> Result<Received<T>, DeviceFault> {
         match &mut self.format {
@@ -264,10 +271,11 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Takes buffers that came back, at most `most`, and gives the device another one for each. `swap` is told what a buffer is called and how
-    /// many bytes the device wrote, at most what it holds, and returns address, length and token of the other one; with `None` the buffer stays, for
-    /// [`DriverQueue::take`]. So does everything that is not usual: a chain, a batch of buffers in one element, a fault. Returns how many were
-    /// taken. The device sees what it was given after [`DriverQueue::publish`].
+    /// Takes buffers that came back, at most `most`, and gives the device another one for each. `swap` is told what a
+    /// buffer is called and how many bytes the device wrote, at most what it holds, and returns address, length and
+    /// token of the other one; with `None` the buffer stays, for [`DriverQueue::take`]. So does everything that is not
+    /// usual: a chain, a batch of buffers in one element, a fault. Returns how many were taken. The device sees what it
+    /// was given after [`DriverQueue::publish`].
     #[inline(always)]
     pub fn exchange(&mut self, most: usize, swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>) -> usize {
         if self.ledger.fault.is_some() {
@@ -291,8 +299,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         self.ledger.fail(fault)
     }
 
-    /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device was reset, or the
-    /// queue was: it must write no more. The queue is of no use afterwards; make it anew.
+    /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device
+    /// was reset, or the queue was: it must write no more. The queue is of no use afterwards; make it anew.
     pub fn reclaim(&mut self) -> Option<T> {
         self.ledger.room = 0;
         self.ledger.reclaim()

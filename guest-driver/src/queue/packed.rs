@@ -31,7 +31,8 @@ pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + driver_at(size)), device: Gpa(gpa.0 + device_at(size)) }
 }
 
-/// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for is ever read.
+/// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for
+/// is ever read.
 pub(super) struct Packed {
     ring: Table<'static, Desc>,
     memory: PeerSlice<'static>,
@@ -53,14 +54,15 @@ pub(super) struct Packed {
 struct Front {
     /// Where the next buffer goes.
     next: Place,
-    /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
+    /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show
+    /// them all.
     hidden: u32,
     first: (u16, Word),
 }
 
 impl Front {
-    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then, and with it, for a
-    /// device that goes by the order of the ring, all that follow.
+    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then,
+    /// and with it, for a device that goes by the order of the ring, all that follow.
     #[inline(always)]
     fn put(&mut self, ring: &Table<'_, Desc>, addr: Gpa, len: u32, id: u16, flags: DescF) {
         let (slot, wrap) = (self.next.slot(), self.next.wrap());
@@ -124,7 +126,8 @@ impl Packed {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen
+    /// that one is free.
     pub fn add<const N: usize, T: Token>(
         &mut self,
         ledger: &mut Ledger<N, T>,
@@ -171,7 +174,8 @@ impl Packed {
         Word(self.ring.load_acquire(slot).unwrap_or(0))
     }
 
-    /// The used descriptors that lie side by side, at most `most`. A slot that is neither as the driver left it nor used breaks the protocol.
+    /// The used descriptors that lie side by side, at most `most`. A slot that is neither as the driver left it nor
+    /// used breaks the protocol.
     #[inline]
     pub fn ready<const N: usize, T: Token>(
         &mut self,

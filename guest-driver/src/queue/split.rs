@@ -26,7 +26,8 @@ pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + avail_at(size)), device: Gpa(gpa.0 + used_at(size)) }
 }
 
-/// The areas, and the driver's place in them. Of what the device can write, only `used` and what it asks for is ever read.
+/// The areas, and the driver's place in them. Of what the device can write, only `used` and what it asks for is ever
+/// read.
 pub(super) struct Split {
     desc: Ring<'static, Desc>,
     avail: Ring<'static, u16>,
@@ -118,7 +119,8 @@ impl Split {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
+    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen
+    /// that one is free.
     pub fn add<const N: usize, T: Token>(
         &mut self,
         ledger: &mut Ledger<N, T>,
@@ -143,8 +145,8 @@ impl Split {
         true
     }
 
-    /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver Requirements: The
-    /// Virtqueue Descriptor Table".
+    /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver
+    /// Requirements: The Virtqueue Descriptor Table".
     fn write_chain<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>, chain: Chain<'_>) -> u16 {
         let mut index = self.claim(ledger);
         for piece in chain.pieces() {
@@ -286,7 +288,8 @@ impl Split {
         count > 0 && self.device.wanted(RingIdx(ledger.published as u16), count)
     }
 
-    /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that is furthest away.
+    /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that
+    /// is furthest away.
     pub fn suppress_interrupts<const N: usize, T: Token>(&mut self, ledger: &Ledger<N, T>, suppress: bool) {
         let next = ledger.taken as u16;
         let furthest = self.driver.event.is_some().then(|| RingIdx(next.wrapping_sub(1)));

@@ -14,19 +14,21 @@ pub trait Registers {
     /// Writes the 32-bit register at byte offset `register`.
     fn write(&mut self, register: u32, value: u32);
 
-    /// Reads the 8 bits at byte offset `offset`, of the device configuration. Unless it is made otherwise, out of the word that they are in.
+    /// Reads the 8 bits at byte offset `offset`, of the device configuration. Unless it is made otherwise, out of the
+    /// word that they are in.
     fn read8(&mut self, offset: u32) -> u8 {
         (self.read(offset & !3) >> (8 * (offset & 3))) as u8
     }
 
-    /// Reads the 16 bits at byte offset `offset`, an even one, of the device configuration. Unless it is made otherwise, as [`Registers::read8`].
+    /// Reads the 16 bits at byte offset `offset`, an even one, of the device configuration. Unless it is made
+    /// otherwise, as [`Registers::read8`].
     fn read16(&mut self, offset: u32) -> u16 {
         (self.read(offset & !3) >> (8 * (offset & 2))) as u16
     }
 }
 
-/// Reads what `device` tells of by its interrupt, and acknowledges that and nothing else.
-/// See: VIRTIO 4.2.3.4.1 "Driver Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// Reads what `device` tells of by its interrupt, and acknowledges that and nothing else. See: VIRTIO 4.2.3.4.1 "Driver
+/// Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
 pub fn acknowledge(device: &mut impl Registers) -> Interrupt {
     let told = Interrupt::from_bits_truncate(device.read(reg::INTERRUPT_STATUS));
     device.write(reg::INTERRUPT_ACK, told.bits());

@@ -1,10 +1,10 @@
 //! How a driver reaches its device: what VIRTIO 4 "Virtio Transport Options" has in common.
 //!
 //! # Why not the transports of the crate `virtio-drivers`
-//! They were tried on (0.13). A device side is hostile here, and they trust it: a notification offset out of range is a panic, `offset +
-//! length` of a PCI capability may wrap, dropping a transport or disabling a queue waits for the device without a bound, and so does a
-//! read of the configuration. Volatile accesses as they make them may be folded into arithmetic, which hosts that emulate registers
-//! do not decode. And there is no reset of a single queue.
+//! They were tried on (0.13). A device side is hostile here, and they trust it: a notification offset out of range is a
+//! panic, `offset + length` of a PCI capability may wrap, dropping a transport or disabling a queue waits for the
+//! device without a bound, and so does a read of the configuration. Volatile accesses as they make them may be folded
+//! into arithmetic, which hosts that emulate registers do not decode. And there is no reset of a single queue.
 
 mod mmio;
 mod pci;

@@ -1,4 +1,4 @@
-//! Device registers over a socket: each access is one message and one answer. See: docs/interfaces.md.
+//! Device registers over a socket: each access is one message to the launcher and one answer. See: docs/interfaces.md.
 
 use super::shared::inherited;
 use sluice_abi::call::Status;
@@ -7,13 +7,13 @@ use sluice_driver::Registers;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// The control socket.
+/// Descriptor of the control socket.
 const CONTROL_FD: u16 = 3;
-/// The directory page.
+/// Descriptor of the window directory.
 pub const DIRECTORY_FD: u16 = 4;
-/// This process's RAM.
+/// Descriptor of this process's RAM.
 pub const RAM_FD: u16 = 5;
-/// RAM of the peer at index 0; the others follow.
+/// Descriptor of the RAM of the peer at index 0. Those of the other peers follow.
 pub const FIRST_PEER_FD: u16 = 6;
 
 /// Registers of this process's network device.
@@ -24,7 +24,8 @@ impl Control {
         Self(inherited(CONTROL_FD).map(UnixStream::from).ok())
     }
 
-    /// One message of four words and its answer. Without a launcher every register reads 0: then there is no device.
+    /// Sends one message of four words, and returns the answer. Without a launcher every register reads 0, as where
+    /// there is no device.
     fn exchange(&mut self, message: [u32; 4]) -> u32 {
         let mut answer = [0; 4];
         let message = message.map(u32::to_le_bytes);
@@ -45,14 +46,14 @@ impl Control {
         Status(self.exchange([2, gpa, len, offset]).into())
     }
 
-    /// Removes `run`.
+    /// Removes `run` from this process's packet memory.
     pub(super) fn remove_run(&mut self, run: Run) -> Status {
         let [len, offset] = [run.len, run.offset].map(pieces);
         Status(self.exchange([3, 0, len, offset]).into())
     }
 }
 
-/// The unit of these messages.
+/// Returns `bytes` in the unit of the messages about runs, [`RUN_ALIGN`].
 fn pieces(bytes: u64) -> u32 {
     u32::try_from(bytes / RUN_ALIGN).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,7 @@
 //! The image as a Linux process, started by the launcher: RAM is a memfd that its senders map, too.
 //!
-//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
+//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists
+//! them.
 
 mod clock;
 mod control;
@@ -32,14 +33,14 @@ use std::{env, fs, io};
 pub struct Vnf {
     args: &'static str,
     modules: Vec<String>,
-    /// Where they are.
+    /// Folder of the modules.
     files: PathBuf,
     out: PathBuf,
     slot: Slot,
     packets: Runs,
 }
 
-/// Runs `main`; whether it failed is the exit code.
+/// Runs `main`. The exit code tells whether it failed.
 pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCode {
     let vnf = Vnf::from_launcher();
     match vnf.map_err(|error| error.to_string()).and_then(|mut vnf| main(&mut vnf).map_err(|error| error.to_string())) {
@@ -61,8 +62,8 @@ macro_rules! main {
     };
 }
 
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made
+/// for it. The heap is for what a VNF sets up; frames are never there.
 #[macro_export]
 macro_rules! heap {
     ($bytes:expr) => {
@@ -72,7 +73,7 @@ macro_rules! heap {
 
 /// Prints `arguments`.
 pub fn print(arguments: Arguments<'_>) {
-    // A launcher that went away reads nothing; the process ends by itself.
+    // A launcher that went away reads nothing more, and the process ends by itself.
     let _ = io::stdout().lock().write_fmt(arguments);
 }
 
@@ -99,20 +100,23 @@ impl Vnf {
         })
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     pub fn args(&self) -> &'static str {
         self.args
     }
 
-    /// The module named `name`; `None` if the manifest gives this VNF no such.
+    /// Returns the module named `name`; `None` if the manifest gives this VNF no such module.
+    ///
+    /// # Errors
+    /// [`FileError`] if the module can't be opened.
     pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
         self.module_path(name).map(|path| Module::open(&path))
     }
 
-    /// The text of the module named `name`; `None` as for [`Vnf::module`].
+    /// Returns the text of the module named `name`; `None` as for [`Vnf::module`].
     ///
     /// # Errors
-    /// The module can't be read, or is no UTF-8.
+    /// [`FileError`] if the module can't be read or is not UTF-8.
     pub fn text(&self, name: &str) -> Option<Result<&'static str, FileError>> {
         self.module_path(name).map(|path| Ok(&*fs::read_to_string(path)?.leak()))
     }
@@ -121,18 +125,25 @@ impl Vnf {
         self.modules.iter().any(|known| known == name).then(|| self.files.join(name))
     }
 
-    /// A new file `name` in the launcher's output folder. It is there once it is whole.
+    /// Returns a new file `name` in the launcher's output folder. The file is there once it is whole.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file can't be made.
     pub fn create(&self, name: &str) -> Result<Output, FileError> {
         Output::create(&self.out.join(name))
     }
 
-    /// What ports refer to: the first time, as [`Vnf::setup`] works once.
+    /// Returns the memory that ports refer to. One is used, as [`Vnf::setup`] works once.
     pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
         Some(Box::leak(Box::new(Store::new())))
     }
 
-    /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
-    /// gates, or two pools, would write over each other's frames.
+    /// Registers a first run of packet memory with the launcher, and returns what a [`sluice::Gate`] and a
+    /// [`sluice::Mempool`] are made of. This works once per VNF: two gates, or two pools, would write over each other's
+    /// frames.
+    ///
+    /// # Errors
+    /// [`SetupError::Taken`] at a second call, [`SetupError::NoMemory`] without RAM, or the launcher's refusal.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
         let pages = self.slot.access_pages()?;
         let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
@@ -153,7 +164,7 @@ impl Vnf {
         SetupError::check(Transport::new().remove_run(run))
     }
 
-    /// The registers of this process's network device: the launcher answers.
+    /// Returns the registers of this process's network device, which the launcher emulates.
     pub fn transport(&self) -> Transport {
         Transport::new()
     }
@@ -165,13 +176,13 @@ impl Vnf {
 }
 
 impl Wait for Vnf {
-    /// Sleeps on a futex, which whoever shares the memory of the word may wake.
+    /// Sleeps on a futex at the word, which anyone who shares that memory may wake.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         sleep::until_changed(word, at_most);
     }
 }
 
-/// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
+/// Stays on the processor that the manifest names. The launcher passes no number of a processor that does not exist.
 fn pin() {
     let cpu = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok());
     if let Some(cpu) = cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
@@ -202,7 +213,7 @@ mod tests {
             slot,
             packets: Runs::new(Gpa(0), ram),
         };
-        // No launcher answers here.
+        // There is no launcher that would answer.
         assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));
         for _ in 0..2 {
             assert_eq!(machine.setup().err(), Some(SetupError::Taken));

@@ -1,4 +1,5 @@
-//! What the launcher shares with this process: descriptors of fixed numbers, and the memory behind them, mapped into one sluice slot.
+//! What the launcher shares with this process: descriptors of fixed numbers, and the memory behind them, mapped into
+//! one sluice slot.
 #![allow(unsafe_code, reason = "takes descriptors by number, maps memory, and has a futex there")]
 
 use crate::SetupError;
@@ -13,12 +14,13 @@ use std::sync::atomic::AtomicU32;
 
 /// Returns a copy of descriptor `number`, which the launcher passed.
 pub fn inherited(number: u16) -> io::Result<OwnedFd> {
-    // SAFETY: the launcher passes these numbers open, and nothing here closes them; of one that isn't open there is no copy.
+    // SAFETY: the launcher passes these numbers open, and nothing here closes them; of one that isn't open there is no
+    // copy.
     unsafe { BorrowedFd::borrow_raw(number.into()) }.try_clone_to_owned()
 }
 
-/// A range of addresses as long as the sluice slot, with shared memory mapped into it at the slot's offsets. The range stays for as long as the
-/// process.
+/// A range of addresses as long as the sluice slot, with shared memory mapped into it at the slot's offsets. The range
+/// stays for as long as the process.
 pub struct Slot {
     base: *mut u8,
     directory: Option<PeerSlice<'static>>,
@@ -97,8 +99,9 @@ impl AccessPages {
     /// Returns the access to the peers, for packets in `packets`.
     pub fn access(self, packets: PacketMemory) -> Access {
         let Self { directory, request, slot, state } = self;
-        // SAFETY: the launcher passed the directory, and the memory of the peers, which is mapped where the directory says; all of it stays. The
-        // state is used by nobody else, as there is one AccessPages, and only PeerSlices lead to the rest.
+        // SAFETY: the launcher passed the directory, and the memory of the peers, which is mapped where the directory
+        // says; all of it stays. The state is used by nobody else, as there is one AccessPages, and only PeerSlices
+        // lead to the rest.
         unsafe { Access::new(AccessMemory { directory, request, packets: packets.memory, slot, state }) }
     }
 }
@@ -107,6 +110,7 @@ impl AccessPages {
 pub fn futex(memory: PeerSlice<'static>) -> Option<&'static AtomicU32> {
     let word = memory.as_ptr().cast::<u32>();
     let fits = memory.len() >= size_of::<AtomicU32>() as u64 && word.is_aligned();
-    // SAFETY: the bytes are mapped for as long as this process lives, and aligned; shared memory is only touched atomically or volatilely.
+    // SAFETY: the bytes are mapped for as long as this process lives, and aligned; shared memory is only touched
+    // atomically or volatilely.
     fits.then(|| unsafe { AtomicU32::from_ptr(word) })
 }

@@ -7,7 +7,8 @@ use sluice::WatchWord;
 use std::thread;
 use std::time::Duration;
 
-/// Sleeps until `word` is no longer as it was seen and somebody wakes this process by the futex there, or `at_most` has passed.
+/// Sleeps until `word` is no longer as it was seen and somebody wakes this process by the futex there, or `at_most` has
+/// passed.
 pub fn until_changed(word: WatchWord, at_most: Duration) {
     let Some(place) = word_of(word.memory) else { return thread::sleep(at_most) };
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };

@@ -13,8 +13,9 @@ fn are_instructions() -> bool {
     (0..2).all(|_| ticks_of_run::<200>() == 201 && ticks_of_run::<1000>() == 1001)
 }
 
-/// Returns the ticks in a second, where the processor says. See: SDM volume 2, "CPUID", leaf 15H "Time Stamp Counter and Nominal Core
-/// Crystal Clock Information", and leaf 16H "Processor Frequency Information", whose base frequency is the counter's where 15H is silent.
+/// Returns the ticks in a second, where the processor says. See: SDM volume 2, "CPUID", leaf 15H "Time Stamp Counter
+/// and Nominal Core Crystal Clock Information", and leaf 16H "Processor Frequency Information", whose base frequency is
+/// the counter's where 15H is silent.
 fn per_second() -> Option<u64> {
     let cpuid = CpuId::new();
     let base =

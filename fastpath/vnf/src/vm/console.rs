@@ -1,6 +1,7 @@
 //! The VM's console: text is gathered into lines, and each line costs one hypercall.
 //!
-//! The buffer is made of atomics and not behind a lock: an exception may interrupt a line half printed, and prints behind that.
+//! The buffer is made of atomics and not behind a lock: an exception may interrupt a line half printed, and prints
+//! behind that.
 
 use super::cpu::Host;
 use core::fmt::{self, Write};

@@ -1,9 +1,11 @@
 //! Ring 0: how the processor enters an image, and what an image does there that only a host can answer for.
 //!
-//! [`start`] makes the [`Host`], once. Having it is the proof of what every call below needs: a Sluice host beneath, and ring 0.
+//! [`start`] makes the [`Host`], once. Having it is the proof of what every call below needs: a Sluice host beneath,
+//! and ring 0.
 //!
-//! The descriptor tables lie in the image, far from the sluice slot: the host refuses to register a VM whose tables could be reached through a
-//! window (rule G14). Exceptions do not return, and have no stack of their own: a broken stack ends in a triple fault, which the host reports.
+//! The descriptor tables lie in the image, far from the sluice slot: the host refuses to register a VM whose tables
+//! could be reached through a window (rule G14). Exceptions do not return, and have no stack of their own: a broken
+//! stack ends in a triple fault, which the host reports.
 #![allow(unsafe_code, reason = "descriptor tables, what the processor enters, MSRs and hypercalls")]
 
 use super::memory::Memory;
@@ -22,19 +24,22 @@ use x86_64::structures::gdt::GlobalDescriptorTable;
 
 /// Exceptions that the architecture defines. See: SDM volume 3, table "Protected-Mode Exceptions and Interrupts".
 const EXCEPTIONS: usize = 32;
-/// Vector of the device's interrupt: the first that is no exception's.
+/// The exceptions with an error code, by bit: 8, 10 to 14, 17, 21, 29 and 30.
+const WITH_ERROR_CODE: u32 = 0x6022_7d00;
+/// Vector of the device's interrupt: the first behind the exceptions.
 pub const DEVICE_VECTOR: usize = EXCEPTIONS;
 /// Bytes of one stub.
 const STUB_LEN: usize = 16;
 /// Selector of [`GDT`]'s code segment.
 const CODE_SELECTOR: u16 = 8;
 
-/// Null, and 64-bit code and data of ring 0. The host starts an image with the selectors of both; IRET loads that of the stack anew. See: SDM
-/// volume 3, "Segment Descriptors".
+/// Null, and 64-bit code and data of ring 0. The host starts an image with the selectors of both; IRET loads that of
+/// the stack anew. See: SDM volume 3, "Segment Descriptors".
 static GDT: GlobalDescriptorTable<3> =
     GlobalDescriptorTable::from_raw_entries(&[0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff]);
 
-/// The gates of the exceptions and of the device's interrupt. [`load_tables`] writes them before the processor knows of them.
+/// The gates of the exceptions and of the device's interrupt. [`load_tables`] writes them before the processor knows of
+/// them.
 static mut IDT: [[u64; 2]; EXCEPTIONS + 1] = [[0; 2]; _];
 
 /// [`start`] made a [`Host`].
@@ -57,10 +62,12 @@ pub enum LocalApic {
     EndOfInterrupt = lapic::X2APIC_EOI,
 }
 
-/// Runs `main` in the VM whose boot information is at `boot`. The exit code of the VM is 1 if `main` fails, and 0 otherwise.
+/// Runs `main` in the VM whose boot information is at `boot`. The exit code of the VM is 1 if `main` fails, and 0
+/// otherwise.
 ///
 /// # Safety
-/// Only the function `_start` of [`crate::main!`] calls this, once, with what the monitor put into RDI, on the image's own stack.
+/// Only the function `_start` of [`crate::main!`] calls this, once, with what the monitor put into RDI, on the image's
+/// own stack.
 #[doc(hidden)]
 pub unsafe fn start<E: Display>(boot: u64, main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ! {
     IS_STARTED.store(true, Relaxed);
@@ -78,8 +85,8 @@ macro_rules! main {
     ($main:path) => {
         #[allow(unsafe_code, reason = "the first instruction of the image, and what the monitor promised it")]
         const _: () = {
-            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the linker script of
-            /// `sluice-build`).
+            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the
+            /// linker script of `sluice-build`).
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
             extern "sysv64" fn _start() -> ! {
@@ -159,18 +166,20 @@ pub fn take_interrupt() -> bool {
     IS_IN_SERVICE.swap(false, Relaxed)
 }
 
-// One stub for each exception, STUB_LEN bytes apart: error code (0 where the processor pushes none), vector, on to the report.
+// One stub for each exception, STUB_LEN bytes apart: error code (0 where the processor pushes none), vector, on to the
+// report.
 global_asm!(
     ".balign 16",
     "sluice_exception_stubs:",
     ".irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
     ".balign 16",
-    ".if \\vector != 8 && (\\vector < 10 || \\vector > 14) && \\vector != 17 && \\vector != 21 && \\vector != 29 && \\vector != 30",
+    ".if ({with_error_code} >> \\vector) & 1 == 0",
     "push 0",
     ".endif",
     "push \\vector",
     "jmp {enter_report}",
     ".endr",
+    with_error_code = const WITH_ERROR_CODE,
     enter_report = sym enter_report,
 );
 
@@ -189,8 +198,8 @@ extern "sysv64" fn device_interrupt() -> ! {
     naked_asm!("mov byte ptr [rip + {in_service}], 1", "iretq", in_service = sym IS_IN_SERVICE)
 }
 
-/// Returns an interrupt gate to the stub of `vector`, or to the handler of the device's interrupt. See: SDM volume 3, figure "64-Bit IDT Gate
-/// Descriptors".
+/// Returns an interrupt gate to the stub of `vector`, or to the handler of the device's interrupt. See: SDM volume 3,
+/// figure "64-Bit IDT Gate Descriptors".
 fn gate(vector: usize) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00 << 32;
     let stub = (&raw const sluice_exception_stubs).addr() + vector * STUB_LEN;
@@ -207,8 +216,8 @@ unsafe fn load_tables() {
     GDT.load();
     let base = VirtAddr::from_ptr(&raw const IDT);
     let pointer = DescriptorTablePointer { limit: size_of_val(&[[0u64; 2]; EXCEPTIONS + 1]) as u16 - 1, base };
-    // SAFETY: the contract above: nobody else refers to the table, which is static and whole before the processor is told about it. CS keeps its
-    // cached descriptor, which equals the one that the gates select.
+    // SAFETY: the contract above: nobody else refers to the table, which is static and whole before the processor is
+    // told about it. CS keeps its cached descriptor, which equals the one that the gates select.
     unsafe {
         (&raw mut IDT).write(core::array::from_fn(gate));
         lidt(&pointer);

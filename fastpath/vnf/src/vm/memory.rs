@@ -45,8 +45,8 @@ impl Memory {
     /// Returns the memory of the VM whose boot information is at `boot`.
     ///
     /// # Safety
-    /// This is called once, in a VM of a Sluice host whose RAM is mapped one to one. `boot` is what the monitor put into RDI: the modules and the
-    /// free RAM that are listed there are nobody's.
+    /// This is called once, in a VM of a Sluice host whose RAM is mapped one to one. `boot` is what the monitor put
+    /// into RDI: the modules and the free RAM that are listed there are nobody's.
     pub unsafe fn new(boot: Gpa) -> Self {
         // SAFETY: the contract above; every bit pattern is a valid BootInfo.
         let info = unsafe { &*(boot.0 as *const BootInfo) };
@@ -76,7 +76,8 @@ impl Memory {
 
     /// Returns the registers of the VM's network device.
     pub const fn registers(&self) -> RegisterBlock {
-        // SAFETY: the host emulates the registers there for as long as the VM runs; the boot page tables map them one to one.
+        // SAFETY: the host emulates the registers there for as long as the VM runs; the boot page tables map them one
+        // to one.
         unsafe { RegisterBlock::new(map::MMIO_GPA as *mut u8, sluice_abi::mmio::WINDOW_LEN) }
     }
 }
@@ -88,10 +89,12 @@ impl AccessPages {
         let request = unsafe { PeerSlice::from_raw((&raw mut REQUEST).cast(), map::PAGE) };
         SetupError::check(host.register(request))?;
         SetupError::check(host.add_run(packets.memory, packets.offset.into()))?;
-        // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through this slice.
+        // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through
+        // this slice.
         let directory = unsafe { PeerSlice::from_raw((map::SLOT_VA + map::DIRECTORY) as *mut u8, map::DIRECTORY_LEN) };
         let (slot, state) = (map::SLOT_VA as *mut u8, (&raw mut STATE).cast());
-        // SAFETY: this is a host's, as `host` proves, which registered both; the state is static, and there is one AccessPages.
+        // SAFETY: this is a host's, as `host` proves, which registered both; the state is static, and there is one
+        // AccessPages.
         Ok(unsafe { Access::new(AccessMemory { directory, request, packets: packets.memory, slot, state }) })
     }
 }
@@ -101,7 +104,8 @@ fn is_named(module: &Module, name: &str) -> bool {
     module.name[..end] == *name.as_bytes()
 }
 
-/// An image's global allocator, of `N` bytes: [`crate::heap!`] makes it. What does not fit is a panic, which ends the VM.
+/// An image's global allocator, of `N` bytes: [`crate::heap!`] makes it. What does not fit is a panic, which ends the
+/// VM.
 #[doc(hidden)]
 pub struct Heap<const N: usize> {
     bytes: UnsafeCell<MaybeUninit<[u8; N]>>,
@@ -119,7 +123,8 @@ impl<const N: usize> Heap<N> {
     }
 }
 
-// SAFETY: `linked_list_allocator` hands out each byte of `bytes` once, until it is given back; a lock is held meanwhile, and nothing unwinds.
+// SAFETY: `linked_list_allocator` hands out each byte of `bytes` once, until it is given back; a lock is held
+// meanwhile, and nothing unwinds.
 unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut free = self.free.lock();
@@ -136,8 +141,8 @@ unsafe impl<const N: usize> GlobalAlloc for Heap<N> {
     }
 }
 
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made
+/// for it. The heap is for what a VNF sets up; frames are never there.
 #[macro_export]
 macro_rules! heap {
     ($bytes:expr) => {

@@ -1,11 +1,12 @@
-//! The image as a VM of the monitor: no operating system, an allocator only if the VNF asks for one, RAM mapped one to one.
+//! The image as a VM of the monitor: no operating system, an allocator only if the VNF asks for one, RAM mapped one to
+//! one.
 //!
-//! The monitor enters `_start` (made by [`crate::main!`]) as abi/src/boot.rs says. `cpu` makes exceptions print, and finds host and memory;
-//! then the image's `main` runs.
+//! The monitor enters `_start` (made by [`crate::main!`]) as abi/src/boot.rs says. `cpu` makes exceptions print, and
+//! finds host and memory; then the image's `main` runs.
 //!
 //! # Why no interrupts but in a sleep
-//! A poll-mode VNF waits for nothing. Without interrupts there is nobody to interrupt a line half printed or a view half
-//! switched, and the VM's exits are those it asks for. A VNF that sleeps (`sleep`) stands at one instruction.
+//! A poll-mode VNF waits for nothing. Without interrupts there is nobody to interrupt a line half printed or a view
+//! half switched, and the VM's exits are those it asks for. A VNF that sleeps (`sleep`) stands at one instruction.
 
 mod clock;
 mod console;
@@ -84,7 +85,8 @@ impl Vnf {
         self.memory.args()
     }
 
-    /// Returns the module named `name`; `None` if the manifest gives this VNF no such. Modules lie in the VM's RAM: they can't be larger than that.
+    /// Returns the module named `name`; `None` if the manifest gives this VNF no such. Modules lie in the VM's RAM:
+    /// they can't be larger than that.
     pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
         self.memory.module(name).map(|bytes| Ok(Module::new(bytes)))
     }
@@ -102,8 +104,9 @@ impl Vnf {
         Ok(Output::new(name))
     }
 
-    /// Registers request block and a first run of packet memory with the host, and returns what a [`sluice::Gate`] and a [`sluice::Mempool`] are
-    /// made of. This works once per VNF: two gates, or two pools, would write over each other's frames.
+    /// Registers request block and a first run of packet memory with the host, and returns what a [`sluice::Gate`] and
+    /// a [`sluice::Mempool`] are made of. This works once per VNF: two gates, or two pools, would write over each
+    /// other's frames.
     ///
     /// # Errors
     /// [`SetupError::Taken`] at a second call, [`SetupError::NoMemory`] without RAM, or the host's refusal.
@@ -145,8 +148,8 @@ impl Vnf {
 }
 
 impl Wait for Vnf {
-    /// Halts the VM until its device interrupts it, or its timer expires, and replaces whatever the timer was armed for. Where the host has no
-    /// timer, the VM gives its turn away.
+    /// Halts the VM until its device interrupts it, or its timer expires, and replaces whatever the timer was armed
+    /// for. Where the host has no timer, the VM gives its turn away.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         if word.memory.read::<u32>(0) == Ok(word.seen) {
             sleep::halt(self.host, &mut self.transport(), at_most);

@@ -1,8 +1,9 @@
 //! Sleeping until the network device tells of a frame, or for a while. See: `sluice_abi::lapic`.
 //!
-//! While a VNF polls, interrupts are off, the device's line is masked, and its driver asks for no notification. For a sleep the line is unmasked
-//! and interrupts are on for HLT alone: STI holds interrupts back until the instruction behind it has begun, so none comes before HLT and is slept
-//! over. The timer is armed with its interrupt masked: an expiry ends a HLT of this host's VMs in any case, and nothing is to be handled.
+//! While a VNF polls, interrupts are off, the device's line is masked, and its driver asks for no notification. For a
+//! sleep the line is unmasked and interrupts are on for HLT alone: STI holds interrupts back until the instruction
+//! behind it has begun, so none comes before HLT and is slept over. The timer is armed with its interrupt masked: an
+//! expiry ends a HLT of this host's VMs in any case, and nothing is to be handled.
 
 use super::cpu::{DEVICE_VECTOR, Host, LocalApic, take_interrupt};
 use crate::clock::{self, Counter};

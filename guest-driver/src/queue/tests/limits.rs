@@ -16,8 +16,8 @@ fn pass(queue: &mut Queue, device: &mut Device, count: u32) {
     }
 }
 
-/// It asks for the entry behind those that it was shown. That was shown, too, once the numbers of entries, or slots and wrap counters, went
-/// round: after 65,536 entries, or two laps.
+/// It asks for the entry behind those that it was shown. That was shown, too, once the numbers of entries, or slots and
+/// wrap counters, went round: after 65,536 entries, or two laps.
 #[test]
 fn a_device_that_was_not_looked_at_for_long_is_told() {
     for features in ALL.map(|features| features | F::EVENT_IDX) {

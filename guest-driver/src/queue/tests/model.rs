@@ -1,5 +1,5 @@
-//! Any sequence of steps of both sides against a model: what goes in comes out, once, with the right length, and each side is told
-//! when it asked to be. The model counts without end; what the queue keeps of it goes round.
+//! Any sequence of steps of both sides against a model: what goes in comes out, once, with the right length, and each
+//! side is told when it asked to be. The model counts without end; what the queue keeps of it goes round.
 
 use super::device::Buffer;
 use super::*;
@@ -36,7 +36,8 @@ enum Step {
     Take {
         most: usize,
     },
-    /// The device asks for nothing, for everything, or to be told of the entry that is so much further on than the last that it was shown.
+    /// The device asks for nothing, for everything, or to be told of the entry that is so much further on than the last
+    /// that it was shown.
     DeviceAsks {
         kind: u16,
         further: i64,
@@ -76,7 +77,8 @@ struct Model {
     room: usize,
     token: u32,
     slots: std::collections::HashMap<u32, usize>,
-    /// Entries, or slots of a packed ring, that were written, shown to the device, considered for a notification, and taken.
+    /// Entries, or slots of a packed ring, that were written, shown to the device, considered for a notification, and
+    /// taken.
     written: i64,
     published: i64,
     considered: i64,

@@ -25,8 +25,8 @@ pub struct MappedFunction {
 }
 
 impl MappedFunction {
-    /// Returns the function whose configuration space is `config`, as PCI Express maps it, and whose BARs are `bars`, by number. A BAR that
-    /// the function does not have is an empty block.
+    /// Returns the function whose configuration space is `config`, as PCI Express maps it, and whose BARs are `bars`,
+    /// by number. A BAR that the function does not have is an empty block.
     ///
     /// # Panics
     /// If `config` is shorter than [`CONFIG_LEN`] bytes.

@@ -109,9 +109,9 @@ fn virtio_id(vendor: u16, device: u16) -> Result<u32, PciError> {
     }
 }
 
-/// The first capability of type `kind` that lies within a BAR and has at least `least` bytes, and its place in configuration space. The
-/// list may go round for ever; no longer than it can be, it is followed.
-/// See: VIRTIO 4.1.4.1 "Driver Requirements: Virtio Structure PCI Capabilities".
+/// The first capability of type `kind` that lies within a BAR and has at least `least` bytes, and its place in
+/// configuration space. The list may go round for ever; no longer than it can be, it is followed. See: VIRTIO 4.1.4.1
+/// "Driver Requirements: Virtio Structure PCI Capabilities".
 fn find(function: &mut impl Function, kind: u8, least: u32) -> Result<(Part, u16), PciError> {
     const STEP: u16 = 4;
     let has_list = function.config(config::COMMAND) & config::CAPABILITIES_LIST != 0;

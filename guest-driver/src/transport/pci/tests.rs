@@ -13,7 +13,8 @@ const NOTIFY: u32 = 0x3000;
 const DEVICE: u32 = 0x2000;
 const MULTIPLIER: u32 = 4;
 
-/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which our own device stands.
+/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which our own device
+/// stands.
 struct Fake {
     config: Vec<u32>,
     device: Device,
@@ -40,7 +41,8 @@ impl Fake {
         fake.config[0] = 0x1041_1af4;
         fake.config[1] = 0x0010_0400;
         fake.config[0x34 / 4] = 0x40;
-        // MSI-X; then one common structure that no driver can use, one that it can, notification, ISR, device configuration.
+        // MSI-X; then one common structure that no driver can use, one that it can, notification, ISR, device
+        // configuration.
         fake.config[0x40 / 4] = 0x0000_5011;
         fake.capability(0x50, 0x60, 16, cap::COMMON_CFG, [7, COMMON, 56]);
         fake.capability(0x60, 0x70, 16, cap::COMMON_CFG, [BAR.into(), COMMON, 64]);
