@@ -1,7 +1,7 @@
 //! The driver side of virtio-net, in poll mode: no interrupts, no allocation, no lock.
 //!
-//! It stands on `sluice-abi` and `sluice-memory`; `sluice-fastpath` puts pools and bursts on top. Alone it is a driver
-//! for an operating system or a program without one, over virtio-mmio or virtio-pci.
+//! The crate stands on `sluice-abi` and `sluice-memory`; `sluice-fastpath` puts pools and bursts on top. Alone it is a
+//! driver for an operating system or a program without one, over virtio-mmio or virtio-pci.
 //!
 //! ```
 //! use sluice_abi::Gpa;
@@ -29,8 +29,8 @@
 //! Reading order: [`Setup`] (agreeing with the device), [`DriverQueue`] (one queue), [`Receiver`] (frames out of
 //! buffers), [`Sender`] (headers of frames to be sent), [`ControlQueue`], [`Transport`] (how a device is reached).
 //!
-//! The device side is whoever has a window on this VM: what it writes is read once and checked, and a device that
-//! breaks a rule is a [`DeviceFault`], not a panic and not a read outside a buffer.
+//! Whoever has a window on this VM is its device side. The driver reads each word of the device once and checks it. A
+//! device that breaks a rule causes a [`DeviceFault`], and neither a panic nor an access outside a buffer.
 #![no_std]
 
 #[cfg(test)]

@@ -14,20 +14,20 @@ pub trait Registers {
     /// Writes the 32-bit register at byte offset `register`.
     fn write(&mut self, register: u32, value: u32);
 
-    /// Reads the 8 bits at byte offset `offset`, of the device configuration. Unless it is made otherwise, out of the
-    /// word that they are in.
+    /// Reads the 8 bits of the device configuration at byte offset `offset`: by default, out of the 32-bit word that
+    /// they are in.
     fn read8(&mut self, offset: u32) -> u8 {
         (self.read(offset & !3) >> (8 * (offset & 3))) as u8
     }
 
-    /// Reads the 16 bits at byte offset `offset`, an even one, of the device configuration. Unless it is made
-    /// otherwise, as [`Registers::read8`].
+    /// Reads the 16 bits of the device configuration at byte offset `offset`, an even number: by default, out of the
+    /// 32-bit word that they are in.
     fn read16(&mut self, offset: u32) -> u16 {
         (self.read(offset & !3) >> (8 * (offset & 2))) as u16
     }
 }
 
-/// Reads what `device` tells of by its interrupt, and acknowledges that and nothing else. See: VIRTIO 4.2.3.4.1 "Driver
+/// Reads the causes of the interrupt of `device`, and acknowledges these alone. See: VIRTIO 4.2.3.4.1 "Driver
 /// Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
 pub fn acknowledge(device: &mut impl Registers) -> Interrupt {
     let told = Interrupt::from_bits_truncate(device.read(reg::INTERRUPT_STATUS));
@@ -109,7 +109,7 @@ impl<R: Registers> Transport for R {
         self.read(reg::CONFIG_GENERATION)
     }
 
-    /// As wide as the field is. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+    /// Reads with the width of the field. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
     fn config8(&mut self, offset: u32) -> u8 {
         self.read8(reg::CONFIG + offset)
     }

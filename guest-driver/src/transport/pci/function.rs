@@ -1,4 +1,4 @@
-//! How a PCI function is reached.
+//! Access to a PCI function.
 
 use crate::transport::registers::{RegisterBlock, Width};
 use sluice_abi::pci::CONFIG_LEN;
@@ -9,7 +9,7 @@ pub trait Function {
     fn config(&mut self, offset: u16) -> u32;
     /// Writes the 32 bits of configuration space at byte `offset`, a multiple of 4 below [`CONFIG_LEN`].
     fn set_config(&mut self, offset: u16, value: u32);
-    /// Returns how many bytes of BAR `bar` can be reached; 0 if there is no such BAR.
+    /// Returns the length of BAR `bar` in bytes; 0 if there is no such BAR.
     fn bar_len(&mut self, bar: u8) -> u64;
     /// Reads at `offset` of BAR `bar`, within its length, aligned.
     fn read(&mut self, bar: u8, offset: u32, width: Width) -> u32;
@@ -20,7 +20,7 @@ pub trait Function {
 /// A function whose configuration space and BARs are mapped.
 pub struct MappedFunction {
     config: RegisterBlock,
-    /// By number.
+    /// The BARs by number.
     bars: [RegisterBlock; 6],
 }
 
