@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest number of packets in one call (rule G10 bounds the time that a window is open).
 pub const MAX_BURST: usize = 256;
 
-/// One frame to send, in the request block: 8 bytes. The VM writes it at any time, so the window checks each word again
+/// A frame to send, in the request block: 8 bytes. The VM writes it at any time, so the window checks each word again
 /// that it reads again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -118,7 +118,7 @@ pub struct Region {
     pub slot_offset: u64,
 }
 
-/// One receive queue of a peer.
+/// A receive queue of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Queue {
@@ -135,7 +135,7 @@ pub struct Queue {
     pub start: u32,
 }
 
-/// One VM that the directory's owner may send to.
+/// A peer: a VM that the directory's owner may send to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Peer {

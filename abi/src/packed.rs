@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest queue size; it need not be a power of two. See: VIRTIO 2.8 "Packed Virtqueues".
 pub const MAX_SIZE: u16 = 32_768;
 
-/// One descriptor. The driver writes it to make a buffer available; the device writes `len`, `id` and `flags` to mark
+/// A descriptor. The driver writes it to make a buffer available; the device writes `len`, `id` and `flags` to mark
 /// it used. See: VIRTIO 2.8.13 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -18,7 +18,7 @@ pub const MAX_RUNS: usize = 16;
 
 const _: () = assert!(crate::map::PACKETS.is_multiple_of(RUN_ALIGN) && crate::map::PACKETS_LEN <= 1 << 32);
 
-/// One run. All three numbers are multiples of [`RUN_ALIGN`].
+/// A run of packet memory. All three numbers are multiples of [`RUN_ALIGN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Address of the first byte in the VM's guest-physical space.

@@ -20,7 +20,7 @@ pub const fn max_chain(size: u16) -> u16 {
     if size < MAX_CHAIN { size } else { MAX_CHAIN }
 }
 
-/// One descriptor. The driver writes it, the device reads it.
+/// A descriptor. The driver writes it, the device reads it.
 /// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -120,7 +120,7 @@ pub const fn desc_table_len(size: u16) -> u64 {
     size_of::<Desc>() as u64 * size as u64
 }
 
-/// One element of the used ring. The device writes it, the driver reads it.
+/// An element of the used ring. The device writes it, the driver reads it.
 /// See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

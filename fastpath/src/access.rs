@@ -222,7 +222,7 @@ fn not_now(packets: &[Packet]) -> Outcome {
 }
 
 impl Local {
-    /// Attaches what the directory says now, if that is new. Returns `false` while the host is writing the directory.
+    /// Attaches the peers that changed in the directory. Returns `false` while the host is writing it.
     #[inline(always)]
     fn refresh(&mut self, directory: &Directory<Table<'static, u64>>) -> bool {
         let (window, slot) = (&mut *self.window, self.slot);

@@ -1,4 +1,5 @@
-//! A program that has buffers of its own, as DPDK has mbufs: posted with a token, sent by offset, and copied nowhere.
+//! A program with buffers of its own, as DPDK has mbufs: they are posted with a token, sent by offset, and never
+//! copied.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -14,13 +15,13 @@ use sluice_test_memory::zeroed;
 use std::collections::VecDeque;
 use world::{World, frame};
 
-/// Bytes of a pretended mbuf's data, at odd places: 200 bytes are another thing's, and 12 more are for the header.
+/// Lengths of a pretended mbuf, at odd places: 200 bytes of other data, and 12 more for the header.
 const MBUF: u32 = 2500;
 const DATA: u32 = 200 + 12;
 const ENTRIES: u16 = 64;
 const PEER: PeerIdx = PeerIdx(0);
 
-/// A pool of pretended mbufs: where each begins, and which are free.
+/// A pool of pretended mbufs.
 struct Mbufs {
     memory: PeerSlice<'static>,
     base: u32,
@@ -32,7 +33,7 @@ impl Mbufs {
         Self { memory, base, free: (0..count).collect() }
     }
 
-    /// Where the frame of mbuf `index` begins, from the start of packet memory.
+    /// Returns the offset of the frame of mbuf `index` in packet memory.
     fn data(&self, index: u32) -> u32 {
         self.base + index * MBUF + DATA
     }

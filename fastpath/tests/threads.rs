@@ -1,4 +1,4 @@
-//! What is moved to a thread: access and memory, of which that thread makes gate, pool and ports.
+//! Access and memory are moved to a thread, which makes gate, pool and ports of them.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;

@@ -1,4 +1,5 @@
-//! The driver side against device sides: our own in every format, and rust-vmm's `virtio-queue`, which has split rings.
+//! The driver side against two device sides: this project's in every format, and split rings of rust-vmm's
+//! `virtio-queue`.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF};
 use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Sender};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
-use sluice_test_memory::{bytes, zeroed};
+use sluice_test_memory::{read, zeroed};
 use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 
@@ -18,13 +19,13 @@ const RING: u64 = 0x1000;
 const BUFFERS: u64 = 0x8_0000;
 const STRIDE: u64 = 4096;
 
-/// A queue of ours in `memory`.
+/// Returns a queue of this project in `memory`.
 fn driver(memory: PeerSlice<'static>, size: u16, features: F) -> DriverQueue<N> {
     let len = DriverQueue::<N>::MEMORY_LEN + DriverQueue::<N>::TABLES_LEN;
     DriverQueue::new(Gpa(RING), memory.sub(RING, len).unwrap(), size, features).unwrap()
 }
 
-/// The features of format `format` of four, with others by chance.
+/// Returns the features of format `format` of four, with these options.
 fn features(format: usize, [merge, event_idx, indirect]: [bool; 3]) -> F {
     let format = [F::empty(), F::IN_ORDER, F::RING_PACKED, F::RING_PACKED | F::IN_ORDER][format];
     let mut features = F::VERSION_1 | F::CSUM | F::GUEST_CSUM | format;
@@ -38,7 +39,7 @@ fn frame(number: usize, len: u32) -> Vec<u8> {
     (0..len as usize).map(|at| (number * 31 + at * 7) as u8).collect()
 }
 
-/// A header that asks for something, now and then.
+/// Returns a header, with an offload in each third one.
 fn hdr(number: usize) -> Hdr {
     match number % 3 {
         0 => Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 4, csum_offset: 2, num_buffers: 1, ..Hdr::default() },
@@ -46,7 +47,7 @@ fn hdr(number: usize) -> Hdr {
     }
 }
 
-/// Our own device side of `queue`.
+/// Returns this project's device side of `queue`.
 fn device(memory: PeerSlice<'static>, queue: &DriverQueue<N>, features: F) -> (DeviceQueue, Regions) {
     let regions = Regions::from_slices(&[(Gpa(0), memory)]).unwrap();
     let entry = QueueEntry {
@@ -58,7 +59,7 @@ fn device(memory: PeerSlice<'static>, queue: &DriverQueue<N>, features: F) -> (D
     (DeviceQueue::new(&entry, &regions).unwrap(), regions)
 }
 
-/// A receive queue with buffers of `buffer` bytes: the driver, and what it expects.
+/// A receive queue with buffers of `buffer` bytes: the driver, and the frames that it expects.
 struct Receive {
     memory: PeerSlice<'static>,
     queue: DriverQueue<N>,
@@ -95,7 +96,7 @@ impl Receive {
                 Arrival::Frame(Frame { parts: count, .. }) => {
                     let place = |part: &Part| BUFFERS + u64::from(part.token) * STRIDE + u64::from(part.start);
                     let got: Vec<u8> =
-                        parts[..count].iter().flat_map(|part| bytes(memory, place(part), part.len.into())).collect();
+                        parts[..count].iter().flat_map(|part| read(memory, place(part), part.len.into())).collect();
                     assert_eq!(Some(got), self.expected.pop_front());
                     self.free.extend(parts[..count].iter().map(|part| part.token));
                 }
@@ -185,7 +186,7 @@ proptest! {
             assert_eq!(hdr, header);
             device.publish();
             device.ask_for_notifications(true);
-            assert_eq!(bytes(into, 0, got.into()), sent);
+            assert_eq!(read(into, 0, got.into()), sent);
             assert_eq!(queue.ready(), Ok(1));
             assert_eq!(queue.take().map(|received| (received.token, received.len)), Ok((number as u32, 0)));
         }
@@ -199,7 +200,7 @@ mod oracle {
     use virtio_queue::{Queue, QueueOwnedT, QueueT};
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-    /// Memory that both see.
+    /// Returns memory that both sides see.
     #[allow(unsafe_code, reason = "vouches for memory of another crate")]
     fn mapped() -> (GuestMemoryMmap, PeerSlice<'static>) {
         let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN as usize)]).unwrap();
@@ -210,7 +211,7 @@ mod oracle {
         (mmap, memory)
     }
 
-    /// The device side of `queue` by `virtio-queue`.
+    /// Returns the device side of `queue` by `virtio-queue`.
     fn oracle(mmap: &GuestMemoryMmap, queue: &DriverQueue<N>, event_idx: bool) -> Queue {
         let mut device = Queue::new(N as u16).unwrap();
         let at = queue.addresses();
@@ -227,7 +228,7 @@ mod oracle {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
-        /// Buffers and chains, used in any order, with both sides' notifications.
+        /// Buffers and chains are used in any order, with notifications of both sides.
         #[test]
         fn virtio_queue_sees_what_we_give_and_we_take_what_it_uses(
             rounds in vec(vec((1usize..5, 0usize..3, any::<usize>()), 1..20), 1..30),
@@ -276,7 +277,7 @@ mod oracle {
                     device.add_used(&mmap, head, len).unwrap();
                     used.push_back((token, len));
                 }
-                // Without the index it never looks at the flag.
+                // Without the index, `virtio-queue` never reads the flag.
                 assert!(!event_idx || !device.needs_notification(&mmap).unwrap(), "a poller asks for none");
                 while let Ok(ready @ 1..) = queue.ready() {
                     for _ in 0..ready {

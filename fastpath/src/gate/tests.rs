@@ -11,7 +11,7 @@ use sluice_control::publish;
 use sluice_memory::PeerSlice;
 use sluice_test_memory::zeroed;
 
-/// Memory as long as a directory.
+/// Returns memory as long as a directory.
 fn page() -> PeerSlice<'static> {
     zeroed(8 * word::COUNT as u64)
 }
@@ -24,7 +24,7 @@ fn discover(directory: PeerSlice<'static>) -> Result<Gate, GateError> {
     Gate::discover(unsafe { Access::new(memory) })
 }
 
-/// The gate of a directory without peers, and the directory.
+/// Returns the gate of a directory without peers, and the directory.
 fn gate_and_directory() -> (Gate, PeerSlice<'static>) {
     let directory = page();
     publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout::default());
@@ -70,7 +70,7 @@ fn a_page_without_a_directory_has_no_gate() {
     }
 }
 
-/// A host of a later day may have longer entries; shorter ones, or such that the memory ends before they do, are
+/// A later host may have longer entries. Shorter entries, and entries beyond the end of the memory, are
 /// refused.
 #[test]
 fn entries_are_as_long_as_the_header_says() {
@@ -81,7 +81,7 @@ fn entries_are_as_long_as_the_header_says() {
     let directory = all.table::<u64>(0, words as u16).unwrap();
     let peers = (0..MAX_PEERS as u32).map(|vm_id| Peer { vm_id, mtu: 9000, ..Peer::default() });
     publish(&directory, &Layout { peers: peers.clone().collect(), ..Layout::default() });
-    // The same, further apart.
+    // The entries are moved further apart.
     for (index, peer) in peers.enumerate() {
         let entry: [u64; word::PEER_LEN] = zerocopy::transmute!(peer);
         (0..longer).for_each(|at| {

@@ -17,7 +17,7 @@ const BAR_LEN: u32 = 0x4000;
 struct Pci {
     device: Device,
     config: [u32; 64],
-    /// Which half of the features is read, and which written.
+    /// The half of the features that is read, and the half that is written.
     halves: [u32; 2],
     selected: u32,
 }
@@ -38,7 +38,7 @@ impl Pci {
     }
 }
 
-/// The register that has the same meaning, if there is one.
+/// Returns the register of virtio-mmio that does the same; `None` if there is none.
 fn register(field: u32) -> Option<u32> {
     Some(match field {
         common::DEVICE_STATUS => reg::STATUS,
@@ -81,7 +81,7 @@ impl Function for Pci {
                 self.device.read(reg::DEVICE_FEATURES)
             }
             common::QUEUE_SIZE => self.device.read(reg::QUEUE_SIZE_MAX),
-            // A place of its own for each queue: queue q is notified at 4 q.
+            // Each queue has a place of its own: queue q is notified at 4 q.
             common::QUEUE_NOTIFY_OFF => self.selected,
             field => self.device.read(register(field).expect("a register")),
         }

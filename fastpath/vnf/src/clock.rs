@@ -3,7 +3,7 @@
 pub use crate::machine::counter;
 use core::arch::asm;
 
-/// What the tick counter counts.
+/// The unit of the tick counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// Instructions, one tick each: the processor is an emulator.

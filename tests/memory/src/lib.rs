@@ -1,11 +1,11 @@
-//! Memory for tests, which is shared and never freed: plain ([`zeroed`]), or with poison around it ([`Guarded`]).
+//! Memory for tests, which is shared and never freed: plain ([`zeroed`]), or with poison around it ([`Memory`]).
 
-mod guarded;
+mod poisoned;
 
-pub use guarded::Guarded;
+pub use poisoned::Memory;
 use sluice_memory::PeerSlice;
 
-/// Alignment of what is given out here: a page.
+/// Alignment of memory in bytes: a page.
 const ALIGN: u64 = 4096;
 
 /// Returns `len` bytes of 0, which start at a page.
@@ -17,7 +17,7 @@ pub fn zeroed(len: u64) -> PeerSlice<'static> {
 
 /// Returns the `len` bytes of `memory` at `offset`.
 #[track_caller]
-pub fn bytes(memory: PeerSlice<'_>, offset: u64, len: u64) -> Vec<u8> {
+pub fn read(memory: PeerSlice<'_>, offset: u64, len: u64) -> Vec<u8> {
     let mut bytes = vec![0; len as usize];
     memory.copy_to_slice(offset, &mut bytes).expect("bytes inside the memory");
     bytes

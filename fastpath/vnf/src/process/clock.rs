@@ -4,7 +4,7 @@ use crate::clock::{Counter, now};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long the counter is compared with the system's clock.
+/// Time for which the counter is compared with the system's clock.
 const COMPARED: Duration = Duration::from_millis(50);
 
 /// Returns what [`now`] counts.

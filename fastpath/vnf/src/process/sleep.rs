@@ -12,7 +12,7 @@ use std::time::Duration;
 pub fn until_changed(word: WatchWord, at_most: Duration) {
     let Some(place) = word_of(word.memory) else { return thread::sleep(at_most) };
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
-    // Whether woken, too late, interrupted or changed before: the caller polls.
+    // The caller polls, whatever ended the sleep.
     let _ = futex::wait(place, Flags::empty(), word.seen, Some(&timeout));
 }
 

@@ -7,7 +7,7 @@ use x86_64::registers::control::Cr2;
 /// Exit code after an exception.
 const EXIT_CODE: u64 = 102;
 
-/// What the stubs of [`super::cpu`] leave on the stack.
+/// The stack that the stubs of [`super::cpu`] leave.
 #[repr(C)]
 pub struct Frame {
     vector: u64,

@@ -23,7 +23,7 @@ struct Pages<const LEN: usize>([u8; LEN]);
 
 static mut REQUEST: Pages<{ map::PAGE as usize }> = Pages([0; _]);
 static mut STATE: Pages<{ map::STATE_LEN as usize }> = Pages([0; _]);
-/// What [`crate::Ports`] refer to, which is too large for the stack.
+/// The memory that [`crate::Ports`] refer to, which is too large for the stack.
 static mut STORE: Store = Store::new();
 
 /// All memory of the VM. There is one.
@@ -32,7 +32,7 @@ pub struct Memory {
     boot: &'static BootInfo,
     /// Free RAM that runs of packet memory can be made of, if there is any.
     pub packets: Option<Runs>,
-    /// Where ports are kept.
+    /// The memory that ports refer to, until they use it.
     pub store: Option<&'static mut Store>,
     /// The pages for an access, until they are used.
     pub pages: Option<AccessPages>,
@@ -55,8 +55,9 @@ impl Memory {
         let len = (info.free.0 + info.free_len).saturating_sub(base) / RUN_ALIGN * RUN_ALIGN;
         // SAFETY: free RAM is nobody's, by the contract.
         let packets = (len > 0).then(|| Runs::new(Gpa(base), unsafe { PeerSlice::from_raw(base as *mut u8, len) }));
-        // SAFETY: nothing else refers to it, and this function is called once.
-        let store = unsafe { &mut *(&raw mut STORE) };
+        let store = &raw mut STORE;
+        // SAFETY: nothing else refers to the store, and this function is called once.
+        let store = unsafe { &mut *store };
         Self { boot: info, packets, store: Some(store), pages: Some(AccessPages(())) }
     }
 

@@ -13,8 +13,8 @@ const NOTIFY: u32 = 0x3000;
 const DEVICE: u32 = 0x2000;
 const MULTIPLIER: u32 = 4;
 
-/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which our own device
-/// stands.
+/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which this project's
+/// device stands.
 struct Fake {
     config: Vec<u32>,
     device: Device,
@@ -134,7 +134,7 @@ fn width_of(field: u32) -> Width {
     }
 }
 
-/// The register of our own device that does the same.
+/// Returns the register of virtio-mmio that does the same.
 fn register_of(field: u32) -> u32 {
     match field {
         common::DEVICE_STATUS => reg::STATUS,
@@ -267,7 +267,7 @@ fn a_queue_is_renewed_only_once_its_reset_is_done() {
     assert_eq!(fake.device.queue(0).unwrap().addresses, renewed.addresses());
 }
 
-/// The field is behind the end of the structure.
+/// The reset field of such a function is behind the end of the structure.
 #[test]
 fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
     let mut fake = Fake::new();

@@ -1,18 +1,18 @@
 //! Memory with poison around it.
 
-use crate::{ALIGN, bytes, zeroed};
+use crate::{ALIGN, read, zeroed};
 use sluice_memory::PeerSlice;
 
 const POISON: u8 = 0xA5;
 
 /// Runs of bytes with a page of poison before and after each. Dropping this checks the poison.
 #[derive(Clone)]
-pub struct Guarded {
+pub struct Memory {
     all: PeerSlice<'static>,
     runs: Vec<(u64, u64)>,
 }
 
-impl Guarded {
+impl Memory {
     /// Returns zeroed runs of `lens` bytes. Each starts at a page.
     pub fn new(lens: &[u64]) -> Self {
         let mut len = ALIGN;
@@ -39,7 +39,7 @@ impl Guarded {
         self.all
     }
 
-    /// Returns where in [`Guarded::all`] the run of number `index` starts, and its length, in bytes.
+    /// Returns where in [`Memory::all`] the run of number `index` starts, and its length, in bytes.
     pub fn extent(&self, index: usize) -> (u64, u64) {
         self.runs[index]
     }
@@ -54,13 +54,13 @@ impl Guarded {
     /// Panics if anything was written outside the runs.
     pub fn check(&self) {
         for (start, end) in self.gaps() {
-            let bytes = bytes(self.all, start, end - start);
+            let bytes = read(self.all, start, end - start);
             assert!(bytes == vec![POISON; bytes.len()], "bytes {start:#x} to {end:#x} were written");
         }
     }
 }
 
-impl Drop for Guarded {
+impl Drop for Memory {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.check();
