@@ -6,9 +6,9 @@
 //!     Mempool ◄────────────┘ accepted: delivered, buffers back in the pool
 //! ```
 //!
-//! It stands on `sluice-driver`, which receives, and on `sluice-gate` and `sluice-inside`, by which it sends.
-//! `sluice-vnf` opens all of it by one call, for a VM or a process of a Sluice host; this crate alone is for who has
-//! memory, device and gate from elsewhere. Frames, bursts and pools need none of these:
+//! The crate stands on `sluice-driver`, which receives, and on `sluice-gate` and `sluice-inside`, which send.
+//! `sluice-vnf` opens all of it by one call, for a VM or a process of a Sluice host; this crate alone is for programs
+//! with memory, device and gate from elsewhere. Frames, bursts and pools need none of these:
 //!
 //! ```
 //! use sluice::wrap::Counter;
@@ -58,8 +58,8 @@
 //!
 //! # Threads
 //! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that
-//! made it; what it is made of, [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before.
-//! Nothing is `Sync`.
+//! made it. Its sources, [`Access`] and [`PacketMemory`], are `Send` and can be moved to that thread before. Nothing is
+//! `Sync`.
 #![no_std]
 
 mod access;
