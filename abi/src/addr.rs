@@ -6,12 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
         #[repr(transparent)]
         pub struct $name(pub u64);
 
         impl $name {
-            /// This address moved up by `bytes`; `None` where it would wrap.
+            /// Returns the address `bytes` further up; `None` where it would wrap.
             pub const fn checked_add(self, bytes: u64) -> Option<Self> {
                 match self.0.checked_add(bytes) {
                     Some(sum) => Some(Self(sum)),
@@ -35,14 +36,14 @@ macro_rules! address {
 }
 
 address! {
-    /// Guest-physical address: what a VM's page tables and virtqueues hold.
+    /// Guest-physical address: page tables and virtqueues of a VM hold these.
     Gpa
 }
 address! {
-    /// Guest-virtual address: what a VM's instructions hold.
+    /// Guest-virtual address: instructions of a VM hold these.
     Gva
 }
 address! {
-    /// Host-physical address: what EPT entries hold.
+    /// Host-physical address: EPT entries hold these.
     Hpa
 }

@@ -1,7 +1,7 @@
-//! Calls: what a VM asks of the window and of the host, and what comes back.
+//! Calls of a VM to the window and to the host, and their results.
 //!
-//! One operation crosses a gate: *transmit*, which takes a burst of [`Packet`]s, each naming its peer, and ends whole:
-//! either every packet it reports as accepted is published, or none is.
+//! One operation crosses a gate: *transmit*, which takes a burst of [`Packet`]s, each naming its peer. A call ends
+//! whole: either every packet that it reports as accepted is published, or none is.
 
 mod status;
 
@@ -10,16 +10,17 @@ use core::mem::{offset_of, size_of};
 pub use status::{Clause, Code, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Most packets in one call (rule G10 bounds the time a window is open).
+/// Largest number of packets in one call (rule G10 bounds the time that a window is open).
 pub const MAX_BURST: usize = 256;
 
-/// One frame to send, in the request block: 8 bytes. The VM writes it at any time; what the window reads again it checks again.
+/// A frame to send, in the request block: 8 bytes. The VM writes it at any time, so the window checks each word again
+/// that it reads again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Packet {
-    /// First byte of the frame, bytes from the start of the registered packet memory.
+    /// Offset of the frame's first byte in packet memory, in bytes.
     pub offset: u32,
-    /// Bytes of the frame.
+    /// Length of the frame in bytes.
     pub len: u16,
     /// The receiver.
     pub peer: PeerIdx,
@@ -27,37 +28,37 @@ pub struct Packet {
     pub flags: u8,
 }
 
-/// Bit of [`Packet::flags`]: a [`crate::net::Hdr`] lies right before the frame and goes with it. Without the bit, the frame goes with a
-/// [`crate::net::PLAIN_HDR`].
+/// Bit of [`Packet::flags`]: a [`crate::net::Hdr`] lies right before the frame and goes with it. Without the bit, the
+/// frame goes with a [`crate::net::PLAIN_HDR`].
 pub const HDR: u8 = 1 << 0;
 /// Bits of [`Packet::flags`] that hold the queue's index.
 const QUEUE: u8 = 0xf0;
 
 impl Packet {
-    /// The frame of `len` bytes at `offset`, without a header, for queue 0 of `peer`.
+    /// Returns the frame of `len` bytes at `offset`, without a header, for queue 0 of `peer`.
     pub const fn new(offset: u32, len: u16, peer: PeerIdx) -> Self {
         Self { offset, len, peer, flags: 0 }
     }
 
-    /// The same frame, with the header that lies before it.
+    /// Returns the same frame with the header that lies before it.
     #[must_use]
     pub const fn with_hdr(self) -> Self {
         Self { flags: self.flags | HDR, ..self }
     }
 
-    /// Whether a header lies before the frame and goes with it.
+    /// Returns whether a header lies before the frame and goes with it.
     #[inline(always)]
     pub const fn has_hdr(self) -> bool {
         self.flags & HDR != 0
     }
 
-    /// The same frame, for queue `queue` modulo 16.
+    /// Returns the same frame for queue `queue` modulo 16.
     #[must_use]
     pub const fn to_queue(self, queue: u8) -> Self {
         Self { flags: self.flags & !QUEUE | queue << 4, ..self }
     }
 
-    /// Index of the queue.
+    /// Returns the index of the queue.
     pub const fn queue(self) -> u8 {
         self.flags >> 4
     }
@@ -68,21 +69,13 @@ const _: () = assert!(offset_of!(Packet, peer) == 6 && offset_of!(Packet, flags)
 const _: () = assert!(crate::directory::MAX_QUEUES <= 16);
 const _: () = assert!(MAX_BURST * size_of::<Packet>() <= crate::map::PAGE as usize);
 
-/// Which packets of a call were accepted: bit `i % 64` of word `i / 64` is packet `i`.
+/// The packets of a call that were accepted: bit `i % 64` of word `i / 64` is packet `i`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Accepted(pub [u64; MAX_BURST / 64]);
 
 impl Accepted {
-    /// Marks packet `index`; an index of [`MAX_BURST`] or more is ignored.
-    #[inline(always)]
-    pub fn insert(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-    }
-
-    /// Marks the packets from `start` to before `end`.
+    /// Marks the packets from `start` to before `end`; an index of [`MAX_BURST`] or more is ignored.
     #[inline(always)]
     pub fn insert_run(&mut self, start: usize, end: usize) {
         let mut at = start;
@@ -93,74 +86,78 @@ impl Accepted {
         }
     }
 
-    /// Whether packet `index` was accepted.
+    /// Returns whether packet `index` was accepted.
     #[inline(always)]
     pub fn contains(&self, index: usize) -> bool {
         self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
-    /// The place among those that were not accepted of packet `index`; `None` if it was accepted, or is none of a burst.
+    /// Returns the position of packet `index` among the packets that were not accepted; `None` if it was accepted, or
+    /// no burst has such a packet.
     pub fn place_of_refused(&self, index: usize) -> Option<usize> {
         let refused = index < MAX_BURST && !self.contains(index);
         refused.then(|| (0..index).filter(|&before| !self.contains(before)).count())
     }
 
-    /// How many were accepted.
+    /// Returns the number of packets that were accepted.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 }
 
-/// What a transmit call returns: status in RAX, the four words of `accepted` in R8 to R11.
+/// The result of a transmit call: status in RAX, the four words of `accepted` in R8 to R11.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// How the call ended.
+    /// The status of the call.
     pub status: Status,
-    /// What was delivered: accepted means published in the peer's used ring. Not to be looked at if the status is [`Status::OK`],
-    /// which says that all was.
+    /// The packets that were delivered: accepted means published in the peer's used ring. The field is undefined with
+    /// [`Status::OK`], which says that all packets were.
     pub accepted: Accepted,
 }
 
 impl Outcome {
-    /// Every packet was accepted.
+    /// The outcome that every packet was accepted.
     pub const WHOLE: Self = Self { status: Status::OK, accepted: Accepted([0; _]) };
 
-    /// No packet was accepted.
+    /// Returns the outcome that no packet was accepted, with `status`.
     pub const fn nothing(status: Status) -> Self {
         Self { status, accepted: Accepted([0; _]) }
     }
 }
 
-/// Calls to the host by VMCALL: number in RAX, arguments in RDI, RSI, RDX; result [`Status`] in RAX.
+/// Calls to the host by VMCALL: number in RAX, arguments in RDI, RSI and RDX, result ([`Status`]) in RAX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Hypercall {
     /// Ends the VM. RDI: exit code.
     Exit = 0,
-    /// Writes a piece of text to the VM's console. RDI: its GPA, RSI: bytes, at most one page, not crossing RAM.
+    /// Writes text to the VM's console. RDI: GPA of the text, which lies within RAM, RSI: its length in bytes, at most
+    /// one page.
     Console = 1,
-    /// Gives the CPU to the next VM. Returns when it is this VM's turn again.
+    /// Gives the CPU to the next VM. The call returns when it is this VM's turn again.
     Yield = 2,
-    /// Registers the calling vCPU for its gate. RDI: GPA of the request block (one page). The host takes CR3 as it is. A later call
-    /// replaces both.
+    /// Registers the calling vCPU for its gate. RDI: GPA of the request block (one page). The host takes CR3 as it is.
+    /// A later call replaces both.
     Register = 3,
-    /// The gate [`crate::directory::GateKind::Hypercall`]: transmit RDI packets of the request block.
+    /// Transmits packets by the gate [`crate::directory::GateKind::Hypercall`]. RDI: number of packets in the request
+    /// block.
     Transmit = 4,
     /// Fills the [`ExitCounts`] at GPA RDI.
     ExitCounts = 5,
-    /// Adds a [`crate::run::Run`] to this VM's packet memory. RDI: its GPA, RSI: its bytes, RDX: its offset. On return every VM that may send to
-    /// this one takes buffers in the run. A refusal is [`Status::refused`].
+    /// Adds a [`crate::run::Run`] to this VM's packet memory. RDI: its GPA, RSI: its length in bytes, RDX: its offset.
+    /// On return every VM that may send to this one takes buffers in the run. A refusal is [`Status::refused`].
     AddRun = 6,
-    /// Removes a whole run. RDI: its offset, RSI: its bytes. On return no window, this VM's own or another VM's, reaches the run, and no call that
-    /// began before is still in one. A refusal is [`Status::refused`], and nothing changed then.
+    /// Removes a whole run. RDI: its offset, RSI: its length in bytes. On return no window, this VM's own or another
+    /// VM's, reaches the run, and no call that began before is still in one. A refusal is [`Status::refused`], and
+    /// changes nothing.
     RemoveRun = 7,
-    /// Reserved: tells a peer that sleeps that there is something in its queue. RDI: the peer's index in the directory, RSI: index among that
-    /// peer's queues, RDX: 0. No host has it yet: the answer is [`Code::Unknown`].
+    /// Reserved: wakes a peer that sleeps until a frame is in its queue. RDI: the peer's index in the directory, RSI:
+    /// index among that peer's queues, RDX: 0. No host has this call yet: the answer is [`Code::Unknown`].
     Doorbell = 8,
 }
 
 impl Hypercall {
-    /// The call with number `number`.
+    /// Returns the call with number `number`; `None` if there is none.
     pub const fn from_number(number: u64) -> Option<Self> {
         match number {
             0 => Some(Self::Exit),
@@ -177,12 +174,12 @@ impl Hypercall {
     }
 }
 
-/// Exits of the calling VM so far, by basic exit reason. See: SDM volume 3, appendix C "VMX Basic Exit Reasons".
-/// The exit of the call that asks is counted.
+/// Exits of the calling VM so far, by basic exit reason, including the exit of the call that asks. The host writes
+/// them. See: SDM volume 3, appendix C "VMX Basic Exit Reasons".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ExitCounts {
-    /// One counter per reason; the last counts all reasons of 79 and above.
+    /// One counter for each reason. The last counts all reasons of 79 and above.
     pub by_reason: [u64; 80],
 }
 
@@ -193,16 +190,17 @@ impl Default for ExitCounts {
 }
 
 impl ExitCounts {
-    /// Exits of every reason.
+    /// Returns the number of exits of all reasons.
     pub fn total(&self) -> u64 {
         self.by_reason.iter().sum()
     }
 }
 
-/// CPUID leaf whose EBX, ECX, EDX spell "SluiceSluice" where a Sluice host is present; EAX: largest leaf.
-/// Leaf + 1 gives in EAX the directory layout version, in EBX the VM's id, and in ECX [`crate::lapic::CPUID_TIMER`] where there is a timer.
+/// CPUID leaf whose EBX, ECX and EDX spell "SluiceSluice" where a Sluice host is present, and whose EAX is the largest
+/// leaf. The next leaf gives in EAX the version of the directory, in EBX the VM's id, and in ECX
+/// [`crate::lapic::CPUID_TIMER`] and [`crate::lapic::CPUID_LINE`].
 pub const CPUID_BASE: u32 = 0x4000_0000;
-/// The signature, as EBX, ECX, EDX.
+/// The signature in EBX, ECX and EDX of leaf [`CPUID_BASE`].
 pub const CPUID_SIGNATURE: [u32; 3] =
     [u32::from_le_bytes(*b"Slui"), u32::from_le_bytes(*b"ceSl"), u32::from_le_bytes(*b"uice")];
 
@@ -213,7 +211,7 @@ mod tests {
     #[test]
     fn what_was_refused_has_a_place_among_its_like() {
         let mut accepted = Accepted::default();
-        [1, 2, 64, 255].into_iter().for_each(|index| accepted.insert(index));
+        [1, 2, 64, 255].into_iter().for_each(|index| accepted.insert_run(index, index + 1));
         let place = |index| accepted.place_of_refused(index);
         assert_eq!(
             [0, 1, 2, 3, 63, 64, 65, 254, 255, 256, usize::MAX].map(place),

@@ -1,25 +1,25 @@
-//! The window directory: what a VM may reach. The host writes it, the VM reads it.
+//! The window directory: the peers that a VM may send to. The host writes it, the VM reads it.
 //!
-//! A [`Header`] and [`MAX_PEERS`] entries ([`Peer`]) behind it, on the pages at [`crate::map::DIRECTORY`] of the sluice slot, written and read
-//! as 64-bit words under a sequence number:
+//! A [`Header`] and [`MAX_PEERS`] entries ([`Peer`]) behind it, on the pages at [`crate::map::DIRECTORY`] of the sluice
+//! slot, written and read as 64-bit words under a sequence number:
 //!
 //! | the host | a reader |
 //! |---|---|
-//! | makes the header's `sequence` odd | loads `sequence`; if it is odd, the host is writing: later |
+//! | makes the header's `sequence` odd | loads `sequence`, and tries again later while it is odd |
 //! | release fence | acquire fence |
-//! | writes the `sequence` of each entry that changes: the even number to come | reads what it wants |
+//! | writes the `sequence` of each entry that changes: the even number to come | reads entries |
 //! | release fence | acquire fence |
-//! | writes all that changes, the peers' states last | loads `sequence` again: if it is another, what was read is void |
+//! | writes all that changes, the peers' states last | loads `sequence` again; if it is another, the entries are void |
 //! | release fence | |
 //! | makes `sequence` even, a number that it never was | |
 //!
-//! A reader whose loads saw any of the host's writes sees the odd number, too, when it looks again: so it keeps no entry that is half old
-//! and half new, and it does not miss the last change. Which entries changed since it last looked, their own `sequence` tells.
-//! A host that ends while it writes leaves an odd number: then nobody reads an entry again until a host has written the whole directory.
-//! A state word alone is polled by one load.
+//! A reader whose loads saw any of the host's writes also sees the odd number when it looks again. So it keeps no entry
+//! that is half old and half new, and it does not miss the last change. The `sequence` of an entry tells whether the
+//! entry changed since the reader last looked. A host that ends while it writes leaves an odd number: then nobody reads
+//! an entry again until a host has written the whole directory. A state word alone is polled by one load.
 //!
-//! An entry begins [`Header::entry_len`] bytes behind the one before it. A host whose entries are longer than a reader's knows more than the reader
-//! does; the reader looks at the part that it knows.
+//! An entry begins [`Header::entry_len`] bytes behind the one before it. Entries of a later host may be longer than a
+//! reader's; the reader looks at the part that it knows.
 
 use crate::{Gpa, net, virtq};
 use core::mem::{offset_of, size_of};
@@ -29,64 +29,62 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceWd");
 /// Version of this layout. A reader refuses any other.
 pub const VERSION: u32 = 3;
-/// Peers that one VM can reach.
+/// Largest number of peers of one VM.
 pub const MAX_PEERS: usize = 64;
-/// Memory regions of one peer.
+/// Largest number of memory regions of one peer.
 pub const MAX_REGIONS: usize = 32;
-/// Queues of one peer that this VM may produce into.
+/// Largest number of queues of one peer that this VM may fill.
 pub const MAX_QUEUES: usize = 16;
-/// Bytes of a VM's name, padded with zeros.
+/// Length of a VM's name in bytes, padded with zeros.
 pub const NAME_LEN: usize = 16;
 
-/// What a peer's state word says.
+/// The states of a peer. Their numbers are those of [`Peer::state`]; number 2 is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PeerState {
-    /// There is no such peer, or its driver is not ready yet: it may be one that the host starts again.
+    /// There is no such peer, or its driver is not ready yet. The host may start the peer again.
     Absent = 0,
-    /// Send.
+    /// Frames can be sent to the peer.
     Ready = 1,
-    /// Send nothing new; the peer is about to go.
-    Draining = 2,
     /// The host took the window away, and does not give it back.
     Revoked = 3,
-    /// Its rings broke the protocol, or are none: nothing is sent to it until its driver starts its device anew. The host says so of rings that
-    /// it could not attach; of what the window found in a call, the window itself says so.
+    /// The rings of the peer broke the protocol, or could not be attached: nothing is sent to it until its driver
+    /// starts its device anew. The directory tells of rings that could not be attached; the window tells of a rule that
+    /// was broken in a call.
     Quarantined = 4,
 }
 
 impl PeerState {
-    /// The state that `word` stands for; a word of no meaning reads as [`PeerState::Revoked`], the safe side.
+    /// Returns the state with number `word`; an undefined number reads as [`PeerState::Revoked`], the safe side.
     pub const fn from_word(word: u32) -> Self {
         match word {
             0 => Self::Absent,
             1 => Self::Ready,
-            2 => Self::Draining,
             4 => Self::Quarantined,
             _ => Self::Revoked,
         }
     }
 }
 
-/// How a VM reaches its peers. Numbers are those of [`Header::gate`].
+/// The kinds of gates, by which a VM reaches its peers. Their numbers are those of [`Header::gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum GateKind {
-    /// Peer memory is always mapped. No boundary against a hostile kernel.
+    /// The peers' memory is always mapped. There is no boundary against a hostile kernel.
     Direct = 0,
-    /// Peer memory is mapped in a second view. No boundary against a hostile kernel.
+    /// The peers' memory is mapped in a second view. There is no boundary against a hostile kernel.
     Guarded = 1,
-    /// Gate view, then window view, with code of the host's.
+    /// The host's window code runs in a window view, behind a gate view.
     Isolated = 2,
-    /// The host runs the ring code: one exit a call.
+    /// The host runs the ring code, at one exit a call.
     Hypercall = 3,
 }
 
 impl GateKind {
-    /// All kinds, in the order of their numbers.
+    /// All kinds in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Direct, Self::Guarded, Self::Isolated, Self::Hypercall];
 
-    /// The kind with number `word`.
+    /// Returns the kind with number `word`; `None` if there is none.
     pub const fn from_word(word: u32) -> Option<Self> {
         match word {
             0 => Some(Self::Direct),
@@ -97,7 +95,7 @@ impl GateKind {
         }
     }
 
-    /// The name a manifest and a report use, lower case.
+    /// Returns the name in manifests and reports, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -108,53 +106,54 @@ impl GateKind {
     }
 }
 
-/// A run of a peer's memory and where it can be reached.
+/// A run of a peer's memory, and where it can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Region {
-    /// Start in the peer's own guest-physical space: what its descriptors hold.
+    /// Address of the first byte in the peer's own guest-physical space: its descriptors hold such addresses.
     pub gpa: Gpa,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
-    /// Where it lies in the sender's sluice slot: an offset, see [`crate::map`].
+    /// Offset of the first byte in the sender's sluice slot. See: [`crate::map`].
     pub slot_offset: u64,
 }
 
-/// One receive queue of a peer.
+/// A receive queue of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Queue {
-    /// Areas, in the peer's guest-physical space.
+    /// The areas, in the peer's guest-physical space.
     pub addresses: virtq::QueueAddresses,
-    /// Negotiated features, [`net::F`] bits.
+    /// The features that were negotiated, [`net::F`] bits.
     pub features: u64,
-    /// Queue number in the peer's device.
+    /// Number of the queue in the peer's device.
     pub index: u16,
-    /// Entries; of a split queue a power of two.
+    /// Number of entries; of a split queue a power of two.
     pub size: u16,
-    /// Which start of the device this is. A queue that starts anew where it was differs in nothing else, and its rings begin anew.
+    /// Counts the starts of the device. A queue that starts anew in the same place differs in this alone, and its rings
+    /// begin anew.
     pub start: u32,
 }
 
-/// One VM that the directory's owner may send to.
+/// A peer: a VM that the directory's owner may send to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Peer {
-    /// [`PeerState`] word. The host writes it after all else of a change.
+    /// Number of the [`PeerState`]. The host writes it after all else of a change.
     pub state: u32,
-    /// The peer's VM id.
+    /// VM id of the peer.
     pub vm_id: u32,
-    /// [`Header::sequence`] since this entry says what it says; the entry differs from each that had another number.
+    /// The [`Header::sequence`] of the last change of this entry.
     pub sequence: u64,
-    /// The peer's name, padded with zeros.
+    /// Name of the peer, padded with zeros.
     pub name: [u8; NAME_LEN],
-    /// The peer's MAC address.
+    /// MAC address of the peer.
     pub mac: [u8; 6],
-    /// Largest payload of a frame to the peer, bytes, by what its driver agreed on.
+    /// Largest payload of a frame to the peer in bytes, as its driver agreed.
     pub mtu: u16,
-    /// Entries of `regions` that count.
+    /// Number of entries of `regions` that are valid.
     pub region_count: u32,
-    /// Entries of `queues` that count.
+    /// Number of entries of `queues` that are valid.
     pub queue_count: u32,
     /// The peer's memory that this VM's window maps.
     pub regions: [Region; MAX_REGIONS],
@@ -162,7 +161,7 @@ pub struct Peer {
     pub queues: [Queue; MAX_QUEUES],
 }
 
-/// How a directory begins.
+/// The start of a directory. The host writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Header {
@@ -170,27 +169,29 @@ pub struct Header {
     pub magic: u64,
     /// [`VERSION`]
     pub version: u32,
-    /// Bytes from the start of one entry to the start of the next: a multiple of 8, at least the size of [`Peer`].
+    /// Number of bytes from the start of one entry to the start of the next: a multiple of 8, at least the size of
+    /// [`Peer`].
     pub entry_len: u32,
-    /// Odd while the host writes; never the same even number twice.
+    /// Sequence number: odd while the host writes, and never the same even number twice.
     pub sequence: u64,
-    /// [`GateKind`] number.
+    /// Number of the [`GateKind`].
     pub gate: u32,
-    /// Entries that count: those of the peers with an index below this. All others are zero.
+    /// Number of entries that are valid: those of the peers with an index below this. All others are zero.
     pub peer_count: u32,
-    /// Bits for what a host can do beyond this version. None is defined yet; a reader ignores those that it does not know.
+    /// Features of the host beyond this version. No bit is defined yet; a reader ignores bits that it does not know.
     pub features: u64,
-    /// The owner's own VM id.
+    /// VM id of the directory's owner.
     pub vm_id: u32,
-    /// 0.
+    /// Reserved, 0.
     pub reserved: u32,
-    /// The build id of the host's ring code, which is that of the window image: [`crate::build_id`]. 0 where the ring code is the VM's own.
+    /// The build id of the host's ring code, which is that of the window image ([`crate::build_id`]). It is 0 where the
+    /// ring code is the VM's own.
     pub build_id: u64,
-    /// 0.
+    /// Reserved, 0.
     pub spare: u64,
 }
 
-/// Bytes of a whole directory whose entries have the length of [`Peer`].
+/// Length in bytes of a whole directory whose entries have the length of [`Peer`].
 pub const LEN: usize = size_of::<Header>() + size_of::<Peer>() * MAX_PEERS;
 
 const _: () = assert!(size_of::<Region>() == 24 && size_of::<Queue>() == 40);
@@ -201,15 +202,15 @@ const _: () = assert!(offset_of!(Header, version) == 8 && offset_of!(Header, ent
 const _: () = assert!(offset_of!(Header, sequence) == 16 && offset_of!(Header, features) == 32);
 const _: () = assert!(offset_of!(Header, gate) == 24 && offset_of!(Header, peer_count) == 28);
 const _: () = assert!(offset_of!(Peer, state) == 0 && offset_of!(Peer, sequence) == 8);
-const _: () = assert!(net::RECEIVEQ1 == 0);
+const _: () = assert!(net::receiveq(0) == 0);
 
 /// A directory as the 64-bit words that it is written and read by.
 pub mod word {
     use super::{Header, LEN, Peer, offset_of, size_of};
 
-    /// Words of a directory whose entries have the length of [`Peer`].
+    /// Number of words of a directory whose entries have the length of [`Peer`].
     pub const COUNT: usize = LEN / 8;
-    /// Words of a header.
+    /// Number of words of a header.
     pub const HEADER_LEN: usize = size_of::<Header>() / 8;
     /// The word with [`Header::version`] in its low half and [`Header::entry_len`] in its high half.
     pub const VERSION: usize = offset_of!(Header, version) / 8;
@@ -219,21 +220,21 @@ pub mod word {
     pub const GATE: usize = offset_of!(Header, gate) / 8;
     /// The word that is [`Header::build_id`].
     pub const BUILD_ID: usize = offset_of!(Header, build_id) / 8;
-    /// Words of a peer's entry.
+    /// Number of words of a peer's entry.
     pub const PEER_LEN: usize = size_of::<Peer>() / 8;
     /// The word of an entry with [`Peer::state`] in its low half.
     pub const PEER_STATE: usize = offset_of!(Peer, state) / 8;
     /// The word of an entry that is [`Peer::sequence`].
     pub const PEER_SEQUENCE: usize = offset_of!(Peer, sequence) / 8;
 
-    /// First word of the entry of peer `index`, where entries are `entry_len` words apart.
+    /// Returns the first word of the entry of peer `index`, where entries are `entry_len` words apart.
     pub const fn peer(index: usize, entry_len: usize) -> usize {
         HEADER_LEN + index * entry_len
     }
 }
 
 impl Default for Header {
-    /// The header of nobody's directory.
+    /// Returns the header of a directory without an owner.
     fn default() -> Self {
         Self {
             magic: MAGIC,
@@ -252,14 +253,14 @@ impl Default for Header {
 }
 
 impl Peer {
-    /// The name as text, up to the first zero; the empty string where it is not UTF-8.
+    /// Returns the name as text, up to the first zero; the empty string where it is not UTF-8.
     pub fn name(&self) -> &str {
         let end = self.name.iter().position(|&b| b == 0).unwrap_or(NAME_LEN);
         core::str::from_utf8(&self.name[..end]).unwrap_or("")
     }
 
-    /// Whether `name` is its name, all of it. Nobody is named by the empty string, by one with a zero in it, or by one of more than
-    /// [`NAME_LEN`] bytes.
+    /// Returns whether `name` is the whole name of this peer. No peer has an empty name, a name with a zero in it, or
+    /// one of more than [`NAME_LEN`] bytes.
     pub fn is_named(&self, name: &str) -> bool {
         let mut padded = [0; NAME_LEN];
         let fits = !name.is_empty() && name.len() <= NAME_LEN && !name.as_bytes().contains(&0);

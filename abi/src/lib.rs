@@ -1,7 +1,8 @@
-//! The contract of Sluice: the layouts and numbers that the sender, the window, the receiver and the host agree on. Nothing here acts.
+//! The contract of Sluice: the layouts and numbers that the sender, the window, the receiver and the host agree on.
+//! Nothing here acts.
 //!
-//! Every other crate of Sluice stands on this one, which needs none of them. Alone it serves whoever writes another side of the contract: a
-//! hypervisor that offers windows, a driver that receives by them, a tool that reads rings.
+//! Every other crate of Sluice stands on this one, which needs none of them. Alone it serves whoever writes another
+//! side of the contract: a hypervisor that offers windows, a driver that receives by them, a tool that reads rings.
 //!
 //! ```
 //! use sluice_abi::PeerIdx;
@@ -19,13 +20,15 @@
 //!
 //! // A header that leaves segmentation to the receiver fits only a receiver that agreed to that.
 //! let flags = HdrF::NEEDS_CSUM.bits();
-//! let hdr = Hdr { flags, gso_type: gso::TCPV4, hdr_len: 54, gso_size: 1460, csum_start: 34, csum_offset: 16, num_buffers: 1 };
+//! let (gso_type, csum_start, csum_offset) = (gso::TCPV4, 34, 16);
+//! let hdr = Hdr { flags, gso_type, hdr_len: 54, gso_size: 1460, csum_start, csum_offset, num_buffers: 1 };
 //! assert!(hdr.fits(64_000, Offloads::CSUM | Offloads::TSO4));
 //! assert!(!hdr.fits(64_000, Offloads::CSUM));
 //! ```
 //!
-//! Start with [`map`] (which address is what), [`directory`] (whom a VM may send to, and how) and [`call`] (what a VM asks for, and the answer).
-//! The formats of VIRTIO are in [`virtq`], [`packed`], [`net`], [`mmio`] and [`pci`]; what a VM finds at its start is in [`boot`].
+//! Start with [`map`] (which address is what), [`directory`] (whom a VM may send to, and how) and [`call`] (what a VM
+//! asks for, and the answer). The formats of VIRTIO are in [`virtq`], [`packed`], [`net`], [`mmio`] and [`pci`]; what a
+//! VM finds at its start is in [`boot`].
 //!
 //! # Specifications
 //! Every citation in the project carries a number and a title, and means these revisions:

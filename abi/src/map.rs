@@ -1,8 +1,8 @@
-//! Where things lie: the *sluice slot*, one range that has the same offsets in every address space.
+//! The memory map: the *sluice slot*, one range that has the same offsets in every address space.
 //!
 //! A byte at slot offset `o` has the guest-physical address `SLOT_GPA + o`, the guest-virtual address `SLOT_VA + o` in
-//! home, gate and window alike, and in an ordinary process the address `reservation + o`. Which offsets are backed, and by
-//! what, differs by view: docs/memory-map.md has the table.
+//! home, gate and window alike, and in an ordinary process the address `reservation + o`. The views differ in which
+//! offsets are backed, and by what: docs/memory-map.md has the table.
 
 use crate::PeerIdx;
 use crate::directory::MAX_PEERS;
@@ -14,74 +14,78 @@ pub const SLOT_GPA: u64 = 0x10_0000_0000;
 pub const SLOT_VA: u64 = 0x4000_0000_0000;
 /// The only top-level page-table entry that gate and window views have (rule G14).
 pub const SLOT_PML4_INDEX: usize = ((SLOT_VA >> 39) & 511) as usize;
-/// Bytes of the slot: 448 GiB. Its last guest-physical address is the last that 39 bits name.
+/// Length of the slot in bytes: 448 GiB. Its last guest-physical address is the last that 39 bits name.
 pub const SLOT_LEN: u64 = 0x70_0000_0000;
-/// vCPUs of one VM for which the layout has room. A VM has one today.
+/// Largest number of vCPUs of one VM. A VM has one today.
 pub const MAX_VCPUS: usize = 64;
 
 /// Size of a small page, bytes.
 pub const PAGE: u64 = 4096;
 
-/// Gate page: home has the stub here, the gate view the gate, the window view enter and leave.
+/// Gate page: the stub in home, the gate in the gate view, entry and exit in the window view.
 pub const GATE: u64 = 0;
-/// Window code, execute-only; window view only. At most [`CODE_LEN`] bytes.
+/// Window code, at most [`CODE_LEN`] bytes: execute-only, in the window view alone.
 pub const CODE: u64 = 0x0010_0000;
-/// Room for window code, bytes.
+/// Largest length of window code in bytes.
 pub const CODE_LEN: u64 = 0x0001_0000;
-/// Private state of the window code, one per vCPU: in the window view, read-write, each vCPU finds its own here. [`STATE_LEN`] bytes.
+/// Private state of the window code, [`STATE_LEN`] bytes for each vCPU: read-write, in the window view, where each vCPU
+/// finds its own here.
 pub const STATE: u64 = 0x0020_0000;
-/// Room for private state, bytes: 256 KiB.
+/// Length of private state in bytes: 256 KiB.
 pub const STATE_LEN: u64 = 0x0004_0000;
-/// Lowest byte of the window's private stack, one per vCPU: in the window view, read-write, each vCPU finds its own here. The page below is never
-/// mapped.
+/// Lowest byte of the window's private stack, one for each vCPU: read-write, in the window view, where each vCPU finds
+/// its own here. The page below is never mapped.
 pub const STACK: u64 = 0x0028_0000;
-/// Bytes of the private stack.
+/// Length of the private stack in bytes.
 pub const STACK_LEN: u64 = 0x2000;
-/// Request blocks, one page per vCPU. In the window view, read-only, each vCPU finds its own here. Elsewhere those of all vCPUs lie one behind
-/// the other: see [`request`].
+/// Request blocks, one page for each vCPU: read-only in the window view, where each vCPU finds its own here. Elsewhere
+/// the blocks of all vCPUs lie one behind the other: see [`request`].
 pub const REQUEST: u64 = 0x002c_0000;
-/// Host-made page tables for gate and window: EPT-read-only, in those views only.
+/// The host's page tables for gate and window: EPT-read-only, in those views alone.
 pub const TABLES: u64 = 0x0040_0000;
-/// Room for tables, bytes: 4 MiB.
+/// Largest length of page tables in bytes: 4 MiB.
 pub const TABLES_LEN: u64 = 0x0040_0000;
-/// Window directory: read-only in home, one for all vCPUs of the VM.
+/// Window directory, one for all vCPUs of the VM: read-only, in home.
 pub const DIRECTORY: u64 = 0x0080_0000;
-/// Room for the directory, bytes: 128 KiB.
+/// Largest length of the directory in bytes: 128 KiB.
 pub const DIRECTORY_LEN: u64 = 0x0002_0000;
-/// EPTP list, one page per vCPU: in the gate view, read-write, each vCPU finds its own here.
+/// EPTP list, one page for each vCPU: read-write, in the gate view, where each vCPU finds its own here.
 ///
-/// This distance and the next are part of the gate's encoding: the displacements that reach them consist of bytes that are
-/// no instruction in 64-bit mode (rule G2; trampoline/gate/src/gate.S).
+/// This distance and the next are part of the gate's encoding: the displacements that reach them consist of bytes that
+/// are no instruction in 64-bit mode (rule G2; trampoline/gate/src/gate.S).
 pub const LIST: u64 = 0x0606_2000;
-/// Page with the registered CR3's page number at byte [`CONSTANT_WORD`], one per vCPU: in the gate view, read-only, each vCPU finds its own here.
+/// Page with the page number of the registered CR3 at byte [`CONSTANT_WORD`], one for each vCPU: read-only, in the gate
+/// view, where each vCPU finds its own here.
 pub const CONSTANT: u64 = 0x0606_3000;
-/// Where in the page at [`CONSTANT`] the 64-bit word lies.
+/// Offset of the 64-bit word in the page at [`CONSTANT`], in bytes.
 pub const CONSTANT_WORD: u64 = 0x78;
-/// The VM's registered packet memory, at most [`PACKETS_LEN`] bytes, 2 MiB-aligned; window view, read-write.
+/// The VM's packet memory, at most [`PACKETS_LEN`] bytes, 2 MiB-aligned: read-write, in the window view.
 pub const PACKETS: u64 = 0x4000_0000;
-/// Room for packet memory, bytes: 1 GiB.
+/// Largest length of packet memory in bytes: 1 GiB.
 pub const PACKETS_LEN: u64 = 0x4000_0000;
-/// First peer's regions: 43.75 GiB, a multiple of [`PEER_STRIDE`], so that an offset modulo that says where in its peer's room it is.
+/// Start of the first peer's regions: 43.75 GiB. The offset is a multiple of [`PEER_STRIDE`], so a slot offset modulo
+/// that is an offset from the start of its peer's regions.
 pub const PEERS: u64 = 0xa_f000_0000;
-/// Distance from one peer's regions to the next peer's: 6.25 GiB. A peer's first region may begin anywhere below 2 GiB, and wrong guesses reach more
-/// than 4 GiB behind its start.
+/// Distance from one peer's regions to the next peer's: 6.25 GiB. A peer's first region may begin anywhere below 2 GiB,
+/// and a speculative access may reach more than 4 GiB behind its start.
 pub const PEER_STRIDE: u64 = 0x1_9000_0000;
-/// Most RAM of a VM, bytes.
+/// Largest RAM of a VM in bytes.
 pub const MAX_RAM: u64 = 2 << 30;
 
-/// What else may be touched on a wrong guess: while the processor guesses that a bound check passes, an offset from the start of
-/// packet memory or of a peer's first region may be anything below 4 GiB, and a header and a frame of a 16-bit length lie behind it. So nothing
-/// of anybody else lies below this (rule G8).
+/// Distance that a speculative access may reach, in bytes. While the processor guesses that a bound check passes, an
+/// offset from the start of packet memory or of a peer's first region may be anything below 4 GiB, and a header and a
+/// frame of a 16-bit length lie behind it. So nothing of anybody else lies below this distance (rule G8).
 pub const GUESS_REACH: u64 = (1 << 32) + (1 << 17);
-/// The same behind the end of each of a peer's regions: an index of 16 bits into a table of descriptors of 16 bytes.
+/// Distance that a speculative access may reach behind the end of each of a peer's regions, in bytes: an index of 16
+/// bits into a table of descriptors of 16 bytes.
 pub const INDEX_REACH: u64 = 1 << 20;
 
-/// Slot offset of what belongs to `peer`: [`PEER_STRIDE`] bytes.
+/// Returns the slot offset of the [`PEER_STRIDE`] bytes that belong to `peer`.
 pub const fn peer_base(peer: PeerIdx) -> u64 {
     PEERS + peer.0 as u64 * PEER_STRIDE
 }
 
-/// Slot offset of the request block of vCPU `vcpu` in home and in a process.
+/// Returns the slot offset of the request block of vCPU `vcpu` in home and in a process.
 pub const fn request(vcpu: usize) -> u64 {
     REQUEST + vcpu as u64 * PAGE
 }
@@ -95,7 +99,8 @@ const _: () = assert!(SLOT_PML4_INDEX == 128);
 const _: () = assert!(CODE + CODE_LEN <= STATE && STATE + STATE_LEN < STACK - PAGE && STACK + STACK_LEN <= REQUEST);
 const _: () = assert!(request(MAX_VCPUS) <= TABLES && TABLES + TABLES_LEN <= DIRECTORY);
 const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= PACKETS);
-// What a wrong guess reaches from packet memory lies before the peers, and from a peer's first region before the next peer.
+// A speculative access from packet memory ends before the peers, and one from a peer's first region before the next
+// peer.
 const _: () =
     assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && MAX_RAM + GUESS_REACH + INDEX_REACH <= PEER_STRIDE);
 const _: () = assert!(PEERS.is_multiple_of(PEER_STRIDE));

@@ -6,10 +6,11 @@ use bitflags::bitflags;
 pub const MAGIC: u32 = u32::from_le_bytes(*b"virt");
 /// `Version` of a device that is not legacy.
 pub const VERSION: u32 = 2;
-/// Bytes of one device's register window.
+/// Length of one device's registers in bytes.
 pub const WINDOW_LEN: u64 = 0x200;
 
-/// Register offsets in bytes, 32 bits each; in brackets who may do what. See: VIRTIO 4.2.2, table "MMIO Device Register Layout".
+/// Register offsets in bytes, 32 bits each; in brackets who may do what. See: VIRTIO 4.2.2, table "MMIO Device Register
+/// Layout".
 pub mod reg {
     /// (R) [`super::MAGIC`]
     pub const MAGIC_VALUE: u32 = 0x000;
@@ -21,13 +22,13 @@ pub mod reg {
     pub const VENDOR_ID: u32 = 0x00c;
     /// (R) 32 feature bits, of the half selected
     pub const DEVICE_FEATURES: u32 = 0x010;
-    /// (W) which half: 0 or 1
+    /// (W) the half that `DEVICE_FEATURES` shows: 0 or 1
     pub const DEVICE_FEATURES_SEL: u32 = 0x014;
     /// (W) 32 feature bits accepted
     pub const DRIVER_FEATURES: u32 = 0x020;
-    /// (W) which half: 0 or 1
+    /// (W) the half that `DRIVER_FEATURES` sets: 0 or 1
     pub const DRIVER_FEATURES_SEL: u32 = 0x024;
-    /// (W) which queue the queue registers mean
+    /// (W) number of the queue that the queue registers refer to
     pub const QUEUE_SEL: u32 = 0x030;
     /// (R) largest size of that queue, 0 if there is none
     pub const QUEUE_SIZE_MAX: u32 = 0x034;
@@ -35,7 +36,7 @@ pub mod reg {
     pub const QUEUE_SIZE: u32 = 0x038;
     /// (RW) 1: the queue is in use
     pub const QUEUE_READY: u32 = 0x044;
-    /// (W) queue number
+    /// (W) number of the queue that has new buffers
     pub const QUEUE_NOTIFY: u32 = 0x050;
     /// (R) pending interrupt causes
     pub const INTERRUPT_STATUS: u32 = 0x060;
@@ -55,7 +56,7 @@ pub mod reg {
     pub const QUEUE_DEVICE_LOW: u32 = 0x0a0;
     /// (W) device area, high half
     pub const QUEUE_DEVICE_HIGH: u32 = 0x0a4;
-    /// (W) which shared memory region the registers below mean
+    /// (W) number of the shared memory region that the registers below refer to
     pub const SHM_SEL: u32 = 0x0ac;
     /// (R) length of that region, low half; all ones in both halves if there is none
     pub const SHM_LEN_LOW: u32 = 0x0b0;
@@ -74,10 +75,11 @@ pub mod reg {
 }
 
 bitflags! {
-    /// What a device tells of by an interrupt. See: VIRTIO 4.2.2 "MMIO Device Register Layout", register InterruptStatus.
+    /// Causes of an interrupt. The device sets them, the driver acknowledges them. See: VIRTIO 4.2.2 "MMIO Device
+    /// Register Layout", register InterruptStatus.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Interrupt: u32 {
-        /// The device used a buffer of a queue whose driver asked to be told.
+        /// The device used a buffer of a queue whose driver asked for notifications.
         const USED_BUFFER = 1;
         /// The configuration changed.
         const CONFIGURATION = 2;

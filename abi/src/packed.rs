@@ -8,16 +8,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest queue size; it need not be a power of two. See: VIRTIO 2.8 "Packed Virtqueues".
 pub const MAX_SIZE: u16 = 32_768;
 
-/// One descriptor. The driver writes it to make a buffer available; the device writes `len`, `id` and `flags` to mark it used.
-/// See: VIRTIO 2.8.13 "The Virtqueue Descriptor Table".
+/// A descriptor. The driver writes it to make a buffer available; the device writes `len`, `id` and `flags` to mark
+/// it used. See: VIRTIO 2.8.13 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Desc {
-    /// Start of the buffer.
+    /// Address of the buffer.
     pub addr: Gpa,
-    /// Bytes in the buffer; in a used descriptor, bytes that the device wrote.
+    /// Length of the buffer in bytes; in a used descriptor, the number of bytes that the device wrote.
     pub len: u32,
-    /// What the driver calls the buffer; meaningful in the last descriptor of a chain.
+    /// The driver's number for the buffer, valid in the last descriptor of a chain.
     pub id: u16,
     /// [`DescF`] bits.
     pub flags: u16,
@@ -27,7 +27,8 @@ const _: () = assert!(size_of::<Desc>() == 16);
 const _: () = assert!(offset_of!(Desc, len) == 8 && offset_of!(Desc, id) == 12 && offset_of!(Desc, flags) == 14);
 
 bitflags! {
-    /// Descriptor flags. See: VIRTIO 2.8.13 "The Virtqueue Descriptor Table", 2.8.1 "Driver and Device Ring Wrap Counters".
+    /// Descriptor flags. See: VIRTIO 2.8.13 "The Virtqueue Descriptor Table", 2.8.1 "Driver and Device Ring Wrap
+    /// Counters".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DescF: u16 {
         /// The chain goes on in the next slot of the ring.
@@ -44,25 +45,27 @@ bitflags! {
 }
 
 impl DescF {
-    /// The two bits of a descriptor that is available in a lap of wrap counter `wrap`.
+    /// Returns the two bits of a descriptor that is available in a lap of wrap counter `wrap`.
     pub const fn available(wrap: bool) -> Self {
         if wrap { Self::AVAIL } else { Self::USED }
     }
 
-    /// The two bits of a descriptor that is used in a lap of wrap counter `wrap`.
+    /// Returns the two bits of a descriptor that is used in a lap of wrap counter `wrap`.
     pub const fn used(wrap: bool) -> Self {
         if wrap { Self::AVAIL.union(Self::USED) } else { Self::empty() }
     }
 }
 
-/// When one side wants to be notified. The driver's is at [`crate::virtq::QueueAddresses::driver`] and read by the device, the
-/// device's at [`crate::virtq::QueueAddresses::device`]. See: VIRTIO 2.8.14 "Event Suppression Structure Format".
+/// The notifications that one side wants. The driver writes the one at [`crate::virtq::QueueAddresses::driver`], the
+/// device the one at [`crate::virtq::QueueAddresses::device`]; the other side reads it. See: VIRTIO 2.8.14 "Event
+/// Suppression Structure Format".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EventSuppress {
-    /// Bits 14:0 the slot, bit 15 the wrap counter, of the descriptor whose use is to be told; only with [`event::DESC`].
+    /// Slot (bits 14:0) and wrap counter (bit 15) of the descriptor whose use is to be notified, valid with
+    /// [`event::DESC`].
     pub desc: u16,
-    /// Bits 1:0 one of [`event`].
+    /// One of [`event`] in bits 1:0.
     pub flags: u16,
 }
 
@@ -70,15 +73,15 @@ const _: () = assert!(size_of::<EventSuppress>() == 4 && offset_of!(EventSuppres
 
 /// Values of [`EventSuppress::flags`]. See: VIRTIO 2.8.10 "Driver and Device Event Suppression".
 pub mod event {
-    /// Notify of everything.
+    /// Every descriptor is notified.
     pub const ENABLE: u16 = 0;
-    /// Notify of nothing.
+    /// No descriptor is notified.
     pub const DISABLE: u16 = 1;
-    /// Notify of one descriptor; only with [`crate::net::F::EVENT_IDX`].
+    /// One descriptor is notified; only with [`crate::net::F::EVENT_IDX`].
     pub const DESC: u16 = 2;
 }
 
-/// Bytes of a ring of `size` descriptors.
+/// Returns the length in bytes of a ring of `size` descriptors.
 pub const fn ring_len(size: u16) -> u64 {
     size_of::<Desc>() as u64 * size as u64
 }

@@ -2,12 +2,12 @@
 
 /// Vendor ID of virtio devices. See: VIRTIO 4.1.2 "PCI Device Discovery".
 pub const VENDOR_ID: u16 = 0x1af4;
-/// PCI device ID less virtio device ID.
+/// Difference of a device's PCI device ID and its virtio device ID.
 pub const DEVICE_ID_BASE: u16 = 0x1040;
 /// PCI device ID of a network device that also has the legacy interface.
 pub const TRANSITIONAL_NET: u16 = 0x1000;
 
-/// Bytes of configuration space that hold the list of capabilities.
+/// Length in bytes of the part of configuration space that holds the list of capabilities.
 pub const CONFIG_LEN: u16 = 256;
 
 /// Byte offsets in configuration space. See: PCI Local Bus Specification 3.0, 6.1 "Configuration Space Organization".
@@ -28,11 +28,11 @@ pub mod config {
     pub const VENDOR_SPECIFIC: u8 = 0x09;
 }
 
-/// Capabilities: which structure lies where. See: VIRTIO 4.1.4 "Virtio Structure PCI Capabilities".
+/// Capabilities, which tell where each structure lies. See: VIRTIO 4.1.4 "Virtio Structure PCI Capabilities".
 pub mod cap {
     /// `cfg_type`: [`super::common`]
     pub const COMMON_CFG: u8 = 1;
-    /// `cfg_type`: where notifications are written
+    /// `cfg_type`: the structure that notifications are written to
     pub const NOTIFY_CFG: u8 = 2;
     /// `cfg_type`: device configuration
     pub const DEVICE_CFG: u8 = 4;
@@ -44,32 +44,32 @@ pub mod cap {
     pub const LENGTH: u16 = 12;
     /// `le32 notify_off_multiplier`, only with [`NOTIFY_CFG`]
     pub const NOTIFY_OFF_MULTIPLIER: u16 = 16;
-    /// Bytes of a capability without multiplier.
+    /// Length of a capability without multiplier in bytes.
     pub const LEN: u8 = 16;
 }
 
 /// Byte offsets in `struct virtio_pci_common_cfg`; a field has 32 bits unless said otherwise.
 /// See: VIRTIO 4.1.4.3 "Common configuration structure layout".
 pub mod common {
-    /// which half of the features is offered
+    /// the half that `DEVICE_FEATURE` shows
     pub const DEVICE_FEATURE_SELECT: u32 = 0;
-    /// the features of that half
+    /// the features that the device offers in that half
     pub const DEVICE_FEATURE: u32 = 4;
-    /// which half of the features is accepted
+    /// the half that `DRIVER_FEATURE` sets
     pub const DRIVER_FEATURE_SELECT: u32 = 8;
-    /// the features of that half
+    /// the features that the driver accepts in that half
     pub const DRIVER_FEATURE: u32 = 12;
-    /// `u8`
+    /// `u8`, [`crate::mmio::Status`] bits; writing 0 resets the device
     pub const DEVICE_STATUS: u32 = 20;
-    /// `u8`
+    /// `u8`, which changes whenever the configuration does
     pub const CONFIG_GENERATION: u32 = 21;
-    /// `le16`, which queue the fields behind it mean
+    /// `le16`, number of the queue that the fields behind it refer to
     pub const QUEUE_SELECT: u32 = 22;
-    /// `le16`, before it is written: the largest that there is
+    /// `le16`, size of the queue; before it is written, the largest size
     pub const QUEUE_SIZE: u32 = 24;
-    /// `le16`
+    /// `le16`, 1 while the queue is in use
     pub const QUEUE_ENABLE: u32 = 28;
-    /// `le16`, where the queue is notified, in multiples
+    /// `le16`, offset of the queue's notifications, in multiples of [`super::cap::NOTIFY_OFF_MULTIPLIER`]
     pub const QUEUE_NOTIFY_OFF: u32 = 30;
     /// `le64`, descriptor area
     pub const QUEUE_DESC: u32 = 32;
@@ -77,8 +77,8 @@ pub mod common {
     pub const QUEUE_DRIVER: u32 = 40;
     /// `le64`, device area
     pub const QUEUE_DEVICE: u32 = 48;
-    /// `le16`, only with [`crate::net::F::RING_RESET`]
+    /// `le16`, 1 while the queue is being reset; only with [`crate::net::F::RING_RESET`]
     pub const QUEUE_RESET: u32 = 58;
-    /// Bytes that every device has.
+    /// Length in bytes of the part that every device has.
     pub const LEN: u32 = 56;
 }

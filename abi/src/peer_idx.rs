@@ -1,26 +1,27 @@
-//! Which peer of the directory.
+//! The index of a peer in the directory.
 
 use crate::directory::MAX_PEERS;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Index of a peer in the window directory of the VM that names it, 0 to [`MAX_PEERS`] - 1. A larger number names nobody: the peer is absent.
+/// Index of a peer in the window directory of the VM that names it, 0 to [`MAX_PEERS`] - 1. A peer with a larger number
+/// is always absent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct PeerIdx(pub u8);
 
 impl PeerIdx {
-    /// The peer with index `index`; `None` if a directory has no such index.
+    /// Returns the peer with index `index`; `None` if a directory has no such index.
     pub const fn new(index: usize) -> Option<Self> {
         if index < MAX_PEERS { Some(Self(index as u8)) } else { None }
     }
 
-    /// Every index of a directory, in order.
+    /// Returns every index of a directory, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..MAX_PEERS as u8).map(Self)
     }
 
-    /// The number, to index a list with.
+    /// Returns the number, to index a list with.
     #[inline(always)]
     pub const fn get(self) -> usize {
         self.0 as usize

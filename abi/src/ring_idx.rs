@@ -11,20 +11,20 @@ use core::fmt;
 pub struct RingIdx(pub u16);
 
 impl RingIdx {
-    /// The index `count` entries further on.
+    /// Returns the index `count` entries further on.
     #[inline(always)]
     pub const fn advance(self, count: u16) -> Self {
         Self(self.0.wrapping_add(count))
     }
 
-    /// How many entries `self` is ahead of `earlier`, 0..=65,535.
+    /// Returns the number of entries that `self` is ahead of `earlier`, 0 to 65,535.
     #[inline(always)]
     pub const fn ahead_of(self, earlier: Self) -> u16 {
         self.0.wrapping_sub(earlier.0)
     }
 
-    /// Whether the entry at `event` is one of the `count` before `self`. Every index is among 65,536 of them.
-    /// See: VIRTIO 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression".
+    /// Returns whether the entry at `event` is one of the `count` entries before `self`. Every entry is among 65,536 of
+    /// them. See: VIRTIO 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression".
     pub const fn has_passed(self, event: Self, count: u64) -> bool {
         (self.ahead_of(event).wrapping_sub(1) as u64) < count
     }

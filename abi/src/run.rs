@@ -1,27 +1,29 @@
 //! Packet memory: a space of offsets, backed by *runs* of a VM's RAM.
 //!
-//! The space has [`crate::map::PACKETS_LEN`] bytes; a [`crate::call::Packet`] names a byte of it by a 32-bit offset. A VM adds and removes runs at any
-//! time ([`crate::call::Hypercall::AddRun`], [`crate::call::Hypercall::RemoveRun`]); no two of them share a byte of RAM or an offset.
-//! Windows of other VMs map the runs and the rings of a VM, and nothing else of its RAM: its receive buffers have to lie in runs, too.
+//! The space has [`crate::map::PACKETS_LEN`] bytes; a [`crate::call::Packet`] names a byte of it by a 32-bit offset. A
+//! VM adds and removes runs at any time ([`crate::call::Hypercall::AddRun`], [`crate::call::Hypercall::RemoveRun`]); no
+//! two of them share a byte of RAM or an offset. Windows of other VMs map the runs and the rings of a VM, and nothing
+//! else of its RAM: its receive buffers have to lie in runs, too.
 //!
-//! The runs that follow one another from offset 0 are the *extent*: what a call finds there with one check. All other runs are found one by one.
+//! The runs that follow one another from offset 0 are the *extent*: a call checks a packet there once. All other runs
+//! are looked up one by one.
 
 use crate::Gpa;
 use core::fmt;
 
-/// What addresses, lengths and offsets of runs are multiples of, bytes: a large page.
+/// Alignment of addresses, lengths and offsets of runs in bytes: a large page.
 pub const RUN_ALIGN: u64 = 2 << 20;
-/// Most runs of one VM. All runs and the areas of a few queues have room among the regions of a peer.
+/// Largest number of runs of one VM. All runs and the areas of a few queues have room among the regions of a peer.
 pub const MAX_RUNS: usize = 16;
 
 const _: () = assert!(crate::map::PACKETS.is_multiple_of(RUN_ALIGN) && crate::map::PACKETS_LEN <= 1 << 32);
 
-/// One run. All three numbers are multiples of [`RUN_ALIGN`].
+/// A run of packet memory. All three numbers are multiples of [`RUN_ALIGN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// First byte, in the VM's guest-physical space.
+    /// Address of the first byte in the VM's guest-physical space.
     pub gpa: Gpa,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
     /// Offset of the first byte in packet memory.
     pub offset: u64,
@@ -33,7 +35,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// Why a host does not add or remove a run: bits 15:8 of a [`crate::call::Status`] with [`crate::call::Code::BadRequest`].
+/// Reasons of a host to refuse a run: bits 15:8 of a [`crate::call::Status`] with [`crate::call::Code::BadRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RunRefusal {
@@ -52,7 +54,7 @@ pub enum RunRefusal {
 }
 
 impl RunRefusal {
-    /// The refusal with number `number`.
+    /// Returns the refusal with number `number`; `None` if there is none.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Unaligned),

@@ -8,24 +8,26 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest queue size. See: VIRTIO 2.7 "Split Virtqueues".
 pub const MAX_SIZE: u16 = 32_768;
 
-/// Most descriptors of one chain that our device side follows, and that our driver side makes, where the queue is longer. Linux uses at
-/// most 19, and 64 of 1,526 bytes hold the longest frame. See: VIRTIO 2.8.18 "Device Requirements: Scatter-Gather Support".
+/// Largest number of descriptors of one chain that the device side follows, and that the driver side makes, where the
+/// queue is longer. Linux uses at most 19, and 64 of 1,526 bytes hold the longest frame. See: VIRTIO 2.8.18 "Device
+/// Requirements: Scatter-Gather Support".
 pub const MAX_CHAIN: u16 = 64;
 
-/// Most descriptors of one chain in a queue of `size` entries; a descriptor that refers to a table of them is none of them.
-/// See: VIRTIO 2.7.5.3.1 "Driver Requirements: Indirect Descriptors", 2.8.17 "Driver Requirements: Scatter-Gather Support".
+/// Returns the largest number of descriptors of one chain in a queue of `size` entries. A descriptor that refers to a
+/// table does not count. See: VIRTIO 2.7.5.3.1 "Driver Requirements: Indirect Descriptors", 2.8.17 "Driver
+/// Requirements: Scatter-Gather Support".
 pub const fn max_chain(size: u16) -> u16 {
     if size < MAX_CHAIN { size } else { MAX_CHAIN }
 }
 
-/// One descriptor. The driver writes it, the device reads it.
+/// A descriptor. The driver writes it, the device reads it.
 /// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Desc {
-    /// Start of the buffer.
+    /// Address of the buffer.
     pub addr: Gpa,
-    /// Bytes in the buffer.
+    /// Length of the buffer in bytes.
     pub len: u32,
     /// [`DescF`] bits.
     pub flags: u16,
@@ -53,7 +55,8 @@ bitflags! {
     /// Available ring flags, written by the driver. See: VIRTIO 2.7.6 "The Virtqueue Available Ring".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct AvailF: u16 {
-        /// The driver polls: no interrupt, please. A hint; no meaning with [`crate::net::F::EVENT_IDX`].
+        /// The driver asks for no interrupt, as it polls. The flag is a hint, and is undefined with
+        /// [`crate::net::F::EVENT_IDX`].
         const NO_INTERRUPT = 1;
     }
 }
@@ -62,7 +65,8 @@ bitflags! {
     /// Used ring flags, written by the device. See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct UsedF: u16 {
-        /// The device polls: no notification, please. A hint; no meaning with [`crate::net::F::EVENT_IDX`].
+        /// The device asks for no notification, as it polls. The flag is a hint, and is undefined with
+        /// [`crate::net::F::EVENT_IDX`].
         const NO_NOTIFY = 1;
     }
 }
@@ -77,12 +81,13 @@ pub mod avail {
     /// `le16 ring[size]`
     pub const RING: u64 = 4;
 
-    /// `le16 used_event`, in a ring of `size` entries; only with [`crate::net::F::EVENT_IDX`].
+    /// Returns the offset of `le16 used_event` in a ring of `size` entries, which is there with
+    /// [`crate::net::F::EVENT_IDX`].
     pub const fn used_event(size: u16) -> u64 {
         RING + 2 * size as u64
     }
 
-    /// Bytes of a ring of `size` entries, with `used_event`.
+    /// Returns the length in bytes of a ring of `size` entries, with `used_event`.
     pub const fn len(size: u16) -> u64 {
         RING + 2 * size as u64 + 2
     }
@@ -98,43 +103,44 @@ pub mod used {
     /// `struct virtq_used_elem ring[size]`
     pub const RING: u64 = 4;
 
-    /// `le16 avail_event`, in a ring of `size` entries; only with [`crate::net::F::EVENT_IDX`].
+    /// Returns the offset of `le16 avail_event` in a ring of `size` entries, which is there with
+    /// [`crate::net::F::EVENT_IDX`].
     pub const fn avail_event(size: u16) -> u64 {
         RING + 8 * size as u64
     }
 
-    /// Bytes of a ring of `size` entries, with `avail_event`.
+    /// Returns the length in bytes of a ring of `size` entries, with `avail_event`.
     pub const fn len(size: u16) -> u64 {
         RING + 8 * size as u64 + 2
     }
 }
 
-/// Bytes of a descriptor table of `size` entries.
+/// Returns the length in bytes of a descriptor table of `size` entries.
 pub const fn desc_table_len(size: u16) -> u64 {
     size_of::<Desc>() as u64 * size as u64
 }
 
-/// One element of the used ring. The device writes it, the driver reads it.
+/// An element of the used ring. The device writes it, the driver reads it.
 /// See: VIRTIO 2.7.8 "The Virtqueue Used Ring".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct UsedElem {
-    /// Head of the chain that was used.
+    /// Index of the first descriptor of the chain that was used.
     pub id: u32,
-    /// Bytes the device wrote into the chain.
+    /// Number of bytes that the device wrote into the chain.
     pub len: u32,
 }
 
 const _: () = assert!(size_of::<UsedElem>() == 8 && offset_of!(UsedElem, len) == 4);
 
-/// Where the driver put one queue: the three areas of VIRTIO 2.6 "Virtqueues".
+/// The addresses of one queue's areas. The driver chooses them. See: VIRTIO 2.6 "Virtqueues".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct QueueAddresses {
     /// Descriptor area, 16-byte aligned: descriptor table, or packed ring.
     pub desc: Gpa,
-    /// Driver area: available ring, 2-byte aligned; or packed ring's driver event suppression, 4-byte aligned.
+    /// Driver area: available ring, 2-byte aligned, or driver event suppression of a packed ring, 4-byte aligned.
     pub driver: Gpa,
-    /// Device area: used ring, or packed ring's device event suppression; 4-byte aligned.
+    /// Device area, 4-byte aligned: used ring, or device event suppression of a packed ring.
     pub device: Gpa,
 }

@@ -12,15 +12,17 @@ use sluice_abi::call::{MAX_BURST, Packet};
 /// Default number of frames in a burst, as in DPDK's examples.
 pub const BURST_SIZE: usize = 32;
 
-/// Up to [`MAX_BURST`] frames of one pool. A port takes frames from the front of a burst; those that it does not take stay, in order.
+/// Up to [`MAX_BURST`] frames of one pool. A port takes frames from the front of a burst; those that it does not take
+/// stay, in order.
 ///
-/// Buffers of frames that are gone stay with the burst, for the next frames: they are still in the cache. [`Burst::release`] gives them
-/// back to the pool, and so does dropping the burst, with all its frames.
+/// Buffers of frames that left stay with the burst for the next frames, as they are still in the cache.
+/// [`Burst::release`] gives them back to the pool, and so does dropping the burst, with all its frames.
 pub struct Burst<'p> {
     pool: &'p Mempool<'p>,
-    /// The first `len` are frames; of those behind them, up to `owned`, `offset` is anywhere in a spare buffer.
+    /// The first `len` are frames. Those behind them, up to `owned`, are spare buffers, each with an offset anywhere in
+    /// it.
     packets: [Packet; MAX_BURST],
-    /// Header and mark of the first `len`, in private memory.
+    /// Headers and marks of the first `len`, in private memory.
     notes: [Note; MAX_BURST],
     len: usize,
     owned: usize,
@@ -33,33 +35,33 @@ impl<'p> Burst<'p> {
         Self { pool, packets, notes: [Note::PLAIN; MAX_BURST], len: 0, owned: 0, totals: Totals::NONE }
     }
 
-    /// Number of frames.
+    /// Returns the number of frames.
     #[inline(always)]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the burst has no frame.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Number of frames that can still be added.
+    /// Returns the number of frames that can still be added.
     pub const fn room(&self) -> usize {
         MAX_BURST - self.len
     }
 
-    /// Bytes of all frames, without headers of virtio-net.
+    /// Returns the length of all frames in bytes, without headers of virtio-net.
     #[inline(always)]
     pub const fn bytes(&self) -> u64 {
         self.totals.bytes
     }
 
-    /// Adds a new frame of `len` bytes and returns it for filling. Its bytes are what its buffer held before.
+    /// Adds a new frame of `len` bytes and returns it for filling. Its bytes are undefined.
     ///
     /// # Errors
-    /// [`FrameError::Empty`], [`FrameError::NoRoom`] if a buffer holds no frame of `len` bytes, [`FrameError::BurstFull`],
-    /// [`FrameError::PoolEmpty`].
+    /// [`FrameError::Empty`], [`FrameError::NoRoom`] if a buffer holds no frame of `len` bytes,
+    /// [`FrameError::BurstFull`], [`FrameError::PoolEmpty`].
     #[inline]
     pub fn push(&mut self, len: u16) -> Result<FrameMut<'_>, FrameError> {
         let room = self.pool.longest_frame();
@@ -86,7 +88,7 @@ impl<'p> Burst<'p> {
         Ok(frame)
     }
 
-    /// The frame at `index`, for reading.
+    /// Returns the frame at `index` for reading.
     ///
     /// # Errors
     /// [`FrameError::NoFrame`].
@@ -97,7 +99,7 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// The frame at `index`, for changing.
+    /// Returns the frame at `index` for changing.
     ///
     /// # Errors
     /// [`FrameError::NoFrame`].
@@ -109,14 +111,15 @@ impl<'p> Burst<'p> {
         Ok(FrameMut::new(self.pool, packet, note, &mut self.totals))
     }
 
-    /// All frames, in order, for reading.
+    /// Returns all frames for reading, in order.
     pub fn frames(&self) -> impl DoubleEndedIterator<Item = Frame<'_>> + ExactSizeIterator {
         let notes = self.notes.get(..self.len).unwrap_or_default();
         let parts = self.packets().iter().zip(notes);
         parts.map(|(&packet, &note)| Frame { pool: self.pool, packet, note })
     }
 
-    /// Names the peer that the frame at `index` is for. Only [`crate::Scatter`] looks at this name. A frame for nobody is refused.
+    /// Names the peer that the frame at `index` is for. Only [`crate::Scatter`] uses this name. A frame for a peer that
+    /// the directory does not have is refused.
     ///
     /// # Errors
     /// [`FrameError::NoFrame`].
@@ -124,7 +127,8 @@ impl<'p> Burst<'p> {
         self.frame_mut(index).map(|mut frame| frame.set_peer(peer))
     }
 
-    /// Shows each frame to `keep`, in order, and drops those of which `keep` returns `false`. The others stay, in order.
+    /// Shows each frame to `keep`, in order, and drops those for which `keep` returns `false`. The others stay, in
+    /// order.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut FrameMut<'_>) -> bool) {
         let mut kept = 0;
         for index in 0..self.len {
@@ -137,7 +141,7 @@ impl<'p> Burst<'p> {
         self.count_bytes();
     }
 
-    /// Drops the frame at `index`; the others stay, in order. Returns whether there was one.
+    /// Drops the frame at `index`; the others stay, in order. Returns whether the burst had such a frame.
     pub fn remove(&mut self, index: usize) -> bool {
         let there = index < self.len;
         if there {
@@ -149,7 +153,7 @@ impl<'p> Burst<'p> {
         there
     }
 
-    /// Drops the first `count` frames, or all if there are fewer.
+    /// Drops the first `count` frames, or all if the burst has fewer.
     pub fn drop_front(&mut self, count: usize) {
         let count = count.min(self.len);
         self.packets[..self.len].rotate_left(count);
@@ -164,7 +168,7 @@ impl<'p> Burst<'p> {
         (self.len, self.totals.bytes) = (0, 0);
     }
 
-    /// Gives the buffers of frames that are gone back to the pool.
+    /// Gives spare buffers back to the pool.
     pub fn release(&mut self) {
         let spares = self.packets.get(self.len..self.owned).unwrap_or_default();
         spares.iter().for_each(|spare| self.pool.give_back(spare.offset));
@@ -174,7 +178,7 @@ impl<'p> Burst<'p> {
     /// Moves the frame at `index` to the end of `to`; the others stay, in order. Nothing is copied.
     ///
     /// # Errors
-    /// [`FrameError::ForeignPool`], [`FrameError::NoFrame`], [`FrameError::BurstFull`]; the frame stays then.
+    /// [`FrameError::ForeignPool`], [`FrameError::NoFrame`] and [`FrameError::BurstFull`], with which the frame stays.
     pub fn move_to(&mut self, index: usize, to: &mut Burst<'_>) -> Result<(), FrameError> {
         to.takes_of(self.pool)?;
         let (Some(&packet), Some(&note)) = (self.packets().get(index), self.notes.get(index)) else {
@@ -185,11 +189,11 @@ impl<'p> Burst<'p> {
         Ok(())
     }
 
-    /// Moves the first frames of `from` to the end of this burst: at most `most`, and as many as there are and this burst has room for.
-    /// Returns how many were moved.
+    /// Moves the first frames of `from` to the end of this burst: at most `most`, and as many as this burst has room
+    /// for. Returns the number of frames that were moved.
     ///
     /// # Errors
-    /// [`FrameError::ForeignPool`]; nothing is moved then.
+    /// [`FrameError::ForeignPool`], with which nothing is moved.
     pub fn append(&mut self, from: &mut Burst<'_>, most: usize) -> Result<usize, FrameError> {
         if !self.pool.is(from.pool) {
             return Err(FrameError::ForeignPool);
@@ -210,7 +214,7 @@ impl<'p> Burst<'p> {
         to.takes_of(self.pool)?;
         let frame = self.frame(index)?;
         let buffer = to.new_buffer()?;
-        // Where the original starts in its buffer, so that a frame that grew into its headroom fits, too.
+        // The copy starts where the original starts in its buffer, so that a frame that grew into its headroom fits.
         let offset = self.pool.start_of(buffer) + (frame.packet.offset - self.pool.start_of(frame.packet.offset));
         to.add_named(Packet { offset, ..frame.packet }, frame.note);
         to.frame_mut(to.len - 1)?.copy_bytes(&frame)

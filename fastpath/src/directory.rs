@@ -1,20 +1,23 @@
 //! The window directory as its VM reads it, while the host may be writing it. See: [`sluice_abi::directory`].
 
+use crate::GateError;
+use core::mem::offset_of;
 use sluice_abi::PeerIdx;
-use sluice_abi::directory::{MAX_PEERS, Peer, PeerState, word};
-use sluice_memory::SharedWords;
+use sluice_abi::directory::{Header, MAGIC, MAX_PEERS, Peer, PeerState, VERSION, word};
+use sluice_memory::{PeerSlice, SharedWords, Table};
 
-/// Times that an entry is read before the host counts as busy. The host writes some hundred words; one that was interrupted meanwhile, or has ended,
-/// is not waited for: who asks may ask again. (Fewer in tests, where loom tries whatever may come between any two.)
+/// Number of times that an entry is read before the host counts as busy. The host writes some hundred words; a host
+/// that was interrupted meanwhile, or has ended, is not waited for, and the caller may ask again. (Tests try fewer
+/// times, as loom tries every interleaving.)
 const ATTEMPTS: usize = if cfg!(test) { 2 } else { 64 };
 
-/// Why nothing is said of a peer.
+/// Reasons for which the directory has no answer about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// The directory has no such index.
     #[error("no such peer is in the window directory")]
     Unknown,
-    /// The host is writing the directory, or ended while it was: ask again later.
+    /// The host is writing the directory, or ended while it did. The caller may ask again later.
     #[error("the host is writing the window directory")]
     Busy,
 }
@@ -22,12 +25,31 @@ pub enum PeerError {
 /// A directory on pages that the host writes at any time.
 pub(crate) struct Directory<W> {
     pub words: W,
-    /// Words from one entry to the next.
+    /// Number of words from one entry to the next.
     entry_len: usize,
 }
 
+impl Directory<Table<'static, u64>> {
+    /// Returns the directory in `memory`. The host writes the words that are read here before it starts the VM, and
+    /// never again.
+    pub fn in_pages(memory: PeerSlice<'static>) -> Result<Self, GateError> {
+        let magic = memory.read::<u64>(0).map_err(|_| GateError::Directory)?;
+        if magic != MAGIC {
+            return Err(GateError::NoDirectory(magic));
+        }
+        let version = memory.read(offset_of!(Header, version) as u64).map_err(|_| GateError::Directory)?;
+        if version != VERSION {
+            return Err(GateError::Version(version));
+        }
+        let count = (memory.len() / 8).min(u16::MAX.into());
+        let words = memory.table(0, count as u16).ok_or(GateError::Directory)?;
+        Self::new(words, count as usize).ok_or(GateError::Directory)
+    }
+}
+
 impl<W: SharedWords> Directory<W> {
-    /// The directory in the first `count` of `words`. `None`: its entries are shorter than this program's, or it does not end there.
+    /// Returns the directory in the first `count` of `words`; `None` if its entries are shorter than this program's, or
+    /// the directory does not end there.
     pub fn new(words: W, count: usize) -> Option<Self> {
         // The host writes this word before the VM starts, and never again.
         let bytes = (words.load(word::VERSION) >> 32) as usize;
@@ -36,33 +58,34 @@ impl<W: SharedWords> Directory<W> {
         fits.then_some(Self { words, entry_len })
     }
 
-    /// Half of the word with the kind of the gate and the number of peers. The host writes it before the VM starts.
+    /// Returns the number of the gate's kind. The host writes it before the VM starts.
     pub fn gate(&self) -> u32 {
         self.words.load(word::GATE) as u32
     }
 
-    /// The build id of the host's ring code. The host writes it with the first directory.
+    /// Returns the build id of the host's ring code. The host writes it with the first directory.
     pub fn build_id(&self) -> u64 {
         self.words.load(word::BUILD_ID)
     }
 
-    /// The state of the peer at `index`: one load.
+    /// Returns the state of the peer at `index`, which takes one load.
     pub fn state(&self, index: PeerIdx) -> PeerState {
         let known = index.get() < MAX_PEERS;
         let state = if known { self.load(index, word::PEER_STATE) as u32 } else { PeerState::Absent as u32 };
-        // What a state tells of was written before it, and is not read before it.
+        // The host wrote the rest of the change before the state, and nothing of it is read before the state.
         W::acquire();
         PeerState::from_word(state)
     }
 
-    /// The entry of the peer at `index`.
+    /// Returns the entry of the peer at `index`.
     pub fn peer(&self, index: PeerIdx) -> Result<Peer, PeerError> {
         let read = || (index.get() < self.count()).then(|| self.entry(index));
         let (_, peer) = self.whole(read).ok_or(PeerError::Busy)?;
         peer.ok_or(PeerError::Unknown)
     }
 
-    /// What `read` makes of the directory at one moment, and the sequence number then. `None`: the host was writing, each time.
+    /// Returns what `read` makes of the directory at one moment, and the sequence number then; `None` if the host was
+    /// writing each time.
     pub fn whole<R>(&self, mut read: impl FnMut() -> R) -> Option<(u64, R)> {
         for _ in 0..ATTEMPTS {
             let before = self.words.load(word::SEQUENCE);
@@ -78,45 +101,46 @@ impl<W: SharedWords> Directory<W> {
         None
     }
 
-    /// Whether what was read since the sequence number was loaded, and was `sequence`, is of that moment.
+    /// Returns whether the sequence number is still `sequence`, so that all reads since it was loaded are of one
+    /// moment.
     fn is_still(&self, sequence: u64) -> bool {
         W::acquire();
         self.words.load(word::SEQUENCE) == sequence
     }
 
-    /// Word `at` of the entry at `index`.
+    /// Returns word `at` of the entry at `index`.
     fn load(&self, index: PeerIdx, at: usize) -> u64 {
         self.words.load(word::peer(index.get(), self.entry_len) + at)
     }
 
-    /// Entries that count.
+    /// Returns the number of entries that are valid.
     fn count(&self) -> usize {
         ((self.words.load(word::GATE) >> 32) as usize).min(MAX_PEERS)
     }
 
-    /// The entry at `index`, which is below [`MAX_PEERS`].
+    /// Returns the entry at `index`, which is below [`MAX_PEERS`].
     fn entry(&self, index: PeerIdx) -> Peer {
         let words: [u64; word::PEER_LEN] = core::array::from_fn(|at| self.load(index, at));
         zerocopy::transmute!(words)
     }
 }
 
-/// What was last seen of a directory.
+/// The state of a directory when it was last read.
 pub(crate) struct Seen {
-    /// The sequence number then. [`u64::MAX`], which is odd: nothing was seen, or not all.
+    /// The sequence number then; [`u64::MAX`], which is odd, if not all was read.
     sequence: u64,
-    /// By [`PeerIdx`], the number of the entry that was seen; 0: none was.
+    /// The sequence number of each entry, by [`PeerIdx`]; 0 if the entry was not read.
     entries: [u64; MAX_PEERS],
 }
 
 impl Seen {
-    /// Nothing.
+    /// Returns the state before anything was read.
     pub fn new() -> Self {
         Self { sequence: u64::MAX, entries: [0; MAX_PEERS] }
     }
 
-    /// Looks at `directory`: one load if it says what it last said, else `changed` is called for each entry that is another one. `false`: the
-    /// host is writing, not all is known of now, and nothing must be sent.
+    /// Reads `directory`: one load if nothing changed, else `changed` is called for each entry that did. Returns
+    /// `false` while the host is writing: then not all changes are known, and nothing must be sent.
     #[inline(always)]
     pub fn refresh<W: SharedWords>(&mut self, directory: &Directory<W>, changed: impl FnMut(PeerIdx, &Peer)) -> bool {
         directory.words.load(word::SEQUENCE) == self.sequence || self.look_again(directory, changed)
@@ -142,8 +166,8 @@ impl Seen {
         false
     }
 
-    /// Looks at the entries that are others than those that were seen; each is whole. `false`: the sequence number is no more what it was, and
-    /// some were not looked at.
+    /// Calls `changed` for the entries that changed, each of which is whole. Returns `false` if the sequence number is
+    /// no longer `sequence`: then some entries were not read.
     fn look_at_entries<W: SharedWords>(
         &mut self,
         directory: &Directory<W>,

@@ -7,19 +7,20 @@ use sluice_abi::call::{MAX_BURST, Packet};
 use sluice_abi::net::{Hdr, HdrF, Offloads, gso};
 use sluice_memory::{PeerSlice, Words};
 
-/// What the API keeps of a frame in private memory.
+/// The notes of a frame, which the API keeps in private memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note {
-    /// The frame's header, which fits the frame.
+    /// Header of the frame. It fits the frame.
     pub hdr: Hdr,
     pub mark: u32,
 }
 
 impl Note {
-    /// No offload, mark 0.
+    /// The notes of a new frame: no offload, mark 0.
     pub const PLAIN: Self = Self { hdr: PLAIN, mark: 0 };
 
-    /// Whether the header asks the receiver for something, and must go with the frame. Segmentation is never asked for without a checksum.
+    /// Returns whether the header asks the receiver for an offload, and must go with the frame. No header asks for
+    /// segmentation without a checksum.
     #[inline(always)]
     pub const fn needs_header(&self) -> bool {
         self.hdr.flags & HdrF::NEEDS_CSUM.bits() != 0
@@ -29,13 +30,13 @@ impl Note {
 const PLAIN: Hdr =
     Hdr { flags: 0, gso_type: gso::NONE, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0, num_buffers: 1 };
 
-/// What a burst knows of all its frames.
+/// The notes of a burst about all its frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Totals {
     pub bytes: u64,
-    /// The peer that all frames name, where none has a header; `None` if they may differ.
+    /// The peer that all frames name, where none has a header; `None` if frames may name different peers.
     pub peer: Option<PeerIdx>,
-    /// Some frame may need a header, or have one that it no longer needs.
+    /// Whether some frame may need a header, or have one that it no longer needs.
     pub headers: bool,
 }
 
@@ -47,7 +48,7 @@ impl Totals {
     }
 }
 
-/// Why a frame can't be had, or not be changed so. Nothing was changed.
+/// Reasons for which a frame can't be added or changed. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -65,40 +66,42 @@ pub enum FrameError {
     NoFrame {
         /// The index.
         index: usize,
-        /// Frames of the burst.
+        /// Number of frames of the burst.
         len: usize,
     },
     /// A frame has at least one byte.
     #[error("a frame has at least one byte")]
     Empty,
-    /// The buffer has no room for so many bytes, or the frame has not so many.
+    /// The buffer has no room for the bytes, or the frame has fewer.
     #[error("there is room for {room} bytes, not for {wanted}")]
     NoRoom {
-        /// Bytes that were asked for.
+        /// Number of bytes that were asked for.
         wanted: u32,
-        /// Bytes that there are.
+        /// Number of bytes of the buffer or the frame.
         room: u32,
     },
-    /// The frame's offloads do not fit the frame as it would be: the checksum lies outside, or segmentation lacks a size or a checksum.
+    /// The offloads would not fit the frame: the checksum would lie outside, or segmentation lacks a size or a
+    /// checksum.
     #[error("the offloads do not fit the frame: checksum at {} of {len} bytes, segments of {} bytes",
         u32::from(.hdr.csum_start) + u32::from(.hdr.csum_offset), .hdr.gso_size)]
     Offloads {
-        /// The header that asks for them.
+        /// Header that asks for the offloads.
         hdr: Hdr,
-        /// Bytes of the frame.
+        /// Length of the frame in bytes.
         len: u32,
     },
 }
 
 impl FrameError {
-    /// Why there is no frame of `len` bytes where there is room for `room`.
+    /// Returns why there is no frame of `len` bytes where there is room for `room`.
     #[cold]
     pub(crate) const fn of_len(len: u32, room: u32) -> Self {
         if len == 0 { Self::Empty } else { Self::NoRoom { wanted: len, room } }
     }
 }
 
-/// A frame, for reading. Its bytes lie in packet memory, which a peer's window code and this VM's device may share: each read is a copy.
+/// A frame, for reading. Its bytes lie in packet memory, which a peer's window code and this VM's device may share:
+/// each read is a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'b> {
     pub(crate) pool: &'b Mempool<'b>,
@@ -107,19 +110,19 @@ pub struct Frame<'b> {
 }
 
 impl<'b> Frame<'b> {
-    /// The frame `packet` of `pool`, of which nothing more is known.
+    /// Returns the frame `packet` of `pool`, with notes of a new frame.
     pub(crate) const fn bare(pool: &'b Mempool<'b>, packet: Packet) -> Self {
         Self { pool, packet, note: Note::PLAIN }
     }
 
-    /// Bytes of the frame.
+    /// Returns the length of the frame in bytes.
     #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
     #[inline(always)]
     pub const fn len(&self) -> u16 {
         self.packet.len
     }
 
-    /// The `N` bytes at `at`, for any parser; `None` if the frame ends before them.
+    /// Returns the `N` bytes at `at`, for any parser; `None` if the frame ends before them.
     #[inline]
     pub fn head<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let mut bytes = [0; N];
@@ -136,24 +139,25 @@ impl<'b> Frame<'b> {
         self.bytes().copy_to_slice(at as u64, bytes).map_err(|_| FrameError::Empty)
     }
 
-    /// All bytes, as shared memory.
+    /// Returns all bytes as shared memory.
     #[inline]
     pub fn bytes(&self) -> PeerSlice<'b> {
         self.pool.slice(self.packet.offset, u32::from(self.packet.len))
     }
 
-    /// The peer that the frame names for [`crate::Scatter`].
+    /// Returns the peer that the frame names for [`crate::Scatter`].
     pub const fn peer(&self) -> PeerIdx {
         self.packet.peer
     }
 
-    /// The frame's header, if its sender left something to the receiver or says that the checksum is valid. `num_buffers` is 1.
-    /// See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
+    /// Returns the header of the frame, if its sender left work to the receiver or says that the checksum is valid.
+    /// `num_buffers` is 1. See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
     pub const fn offloads(&self) -> Option<Hdr> {
         if self.note.hdr.flags == 0 { None } else { Some(self.note.hdr) }
     }
 
-    /// A number of the caller's. A frame that was received or pushed has 0; the mark moves with the frame and is not sent.
+    /// Returns the mark, a number of the caller's. A frame that was received or pushed has 0. The mark moves with the
+    /// frame and is not sent.
     pub const fn mark(&self) -> u32 {
         self.note.mark
     }
@@ -166,7 +170,7 @@ impl<'b> Frame<'b> {
     }
 }
 
-/// A frame, for changing. Reads as [`Frame`] does.
+/// A frame, for changing. All methods of [`Frame`] read it.
 #[derive(Debug)]
 pub struct FrameMut<'b> {
     frame: Frame<'b>,
@@ -205,7 +209,7 @@ impl<'b> FrameMut<'b> {
         self.frame.bytes().copy_from_slice(at as u64, bytes).map_err(|_| FrameError::Empty)
     }
 
-    /// Adds `len` bytes before the first: what the buffer held there before. A checksum that is left to the receiver moves along.
+    /// Adds `len` undefined bytes before the first. A checksum that is left to the receiver moves along.
     ///
     /// # Errors
     /// [`FrameError::NoRoom`] if the headroom is shorter; [`FrameError::Offloads`].
@@ -222,15 +226,15 @@ impl<'b> FrameMut<'b> {
     /// Drops the first `len` bytes. A checksum that is left to the receiver moves along.
     ///
     /// # Errors
-    /// [`FrameError::NoRoom`] if the frame is shorter, [`FrameError::Empty`] if nothing would be left, [`FrameError::Offloads`] if the
-    /// checksum starts within the bytes.
+    /// [`FrameError::NoRoom`] if the frame is shorter, [`FrameError::Empty`] if nothing would be left,
+    /// [`FrameError::Offloads`] if the checksum starts within the bytes.
     pub fn trim_front(&mut self, len: u16) -> Result<(), FrameError> {
         let left = self.left_without(len)?;
         let hdr = self.moved(|at| at.checked_sub(len))?;
         self.reshape(self.frame.packet.offset + u32::from(len), left, hdr)
     }
 
-    /// Adds `len` bytes behind the last: what the buffer held there before.
+    /// Adds `len` undefined bytes behind the last.
     ///
     /// # Errors
     /// [`FrameError::NoRoom`] if the buffer ends before them.
@@ -246,15 +250,16 @@ impl<'b> FrameMut<'b> {
     /// Drops all bytes behind the first `len`; a shorter frame stays as it is.
     ///
     /// # Errors
-    /// [`FrameError::Empty`] if `len` is 0; [`FrameError::Offloads`] if a checksum that is left to the receiver lies behind them.
+    /// [`FrameError::Empty`] if `len` is 0; [`FrameError::Offloads`] if a checksum that is left to the receiver lies
+    /// behind them.
     pub fn truncate(&mut self, len: u16) -> Result<(), FrameError> {
         let left = self.left_without(self.frame.len().saturating_sub(len))?;
         self.reshape(self.frame.packet.offset, left, self.frame.note.hdr)
     }
 
-    /// What the frame's receiver is asked to do: complete a checksum, and with it segment the frame. Whether a peer takes this is known when
-    /// the frame is sent; [`crate::Gate::offloads`] tells it before. `num_buffers` is not looked at.
-    /// See: VIRTIO 5.1.6.2 "Packet Transmission".
+    /// Leaves work to the receiver of the frame: to complete a checksum, and with it to segment the frame. A peer that
+    /// does not take that refuses the frame when it is sent; [`crate::Gate::offloads`] tells before. `num_buffers` is
+    /// ignored. See: VIRTIO 5.1.6.2 "Packet Transmission".
     ///
     /// # Errors
     /// [`FrameError::Offloads`] if `hdr` does not fit the frame.
@@ -265,7 +270,7 @@ impl<'b> FrameMut<'b> {
         Ok(())
     }
 
-    /// Asks nothing of the frame's receiver.
+    /// Leaves no work to the receiver of the frame.
     pub fn clear_offloads(&mut self) {
         (self.frame.note.hdr, self.note.hdr) = (PLAIN, PLAIN);
     }
@@ -275,13 +280,14 @@ impl<'b> FrameMut<'b> {
         (self.frame.note.mark, self.note.mark) = (mark, mark);
     }
 
-    /// Names the peer that the frame is for. Only [`crate::Scatter`] looks at this name. A frame for nobody is refused.
+    /// Names the peer that the frame is for. Only [`crate::Scatter`] uses this name. A frame for a peer that the
+    /// directory does not have is refused.
     pub fn set_peer(&mut self, peer: PeerIdx) {
         (self.frame.packet.peer, self.packet.peer) = (peer, peer);
         self.totals.peer = None;
     }
 
-    /// Copies all bytes of `from`, which is as long.
+    /// Copies all bytes of `from`, which has the same length.
     pub(crate) fn copy_bytes(&mut self, from: &Frame<'_>) -> Result<(), FrameError> {
         self.frame.bytes().copy_from(0, from.bytes(), Words).map_err(|_| FrameError::Empty)
     }
@@ -294,7 +300,8 @@ impl<'b> FrameMut<'b> {
         }
     }
 
-    /// The header with `csum_start` where `to` says, and the hint `hdr_len` moved along. Without a checksum these fields mean nothing.
+    /// Returns the header with `csum_start` at `to`, and the hint `hdr_len` moved along. Without a checksum these
+    /// fields are undefined.
     fn moved(&self, to: impl Fn(u16) -> Option<u16>) -> Result<Hdr, FrameError> {
         let hdr = self.frame.note.hdr;
         if !self.frame.note.needs_header() {

@@ -6,9 +6,9 @@
 //!     Mempool ◄────────────┘ accepted: delivered, buffers back in the pool
 //! ```
 //!
-//! It stands on `sluice-driver`, which receives, and on `sluice-gate` and `sluice-inside`, by which it sends. `sluice-vnf` opens all of it by one
-//! call, for a VM or a process of a Sluice host; this crate alone is for who has memory, device and gate from elsewhere. Frames, bursts and pools
-//! need none of these:
+//! The crate stands on `sluice-driver`, which receives, and on `sluice-gate` and `sluice-inside`, which send.
+//! `sluice-vnf` opens all of it by one call, for a VM or a process of a Sluice host; this crate alone is for programs
+//! with memory, device and gate from elsewhere. Frames, bursts and pools need none of these:
 //!
 //! ```
 //! use sluice::wrap::Counter;
@@ -51,22 +51,24 @@
 //! # Ok::<(), FrameError>(())
 //! ```
 //!
-//! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer is), [`VirtioNet`]
-//! and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch), [`wrap`] (ports around a port), [`ReceiveQueue`] and
-//! [`Gate::transmit`] (the same with buffers of one's own), [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer).
+//! Reading order: [`Receive`] and [`Transmit`] (what a VNF calls), [`Burst`], [`Frame`] and [`Mempool`] (whose a buffer
+//! is), [`VirtioNet`] and [`PeerPort`] (the two kinds of port; a [`VirtioNet`] sends, too, by the host's switch),
+//! [`wrap`] (ports around a port), [`ReceiveQueue`] and [`Gate::transmit`] (the same with buffers of one's own),
+//! [`Poller`] (what to do when nothing comes), [`Gate`] (how a call reaches the peer).
 //!
 //! # Threads
-//! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that made it; what it is made of,
-//! [`Access`] and [`PacketMemory`], is `Send` and can be moved to that thread before. Nothing is `Sync`.
+//! Nothing here takes a lock or allocates. A set of gate, pool, ports and bursts belongs to the thread, or vCPU, that
+//! made it. Its sources, [`Access`] and [`PacketMemory`], are `Send` and can be moved to that thread before. Nothing is
+//! `Sync`.
 #![no_std]
 
+mod access;
 mod burst;
 mod directory;
 mod frame;
 mod gate;
 mod mempool;
 mod options;
-mod packet_memory;
 mod peer_port;
 mod poller;
 mod port;
@@ -79,13 +81,13 @@ mod tx_error;
 mod virtio_net;
 pub mod wrap;
 
+pub use access::{Access, AccessMemory, PacketMemory};
 pub use burst::{BURST_SIZE, Burst};
 pub use directory::PeerError;
 pub use frame::{Frame, FrameError, FrameMut};
-pub use gate::{Access, Gate, GateError};
+pub use gate::{Gate, GateError};
 pub use mempool::{BufferLen, HEADROOM, Mempool, PoolError};
 pub use options::Options;
-pub use packet_memory::PacketMemory;
 pub use peer_port::{PeerPort, Scatter};
 pub use poller::{Idle, Next, Poller, Wait, WatchWord};
 pub use port::{Receive, Transmit};

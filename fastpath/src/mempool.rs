@@ -9,15 +9,16 @@ use sluice_abi::net::{HDR_LEN, Hdr};
 use sluice_memory::PeerSlice;
 use zerocopy::IntoBytes;
 
-/// Bytes before a received or new frame's first. The last 12 are kept for the virtio-net header, so a frame can grow by
-/// 116 bytes at its front: outer Ethernet, IPv4, UDP, VXLAN-GPE and NSH with MD type 1 take 74. The frame starts on a cache line.
+/// Number of bytes before a received or new frame. The last 12 are kept for the virtio-net header, so a frame can grow
+/// by 116 bytes at its front: outer Ethernet, IPv4, UDP, VXLAN-GPE and NSH with MD type 1 take 74. The frame starts on
+/// a cache line.
 pub const HEADROOM: u32 = 128;
 
-/// Bytes of each buffer of a pool: [`HEADROOM`], then the longest frame.
+/// Length of each buffer of a pool: [`HEADROOM`] and the longest frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum BufferLen {
-    /// 2 KiB: frames of 1,500 bytes of payload with two VLAN tags, and some more.
+    /// 2 KiB: frames of 1,500 bytes of payload with two VLAN tags, and longer ones up to 1,920 bytes.
     #[default]
     KiB2 = 2 << 10,
     /// 4 KiB.
@@ -33,36 +34,36 @@ pub enum BufferLen {
 }
 
 impl BufferLen {
-    /// All lengths, shortest first.
+    /// All lengths, the shortest first.
     pub const ALL: [Self; 6] = [Self::KiB2, Self::KiB4, Self::KiB8, Self::KiB16, Self::KiB32, Self::KiB64];
 
-    /// Bytes of a buffer, a power of two.
+    /// Returns the length of a buffer in bytes, a power of two.
     pub const fn bytes(self) -> u32 {
         self as u32
     }
 
-    /// Bytes of the longest frame that is received into, or made in, such a buffer.
+    /// Returns the length in bytes of the longest frame that is received into, or made in, such a buffer.
     pub const fn longest_frame(self) -> u16 {
         (self as u32 - HEADROOM) as u16
     }
 
-    /// The shortest buffer for frames of `len` bytes; `None` if none is long enough.
+    /// Returns the shortest buffer for frames of `len` bytes; `None` if none is long enough.
     pub fn for_frame(len: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|buffer| buffer.longest_frame() >= len)
     }
 }
 
-/// Why there is no pool.
+/// Reasons for which a pool can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// The memory has no room for one buffer.
     #[error("{len} bytes of packet memory from offset {offset:#x} hold no aligned buffer of {buffer} bytes")]
     Memory {
-        /// Bytes of the memory.
+        /// Length of the memory in bytes.
         len: u64,
-        /// Where the memory starts in packet memory.
+        /// Offset of the memory in packet memory, in bytes.
         offset: u32,
-        /// Bytes of a buffer.
+        /// Length of a buffer in bytes.
         buffer: u32,
     },
     /// The list of free buffers has no entry.
@@ -74,16 +75,16 @@ pub enum PoolError {
 pub struct Mempool<'m> {
     memory: PacketMemory,
     buffer_len: BufferLen,
-    /// Offsets of free buffers, anywhere inside them: the first `count`.
+    /// An offset anywhere in each free buffer. The first `count` are valid.
     free: &'m [Cell<u32>],
     count: Cell<usize>,
 }
 
 impl<'m> Mempool<'m> {
-    /// A pool of buffers of `buffer_len`, as many as `memory` and the list `free` have room for.
+    /// Returns a pool of buffers of `buffer_len`, as many as `memory` and the list `free` have room for.
     ///
     /// # Errors
-    /// [`PoolError`] if that is none.
+    /// [`PoolError`] if there is no room for one buffer.
     pub fn new(memory: PacketMemory, buffer_len: BufferLen, free: &'m mut [u32]) -> Result<Self, PoolError> {
         let (bytes, len) = (buffer_len.bytes(), memory.memory.len());
         let none = PoolError::Memory { len, offset: memory.offset, buffer: bytes };
@@ -100,55 +101,55 @@ impl<'m> Mempool<'m> {
         Ok(Self { memory, buffer_len, free, count: Cell::new(count) })
     }
 
-    /// Number of free buffers.
+    /// Returns the number of free buffers.
     pub fn available(&self) -> usize {
         self.count.get()
     }
 
-    /// Number of buffers, free or not.
+    /// Returns the number of buffers, free or not.
     pub fn capacity(&self) -> usize {
         self.free.len()
     }
 
-    /// Bytes of a buffer.
+    /// Returns the length of a buffer in bytes.
     pub const fn buffer_len(&self) -> BufferLen {
         self.buffer_len
     }
 
-    /// Bytes of the longest frame that is received into, or made in, one of the buffers.
+    /// Returns the length in bytes of the longest frame that is received into, or made in, one of the buffers.
     #[inline(always)]
     pub const fn longest_frame(&self) -> u16 {
         self.buffer_len.longest_frame()
     }
 
-    /// An empty burst whose buffers come from, and go back to, this pool.
+    /// Returns an empty burst whose buffers come from, and go back to, this pool.
     pub fn burst(&self) -> Burst<'_> {
         Burst::new(self)
     }
 
-    /// Whether this is the pool `other`.
+    /// Returns whether this is the pool `other`.
     #[inline(always)]
     pub(crate) fn is(&self, other: &Mempool<'_>) -> bool {
         core::ptr::eq(core::ptr::from_ref(self).cast::<u8>(), core::ptr::from_ref(other).cast())
     }
 
-    /// The memory that all buffers lie in.
+    /// Returns the memory that all buffers lie in.
     pub(crate) fn memory(&self) -> PacketMemory {
         self.memory
     }
 
-    /// The `len` bytes at request offset `offset`.
+    /// Returns the `len` bytes at request offset `offset`.
     #[inline]
     pub(crate) fn slice(&self, offset: u32, len: u32) -> PeerSlice<'_> {
         let at = u64::from(offset.wrapping_sub(self.memory.offset));
-        // A buffer of this pool is always inside; the empty slice is for what can't be.
+        // A buffer of this pool is always inside, so the empty slice is never returned.
         self.memory
             .memory
             .sub(at, u64::from(len))
             .unwrap_or_else(|_| self.memory.memory.sub(0, 0).unwrap_or(self.memory.memory))
     }
 
-    /// Takes a buffer: the request offset at which its frame starts.
+    /// Takes a buffer, and returns the request offset at which its frame starts.
     #[inline]
     pub(crate) fn take(&self) -> Option<u32> {
         let count = self.count.get().checked_sub(1)?;
@@ -157,29 +158,29 @@ impl<'m> Mempool<'m> {
         Some(self.frame_start(offset))
     }
 
-    /// Where the buffer starts that `offset` is in.
+    /// Returns the start of the buffer that `offset` is in.
     #[inline(always)]
     pub(crate) const fn start_of(&self, offset: u32) -> u32 {
         offset & !(self.buffer_len.bytes() - 1)
     }
 
-    /// Where a received or new frame starts in the buffer that `offset` is in.
+    /// Returns the start of a received or new frame in the buffer that `offset` is in.
     #[inline(always)]
     pub(crate) const fn frame_start(&self, offset: u32) -> u32 {
         self.start_of(offset) + HEADROOM
     }
 
-    /// Bytes by which a frame that starts at `offset` can grow at its front.
+    /// Returns the number of bytes by which a frame that starts at `offset` can grow at its front.
     pub(crate) const fn headroom(&self, offset: u32) -> u32 {
         (offset - self.start_of(offset)).saturating_sub(HDR_LEN)
     }
 
-    /// Bytes from `offset` to the end of its buffer.
+    /// Returns the number of bytes from `offset` to the end of its buffer.
     pub(crate) const fn room_behind(&self, offset: u32) -> u32 {
         self.buffer_len.bytes() - (offset - self.start_of(offset))
     }
 
-    /// Writes `hdr` before the frame that starts at `offset`. Returns whether there is room, as there always is.
+    /// Writes `hdr` before the frame that starts at `offset`. Returns whether there is room, which is always so.
     pub(crate) fn write_header(&self, offset: u32, hdr: &Hdr) -> bool {
         // A peer is not told whether the checksum of a frame was validated before.
         let hdr = Hdr { flags: sluice_abi::net::HdrF::NEEDS_CSUM.bits(), ..*hdr };

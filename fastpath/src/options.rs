@@ -1,39 +1,44 @@
-//! What a VNF would like its network device to be.
+//! The options of a VNF for its network device.
 
 use crate::{RX_SIZE, RingFormat, TX_SIZE, VirtioNetError};
 use sluice_abi::net::{F, Offloads};
 
-/// What a VNF would like its network device to be. The device may offer less; [`crate::VirtioNet::features`] tells what was agreed on.
+/// The options of a VNF for its network device. The device may offer less; [`crate::VirtioNet::features`] tells what
+/// was agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Format of all queues.
     pub format: RingFormat,
-    /// Entries of each receive queue, a power of two up to [`RX_SIZE`]: as many buffers are with the device.
+    /// Number of entries of each receive queue, a power of two up to [`RX_SIZE`]. As many buffers are with the device.
     pub entries: u16,
-    /// Entries of the transmit queue, a power of two up to [`TX_SIZE`]: as many frames can be with the device.
+    /// Number of entries of the transmit queue, a power of two up to [`TX_SIZE`]. As many frames can be with the
+    /// device.
     pub tx_entries: u16,
-    /// Queue pairs to use if the device has as many, at least 1. With 1 the device is not asked for several pairs: its only receive
-    /// queue is for the one VM that may send to this one, or else for the host's switch. With more, pair 0 is for the host's switch, and each
-    /// further pair for one VM that may send to this one through a window. See: VIRTIO 5.1.6.5.6 "Automatic receive steering in multiqueue mode".
+    /// Number of queue pairs to use if the device has as many, at least 1. With 1 the device is not asked for several:
+    /// its only receive queue is for the one VM that may send to this one, or else for the host's switch. With more,
+    /// pair 0 is for the host's switch, and each further pair for one VM that may send to this one through a window.
+    /// See: VIRTIO 5.1.6.5.6 "Automatic receive steering in multiqueue mode".
     pub pairs: u16,
-    /// What senders may leave to this VM. With a segmentation, frames of up to 64 KiB arrive, and buffers must be 64 KiB long.
+    /// The work that senders may leave to this VM. With a segmentation, frames of up to 64 KiB arrive, and buffers must
+    /// be 64 KiB long.
     pub offloads: Offloads,
-    /// What this VM may leave to the device in frames that it sends.
+    /// The work that this VM may leave to the device in frames that it sends.
     pub tx_offloads: Offloads,
-    /// A frame may fill several buffers, and is put together in the first. Only a device that does not fill buffers needs it.
-    /// See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
+    /// Whether a frame may fill several buffers, to be put together in the first. Only a device that does not fill
+    /// buffers needs this. See: VIRTIO 5.1.6.4 "Processing of Incoming Packets".
     pub mergeable: bool,
-    /// Further features to take if they are offered. Only these have an effect: [`F::CTRL_VQ`], [`F::CTRL_RX`], [`F::CTRL_MAC_ADDR`],
-    /// [`F::GUEST_ANNOUNCE`], [`F::EVENT_IDX`].
+    /// Further features to take if they are offered. Only these have an effect: [`F::CTRL_VQ`], [`F::CTRL_RX`],
+    /// [`F::CTRL_MAC_ADDR`], [`F::GUEST_ANNOUNCE`], [`F::EVENT_IDX`].
     pub features: F,
 }
 
-/// Features that are asked for by [`Options::features`] alone.
+/// The features that have an effect in [`Options::features`].
 const FREE: F = F::CTRL_VQ.union(F::CTRL_RX).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE).union(F::EVENT_IDX);
 
 impl Default for Options {
-    /// Queues that are used in order: one of [`RX_SIZE`] entries to receive and one of [`TX_SIZE`] to send; one buffer per frame; no offloads
-    /// of frames that arrive, any of frames that are sent; the control queue for receive filters and the device's address.
+    /// Returns options with queues that are used in order, one of [`RX_SIZE`] entries to receive and one of [`TX_SIZE`]
+    /// to send, one buffer for each frame, no offloads of frames that arrive and all of frames that are sent, and the
+    /// control queue for receive filters and the device's address.
     fn default() -> Self {
         RingFormat::default().into()
     }
@@ -55,14 +60,14 @@ impl From<RingFormat> for Options {
 }
 
 impl Options {
-    /// The features that the receive queues need.
+    /// Returns the features that the receive queues need.
     pub(crate) fn features(self) -> F {
         let merge = if self.mergeable { F::MRG_RXBUF } else { F::empty() };
         let to_driver = [F::GUEST_CSUM, F::GUEST_TSO4, F::GUEST_TSO6, F::GUEST_ECN, F::GUEST_UFO];
         self.format.features().union(merge).union(chosen(self.offloads, to_driver))
     }
 
-    /// The features that the whole device is asked for.
+    /// Returns the features that the whole device is asked for.
     pub(crate) fn device_features(self) -> F {
         let pairs = if self.pairs > 1 { F::CTRL_VQ.union(F::MQ) } else { F::empty() };
         let to_device = [F::CSUM, F::HOST_TSO4, F::HOST_TSO6, F::HOST_ECN, F::HOST_UFO];
@@ -70,7 +75,8 @@ impl Options {
         self.features() | pairs | sending | self.features & FREE
     }
 
-    /// Whether these can be had with buffers for frames of `longest` bytes and room for `pairs` queue pairs.
+    /// Returns whether these options are possible with buffers for frames of `longest` bytes and room for `pairs` queue
+    /// pairs.
     pub(crate) fn check(self, longest: u16, pairs: usize) -> Result<(), VirtioNetError> {
         let is_size = |entries: u16, most| entries.is_power_of_two() && usize::from(entries) <= most;
         if !is_size(self.entries, RX_SIZE) {
@@ -90,7 +96,8 @@ impl Options {
     }
 }
 
-/// The features of those offloads, out of `features` for checksums, segments over IPv4 and IPv6, with ECN, and UDP fragments.
+/// Returns the features of the offloads, out of `features` for checksums, segments over IPv4 and IPv6, with ECN, and
+/// UDP fragments.
 fn chosen(offloads: Offloads, features: [F; 5]) -> F {
     let all = [Offloads::CSUM, Offloads::TSO4, Offloads::TSO6, Offloads::ECN, Offloads::UFO];
     let wanted = all.into_iter().zip(features).filter(|(offload, _)| offloads.contains(*offload));

@@ -14,7 +14,7 @@ pub struct PeerPort<'g> {
 }
 
 impl<'g> PeerPort<'g> {
-    /// A port to `peer`. A peer that the directory does not have is never ready.
+    /// Returns a port to `peer`. A peer that the directory does not have is never ready.
     pub fn new(gate: &'g Gate, peer: PeerIdx) -> Self {
         Self { gate, peer, stats: TxStats::NONE }
     }
@@ -43,20 +43,21 @@ impl Transmit for PeerPort<'_> {
     }
 }
 
-/// A port to all peers at once: each frame names its peer ([`crate::FrameMut::set_peer`]), and one crossing serves them all.
+/// A port to all peers at once: each frame names its peer ([`crate::FrameMut::set_peer`]), and one crossing serves them
+/// all.
 pub struct Scatter<'g> {
     gate: &'g Gate,
-    /// By [`PeerIdx`]; the last is for frames to nobody.
+    /// Counters of each peer, by [`PeerIdx`]. The last are for peers that the directory does not have.
     stats: [TxStats; MAX_PEERS + 1],
 }
 
 impl<'g> Scatter<'g> {
-    /// A port to all peers of `gate`.
+    /// Returns a port to all peers of `gate`.
     pub fn new(gate: &'g Gate) -> Self {
         Self { gate, stats: [TxStats::NONE; MAX_PEERS + 1] }
     }
 
-    /// Counters of the frames that named `peer`.
+    /// Returns the counters of the frames that named `peer`.
     pub fn stats_of(&self, peer: PeerIdx) -> TxStats {
         self.stats[..MAX_PEERS].get(peer.get()).copied().unwrap_or(self.stats[MAX_PEERS])
     }
@@ -80,8 +81,8 @@ impl Transmit for Scatter<'_> {
     }
 }
 
-/// Counts what became of the first `offered` frames of `burst`, and drops those that were delivered. A status that names a packet is about
-/// one of those that stay. `stats`: by peer; the last is for all others.
+/// Counts what became of the first `offered` frames of `burst`, and drops those that were delivered. A status that
+/// names a packet is about one of those that stay. `stats` has counters by peer, and the last are for all others.
 #[inline(never)]
 fn settle(
     gate: &Gate,
@@ -116,8 +117,8 @@ fn settle(
     Err(TxError::new(outcome.status, packet.zip(index)))
 }
 
-/// The counter for `packet`, which a call with `status` left. Of a peer that is not ready the status says the same of each of its packets;
-/// of a packet that is wrong, only of the one that is `named`.
+/// Returns the counter for `packet`, which a call with `status` left. A status about a peer is about each of that
+/// peer's packets; a status about a wrong packet is about the one that is `named`.
 fn left(stats: &mut TxStats, status: Status, packet: Packet, named: bool) -> &mut u64 {
     match status.code() {
         Code::TooLong if named => &mut stats.too_long,

@@ -1,26 +1,29 @@
-//! What a VNF calls.
+//! The two directions of a port, which a VNF calls.
 
 use crate::{Burst, RxError, RxStats, TxError, TxStats};
 
-/// Something that frames come from, in bursts. It polls: no call waits.
+/// A port that frames come from, in bursts. No call waits.
 pub trait Receive {
-    /// Adds at most `most` frames that arrived to the end of `into`, as many as there are and `into` has room for. Returns how many.
+    /// Adds at most `most` frames that arrived to the end of `into`, as many as there are and `into` has room for.
+    /// Returns the number of frames that were added.
     ///
     /// # Errors
-    /// [`RxError`]: nothing was received. Frames that arrived before an error are returned first.
+    /// [`RxError`], with which nothing was received. Frames that arrived before an error are returned first.
     fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError>;
 
     /// Counters since the port was made.
     fn rx_stats(&self) -> RxStats;
 }
 
-/// Something that frames go to, in bursts. It polls: no call waits.
+/// A port that frames go to, in bursts. No call waits.
 pub trait Transmit {
-    /// Sends at most the first `most` frames of `burst`. Returns how many were delivered; these are gone from `burst`. Those that stay are
-    /// the caller's, in order: they found a full ring, or are behind the first `most`.
+    /// Sends at most the first `most` frames of `burst`. Returns the number of frames that were delivered, and are no
+    /// longer in `burst`. Frames that stay are the caller's, in order: they found a full ring, or are behind the first
+    /// `most`.
     ///
     /// # Errors
-    /// [`TxError`] tells what else went wrong, and with which frame; those that were delivered in spite of it are gone from `burst`, too.
+    /// [`TxError`] tells what else went wrong, and with which frame. Frames that were delivered in spite of the error
+    /// are no longer in `burst`, either.
     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError>;
 
     /// Counters since the port was made.

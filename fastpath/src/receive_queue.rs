@@ -1,4 +1,5 @@
-//! A receive queue that its user fills with buffers of his own: the layer under [`crate::VirtioNet`] and [`crate::Mempool`].
+//! A receive queue that its user fills with buffers of his own: the layer under [`crate::VirtioNet`] and
+//! [`crate::Mempool`].
 
 use crate::{Options, PacketMemory, RX_SIZE, RxError, VirtioNetError};
 use sluice_abi::Gpa;
@@ -8,58 +9,58 @@ use sluice_driver::{Arrival, DeviceFault, DriverQueue, Frame, Part, Receiver, Se
 /// A buffer that was posted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffer {
-    /// First byte of the buffer, bytes from the start of the registered packet memory: 12 bytes of header, then the frame.
+    /// Offset of the buffer in packet memory, in bytes. The buffer begins with 12 bytes of header; the frame follows.
     pub offset: u32,
-    /// What its owner calls it.
+    /// The owner's number for the buffer.
     pub token: u32,
 }
 
-/// What came back from the device. The buffer is its owner's again.
+/// The next buffer that came back from the device. The buffer is its owner's again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrived {
-    /// Nothing.
+    /// No buffer came back.
     Nothing,
-    /// A frame.
+    /// A buffer with a frame came back.
     Frame {
-        /// The token of its buffer.
+        /// Token of the buffer.
         token: u32,
-        /// First byte of the frame, bytes from the start of the registered packet memory.
+        /// Offset of the frame in packet memory, in bytes.
         offset: u32,
-        /// Bytes of the frame.
+        /// Length of the frame in bytes.
         len: u32,
-        /// Its header, which fits the frame and asks for nothing that was not negotiated.
+        /// Header of the frame. It fits the frame and asks for nothing that was not negotiated.
         hdr: Hdr,
     },
-    /// A buffer with no frame in it: the header did not fit the frame, or there were no bytes.
+    /// A buffer without a frame came back: the header did not fit the frame, or there were no bytes.
     Dropped {
-        /// The token of the buffer.
+        /// Token of the dropped buffer.
         token: u32,
     },
 }
 
-/// Why a buffer is not posted.
+/// Reasons for which a buffer is not posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
     /// Each entry of the queue has a buffer.
     #[error("each of the {entries} entries of the receive queue has a buffer")]
     Full {
-        /// Entries of the queue.
+        /// Number of entries of the queue.
         entries: u16,
     },
     /// The buffer is not within the memory that the queue was started with.
     #[error("a buffer of {len} bytes at offset {offset:#x} is outside the memory of the receive queue")]
     Outside {
-        /// First byte.
+        /// Offset of the buffer in packet memory, in bytes.
         offset: u32,
-        /// Bytes.
+        /// Length of the buffer in bytes.
         len: u32,
     },
     /// The buffer has no room for a header and the longest frame that a sender may put into it.
     #[error("a buffer of {len} bytes is too short: header and longest frame have {least}")]
     TooShort {
-        /// Bytes of the buffer.
+        /// Length of the short buffer in bytes.
         len: u32,
-        /// Bytes that it must have.
+        /// Length that it must have, in bytes.
         least: u32,
     },
 }
@@ -73,11 +74,11 @@ pub struct ReceiveQueue {
 }
 
 impl ReceiveQueue {
-    /// Bytes of memory for a queue, whatever its format.
+    /// Length of the memory for a queue of any format, in bytes.
     pub const MEMORY_LEN: u32 = (DriverQueue::<RX_SIZE>::MEMORY_LEN as u32).next_multiple_of(2048);
 
-    /// Starts the device behind `transport`, with its queue in `memory`. Buffers lie within `buffers` and hold frames of at least `longest`
-    /// bytes. `options.mergeable` is not looked at.
+    /// Starts the device behind `transport`, with its queue in `memory`. Buffers lie within `buffers` and hold frames
+    /// of at least `longest` bytes. `options.mergeable` is ignored.
     ///
     /// # Errors
     /// [`VirtioNetError`]. A device whose MTU makes frames longer than `longest` is not started.
@@ -98,7 +99,7 @@ impl ReceiveQueue {
         Ok(queue)
     }
 
-    /// Sets up the receive queue of pair `pair` of a device that is about to start.
+    /// Sets up the receive queue of queue pair `pair` of a device that is about to start.
     pub(crate) fn set_up<T: Transport>(
         setup: &mut Setup<'_, T>,
         pair: u16,
@@ -113,32 +114,32 @@ impl ReceiveQueue {
         Ok(Self { queue, receiver: Receiver::new(started.features), buffers, started })
     }
 
-    /// What was agreed on with the device.
+    /// Returns what was agreed on with the device.
     pub const fn started(&self) -> &Started {
         &self.started
     }
 
-    /// The rule that the device side broke; nothing is received after that.
+    /// Returns the rule that the device side broke. Nothing is received after that.
     pub const fn fault(&self) -> Option<DeviceFault> {
         self.queue.fault()
     }
 
-    /// Number of buffers that can be posted.
+    /// Returns the number of buffers that can be posted.
     #[inline(always)]
     pub const fn room(&self) -> usize {
         self.queue.room()
     }
 
-    /// Bytes that a buffer must have: a header, and a frame of the MTU.
+    /// Returns the length in bytes that a buffer must have: a header and a frame of the MTU.
     pub const fn least(&self) -> u32 {
         HDR_LEN + ETHERNET_HEADER as u32 + self.started.mtu as u32
     }
 
-    /// Gives the device the `len` bytes at `offset` of packet memory to put a header and a frame into. The device sees them after
-    /// [`ReceiveQueue::publish`]. `token` comes back with them.
+    /// Gives the device the `len` bytes at `offset` of packet memory to put a header and a frame into. The device sees
+    /// them after [`ReceiveQueue::publish`]. `token` comes back with them.
     ///
     /// # Errors
-    /// [`PostError`]; nothing is posted then.
+    /// [`PostError`], with which nothing is posted.
     pub fn post(&mut self, offset: u32, len: u32, token: u32) -> Result<(), PostError> {
         if len < self.least() {
             return Err(PostError::TooShort { len, least: self.least() });

@@ -2,15 +2,16 @@
 
 use sluice_abi::net::F;
 
-/// What a driver would like its queue to be. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues", 6 "Reserved Feature Bits".
+/// The format of a queue that a driver asks for. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues", 6
+/// "Reserved Feature Bits".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RingFormat {
-    /// Split, buffers used in any order.
+    /// A split ring, whose buffers are used in any order.
     Split,
-    /// Split, buffers used in the order in which they were made available.
+    /// A split ring, whose buffers are used in the order in which they were made available.
     #[default]
     InOrder,
-    /// Packed.
+    /// A packed ring.
     Packed,
 }
 
@@ -18,7 +19,7 @@ impl RingFormat {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::Split, Self::InOrder, Self::Packed];
 
-    /// The name that an argument and a report use.
+    /// Returns the name in arguments and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Split => "split",
@@ -27,12 +28,12 @@ impl RingFormat {
         }
     }
 
-    /// The format with that name.
+    /// Returns the format with the name `name`; `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The features that make it.
+    /// Returns the features of the format.
     pub const fn features(self) -> F {
         match self {
             Self::Split => F::empty(),

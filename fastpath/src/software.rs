@@ -1,20 +1,23 @@
-//! Offloads done in software, for a peer that did not negotiate them: completing a checksum, and cutting a TCP frame into segments.
-//! See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (the checksum), RFC 9293 (TCP), RFC 791 (IPv4), RFC 8200 (IPv6).
+//! Offloads done in software, for a peer that did not negotiate them: completing a checksum, and cutting a TCP frame
+//! into segments. See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (the checksum), RFC 9293 (TCP), RFC 791 (IPv4),
+//! RFC 8200 (IPv6).
 
 use crate::{Burst, Frame, FrameError, FrameMut};
 use sluice_abi::net::{ETHERNET_HEADER, Hdr, VLAN_TAG, VLAN_TYPES, gso};
 
-/// Bytes that are read out of packet memory at a time; even, so that each piece begins with a whole word of the sum.
+/// Number of bytes that are read out of packet memory at a time: even, so that each piece begins with a whole word of
+/// the sum.
 const PIECE: usize = 256;
-/// Most bytes of Ethernet, IP and TCP headers of a frame that can be cut into segments: two VLAN tags, and all options of IPv4 and TCP.
+/// Largest length in bytes of the Ethernet, IP and TCP headers of a frame that can be cut into segments: two VLAN tags,
+/// and all options of IPv4 and TCP.
 const MAX_HEADERS: usize = 14 + 8 + 60 + 60;
 /// The protocol number of TCP, in both versions of IP.
 const TCP: u8 = 6;
-/// Where TCP has its checksum, bytes from the start of its header.
+/// Offset of the checksum in the header of TCP, in bytes.
 const TCP_CSUM: u16 = 16;
 
 impl FrameMut<'_> {
-    /// Completes the checksum that is left to the receiver, which is asked for nothing then. Does nothing if none is left.
+    /// Completes the checksum that is left to the receiver, if one is. No work is left to the receiver then.
     ///
     /// # Errors
     /// [`FrameError::Offloads`] if the frame is still to be segmented: [`FrameMut::segment`].
@@ -24,7 +27,7 @@ impl FrameMut<'_> {
             return Err(FrameError::Offloads { hdr, len: self.len().into() });
         }
         if self.leaves_checksum() {
-            // The field holds the sum of the pseudo header, which counts along.
+            // The field holds the sum of the pseudo header, which is part of the checksum.
             let sum = sum_of(self, hdr.csum_start.into(), 0);
             // A checksum of 0 would say that there is none. See: RFC 768.
             let sum = match finish(sum) {
@@ -38,12 +41,14 @@ impl FrameMut<'_> {
         Ok(())
     }
 
-    /// Cuts a TCP frame that is still to be segmented into frames of at most [`Hdr::gso_size`] bytes of payload, with all checksums complete,
-    /// and adds these to the end of `into`. Returns how many. This frame stays as it is.
+    /// Cuts a TCP frame that is still to be segmented into frames of at most [`Hdr::gso_size`] bytes of payload, with
+    /// all checksums complete, and adds these to the end of `into`. Returns the number of segments. This frame stays as
+    /// it is.
     ///
     /// # Errors
-    /// [`FrameError::Offloads`] if this is no TCP frame over IPv4 or IPv6 without extension headers that is still to be segmented;
-    /// [`FrameError::BurstFull`], [`FrameError::PoolEmpty`], [`FrameError::NoRoom`] if `into` has no room for all segments: none is added then.
+    /// [`FrameError::Offloads`] if this is not a TCP frame over IPv4 or IPv6 without extension headers that is still to
+    /// be segmented; [`FrameError::BurstFull`], [`FrameError::PoolEmpty`] and [`FrameError::NoRoom`] if `into` has no
+    /// room for all segments. With an error none is added.
     pub fn segment(&self, into: &mut Burst<'_>) -> Result<usize, FrameError> {
         let before = into.len();
         let layout = Layout::of(self).ok_or(FrameError::Offloads { hdr: self.note.hdr, len: self.len().into() })?;
@@ -63,15 +68,15 @@ impl FrameMut<'_> {
     }
 }
 
-/// Where the headers of a TCP frame are, and what the segments have in common.
+/// The headers of a TCP frame, and what the segments have in common.
 struct Layout {
     headers: [u8; MAX_HEADERS],
-    /// Where the IP header starts, and the TCP header; how long all headers are.
+    /// Offsets of the IP header and of the TCP header, and length of all headers, in bytes.
     ip: usize,
     tcp: usize,
     end: usize,
     is_ipv6: bool,
-    /// Bytes of payload of a segment.
+    /// Length of a segment's payload in bytes.
     size: usize,
 }
 
@@ -117,7 +122,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Headers of the segment `number` with `len` bytes of payload from `at` on, with the checksum of TCP still 0.
+    /// Returns the headers of segment `number` with `len` bytes of payload from `at` on. The checksum of TCP is still
+    /// 0.
     fn headers_of(&self, number: usize, at: usize, len: usize, last: bool) -> [u8; MAX_HEADERS] {
         let Self { mut headers, ip, tcp, end, is_ipv6, .. } = *self;
         let mut put = |at: usize, bytes: &[u8]| headers[at..at + bytes.len()].copy_from_slice(bytes);
@@ -131,7 +137,7 @@ impl Layout {
         }
         let sequence = u32::from_be_bytes([0, 1, 2, 3].map(|byte| self.headers[tcp + 4 + byte]));
         put(tcp + 4, &sequence.wrapping_add(at as u32).to_be_bytes());
-        // CWR is the first segment's alone; FIN and PSH are the last one's.
+        // Only the first segment has CWR, and only the last one FIN and PSH.
         let mut flags = self.headers[tcp + 13];
         flags &= if number > 0 { !0x80 } else { 0xff };
         flags &= if last { 0xff } else { !0x09 };
@@ -144,14 +150,14 @@ impl Layout {
         headers
     }
 
-    /// The sum of the pseudo header before `len` bytes of TCP.
+    /// Returns the sum of the pseudo header before `len` bytes of TCP.
     fn pseudo_header(&self, headers: &[u8; MAX_HEADERS], len: usize) -> u32 {
         let addresses = if self.is_ipv6 { self.ip + 8..self.ip + 40 } else { self.ip + 12..self.ip + 20 };
         add(len as u32 + u32::from(TCP), &headers[addresses])
     }
 }
 
-/// Where the IP header starts, behind up to two VLAN tags; `None` if it is of another version.
+/// Returns the offset and the version of the IP header, behind up to two VLAN tags; `None` without one.
 fn ip_header(headers: &[u8; MAX_HEADERS], is_ipv6: bool) -> Option<usize> {
     let word = |at: usize| u16::from_be_bytes([headers[at], headers[at + 1]]);
     let (untagged, tag) = (usize::from(ETHERNET_HEADER), usize::from(VLAN_TAG));
@@ -191,7 +197,7 @@ fn add(sum: u32, bytes: &[u8]) -> u32 {
     words.iter().map(|&word| u32::from(u16::from_be_bytes(word))).sum::<u32>() + sum + last
 }
 
-/// The checksum of what was added.
+/// Returns the checksum of the words that were added.
 const fn finish(sum: u32) -> u16 {
     let folded = (sum & 0xffff) + (sum >> 16);
     !((folded & 0xffff) + (folded >> 16)) as u16

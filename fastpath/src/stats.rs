@@ -1,4 +1,8 @@
-//! Counters of ports. All but `bytes` count frames.
+//! Counters of ports.
+//!
+//! A new counter is one field here; [`RxStats::xstats`] and [`TxStats::xstats`] tell its name. The place that counts a
+//! frame as left or dropped is `left` in peer_port.rs for peers, virtio_net/transmit.rs for the device, and
+//! virtio_net/receive.rs for frames that arrive.
 
 macro_rules! stats {
     ($(#[$about:meta])* $name:ident, $prefix:literal: $($(#[$doc:meta])* $field:ident,)+) => {
@@ -10,10 +14,10 @@ macro_rules! stats {
         }
 
         impl $name {
-            /// No frame yet.
+            /// The counters of a new port.
             pub const NONE: Self = Self { $($field: 0,)+ };
 
-            /// All counters by name, in the order of the fields.
+            /// Returns all counters with their names, in the order of the fields.
             pub fn xstats(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((concat!($prefix, stringify!($field)), self.$field),)+].into_iter()
             }
@@ -28,47 +32,49 @@ macro_rules! stats {
 }
 
 stats! {
-    /// What a port received, and what it dropped and why. Every counter but `bytes` counts frames.
+    /// Counters of a port that receives: frames that it received, and frames that it dropped, by cause. Every counter
+    /// but `bytes` counts frames.
     RxStats, "rx_":
     /// Frames received.
     packets,
-    /// Bytes of the frames received, without headers of virtio-net.
+    /// Length of the frames received in bytes, without headers of virtio-net.
     bytes,
-    /// Frames dropped because they were damaged: empty, shorter than their header, or with a header that does not fit them or asks for
-    /// what was not negotiated.
+    /// Frames dropped because they were damaged: empty, shorter than their header, or with a header that does not fit
+    /// them or asks for what was not negotiated.
     bad_frame,
     /// Frames dropped because they lay in several buffers and were longer than one of the pool.
     too_long,
-    /// Frames dropped by a wrapper that was told to.
+    /// Frames dropped by a wrapper that injects faults.
     dropped,
 }
 
 stats! {
-    /// What a port delivered, and what it left in bursts and why. Every counter but `bytes` counts frames; those behind `bytes` count a
-    /// frame each time that a call leaves it, and nothing is lost by that.
+    /// Counters of a port that sends: frames that it delivered, and frames that it left in bursts, by cause. Every
+    /// counter but `bytes` counts frames. The counters behind `bytes` count a frame each time that a call leaves it; no
+    /// frame is lost by that, except for `unsent` and `dropped`.
     TxStats, "tx_":
     /// Frames delivered.
     packets,
-    /// Bytes of the frames delivered, without headers of virtio-net.
+    /// Length of the frames delivered in bytes, without headers of virtio-net.
     bytes,
-    /// Frames left because their peer's ring was full, or because the call did not come to them.
+    /// Frames left because their peer's ring was full, or because the call ended before them.
     full,
-    /// Frames longer than their peer takes.
+    /// Frames left because they are longer than their peer takes.
     too_long,
-    /// Frames that no peer takes.
+    /// Frames left because no peer takes them.
     bad_frame,
-    /// Frames with an offload that their peer did not negotiate.
+    /// Frames left because of an offload that their peer did not negotiate.
     not_negotiated,
-    /// Frames to a peer that was found to break the protocol.
+    /// Frames left because their peer broke the protocol.
     peer_fault,
-    /// Frames to a peer that was not ready.
+    /// Frames left because their peer was not ready.
     not_ready,
-    /// Frames of a call that was ended, by the host or because it came from within another one.
+    /// Frames left because the host ended the call, or the call came from within another one.
     aborted,
-    /// Frames of a call that did not take place: packet memory is not registered, or the host gave a status of no meaning.
+    /// Frames left because the call did not take place: packet memory is not registered, or the status is undefined.
     refused,
-    /// Frames that this VM's own device had not sent when it was stopped: they are lost.
+    /// Frames lost because this VM's own device was stopped before it sent them.
     unsent,
-    /// Frames dropped by a wrapper that was told to.
+    /// Frames dropped by a wrapper that injects faults.
     dropped,
 }

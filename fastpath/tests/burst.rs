@@ -1,4 +1,4 @@
-//! What a burst does with its frames.
+//! Bursts and their frames.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -8,11 +8,12 @@ use sluice::{
     Scatter, Transmit,
 };
 use sluice_abi::Gpa;
-use world::{World, contents, frame, memory, pool, push};
+use sluice_test_memory::zeroed;
+use world::{World, contents, frame, pool, push};
 
-/// A pool of so many buffers, and nobody to send to.
+/// Returns a pool of `buffers`.
 fn small(buffers: usize) -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(1 << 20), BufferLen::KiB2, buffers)
+    pool(Gpa(0), zeroed(1 << 20), BufferLen::KiB2, buffers)
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn the_bytes_of_a_burst_are_those_of_its_frames() {
     assert_eq!(contents(&burst), [frame(2, 62), frame(4, 64), frame(5, 65)]);
     burst.drop_front(9);
     assert_eq!((burst.len(), burst.bytes(), burst.remove(0)), (0, 0, false));
-    // What was removed is a spare buffer of the burst's.
+    // The buffer of the frame that was removed is a spare one of the burst.
     assert_eq!(pool.available(), 2);
     burst.release();
     assert_eq!(pool.available(), pool.capacity());
@@ -87,7 +88,7 @@ fn a_full_burst_and_an_empty_pool_say_so() {
 
 #[test]
 fn a_pool_without_a_buffer_is_none() {
-    let run = memory(1 << 20);
+    let run = zeroed(1 << 20);
     let new = |len: u64, buffer_len: BufferLen, free: &mut [u32]| {
         let memory = PacketMemory::new(Gpa(0), run.sub(0, len).expect("inside")).expect("small");
         Mempool::new(memory, buffer_len, free).map(|pool| (pool.capacity(), pool.available())).err()
@@ -103,10 +104,10 @@ fn a_pool_without_a_buffer_is_none() {
     assert_eq!((BufferLen::for_frame(9014), BufferLen::for_frame(u16::MAX)), (Some(BufferLen::KiB16), None));
 }
 
-/// Buffers are aligned in packet memory, whatever part of it is the pool's.
+/// Buffers are aligned in packet memory, whatever part of it the pool has.
 #[test]
 fn a_pool_has_no_buffer_that_is_not_wholly_in_its_memory() {
-    let all = PacketMemory::new(Gpa(0), memory(1 << 16)).expect("small");
+    let all = PacketMemory::new(Gpa(0), zeroed(1 << 16)).expect("small");
     for (before, len, buffers) in
         [(1, 3 * 2048, 2), (1, 4 * 2048 - 1, 3), (2048, 4096, 2), (2047, 2048, 0), (1, 2047, 0)]
     {
@@ -190,7 +191,8 @@ fn a_copy_is_a_frame_of_its_own() {
     assert_eq!((to.bytes(), pool.available()), (2232, 1));
 }
 
-/// A frame that grew into its headroom is longer than any that is made; its copy has no byte outside its buffer, either.
+/// A frame that grew into its headroom is longer than any new one. The copy has no byte outside its buffer,
+/// either.
 #[test]
 fn a_copy_of_a_frame_that_grew_is_within_its_buffer() {
     let pool = small(2);
@@ -222,7 +224,7 @@ fn frames_of_one_pool_never_get_into_a_burst_of_another() {
 fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());
     let (mut from, mut to, mut scatter) = (pool.burst(), pool.burst(), Scatter::new(&gate));
-    // A burst that was sent to peer 0 alone, again and again.
+    // The burst was sent to peer 0 alone, again and again.
     push(&mut to, 0, 60);
     assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut to, 1), Ok(1));
     (0..4).for_each(|number| push(&mut from, number, 64));
@@ -233,7 +235,8 @@ fn a_frame_that_moved_still_goes_to_the_peer_that_it_names() {
     assert_eq!(receivers[1].take(), [frame(1, 64), frame(3, 64)]);
 }
 
-/// Wherever the frame started that a buffer held before, the next one has all the room that there is before and behind it.
+/// Wherever the last frame of a buffer started, the next one has all the room before and behind
+/// it.
 #[test]
 fn a_buffer_that_is_used_again_has_all_its_room() {
     let pool = small(1);

@@ -31,7 +31,8 @@ impl<F: Fn()> SharedWords for Between<F> {
     }
 }
 
-/// Between any two of the host's writes a call of the VM's sends nothing; after the last it knows all: a restart and a revocation.
+/// Between any two writes of the host a call of the VM sends nothing. After the last, the VM knows all: a restart and a
+/// revocation.
 #[test]
 fn a_call_between_two_writes_of_the_host_sends_nothing_and_misses_nothing() {
     let world = World::new(1500);
@@ -78,7 +79,7 @@ fn a_peer_that_was_taken_away_gets_nothing_and_the_others_go_on_where_they_were(
     let (gate, pool) = world.sender(MAX_BURST);
     let mut burst = pool.burst();
     for number in 0..6 {
-        // Each change is of peer 0's entry alone: peer 1's queue goes on.
+        // Each change is of peer 0's entry alone, so peer 1's queue goes on.
         let mut receiver = (number % 2 == 1).then(|| world.receiver(0, RingFormat::default(), 2 * RX_SIZE));
         if receiver.is_none() {
             world.gone(0);

@@ -1,10 +1,12 @@
-//! A directory of 64 peers, of which 60 come and go as fast as a host can say so while a sender sends to all of them: host, sender and another reader
-//! are threads that share memory and nothing else.
+//! A directory of 64 peers, of which 60 come and go as fast as a host can write it, while a sender sends to all of
+//! them: host, sender and another reader are threads that share memory and nothing else.
 
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
-use sluice::{Access, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError};
+use sluice::{
+    AccessMemory, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError,
+};
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, Header, MAX_PEERS, Peer, PeerState, Queue, Region, word};
 use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
@@ -12,32 +14,33 @@ use sluice_abi::net::{F, HDR_LEN};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_control::{Directory, publish};
 use sluice_memory::Table;
+use sluice_test_memory::zeroed;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
-use world::{memory, pool};
+use world::pool;
 
-/// Changes that the host makes.
+/// Number of changes that the host makes.
 const CHANGES: usize = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
-/// Peers that stay; the others come and go.
+/// Number of peers that stay. The others come and go.
 const STAY: [usize; 4] = [0, 21, 42, 63];
-/// Entries of a ring.
+/// Number of entries of a ring.
 const SIZE: u16 = 8;
-/// What one start of a driver needs: descriptors, rings and buffers. No start has what another had.
+/// Memory of one start of a driver, in bytes: descriptors, rings and buffers. No start has the memory of another.
 const AREA: u64 = 4096;
 const AVAIL: u64 = 128;
 const USED: u64 = 192;
 const BUFFERS: u64 = 512;
 const BUFFER_LEN: u32 = 256;
-/// Starts of one driver for which there is memory, and that memory's bytes.
+/// Number of starts of one driver for which there is memory, and the length of all that memory.
 const STARTS: u64 = 256;
 const RAM: u64 = STARTS * AREA;
-/// Bytes of a frame: the receiver, and a number.
+/// Length of a frame in bytes: the receiver, and a number.
 const LEN: usize = 64;
 
-/// The entry of peer `index` after `number` changes of it: ready if the number is odd. All of it follows from the two, so one that mixes two is told
-/// by that.
+/// Returns the entry of peer `index` after `number` changes: ready if the number is odd. All of it follows from the
+/// two, so an entry that mixes two is found.
 fn entry(index: usize, number: u32) -> Peer {
     let gpa = Gpa(u64::from(number) << 20);
     let [.., a, b, c, d] = number.to_be_bytes();
@@ -54,12 +57,12 @@ fn entry(index: usize, number: u32) -> Peer {
     peer
 }
 
-/// Where in its RAM the driver that starts with change `number` has its area.
+/// Returns the offset in RAM of the area of the driver that starts with change `number`.
 fn area(number: u32) -> u64 {
     u64::from(number / 2) * AREA
 }
 
-/// The driver of the peer with RAM `ram` starts, with change `number`: all of its buffers are available.
+/// Starts the driver of the peer with RAM `ram`, with change `number`: all of its buffers are available.
 fn start(ram: PeerSlice<'_>, number: u32) {
     let at = area(number);
     let gpa = u64::from(number) << 20;
@@ -72,7 +75,8 @@ fn start(ram: PeerSlice<'_>, number: u32) {
     ram.write(at + AVAIL + avail::IDX, SIZE).expect("inside");
 }
 
-/// What is used of the queue that started with change `number`, from entry `from` on: the numbers of frames to `index`, in order.
+/// Returns the used entries of the queue that started with change `number`, from `from` on: numbers of frames to
+/// `index`, in order.
 fn delivered(ram: PeerSlice<'_>, index: usize, number: u32, from: u16) -> Vec<u64> {
     let at = area(number);
     let used_idx: u16 = ram.read(at + USED + used::IDX).expect("inside");
@@ -88,7 +92,7 @@ fn delivered(ram: PeerSlice<'_>, index: usize, number: u32, from: u16) -> Vec<u6
     (0..used_idx.wrapping_sub(from)).map(|entry| frame(from.wrapping_add(entry))).collect()
 }
 
-/// Memory of all, and the gate of whoever reads the directory there.
+/// The memory that all threads share.
 #[derive(Clone, Copy)]
 struct Shared {
     directory: PacketMemory,
@@ -97,17 +101,17 @@ struct Shared {
 
 impl Shared {
     fn new() -> Self {
-        let shared = |len| PacketMemory::new(Gpa(0), memory(len)).expect("small");
+        let shared = |len| PacketMemory::new(Gpa(0), zeroed(len)).expect("small");
         Self { directory: shared(DIRECTORY_LEN), slot: shared(MAX_PEERS as u64 * RAM) }
     }
 
     fn gate(self, packets: PeerSlice<'static>) -> Gate {
-        let (slot, state) = (self.slot.memory.as_ptr(), memory(STATE_LEN).as_ptr());
-        let access = Access { directory: self.directory.memory, request: memory(4096), packets, slot, state };
-        world::gate(access)
+        let (slot, state) = (self.slot.memory.as_ptr(), zeroed(STATE_LEN).as_ptr());
+        let (directory, request) = (self.directory.memory, zeroed(4096));
+        world::gate(world::access(AccessMemory { directory, request, packets, slot, state }))
     }
 
-    /// The words of the directory.
+    /// Returns the words of the directory.
     fn words(self) -> Table<'static, u64> {
         self.directory.memory.table(0, word::COUNT as u16).expect("a directory")
     }
@@ -117,13 +121,13 @@ impl Shared {
     }
 }
 
-/// The host: peers come and go, one a change. Those that changed how often.
+/// Runs the host: peers come and go, one a change.
 fn host(shared: Shared, mut directory: Directory) -> [u32; MAX_PEERS] {
     let words = shared.words();
     let mut numbers = [0; MAX_PEERS];
     let going: Vec<_> = (0..MAX_PEERS).filter(|index| !STAY.contains(index)).collect();
     for change in 0..CHANGES {
-        // In an order that is none, each as often as the others.
+        // The order is mixed, and each peer changes as often as the others.
         let index = going[change * 7 % going.len()];
         numbers[index] += 1;
         if numbers[index] % 2 == 1 {
@@ -135,15 +139,15 @@ fn host(shared: Shared, mut directory: Directory) -> [u32; MAX_PEERS] {
     numbers
 }
 
-/// Reads entries until the host is done: how many. Each is whole.
+/// Reads entries until the host is done, each of which is whole. Returns their number.
 fn read_entries(shared: Shared, done: &AtomicBool) -> u64 {
-    let gate = shared.gate(memory(4096));
+    let gate = shared.gate(zeroed(4096));
     let mut read = 0;
     while !done.load(Ordering::Relaxed) {
         for index in PeerIdx::all() {
             match gate.peer(index) {
                 Ok(peer) => {
-                    // The state is that of a moment later.
+                    // The state is read a moment later.
                     let (sequence, state) = (peer.sequence, peer.state);
                     let whole = Peer { sequence, state, ..entry(index.get(), peer.vm_id) };
                     assert!(peer == whole, "an entry was torn: {peer:?}");
@@ -156,20 +160,21 @@ fn read_entries(shared: Shared, done: &AtomicBool) -> u64 {
     read
 }
 
-/// What a sender did.
+/// The work of a sender.
 #[derive(Default)]
 struct Sent {
-    /// By peer, the numbers of the frames that were accepted, in order.
+    /// The numbers of the frames that were accepted, by peer, in order.
     accepted: HashMap<usize, Vec<u64>>,
-    /// Frames to those who stay that arrived.
+    /// Number of frames to peers that stay that arrived.
     arrived: HashMap<usize, Vec<u64>>,
     calls: u64,
     not_ready: u64,
 }
 
-/// Sends to all 64 until the host is done; after each call, the drivers of those who stay take what came and give the buffers back.
+/// Sends to all 64 until the host is done. After each call, the drivers that stay take the frames and give the
+/// buffers back.
 fn send(shared: Shared, done: &AtomicBool) -> Sent {
-    let packets = memory(2 << 20);
+    let packets = zeroed(2 << 20);
     let (gate, pool) = (shared.gate(packets), pool(Gpa(0), packets, BufferLen::KiB2, 64));
     let (mut port, mut burst, mut sent, mut number) = (Scatter::new(&gate), pool.burst(), Sent::default(), 0);
     let mut taken = [0u16; MAX_PEERS];
@@ -245,7 +250,8 @@ fn peers_come_and_go_while_others_send_and_no_torn_entry_is_used() {
     assert!(numbers.iter().sum::<u32>() as usize == CHANGES && read > 0);
     assert!(STAY.iter().all(|index| sent.accepted.contains_key(index)), "who stays is sent to");
     println!(
-        "{CHANGES} changes at {rate:.0} a second; {frames} frames delivered in {} calls, of which {} found a peer that was not ready or a host that \
+        "{CHANGES} changes at {rate:.0} a second; {frames} frames delivered in {} calls, \
+         of which {} found a peer that was not ready or a host that \
          was writing; {read} entries read",
         sent.calls, sent.not_ready
     );

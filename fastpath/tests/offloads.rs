@@ -15,7 +15,7 @@ const ENTRIES: u16 = 32;
 const TSO: Offloads = Offloads::CSUM.union(Offloads::TSO4).union(Offloads::TSO6);
 const PEER: PeerIdx = PeerIdx(0);
 
-/// A checksum to be completed, TCP over IPv4.
+/// Header of a checksum to be completed, TCP over IPv4.
 const CSUM: Hdr = Hdr {
     flags: HdrF::NEEDS_CSUM.bits(),
     gso_type: gso::NONE,
@@ -37,7 +37,7 @@ fn options(format: RingFormat, offloads: Offloads) -> Options {
     Options { entries: ENTRIES, offloads, ..format.into() }
 }
 
-/// A sender and a receiver of buffers of this length.
+/// Returns a sender and a receiver with buffers of this length.
 fn pair(mtu: u16, buffer: BufferLen, options: Options) -> (Gate, &'static Mempool<'static>, Receiver) {
     let world = World::with_ram(mtu, 16);
     let receiver = start(&world, buffer, options).expect("a device");
@@ -104,7 +104,7 @@ fn a_peer_that_negotiated_neither_is_told_nothing_and_the_frame_is_named() {
         burst.frame_mut(0).expect("there").set_offloads(CSUM).expect("fits");
         let sent = port.tx_burst(&mut burst, MAX_BURST);
         assert_eq!(sent, if agreed.is_empty() { Err(refused) } else { Ok(1) });
-        // Without its offload anybody takes it.
+        // Without its offload any peer takes the frame.
         burst.retain(|frame| {
             frame.clear_offloads();
             true
@@ -157,7 +157,7 @@ fn that_a_checksum_was_valid_is_known_here_and_not_told() {
     assert_eq!(made.offloads(), Some(valid));
     assert_eq!(PeerPort::new(&gate, PEER).tx_burst(&mut burst, MAX_BURST), Ok(1));
     assert_eq!(receiver.take(), [frame(0, 64)]);
-    // Nor beside what is asked for.
+    // A bit beside the offload is refused, too.
     let (gate, pool, mut receiver) = pair(1500, BufferLen::KiB2, options(RingFormat::default(), Offloads::CSUM));
     let (mut burst, mut arrived) = (pool.burst(), receiver.pool.burst());
     push(&mut burst, 0, 64);
@@ -168,7 +168,7 @@ fn that_a_checksum_was_valid_is_known_here_and_not_told() {
     assert_eq!(arrived.frame(0).map(|frame| frame.offloads()), Ok(Some(CSUM)));
 }
 
-/// Where a checksum starts is counted from the start of the frame.
+/// The start of a checksum counts from the start of the frame.
 #[test]
 fn a_checksum_moves_with_the_start_of_its_frame_and_stays_inside() {
     let (gate, pool, mut receiver) = pair(1500, BufferLen::KiB2, options(RingFormat::default(), Offloads::CSUM));

@@ -1,4 +1,5 @@
-//! A program that has buffers of its own, as DPDK has mbufs: posted with a token, sent by offset, and copied nowhere.
+//! A program with buffers of its own, as DPDK has mbufs: they are posted with a token, sent by offset, and never
+//! copied.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -10,16 +11,17 @@ use sluice::{
 use sluice_abi::call::Code;
 use sluice_abi::directory::PeerState;
 use sluice_driver::DeviceFault;
+use sluice_test_memory::zeroed;
 use std::collections::VecDeque;
-use world::{World, frame, memory};
+use world::{World, frame};
 
-/// Bytes of a pretended mbuf's data, at odd places: 200 bytes are another thing's, and 12 more are for the header.
+/// Lengths of a pretended mbuf, at odd places: 200 bytes of other data, and 12 more for the header.
 const MBUF: u32 = 2500;
 const DATA: u32 = 200 + 12;
 const ENTRIES: u16 = 64;
 const PEER: PeerIdx = PeerIdx(0);
 
-/// A pool of pretended mbufs: where each begins, and which are free.
+/// A pool of pretended mbufs.
 struct Mbufs {
     memory: PeerSlice<'static>,
     base: u32,
@@ -31,7 +33,7 @@ impl Mbufs {
         Self { memory, base, free: (0..count).collect() }
     }
 
-    /// Where the frame of mbuf `index` begins, from the start of packet memory.
+    /// Returns the offset of the frame of mbuf `index` in packet memory.
     fn data(&self, index: u32) -> u32 {
         self.base + index * MBUF + DATA
     }
@@ -71,7 +73,7 @@ fn frames_go_from_ones_own_buffers_into_ones_own_buffers() {
         let world = World::new(1500);
         let (mut rx, mut into) = receiver(&world, format, Offloads::CSUM);
         post(&mut rx, &mut into);
-        let packets = memory(2 << 20);
+        let packets = zeroed(2 << 20);
         let (gate, from) = (world.gate(packets), Mbufs::new(packets, 1, 800));
         let csum =
             Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 34, csum_offset: 6, num_buffers: 1, ..Hdr::default() };
@@ -107,7 +109,7 @@ fn what_is_refused_is_told_packet_by_packet() {
     (0..3).for_each(|index| rx.post(into.data(index) - 12, 2012, index).expect("room"));
     rx.publish();
     into.free.drain(..3);
-    let packets = memory(2 << 20);
+    let packets = zeroed(2 << 20);
     let (gate, from) = (world.gate(packets), Mbufs::new(packets, 0, 800));
     let burst =
         [(0, 60), (1, 1515), (2, 61), (3, 62), (4, 63)].map(|(at, len)| from.write(at, &frame(at as usize, len)));

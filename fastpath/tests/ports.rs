@@ -83,7 +83,7 @@ fn a_scattered_burst_reaches_each_peer_in_order() {
         assert_eq!(Scatter::new(&gate).tx_burst(&mut burst, MAX_BURST), Ok(9));
         assert_eq!(receivers[1].take(), [0, 3, 6].map(|number| frame(number, 100)));
         assert_eq!(receivers[0].take(), [1, 2, 4, 5, 7, 8].map(|number| frame(number, 100)));
-        // A port of one peer does not care whom the frames named before.
+        // A port to one peer ignores the names of peers in frames.
         push(&mut burst, 0, 64);
         burst.set_peer(0, PeerIdx(1)).expect("there");
         assert_eq!(PeerPort::new(&gate, PeerIdx(0)).tx_burst(&mut burst, MAX_BURST), Ok(1));
@@ -96,7 +96,7 @@ fn a_scattered_burst_reaches_each_peer_in_order() {
     }
 }
 
-/// The frame that an error names is the one that is wrong, wherever it is and whatever was delivered around it.
+/// An error names the frame that is wrong, wherever it is and whatever was delivered around it.
 #[test]
 fn only_the_frame_that_is_named_is_wrong() {
     for format in RingFormat::ALL {
@@ -157,7 +157,7 @@ fn a_peer_is_found_by_its_whole_name() {
     assert_eq!(gate.peer(PeerIdx(RECEIVERS as u8)), Err(PeerError::Unknown));
 }
 
-/// What a call is told to send at most is sent, from the front; the rest stays.
+/// A call sends at most as many frames as it may, from the front; the others stay.
 #[test]
 fn no_more_is_sent_than_the_caller_says() {
     for format in RingFormat::ALL {
@@ -174,7 +174,8 @@ fn no_more_is_sent_than_the_caller_says() {
     }
 }
 
-/// An error is about one of the frames that were offered, and the frames that were not stay behind those that were refused.
+/// An error is about a frame that was offered, and frames that were not offered stay behind those that were
+/// refused.
 #[test]
 fn of_frames_that_were_not_offered_an_error_says_nothing() {
     let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());
@@ -193,9 +194,12 @@ fn of_frames_that_were_not_offered_an_error_says_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Bursts of any size with frames of any length, and a receiver that looks now and then.
+    /// The bursts are of any size with frames of any length, and the receiver looks now and then.
     #[test]
-    fn nothing_is_lost_doubled_or_torn(calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20), format in 0..3usize) {
+    fn nothing_is_lost_doubled_or_torn(
+        calls in vec((vec(1u16..1515, 1..100), any::<bool>()), 1..20),
+        format in 0..3usize,
+    ) {
         let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::ALL[format]);
         let mut port = PeerPort::new(&gate, PeerIdx(0));
         let mut burst = pool.burst();

@@ -1,4 +1,4 @@
-//! What is said of a peer whose rings broke the protocol, and when that ends.
+//! The state of a peer whose rings broke the protocol, and its end.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -21,7 +21,7 @@ fn states(gate: &Gate) -> [PeerState; 2] {
     states
 }
 
-/// A frame to the peer at `place` arrives there.
+/// Asserts that a frame to the peer at `place` arrives there.
 #[track_caller]
 fn arrives(gate: &Gate, pool: &Mempool<'_>, place: u8, receiver: &mut Receiver) {
     let mut burst = pool.burst();
@@ -52,7 +52,7 @@ fn a_peer_in_quarantine_says_so_at_once_and_until_its_driver_starts_anew() {
             assert_eq!((port.tx_burst(&mut burst, MAX_BURST), states(&gate)), (Err(not_ready), [Quarantined, Ready]));
             arrives(&gate, pool, 1, &mut other);
         }
-        // Another peer's start is none of its own.
+        // Another peer's start does not end the quarantine.
         other = world.receiver(1, format, RX_SIZE);
         assert_eq!(states(&gate), [Quarantined, Ready]);
         arrives(&gate, pool, 1, &mut other);
@@ -87,7 +87,7 @@ fn a_peer_whose_rings_are_none_says_so_before_anything_is_sent() {
     let world = World::new(1500);
     let (gate, pool) = world.sender(MAX_BURST);
     for _ in 0..2 {
-        // Areas outside its RAM.
+        // The areas are outside its RAM.
         let mut device = world.device(0);
         let ok = Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK;
         for (register, value) in [

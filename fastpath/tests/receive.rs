@@ -1,4 +1,4 @@
-//! What a receiver's port gives its device, and what it agrees on with it.
+//! The buffers that a receiver's port gives its device, and the features that both agree on.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -15,7 +15,7 @@ use world::{Receiver, World, bytes, frame, push};
 
 const LEN: u16 = 60;
 
-/// Sends frames until no more is taken: how many were.
+/// Sends frames until no more is taken. Returns the number of frames that were.
 fn fill(gate: &Gate, pool: &'static Mempool<'static>) -> usize {
     let (mut port, mut burst, mut sent) = (PeerPort::new(gate, PeerIdx(0)), pool.burst(), 0);
     loop {
@@ -49,7 +49,7 @@ fn a_queue_that_ran_dry_while_the_pool_was_empty_is_filled_again() {
             let mut held = receiver.pool.burst();
             assert_eq!(fill(&gate, pool), RX_SIZE);
             assert_eq!(receiver.net.rx_burst(&mut held, MAX_BURST), Ok(RX_SIZE));
-            // The VNF keeps all buffers that there are, for a while.
+            // The VNF keeps all buffers for a while.
             assert_eq!((receiver.pool.available(), fill(&gate, pool)), (0, 0));
             let missing = receiver.net.polls_without_buffer();
             assert_eq!(receiver.net.rx_burst(&mut receiver.pool.burst(), MAX_BURST), Ok(0));
@@ -101,11 +101,11 @@ fn a_device_that_broke_the_protocol_gets_no_more_buffers() {
     let mut receiver = world.receiver(0, RingFormat::Split, 2 * RX_SIZE);
     fill(&gate, pool);
     let mut burst = receiver.pool.burst();
-    // Ten frames are as they should be; the next is in a buffer that there is not.
+    // Ten frames are right; the next is in a buffer that does not exist.
     let eleventh = world.queue(0).device.0 + used::RING + 10 * size_of::<UsedElem>() as u64;
     world.ram(0).write(eleventh, UsedElem { id: 5000, len: 72 }).expect("inside");
     let fault = Err(RxError::Device(DeviceFault::UsedId));
-    // The queue keeps a buffer for each of the ten; the device is not shown them.
+    // The queue keeps a buffer for each of the ten, without publishing it.
     let shown = || world.ram(0).read::<u16>(world.queue(0).driver.0 + avail::IDX);
     for expected in [Ok(10), fault, fault] {
         assert_eq!((receiver.net.rx_burst(&mut burst, MAX_BURST), receiver.pool.available()), (expected, RX_SIZE - 10));
@@ -163,7 +163,7 @@ fn longest_arrives(gate: &Gate, pool: &'static Mempool<'static>, receiver: &mut 
     assert_eq!(receiver.net.rx_stats().bad_frame, 0);
 }
 
-/// What a call is told to receive at most is received; the rest comes with the next.
+/// A call receives at most as many frames as it may; the others come with the next call.
 #[test]
 fn no_more_is_received_than_the_caller_says() {
     for format in RingFormat::ALL {
@@ -193,7 +193,7 @@ fn frames_are_received_into_a_burst_of_the_ports_own_pool_only() {
     assert_eq!(receivers[0].take(), [frame(0, 64)], "it is still there");
 }
 
-/// A peer that writes into the ring by itself: what is shorter than a header is no frame.
+/// A peer writes into the ring by itself: a buffer shorter than a header is not a frame.
 #[test]
 fn a_frame_that_is_dropped_gives_its_buffer_back() {
     let world = World::new(1500);

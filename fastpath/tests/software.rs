@@ -1,17 +1,18 @@
-//! Offloads done in software, beside what a receiver that knows the formats makes of the frames.
+//! Offloads done in software, compared with a receiver that knows the formats.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
 use sluice::{BufferLen, Burst, FrameError, Hdr, HdrF, MAX_BURST, Mempool, PeerIdx, gso};
 use sluice_abi::Gpa;
-use world::{contents, frame, memory, pool};
+use sluice_test_memory::zeroed;
+use world::{contents, frame, pool};
 
 fn long() -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(16 << 20), BufferLen::KiB64, 200)
+    pool(Gpa(0), zeroed(16 << 20), BufferLen::KiB64, 200)
 }
 
-/// The ones' complement sum, word by word with the carry added at once: another way than that of the sources.
+/// Returns the ones' complement sum, word by word with the carry added at once: not as the sources do.
 fn sum(bytes: &[u8]) -> u16 {
     bytes.chunks(2).fold(0u16, |sum, pair| {
         let word = u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]);
@@ -20,7 +21,7 @@ fn sum(bytes: &[u8]) -> u16 {
     })
 }
 
-/// What TCP's checksum covers besides TCP.
+/// Returns the pseudo header of TCP's checksum.
 fn pseudo(ip: &[u8], len: usize) -> Vec<u8> {
     let v6 = ip[0] >> 4 == 6;
     let mut bytes = if v6 { ip[8..40].to_vec() } else { ip[12..20].to_vec() };
@@ -28,7 +29,8 @@ fn pseudo(ip: &[u8], len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A TCP frame with `tags` VLAN tags and `payload` bytes, as a sender leaves it to others to cut: its flags are CWR, ACK, PSH, FIN.
+/// Returns a TCP frame with `tags` VLAN tags and `payload` bytes that is still to be cut: its flags are CWR,
+/// ACK, PSH, FIN.
 fn tcp(v6: bool, tags: usize, payload: usize) -> (Vec<u8>, Hdr) {
     let mut frame = vec![2; 12];
     (0..tags).for_each(|_| frame.extend([0x81, 0, 0, 7]));
@@ -91,7 +93,7 @@ fn push(burst: &mut Burst<'_>, (bytes, hdr): &(Vec<u8>, Hdr)) {
     frame.set_peer(PeerIdx(5));
 }
 
-/// Header fields of a segment, all of whose checksums are right, and its payload.
+/// The header fields of a segment, all of whose checksums are right, and its payload.
 #[track_caller]
 fn parse(frame: &[u8], tags: usize) -> ([u32; 3], Vec<u8>) {
     let ip = &frame[14 + 4 * tags..];
@@ -152,7 +154,7 @@ fn a_checksum_is_completed_once() {
     }
 }
 
-/// A datagram of UDP with a checksum of 0 would count as one without. See: RFC 768, RFC 8200 section 8.1.
+/// A UDP datagram with a checksum of 0 would count as one without a checksum. See: RFC 768, RFC 8200 section 8.1.
 #[test]
 fn a_checksum_is_never_completed_to_none() {
     let (pool, at) = (long(), 34 + 6);
@@ -180,7 +182,7 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
     };
     let tcp_at = usize::from(hdr.csum_start);
     let (six, hdr_six) = tcp(true, 0, 3000);
-    // Hop-by-hop options come before TCP, and UDP is none.
+    // Hop-by-hop options come before TCP, and UDP is not TCP.
     let next = |header: u8| [&six[..20], &[header], &six[21..]].concat();
     for (bytes, hdr) in [
         (good.clone(), Hdr { gso_type: gso::NONE, ..hdr }),
@@ -212,10 +214,10 @@ fn what_can_not_be_cut_stays_and_adds_nothing() {
     let mut frame = burst.frame_mut(0).expect("there");
     assert_eq!(frame.complete_checksum(), Err(FrameError::Offloads { hdr, len: good.len() as u32 }));
     push(&mut burst, &(good.clone(), Hdr { gso_size: 1, ..hdr }));
-    let mut into = self::pool(Gpa(0), memory(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
+    let mut into = self::pool(Gpa(0), zeroed(2 << 20), BufferLen::KiB2, MAX_BURST + 9).burst();
     assert_eq!((burst.frame_mut(1).expect("there").segment(&mut into), into.len()), (Err(FrameError::BurstFull), 0));
     let frame = burst.frame_mut(0).expect("there");
-    let mut into = self::pool(Gpa(0), memory(4096), BufferLen::KiB2, 2).burst();
+    let mut into = self::pool(Gpa(0), zeroed(4096), BufferLen::KiB2, 2).burst();
     into.push(60).expect("room");
     assert_eq!((frame.segment(&mut into), into.len()), (Err(FrameError::PoolEmpty), 1));
 }

@@ -1,12 +1,13 @@
-//! What is moved to a thread: access and memory, of which that thread makes gate, pool and ports.
+//! Access and memory are moved to a thread, which makes gate, pool and ports of them.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
 
 use sluice::{BufferLen, MAX_BURST, Mempool, PacketMemory, PeerIdx, PeerPort, RX_SIZE, Receive, RingFormat, Transmit};
 use sluice_abi::Gpa;
+use sluice_test_memory::zeroed;
 use std::thread;
-use world::{World, contents, frame, memory, push};
+use world::{World, contents, frame, push};
 
 const FRAMES: usize = 5_000;
 
@@ -19,7 +20,7 @@ fn a_sender_on_a_thread_of_its_own_reaches_a_receiver_on_another() {
     for format in RingFormat::ALL {
         let world = World::new(1500);
         let mut receiver = world.receiver(0, format, 2 * RX_SIZE);
-        let packets = memory(2 << 20);
+        let packets = zeroed(2 << 20);
         let set = (world.access(packets), PacketMemory::new(Gpa(0), packets).expect("small"));
         let sender = thread::spawn(move || {
             let (access, packets) = set;

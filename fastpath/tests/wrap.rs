@@ -1,4 +1,4 @@
-//! Ports around a port: what passes is what passed before, but for what they are there for.
+//! Ports around a port: frames pass as they would without, but for the purpose of the wrapper.
 
 #[allow(dead_code, reason = "another test needs the rest")]
 mod world;
@@ -10,15 +10,17 @@ use sluice::{
     Transmit, TxError, TxStats,
 };
 use sluice_abi::Gpa;
+use sluice_test_memory::zeroed;
 use std::cell::Cell;
-use world::{World, contents, frame, memory, pool, push};
+use world::{World, contents, frame, pool, push};
 
-/// A port from which what was sent comes back. The other end takes so many frames before it is full, and no frame longer than `longest`.
+/// A port from which sent frames come back. The other end takes a number of frames before it is full, and no frame
+/// longer than `longest`.
 struct Wire<'p> {
     frames: Burst<'p>,
     most: usize,
     longest: u16,
-    /// What it says of a longer one, which is the first of the burst.
+    /// The error about a longer frame, which is the first of the burst.
     refusal: TxError,
 }
 
@@ -60,10 +62,10 @@ impl Receive for Wire<'_> {
 }
 
 fn small() -> &'static Mempool<'static> {
-    pool(Gpa(0), memory(4 << 20), BufferLen::KiB2, 1024)
+    pool(Gpa(0), zeroed(4 << 20), BufferLen::KiB2, 1024)
 }
 
-/// Headers and frames of a classic capture file with nanoseconds.
+/// Returns headers and frames of a classic capture file with nanoseconds.
 fn records(file: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four"));
     assert_eq!([0, 4, 8, 12, 16, 20].map(word), [0xa1b2_3c4d, 0x4_0002, 0, 0, 65_535, 1]);
@@ -149,7 +151,7 @@ fn a_counter_counts_what_moved_by_length() {
 #[test]
 fn no_more_passes_than_the_rate_allows_and_nothing_is_lost() {
     let (pool, now) = (small(), Cell::new(1000));
-    // 3 bytes in 2 ticks, 3,000 bytes at once.
+    // The rate is 3 bytes in 2 ticks, and 3,000 bytes at once.
     let rate = Rate { bytes: 3, ticks: 2, depth: 3000 };
     let mut port = RateLimiter::new(Wire::new(pool), rate, || now.get());
     let mut burst = pool.burst();
@@ -215,7 +217,7 @@ fn a_late_frame_comes_when_it_is_due_and_not_before() {
         now.set(at);
         assert_eq!((port.tx_burst(&mut burst, 9), port.held()), (Ok(0), (0, held)), "{at}");
     }
-    // The same for what is received.
+    // The same holds for frames that are received.
     assert_eq!((port.rx_burst(&mut arrived, 1), port.held()), (Ok(0), (1, 0)));
     now.set(200);
     port.set_faults(Faults::default());
@@ -256,7 +258,7 @@ fn a_held_frame_that_nobody_takes_is_the_callers_again() {
     }
 }
 
-/// A frame that the port inside held before it was counted, and that comes back.
+/// A frame comes back that the port inside held before it was counted.
 #[test]
 fn a_frame_that_was_sent_before_a_counter_is_none_of_its() {
     let (pool, now) = (small(), Cell::new(0));
@@ -281,7 +283,8 @@ fn a_burst_of_another_pool_is_refused() {
     assert_eq!((port.rx_burst(&mut burst, 9), burst.len()), (Err(RxError::ForeignPool), 1));
 }
 
-/// Sends `count` numbered frames through faults and a slow wire: the order in which they arrived, and how many were lost.
+/// Sends `count` numbered frames through faults and a slow wire. Returns the order in which they arrived, and how many
+/// were lost.
 fn through(faults: Faults, seed: u64, count: usize, most: usize) -> (Vec<usize>, u64) {
     let (pool, now) = (small(), Cell::new(0));
     let wire = Wire { most: 40, ..Wire::new(pool) };
@@ -314,7 +317,12 @@ proptest! {
 
     #[test]
     fn what_was_not_decided_to_be_lost_arrives_once(
-        loss in 0u32..300_000, reorder in 0u32..300_000, delay in 0u32..300_000, ticks in 0u64..20, seed: u64, most in 1usize..64,
+        loss in 0u32..300_000,
+        reorder in 0u32..300_000,
+        delay in 0u32..300_000,
+        ticks in 0u64..20,
+        seed: u64,
+        most in 1usize..64,
     ) {
         let faults = Faults { loss, reorder, delay, ticks };
         let (arrived, lost) = through(faults, seed, 500, most);
@@ -336,7 +344,7 @@ fn without_faults_all_arrive_in_order_and_with_faults_about_so_many_do_not() {
     assert!(!arrived.is_sorted() && lost == 0);
 }
 
-/// The real thing, in three wrappers.
+/// A real port works in three wrappers.
 #[test]
 fn wrappers_go_around_wrappers() {
     let (gate, pool, mut receivers) = World::all(MAX_BURST, RingFormat::default());

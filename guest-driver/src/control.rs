@@ -6,19 +6,19 @@ use sluice_abi::Gpa;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_memory::PeerSlice;
 
-/// Entries: one command is under way at a time.
+/// Number of entries of the queue: one command is under way at a time.
 const SIZE: usize = 4;
-/// Addresses that both tables of a filter have at most.
+/// Largest number of addresses of both tables of a filter.
 const MAX_ADDRESSES: usize = 32;
-/// Bytes of a command: class, command, the longest data, which is two tables with a number before each.
+/// Length of the longest command in bytes: class, command, and two tables with a number before each.
 const COMMAND_LEN: u64 = (2 + TABLES_LEN as u64).next_multiple_of(8);
 const TABLES_LEN: usize = 2 * 4 + 6 * MAX_ADDRESSES;
 /// An answer that no device gives.
 const NO_ANSWER: u8 = 0xff;
-/// Times that the answer is looked for.
+/// Number of times that the driver looks for an answer.
 const LOOKS: usize = 1 << 24;
 
-/// A command.
+/// The commands of a driver. See: VIRTIO 5.1.6.5 "Control Virtqueue".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `VIRTIO_NET_CTRL_RX_PROMISC`
@@ -35,18 +35,18 @@ pub enum Command {
     AnnounceAck,
 }
 
-/// Why a command was not carried out.
+/// Reasons for which a command was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The feature that it needs is not agreed on, or a value is none that the device has.
+    /// The feature of the command was not negotiated, or the device does not have such a value.
     NotOffered,
-    /// A queue that it is about is not set up.
+    /// A queue of the command is not set up.
     NotSetUp,
-    /// There is no room for so many addresses: ask for all frames instead.
+    /// The command has no room for that number of addresses.
     TooMany,
-    /// The device answered that it did not.
+    /// The device refused the command.
     Refused,
-    /// The device did not answer; this control queue takes no more commands.
+    /// The device did not answer. This control queue takes no more commands.
     Silent,
     /// The device broke a rule.
     Fault(DeviceFault),
@@ -55,9 +55,9 @@ pub enum Cause {
 /// A command that was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlError {
-    /// Which.
+    /// The command.
     pub command: Command,
-    /// Why not.
+    /// The reason.
     pub cause: Cause,
 }
 
@@ -87,7 +87,7 @@ impl core::error::Error for ControlError {}
 /// The driver side of a control queue.
 pub struct ControlQueue {
     queue: DriverQueue<SIZE>,
-    /// Command, then the answer byte.
+    /// The command, and the answer byte behind it.
     memory: PeerSlice<'static>,
     gpa: Gpa,
     silent: bool,
@@ -96,10 +96,14 @@ pub struct ControlQueue {
 const QUEUE_LEN: u64 = DriverQueue::<SIZE>::MEMORY_LEN;
 
 impl ControlQueue {
-    /// Bytes of memory that it needs.
+    /// Length in bytes of the memory of a control queue.
     pub const MEMORY_LEN: u64 = QUEUE_LEN + COMMAND_LEN + 8;
 
-    /// A control queue in `memory`, which lies at `gpa`; both aligned to 16 bytes. `features` are those agreed on.
+    /// Returns a control queue in `memory`, which lies at `gpa`. Both are aligned to 16 bytes. `features` were agreed
+    /// on with the device.
+    ///
+    /// # Errors
+    /// [`QueueError`].
     pub fn new(gpa: Gpa, memory: PeerSlice<'static>, features: F) -> Result<Self, QueueError> {
         let part = |at, len| memory.sub(at, len).map_err(|_| QueueError::Memory);
         let queue = DriverQueue::new(gpa, part(0, QUEUE_LEN)?, SIZE as u16, features - F::INDIRECT_DESC)?;
@@ -107,17 +111,17 @@ impl ControlQueue {
         Ok(Self { queue, memory: commands, gpa: Gpa(gpa.0 + QUEUE_LEN), silent: false })
     }
 
-    /// The queue, for [`crate::Setup::set_queue`]; its number is [`ControlQueue::index`].
+    /// Returns the queue, for [`crate::Setup::set_queue`]. Its number is [`ControlQueue::index`].
     pub const fn queue(&self) -> &DriverQueue<SIZE> {
         &self.queue
     }
 
-    /// The number of the control queue. See: VIRTIO 5.1.2 "Virtqueues".
+    /// Returns the number of the control queue. See: VIRTIO 5.1.2 "Virtqueues".
     pub const fn index(agreed: &Started) -> u16 {
         net::controlq(agreed.max_pairs)
     }
 
-    /// Asks for all frames, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    /// Turns promiscuous mode on or off. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
     pub fn set_promiscuous(
         &mut self,
         transport: &mut impl Transport,
@@ -129,7 +133,7 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::Promiscuous, offered, ctrl::RX_PROMISC), &[on.into()], wait)
     }
 
-    /// Asks for all frames to groups, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    /// Turns the reception of all multicast frames on or off. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
     pub fn set_all_multicast(
         &mut self,
         transport: &mut impl Transport,
@@ -141,7 +145,7 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::AllMulticast, offered, ctrl::RX_ALLMULTI), &[on.into()], wait)
     }
 
-    /// Asks for frames to these addresses, beside those to the device's own and to everybody, and to no others.
+    /// Sets the addresses whose frames are received, beside the device's own address and broadcasts.
     /// See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
     pub fn set_filter(
         &mut self,
@@ -165,8 +169,8 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::MacTableSet, offered, ctrl::MAC_TABLE_SET), &data[..len], wait)
     }
 
-    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for neither filter nor address
-    /// unless both features are negotiated.
+    /// Sets the device's MAC address. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering": the driver asks for
+    /// neither filter nor address unless both features are negotiated.
     pub fn set_mac(
         &mut self,
         transport: &mut impl Transport,
@@ -178,7 +182,7 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::MacAddrSet, offered, ctrl::MAC_ADDR_SET), &mac, wait)
     }
 
-    /// Lets the device use `pairs` queue pairs, both queues of which it must have been told of. See: VIRTIO 5.1.6.5.6.1 "Driver
+    /// Lets the device use `pairs` queue pairs, both queues of which must be set up. See: VIRTIO 5.1.6.5.6.1 "Driver
     /// Requirements: Automatic receive steering in multiqueue mode".
     pub fn set_pairs(
         &mut self,
@@ -197,7 +201,7 @@ impl ControlQueue {
         self.command(transport, agreed, what, &pairs.to_le_bytes(), wait)
     }
 
-    /// Says that the gratuitous packets are sent. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+    /// Tells the device that the gratuitous packets were sent. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
     pub fn announce_ack(
         &mut self,
         transport: &mut impl Transport,
@@ -208,7 +212,8 @@ impl ControlQueue {
         self.command(transport, agreed, (Command::AnnounceAck, offered, ctrl::ANNOUNCE_ACK), &[], wait)
     }
 
-    /// `wait` is called between looks for the answer; it may let others run, and ends the wait by `false`.
+    /// Carries out a command. `wait` is called between looks for the answer: it may let others run, and ends the wait
+    /// by `false`.
     fn command(
         &mut self,
         transport: &mut impl Transport,
@@ -230,7 +235,7 @@ impl ControlQueue {
         self.answer(wait).map_err(failed)
     }
 
-    /// Gives the device a command; `false` if the queue has no room for it.
+    /// Gives the device a command. Returns `false` if the queue has no room for it.
     fn ask(&mut self, code: [u8; 2], data: &[u8]) -> bool {
         let written = self.memory.copy_from_slice(0, &code).is_ok()
             && self.memory.copy_from_slice(2, data).is_ok()
@@ -245,7 +250,8 @@ impl ControlQueue {
     fn answer(&mut self, mut wait: impl FnMut() -> bool) -> Result<(), Cause> {
         for _ in 0..LOOKS {
             if self.queue.ready().map_err(Cause::Fault)? > 0 {
-                // Without a byte written there is no answer. See: VIRTIO 2.7.8.3 "Driver Requirements: The Virtqueue Used Ring".
+                // A device that wrote no byte did not answer. See: VIRTIO 2.7.8.3 "Driver Requirements: The Virtqueue
+                // Used Ring".
                 let answered = self.queue.take().map_err(Cause::Fault)?.len > 0;
                 let done = answered && self.memory.read(COMMAND_LEN) == Ok(ctrl::OK);
                 return if done { Ok(()) } else { Err(Cause::Refused) };

@@ -1,4 +1,4 @@
-//! From an unknown device to a running one. See: VIRTIO 3.1.1 "Driver Requirements: Device Initialization".
+//! The steps from an unknown device to a running one. See: VIRTIO 3.1.1 "Driver Requirements: Device Initialization".
 //!
 //! [`Setup`] agrees on features, from which the format of the queues follows; then queues are made and set up, and
 //! [`Setup::start`] lets the device use them.
@@ -10,60 +10,61 @@ use sluice_abi::mmio::Status;
 use sluice_abi::net::{self, Config, F, LinkStatus};
 use sluice_abi::virtq::QueueAddresses;
 
-/// What a driver takes of any device.
+/// The features that the driver takes of any device.
 const ALWAYS: F = F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS);
-/// Times that a reset is looked for.
+/// Number of times that the driver looks for the end of a reset.
 const RESET_LOOKS: usize = if cfg!(miri) { 1 << 8 } else { 1 << 16 };
 
-/// What the driver would like.
+/// The features and queues that the driver asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Features to take if they are offered. `VERSION_1`, `MAC`, `STATUS` and, with buffers that hold it, `MTU` are always taken.
+    /// Features to take if they are offered. `VERSION_1`, `MAC`, `STATUS` and, with buffers that hold it, `MTU` are
+    /// always taken.
     pub features: F,
-    /// Queue pairs to use if there are as many; more than 1 only with [`F::MQ`].
+    /// Number of queue pairs to use if the device has as many; more than 1 only with [`F::MQ`].
     pub pairs: u16,
 }
 
-/// What was agreed, and what the device says of itself.
+/// The features and queues that were agreed on, and the configuration of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// Its address; all zero if it doesn't say.
+    /// MAC address of the device; all zero if it does not tell.
     pub mac: [u8; 6],
-    /// Largest payload of a frame, bytes.
+    /// Largest payload of a frame in bytes.
     pub mtu: u16,
-    /// The features agreed on.
+    /// The features that were agreed on.
     pub features: F,
-    /// Queue pairs that can be used: at least 1, at most as many as wanted.
+    /// Number of queue pairs that can be used: at least 1, at most as many as wanted.
     pub pairs: u16,
-    /// Queue pairs that the device has: the control queue lies behind them.
+    /// Number of queue pairs of the device. The control queue comes behind them.
     pub max_pairs: u16,
 }
 
-/// Why a device can't be started.
+/// Reasons for which a device can't be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// No virtio-mmio device: the first registers say this.
+    /// There is no virtio-mmio device: the first registers have these values.
     NoDevice(u32, u32),
-    /// Another kind of device.
+    /// The device is of another kind, which has this device ID.
     NotNet(u32),
-    /// It did not finish its reset.
+    /// The device did not finish its reset.
     ResetStuck,
-    /// It does not offer [`F::VERSION_1`].
+    /// The device does not offer [`F::VERSION_1`].
     Legacy,
-    /// It did not take the features that it offers.
+    /// The device did not accept features that it offers.
     FeaturesRefused,
-    /// Its MTU is larger than the driver's receive buffers hold, both in bytes of payload.
+    /// The device's MTU is larger than the driver's receive buffers hold, both in bytes of payload.
     Mtu {
-        /// What the device says.
+        /// MTU of the device.
         device: u16,
-        /// What the buffers hold.
+        /// Payload that the buffers hold.
         most: u16,
     },
-    /// It has this many queue pairs, which no device has.
+    /// The device tells of a number of queue pairs that no device has.
     Pairs(u16),
-    /// Its queue of this number has at most so many entries, fewer than wanted.
+    /// The queue of the first number has at most the second number of entries, fewer than wanted.
     QueueTooSmall(u16, u16),
-    /// It did not take the queue of this number.
+    /// The device did not take the queue of this number.
     QueueRefused(u16),
 }
 
@@ -85,7 +86,8 @@ impl fmt::Display for StartError {
     }
 }
 
-/// A device whose features are agreed on and that is not started yet. If it is not, the device is told that the driver gave up.
+/// A device whose features are agreed on and that is not started yet. Dropping this tells the device that the driver
+/// gave up.
 pub struct Setup<'t, T: Transport> {
     transport: &'t mut T,
     status: Status,
@@ -98,8 +100,8 @@ impl<'t, T: Transport> Setup<'t, T> {
         Self::with_mtu(transport, wanted, u16::MAX)
     }
 
-    /// The same for a driver whose receive buffers hold a payload of at most `most` bytes: a device that has a larger MTU is refused
-    /// ([`StartError::Mtu`]), and so is one without an MTU if they do not hold [`net::DEFAULT_MTU`].
+    /// Does the same for a driver whose receive buffers hold a payload of at most `most` bytes: a device with a larger
+    /// MTU is refused ([`StartError::Mtu`]), and so is one without an MTU if they do not hold [`net::DEFAULT_MTU`].
     /// See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout".
     pub fn with_mtu(transport: &'t mut T, wanted: Wanted, most: u16) -> Result<Self, StartError> {
         match transport.device_id()? {
@@ -116,13 +118,13 @@ impl<'t, T: Transport> Setup<'t, T> {
         Ok(setup)
     }
 
-    /// No bit is cleared that was set. See: VIRTIO 2.1.1 "Driver Requirements: Device Status Field".
+    /// Sets `bit` of the device status, and clears none. See: VIRTIO 2.1.1 "Driver Requirements: Device Status Field".
     fn advance(&mut self, status: Status) {
         self.status |= status;
         self.transport.set_status(self.status);
     }
 
-    /// A feature goes with those that it needs. See: VIRTIO 2.2.1 "Driver Requirements: Feature Bits".
+    /// Agrees on features: each goes with those that it needs. See: VIRTIO 2.2.1 "Driver Requirements: Feature Bits".
     fn negotiate(&mut self, wanted: F, most: u16) -> Result<(), StartError> {
         let features = (self.transport.device_features() & (wanted | ALWAYS)).supported();
         if !features.contains(F::VERSION_1) {
@@ -162,12 +164,13 @@ impl<'t, T: Transport> Setup<'t, T> {
         Ok(())
     }
 
-    /// What was agreed.
+    /// Returns what was agreed on.
     pub const fn agreed(&self) -> &Started {
         &self.agreed
     }
 
-    /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue Configuration".
+    /// Tells the device of its queue `index`. See: VIRTIO 4.2.3.2 "Virtqueue Configuration", 4.1.5.1.3 "Virtqueue
+    /// Configuration".
     pub fn set_queue<const N: usize, K: Token>(
         &mut self,
         index: u16,
@@ -191,7 +194,7 @@ impl<T: Transport> Drop for Setup<'_, T> {
     }
 }
 
-/// Resets the device and waits until that is done: all queues' memory is the driver's again.
+/// Resets the device and waits until that is done. The memory of all queues is the driver's again then.
 ///
 /// # Errors
 /// [`StartError::ResetStuck`]. See: VIRTIO 2.4.2 "Driver Requirements: Device Reset".
@@ -213,9 +216,8 @@ fn set_queue(transport: &mut impl Transport, index: u16, size: u16, at: QueueAdd
     if transport.queue_ready(index) { Ok(()) } else { Err(StartError::QueueRefused(index)) }
 }
 
-/// Takes queue `index` of a running device back, and gives the device the empty `queue` instead; between the two `emptied` is called,
-/// when the memory of the queue that was is the driver's again. Only with [`F::RING_RESET`].
-/// See: VIRTIO 2.6.1 "Virtqueue Reset".
+/// Takes queue `index` back from a running device, and gives the device a new queue. `emptied` makes that, once the
+/// memory of the old queue is the driver's again. This needs [`F::RING_RESET`]. See: VIRTIO 2.6.1 "Virtqueue Reset".
 pub fn renew_queue<const N: usize>(
     transport: &mut impl Transport,
     index: u16,
@@ -230,7 +232,7 @@ pub fn renew_queue<const N: usize>(
     Ok(queue)
 }
 
-/// Reads the configuration until it did not change meanwhile; a device that changes it for ever is believed at last.
+/// Reads the configuration until it did not change meanwhile. After some attempts the last reading is used.
 /// See: VIRTIO 2.5.1 "Driver Requirements: Device Configuration Space".
 fn configuration(transport: &mut impl Transport) -> Config {
     const ATTEMPTS: usize = 8;
@@ -251,8 +253,9 @@ fn configuration(transport: &mut impl Transport) -> Config {
     config
 }
 
-/// What the device says of its link; up if it does not say. With [`LinkStatus::ANNOUNCE`] the driver is asked to send gratuitous packets,
-/// and then to say so by [`crate::ControlQueue::announce_ack`]. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
+/// Returns the status of the link; up if the device does not tell. [`LinkStatus::ANNOUNCE`] asks the driver to send
+/// gratuitous packets, and then to call [`crate::ControlQueue::announce_ack`]. See: VIRTIO 5.1.6.5.4 "Gratuitous Packet
+/// Sending".
 pub fn link_status(transport: &mut impl Transport, started: &Started) -> LinkStatus {
     if !started.features.contains(F::STATUS) {
         return LinkStatus::LINK_UP;

@@ -1,7 +1,7 @@
 //! The driver side of virtio-net, in poll mode: no interrupts, no allocation, no lock.
 //!
-//! It stands on `sluice-abi` and `sluice-memory`; `sluice-fastpath` puts pools and bursts on top. Alone it is a driver for an operating system or a
-//! program without one, over virtio-mmio or virtio-pci.
+//! The crate stands on `sluice-abi` and `sluice-memory`; `sluice-fastpath` puts pools and bursts on top. Alone it is a
+//! driver for an operating system or a program without one, over virtio-mmio or virtio-pci.
 //!
 //! ```
 //! use sluice_abi::Gpa;
@@ -9,7 +9,7 @@
 //! use sluice_driver::{DeviceFault, DriverQueue, QueueError};
 //! use sluice_memory::PeerSlice;
 //!
-//! // A receive queue of 16 entries in memory of one's own. `Setup` agrees on the features, and tells the device where it lies.
+//! // A receive queue of 16 entries. `Setup` agrees on the features, and tells the device where the queue lies.
 //! const LEN: usize = DriverQueue::<16>::MEMORY_LEN as usize;
 //! let memory = PeerSlice::from_mut(vec![0u128; LEN / 16].leak());
 //! let mut queue = DriverQueue::<16, u32>::new(Gpa(0x10_0000), memory, 16, F::VERSION_1)?;
@@ -19,18 +19,18 @@
 //! queue.publish();
 //! assert_eq!((queue.room(), queue.is_ready()), (0, Ok(false)));
 //!
-//! // A device that says it used more buffers than it has is at fault, for good. Its index lies at byte 2 of the device area.
+//! // A device that says it used more buffers than it has is at fault, for good. The index is at byte 2 of its area.
 //! let index = queue.addresses().device.0 - 0x10_0000 + 2;
 //! assert!(memory.write(index, 17_u16).is_ok());
 //! assert_eq!(queue.is_ready(), Err(DeviceFault::UsedIdx));
 //! # Ok::<(), QueueError>(())
 //! ```
 //!
-//! Reading order: [`Setup`] (agreeing with the device), [`DriverQueue`] (one queue), [`Receiver`] (frames out of buffers),
-//! [`Sender`] (headers of frames to be sent), [`ControlQueue`], [`Transport`] (how a device is reached).
+//! Reading order: [`Setup`] (agreeing with the device), [`DriverQueue`] (one queue), [`Receiver`] (frames out of
+//! buffers), [`Sender`] (headers of frames to be sent), [`ControlQueue`], [`Transport`] (how a device is reached).
 //!
-//! The device side is whoever has a window on this VM: what it writes is read once and checked, and a device that breaks a rule
-//! is a [`DeviceFault`], not a panic and not a read outside a buffer.
+//! Whoever has a window on this VM is its device side. The driver reads each word of the device once and checks it. A
+//! device that breaks a rule causes a [`DeviceFault`], and neither a panic nor an access outside a buffer.
 #![no_std]
 
 #[cfg(test)]
@@ -49,5 +49,5 @@ pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
 pub use receive::{Arrival, Frame, Part, Receiver, asks_nothing};
 pub use send::{SendError, Sender};
 pub use transport::{
-    Function, MappedFunction, PciError, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,
+    Function, MappedFunction, PciError, RegisterBlock, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,
 };

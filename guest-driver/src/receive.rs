@@ -6,61 +6,66 @@ use core::mem::offset_of;
 use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF, Offloads, gso};
 use sluice_memory::PeerSlice;
 
-/// Bytes of a frame within one buffer.
+/// The bytes of a frame within one buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part<T = u32> {
-    /// The buffer.
+    /// Token of the buffer.
     pub token: T,
-    /// Where the bytes start in it: behind the header in the first buffer of a frame, else 0.
+    /// Offset of the bytes in the buffer: behind the header in the first buffer of a frame, else 0.
     pub start: u32,
-    /// How many there are.
+    /// Number of bytes.
     pub len: u32,
 }
 
 /// A frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its header, which fits it and asks for nothing that was not agreed on.
+    /// Header of the frame. It fits the frame and asks for nothing that was not agreed on.
     pub hdr: Hdr,
-    /// How many parts it has.
+    /// Number of parts.
     pub parts: usize,
-    /// Bytes of all parts.
+    /// Number of bytes of all parts.
     pub len: u32,
 }
 
-/// What came of looking for a frame. Buffers are the caller's again in any case.
+/// The result of a look for a frame. Buffers that came back are the caller's again in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Nothing is there.
+    /// No frame is there.
     Nothing,
-    /// A frame.
+    /// A frame arrived.
     Frame(Frame),
-    /// What lies in so many buffers is no frame: its header does not fit it, or it is empty, or of more parts than there is room for.
+    /// This number of buffers came back without a frame: the header does not fit, there are no bytes, or more parts
+    /// than there is room for.
     Dropped(usize),
 }
 
-/// Puts frames together.
+/// The part of a driver that puts frames together.
 #[derive(Clone, Copy, Debug)]
 pub struct Receiver {
     merges: bool,
     offloads: Offloads,
-    /// What was dropped so far.
+    /// Number of frames that were dropped so far.
     dropped: u64,
 }
 
 impl Receiver {
-    /// For a queue with these features.
+    /// Returns a receiver for a queue with these features.
     pub const fn new(features: F) -> Self {
         Self { merges: features.contains(F::MRG_RXBUF), offloads: features.offloads_to_driver(), dropped: 0 }
     }
 
-    /// Frames that were dropped.
+    /// Returns the number of frames that were dropped.
     pub const fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Takes the next frame of `queue` into `parts`; `memory` finds the buffer of a token. Of a frame with more parts than `parts` has, all
-    /// are taken but only the first named: have as many as the queue has entries.
+    /// Takes the next frame of `queue` into `parts`, which has as many entries as the queue. `memory` finds the buffer
+    /// of a token. Of a frame with more parts than `parts` has entries, all buffers are taken but only the first are
+    /// named.
+    ///
+    /// # Errors
+    /// [`DeviceFault`], now and from now on.
     #[inline]
     pub fn take<'m, const N: usize, T: Token>(
         &mut self,
@@ -87,7 +92,8 @@ impl Receiver {
         })
     }
 
-    /// Takes the other buffers of a frame of `count`: bytes of all. They were all used together, so they are all there.
+    /// Takes the other buffers of a frame of `count` buffers, and returns the number of bytes of all. They were used
+    /// together, so all are there.
     fn rest<const N: usize, T: Token>(
         &self,
         queue: &mut DriverQueue<N, T>,
@@ -114,7 +120,8 @@ impl Receiver {
     }
 }
 
-/// Whether the header at `at` of `memory` asks nothing of its receiver and says nothing of the checksum, so that nothing of it need be kept.
+/// Returns whether the header at `at` of `memory` leaves no work to its receiver and tells nothing of the checksum, so
+/// that it need not be kept.
 #[inline(always)]
 pub fn asks_nothing(memory: PeerSlice<'_>, at: u64) -> bool {
     const KNOWN: u16 = HdrF::NEEDS_CSUM.union(HdrF::DATA_VALID).bits() as u16;
@@ -122,7 +129,7 @@ pub fn asks_nothing(memory: PeerSlice<'_>, at: u64) -> bool {
     memory.read_own::<u16>(at).is_ok_and(|flags_and_type| flags_and_type & (KNOWN | 0xff00) == 0)
 }
 
-/// The header at the start of `buffer`, read once.
+/// Returns the header at the start of `buffer`, read once.
 #[inline(always)]
 fn header(buffer: PeerSlice<'_>) -> Option<Hdr> {
     let words: [u64; 1] = [buffer.read(0).ok()?];

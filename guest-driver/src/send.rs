@@ -1,50 +1,57 @@
-//! Headers of frames to be sent: nothing is asked for that the device did not agree to, and no frame is longer than it takes.
-//! See: VIRTIO 5.1.6.2 "Packet Transmission".
+//! Headers of frames to be sent. They ask for nothing that the device did not agree to, and no frame is longer than the
+//! device takes. See: VIRTIO 5.1.6.2 "Packet Transmission".
 
 use sluice_abi::net::{ETHERNET_HEADER, F, Hdr, HdrF, MAX_FRAME, Offloads, gso};
 
-/// Why a frame can't be sent.
+/// Reasons for which a frame can't be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// Its header asks for what was not agreed on, or does not fit it.
+    /// The header asks for work that was not agreed on, or does not fit the frame.
     Header,
-    /// It is longer than the device's MTU allows.
+    /// The frame is longer than the device's MTU allows.
     TooLong,
-    /// It has no bytes.
+    /// The frame has no bytes.
     Empty,
 }
 
-/// Makes headers of frames to be sent.
+/// The part of a driver that makes headers of frames to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender {
     offloads: Offloads,
-    /// Bytes of the longest frame that the device is not asked to segment.
+    /// Length of the longest frame that the device is not asked to segment, in bytes.
     longest: u32,
 }
 
 impl Sender {
-    /// For a device with these features; with [`F::MTU`], `mtu` is its largest payload of a frame, bytes.
+    /// Returns a sender for a device with these features. With [`F::MTU`], `mtu` is the largest payload of a frame in
+    /// bytes.
     pub const fn new(features: F, mtu: u16) -> Self {
         let longest = if features.contains(F::MTU) { mtu as u32 + ETHERNET_HEADER as u32 } else { MAX_FRAME as u32 };
         Self { offloads: features.offloads_to_device(), longest }
     }
 
-    /// Bytes of the longest frame without VLAN tags that the device is not asked to segment.
+    /// Returns the length in bytes of the longest frame without VLAN tags that the device is not asked to segment.
     pub const fn longest(&self) -> u32 {
         self.longest
     }
 
-    /// The header before a frame of `len` bytes that asks for what `hdr` does. Whether the frame's own checksum and headers are as they say
-    /// is for the caller to know. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout", 5.1.6.2.1 "Driver
-    /// Requirements: Packet Transmission".
+    /// Returns the header before a frame of `len` bytes that asks for the same work as `hdr`. The caller vouches for
+    /// the frame's own checksum and headers. See: VIRTIO 5.1.4.2 "Driver Requirements: Device configuration layout",
+    /// 5.1.6.2.1 "Driver Requirements: Packet Transmission".
+    ///
+    /// # Errors
+    /// [`SendError`].
     pub const fn header(&self, hdr: Hdr, len: u32) -> Result<Hdr, SendError> {
         self.header_of_tagged(hdr, len, 0)
     }
 
-    /// As [`Sender::header`], for a frame that has `tags` bytes of VLAN tags: they belong to its Ethernet header, and not to what the MTU
-    /// bounds.
+    /// Returns the header as [`Sender::header`] does, for a frame that has `tags` bytes of VLAN tags. They belong to
+    /// the Ethernet header, and not to the payload, which the MTU bounds.
+    ///
+    /// # Errors
+    /// [`SendError`].
     pub const fn header_of_tagged(&self, hdr: Hdr, len: u32, tags: u16) -> Result<Hdr, SendError> {
-        // The other flags are the receiver's.
+        // Only a receiver is told the other flags.
         let for_device = hdr.flags & !HdrF::NEEDS_CSUM.bits() == 0;
         if len == 0 {
             return Err(SendError::Empty);

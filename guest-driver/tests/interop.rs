@@ -1,5 +1,5 @@
-//! The driver side against device sides: our own in every format, and rust-vmm's `virtio-queue`, which has split rings.
-#![allow(unsafe_code, reason = "makes the memory that both sides see")]
+//! The driver side against two device sides: this project's in every format, and split rings of rust-vmm's
+//! `virtio-queue`.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,6 +9,7 @@ use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF};
 use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Sender};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::{read, zeroed};
 use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 
@@ -18,18 +19,13 @@ const RING: u64 = 0x1000;
 const BUFFERS: u64 = 0x8_0000;
 const STRIDE: u64 = 4096;
 
-/// Zeroed memory that is never freed.
-fn memory() -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; LEN as usize / 16].leak())
-}
-
-/// A queue of ours in `memory`.
+/// Returns a queue of this project in `memory`.
 fn driver(memory: PeerSlice<'static>, size: u16, features: F) -> DriverQueue<N> {
     let len = DriverQueue::<N>::MEMORY_LEN + DriverQueue::<N>::TABLES_LEN;
     DriverQueue::new(Gpa(RING), memory.sub(RING, len).unwrap(), size, features).unwrap()
 }
 
-/// The features of format `format` of four, with others by chance.
+/// Returns the features of format `format` of four, with these options.
 fn features(format: usize, [merge, event_idx, indirect]: [bool; 3]) -> F {
     let format = [F::empty(), F::IN_ORDER, F::RING_PACKED, F::RING_PACKED | F::IN_ORDER][format];
     let mut features = F::VERSION_1 | F::CSUM | F::GUEST_CSUM | format;
@@ -39,17 +35,11 @@ fn features(format: usize, [merge, event_idx, indirect]: [bool; 3]) -> F {
     features
 }
 
-fn bytes(memory: PeerSlice<'_>, at: u64, len: u32) -> Vec<u8> {
-    let mut bytes = vec![0; len as usize];
-    memory.copy_to_slice(at, &mut bytes).unwrap();
-    bytes
-}
-
 fn frame(number: usize, len: u32) -> Vec<u8> {
     (0..len as usize).map(|at| (number * 31 + at * 7) as u8).collect()
 }
 
-/// A header that asks for something, now and then.
+/// Returns a header, with an offload in each third one.
 fn hdr(number: usize) -> Hdr {
     match number % 3 {
         0 => Hdr { flags: HdrF::NEEDS_CSUM.bits(), csum_start: 4, csum_offset: 2, num_buffers: 1, ..Hdr::default() },
@@ -57,7 +47,7 @@ fn hdr(number: usize) -> Hdr {
     }
 }
 
-/// Our own device side of `queue`.
+/// Returns this project's device side of `queue`.
 fn device(memory: PeerSlice<'static>, queue: &DriverQueue<N>, features: F) -> (DeviceQueue, Regions) {
     let regions = Regions::from_slices(&[(Gpa(0), memory)]).unwrap();
     let entry = QueueEntry {
@@ -69,7 +59,7 @@ fn device(memory: PeerSlice<'static>, queue: &DriverQueue<N>, features: F) -> (D
     (DeviceQueue::new(&entry, &regions).unwrap(), regions)
 }
 
-/// A receive queue with buffers of `buffer` bytes: the driver, and what it expects.
+/// A receive queue with buffers of `buffer` bytes: the driver, and the frames that it expects.
 struct Receive {
     memory: PeerSlice<'static>,
     queue: DriverQueue<N>,
@@ -81,7 +71,7 @@ struct Receive {
 
 impl Receive {
     fn new(size: u16, features: F, buffer: u32) -> Self {
-        let memory = memory();
+        let memory = zeroed(LEN);
         let queue = driver(memory, size, features);
         let free = (0..N as u32).collect();
         Self { memory, queue, receiver: Receiver::new(features), free, buffer, expected: VecDeque::new() }
@@ -106,7 +96,7 @@ impl Receive {
                 Arrival::Frame(Frame { parts: count, .. }) => {
                     let place = |part: &Part| BUFFERS + u64::from(part.token) * STRIDE + u64::from(part.start);
                     let got: Vec<u8> =
-                        parts[..count].iter().flat_map(|part| bytes(memory, place(part), part.len)).collect();
+                        parts[..count].iter().flat_map(|part| read(memory, place(part), part.len.into())).collect();
                     assert_eq!(Some(got), self.expected.pop_front());
                     self.free.extend(parts[..count].iter().map(|part| part.token));
                 }
@@ -117,7 +107,11 @@ impl Receive {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 64 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 1 } else { 64 },
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn frames_of_our_own_device_side_arrive(
@@ -159,7 +153,7 @@ proptest! {
     ) {
         let features = features(format, options);
         let size = if features.contains(F::RING_PACKED) { odd } else { 64 };
-        let memory = memory();
+        let memory = zeroed(LEN);
         let mut queue = driver(memory, size, features);
         let (mut device, regions) = device(memory, &queue, features);
         device.ask_for_notifications(true);
@@ -192,7 +186,7 @@ proptest! {
             assert_eq!(hdr, header);
             device.publish();
             device.ask_for_notifications(true);
-            assert_eq!(bytes(into, 0, got), sent);
+            assert_eq!(read(into, 0, got.into()), sent);
             assert_eq!(queue.ready(), Ok(1));
             assert_eq!(queue.take().map(|received| (received.token, received.len)), Ok((number as u32, 0)));
         }
@@ -206,8 +200,9 @@ mod oracle {
     use virtio_queue::{Queue, QueueOwnedT, QueueT};
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-    /// Memory that both see, and `virtio-queue`'s side of `queue`.
-    fn shared() -> (GuestMemoryMmap, PeerSlice<'static>) {
+    /// Returns memory that both sides see.
+    #[allow(unsafe_code, reason = "vouches for memory of another crate")]
+    fn mapped() -> (GuestMemoryMmap, PeerSlice<'static>) {
         let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN as usize)]).unwrap();
         let base = mmap.get_host_address(GuestAddress(0)).unwrap();
         std::mem::forget(mmap.clone());
@@ -216,6 +211,7 @@ mod oracle {
         (mmap, memory)
     }
 
+    /// Returns the device side of `queue` by `virtio-queue`.
     fn oracle(mmap: &GuestMemoryMmap, queue: &DriverQueue<N>, event_idx: bool) -> Queue {
         let mut device = Queue::new(N as u16).unwrap();
         let at = queue.addresses();
@@ -232,7 +228,7 @@ mod oracle {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
-        /// Buffers and chains, used in any order, with both sides' notifications.
+        /// Buffers and chains are used in any order, with notifications of both sides.
         #[test]
         fn virtio_queue_sees_what_we_give_and_we_take_what_it_uses(
             rounds in vec(vec((1usize..5, 0usize..3, any::<usize>()), 1..20), 1..30),
@@ -241,19 +237,23 @@ mod oracle {
             indirect: bool,
         ) {
             let features = features(usize::from(in_order), [false, event_idx, indirect]);
-            let (mmap, memory) = shared();
+            let (mmap, memory) = mapped();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             let (mut token, mut given, mut held) = (0u32, VecDeque::new(), Vec::new());
             for round in &rounds {
                 for &(readable, writable, _) in round {
-                    let piece = |at: usize, len: u32| (Gpa(BUFFERS + u64::from(token) % 64 * 4096 + at as u64 * 16), len);
+                    let start = BUFFERS + u64::from(token) % 64 * 4096;
+                    let piece = |at: usize, len: u32| (Gpa(start + at as u64 * 16), len);
                     let read: Vec<_> = (0..readable).map(|at| piece(at, 8)).collect();
                     let write: Vec<_> = (0..writable).map(|at| piece(8 + at, 16)).collect();
                     if !queue.request(&read, &write, token) {
                         break;
                     }
-                    let all: Vec<_> = read.iter().map(|&(at, len)| (at.0, len, false)).chain(write.iter().map(|&(at, len)| (at.0, len, true))).collect();
+                    let marked = |pieces: &[(Gpa, u32)], write| -> Vec<_> {
+                        pieces.iter().map(|&(at, len)| (at.0, len, write)).collect()
+                    };
+                    let all = [marked(&read, false), marked(&write, true)].concat();
                     given.push_back((token, all));
                     token += 1;
                 }
@@ -277,7 +277,7 @@ mod oracle {
                     device.add_used(&mmap, head, len).unwrap();
                     used.push_back((token, len));
                 }
-                // Without the index it never looks at the flag.
+                // Without the index, `virtio-queue` never reads the flag.
                 assert!(!event_idx || !device.needs_notification(&mmap).unwrap(), "a poller asks for none");
                 while let Ok(ready @ 1..) = queue.ready() {
                     for _ in 0..ready {
@@ -294,7 +294,7 @@ mod oracle {
     fn virtio_queue_and_we_agree_on_who_is_to_be_told() {
         for event_idx in [false, true] {
             let features = features(0, [false, event_idx, false]);
-            let (mmap, memory) = shared();
+            let (mmap, memory) = mapped();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             for round in 0..3 {

@@ -1,8 +1,9 @@
-//! Both sides of a queue, each in a thread of its own: what one sees of the other's writes, in every format.
+//! Both sides of a queue, each in a thread of its own, and the writes that one sees of the other, in every format.
 //!
-//! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it behind the newer one, threads
-//! change at any instruction, and two accesses that nothing orders are an error; `tests/orders` runs these tests there with many schedules.
-#![allow(unsafe_code, reason = "makes the memory that both sides see")]
+//! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it
+//! behind the newer one, threads change at any instruction, and two accesses that nothing orders are an error;
+//! `tests/orders` runs these tests there with many schedules.
+#![allow(unsafe_code, reason = "moves queues into threads, and vouches for the memory that both sides see")]
 
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{Peer, Queue, Region};
@@ -11,16 +12,17 @@ use sluice_abi::{Gpa, PeerIdx};
 use sluice_driver::DriverQueue;
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::{read, zeroed};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const LEN: u64 = 0x4000;
 const BUFFERS: u64 = 0x2000;
 const STRIDE: u64 = 0x100;
-/// Buffers of a burst: the ring's end comes within one.
+/// Number of buffers of a burst. The ring's end comes within one.
 const BURST: u32 = 3;
 const ROUNDS: u32 = if cfg!(miri) { 2 } else { 100 };
-/// Bytes of a frame.
+/// Length of a frame in bytes.
 const FRAME: u32 = 64;
 const FORMATS: [(F, u16); 4] = [
     (F::empty(), 4),
@@ -29,7 +31,7 @@ const FORMATS: [(F, u16); 4] = [
     (F::from_bits_retain(F::RING_PACKED.bits() | F::IN_ORDER.bits()), 5),
 ];
 
-/// What goes into another thread, though it holds pointers into memory that both threads see.
+/// A value that goes into another thread, though it holds pointers into memory that both threads see.
 struct Moved<T>(T);
 // SAFETY: one thread at a time has it, and the memory behind it is never freed.
 unsafe impl<T> Send for Moved<T> {}
@@ -40,13 +42,9 @@ impl<T> Moved<T> {
     }
 }
 
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
-}
-
-/// The driver side of an empty queue, its memory, and the entry that says where it is.
+/// Returns the driver side of an empty queue, its memory, and its directory entry.
 fn driver(features: F, size: u16) -> (DriverQueue<8>, PeerSlice<'static>, Queue) {
-    let (memory, features) = (memory(LEN), features | F::VERSION_1);
+    let (memory, features) = (zeroed(LEN), features | F::VERSION_1);
     let part = memory.sub(0, DriverQueue::<8>::MEMORY_LEN + DriverQueue::<8>::TABLES_LEN).unwrap();
     let queue = DriverQueue::new(Gpa(0), part, size, features).unwrap();
     let entry = Queue { addresses: queue.addresses(), features: features.bits(), size, ..Default::default() };
@@ -66,18 +64,12 @@ fn frame(number: u32) -> [u8; FRAME as usize] {
     core::array::from_fn(|at| (number * 31 + at as u32 * 7 + 1) as u8)
 }
 
-fn bytes(memory: PeerSlice<'_>, at: u64, len: u32) -> Vec<u8> {
-    let mut bytes = vec![0; len as usize];
-    memory.copy_to_slice(at, &mut bytes).unwrap();
-    bytes
-}
-
-/// One side's view of the other thread: whether that failed. Nothing is ordered by it.
+/// Whether the other thread failed. This orders no accesses.
 #[derive(Default)]
 struct Other(AtomicBool);
 
 impl Other {
-    /// Waits until `found` says something.
+    /// Waits until `found` returns a value.
     fn wait<T>(&self, mut found: impl FnMut() -> Option<T>) -> T {
         loop {
             if let Some(it) = found() {
@@ -113,7 +105,7 @@ fn both(device: impl FnOnce(&Other), driver: impl FnOnce(&Other)) {
     });
 }
 
-/// Gives bursts of buffers of `len` bytes; each comes back as one, and `check` gets what is in its buffers.
+/// Gives bursts of buffers of `len` bytes. Each comes back as one, and `check` gets the bytes of its buffers.
 fn receive(
     other: &Other,
     queue: &mut DriverQueue<8>,
@@ -127,7 +119,7 @@ fn receive(
         let ready = other.wait(|| Some(queue.ready().expect("no fault")).filter(|&ready| ready > 0));
         assert_eq!(u32::from(ready), BURST, "a burst is shown in part");
         let got = (0..BURST).map(|_| queue.take().expect("no fault"));
-        check(round, got.map(|it| bytes(memory, buffer(it.token), it.len)).collect());
+        check(round, got.map(|it| read(memory, buffer(it.token), it.len.into())).collect());
     }
 }
 
@@ -135,7 +127,7 @@ fn receive(
 fn a_burst_through_a_window_is_seen_whole_by_another_thread() {
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features, size);
-        let (mut window, packets) = (window(memory, entry), self::memory(0x1000));
+        let (mut window, packets) = (window(memory, entry), zeroed(0x1000));
         window.set_packets(packets);
         both(
             |other| (0..ROUNDS).for_each(|round| send_burst(other, &mut window, packets, round)),
@@ -149,7 +141,7 @@ fn a_burst_through_a_window_is_seen_whole_by_another_thread() {
     }
 }
 
-/// A window with one peer, which has all of `memory`.
+/// Returns a window with one peer, which has all of `memory`.
 fn window(memory: PeerSlice<'static>, entry: Queue) -> Window {
     let mut peer = Peer { mtu: 1500, region_count: 1, queue_count: 1, ..Default::default() };
     peer.regions[0] = Region { gpa: Gpa(0), len: LEN, slot_offset: 0 };
@@ -181,11 +173,11 @@ fn send_burst(other: &Other, window: &mut Window, packets: PeerSlice<'static>, r
 
 #[test]
 fn a_frame_merged_over_buffers_is_seen_whole_by_another_thread() {
-    // What is in a buffer, header and all: the frame takes three.
+    // A buffer has this length, header included, so the frame takes three.
     let len = 30;
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features | F::MRG_RXBUF, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         both(
             |other| {
                 for round in 0..ROUNDS {
@@ -204,7 +196,7 @@ fn a_frame_merged_over_buffers_is_seen_whole_by_another_thread() {
     }
 }
 
-/// Fills the next buffers with `source`; `None` if there are too few.
+/// Fills the next buffers with `source`. Returns `None` if there are too few.
 fn fill(device: &mut DeviceQueue, regions: &Regions, source: PeerSlice<'_>) -> Option<()> {
     match device.enqueue(regions, &Hdr::default(), source, 0, Words).expect("no fault") {
         Enqueue::Filled => Some(()),
@@ -213,10 +205,10 @@ fn fill(device: &mut DeviceQueue, regions: &Regions, source: PeerSlice<'_>) -> O
     }
 }
 
-/// The next frame that was sent.
+/// Returns the next frame that was sent.
 fn taken(device: &mut DeviceQueue, regions: &Regions, into: PeerSlice<'_>) -> Option<Vec<u8>> {
     match device.dequeue(regions, into, Words).expect("no fault") {
-        Dequeue::Frame { len, .. } => Some(bytes(into, 0, len)),
+        Dequeue::Frame { len, .. } => Some(read(into, 0, len.into())),
         Dequeue::Empty => None,
         Dequeue::TooLong => panic!("too long"),
     }
@@ -228,7 +220,7 @@ fn chains_that_are_sent_are_seen_whole_by_another_thread() {
         FORMATS.into_iter().chain([FORMATS[0], FORMATS[2]].map(|it| (it.0 | F::INDIRECT_DESC, it.1)))
     {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), into) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), into) = (device(memory, &entry), zeroed(64));
         both(
             |other| {
                 for round in 0..ROUNDS {
@@ -260,7 +252,7 @@ fn send(queue: &mut DriverQueue<8>, memory: PeerSlice<'static>, token: u32, fram
     assert!(queue.send(&[(Gpa(at), first), (Gpa(at + u64::from(first)), FRAME - 20)], token));
 }
 
-/// The formats without order of use, which changes no notification, each by flags and by event index.
+/// Returns the formats without order of use, each with flags and with event index.
 fn notified() -> impl Iterator<Item = (F, u16)> {
     [FORMATS[0], FORMATS[2]]
         .into_iter()
@@ -271,7 +263,7 @@ fn notified() -> impl Iterator<Item = (F, u16)> {
 fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         for _ in 0..ROUNDS {
             assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
             queue.publish();
@@ -298,7 +290,7 @@ fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
 fn a_device_that_asks_and_looks_once_more_misses_no_buffer() {
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), self::memory(64));
+        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         for _ in 0..ROUNDS {
             assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
             device.ask_for_notifications(false);

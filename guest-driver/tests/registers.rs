@@ -1,17 +1,17 @@
-//! Which registers of a virtio-mmio device the driver reads and writes, and in which order, with our own device behind them.
-#![allow(unsafe_code, reason = "makes the memory of queues and registers")]
+//! The registers of a virtio-mmio device that the driver reads and writes, and their order, with this project's device
+//! behind them.
 
 use sluice_abi::Gpa;
 use sluice_abi::mmio::{Interrupt, Status, reg};
 use sluice_abi::net::F;
 use sluice_control::Device;
 use sluice_driver::{
-    DriverQueue, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, acknowledge, renew_queue,
+    DriverQueue, RegisterBlock, Registers, Setup, StartError, Transport, VirtioMmio, Wanted, acknowledge, renew_queue,
 };
-use sluice_memory::PeerSlice;
+use sluice_test_memory::zeroed;
 use std::ops::Range;
 
-/// Registers that may be read, and such that may be written. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
+/// The registers that may be read, and those that may be written. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
 const READABLE: [u32; 11] = [
     reg::MAGIC_VALUE,
     reg::VERSION,
@@ -43,9 +43,9 @@ const WRITABLE: [u32; 16] = [
     reg::QUEUE_DEVICE_HIGH,
     reg::QUEUE_RESET,
 ];
-/// What a queue is made of.
+/// The registers of a queue.
 const QUEUE: Range<u32> = reg::QUEUE_DESC_LOW..reg::QUEUE_DEVICE_HIGH + 4;
-/// Fields of the configuration, by bytes: the MAC by 1, the others by 2.
+/// The bytes of the MAC address, which are read one by one. All other fields are read as 16 bits.
 const MAC: Range<u32> = reg::CONFIG..reg::CONFIG + 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +56,10 @@ enum Access {
 
 use Access::{Read, Write};
 
-/// Our device, or one that says something else in some register; and what the driver did.
+/// A device of this project, or one with other values in some registers, and the driver's accesses.
 struct Recorder {
     device: Device,
-    /// What a register says instead.
+    /// The other values, by register.
     says: Vec<(u32, u32)>,
     log: Vec<Access>,
     ready: Vec<u32>,
@@ -121,8 +121,7 @@ impl Registers for Recorder {
 const WANTED: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
 fn queue(features: F) -> DriverQueue<8> {
-    let memory = PeerSlice::from_mut(vec![0u128; DriverQueue::<8>::MEMORY_LEN as usize / 16].leak());
-    DriverQueue::new(Gpa(0x1_0000_1000), memory, 8, features).unwrap()
+    DriverQueue::new(Gpa(0x1_0000_1000), zeroed(DriverQueue::<8>::MEMORY_LEN), 8, features).unwrap()
 }
 
 /// The recorder panics at an access that the register does not have, or that its queue does not allow.
@@ -179,7 +178,7 @@ fn of_what_is_no_device_for_it_nothing_more_is_touched() {
 #[test]
 fn features_that_nobody_knows_are_ignored_and_no_reason_to_fail() {
     let mut device = Recorder::new(&[(reg::DEVICE_FEATURES, u32::MAX)]);
-    // Accepted by nobody here, so our device would refuse what it does not offer itself.
+    // The driver accepts no unknown feature; this project's device would refuse one.
     let wanted = Wanted { features: F::MRG_RXBUF, pairs: 1 };
     let agreed = Setup::new(&mut device, wanted).unwrap().agreed().features;
     assert_eq!(agreed, F::VERSION_1 | F::MAC | F::MTU | F::STATUS | F::MRG_RXBUF);
@@ -204,7 +203,7 @@ fn a_device_without_what_is_needed_is_given_up_and_reset_before_it_is_tried_agai
     assert!(device.at(Read(reg::STATUS)) < device.at(Write(reg::STATUS, 1)), "the reset is done");
 }
 
-/// As at first: number, size, the three areas, and then that it is ready.
+/// The steps are those of the first time: number, size, the three areas, and then that the queue is ready.
 #[test]
 fn a_queue_after_its_reset_is_set_up_as_at_first() {
     let mut device = Recorder::new(&[]);
@@ -219,7 +218,7 @@ fn a_queue_after_its_reset_is_set_up_as_at_first() {
             .collect()
     };
     let (at_first, begun) = (set_up(&device.log), device.log.len());
-    // Our device has no reset of a single queue, and takes a queue in use for what it is.
+    // This project's device has no reset of a single queue, and refuses to set up a queue in use.
     device.says = vec![(reg::QUEUE_RESET, 0), (reg::QUEUE_READY, 0)];
     assert_eq!(renew_queue(&mut device, 1, || queue(features)).err(), Some(StartError::QueueRefused(1)));
     let again = set_up(&device.log[begun..]);
@@ -246,21 +245,19 @@ fn every_set_of_features_that_is_offered_is_taken_and_served() {
         device.enable_queue(0, made.size(), made.addresses());
         device.set_status(Status::FEATURES_OK | Status::DRIVER_OK);
         let entry = device.device.queue(0).expect("in use");
-        let memory = PeerSlice::from_mut(vec![0u128; 1024].leak());
-        let regions = sluice_inside::Regions::from_slices(&[(Gpa(0x1_0000_1000), memory)]).unwrap();
+        let regions = sluice_inside::Regions::from_slices(&[(Gpa(0x1_0000_1000), zeroed(0x4000))]).unwrap();
         assert!(sluice_inside::DeviceQueue::new(&entry, &regions).is_ok(), "{features:?}");
     }
 }
 
-/// A register file in memory: each access reads what is there, as wide as it is.
+/// In a register file in memory, each access reads the bytes that are there, with its own width.
 #[test]
 fn each_field_is_read_where_it_is() {
     let mut words = [0u32; 128];
     for (at, word) in words.iter_mut().enumerate() {
         *word = 0x0302_0100u32.wrapping_add((at as u32).wrapping_mul(0x0404_0404));
     }
-    // SAFETY: the words outlive it, and are touched by it alone.
-    let mut registers = unsafe { VirtioMmio::new(words.as_mut_ptr()) };
+    let mut registers = VirtioMmio::new(RegisterBlock::from_words(words.to_vec().leak()));
     for offset in (0..0x200u32).step_by(4) {
         let bytes = [0, 1, 2, 3].map(|byte| registers.read8(offset + byte));
         assert_eq!(u32::from_le_bytes(bytes), registers.read(offset));

@@ -1,47 +1,51 @@
-//! How a call ended.
+//! The status of a call.
 
 use crate::PeerIdx;
 use crate::run::RunRefusal;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// How a call ended, as one word: bits 7:0 [`Code`], bits 15:8 [`Clause`] (with [`Code::PeerFault`]) or [`RunRefusal`] (with [`Code::BadRequest`] of a
-/// call about runs), bits 23:16 the peer's [`PeerIdx`] (with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]), bits 47:32 the
-/// index in the request block of the first packet that was refused so, if bit 48 is set: with these codes and [`Code::BadRequest`].
-/// All other bits are 0.
+/// The status of a call, as one word. All other bits are 0:
 ///
-/// It has no default: a status is what a call returned, and no call returned none.
+/// - bits 7:0: [`Code`]
+/// - bits 15:8: [`Clause`] with [`Code::PeerFault`], or [`RunRefusal`] with [`Code::BadRequest`] of a call about runs
+/// - bits 23:16: the peer's [`PeerIdx`], with [`Code::PeerFault`], [`Code::PeerNotReady`] and [`Code::TooLong`]
+/// - bits 47:32: if bit 48 is set, the index in the request block of the first packet that was refused with this code:
+///   one of those three, or [`Code::BadRequest`]
+///
+/// A status has no default, as every call returns one.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Status(pub u64);
 
-/// What a [`Status`] says. A refused packet is always still the caller's.
+/// The outcome that a [`Status`] tells. A refused packet is always still the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
     /// A peer's ring broke the protocol; the peer is quarantined for this sender.
     PeerFault = 1,
-    /// A packet names a peer that is absent, draining, revoked or quarantined.
+    /// A packet names a peer that is absent, revoked or quarantined.
     PeerNotReady = 2,
-    /// More packets than [`super::MAX_BURST`] (no packet is named then), or a packet that has no bytes, lies outside the registered packet memory,
-    /// has a header that its peer does not take, names a queue that the peer has not, or has an unknown flag: the caller's mistake.
-    /// That packet and those behind it are refused.
+    /// The caller made a mistake: more packets than [`super::MAX_BURST`] (no packet is named then), or a packet that
+    /// has no bytes, lies outside packet memory, has a header that its peer does not take, names a queue that the peer
+    /// does not have, or has an unknown flag. That packet and all behind it are refused.
     BadRequest = 3,
     /// The host ended the call: fault or overrun in the gate or the window.
     Aborted = 4,
-    /// The VM has not registered, or registration was refused.
+    /// The VM has not registered, or its registration was refused.
     NotRegistered = 5,
     /// The host knows no such call.
     Unknown = 6,
-    /// Packets that were not accepted found a full ring: try later.
+    /// Packets that were not accepted found a full ring. They can be sent later.
     Full = 7,
-    /// Every packet was accepted. Not 0, which is what nobody wrote.
+    /// Every packet was accepted. The number is not 0, so that a word that was never written is no success.
     Ok = 8,
-    /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave: it is refused, and those behind it are not.
+    /// A packet is longer than its peer's MTU allows, or than the buffers that its peer gave. That packet is refused,
+    /// and those behind it are not.
     TooLong = 9,
 }
 
-/// Which rule a peer's ring broke.
+/// The rule that a peer's ring broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Clause {
@@ -59,14 +63,14 @@ pub enum Clause {
     TooShort = 6,
     /// A feature that was not negotiated was used (such as an indirect table). VIRTIO 2.7.5.3 "Indirect Descriptors".
     NotNegotiated = 7,
-    /// The queue's areas are unaligned, outside the regions, or its size is none that its format has. VIRTIO 2.7 "Split Virtqueues",
-    /// 2.8 "Packed Virtqueues".
+    /// The queue's areas are unaligned or outside the regions, or its format allows no such size. VIRTIO 2.7 "Split
+    /// Virtqueues", 2.8 "Packed Virtqueues".
     Layout = 8,
-    /// An indirect table lies within another one, is no whole number of descriptors, is too long, or its descriptor has a `NEXT` flag.
-    /// VIRTIO 2.7.5.3 "Indirect Descriptors", 2.8.7 "Indirect Flag: Scatter-Gather Support".
+    /// An indirect table lies within another one, is not a whole number of descriptors, is too long, or its descriptor
+    /// has a `NEXT` flag. VIRTIO 2.7.5.3 "Indirect Descriptors", 2.8.7 "Indirect Flag: Scatter-Gather Support".
     Indirect = 9,
-    /// A buffer to be sent is device-writable, or a readable part follows a writable one. VIRTIO 2.7.4.2 "Driver Requirements:
-    /// Message Framing".
+    /// A buffer to be sent is device-writable, or a readable part follows a writable one. VIRTIO 2.7.4.2 "Driver
+    /// Requirements: Message Framing".
     NotReadable = 10,
     /// The header of a frame to be sent contradicts the frame or the features. VIRTIO 5.1.6.2 "Packet Transmission".
     Header = 11,
@@ -74,36 +78,36 @@ pub enum Clause {
     NotAvailable = 12,
 }
 
-/// Bit of a [`Status`] that names a packet.
+/// The bit of a [`Status`] that names a packet.
 const NAMES_PACKET: u64 = 1 << 48;
 
 impl Status {
-    /// All well.
+    /// The status that every packet was accepted.
     pub const OK: Self = Self(Code::Ok as u64);
-    /// As much as there was room for.
+    /// The status that packets found a full ring.
     pub const FULL: Self = Self(Code::Full as u64);
 
-    /// A status without a peer.
+    /// Returns a status without a peer.
     pub const fn new(code: Code) -> Self {
         Self(code as u64)
     }
 
-    /// A status about `peer`.
+    /// Returns a status about `peer`.
     pub const fn of_peer(code: Code, peer: PeerIdx) -> Self {
         Self(code as u64 | (peer.0 as u64) << 16)
     }
 
-    /// `peer` broke `clause`.
+    /// Returns the status that `peer` broke `clause`.
     pub const fn peer_fault(clause: Clause, peer: PeerIdx) -> Self {
         Self(Code::PeerFault as u64 | (clause as u64) << 8 | (peer.0 as u64) << 16)
     }
 
-    /// A run was not added or removed, for this reason.
+    /// Returns the status that a run was not added or removed.
     pub const fn refused(why: RunRefusal) -> Self {
         Self(Code::BadRequest as u64 | (why as u64) << 8)
     }
 
-    /// Why a run was not added or removed, if that is what the status says.
+    /// Returns why a run was not added or removed; `None` if the status does not say that.
     pub const fn refusal(self) -> Option<RunRefusal> {
         match self.code() {
             Code::BadRequest => RunRefusal::from_number((self.0 >> 8) as u8),
@@ -111,17 +115,17 @@ impl Status {
         }
     }
 
-    /// The same, about the packet at `index` in the request block.
+    /// Returns the same status about the packet at `index` in the request block.
     pub const fn naming(self, index: u16) -> Self {
         Self(self.0 & u32::MAX as u64 | (index as u64) << 32 | NAMES_PACKET)
     }
 
-    /// Index of the packet that the status names, if there is one.
+    /// Returns the index of the packet that the status names; `None` if it names none.
     pub const fn packet(self) -> Option<u16> {
         if self.0 & NAMES_PACKET == 0 { None } else { Some((self.0 >> 32) as u16) }
     }
 
-    /// The code; a number of no meaning reads as [`Code::Unknown`].
+    /// Returns the code; an undefined number reads as [`Code::Unknown`].
     pub const fn code(self) -> Code {
         match self.0 as u8 {
             1 => Code::PeerFault,
@@ -136,7 +140,7 @@ impl Status {
         }
     }
 
-    /// The clause, if the status names one.
+    /// Returns the clause; `None` if the status names none.
     pub const fn clause(self) -> Option<Clause> {
         match (self.0 >> 8) as u8 {
             1 => Some(Clause::AvailIdx),
@@ -155,7 +159,7 @@ impl Status {
         }
     }
 
-    /// The peer; meaningful with the codes that name one.
+    /// Returns the peer. The value is undefined with a code that names none.
     pub const fn peer(self) -> PeerIdx {
         PeerIdx((self.0 >> 16) as u8)
     }

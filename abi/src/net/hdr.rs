@@ -5,32 +5,33 @@ use bitflags::bitflags;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The header before each frame. See: VIRTIO 5.1.6 "Device Operation".
+/// The header before each frame, little-endian. The sender of the frame writes it. See: VIRTIO 5.1.6 "Device
+/// Operation".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Hdr {
-    /// `VIRTIO_NET_HDR_F_*` bits.
+    /// [`HdrF`] bits.
     pub flags: u8,
-    /// `VIRTIO_NET_HDR_GSO_*`.
+    /// One of [`gso`].
     pub gso_type: u8,
-    /// Bytes of headers before the first segment's payload: a hint, which may be wrong.
+    /// Length of the headers before the first segment's payload in bytes: a hint, which may be wrong.
     pub hdr_len: u16,
-    /// Bytes of payload per segment.
+    /// Length of a segment's payload in bytes.
     pub gso_size: u16,
-    /// Where checksumming starts, bytes from the start of the frame.
+    /// Offset in the frame at which checksumming starts, in bytes.
     pub csum_start: u16,
-    /// Where the checksum goes, bytes from `csum_start`.
+    /// Offset of the checksum from `csum_start`, in bytes.
     pub csum_offset: u16,
-    /// Descriptor chains that hold this frame; 1 without mergeable buffers.
+    /// Number of descriptor chains that hold this frame; 1 without mergeable buffers.
     pub num_buffers: u16,
 }
 
-/// Bytes of [`Hdr`] on the wire.
+/// Length of [`Hdr`] in bytes.
 pub const HDR_LEN: u32 = size_of::<Hdr>() as u32;
 const _: () = assert!(HDR_LEN == 12 && offset_of!(Hdr, num_buffers) == 10);
 
-/// The header of a frame that needs nothing done: all zero but `num_buffers`, 1. See: VIRTIO 5.1.6.4.1 "Device Requirements:
-/// Processing of Incoming Packets".
+/// The header of a frame without offloads: all zero but `num_buffers`, which is 1. See: VIRTIO 5.1.6.4.1 "Device
+/// Requirements: Processing of Incoming Packets".
 pub const PLAIN_HDR: [u8; HDR_LEN as usize] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 bitflags! {
@@ -63,7 +64,7 @@ pub mod gso {
 }
 
 bitflags! {
-    /// What one side may leave to the other.
+    /// Offloads: work on a frame that one side may leave to the other.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Offloads: u8 {
         /// Completing the checksum.
@@ -80,12 +81,12 @@ bitflags! {
 }
 
 impl F {
-    /// What the device may leave to the driver, in frames that the driver receives.
+    /// Returns the work that the device may leave to the driver, in frames that the driver receives.
     pub const fn offloads_to_driver(self) -> Offloads {
         self.offloads([Self::GUEST_CSUM, Self::GUEST_TSO4, Self::GUEST_TSO6, Self::GUEST_ECN, Self::GUEST_UFO])
     }
 
-    /// What the driver may leave to the device, in frames that the driver sends.
+    /// Returns the work that the driver may leave to the device, in frames that the driver sends.
     pub const fn offloads_to_device(self) -> Offloads {
         self.offloads([Self::CSUM, Self::HOST_TSO4, Self::HOST_TSO6, Self::HOST_ECN, Self::HOST_UFO])
     }
@@ -101,19 +102,19 @@ impl F {
 }
 
 impl Hdr {
-    /// The same without the flags that a receiver does not recognize and therefore ignores: those that nobody knows, and
-    /// [`HdrF::RSC_INFO`], whose feature is not negotiated. See: VIRTIO 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2
-    /// "Driver Requirements: Processing of Incoming Packets".
+    /// Returns the header without the flags that a receiver does not recognize and therefore ignores: undefined bits,
+    /// and [`HdrF::RSC_INFO`], whose feature is not negotiated. See: VIRTIO 5.1.6.2.2 "Device Requirements: Packet
+    /// Transmission", 5.1.6.4.2 "Driver Requirements: Processing of Incoming Packets".
     pub const fn known(self) -> Self {
         Self { flags: self.flags & HdrF::NEEDS_CSUM.union(HdrF::DATA_VALID).bits(), ..self }
     }
 
-    /// Whether this header fits a frame of `frame_len` bytes between sides that agreed on `offloads`: only what was agreed is left to
-    /// do, the checksum lies within the frame, and a segmented frame says how. `num_buffers` is not looked at, and neither is `hdr_len`: it
-    /// is a hint that nobody may rely on.
-    /// See: VIRTIO 5.1.6.2.1 "Driver Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming
-    /// Packets"; of `hdr_len`, 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2 "Driver Requirements: Processing of Incoming
-    /// Packets".
+    /// Returns whether this header fits a frame of `frame_len` bytes between sides that agreed on `offloads`: the
+    /// header asks for nothing else, the checksum lies within the frame, and a segmented frame has a segment size.
+    /// `num_buffers` is ignored, and so is `hdr_len`, a hint that nobody may rely on. See: VIRTIO 5.1.6.2.1 "Driver
+    /// Requirements: Packet Transmission", 5.1.6.4.1 "Device Requirements: Processing of Incoming Packets"; of
+    /// `hdr_len`, 5.1.6.2.2 "Device Requirements: Packet Transmission", 5.1.6.4.2 "Driver Requirements: Processing of
+    /// Incoming Packets".
     #[inline]
     pub const fn fits(&self, frame_len: u32, offloads: Offloads) -> bool {
         // Most headers ask for nothing.

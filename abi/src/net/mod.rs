@@ -12,15 +12,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Virtio device ID of a network device. See: VIRTIO 5 "Device Types".
 pub const DEVICE_ID: u32 = 1;
 
-/// Largest Ethernet frame that Sluice carries, bytes: a 16-bit length.
+/// Length of the largest Ethernet frame that Sluice carries, in bytes.
 pub const MAX_FRAME: u16 = u16::MAX;
-/// Bytes of an Ethernet header. See: IEEE 802.3 clause 3.
+/// Length of an Ethernet header in bytes. See: IEEE 802.3 clause 3.
 pub const ETHERNET_HEADER: u16 = 14;
-/// Bytes that a VLAN tag adds to it. See: IEEE 802.1Q clause 9.
+/// Length of a VLAN tag in bytes. See: IEEE 802.1Q clause 9.
 pub const VLAN_TAG: u16 = 4;
-/// EtherTypes that begin a VLAN tag, a customer's and a service's. See: IEEE 802.1Q clause 9.
+/// EtherTypes of VLAN tags, a customer's and a service's. See: IEEE 802.1Q clause 9.
 pub const VLAN_TYPES: [u16; 2] = [0x8100, 0x88a8];
-/// Largest payload of a frame to a driver that did not agree on [`F::MTU`], bytes. See: VIRTIO 5.1.6.3 "Setting Up Receive Buffers".
+/// Largest payload in bytes of a frame to a driver that did not agree on [`F::MTU`]. See: VIRTIO 5.1.6.3 "Setting Up
+/// Receive Buffers".
 pub const DEFAULT_MTU: u16 = 1500;
 
 bitflags! {
@@ -37,17 +38,17 @@ bitflags! {
         const MAC = 1 << 5;
         /// The driver takes TCP segments over IPv4 that are longer than the MTU.
         const GUEST_TSO4 = 1 << 7;
-        /// The same over IPv6.
+        /// The driver takes TCP segments over IPv6 that are longer than the MTU.
         const GUEST_TSO6 = 1 << 8;
-        /// The same with ECN.
+        /// The driver takes such TCP segments with ECN.
         const GUEST_ECN = 1 << 9;
         /// The driver takes UDP datagrams to be fragmented.
         const GUEST_UFO = 1 << 10;
         /// The device takes TCP segments over IPv4 that are longer than the MTU.
         const HOST_TSO4 = 1 << 11;
-        /// The same over IPv6.
+        /// The device takes TCP segments over IPv6 that are longer than the MTU.
         const HOST_TSO6 = 1 << 12;
-        /// The same with ECN.
+        /// The device takes such TCP segments with ECN.
         const HOST_ECN = 1 << 13;
         /// The device takes UDP datagrams to be fragmented.
         const HOST_UFO = 1 << 14;
@@ -86,23 +87,17 @@ bitflags! {
     }
 }
 
-/// The queue that the device fills, in a device with one queue pair.
-/// See: VIRTIO 5.1.2 "Virtqueues".
-pub const RECEIVEQ1: u32 = 0;
-/// The queue that the driver fills, in a device with one queue pair.
-pub const TRANSMITQ1: u32 = 1;
-
-/// The queue that the device fills, of queue pair `pair`, counted from 0. See: VIRTIO 5.1.2 "Virtqueues".
+/// Returns the number of the receive queue of queue pair `pair`, counted from 0. See: VIRTIO 5.1.2 "Virtqueues".
 pub const fn receiveq(pair: u16) -> u16 {
     2 * pair
 }
 
-/// The queue that the driver fills, of queue pair `pair`, counted from 0.
+/// Returns the number of the transmit queue of queue pair `pair`, counted from 0. See: VIRTIO 5.1.2 "Virtqueues".
 pub const fn transmitq(pair: u16) -> u16 {
     2 * pair + 1
 }
 
-/// The control queue of a device with `pairs` queue pairs.
+/// Returns the number of the control queue of a device with `pairs` queue pairs. See: VIRTIO 5.1.2 "Virtqueues".
 pub const fn controlq(pairs: u16) -> u16 {
     2 * pairs
 }
@@ -126,9 +121,9 @@ pub struct Config {
     pub mac: [u8; 6],
     /// [`LinkStatus`] bits, valid with [`F::STATUS`].
     pub status: u16,
-    /// Queue pairs, valid with multiqueue; 0 otherwise.
+    /// Largest number of queue pairs, valid with [`F::MQ`]; 0 otherwise.
     pub max_virtqueue_pairs: u16,
-    /// Largest payload of a frame, bytes, valid with [`F::MTU`].
+    /// Largest payload of a frame in bytes, valid with [`F::MTU`].
     pub mtu: u16,
 }
 

@@ -1,4 +1,4 @@
-//! Which features need which others. See: VIRTIO 5.1.3.1 "Feature bit requirements".
+//! Features that need other features. See: VIRTIO 5.1.3.1 "Feature bit requirements".
 
 use super::F;
 
@@ -20,7 +20,7 @@ const REQUIRED: [(F, F); 13] = [
 ];
 
 impl F {
-    /// These features without those that need one that is not among them.
+    /// Returns these features without those that need a feature that is missing.
     pub const fn supported(self) -> Self {
         let (mut features, mut at) = (self, 0);
         while at < REQUIRED.len() {

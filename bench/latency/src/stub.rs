@@ -14,7 +14,7 @@ const AROUND: u64 = 4;
 pub fn open(count: u16) -> Result<u64, TxError> {
     let stub = map::SLOT_VA + map::GATE + u64::from(STUB_ENTRY);
     let (status, ticks): (u64, u64);
-    // SAFETY: under a Sluice host with this gate, in ring 0, as `Gate::discover` was promised for the same gate. The stub is an ordinary
+    // SAFETY: under a Sluice host with this gate, in ring 0, as `Access::new` was promised for the same gate. The stub is an ordinary
     // function, which keeps RBX, RBP and R12 to R15.
     unsafe {
         asm!(

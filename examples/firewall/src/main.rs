@@ -1,10 +1,10 @@
-//! Passes the frames that a list of rules allows. The first rule that matches decides; a frame that no rule matches is dropped.
+//! A packet filter. The first rule that matches a frame decides; a frame that no rule matches is dropped.
 //!
-//! Arguments: `PEER RULES`, where RULES are the name of a module with a rule in each line, or rules with `;` between them. A rule is
-//! `allow|deny [PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]]`: a protocol by name (tcp, udp, icmp, icmpv6) or number, an address or prefix, a
-//! port or a range (`1024-65535`). Each may be `any`, and those at the end may be left out. An empty line or one that starts with # is no rule.
-//! A rule that names a field matches no frame without that field: a fragment other than the first has no ports; ARP, a damaged IP header and a
-//! frame with two VLAN tags have none of the fields. A frame with one tag is matched by the packet that it carries.
+//! Arguments: `PEER RULES`. RULES name a module with a rule in each line, or are rules with `;` between them. A rule is
+//! `allow|deny [PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]]`: a protocol by name (tcp, udp, icmp, icmpv6) or
+//! number, an address or prefix, a port or a range (`1024-65535`), or `any`. Empty lines and lines that start with #
+//! are ignored. A rule that names a field matches no frame without that field: a fragment other than the first has no
+//! ports; ARP, a damaged IP header and a frame with two VLAN tags have none. A tagged frame is matched by its packet.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 
@@ -17,9 +17,9 @@ use sluice_vnf::{Error, Frame, Options, Receive, Vnf, lines, ones_sum, println};
 sluice_vnf::main!(run);
 sluice_vnf::heap!(1 << 18);
 
-/// The five fields, of a rule or of a frame: protocol, then address and port of source and destination.
+/// The five fields of a rule or of a frame: protocol, then address and port of source and destination.
 type Fields<N, A, P> = (Option<N>, [(Option<A>, Option<P>); 2]);
-/// Whether frames pass, and which.
+/// Whether frames pass, and the fields of these frames.
 type Rule = (bool, Fields<u8, AnyIpCidr, RangeInclusive<u16>>);
 
 fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {

@@ -1,6 +1,7 @@
-//! The canonical VNF: what arrives is looked at and sent on. Argument: the name of the peer to send to (default: the first).
+//! The canonical VNF: it counts the frames that arrive and sends them on to a peer.
 //!
-//! The program ends when that peer does for good; a peer that the host starts again is waited for.
+//! Argument: the name of the peer (default: the first). The program ends when the peer goes away for good, and waits
+//! for a peer that the host starts again.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::{BURST_SIZE, Error, Frame, Options, Receive, Vnf, println};
@@ -16,7 +17,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
         let before = burst.len();
         ports.input.rx_burst(&mut burst, BURST_SIZE)?;
         burst.frames().skip(before).for_each(|frame| seen.look(frame));
-        // What the peer has no room for stays in the burst, in order; when the burst is full, too, those who send to this VNF wait.
+        // Frames that the peer has no room for stay in the burst, in order. While the burst is full, senders wait.
         match ports.send(peer, &mut burst) {
             Ok(0) => vnf.yield_now(),
             Ok(_) => {}
@@ -29,7 +30,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     end
 }
 
-/// Frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".
+/// Numbers of frames by EtherType. See: IEEE 802 Numbers, "Ethernet Numbers".
 #[derive(Debug, Default)]
 struct Seen {
     ipv4: u64,

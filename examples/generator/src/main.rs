@@ -1,9 +1,10 @@
-//! Sends numbered frames to a peer, at a rate or as fast as they go, and prints what that came to.
+//! A generator of numbered frames, which are sent to a peer at a rate or as fast as possible.
 //!
-//! Arguments: `PEER [length=BYTES[,BYTES]...] [rate=MBIT] [count=FRAMES]`. The lengths are taken in turn (default: 64), so that `length=64,64,594,1514`
-//! is a mix; they count from the destination address on, without a frame check sequence. The rate is in Mbit/s of such bytes. Without a count the
-//! program sends until the host takes the peer away. A frame holds its number, from 0, in eight bytes behind the Ethernet header, most significant
-//! byte first; the bytes behind are zeros.
+//! Arguments: `PEER [length=BYTES[,BYTES]...] [rate=MBIT] [count=FRAMES]`. The lengths are taken in turn (default: 64),
+//! so that `length=64,64,594,1514` is a mix. A length counts from the destination address on, without a frame check
+//! sequence. The rate is in Mbit/s of such bytes. Without a count the program sends until the host takes the peer away.
+//! A frame holds its number, from 0, in eight bytes behind the Ethernet header, most significant byte first; the bytes
+//! behind are zeros.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::clock::{self, Counter};
@@ -14,12 +15,12 @@ sluice_vnf::main!(run);
 
 /// The EtherType for local experiments. See: IEEE 802, clause 9.2.3.
 const ETHER_TYPE: [u8; 2] = [0x88, 0xb5];
-/// Bytes of the Ethernet header and the number.
+/// Length of the Ethernet header and the number in bytes.
 const SHORTEST: u16 = 22;
 const USAGE: &str = "PEER [length=BYTES[,BYTES]...] [rate=MBIT] [count=FRAMES], with lengths from 22 to 65535";
 const NO_CLOCK: &str = "no rate: the frequency of this machine's clock is not known";
 
-/// What the arguments say: lengths, bits in a second, number of frames.
+/// The arguments: lengths, bits in a second, and number of frames.
 struct Load(&'static str, Option<u64>, u64);
 
 fn run(vnf: &mut Vnf) -> Result<(), Error> {
@@ -41,7 +42,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
         while burst.len() < BURST_SIZE
             && let Some(number) = numbers.next()
         {
-            // `load` looked at all lengths.
+            // `load` checked all lengths.
             let mut frame = burst.push(lengths.next().and_then(length).unwrap_or(SHORTEST))?;
             frame.set(0, addresses.as_flattened())?;
             frame.set(12, &ETHER_TYPE)?;

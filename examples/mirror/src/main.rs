@@ -1,7 +1,7 @@
-//! Forwards what arrives, counts it by length, and writes each frame that was delivered to a capture file.
+//! A mirror port: it forwards frames, counts them by length, and writes each that was delivered to a capture file.
 //!
-//! Arguments: `PEER FILE`. The file has its name once the host took the peer away. A file that can't be written any more costs no frame: the program
-//! goes on, and says so at its end.
+//! Arguments: `PEER FILE`. The file gets its name once the host took the peer away. An error of the file costs no
+//! frame: the program goes on, and reports the error at its end.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -26,7 +26,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let mut burst = outputs.burst();
     loop {
         input.rx_burst(&mut burst, BURST_SIZE)?;
-        // What the peer has no room for stays in the burst, and is not written yet.
+        // Frames that the peer has no room for stay in the burst, and are not written yet.
         match outputs.send_by(&mut output, peer, &mut burst) {
             Ok(0) => vnf.yield_now(),
             Ok(_) => {}
@@ -42,7 +42,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     Ok(())
 }
 
-/// Nanoseconds since the machine started; where ticks are no time, a tick each.
+/// Returns the nanoseconds since the machine started; where a tick is not a time, the number of ticks.
 fn nanoseconds() -> u64 {
     match clock::counter() {
         Counter::Cycles(Some(hertz)) => (u128::from(clock::now()) * 1_000_000_000 / u128::from(hertz)) as u64,

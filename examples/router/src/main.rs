@@ -1,7 +1,7 @@
-//! Forwards IPv4 and IPv6 packets by longest prefix match. What is not forwarded is dropped and counted by its cause; no ICMP is sent.
+//! A router of IPv4 and IPv6 by longest prefix match. Other packets are dropped and counted by cause, without ICMP.
 //!
-//! Argument: the name of a module with a route in each line, `PREFIX MAC PEER`: the next hop of packets to PREFIX and the peer that is on the way.
-//! An empty line or one that starts with # is no route. Only frames to this device's own address are looked at.
+//! Argument: the name of a module with a route in each line, `PREFIX MAC PEER`: the next hop of packets to PREFIX and
+//! the peer that is on the way. Empty lines and lines that start with # are ignored.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 
@@ -15,7 +15,7 @@ use sluice_vnf::{Error, FrameMut, Options, PeerIdx, Ports, Receive, Vnf, lines, 
 sluice_vnf::main!(run);
 sluice_vnf::heap!(1 << 20);
 
-/// Nothing is forwarded from or to these. See: RFC 1812, section 5.3.7 "Martian Address Filtering"; RFC 4291, section 2.5 "Unicast Addresses".
+/// Prefixes that nothing is forwarded from or to. See: RFC 1812, 5.3.7 "Martian Address Filtering"; RFC 4291, 2.5.
 const MARTIANS: &str = "0.0.0.0/8 127.0.0.0/8 224.0.0.0/4 255.255.255.255/32 ::/128 ::1/128 fe80::/10 ff00::/8";
 /// The Ethernet address of a next hop, and the peer that is on the way; `None` for martians.
 type Hop = Option<([u8; 6], PeerIdx)>;
@@ -40,7 +40,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
 }
 
 impl Routes {
-    /// Adds the route that `line` says, and returns its peer.
+    /// Adds the route in `line`, and returns its peer.
     fn add(&mut self, ports: &Ports, line: &'static str) -> Result<PeerIdx, String> {
         let words: Vec<_> = line.split_whitespace().collect();
         let [prefix, address, peer] = words[..] else { return Err("want PREFIX MAC PEER".into()) };
@@ -57,7 +57,7 @@ impl Routes {
         old.map_or(Ok(()), |_| Err(format!("{prefix}: there is a route before")))
     }
 
-    /// Makes of `frame` the one that goes on, and returns to which peer; or why the frame goes no further.
+    /// Changes `frame` for its next hop, and returns the peer on the way. The error is the cause of a drop.
     fn forward(&self, frame: &mut FrameMut<'_>, mac: [u8; 6]) -> Result<PeerIdx, &'static str> {
         let mut bytes = [0; 74];
         let bytes = &mut bytes[..usize::from(frame.len()).min(74)];
@@ -88,13 +88,13 @@ impl Routes {
         };
         bytes[ttl_at] = ttl - 1;
         if ttl_at == 22 {
-            // The word of the TTL and the protocol is less by 0x100. See: RFC 1624, equation 3.
+            // The word of TTL and protocol falls by 0x100. See: RFC 1624, equation 3.
             let words = [!bytes[24], !bytes[25], !ttl, !bytes[23], ttl - 1, bytes[23]];
             bytes[24..26].copy_from_slice(&(!ones_sum(&words)).to_be_bytes());
         }
         bytes[..6].copy_from_slice(&next);
         bytes[6..12].copy_from_slice(&mac);
-        // What lies behind the packet is padding of the link that the frame came by.
+        // Bytes behind the packet are padding of the link that the frame came by.
         frame.truncate(len + 14).and_then(|()| frame.set(0, &bytes[..26])).map(|()| peer).map_err(|_| "bad length")
     }
 }

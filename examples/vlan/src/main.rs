@@ -1,8 +1,9 @@
 //! Pushes an IEEE 802.1Q tag onto each frame, or pops the outer tag of each frame that has one.
 //!
-//! Arguments: `PEER push VID [PRIORITY]` or `PEER pop`, with a VLAN identifier of 1 to 4094 and a priority of 0 to 7 (default: 0). Push adds a tag in front
-//! of those that a frame has; pop takes an 802.1Q or 802.1ad tag and leaves a frame without a tag as it is. A frame shorter than its headers is dropped and
-//! counted, and so is one that has no room for the tag or is longer with the tag than the peer takes.
+//! Arguments: `PEER push VID [PRIORITY]` or `PEER pop`, with a VLAN identifier of 1 to 4094 and a priority of 0 to 7
+//! (default: 0). Push adds a tag in front of those that a frame has; pop takes an 802.1Q or 802.1ad tag and leaves a
+//! frame without a tag as it is. A frame shorter than its headers is dropped and counted, and so is one that has no
+//! room for the tag or is longer with the tag than the peer takes.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::{Error, FrameError, FrameMut, Options, Vnf, println};
@@ -11,12 +12,12 @@ sluice_vnf::main!(run);
 
 /// EtherTypes of a customer's and of a service tag. See: IEEE 802.1Q, table 9-1 "IEEE 802.1Q Ethertype allocations".
 const TAGS: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
-/// Bytes of the two addresses before a tag, of a tag, and of an Ethernet header.
+/// Lengths of the two addresses before a tag, of a tag, and of an Ethernet header, in bytes.
 const ADDRESSES: usize = 12;
 const TAG: u16 = 4;
 const HEADER: usize = 14;
 
-/// What is done to each frame.
+/// The work on each frame.
 #[derive(Clone, Copy)]
 enum Work {
     /// Adds this tag.
@@ -57,7 +58,8 @@ fn parse(words: [Option<&str>; 4]) -> Option<Work> {
     }
 }
 
-/// Does `work` to `frame`; returns whether anything changed. `Empty`: the frame ends within its headers.
+/// Does `work` on `frame`, and returns whether the frame changed. The error is `Empty` if the frame ends in its
+/// headers.
 fn change(frame: &mut FrameMut<'_>, work: Work) -> Result<bool, FrameError> {
     let header = frame.head::<HEADER>(0).ok_or(FrameError::Empty)?;
     let tagged = TAGS.contains(&[header[12], header[13]]);
@@ -75,7 +77,7 @@ fn change(frame: &mut FrameMut<'_>, work: Work) -> Result<bool, FrameError> {
 }
 
 impl Counters {
-    /// Counts what became of a frame; returns whether the frame is sent.
+    /// Counts the frame by its `result`, and returns whether it is sent.
     fn count(&mut self, result: Result<bool, FrameError>) -> bool {
         let (counter, sent) = match result {
             Ok(true) => (&mut self.changed, true),

@@ -1,7 +1,8 @@
-//! The build script of a VNF: it links the VNF's program as an image for a virtual machine, or leaves it an ordinary program.
+//! The build script of a VNF: it links the VNF's program as an image for a virtual machine, or leaves it an ordinary
+//! program.
 //!
-//! It needs nothing, and stands beside `sluice-vnf`: that is a VNF's one dependency, and this its one build-dependency. `fn main()` of its `build.rs` has
-//! one line, which calls [`image`]:
+//! The crate needs no other, and stands beside `sluice-vnf`: a VNF has that as its one dependency, and this as its one
+//! build-dependency. `fn main()` of the VNF's `build.rs` has one line, which calls [`image`]:
 //!
 //! ```
 //! sluice_build::image();
@@ -17,8 +18,9 @@
 //! sluice-build = "0.1"
 //! ```
 //!
-//! For the target `x86_64-unknown-none` the programs of the package are linked as images for virtual machines, at the guest-physical
-//! addresses that the host loads them to. For a target with an operating system they are ordinary programs, and [`image`] does nothing.
+//! For the target `x86_64-unknown-none` the programs of the package are linked as images for virtual machines, at the
+//! guest-physical addresses that the host loads them to. For a target with an operating system they are ordinary
+//! programs, and [`image`] does nothing.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -34,7 +36,7 @@ const ARGUMENTS: [&str; 5] = ["-no-pie", "-zmax-page-size=4096", "-znorelro", "-
 /// Links the programs of this package as VM images where the target has no operating system, and changes nothing else.
 ///
 /// # Panics
-/// Cargo set no `OUT_DIR`, or the linker script can't be written there: a build script has nobody else to tell.
+/// If Cargo set no `OUT_DIR`, or the linker script can't be written there. A build script reports errors that way.
 pub fn image() {
     println!("cargo::rerun-if-changed=build.rs");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {

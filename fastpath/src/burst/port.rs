@@ -1,4 +1,4 @@
-//! What ports do with a burst, and what its operations are made of.
+//! The operations of ports on a burst, and the steps that a burst's own operations are made of.
 
 use super::Burst;
 use crate::frame::Note;
@@ -16,8 +16,8 @@ impl<'p> Burst<'p> {
         self.packets.get(..self.len).unwrap_or_default()
     }
 
-    /// The first `most` frames, all addressed to `peer`, with their headers before them. A burst that is sent to one peer again and again
-    /// is addressed already.
+    /// Returns the first `most` frames, all addressed to `peer`, with their headers before them. A burst that is sent
+    /// to one peer again and again is addressed already.
     #[inline(always)]
     pub(crate) fn packets_to(&mut self, peer: PeerIdx, most: usize) -> &[Packet] {
         if self.totals.peer != Some(peer) {
@@ -26,7 +26,7 @@ impl<'p> Burst<'p> {
         self.front(most)
     }
 
-    /// The first `most` frames, each addressed to the peer that it names, with their headers before them.
+    /// Returns the first `most` frames, each addressed to the peer that it names, with their headers before them.
     #[inline(always)]
     pub(crate) fn packets_to_all(&mut self, most: usize) -> &[Packet] {
         if self.totals.headers {
@@ -49,19 +49,19 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// The first `count` frames with what is noted of each.
+    /// Returns the first `count` frames with their notes.
     pub(crate) fn first(&self, count: usize) -> impl Iterator<Item = (Packet, &Note)> {
         self.packets().iter().copied().zip(&self.notes).take(count)
     }
 
-    /// The buffers of the first `count` frames are the device's from now on; the others stay, in order.
+    /// Removes the first `count` frames, whose buffers are the device's from now on. The others stay, in order.
     pub(crate) fn given_away(&mut self, count: usize) {
         if count > 0 {
             self.give_away(0, count);
         }
     }
 
-    /// Puts headers from private memory before their frames. While there are any, the burst is addressed anew for each call.
+    /// Puts headers from private memory before their frames. A burst with headers is addressed anew for each call.
     fn write_headers(&mut self) {
         self.totals.headers = false;
         for (packet, note) in self.packets[..self.len].iter_mut().zip(&self.notes) {
@@ -74,7 +74,8 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// Drops what was accepted of the first `offered`; the rest stays, in order. Returns how many were accepted.
+    /// Drops the accepted ones of the first `offered` frames; the others stay, in order. Returns the number of frames
+    /// that were accepted.
     #[cold]
     pub(crate) fn settle(&mut self, offered: usize, accepted: &Accepted) -> usize {
         let mut kept = 0;
@@ -89,14 +90,15 @@ impl<'p> Burst<'p> {
         sent
     }
 
-    /// Adds a frame in a buffer of this burst's pool that the caller owns, while there is room; a spare buffer goes back for it.
+    /// Adds a frame in a buffer of this burst's pool that the caller owns, while there is room. A spare buffer goes
+    /// back to the pool instead.
     #[inline]
     pub(crate) fn receive(&mut self, packet: Packet, note: Note) {
         self.make_place();
         self.add(packet, note);
     }
 
-    /// The same for a frame of another burst of this pool, which keeps the name of its peer.
+    /// Adds a frame of another burst of this pool, as [`Burst::put`] does. The frame keeps the name of its peer.
     pub(super) fn put(&mut self, packet: Packet, note: Note) {
         self.make_place();
         self.add_named(packet, note);
@@ -111,7 +113,7 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// Adds a frame whose buffer is this burst's, for the peer that all others are for.
+    /// Adds a frame in a spare buffer of this burst, for the peer that all other frames are for.
     #[inline(always)]
     pub(super) fn add(&mut self, packet: Packet, note: Note) {
         let peer = self.totals.peer.unwrap_or_default();
@@ -125,7 +127,7 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// Adds a frame whose buffer is this burst's and that names its peer.
+    /// Adds a frame in a spare buffer of this burst, which names its own peer.
     pub(super) fn add_named(&mut self, packet: Packet, note: Note) {
         if self.totals.peer != Some(packet.peer) {
             self.totals.peer = None;
@@ -137,7 +139,7 @@ impl<'p> Burst<'p> {
         }
     }
 
-    /// The start of a frame in a buffer that is the caller's to add: a spare one, or one of the pool.
+    /// Returns the start of a new frame in a buffer that the caller may add: a spare one, or one of the pool.
     pub(super) fn new_buffer(&mut self) -> Result<u32, FrameError> {
         if self.len == MAX_BURST {
             return Err(FrameError::BurstFull);
@@ -150,7 +152,7 @@ impl<'p> Burst<'p> {
         Ok(offset)
     }
 
-    /// `count` frames from `index` on are another burst's, with their buffers.
+    /// Removes `count` frames from `index` on, which are another burst's now, with their buffers.
     pub(super) fn give_away(&mut self, index: usize, count: usize) {
         self.packets.copy_within(index + count..self.owned, index);
         self.notes.copy_within(index + count..self.len, index);

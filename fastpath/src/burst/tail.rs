@@ -1,4 +1,4 @@
-//! The end of a burst, where a device's frames are added in a row.
+//! The end of a burst, where frames of a device are added in a row.
 
 use super::Burst;
 use crate::frame::Note;
@@ -6,22 +6,22 @@ use sluice_abi::PeerIdx;
 use sluice_abi::call::Packet;
 use zerocopy::transmute;
 
-/// The spare buffers of a burst, which frames that arrive take the places of. What is counted is a copy, which the compiler keeps in a
-/// register, until [`Tail::finish`].
+/// The spare buffers of a burst, which frames that arrive replace. Until [`Tail::finish`] the counters are copies,
+/// which the compiler keeps in registers.
 pub(crate) struct Tail<'b> {
-    /// Each names a spare buffer.
+    /// The spare buffers, one each.
     packets: &'b mut [Packet],
     notes: &'b mut [Note],
     /// The second word of a packet without its length.
     peer: u32,
     added: usize,
     bytes: u64,
-    /// Frames and bytes of the burst.
+    /// Number of frames and of bytes of the burst.
     counts: (&'b mut usize, &'b mut u64),
 }
 
 impl Burst<'_> {
-    /// The end of the burst, for at most `most` frames and as many as it has spare buffers.
+    /// Returns the end of the burst, for at most `most` frames and as many as the burst has spare buffers.
     #[inline(always)]
     pub(crate) fn tail(&mut self, most: usize) -> Tail<'_> {
         let Self { packets, notes, len, owned, totals, .. } = self;
@@ -38,7 +38,8 @@ impl Burst<'_> {
         }
     }
 
-    /// Sees to at least one spare buffer, and takes up to `most` of the pool if there is none. Returns how many it took.
+    /// Takes up to `most` buffers from the pool if the burst has no spare one. Returns the number of buffers that were
+    /// taken.
     pub(crate) fn stock(&mut self, most: usize) -> usize {
         let (spares, room) = (self.owned - self.len, self.room());
         let most = if spares > 0 { 0 } else { most.min(room) };
@@ -52,14 +53,15 @@ impl Burst<'_> {
 }
 
 impl Tail<'_> {
-    /// Frames that there are spare buffers for.
+    /// Returns the number of frames that there are spare buffers for.
     #[inline(always)]
     pub fn room(&self) -> usize {
         self.packets.len()
     }
 
-    /// Adds a frame of `len` bytes, without a header, in a buffer of this burst's pool that the caller owns. Returns an offset anywhere in
-    /// a spare buffer, the caller's from now on. `None`, and nothing is added, if there is none.
+    /// Adds a frame of `len` bytes, without a header, in a buffer of this burst's pool that the caller owns. Returns an
+    /// offset anywhere in a spare buffer, which is the caller's from now on; `None`, and nothing is added, without a
+    /// spare buffer.
     #[inline(always)]
     pub fn swap(&mut self, offset: u32, len: u16) -> Option<u32> {
         let (packet, note) = (self.packets.get_mut(self.added)?, self.notes.get_mut(self.added)?);
@@ -71,7 +73,7 @@ impl Tail<'_> {
         Some(spare)
     }
 
-    /// Hands the frames to the burst. Returns their bytes.
+    /// Adds the frames to the burst. Returns their length in bytes.
     #[inline(always)]
     pub fn finish(self) -> u64 {
         let (len, bytes) = self.counts;

@@ -1,5 +1,5 @@
-//! The reader beside the hosts' own writer, [`sluice_control::publish`]: under loom, which tries every order that the two can run in and every old
-//! value that a load may still see, and with a writer that stops in the middle.
+//! The reader beside the hosts' own writer, [`sluice_control::publish`]: under loom, which tries every order that the
+//! two can run in and every old value that a load may still see, and with a writer that stops in the middle.
 
 extern crate std;
 
@@ -10,23 +10,25 @@ use sluice_control::{Directory as Layout, publish};
 use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
-/// The two peers whose entries change: they lie on different pages.
+/// The two peers whose entries change. They lie on different pages.
 const ONE: PeerIdx = PeerIdx(1);
 const OTHER: PeerIdx = PeerIdx(5);
 const _: () = assert!(8 * word::peer(OTHER.get(), word::PEER_LEN) > 4096);
 
-/// An entry after change `number` of it, in which all that changes follows from the number: an entry that mixes two is told by that.
+/// Returns an entry after its change `number`. All that changes follows from the number, so an entry that mixes two is
+/// found.
 fn entry(number: u32) -> Peer {
     let state = [PeerState::Absent, PeerState::Ready, PeerState::Revoked][number as usize % 3];
     Peer { state: state as u32, region_count: number, queue_count: number, ..Peer::default() }
 }
 
-/// The changes that [`ONE`] and [`OTHER`] have seen after change `number` of the directory: the first is of both, all others of the other alone.
+/// Returns the changes of [`ONE`] and [`OTHER`] after change `number` of the directory: the first is of both, all
+/// others of the other alone.
 fn numbers(number: u32) -> [u32; 2] {
     [number.min(1), number]
 }
 
-/// The directory after change `number`.
+/// Returns the directory after change `number`.
 fn after(number: u32) -> Layout {
     let mut directory = Layout { peers: std::vec![Peer::default(); OTHER.get() + 1], ..Layout::default() };
     [ONE, OTHER]
@@ -36,7 +38,7 @@ fn after(number: u32) -> Layout {
     directory
 }
 
-/// The entry is that of one change, which is returned.
+/// Asserts that the entry is of one change, and returns its number.
 #[track_caller]
 fn whole(peer: &Peer) -> u32 {
     let number = peer.region_count;
@@ -44,21 +46,21 @@ fn whole(peer: &Peer) -> u32 {
     number
 }
 
-/// What a page says once `changes` were published one after the other.
+/// Returns the words of a page after `changes` were published one after the other.
 fn words(changes: &[Layout]) -> Vec<u64> {
     let page = Counted::new(&|_| ());
     changes.iter().for_each(|change| publish(&page, change));
     page.words.into_inner()
 }
 
-/// Pages of which loom knows those words that the changes write: those are the sequence number and three of each entry that changes. `FENCED`: fences are there;
-/// else they are left out.
+/// Pages of which loom knows those words that the changes write: those are the sequence number and three of each entry
+/// that changes. `FENCED`: fences are there; else they are left out.
 #[derive(Clone)]
 struct Model<const FENCED: bool> {
     fixed: std::sync::Arc<[u64]>,
     moving: Arc<Vec<(usize, AtomicU64)>>,
-    /// Of the side that writes: what it wrote last, which is what it reads. (Loom looks at one access before a store, and would not try what the
-    /// reader does if that one were the writer's own.)
+    /// Of the side that writes: what it wrote last, which is what it reads. (Loom looks at one access before a store,
+    /// and would not try what the reader does if that one were the writer's own.)
     own: Option<RefCell<Vec<u64>>>,
 }
 
@@ -108,8 +110,8 @@ impl<const FENCED: bool> SharedWords for Model<FENCED> {
     }
 }
 
-/// The host makes changes 1 to `last` while the VM looks: number of orders tried, in each of which one of the two has the other stand still at most
-/// `preemptions` times.
+/// Lets the host make changes 1 to `last` while the VM looks, and returns the number of orders tried, in each of which
+/// one has the other stand still at most `preemptions` times.
 fn looks_while_the_host_writes<const FENCED: bool>(last: u32, preemptions: usize) -> usize {
     while_the_host_writes::<FENCED>(last, preemptions, move |directory, writer| {
         let mut seen = Seen::new();
@@ -119,7 +121,8 @@ fn looks_while_the_host_writes<const FENCED: bool>(last: u32, preemptions: usize
     })
 }
 
-/// The host makes changes 1 to `last` while the VM does `work`, which waits for the host: number of orders tried.
+/// Lets the host make changes 1 to `last` while the VM does `work`, which waits for the host. Returns the number of
+/// orders.
 fn while_the_host_writes<const FENCED: bool>(
     last: u32,
     preemptions: usize,
@@ -150,7 +153,7 @@ fn new<W: SharedWords>(words: W) -> Directory<W> {
     Directory::new(words, word::COUNT).expect("a whole directory")
 }
 
-/// Which changes of the two entries the VM knows of after it looked; before that it was `last`.
+/// Returns the changes of the two entries that the VM knows of after it looked; before, these were `last`.
 fn look<W: SharedWords>(seen: &mut Seen, directory: &Directory<W>, last: [u32; 2]) -> [u32; 2] {
     let mut numbers = last;
     seen.refresh(directory, |index, peer| {
@@ -169,7 +172,7 @@ fn between_any_two_writes_no_entry_is_torn_and_the_last_change_is_not_missed() {
     }
 }
 
-/// An entry that is asked for alone.
+/// Reads a single entry.
 #[test]
 fn an_entry_that_is_asked_for_between_any_two_writes_is_of_one_moment() {
     let runs = while_the_host_writes::<true>(1, 2, |directory, writer| {
@@ -216,13 +219,13 @@ impl SharedWords for Counted<'_> {
 }
 
 impl<'t> Counted<'t> {
-    /// A page that says nothing.
+    /// Returns a page of zeros.
     fn new(before: &'t dyn Fn(&Counted<'_>)) -> Self {
         let words = RefCell::new(std::vec![0; word::COUNT]);
         Self { words, loads: Cell::new(0), stores_left: Cell::new(usize::MAX), before }
     }
 
-    /// The directory before any change.
+    /// Returns the directory before any change.
     fn directory(before: &'t dyn Fn(&Counted<'_>)) -> Directory<Self> {
         let page = Self { words: RefCell::new(words(&[after(0)])), ..Self::new(before) };
         page.loads.set(0);
@@ -247,7 +250,7 @@ fn a_directory_that_says_what_it_said_costs_one_load_and_so_does_a_state() {
     assert_eq!(directory.words.loads_of(|| directory.state(PeerIdx(u8::MAX))), (0, PeerState::Absent));
 }
 
-/// What changed is looked at and nothing else.
+/// Only entries that changed are read.
 #[test]
 fn of_a_directory_that_changed_those_entries_are_read_that_changed() {
     let directory = Counted::directory(&|_| ());
@@ -262,7 +265,8 @@ fn of_a_directory_that_changed_those_entries_are_read_that_changed() {
     }
 }
 
-/// A host that ends after any of its writes: nobody waits for it, nothing is known of any peer, and what the next host writes is seen.
+/// A host ends after any of its writes: nobody waits for it, nothing is known of any peer, and the directory that the
+/// next host writes is seen.
 #[test]
 fn a_host_that_ended_while_it_wrote_is_not_waited_for() {
     for stores in 1.. {
@@ -290,7 +294,7 @@ fn a_host_that_ended_while_it_wrote_is_not_waited_for() {
     }
 }
 
-/// A host that writes before each load of the reader's: that gives up, and says so.
+/// A host writes before each load of the reader, which gives up and reports that.
 #[test]
 fn a_host_that_never_rests_is_not_waited_for() {
     let number = Cell::new(2);
@@ -306,7 +310,7 @@ fn a_host_that_never_rests_is_not_waited_for() {
     assert!(directory.words.loads.get() < 4 * (word::COUNT + 2));
 }
 
-/// The directory of two peers.
+/// Returns the directory of two peers.
 fn two() -> Directory<Counted<'static>> {
     let directory = Counted::directory(&|_| ());
     publish(&directory.words, &Layout { peers: std::vec![entry(1); 2], ..Layout::default() });
@@ -321,7 +325,7 @@ fn an_index_that_the_directory_does_not_have_is_no_peer() {
         assert_eq!(directory.peer(index), Err(PeerError::Unknown));
         assert_eq!(directory.state(index), PeerState::Absent);
     }
-    // Whatever lies behind the last peer, and whatever number of peers a host says.
+    // The words behind the last peer, and the number of peers, may have any value.
     directory.words.words.borrow_mut()[word::GATE] = u64::MAX;
     assert_eq!(directory.peer(PeerIdx(MAX_PEERS as u8)), Err(PeerError::Unknown));
 }
@@ -336,7 +340,7 @@ fn an_entry_that_does_not_count_is_not_attached() {
     assert!(Seen::new().refresh(&directory, |index, peer| assert!(index < PeerIdx(2), "{peer:?}")));
 }
 
-/// A peer that the directory no longer lists is as one that is absent.
+/// A peer that the directory no longer lists is absent.
 #[test]
 fn an_entry_that_no_longer_counts_is_detached() {
     let directory = Counted::directory(&|_| ());
@@ -350,7 +354,7 @@ fn an_entry_that_no_longer_counts_is_detached() {
     assert!(seen.refresh(&directory, |_, _| panic!("nothing is new")));
 }
 
-/// Two of the peers after change 1.
+/// Returns two of the peers after change 1.
 fn fewer() -> Layout {
     Layout { peers: after(1).peers[..2].to_vec(), ..Layout::default() }
 }

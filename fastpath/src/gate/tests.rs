@@ -1,59 +1,54 @@
 //! Calls that do not take place.
-#![allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 
 extern crate std;
 
 use super::*;
-use sluice_abi::directory::{Peer, word};
+use crate::AccessMemory;
+use sluice_abi::directory::{Header, word};
+use sluice_abi::map::STATE_LEN;
 use sluice_control::Directory as Layout;
 use sluice_control::publish;
+use sluice_memory::PeerSlice;
+use sluice_test_memory::zeroed;
 
-/// Where a gate keeps its window.
-fn state() -> *mut u8 {
-    let bytes = std::vec![0u128; sluice_abi::map::STATE_LEN as usize / 16];
-    std::vec::Vec::leak(bytes).as_mut_ptr().cast()
-}
-
-/// Zeroed memory that is never freed, as long as a directory.
+/// Returns memory as long as a directory.
 fn page() -> PeerSlice<'static> {
-    PeerSlice::from_mut(std::vec![0u64; word::COUNT].leak())
+    zeroed(8 * word::COUNT as u64)
 }
 
+#[allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
 fn discover(directory: PeerSlice<'static>) -> Result<Gate, GateError> {
+    let (request, packets, state) = (page(), page(), zeroed(STATE_LEN).as_ptr());
+    let memory = AccessMemory { directory, request, packets, slot: core::ptr::null_mut(), state };
     // SAFETY: no peer is ready, so nothing is reached; memory here is reached through slices alone.
-    unsafe {
-        Gate::discover(Access {
-            directory,
-            request: page(),
-            packets: page(),
-            slot: core::ptr::null_mut(),
-            state: state(),
-        })
-    }
+    Gate::discover(unsafe { Access::new(memory) })
 }
 
-fn gate() -> Gate {
+/// Returns the gate of a directory without peers, and the directory.
+fn gate_and_directory() -> (Gate, PeerSlice<'static>) {
     let directory = page();
     publish(&directory.table(0, word::COUNT as u16).unwrap(), &Layout::default());
-    discover(directory).unwrap()
+    (discover(directory).unwrap(), directory)
 }
 
 const PACKETS: [Packet; 2] = [Packet::new(0, 64, PeerIdx(3)); 2];
 
 #[test]
 fn a_call_within_a_call_sends_nothing_and_says_so() {
-    let gate = gate();
-    let Kind::Here { local, .. } = &gate.kind else { panic!("the gate of a directory of nobody is `Direct`") };
-    let within = local.borrow_mut();
-    assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::new(Code::Aborted)));
-    drop(within);
+    let (gate, _) = gate_and_directory();
+    let within = gate.crossing.look(|_| gate.send(&PACKETS));
+    assert_eq!(
+        within,
+        Some(Outcome::nothing(Status::new(Code::Aborted))),
+        "the gate of a directory of nobody is `Direct`"
+    );
     assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, PeerIdx(3)).naming(0)));
 }
 
 #[test]
 fn while_the_host_writes_nothing_is_sent_and_nothing_is_known() {
-    let gate = gate();
-    gate.access.directory.write(8 * word::SEQUENCE as u64, 7u64).unwrap();
+    let (gate, directory) = gate_and_directory();
+    directory.write(8 * word::SEQUENCE as u64, 7u64).unwrap();
     assert_eq!(gate.send(&PACKETS), Outcome::nothing(Status::of_peer(Code::PeerNotReady, PeerIdx(3)).naming(0)));
     assert_eq!((gate.peer(PeerIdx(0)), gate.find("b")), (Err(PeerError::Busy), Err(PeerError::Busy)));
 }
@@ -75,17 +70,18 @@ fn a_page_without_a_directory_has_no_gate() {
     }
 }
 
-/// A host of a later day may have longer entries; shorter ones, or such that the memory ends before they do, are refused.
+/// A later host may have longer entries. Shorter entries, and entries beyond the end of the memory, are
+/// refused.
 #[test]
 fn entries_are_as_long_as_the_header_says() {
     const MORE: usize = 3;
     let longer = word::PEER_LEN + MORE;
     let words = word::peer(MAX_PEERS, longer);
-    let all = PeerSlice::from_mut(std::vec![0u64; words].leak());
+    let all = zeroed(8 * words as u64);
     let directory = all.table::<u64>(0, words as u16).unwrap();
     let peers = (0..MAX_PEERS as u32).map(|vm_id| Peer { vm_id, mtu: 9000, ..Peer::default() });
     publish(&directory, &Layout { peers: peers.clone().collect(), ..Layout::default() });
-    // The same, further apart.
+    // The entries are moved further apart.
     for (index, peer) in peers.enumerate() {
         let entry: [u64; word::PEER_LEN] = zerocopy::transmute!(peer);
         (0..longer).for_each(|at| {

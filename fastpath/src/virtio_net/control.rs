@@ -1,12 +1,12 @@
-//! What the device is asked for over the control queue.
+//! Commands to the device over its control queue.
 
 use sluice_driver::{Cause, Command, ControlError, ControlQueue, Started, Transport};
 
-/// What a device is asked for over its control queue. Each call waits for the device's answer.
+/// Commands to the device over its control queue. Each call waits for the device's answer.
 ///
 /// # Errors
-/// [`ControlError`], of all functions: what was asked, and that the device offers no such command, refused the command, did not answer, or
-/// broke the protocol. Nothing changed then.
+/// All functions return [`ControlError`] if the device does not offer the command, refused it, did not answer, or broke
+/// the protocol. Nothing changed then.
 pub struct Control<'n, T, W> {
     pub(super) transport: &'n mut T,
     pub(super) queue: Option<&'n mut ControlQueue>,
@@ -23,29 +23,30 @@ impl<T: Transport, W: FnMut() -> bool> Control<'_, T, W> {
         Ok(())
     }
 
-    /// Asks for all frames that reach the device, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    /// Turns the receive filter off (`true`) or on. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
     pub fn set_promiscuous(&mut self, on: bool) -> Result<(), ControlError> {
         self.ask(Command::Promiscuous, |queue, transport, agreed, wait| {
             queue.set_promiscuous(transport, agreed, on, wait)
         })
     }
 
-    /// Asks for all frames to groups, or no more for all. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering".
+    /// Turns the receive filter for multicast frames off (`true`) or on. See: VIRTIO 5.1.6.5.1 "Packet Receive
+    /// Filtering".
     pub fn set_allmulticast(&mut self, on: bool) -> Result<(), ControlError> {
         self.ask(Command::AllMulticast, |queue, transport, agreed, wait| {
             queue.set_all_multicast(transport, agreed, on, wait)
         })
     }
 
-    /// Asks for frames to these addresses, beside those to the device's own address and to everybody, and to no others. Together the tables
-    /// have at most 32 addresses. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
+    /// Sets the addresses whose frames are received, beside the device's own address and broadcasts. Together the
+    /// tables have at most 32 addresses. See: VIRTIO 5.1.6.5.2 "Setting MAC Address Filtering".
     pub fn set_filter(&mut self, unicast: &[[u8; 6]], multicast: &[[u8; 6]]) -> Result<(), ControlError> {
         self.ask(Command::MacTableSet, |queue, transport, agreed, wait| {
             queue.set_filter(transport, agreed, [unicast, multicast], wait)
         })
     }
 
-    /// Says that the gratuitous packets are sent that [`super::VirtioNet::link`] asked for.
+    /// Tells the device that the gratuitous packets that [`super::VirtioNet::link`] asked for were sent.
     /// See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
     pub fn announced(&mut self) -> Result<(), ControlError> {
         self.ask(Command::AnnounceAck, |queue, transport, agreed, wait| queue.announce_ack(transport, agreed, wait))

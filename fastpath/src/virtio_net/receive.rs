@@ -1,4 +1,4 @@
-//! Frames from the device: every receive queue that the device may use is polled, each first in its turn.
+//! Frames from the device: every receive queue that the device may use is polled, and each comes first in its turn.
 
 use super::Queues;
 use crate::frame::Note;
@@ -13,18 +13,18 @@ use sluice_memory::Words;
 
 /// The receive queues, filled with buffers of a pool.
 pub(super) struct ReceiveHalf<'p, Q> {
-    /// By pair; as many as are set up.
+    /// The queues that are set up, by pair.
     queues: Q,
-    /// Pairs that the device may use, the first ones.
+    /// Number of pairs that the device may use: the first ones.
     enabled: usize,
-    /// The pair that the next call looks at first.
+    /// The pair that the next call polls first.
     next: usize,
     filler: Filler<'p>,
     merges: bool,
     pub polls_without_buffer: u64,
 }
 
-/// Where buffers come from and frames go to.
+/// The pool that buffers come from, and the counters of frames.
 struct Filler<'p> {
     pool: &'p Mempool<'p>,
     stats: RxStats,
@@ -37,12 +37,12 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         Self { queues, enabled: 1, next: 0, filler, merges, polls_without_buffer: 0 }
     }
 
-    /// Where the queues of a device lie that is about to start anew.
+    /// Returns the places for the queues of a device that is about to start anew.
     pub fn queues(&mut self) -> &mut [Option<ReceiveQueue>] {
         self.queues.as_mut()
     }
 
-    /// Goes on with these queues of the device that was started anew.
+    /// Continues with the queues of the device that was started anew.
     pub fn renew(&mut self, started: &Started) {
         (self.enabled, self.next) = (1, 0);
         self.merges = started.features.contains(F::MRG_RXBUF);
@@ -52,7 +52,7 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         self.enabled as u16
     }
 
-    /// The device may use `pairs` pairs from now on.
+    /// Lets the device use `pairs` pairs.
     pub fn enable(&mut self, pairs: u16) {
         self.enabled = usize::from(pairs).clamp(1, self.queues.as_ref().len().max(1));
         self.refill();
@@ -70,7 +70,7 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         self.in_use().find_map(ReceiveQueue::fault)
     }
 
-    /// Takes all buffers back into the pool. The device was reset.
+    /// Takes all buffers of a device that was reset back into the pool.
     pub fn reclaim(&mut self) {
         let pool = self.filler.pool;
         for queue in self.queues.as_mut().iter_mut().flatten() {
@@ -80,8 +80,8 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         }
     }
 
-    /// Asks for a notification of the next frame of each queue, and looks at all once more: the word that changes with the next frame of
-    /// pair 0, if there is no frame yet and no queue is at fault.
+    /// Asks for a notification of the next frame of each queue, and checks all once more. Returns the word that changes
+    /// with the next frame of pair 0; `None` if a frame is there or a queue is at fault.
     pub fn arm(&mut self) -> Option<WatchWord> {
         let word = self.queues.as_ref().first()?.as_ref()?.queue.watch_word();
         self.in_use_mut().for_each(|queue| queue.queue.suppress_interrupts(false));
@@ -95,11 +95,11 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         self.in_use_mut().for_each(|queue| queue.queue.suppress_interrupts(true));
     }
 
-    /// Gives the device a buffer for every free entry; `false` if the pool has too few.
+    /// Gives the device a buffer for every free entry. Returns `false` if the pool has too few.
     #[inline]
     pub fn refill(&mut self) -> bool {
         let Self { queues, enabled, filler, .. } = self;
-        // The queue behind the one that was first is first next time: it gets buffers first, too, where they are scarce.
+        // The queue that is polled first next time also gets scarce buffers first.
         let in_use = queues.as_mut().get_mut(..*enabled).unwrap_or_default();
         let (before, from_next) = in_use.split_at_mut_checked(self.next).unwrap_or_default();
         let mut full = true;
@@ -114,8 +114,8 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         self.in_use().all(|queue| queue.room() == 0)
     }
 
-    /// Receives until `burst` has `end` frames. Each queue is looked at first in its turn, so none that always has frames keeps another's
-    /// waiting for ever. The first fault is returned after all queues were looked at.
+    /// Receives until `burst` has `end` frames. Each queue is polled first in its turn, so no busy queue keeps
+    /// another's frames waiting for ever. The first fault is returned after all queues were polled.
     #[inline]
     fn receive_up_to(&mut self, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
         if !self.filler.pool.is(burst.pool()) {
@@ -172,7 +172,7 @@ impl<Q: Queues> Receive for ReceiveHalf<'_, Q> {
 }
 
 impl Filler<'_> {
-    /// Gives `queue` a buffer for every free entry; `false` if the pool has too few.
+    /// Gives `queue` a buffer for every free entry. Returns `false` if the pool has too few.
     #[inline]
     fn fill(&self, queue: &mut ReceiveQueue) -> bool {
         let memory = self.pool.memory();
@@ -180,7 +180,8 @@ impl Filler<'_> {
         while queue.room() > 0 {
             let Some(frame) = self.pool.take() else { break };
             let offset = frame - HDR_LEN;
-            // Each buffer of the pool is within its memory and long enough, so nothing is left for ReceiveQueue::post to check.
+            // Each buffer of the pool is within its memory and long enough, so ReceiveQueue::post would check nothing
+            // more.
             let at = Gpa(memory.gpa.0 + u64::from(offset - memory.offset));
             if !queue.queue.give(at, given, Buffer { offset, token: 0 }) {
                 self.pool.give_back(frame);
@@ -191,13 +192,13 @@ impl Filler<'_> {
         queue.room() == 0
     }
 
-    /// Takes the usual frames in a row, at most `most`: of one buffer, with a header that asks nothing. The device gets a spare buffer of the
-    /// burst for each, while there are any.
+    /// Takes plain frames in a row, at most `most`: frames in one buffer, whose header asks for no offload. The device
+    /// gets a spare buffer of the burst for each, while there are any.
     #[inline(never)]
     fn exchange(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>, most: usize) {
         let (memory, given) = (self.pool.memory(), HDR_LEN + u32::from(self.pool.longest_frame()));
         let (mask, start) = (!(self.pool.buffer_len().bytes() - 1), HEADROOM - HDR_LEN);
-        // From a buffer's offset to the address of the header in it.
+        // Adding this to a buffer's offset gives the address of the header in it.
         let gpa = memory.gpa.0.wrapping_sub(memory.offset.into()).wrapping_add(start.into());
         let mut tail = burst.tail(most);
         let taken = queue.queue.exchange(tail.room(), |buffer, len| {
@@ -213,15 +214,15 @@ impl Filler<'_> {
         self.stats.bytes += tail.finish();
     }
 
-    /// What is left to do where a row of usual frames ended. Returns whether there may be another one.
+    /// Does the rest where a row of plain frames ended. Returns whether there may be another row.
     #[inline(never)]
     fn go_on(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>, most: usize) -> Result<bool, DeviceFault> {
-        // Frames that went elsewhere took their buffers along.
+        // Frames that were moved to another burst took their buffers along.
         let ready = usize::from(queue.queue.ready()?);
         if burst.stock(most.min(ready)) > 0 { Ok(true) } else { self.receive(queue, burst) }
     }
 
-    /// Takes one frame, if there is one. Returns whether something was taken.
+    /// Takes one frame, if there is one. Returns whether a buffer was taken.
     #[inline]
     fn receive(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
         let mut part = [Part::default()];
@@ -244,7 +245,7 @@ impl Filler<'_> {
         self.stats.bytes += u64::from(len);
     }
 
-    /// As [`Filler::receive`], for a frame that may lie in several buffers.
+    /// Takes one frame as [`Filler::receive`] does. The frame may lie in several buffers.
     #[cold]
     #[inline(never)]
     fn receive_merged(&mut self, queue: &mut ReceiveQueue, burst: &mut Burst<'_>) -> Result<bool, DeviceFault> {
@@ -273,7 +274,8 @@ impl Filler<'_> {
         Ok(true)
     }
 
-    /// Copies the bytes of `rest` behind those of `first`. Returns whether there was room, as the caller has seen.
+    /// Copies the bytes of `rest` behind those of `first`. Returns whether there was room, which the caller has
+    /// checked.
     fn gather(&self, first: Part<Buffer>, rest: &[Part<Buffer>]) -> bool {
         let mut end = u64::from(first.start + first.len);
         let room = HDR_LEN + u32::from(self.pool.longest_frame());

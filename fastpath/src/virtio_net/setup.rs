@@ -1,33 +1,35 @@
-//! From an unknown device to one with all its queues.
+//! The steps from an unknown device to one with all its queues.
 
 use super::{TX_SIZE, VirtioNetError};
 use crate::{Mempool, Options, PacketMemory, ReceiveQueue};
 use sluice_abi::net::{ETHERNET_HEADER, F, transmitq};
 use sluice_driver::{ControlQueue, DriverQueue, QueueError, Setup, Started, Transport, Wanted};
 
-/// Entries of the transmit queue of a pair on which nothing is sent.
+/// Number of entries of the transmit queue of a pair on which nothing is sent.
 const IDLE: usize = 4;
-/// Bytes of memory of each part, a multiple of what all queues are aligned to.
+/// Alignment of the memory of each queue, in bytes.
 const TX_LEN: u32 = (DriverQueue::<TX_SIZE>::MEMORY_LEN as u32).next_multiple_of(64);
 const IDLE_LEN: u32 = (DriverQueue::<IDLE>::MEMORY_LEN as u32).next_multiple_of(64);
 const CONTROL_LEN: u32 = (ControlQueue::MEMORY_LEN as u32).next_multiple_of(64);
 
 impl Options {
-    /// Bytes of memory for the queues of a device with `pairs` queue pairs, whatever else the options are.
+    /// Returns the length in bytes of the memory for the queues of a device with `pairs` queue pairs, whatever else the
+    /// options are.
     pub const fn queue_len(pairs: u16) -> u32 {
         let pair = ReceiveQueue::MEMORY_LEN + IDLE_LEN;
         (TX_LEN + CONTROL_LEN + pairs as u32 * pair).next_multiple_of(2048)
     }
 }
 
-/// What a started device has beside its receive queues.
+/// The parts of a started device beside its receive queues.
 pub(super) struct Parts {
     pub transmit: DriverQueue<TX_SIZE>,
     pub control: Option<ControlQueue>,
     pub started: Started,
 }
 
-/// Starts the device behind `transport`, with its receive queues, which have no buffers so far, in `places`; see [`super::VirtioNet::start`].
+/// Starts the device behind `transport`, with its receive queues, which have no buffers so far, in `places`; see
+/// [`super::VirtioNet::start`].
 pub(super) fn start<T: Transport>(
     transport: &mut T,
     memory: PacketMemory,
@@ -58,7 +60,7 @@ pub(super) fn start<T: Transport>(
     Ok(Parts { transmit, control, started: queues.setup.start() })
 }
 
-/// A device under way, and the memory that is left for queues.
+/// A device that is being set up, and the memory that is left for its queues.
 struct Queues<'t, T: Transport> {
     setup: Setup<'t, T>,
     memory: PacketMemory,

@@ -10,10 +10,10 @@ use sluice_driver::{DeviceFault, DriverQueue, SendError, Sender, Started, Transp
 use sluice_inside::tags;
 use zerocopy::IntoBytes;
 
-/// The transmit queue of pair 0, and how the device is reached.
+/// The transmit queue of pair 0, and the transport to the device.
 pub(super) struct TransmitHalf<'p, T> {
     pub transport: T,
-    /// The token of a buffer is the offset at which its frame starts.
+    /// The queue. The token of a buffer is the offset at which its frame starts.
     queue: DriverQueue<TX_SIZE>,
     sender: Sender,
     pool: &'p Mempool<'p>,
@@ -26,7 +26,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         Self { transport, queue, sender, pool, stats: TxStats::NONE }
     }
 
-    /// Goes on with a queue of the device that was started anew.
+    /// Continues with a queue of the device that was started anew.
     pub fn renew(&mut self, queue: DriverQueue<TX_SIZE>, started: &Started) {
         (self.queue, self.sender) = (queue, Sender::new(started.features, started.mtu));
     }
@@ -35,13 +35,13 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         self.queue.fault()
     }
 
-    /// Whether the device has frames that it did not say it has sent.
+    /// Returns whether the device has frames that it has not sent.
     #[inline(always)]
     pub fn is_busy(&self) -> bool {
         self.queue.room() < self.queue.size().into()
     }
 
-    /// Takes the buffers back that the device has used. A fault stays, for the next call that sends.
+    /// Takes back the buffers that the device has used. The next call that sends returns a fault.
     pub fn take_back(&mut self) {
         let _ = self.reap();
     }
@@ -53,7 +53,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         Ok(())
     }
 
-    /// Takes all buffers back. The device was reset.
+    /// Takes back all buffers of a device that was reset.
     pub fn reclaim(&mut self) {
         self.take_back();
         while let Some(offset) = self.queue.reclaim() {
@@ -62,7 +62,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         }
     }
 
-    /// Gives the device a frame of the burst, with its header right before it. `None`: the queue is full.
+    /// Gives the device a frame of the burst, with its header right before it. Returns `None` if the queue is full.
     fn give(&mut self, packet: Packet, note: &Note) -> Option<Result<(), SendError>> {
         if self.queue.room() == 0 {
             return None;
@@ -83,7 +83,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         given.then_some(Ok(()))
     }
 
-    /// Shows the device what it was given, and tells it if it asked for that.
+    /// Publishes the frames that the device was given, and notifies the device if it asked for that.
     fn publish(&mut self) {
         self.queue.publish();
         if self.queue.needs_notification() {
@@ -91,7 +91,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         }
     }
 
-    /// What is wrong with the first frame that stays.
+    /// Returns what is wrong with the first frame that stays.
     fn refused(&mut self, error: SendError, len: u16) -> TxError {
         match error {
             SendError::TooLong => {

@@ -1,18 +1,18 @@
-//! Writes what passes through a port as a capture file.
+//! A port that writes a capture file of its frames.
 
 use crate::{Burst, Frame, Receive, RxError, RxStats, Transmit, TxError, TxStats};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::{MAX_BURST, Packet};
 
-/// Where a capture goes. A function from bytes to `Result<(), E>` is one.
+/// A destination of capture files. A function from bytes to `Result<(), E>` is one.
 pub trait Sink {
-    /// Why bytes can't be written.
+    /// Error of bytes that can't be written.
     type Error;
 
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// The capture ends with the first.
+    /// The first error ends the capture.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
@@ -24,11 +24,11 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Sink for F {
     }
 }
 
-/// Bytes that are copied out of packet memory at a time.
+/// Number of bytes that are copied out of packet memory at a time.
 const PIECE: usize = 256;
 
-/// A port that writes each frame that was received, or delivered, to a capture file. What a sink does not take costs no frame: the capture ends,
-/// and the port goes on.
+/// A port that writes each frame that was received, or delivered, to a capture file. An error of the sink costs no
+/// frame: the capture ends, and the port goes on.
 ///
 /// The file is a classic one with nanoseconds. See: draft-ietf-opsawg-pcap, "PCAP Capture File Format".
 pub struct PcapWriter<P, S: Sink, C> {
@@ -43,7 +43,8 @@ struct Capture<S: Sink, C> {
 }
 
 impl<P, S: Sink, C: Fn() -> u64> PcapWriter<P, S, C> {
-    /// Writes what passes through `inner` to `sink`, the file's header first. `clock`: nanoseconds since 1970-01-01 UTC, or any other moment.
+    /// Returns a port that writes the frames of `inner` to `sink`, the file's header first. `clock` returns nanoseconds
+    /// since 1970-01-01 UTC, or any other moment.
     pub fn new(inner: P, sink: S, clock: C) -> Self {
         let mut capture = Capture { sink, clock, error: None };
         let version = 2 | 4 << 16;
@@ -52,12 +53,12 @@ impl<P, S: Sink, C: Fn() -> u64> PcapWriter<P, S, C> {
         Self { inner, capture }
     }
 
-    /// What ended the capture, if something did.
+    /// Returns the error that ended the capture; `None` while it goes on.
     pub const fn error(&self) -> Option<&S::Error> {
         self.capture.error.as_ref()
     }
 
-    /// The port inside, and the sink.
+    /// Returns the port inside, and the sink.
     pub fn into_parts(self) -> (P, S) {
         (self.inner, self.capture.sink)
     }

@@ -1,20 +1,20 @@
-//! Counts calls, and frames by length.
+//! A port that counts calls, and frames by length.
 
 use crate::{Burst, Receive, RxError, RxStats, Transmit, TxError, TxStats};
 
-/// What a [`Counter`] counted in one direction.
+/// The counters of a [`Counter`] in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls.
+    /// Number of calls.
     pub calls: u64,
-    /// Calls that moved no frame.
+    /// Number of calls that moved no frame.
     pub idle_calls: u64,
-    /// Frames that were moved, by length: up to 64, 127, 255, 511, 1,023 and 1,518 bytes, and longer ones, as in RFC 2819, "etherStats".
-    /// Lengths are without a frame check sequence.
+    /// Number of frames that were moved, by length: up to 64, 127, 255, 511, 1,023 and 1,518 bytes, and longer ones, as
+    /// in RFC 2819, "etherStats". Lengths are without a frame check sequence.
     pub frames: [u64; 7],
 }
 
-/// Longest frames of the classes of [`Counts::frames`] but the last, bytes.
+/// Largest frame lengths of the classes of [`Counts::frames`] but the last, in bytes.
 const CLASSES: [u16; 6] = [64, 127, 255, 511, 1023, 1518];
 
 impl Counts {
@@ -23,7 +23,7 @@ impl Counts {
         self.idle_calls += u64::from(!matches!(moved, Ok(1..)));
     }
 
-    /// The class of frames of `len` bytes, which are counted.
+    /// Returns the counter of frames of `len` bytes.
     fn frame(&mut self, len: u16) -> &mut u64 {
         &mut self.frames[CLASSES.iter().filter(|&&longest| len > longest).count()]
     }
@@ -38,23 +38,23 @@ pub struct Counter<P> {
 }
 
 impl<P> Counter<P> {
-    /// Counts what passes through `inner`.
+    /// Returns a port that counts the frames of `inner`.
     pub const fn new(inner: P) -> Self {
         let none = Counts { calls: 0, idle_calls: 0, frames: [0; 7] };
         Self { inner, received: none, sent: none }
     }
 
-    /// What was received.
+    /// Returns the counters of frames that were received.
     pub const fn received(&self) -> &Counts {
         &self.received
     }
 
-    /// What was sent.
+    /// Returns the counters of frames that were sent.
     pub const fn sent(&self) -> &Counts {
         &self.sent
     }
 
-    /// The port inside.
+    /// Returns the port inside.
     pub fn into_inner(self) -> P {
         self.inner
     }
@@ -76,7 +76,7 @@ impl<P: Receive> Receive for Counter<P> {
 
 impl<P: Transmit> Transmit for Counter<P> {
     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {
-        // Each frame counts as sent until it is seen that it stayed.
+        // Each frame counts as sent first. Those that stay are subtracted below.
         burst.frames().for_each(|frame| *self.sent.frame(frame.len()) += 1);
         let sent = self.inner.tx_burst(burst, most);
         for frame in burst.frames() {

@@ -1,26 +1,26 @@
-//! Loses, reorders and delays frames, as a bad wire does.
+//! A port that loses, reorders and delays frames, as a bad wire does.
 
 use crate::{Burst, Mempool, Receive, RxError, RxStats, Transmit, TxError, TxStats};
 use sluice_abi::call::MAX_BURST;
 
-/// How often what goes wrong: of a million frames so many. What is neither lost nor delayed nor reordered passes.
+/// The faults that a [`FaultInjector`] makes, as a number of frames in a million. All other frames pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Frames that are lost.
+    /// Frames in a million that are lost.
     pub loss: u32,
-    /// Frames that are held back until the others of their burst have passed.
+    /// Frames in a million that are held back until the others of their burst have passed.
     pub reorder: u32,
-    /// Frames that are held back for [`Faults::ticks`].
+    /// Frames in a million that are held back for [`Faults::ticks`].
     pub delay: u32,
-    /// Ticks of the caller's clock.
+    /// Length of a delay, in ticks of the caller's clock.
     pub ticks: u64,
 }
 
-/// A port that does to frames what [`Faults`] says, by a generator with a seed: the same frames in the same calls have the same fate. No
-/// frame is lost but by a decision to lose it, and those are counted in `dropped` of the port's counters.
+/// A port that makes [`Faults`], by a generator with a seed: the same frames in the same calls have the same fate. A
+/// frame is lost by decision only, and is counted in `dropped` of the port's counters.
 ///
-/// A frame that is held back is the port's: it is gone from the caller's burst and counts as sent there. It is delivered with a later call, which
-/// may be one with an empty burst.
+/// A frame that is held back is the port's: the frame is no longer in the caller's burst and counts as sent there. A
+/// later call delivers it, which may be one with an empty burst.
 pub struct FaultInjector<'p, P, C> {
     inner: P,
     clock: C,
@@ -29,19 +29,19 @@ pub struct FaultInjector<'p, P, C> {
     state: u64,
     received: Held<'p>,
     sent: Held<'p>,
-    /// Frames at the front of the caller's burst whose fate was decided: to pass.
+    /// Number of frames at the front of the caller's burst that are to pass.
     decided: usize,
 }
 
 /// Frames of one direction that are held back.
 struct Held<'p> {
     frames: Burst<'p>,
-    /// When each is due, ticks.
+    /// The tick at which each frame is due.
     due: [u64; MAX_BURST],
     lost: u64,
 }
 
-/// What becomes of a frame.
+/// The fate of a frame.
 enum Fate {
     Passes,
     IsLost,
@@ -49,23 +49,23 @@ enum Fate {
 }
 
 impl<'p, P, C: Fn() -> u64> FaultInjector<'p, P, C> {
-    /// Does to frames of `pool` that pass through `inner` what `faults` says. `clock` returns ticks.
+    /// Returns a port that makes `faults` among the frames of `pool` that pass through `inner`. `clock` returns ticks.
     pub fn new(inner: P, pool: &'p Mempool<'p>, faults: Faults, seed: u64, clock: C) -> Self {
         let held = || Held { frames: pool.burst(), due: [0; MAX_BURST], lost: 0 };
         Self { inner, clock, faults, state: seed, received: held(), sent: held(), decided: 0 }
     }
 
-    /// Number of frames that are held back: received, and to be sent.
+    /// Returns the numbers of frames that are held back: frames received, and frames to be sent.
     pub const fn held(&self) -> (usize, usize) {
         (self.received.frames.len(), self.sent.frames.len())
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.faults = faults;
     }
 
-    /// The port inside. Frames that are held back are lost: see [`FaultInjector::held`].
+    /// Returns the port inside. Frames that are held back are lost: see [`FaultInjector::held`].
     pub fn into_inner(self) -> P {
         self.inner
     }
@@ -92,7 +92,7 @@ impl<'p, P, C: Fn() -> u64> FaultInjector<'p, P, C> {
 }
 
 impl Held<'_> {
-    /// Does to the frame at `index` of `burst` what `fate` says. Returns whether the frame is gone from `burst`.
+    /// Carries out `fate` for the frame at `index` of `burst`. Returns whether the frame is no longer in `burst`.
     fn meet(&mut self, fate: Fate, index: usize, burst: &mut Burst<'_>) -> bool {
         match fate {
             Fate::Passes => false,
@@ -110,7 +110,7 @@ impl Held<'_> {
         }
     }
 
-    /// Moves frames that are due, oldest first, to `into`: at most `most`. Returns how many.
+    /// Moves frames that are due, the oldest first, to `into`: at most `most`. Returns the number of frames.
     fn deliver(&mut self, into: &mut Burst<'_>, most: usize, now: u64) -> usize {
         let (mut index, mut moved) = (0, 0);
         while index < self.frames.len() && moved < most {
@@ -148,8 +148,9 @@ impl<P: Receive, C: Fn() -> u64> Receive for FaultInjector<'_, P, C> {
 }
 
 impl<P: Transmit, C: Fn() -> u64> Transmit for FaultInjector<'_, P, C> {
-    /// Returns how many frames are gone from `burst`. A frame that was held back and that its peer does not take is put at the end of `burst`
-    /// again, for the error to name; until `burst` has room for it, it stays held.
+    /// Returns the number of frames that are no longer in `burst`. A frame that was held back and that its peer does
+    /// not take is put at the end of `burst` again, so that the error can name it. The frame stays held until `burst`
+    /// has room for it.
     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {
         if !self.sent.frames.pool().is(burst.pool()) {
             return Err(TxError::ForeignPool);
@@ -177,7 +178,8 @@ impl<P: Transmit, C: Fn() -> u64> Transmit for FaultInjector<'_, P, C> {
 }
 
 impl<P: Transmit, C: Fn() -> u64> FaultInjector<'_, P, C> {
-    /// Sends held frames that are due, one by one, by way of the end of the caller's burst: an error can name them there.
+    /// Sends held frames that are due, one by one, by way of the end of the caller's burst: an error can name them
+    /// there.
     fn send_held(&mut self, burst: &mut Burst<'_>, now: u64) -> Result<(), TxError> {
         if self.sent.frames.is_empty() {
             return Ok(());
@@ -189,7 +191,7 @@ impl<P: Transmit, C: Fn() -> u64> FaultInjector<'_, P, C> {
             Err(error) if error.refused().is_some_and(|index| due.move_to(index, burst).is_ok()) => {
                 Err(error.at(burst.len() - 1))
             }
-            // Of a ring that is full, or a peer that is not ready, the caller hears with frames of its own.
+            // A full ring, or a peer that is not ready, is reported with the caller's own frames.
             _ => Ok(0),
         };
         while !due.is_empty() {

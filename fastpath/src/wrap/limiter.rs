@@ -1,19 +1,20 @@
-//! Limits the rate of a port.
+//! A port with a limited rate.
 
 use crate::{Burst, Receive, RxError, RxStats, Transmit, TxError, TxStats};
 
-/// So many bytes in so many ticks, and at most `depth` at once after a pause. Bytes are those of frames, from destination address to payload.
+/// A rate: `bytes` in each `ticks`, and at most `depth` at once after a pause. Bytes of a frame are counted from the
+/// destination address to the end of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Bytes in each [`Rate::ticks`].
+    /// Number of bytes in each [`Rate::ticks`].
     pub bytes: u64,
-    /// Ticks of the caller's clock; 0 counts as 1.
+    /// Number of ticks of the caller's clock; 0 counts as 1.
     pub ticks: u64,
-    /// Bytes that may pass at once. The last frame may go beyond, and what follows waits for longer.
+    /// Number of bytes that may pass at once. The last frame may go beyond, and the next frame waits for longer then.
     pub depth: u64,
 }
 
-/// A port with a token bucket: frames beyond the rate stay where they are, in the caller's burst or in the receive queue.
+/// A port with a token bucket. Frames beyond the rate stay in the caller's burst or in the receive queue.
 #[derive(Debug)]
 pub struct RateLimiter<P, C> {
     inner: P,
@@ -22,28 +23,28 @@ pub struct RateLimiter<P, C> {
     sent: Bucket,
 }
 
-/// Tokens are parts of a byte, as many as a byte's rate has ticks: so none is lost to rounding.
+/// A token bucket. A byte takes [`Rate::ticks`] tokens, so rounding loses none.
 #[derive(Debug)]
 struct Bucket {
-    /// Tokens that come in with each tick.
+    /// Number of tokens that come in with each tick.
     bytes: i128,
-    /// Tokens that a byte takes.
+    /// Number of tokens that a byte takes.
     ticks: i128,
     depth: i128,
-    /// Below 0, what the last frame went beyond.
+    /// Number of tokens; below 0 after a frame that went beyond.
     tokens: i128,
-    /// Until when tokens were counted, ticks.
+    /// The tick up to which tokens were added.
     last: u64,
 }
 
 impl<P, C: Fn() -> u64> RateLimiter<P, C> {
-    /// Limits each direction of `inner` to `rate`. `clock` returns ticks that never go back.
+    /// Returns a port that limits each direction of `inner` to `rate`. `clock` returns ticks that never go back.
     pub fn new(inner: P, rate: Rate, clock: C) -> Self {
         let now = clock();
         Self { inner, received: Bucket::new(rate, now), sent: Bucket::new(rate, now), clock }
     }
 
-    /// The port inside.
+    /// Returns the port inside.
     pub fn into_inner(self) -> P {
         self.inner
     }
@@ -56,7 +57,7 @@ impl Bucket {
         Self { bytes: rate.bytes.into(), ticks, depth, tokens: depth, last: now }
     }
 
-    /// Adds what came in since.
+    /// Adds the tokens that came in since the last call.
     fn fill(&mut self, now: u64) {
         let new = i128::from(now.saturating_sub(self.last)).saturating_mul(self.bytes);
         self.tokens = self.tokens.saturating_add(new).min(self.depth);

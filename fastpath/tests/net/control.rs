@@ -1,4 +1,4 @@
-//! What is asked for over the control queue, and what the device says of itself.
+//! Commands over the control queue, and the configuration of the device.
 
 use super::*;
 use sluice::{LinkStatus, Transmit};

@@ -6,16 +6,16 @@ use sluice_abi::packed::{Desc, DescF};
 use sluice_abi::virtq::{QueueAddresses, UsedElem, used};
 use sluice_driver::StartError;
 
-/// What a device does to a transmit queue that holds four frames.
+/// The faults of a device with a transmit queue that holds four frames.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
-    /// More buffers are used than there are.
+    /// The device uses more buffers than there are.
     TooMany,
-    /// A buffer that there is not.
+    /// The device uses a buffer that does not exist.
     NoBuffer,
-    /// The same buffer twice.
+    /// The device uses the same buffer twice.
     Twice,
-    /// Bytes written into a buffer that is only for reading.
+    /// The device writes into a buffer that is for reading only.
     Written,
 }
 
@@ -40,7 +40,7 @@ impl Liar {
     }
 
     fn use_packed(&self, at: u16, id: u16, len: u32) {
-        // Without the flag the length has no meaning. See: VIRTIO 2.8.4 "Element Address and Length".
+        // Without the flag the length is undefined. See: VIRTIO 2.8.4 "Element Address and Length".
         let flags = DescF::used(true).union(if len > 0 { DescF::WRITE } else { DescF::empty() });
         let desc = Desc { addr: Gpa(0), len, id, flags: flags.bits() };
         self.ram.write(self.at.desc.0 + u64::from(at) * size_of::<Desc>() as u64, desc).expect("inside");
@@ -74,7 +74,8 @@ impl Liar {
     }
 }
 
-/// Nothing more goes to such a device, no buffer is in the pool twice, and what was not sent is counted when the device is started anew.
+/// Nothing more goes to such a device, no buffer is in the pool twice, and unsent frames are counted when the device
+/// is started anew.
 #[test]
 fn a_device_that_lies_about_what_it_sent_gets_nothing_more_until_a_restart() {
     for (format, lie) in RingFormat::ALL

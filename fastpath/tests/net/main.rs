@@ -1,4 +1,5 @@
-//! A whole virtio-net device: slow path, control queue, several receive queues, PCI, restart. The host's devices and switch are behind it.
+//! A whole virtio-net device: slow path, control queue, several receive queues, PCI, restart. The host's devices and
+//! switch are behind it.
 
 mod control;
 mod hostile;
@@ -17,32 +18,28 @@ use sluice_abi::net::{receiveq, transmitq};
 use sluice_control::{Event, Manifest, Network, Switch};
 use sluice_driver::{Registers, Transport};
 use sluice_memory::Words;
+use sluice_test_memory::zeroed;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// Bytes of RAM of each VM. The second half is packet memory.
+/// Length of the RAM of each VM in bytes. The second half is packet memory.
 const RAM: u64 = 4 << 20;
 const HALF: u64 = RAM / 2;
 const BROADCAST: [u8; 6] = [0xff; 6];
-/// Buffers of a pool.
+/// Number of buffers of a pool.
 const BUFFERS: usize = 256;
-/// Entries of queues in these tests.
+/// Number of entries of queues in these tests.
 const ENTRIES: u16 = 32;
 
-/// The address that VM `vm` has at first.
+/// Returns the address that VM `vm` has at first.
 const fn mac(vm: u32) -> [u8; 6] {
     [2, b'S', b'l', b'u', b'i', vm as u8]
 }
 
-/// A frame of 60 bytes.
+/// Returns a frame of 60 bytes.
 fn frame(destination: [u8; 6], source: [u8; 6], mark: u8) -> Vec<u8> {
     [&destination[..], &source, &[0x08, 0x06], &[mark; 46]].concat()
-}
-
-/// Zeroed memory that is never freed.
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16 + 1].leak()).sub(0, len).expect("inside")
 }
 
 /// All VMs and their host. A clone is the same.
@@ -53,9 +50,9 @@ struct Host {
     network: RefCell<Network>,
     switch: RefCell<Switch>,
     rams: Vec<PeerSlice<'static>>,
-    /// The host does not serve notifications: it does later what they ask for.
+    /// The host serves notifications later.
     asleep: Cell<bool>,
-    /// Notifications so far.
+    /// Number of notifications so far.
     notified: Cell<u32>,
 }
 
@@ -68,15 +65,15 @@ impl Deref for Lan {
 }
 
 impl Lan {
-    /// VMs a, b, c and so on, each with these keys in the manifest.
+    /// Returns VMs a, b, c and so on, each with these keys in the manifest.
     fn new(vms: &[&str]) -> Self {
         let vm = |(name, rest): (char, &&str)| {
             format!("[[vm]]\nname = \"{name}\"\nram_mib = 4\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
         };
         let text: String = ('a'..).zip(vms).map(vm).collect();
         let manifest = Manifest::parse(&text).expect("a manifest");
-        let rams: Vec<_> = vms.iter().map(|_| memory(RAM)).collect();
-        let switch = Switch::new(&manifest, &rams, memory(Switch::ROOM_LEN)).expect("memory");
+        let rams: Vec<_> = vms.iter().map(|_| zeroed(RAM)).collect();
+        let switch = Switch::new(&manifest, &rams, zeroed(Switch::ROOM_LEN)).expect("memory");
         Self(Rc::new(Host {
             network: RefCell::new(Network::new(&manifest)),
             switch: RefCell::new(switch),
@@ -86,23 +83,23 @@ impl Lan {
         }))
     }
 
-    /// Two VMs that the switch forwards between.
+    /// Returns two VMs that the switch forwards between.
     fn two() -> Self {
         Self::new(&["lan = [\"b\"]\nset_mac = true", "lan = [\"a\"]"])
     }
 
-    /// The host does what VM `vm`'s driver asks for.
+    /// Serves the notifications of VM `vm`'s driver.
     fn serve(&self, vm: u32) {
         let (mut network, mut switch) = (self.network.borrow_mut(), self.switch.borrow_mut());
         while switch.serve(&mut network, vm, 0, &mut ()).more {}
     }
 
-    /// VM `vm`'s queue of this number, which its driver has in use.
+    /// Returns VM `vm`'s queue of this number, which its driver has in use.
     fn queue(&self, vm: u32, index: u16) -> Queue {
         self.network.borrow().device(vm).and_then(|device| device.queue(index)).expect("a queue in use")
     }
 
-    /// The registers of VM `vm`'s device.
+    /// Returns the registers of VM `vm`'s device.
     fn device(&self, vm: u32) -> Device {
         Device(self.clone(), vm)
     }
@@ -162,14 +159,14 @@ struct Vm<T, const PAIRS: usize = 1> {
 }
 
 impl<T: Transport, const PAIRS: usize> Vm<T, PAIRS> {
-    /// A burst of these frames.
+    /// Returns a burst of these frames.
     fn burst(&self, frames: &[Vec<u8>]) -> Burst<'static> {
         let mut burst = self.pool.burst();
         frames.iter().for_each(|bytes| assert!(burst.push_bytes(bytes).is_ok(), "room"));
         burst
     }
 
-    /// Everything that arrived.
+    /// Returns all frames that arrived.
     fn received(&mut self) -> Vec<Vec<u8>> {
         let mut burst = self.pool.burst();
         self.net.rx_burst(&mut burst, MAX_BURST).expect("an honest device side");
@@ -177,7 +174,7 @@ impl<T: Transport, const PAIRS: usize> Vm<T, PAIRS> {
     }
 }
 
-/// The bytes of all frames.
+/// Returns the bytes of all frames.
 fn contents(burst: &Burst<'_>) -> Vec<Vec<u8>> {
     let bytes = |frame: sluice::Frame<'_>| {
         let mut bytes = vec![0; frame.len().into()];

@@ -1,10 +1,10 @@
-//! Several queue pairs: the host's switch fills pair 0, each VM that may send by a window one of the others.
+//! Several queue pairs: the host's switch fills pair 0, and each VM that may send through a window one of the others.
 
 use super::*;
 use sluice::{Hdr, Transmit};
 use sluice_inside::{DeviceQueue, Enqueue, Regions};
 
-/// a and b send to c by windows, and c answers by the switch.
+/// The VMs a and b send to c through windows, and c answers by the switch.
 const TWO_SENDERS: [&str; 3] = ["peers = [\"c\"]", "peers = [\"c\"]", "lan = [\"a\", \"b\"]"];
 const C: u32 = 2;
 
@@ -14,15 +14,15 @@ fn pairs(format: RingFormat, pairs: u16) -> Options {
     Options { pairs, ..options(format) }
 }
 
-/// What a window does with the receive queue of pair `pair` of c.
+/// The device side of the receive queue of pair `pair` of c, as a window has it.
 fn window(lan: &Lan, pair: u16) -> (DeviceQueue, Regions) {
     let regions = Regions::from_slices(&[(Gpa(0), lan.rams[C as usize])]).expect("RAM");
     (DeviceQueue::new(&lan.queue(C, receiveq(pair)), &regions).expect("a queue"), regions)
 }
 
-/// Puts frames into the queue as long as it takes them, at most `most`; how many.
+/// Puts at most `most` frames into the queue, and returns the number that it took.
 fn put((queue, regions): &mut (DeviceQueue, Regions), most: usize, mark: u8) -> usize {
-    let from = memory(64);
+    let from = zeroed(64);
     from.copy_from_slice(0, &frame(mac(C), mac(0), mark)).expect("room");
     let bytes = from.sub(0, 60).expect("inside");
     let mut one = |_: &usize| matches!(queue.enqueue(regions, &Hdr::default(), bytes, 60, Words), Ok(Enqueue::Filled));
@@ -73,7 +73,7 @@ fn no_queue_starves_another() {
     let mut windows = [1, 2].map(|pair| window(&lan, pair));
     let mut seen = [0; 3];
     for _ in 0..90 {
-        // Both always have more than one call takes.
+        // Both queues always have more than one call takes.
         for (mark, window) in (1..).zip(&mut windows) {
             put(window, MAX_BURST, mark);
         }
@@ -90,7 +90,7 @@ fn a_queue_at_fault_does_not_stop_the_others_and_gets_nothing_more() {
     let lan = Lan::new(&TWO_SENDERS);
     let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::Split, 3)).expect("a device");
     let mut second = window(&lan, 2);
-    // More used buffers than there are.
+    // The device uses more buffers than there are.
     let used = lan.queue(C, receiveq(1)).addresses.device.0;
     lan.rams[C as usize].write(used + 2, 1000u16).expect("inside");
     for _ in 0..20 {
@@ -123,7 +123,7 @@ fn pairs_that_can_not_be_had_are_an_error_at_once() {
     assert_eq!(error.to_string(), "the pool has 256 free buffers; the receive queues alone take 384");
 }
 
-/// A host that does not answer the command is no host for several pairs: buffers are all back.
+/// A host that does not answer the command can't have several pairs. All buffers come back.
 #[test]
 fn a_device_that_refuses_its_pairs_is_stopped() {
     let lan = Lan::new(&TWO_SENDERS);
@@ -133,7 +133,7 @@ fn a_device_that_refuses_its_pairs_is_stopped() {
     assert!(lan.network.borrow().device(C).expect("there").queue(receiveq(0)).is_none(), "reset");
 }
 
-/// Registers of a device that forgets the transmit queue of pair 2.
+/// The registers of a device that forgets the transmit queue of pair 2.
 struct Refusing(Device);
 
 impl Registers for Refusing {

@@ -12,11 +12,12 @@ const DEVICE: u32 = 0x2000;
 const NOTIFY: u32 = 0x3000;
 const BAR_LEN: u32 = 0x4000;
 
-/// A modern virtio-net function: a list of three capabilities, and in BAR 0 the structures, behind which the registers of `device` are.
+/// A modern virtio-net function: a list of three capabilities, and in BAR 0 the structures, behind which the registers
+/// of `device` are.
 struct Pci {
     device: Device,
     config: [u32; 64],
-    /// Which half of the features is read, and which written.
+    /// The half of the features that is read, and the half that is written.
     halves: [u32; 2],
     selected: u32,
 }
@@ -37,7 +38,7 @@ impl Pci {
     }
 }
 
-/// The register that has the same meaning, if there is one.
+/// Returns the register of virtio-mmio that does the same; `None` if there is none.
 fn register(field: u32) -> Option<u32> {
     Some(match field {
         common::DEVICE_STATUS => reg::STATUS,
@@ -80,7 +81,7 @@ impl Function for Pci {
                 self.device.read(reg::DEVICE_FEATURES)
             }
             common::QUEUE_SIZE => self.device.read(reg::QUEUE_SIZE_MAX),
-            // A place of its own for each queue: queue q is notified at 4 q.
+            // Each queue has a place of its own: queue q is notified at 4 q.
             common::QUEUE_NOTIFY_OFF => self.selected,
             field => self.device.read(register(field).expect("a register")),
         }
@@ -146,7 +147,7 @@ fn a_pci_function_with_several_pairs_receives_from_all() {
     assert_eq!(b.net.pairs(), 2);
     let regions = Regions::from_slices(&[(Gpa(0), lan.rams[1])]).expect("RAM");
     let mut window = DeviceQueue::new(&lan.queue(1, receiveq(1)), &regions).expect("a queue");
-    let bytes = memory(64);
+    let bytes = zeroed(64);
     bytes.copy_from_slice(0, &frame(mac(1), mac(0), 9)).expect("room");
     let bytes = bytes.sub(0, 60).expect("inside");
     assert_eq!(window.enqueue(&regions, &Hdr::default(), bytes, 60, Words), Ok(Enqueue::Filled));

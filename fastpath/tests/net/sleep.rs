@@ -1,4 +1,4 @@
-//! What a machine does that has nothing to receive.
+//! Sleeps of a machine that has nothing to receive.
 
 use super::*;
 use sluice::{Idle, Next, Poller, Transmit, Wait, WatchWord};
@@ -41,7 +41,7 @@ fn a_frame_that_comes_while_the_machine_sleeps_changes_the_word() {
     }
 }
 
-/// Between the last poll and the request for a notification: it is looked for once more.
+/// A frame arrives between the last poll and the request for a notification: the queues are checked once more.
 #[test]
 fn no_machine_sleeps_while_a_frame_is_there() {
     for format in RingFormat::ALL {
@@ -56,7 +56,7 @@ fn no_machine_sleeps_while_a_frame_is_there() {
     }
 }
 
-/// Whether the driver side of VM b's receive queue asks for notifications, in a ring without event index.
+/// Returns whether the driver side of VM b's receive queue asks for notifications, in a ring without event index.
 fn asks(lan: &Lan, format: RingFormat) -> bool {
     let (ram, at) = (lan.rams[1], lan.queue(1, receiveq(0)).addresses.driver.0);
     let offset = if format == RingFormat::Packed { 2 } else { 0 };

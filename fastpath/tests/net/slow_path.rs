@@ -13,7 +13,7 @@ const CSUM: Hdr = Hdr {
     num_buffers: 1,
 };
 
-/// ARP-like: a question to everybody, an answer to who asked.
+/// As with ARP, a question goes to everybody, and the answer to the VM that asked.
 #[test]
 fn a_question_reaches_everybody_and_the_answer_who_asked() {
     for format in RingFormat::ALL {

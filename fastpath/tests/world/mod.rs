@@ -1,9 +1,10 @@
-//! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a peer's driver wants it to.
+//! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a
+//! peer's driver wants it to.
 #![allow(unsafe_code, reason = "stands in for the host, which says what a gate may reach")]
 
 use sluice::{
-    Access, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive, RingFormat,
-    VirtioNet,
+    Access, AccessMemory, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive,
+    RingFormat, VirtioNet,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, word};
@@ -13,12 +14,13 @@ use sluice_abi::virtq::QueueAddresses;
 use sluice_control::{Directory, Manifest, Network, publish};
 use sluice_driver::Registers;
 use sluice_memory::{SharedWords, Table};
+use sluice_test_memory::zeroed;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 
 const MIB: u64 = 1 << 20;
-/// Receivers: VMs 1 and 2, at indices 0 and 1 of the sender's directory.
+/// Number of receivers: VMs 1 and 2, at indices 0 and 1 of the sender's directory.
 pub const RECEIVERS: usize = 2;
 
 /// All VMs, and the sender's directory. A clone is the same world.
@@ -37,7 +39,7 @@ pub struct Inner {
     network: RefCell<Network>,
     page: PeerSlice<'static>,
     slot: PeerSlice<'static>,
-    /// Bytes of a receiver's RAM; the second half is its packet memory.
+    /// Length of a receiver's RAM in bytes. The second half is packet memory.
     ram: u64,
     /// The host does not write the directory for now.
     pub silent: Cell<bool>,
@@ -57,18 +59,19 @@ impl Registers for Device {
     }
 }
 
-/// Zeroed memory that is never freed.
-pub fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(vec![0u128; len as usize / 16].leak())
+/// Returns the access by `memory`, which is laid out as a [`World`] lays it out.
+pub fn access(memory: AccessMemory) -> Access {
+    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is never freed, and reached through
+    // slices alone.
+    unsafe { Access::new(memory) }
 }
 
-/// The gate that `access` leads to: what a [`World`] gave, or what is laid out alike.
+/// Returns the gate of `access`.
 pub fn gate(access: Access) -> Gate {
-    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is reached through slices alone.
-    unsafe { Gate::discover(access) }.expect("a gate")
+    Gate::discover(access).expect("a gate")
 }
 
-/// A pool of `buffers` in memory of its own, at `gpa`.
+/// Returns a pool of `buffers` in memory of its own, at `gpa`.
 pub fn pool(gpa: Gpa, memory: PeerSlice<'static>, len: BufferLen, buffers: usize) -> &'static Mempool<'static> {
     let memory = PacketMemory::new(gpa, memory).expect("small");
     pool_in(memory, len, buffers)
@@ -80,36 +83,37 @@ fn pool_in(memory: PacketMemory, len: BufferLen, buffers: usize) -> &'static Mem
 }
 
 impl World {
-    /// Devices of this MTU, and no driver yet.
+    /// Returns a world with devices of this MTU, and no driver yet.
     pub fn new(mtu: u16) -> Self {
         Self::with_ram(mtu, 4)
     }
 
-    /// The same, with so many MiB of RAM each.
+    /// Returns a world as [`World::new`] does, with `ram_mib` MiB of RAM in each VM.
     pub fn with_ram(mtu: u16, ram_mib: u64) -> Self {
         let vm = |name, peers| {
             format!(
-                "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\ngate = \"direct\"\nmtu = {mtu}\n{peers}\n"
+                "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\n\
+                 gate = \"direct\"\nmtu = {mtu}\n{peers}\n"
             )
         };
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
         let ram = ram_mib * MIB;
-        let page = memory(DIRECTORY_LEN);
-        let slot = memory(RECEIVERS as u64 * ram);
+        let page = zeroed(DIRECTORY_LEN);
+        let slot = zeroed(RECEIVERS as u64 * ram);
         let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
         (0..RECEIVERS).for_each(|place| world.register(place));
         world.publish();
         world
     }
 
-    /// The receiver at `place` registers its packet memory.
+    /// Registers the packet memory of the receiver at `place`.
     fn register(&self, place: usize) {
         let run = Run { gpa: Gpa(self.ram / 2), len: self.ram / 2, offset: 0 };
         self.network.borrow_mut().add_run(place as u32 + 1, run).expect("a run");
     }
 
-    /// The sender's directory as it is to be.
+    /// Returns the sender's directory as it should be.
     pub fn directory(&self) -> Directory {
         let mut directory = self.network.borrow().directory(0);
         directory.header.gate = GateKind::Direct as u32;
@@ -119,12 +123,12 @@ impl World {
         directory
     }
 
-    /// What the host writes the sender's directory on.
+    /// Returns the words of the sender's directory.
     pub fn page(&self) -> Table<'static, u64> {
         self.page.table(0, word::COUNT as u16).expect("a page")
     }
 
-    /// The host writes the directory, through `words`.
+    /// Writes the directory through `words`, as the host does.
     pub fn publish_through(&self, words: &impl SharedWords) {
         publish(words, &self.directory());
     }
@@ -135,34 +139,29 @@ impl World {
         }
     }
 
-    /// The sender's gate, and a pool of `buffers` of the sender's.
+    /// Returns the sender's gate, and a pool of `buffers`.
     pub fn sender(&self, buffers: usize) -> (Gate, &'static Mempool<'static>) {
         self.sender_of(BufferLen::KiB2, buffers)
     }
 
-    /// The same, with buffers of this length.
+    /// Returns the sender's gate, and a pool of `buffers` of length `len`.
     pub fn sender_of(&self, len: BufferLen, buffers: usize) -> (Gate, &'static Mempool<'static>) {
-        let packets = memory((u64::from(len.bytes()) * buffers as u64).next_multiple_of(2 * MIB));
+        let packets = zeroed((u64::from(len.bytes()) * buffers as u64).next_multiple_of(2 * MIB));
         (self.gate(packets), pool(Gpa(0), packets, len, buffers))
     }
 
-    /// What the host gives a sender with this packet memory.
+    /// Returns the access that the host gives a sender with this packet memory.
     pub fn access(&self, packets: PeerSlice<'static>) -> Access {
-        Access {
-            directory: self.page,
-            request: memory(4096),
-            packets,
-            slot: self.slot.as_ptr(),
-            state: memory(STATE_LEN).as_ptr(),
-        }
+        let (request, slot, state) = (zeroed(4096), self.slot.as_ptr(), zeroed(STATE_LEN).as_ptr());
+        access(AccessMemory { directory: self.page, request, packets, slot, state })
     }
 
-    /// A gate for a sender with this packet memory.
+    /// Returns a gate for a sender with this packet memory.
     pub fn gate(&self, packets: PeerSlice<'static>) -> Gate {
         gate(self.access(packets))
     }
 
-    /// A sender and two receivers that are ready.
+    /// Returns a sender and two receivers that are ready.
     pub fn all(buffers: usize, format: RingFormat) -> (Gate, &'static Mempool<'static>, [Receiver; RECEIVERS]) {
         let world = Self::new(1500);
         let receivers = [0, 1].map(|place| world.receiver(place, format, 2 * RX_SIZE));
@@ -170,23 +169,23 @@ impl World {
         (gate, pool, receivers)
     }
 
-    /// The registers of the receiver at `place`.
+    /// Returns the registers of the receiver at `place`.
     pub fn device(&self, place: usize) -> Device {
         Device(self.clone(), place as u32 + 1)
     }
 
-    /// Packet memory of the receiver at `place`.
+    /// Returns the packet memory of the receiver at `place`.
     pub fn packets(&self, place: usize) -> PacketMemory {
         let half = self.ram / 2;
         PacketMemory::new(Gpa(half), self.ram(place).sub(half, half).expect("inside")).expect("small")
     }
 
-    /// A pool of the receiver at `place`, behind the memory for its queue.
+    /// Returns a pool of the receiver at `place`, behind the memory for its queue.
     pub fn pool(&self, place: usize, len: BufferLen, buffers: usize) -> &'static Mempool<'static> {
         pool_in(self.packets(place).split_at(VirtioNet::QUEUE_LEN).expect("inside").1, len, buffers)
     }
 
-    /// Starts the driver of the receiver at `place`, which has so many buffers.
+    /// Starts the driver of the receiver at `place`, with a pool of `buffers`.
     pub fn receiver(&self, place: usize, format: RingFormat, buffers: usize) -> Receiver {
         let pool = self.pool(place, BufferLen::KiB2, buffers);
         let (queue, _) = self.packets(place).split_at(VirtioNet::QUEUE_LEN).expect("inside");
@@ -194,30 +193,31 @@ impl World {
         Receiver { net, pool }
     }
 
-    /// The VM of the receiver at `place` is gone.
+    /// Removes the VM of the receiver at `place`.
     pub fn gone(&self, place: usize) {
         self.network.borrow_mut().remove(place as u32 + 1);
         self.publish();
     }
 
-    /// The VM of the receiver at `place`, which was gone, is there again, and has no driver yet.
+    /// Restarts the VM of the receiver at `place`, which was removed. It has no driver yet.
     pub fn back(&self, place: usize) {
         self.network.borrow_mut().restart(place as u32 + 1);
         self.register(place);
         self.publish();
     }
 
-    /// The RAM of the receiver at `place`.
+    /// Returns the RAM of the receiver at `place`.
     pub fn ram(&self, place: usize) -> PeerSlice<'static> {
         self.slot.sub(place as u64 * self.ram, self.ram).expect("inside")
     }
 
-    /// Where the receiver at `place` has its queue.
+    /// Returns the addresses of the queue of the receiver at `place`.
     pub fn queue(&self, place: usize) -> QueueAddresses {
         self.directory().peers[place].queues[0].addresses
     }
 
-    /// Spoils every buffer that the receiver at `place` has given: none is in its memory. Descriptors of both formats begin with the address.
+    /// Spoils every buffer that the receiver at `place` has given, so that none is in its memory. Descriptors of both
+    /// formats begin with the address.
     pub fn spoil(&self, place: usize) {
         let table = self.queue(place).desc.0;
         (0..RX_SIZE as u64).for_each(|index| self.ram(place).write(table + 16 * index, u64::MAX).expect("inside"));
@@ -231,7 +231,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Everything that arrived and was not yet taken.
+    /// Returns all frames that arrived and were not taken yet.
     pub fn take(&mut self) -> Vec<Vec<u8>> {
         let mut burst = self.pool.burst();
         self.net.rx_burst(&mut burst, MAX_BURST).expect("an honest device side");
@@ -239,19 +239,19 @@ impl Receiver {
     }
 }
 
-/// The bytes of a frame.
+/// Returns the bytes of a frame.
 pub fn bytes(frame: Frame<'_>) -> Vec<u8> {
     let mut bytes = vec![0; frame.len().into()];
     frame.copy_to_slice(0, &mut bytes).expect("inside");
     bytes
 }
 
-/// The bytes of all frames.
+/// Returns the bytes of all frames.
 pub fn contents(burst: &Burst<'_>) -> Vec<Vec<u8>> {
     burst.frames().map(bytes).collect()
 }
 
-/// Frame `number`, of `len` bytes.
+/// Returns frame `number`, of `len` bytes.
 pub fn frame(number: usize, len: u16) -> Vec<u8> {
     (0..usize::from(len)).map(|at| (number * 31 + at * 7) as u8).collect()
 }

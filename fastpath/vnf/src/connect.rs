@@ -7,7 +7,7 @@ use sluice::{
 };
 use sluice_abi::run::Run;
 
-/// Why a VNF can't start, or go on.
+/// Reasons for which a VNF can't start, or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,19 +17,19 @@ pub enum Error {
     /// There is no memory for packets, or the host refused it.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// There is no gate.
+    /// A gate can't be made.
     #[error("{0}")]
     Gate(GateError),
-    /// There is no network device.
+    /// The network device can't be started.
     #[error(transparent)]
     Net(#[from] VirtioNetError),
-    /// No peer of that name is in the window directory.
+    /// No peer of this name is in the window directory.
     #[error("peer {0:?}: not in the window directory")]
     NoPeer(&'static str),
     /// The host took the peer away for good.
     #[error("the peer went away")]
     PeerGone,
-    /// The peer's rings broke the protocol: nothing more is sent to it until it starts its device anew.
+    /// The peer's rings broke the protocol. Nothing more is sent to it until it starts its device anew.
     #[error("the peer is in quarantine: its rings broke the protocol")]
     PeerQuarantined,
     /// Nothing came from the other side for seconds.
@@ -41,31 +41,32 @@ pub enum Error {
     /// Packet memory is too small for the receive queue.
     #[error("packet memory is too small for the receive queue")]
     NoBuffer,
-    /// There is no pool.
+    /// The pool can't be made.
     #[error(transparent)]
     Pool(#[from] PoolError),
     /// Nothing can be received any more.
     #[error(transparent)]
     Receive(#[from] RxError),
-    /// A frame can't be had, or not be changed so.
+    /// A frame can't be added or changed.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
 impl Vnf {
-    /// Registers packet memory with the host, and finds the gate. Once per VNF: a second call is [`SetupError::Taken`].
-    /// [`Vnf::open`] does this, too, and more.
-    #[allow(unsafe_code, reason = "the one promise that a VNF makes")]
+    /// Registers packet memory with the host, and finds the gate. [`Vnf::open`] does this, too, and more.
+    ///
+    /// # Errors
+    /// [`Error::Setup`], with [`SetupError::Taken`] at a second call, and [`Error::Gate`].
     pub fn connect(&mut self) -> Result<(Gate, PacketMemory), Error> {
         let (access, memory) = self.setup().map_err(Error::Setup)?;
-        // SAFETY: the host just gave this access. `setup` took the memory out of the VNF, so this gate and this memory are all that refers
-        // to it.
-        let gate = unsafe { Gate::discover(access) }.map_err(Error::Gate)?;
-        Ok((gate, memory))
+        Ok((Gate::discover(access).map_err(Error::Gate)?, memory))
     }
 
-    /// Adds `len` bytes, rounded up to whole runs of 2 MiB, to the packet memory of the VNF that `gate` belongs to: buffers for a pool more. Peers
-    /// can write there when this returns.
+    /// Adds `len` bytes, rounded up to a multiple of 2 MiB, to the packet memory of the VNF that `gate` belongs to:
+    /// memory for one more pool. Peers can write there when this returns.
+    ///
+    /// # Errors
+    /// [`SetupError::NoMemory`] without such a run of RAM, [`SetupError::Busy`], or the host's refusal.
     pub fn add_run(&mut self, gate: &Gate, len: u64) -> Result<PacketMemory, SetupError> {
         let runs = self.runs()?;
         let run = runs::whole(len).and_then(|len| runs.place(len)).ok_or(SetupError::NoMemory)?;
@@ -78,9 +79,13 @@ impl Vnf {
         }
     }
 
-    /// Removes `memory`, all that one [`Vnf::add_run`] returned (or [`Vnf::connect`]), from packet memory. No buffer of a receive queue and no packet of a
-    /// pool may lie there any more: a buffer that is still in the queue is a fault of this machine's in the eyes of its peers. As a VM nobody reaches the
-    /// memory when this returns; as a process nobody whose call began after it.
+    /// Removes `memory`, all that one [`Vnf::add_run`] or [`Vnf::connect`] returned, from packet memory. No buffer of a
+    /// receive queue and no packet of a pool may lie there any more: peers find this machine at fault for a buffer that
+    /// is still in the queue. In a VM no peer reaches the memory when this returns; in a process, no call of a peer
+    /// that begins after that.
+    ///
+    /// # Errors
+    /// [`SetupError::NoSuchRun`], [`SetupError::Busy`], or the host's refusal.
     pub fn remove_run(&mut self, gate: &Gate, memory: PacketMemory) -> Result<(), SetupError> {
         let runs = self.runs()?;
         let run = runs.find(&memory).ok_or(SetupError::NoSuchRun)?;
@@ -97,18 +102,22 @@ impl Vnf {
         self.host_remove_run(run)
     }
 
-    /// The index of the peer named `name` (without a name: of the first peer), once the peer is ready.
+    /// Returns the index of the peer named `name` (without a name: of the first peer), once the peer is ready.
+    ///
+    /// # Errors
+    /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not
+    /// come for seconds.
     pub fn wait_for_peer(&self, gate: &Gate, name: Option<&'static str>) -> Result<PeerIdx, Error> {
         wait_for_peer(gate, name)
     }
 
-    /// The word number `index` of the arguments, from 0.
+    /// Returns word `index` of the arguments, counted from 0.
     pub fn arg(&self, index: usize) -> Option<&'static str> {
         self.args().split_whitespace().nth(index)
     }
 }
 
-/// The index of the peer named `name` (without a name: of the first peer), once the peer is ready.
+/// Returns the index of the peer named `name` (without a name: of the first peer), once the peer is ready.
 pub(crate) fn wait_for_peer(gate: &Gate, name: Option<&'static str>) -> Result<PeerIdx, Error> {
     let mut patience = Patience::new();
     let peer = loop {
@@ -123,7 +132,7 @@ pub(crate) fn wait_for_peer(gate: &Gate, name: Option<&'static str>) -> Result<P
             PeerState::Ready => return Ok(peer),
             PeerState::Revoked => return Err(Error::PeerGone),
             PeerState::Quarantined => return Err(Error::PeerQuarantined),
-            PeerState::Absent | PeerState::Draining => patience.turn()?,
+            PeerState::Absent => patience.turn()?,
         }
     }
 }

@@ -1,7 +1,9 @@
-//! All that a virtual network function (VNF) depends on: one source for a virtual machine's image and for a Linux process.
+//! All that a virtual network function (VNF) depends on: one source for a virtual machine's image and for a Linux
+//! process.
 //!
-//! It stands on top of the stack: it finds what its host gave it (packet memory, a network device, a gate to each peer) and opens the ports of the
-//! crate `sluice` (package `sluice-fastpath`) on that. This VNF passes on IPv4:
+//! The crate stands on top of the stack: it finds what the host gave the VNF (packet memory, a network device, a gate
+//! to each peer) and opens the ports of the crate `sluice` (package `sluice-fastpath`) on that. This VNF passes on
+//! IPv4:
 //!
 //! ```no_run
 //! use sluice_vnf::{BURST_SIZE, Error, Options, Receive, Vnf};
@@ -22,12 +24,13 @@
 //! }
 //! ```
 //!
-//! Six things to know: [`main!`] runs a function with its [`Vnf`]; [`Ports`] are all that a VNF receives from and sends to; a [`Burst`] holds
-//! frames in order; a [`Frame`] is read, and a [`FrameMut`] changed, by offset; a [`PeerIdx`] names a peer; a [`TxError`] says what was refused.
-//! Everything of the crate `sluice` is here, too, for programs that need more; [`abi`] is the contract with the host.
+//! Six things to know: [`main!`] runs a function with its [`Vnf`]; [`Ports`] are all that a VNF receives from and sends
+//! to; a [`Burst`] holds frames in order; a [`Frame`] is read, and a [`FrameMut`] changed, by offset; a [`PeerIdx`]
+//! names a peer; a [`TxError`] says what was refused. Everything of the crate `sluice` is here, too, for programs that
+//! need more; [`abi`] is the contract with the host.
 //!
-//! Ports go into wrappers ([`wrap`]) that count, capture, limit and lose frames; all of [`Ports`] can be used beside them. Here each frame that was
-//! delivered is in a capture file, too:
+//! Ports go into wrappers ([`wrap`]) that count, capture, limit and lose frames; all of [`Ports`] can be used beside
+//! them. Here each frame that was delivered is in a capture file, too:
 //!
 //! ```no_run
 //! use sluice_vnf::wrap::PcapWriter;
@@ -55,8 +58,9 @@
 //! # sluice_vnf::main!(run);
 //! ```
 //!
-//! The program needs a build script with one line, `sluice_build::image()`. For the target `x86_64-unknown-none` a `Vnf` is then a VM of a
-//! Sluice host; for Linux it is a process that `sluice-launcher` started, which shares its memory with its peers.
+//! The program needs a build script with one line, `sluice_build::image()`. For the target `x86_64-unknown-none` a
+//! `Vnf` is then a VM of a Sluice host; for Linux it is a process that `sluice-launcher` started, which shares its
+//! memory with its peers.
 //!
 //! Reading order: [`Vnf`], [`Ports`], [`Outputs`], [`Error`]; then [`clock`] to tell time.
 #![cfg_attr(target_os = "none", no_std)]
@@ -88,13 +92,13 @@ pub use sluice_abi as abi;
 
 use sluice_abi::run::RunRefusal;
 
-/// Why a VNF can't reach its peers.
+/// Reasons for which a VNF can't reach its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// There is no memory for packets.
     #[error("no memory for packets: give the VM more RAM")]
     NoMemory,
-    /// It was set up before, and its memory is in use.
+    /// The VNF was set up before, and its memory is in use.
     #[error("packet memory was handed out before")]
     Taken,
     /// The host refused to register the memory.
@@ -103,7 +107,7 @@ pub enum SetupError {
     /// The host refused to add or remove a run.
     #[error("the host refuses a run of packet memory: {0}")]
     Run(RunRefusal),
-    /// This is no run that [`Vnf::add_run`] or [`Vnf::setup`] handed out, or it was removed.
+    /// Neither [`Vnf::add_run`] nor [`Vnf::setup`] returned this memory, or it was removed.
     #[error("no such run of packet memory was handed out")]
     NoSuchRun,
     /// A call is under way, and takes packets from the memory that was registered before.
@@ -112,7 +116,7 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// What `status` says of a registration.
+    /// Returns the error that `status` tells of a registration.
     fn check(status: Status) -> Result<(), Self> {
         match (status, status.refusal()) {
             (Status::OK, _) => Ok(()),
@@ -122,14 +126,15 @@ impl SetupError {
     }
 }
 
-/// The lines of a VNF's configuration that say something, each with its number from 1 and without spaces around it: those that are empty or start
-/// with `#` are left out.
+/// Returns the lines of a VNF's configuration, each with its number from 1 and without spaces around it. Lines that are
+/// empty or start with `#` are left out.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The Ethernet address that `text` says as six hexadecimal numbers with `:` between them.
+/// Returns the Ethernet address that `text` writes as six hexadecimal numbers with `:` between them; `None` if it does
+/// not.
 ///
 /// ```
 /// assert_eq!(sluice_vnf::mac("02:00:00:00:0b:01"), Some([2, 0, 0, 0, 11, 1]));
@@ -138,15 +143,15 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub fn mac(text: &str) -> Option<[u8; 6]> {
     let (mut words, mut bytes) = (text.split(':'), [0; 6]);
     for byte in &mut bytes {
-        // A sign is no digit.
+        // A sign is not a digit.
         let word = words.next().filter(|word| word.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(word, 16).ok()?;
     }
     words.next().is_none().then_some(bytes)
 }
 
-/// The ones' complement sum of the big-endian words of `bytes`; a last byte without a partner is left out. That of an intact IPv4 header is FFFFH.
-/// See: RFC 1071 "Computing the Internet Checksum".
+/// Returns the ones' complement sum of the big-endian words of `bytes`, without a last odd byte. The sum of an intact
+/// IPv4 header is FFFFH. See: RFC 1071 "Computing the Internet Checksum".
 pub fn ones_sum(bytes: &[u8]) -> u16 {
     bytes.as_chunks().0.iter().fold(0, |sum, word| {
         let (sum, carry) = u16::from_be_bytes(*word).overflowing_add(sum);
@@ -158,62 +163,6 @@ pub fn ones_sum(bytes: &[u8]) -> u16 {
 #[macro_export]
 macro_rules! println {
     ($($argument:tt)*) => { $crate::print(format_args!("{}\n", format_args!($($argument)*))) };
-}
-
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
-#[cfg(target_os = "none")]
-#[macro_export]
-macro_rules! heap {
-    ($bytes:expr) => {
-        const _: () = {
-            #[global_allocator]
-            static HEAP: $crate::Heap<{ $bytes }> = $crate::Heap::new();
-        };
-    };
-}
-
-/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made for it. The heap is for
-/// what a VNF sets up; frames are never there.
-#[cfg(not(target_os = "none"))]
-#[macro_export]
-macro_rules! heap {
-    ($bytes:expr) => {
-        const _: usize = $bytes;
-    };
-}
-
-/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
-#[cfg(target_os = "none")]
-#[macro_export]
-macro_rules! main {
-    ($main:path) => {
-        #[allow(unsafe_code, reason = "the first instruction of the image, and what the monitor promised it")]
-        const _: () = {
-            /// The monitor enters here, with the boot information's address in RDI; the stack is the image's own (the linker script of `sluice-build`).
-            #[unsafe(no_mangle)]
-            #[unsafe(naked)]
-            extern "sysv64" fn _start() -> ! {
-        core::arch::naked_asm!("lea rsp, [rip + __stack_top]", "call {run}", "ud2", run = sym run_image)
-            }
-
-            extern "sysv64" fn run_image(boot: u64) -> ! {
-                // SAFETY: called once, by `_start`.
-                unsafe { $crate::start(boot, $main) }
-            }
-        };
-    };
-}
-
-/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
-#[cfg(not(target_os = "none"))]
-#[macro_export]
-macro_rules! main {
-    ($main:path) => {
-        fn main() -> std::process::ExitCode {
-            $crate::start($main)
-        }
-    };
 }
 
 #[cfg(all(test, not(target_os = "none")))]

@@ -11,7 +11,7 @@ use sluice_abi::directory::MAX_PEERS;
 pub struct Outputs {
     gate: &'static Gate,
     pool: &'static Mempool<'static>,
-    /// By [`PeerIdx`], as soon as they are used; the last is for a peer that no directory has.
+    /// The ports that were used, by [`PeerIdx`]. The last is for a peer that no directory has.
     ports: [Option<PeerPort<'static>>; MAX_PEERS + 1],
 }
 
@@ -25,10 +25,12 @@ impl Outputs {
         self.pool.burst()
     }
 
-    /// Returns the index of the peer named `name` (without a name: of the first peer that the manifest lists), once the peer is ready.
+    /// Returns the index of the peer named `name` (without a name: of the first peer that the manifest lists), once the
+    /// peer is ready.
     ///
     /// # Errors
-    /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not come for seconds.
+    /// [`Error::NoPeer`], [`Error::PeerGone`], [`Error::PeerQuarantined`], and [`Error::Silence`] if the peer does not
+    /// come for seconds.
     pub fn wait_for(&self, name: Option<&'static str>) -> Result<PeerIdx, Error> {
         crate::connect::wait_for_peer(self.gate, name)
     }
@@ -44,18 +46,19 @@ impl Outputs {
         self.ports[peer.get().min(MAX_PEERS)].get_or_insert_with(|| PeerPort::new(gate, peer))
     }
 
-    /// Sends what `peer` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a
-    /// while, or an ended call stay in `burst`, in order. A frame that this peer never takes is dropped, and counted by its cause in the
-    /// statistics of the port.
+    /// Sends the frames of `burst` that `peer` takes, and returns the number of frames that were delivered. Frames that
+    /// found a full ring, a peer that is away for a while, or an ended call stay in `burst`, in order. A frame that
+    /// this peer never takes is dropped, and counted by its cause in the statistics of the port.
     ///
     /// # Errors
-    /// [`Error::PeerGone`]: the host took the peer away for good. [`Error::PeerQuarantined`]: the peer broke the protocol. [`Error::Send`]: the
-    /// gate refuses every frame.
+    /// [`Error::PeerGone`] if the host took the peer away for good, [`Error::PeerQuarantined`] if the peer broke the
+    /// protocol, [`Error::Send`] if the gate refuses every frame.
     pub fn send(&mut self, peer: PeerIdx, burst: &mut Burst<'_>) -> Result<usize, Error> {
         if self.is_ready(peer)? { Ok(deliver(self.to(peer), burst)?) } else { Ok(0) }
     }
 
-    /// Sends as [`Outputs::send`] does, but by `port`, a port of the caller's own to `peer`: a [`PeerPort`] in a wrapper of [`sluice::wrap`].
+    /// Sends as [`Outputs::send`] does, but by `port`, a port of the caller's own to `peer`: a [`PeerPort`] in a
+    /// wrapper of [`sluice::wrap`].
     ///
     /// # Errors
     /// As [`Outputs::send`].
@@ -63,21 +66,22 @@ impl Outputs {
         if self.is_ready(peer)? { Ok(deliver(port, burst)?) } else { Ok(0) }
     }
 
-    /// Whether `peer` takes frames now; an error says that it never will again.
+    /// Returns whether `peer` takes frames now. With an error it never will again.
     fn is_ready(&self, peer: PeerIdx) -> Result<bool, Error> {
         match self.state(peer) {
             PeerState::Ready => Ok(true),
             PeerState::Revoked => Err(Error::PeerGone),
             PeerState::Quarantined => Err(Error::PeerQuarantined),
-            PeerState::Absent | PeerState::Draining => Ok(false),
+            PeerState::Absent => Ok(false),
         }
     }
 
-    /// Receives bursts from `input`, shows each to `work` once, and sends to `peer` what `work` leaves in them, until the host takes the peer
-    /// away. A burst is sent before the next is received, so the VNF that sends here waits while the peer has no room.
+    /// Receives bursts from `input`, shows each to `work` once, and sends to `peer` the frames that `work` leaves,
+    /// until the host takes the peer away. A burst is sent before the next is received, so senders to this VNF wait
+    /// while the peer has no room.
     ///
     /// # Errors
-    /// As [`Outputs::send`], but for [`Error::PeerGone`]; [`Error::Receive`].
+    /// As [`Outputs::send`] without [`Error::PeerGone`], and [`Error::Receive`].
     pub fn relay_from(
         &mut self,
         input: &mut impl Receive,
@@ -99,9 +103,10 @@ impl Outputs {
         }
     }
 
-    /// Receives bursts from `input`, shows each frame to `choose`, and sends the frame to the peer that `choose` returns, until the host took all
-    /// peers of `queues` away. `None`, or a peer that is not in `queues`, drops the frame. The burst beside a peer is its queue: a peer that has no
-    /// room delays no other peer's frames. Returns how many frames were lost because their queue was full or their peer gone or in quarantine.
+    /// Receives bursts from `input`, shows each frame to `choose`, and sends the frame to the peer that `choose`
+    /// returns, until the host took all peers of `queues` away. `None`, or a peer that is not in `queues`, drops the
+    /// frame. The burst beside a peer is its queue: a peer that has no room delays no other peer's frames. Returns the
+    /// number of frames that were lost because their queue was full or their peer gone or in quarantine.
     ///
     /// # Errors
     /// [`Error::Receive`], [`Error::Send`].
@@ -130,7 +135,7 @@ impl Outputs {
         }
     }
 
-    /// Sends what the peers take; returns whether there is a peer left.
+    /// Sends the frames that the peers take. Returns whether a peer is left.
     fn flush(&mut self, queues: &mut [(PeerIdx, Burst<'static>)], lost: &mut usize) -> Result<bool, Error> {
         let mut left = false;
         for (peer, queue) in queues {
@@ -146,12 +151,12 @@ impl Outputs {
         Ok(left)
     }
 
-    /// Returns what was sent to `peer`, and what was not and why.
+    /// Returns the counters of frames to `peer`.
     pub fn stats_of(&self, peer: PeerIdx) -> TxStats {
         self.ports[peer.get().min(MAX_PEERS)].as_ref().map_or(TxStats::NONE, Transmit::tx_stats)
     }
 
-    /// Returns the gate, for what is not here: the peers' entries, all peers in one call ([`sluice::Scatter`]).
+    /// Returns the gate, for the peers' entries and for calls to all peers at once ([`sluice::Scatter`]).
     pub fn gate(&self) -> &'static Gate {
         self.gate
     }
@@ -162,11 +167,12 @@ impl Outputs {
     }
 }
 
-/// Sends what `output` takes of `burst`, and returns how many frames were delivered. Frames that found a full ring, a peer that is away for a while,
-/// or an ended call stay in `burst`, in order. A frame that `output` never takes is dropped, and counted by its cause in the statistics of `output`.
+/// Sends the frames of `burst` that `output` takes, and returns the number of frames that were delivered. Frames that
+/// found a full ring, a peer that is away for a while, or an ended call stay in `burst`, in order. A frame that
+/// `output` never takes is dropped, and counted by its cause in the statistics of `output`.
 ///
 /// # Errors
-/// The [`TxError`]s that no frame of the burst is to blame for.
+/// The [`TxError`]s that are not about one frame.
 pub fn deliver(output: &mut impl Transmit, burst: &mut Burst<'_>) -> Result<usize, TxError> {
     let offered = burst.len();
     let mut dropped = 0;

@@ -4,11 +4,11 @@ use crate::clock::{self, Counter};
 use crate::machine::yield_now;
 use crate::{Error, Vnf};
 
-/// Ticks without progress after which a VNF gives up: a few seconds, of a clock or of an emulator.
+/// Number of ticks without progress after which a VNF gives up: a few seconds, of a clock or of an emulator.
 const CYCLES: u64 = 1 << 35;
 const INSTRUCTIONS: u64 = 1 << 28;
 
-/// How long a VNF has waited for something that should come.
+/// The time that a VNF has waited for the other side.
 #[derive(Debug)]
 pub struct Patience {
     limit: u64,
@@ -16,7 +16,7 @@ pub struct Patience {
 }
 
 impl Vnf {
-    /// Patience with the other side.
+    /// Returns patience with the other side.
     pub fn patience(&self) -> Patience {
         Patience::new()
     }
@@ -28,12 +28,15 @@ impl Patience {
         Self { limit, since: None }
     }
 
-    /// Something came.
+    /// Starts anew, as something came.
     pub fn renew(&mut self) {
         self.since = None;
     }
 
-    /// Gives the CPU away, until so many turns brought nothing that the other side must be gone.
+    /// Gives the CPU away for a turn.
+    ///
+    /// # Errors
+    /// [`Error::Silence`] after a few seconds of turns since [`Patience::renew`].
     pub fn wait(&mut self, _: &Vnf) -> Result<(), Error> {
         self.turn()
     }

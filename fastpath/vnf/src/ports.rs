@@ -1,4 +1,4 @@
-//! Everything that a VNF receives from and sends to, opened by one call.
+//! The ports of a VNF, opened by one call.
 
 use crate::machine::Transport;
 use crate::{Error, Outputs, Vnf};
@@ -8,38 +8,42 @@ use sluice::{
     VirtioNet,
 };
 
-/// Buffers that a VNF has at most: 16 MiB of the shortest.
+/// Largest number of buffers of a VNF: 16 MiB of the shortest.
 const BUFFERS: usize = 8192;
 
-/// Queue pairs of a VNF's own device at most: one for the host's switch, and one for each VM that may send by a window.
+/// Largest number of queue pairs of a VNF's own device: one for the host's switch, and one for each VM that may send
+/// through a window.
 pub const MAX_PAIRS: usize = 16;
 
 /// A VNF's own network device.
 pub type Net = VirtioNet<'static, Transport, &'static mut [Option<ReceiveQueue>]>;
 
-/// How a VNF's own network device and its buffers shall be.
+/// The options of a VNF for its own network device and its buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Format of the queues, if the device offers that.
+    /// Format of the queues, if the device offers it.
     pub ring: RingFormat,
-    /// Bytes of a buffer: what the longest frame that arrives, or is made, fits into.
+    /// Length of a buffer. The longest frame that arrives, or is made, fits into one.
     pub buffer_len: BufferLen,
-    /// Entries of each receive queue, a power of two up to [`sluice::RX_SIZE`]: as many buffers are with the device. Packet memory of 16 MiB, the most
-    /// that is registered first, has 255 buffers of 64 KiB.
+    /// Number of entries of each receive queue, a power of two up to [`sluice::RX_SIZE`]. As many buffers are with the
+    /// device. Packet memory of 16 MiB, the largest that is registered first, has 255 buffers of 64 KiB.
     pub entries: u16,
-    /// Queue pairs to use if the device has as many, 1 to [`MAX_PAIRS`]. A VNF that receives from the host's switch and by windows needs one,
-    /// and one more for each VM that may send to it. See: [`sluice::Options::pairs`].
+    /// Number of queue pairs to use if the device has as many, 1 to [`MAX_PAIRS`]. A VNF that receives from the host's
+    /// switch and through windows needs one, and one more for each VM that may send to it. See:
+    /// [`sluice::Options::pairs`].
     pub pairs: u16,
-    /// What senders may leave to this VNF. With a segmentation, frames of up to 64 KiB arrive, and buffers must be [`BufferLen::KiB64`].
+    /// The work that senders may leave to this VNF. With a segmentation, frames of up to 64 KiB arrive, and buffers
+    /// must be [`BufferLen::KiB64`].
     pub offloads: Offloads,
     /// Further features to take if they are offered. See: [`sluice::Options::features`].
     pub features: F,
-    /// How long the VNF sleeps in [`Ports::idle`].
+    /// The lengths of sleeps in [`Ports::idle`].
     pub idle: Idle,
 }
 
 impl Default for Options {
-    /// One queue pair, used in order, with buffers of 2 KiB; nothing is left to this VNF; the device's address and receive filters can be set.
+    /// Returns options with one queue pair, used in order, buffers of 2 KiB, and no work left to this VNF. The device's
+    /// address and receive filters can be set.
     fn default() -> Self {
         let net = sluice::Options::default();
         let sluice::Options { format: ring, entries, pairs, offloads, features, .. } = net;
@@ -53,7 +57,7 @@ impl From<Options> for sluice::Options {
     }
 }
 
-/// What [`Ports`] refer to, for as long as the VNF runs.
+/// The memory that [`Ports`] refer to, for as long as the VNF runs.
 pub(crate) struct Store {
     free: [u32; BUFFERS],
     gate: Option<Gate>,
@@ -70,8 +74,9 @@ impl Store {
 
 /// A VNF's ports: its own network device, where frames of others arrive, and a port to each peer that it may send to.
 ///
-/// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own. What [`Outputs`] can do, these can, too. The
-/// two fields can be borrowed at once: for an [`Ports::input`] in a wrapper of [`sluice::wrap`], beside outputs that send.
+/// All share one pool of buffers, so a frame that arrived is sent on without a copy of the VNF's own. All methods of
+/// [`Outputs`] are methods of the ports, too. The two fields can be borrowed at once: for an [`Ports::input`] in a
+/// wrapper of [`sluice::wrap`], beside outputs that send.
 ///
 /// ```no_run
 /// # use sluice_vnf::{Error, PeerIdx, Ports, Vnf};
@@ -84,7 +89,8 @@ impl Store {
 /// }
 /// ```
 pub struct Ports {
-    /// The VNF's own network device: what others send arrives here, and what is sent here takes the slow path, by the host's switch.
+    /// The VNF's own network device. Frames of others arrive here, and frames that are sent here take the slow path, by
+    /// the host's switch.
     pub input: &'static mut Net,
     /// The ports to the peers.
     pub outputs: Outputs,
@@ -92,11 +98,12 @@ pub struct Ports {
 }
 
 impl Vnf {
-    /// Registers packet memory with the host, starts the network device with a receive queue and buffers, and finds the gate to the peers.
+    /// Registers packet memory with the host, starts the network device with a receive queue and buffers, and finds the
+    /// gate to the peers.
     ///
     /// # Errors
-    /// [`Error::Setup`] without memory for packets, or if the host refuses it, or at a second call; [`Error::Gate`], [`Error::Pool`] and
-    /// [`Error::Net`] for the part that they name.
+    /// [`Error::Setup`] without memory for packets, if the host refuses the memory, or at a second call;
+    /// [`Error::NoBuffer`], [`Error::Gate`], [`Error::Pool`] and [`Error::Net`] for the part that they name.
     pub fn open(&mut self, options: Options) -> Result<Ports, Error> {
         let (gate, memory) = self.connect()?;
         let store = self.store().ok_or(Error::Setup(crate::SetupError::Taken))?;
@@ -111,9 +118,9 @@ impl Vnf {
 }
 
 impl Ports {
-    /// Call this after each poll of [`Ports::input`] that is to save processor time, with the number of frames that the poll brought. After
-    /// some polls that brought none the VNF pauses between two of them, and then sleeps: until the device tells of a frame, and at most for so
-    /// long as [`Options::idle`] says. Returns whether it slept.
+    /// Saves processor time, if it is called after each poll of [`Ports::input`] with the number of frames that the
+    /// poll brought. After some polls without a frame the VNF pauses between two of them, and then sleeps until the
+    /// device notifies of a frame, at most as long as [`Options::idle`] says. Returns whether the VNF slept.
     pub fn idle(&mut self, vnf: &mut Vnf, received: usize) -> bool {
         match self.poller.polled(received) {
             Next::Poll => false,

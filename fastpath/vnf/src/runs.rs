@@ -1,14 +1,14 @@
-//! Which runs of a VNF's RAM are registered as packet memory, and where the next one goes.
+//! The runs of a VNF's RAM that are registered as packet memory, and the place of the next one.
 
 use sluice::{PacketMemory, PeerSlice};
 use sluice_abi::Gpa;
 use sluice_abi::map::PACKETS_LEN;
 use sluice_abi::run::{MAX_RUNS, RUN_ALIGN, Run};
 
-/// Most bytes of the run that a VNF registers first.
+/// Largest length of the run that a VNF registers first, in bytes.
 pub const FIRST_LEN: u64 = 16 << 20;
 
-/// RAM that is for packets and nothing else, and the runs of it that are registered.
+/// RAM that is for packets alone, and the runs of it that are registered.
 pub struct Runs {
     gpa: Gpa,
     ram: PeerSlice<'static>,
@@ -16,23 +16,23 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// None of `ram`, which begins at `gpa`, a multiple of [`RUN_ALIGN`].
+    /// Returns `ram` without a run. It begins at `gpa`, a multiple of [`RUN_ALIGN`].
     pub const fn new(gpa: Gpa, ram: PeerSlice<'static>) -> Self {
         Self { gpa, ram, runs: [None; MAX_RUNS] }
     }
 
-    /// Bytes of the RAM, registered or not.
+    /// Returns the length of the RAM in bytes, registered or not.
     pub const fn ram_len(&self) -> u64 {
         self.ram.len()
     }
 
-    /// A run of `len` bytes, where RAM and packet memory have the first gaps; `None` if there are none.
+    /// Returns a run of `len` bytes in the first gaps of RAM and of packet memory; `None` without such gaps.
     pub fn place(&self, len: u64) -> Option<Run> {
         let gpa = self.gap(self.gpa.0, self.gpa.0 + self.ram.len(), len, |run| run.gpa.0)?;
         Some(Run { gpa: Gpa(gpa), len, offset: self.gap(0, PACKETS_LEN, len, |run| run.offset)? })
     }
 
-    /// Where the first gap of `len` bytes is from `from` to `end`, among runs that begin where `start` says.
+    /// Returns the first gap of `len` bytes between `from` and `end`, among runs that begin at their `start`.
     fn gap(&self, from: u64, end: u64, len: u64, start: impl Fn(&Run) -> u64) -> Option<u64> {
         let mut at = from;
         let hits = |run: &&Run, at: u64| at < start(run) + run.len && start(run) < at.saturating_add(len);
@@ -42,25 +42,25 @@ impl Runs {
         at.checked_add(len).is_some_and(|last| last <= end).then_some(at)
     }
 
-    /// `run` is registered: its memory. `None`: it is not of this RAM, or there are too many.
+    /// Notes that `run` is registered, and returns its memory; `None` if it is not of this RAM, or there are too many.
     pub fn insert(&mut self, run: Run) -> Option<PacketMemory> {
         let memory = self.memory(&run)?;
         *self.runs.iter_mut().find(|slot| slot.is_none())? = Some(run);
         Some(memory)
     }
 
-    /// The run that has `memory`, if it is registered.
+    /// Returns the run that has `memory`; `None` if it is not registered.
     pub fn find(&self, memory: &PacketMemory) -> Option<Run> {
         let is_it = |run: &&Run| (run.offset, run.len) == (memory.offset.into(), memory.memory.len());
         self.runs.iter().flatten().find(is_it).copied()
     }
 
-    /// `run` is registered no more.
+    /// Notes that `run` is no longer registered.
     pub fn remove(&mut self, run: Run) {
         self.runs.iter_mut().filter(|slot| **slot == Some(run)).for_each(|slot| *slot = None);
     }
 
-    /// Gives `use_them` all packet memory; runs that follow one another in RAM and in packet memory are one.
+    /// Gives `use_them` all packet memory, with runs that follow one another in RAM and in packet memory as one.
     pub fn merged<R>(&self, use_them: impl FnOnce(&[PacketMemory]) -> R) -> Option<R> {
         let mut merged = [PacketMemory::new(self.gpa, self.ram.sub(0, 0).ok()?)?; MAX_RUNS];
         let starts = self.runs.iter().flatten().filter(|run| self.follower_of(|other| ends_at(other, run)).is_none());
@@ -79,18 +79,19 @@ impl Runs {
         self.runs.iter().flatten().find(|run| is_it(run))
     }
 
-    fn memory(&self, run: &Run) -> Option<PacketMemory> {
+    /// Returns the memory of `run`; `None` if it is not of this RAM.
+    pub fn memory(&self, run: &Run) -> Option<PacketMemory> {
         let memory = self.ram.sub(run.gpa.0.checked_sub(self.gpa.0)?, run.len).ok()?;
         Some(PacketMemory { offset: u32::try_from(run.offset).ok()?, ..PacketMemory::new(run.gpa, memory)? })
     }
 }
 
-/// Whether `next` follows `run`, in RAM and in packet memory.
+/// Returns whether `next` follows `run`, in RAM and in packet memory.
 fn ends_at(run: &Run, next: &Run) -> bool {
     run.gpa.0 + run.len == next.gpa.0 && run.offset + run.len == next.offset
 }
 
-/// Bytes of the shortest run that holds `len` bytes; `None` if no run does.
+/// Returns the length of the shortest run that holds `len` bytes; `None` if no run does.
 pub const fn whole(len: u64) -> Option<u64> {
     len.checked_next_multiple_of(RUN_ALIGN)
 }
@@ -142,7 +143,7 @@ mod tests {
         }
     }
 
-    /// What is one behind the other in RAM alone, or in packet memory alone, is not one.
+    /// Runs that follow one another in RAM alone, or in packet memory alone, stay two.
     #[test]
     fn only_what_follows_in_both_is_one() {
         let mut runs = ram(0, 64 * M);

@@ -19,7 +19,7 @@ const AGREED: Started = Started {
     max_pairs: 4,
 };
 
-/// Registers of a device that was told of queues 0 to 7 but `missing`, and what it is notified of.
+/// The registers of a device with queues 0 to 7 but `missing`, and its notifications.
 #[derive(Default)]
 struct Notified {
     of: Vec<u32>,
@@ -43,11 +43,11 @@ impl Registers for Notified {
 
 fn control() -> (ControlQueue, PeerSlice<'static>) {
     let len = ControlQueue::MEMORY_LEN.next_multiple_of(16);
-    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     (ControlQueue::new(Gpa(GPA), memory, AGREED.features).unwrap(), memory)
 }
 
-/// What a device does with its `round`th command: the bytes of it, and the answer, if it gives one.
+/// The answer of a device to command `round`, of which it gets the bytes; `None` if it gives no answer.
 fn serve(
     at: sluice_abi::virtq::QueueAddresses,
     memory: PeerSlice<'static>,
@@ -57,7 +57,7 @@ fn serve(
     serve_with(at, memory, round, answer.map(|(answer, len)| (Some(answer), len)))
 }
 
-/// The same where a device may use the buffer and write nothing.
+/// The answer of a device that may use the buffer and write nothing.
 fn serve_with(
     at: sluice_abi::virtq::QueueAddresses,
     memory: PeerSlice<'static>,
@@ -154,7 +154,7 @@ fn a_device_that_polls_for_commands_is_not_notified_of_them() {
     }
 }
 
-/// What lies where the answer belongs is that to the command before: "done".
+/// The place of the answer holds the answer to the command before: "done".
 #[test]
 fn a_command_that_comes_back_without_an_answer_was_not_carried_out() {
     for answer in [(None, 1), (None, 0), (Some(ctrl::OK), 0)] {
@@ -225,7 +225,7 @@ fn pairs_are_not_enabled_before_all_their_queues_are_set_up() {
         let result = control.set_pairs(&mut notified, &AGREED, 4, || true);
         assert_eq!(result, Err(ControlError { command: Command::VqPairsSet, cause: Cause::NotSetUp }), "{missing}");
         assert_eq!(notified.of, []);
-        // Those before it are.
+        // All commands before it are notified.
         let pairs = missing as u16 / 2;
         let wait = || !serve(at, memory, 0, Some((ctrl::OK, 1))).is_empty();
         let result = control.set_pairs(&mut notified, &AGREED, pairs, wait);

@@ -3,10 +3,10 @@ use crate::Registers;
 use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
-use sluice_memory::PeerSlice;
 use std::vec::Vec;
 
-/// Our own device behind registers, with what the driver did to its status, and what is offered besides, or not.
+/// This project's device behind registers, with the driver's writes to its status, and features offered besides, or
+/// not.
 struct Fake {
     device: Device,
     more: F,
@@ -14,7 +14,7 @@ struct Fake {
     select: u32,
     accepted: u64,
     statuses: Vec<u32>,
-    /// Answers to reads of the generation and of the words of the configuration, by turns.
+    /// The answers to reads of the generation and of the words of the configuration, by turns.
     turns: u32,
     unstable: u32,
     pairs: u16,
@@ -84,7 +84,7 @@ const WANT_NOTHING: Wanted = Wanted { features: F::empty(), pairs: 1 };
 
 fn queue<const N: usize>(size: u16, features: F) -> DriverQueue<N> {
     let len = DriverQueue::<N>::MEMORY_LEN;
-    let memory = PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     DriverQueue::new(Gpa(0x1_0000_1000), memory, size, features).unwrap()
 }
 
@@ -224,7 +224,7 @@ fn what_is_no_device_is_named() {
     }
 }
 
-/// A running device of which nothing but its status word of the configuration and its generation are read.
+/// A running device of which only the generation and the status word of the configuration are read.
 struct Link(LinkStatus);
 
 impl Registers for Link {
@@ -252,7 +252,7 @@ fn a_link_is_as_the_device_says_and_announcements_are_asked_for_only_where_that_
     }
 }
 
-/// A queue whose reset takes a while: what is read and written of it, in order.
+/// A queue whose reset takes a while, with its reads and writes in order.
 struct Resetting {
     looks: u32,
     log: Vec<(u32, u32)>,
@@ -277,7 +277,8 @@ impl Registers for Resetting {
     }
 }
 
-/// See: VIRTIO 2.6.1.2 "Driver Requirements: Virtqueue Reset", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// See: VIRTIO 2.6.1.2 "Driver Requirements: Virtqueue Reset", 4.2.2.2 "Driver Requirements: MMIO Device Register
+/// Layout".
 #[test]
 fn the_memory_of_a_queue_is_the_drivers_only_once_its_reset_is_done() {
     for looks in [1, 2, 3, 100] {
@@ -293,7 +294,7 @@ fn the_memory_of_a_queue_is_the_drivers_only_once_its_reset_is_done() {
         let ready = device.log.iter().position(|&write| write == (reg::QUEUE_READY, 1));
         assert!(reset.is_some() && reset < ready && device.looks == 0, "{looks}");
     }
-    // One that is for ever at it, and one that does not even know the register.
+    // The first device never finishes, and the second does not know the register.
     for (looks, ready) in [(u32::MAX, false), (0, true)] {
         let mut stuck = Resetting { looks, log: Vec::new(), ready };
         let renewed = renew_queue::<8>(&mut stuck, 5, || panic!("its memory is still the device's"));

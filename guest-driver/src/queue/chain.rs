@@ -3,9 +3,9 @@
 use sluice_abi::{Gpa, packed, virtq};
 use sluice_memory::{PeerSlice, Plain};
 
-/// Descriptors of one indirect table. Longer chains go into the ring itself.
+/// Number of descriptors of one indirect table. Longer chains go into the ring itself.
 pub(super) const TABLE: u16 = 16;
-/// Bytes of one indirect table; split and packed descriptors are of one size.
+/// Length of one indirect table in bytes. Split and packed descriptors have the same size.
 pub(super) const TABLE_LEN: u64 = virtq::desc_table_len(TABLE);
 
 const _: () = assert!(TABLE_LEN == packed::ring_len(TABLE));
@@ -16,13 +16,13 @@ const _: () = assert!(TABLE_LEN == packed::ring_len(TABLE));
 pub(super) struct Chain<'a> {
     readable: &'a [(Gpa, u32)],
     writable: &'a [(Gpa, u32)],
-    /// Pieces.
+    /// Number of pieces.
     pub count: u16,
-    /// Bytes that the device may write.
+    /// Number of bytes that the device may write.
     pub writable_len: u32,
 }
 
-/// One descriptor's worth.
+/// A piece of a buffer, which one descriptor describes.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
     pub at: Gpa,
@@ -32,7 +32,7 @@ pub(super) struct Piece {
 }
 
 impl<'a> Chain<'a> {
-    /// `None` if there are no pieces, one is empty, or all together have 4 GiB or more.
+    /// Returns the chain of these pieces; `None` if there are none, one is empty, or all together have 4 GiB or more.
     /// See: VIRTIO 2.7.5.2 "Driver Requirements: The Virtqueue Descriptor Table".
     pub fn new(readable: &'a [(Gpa, u32)], writable: &'a [(Gpa, u32)]) -> Option<Self> {
         let len = |pieces: &[(Gpa, u32)]| {
@@ -44,7 +44,7 @@ impl<'a> Chain<'a> {
         Some(Self { readable, writable, count, writable_len })
     }
 
-    /// The pieces in their order.
+    /// Returns the pieces in their order.
     pub fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
         let all =
             self.readable.iter().map(|piece| (piece, false)).chain(self.writable.iter().map(|piece| (piece, true)));
@@ -53,7 +53,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// A table of descriptors for each number of a buffer. The driver writes them, the device reads them.
+/// The tables of descriptors, one for each number of a buffer. The driver writes them, the device reads them.
 /// See: VIRTIO 2.7.5.3 "Indirect Descriptors", 2.8.7 "Indirect Flag: Scatter-Gather Support".
 #[derive(Clone, Copy)]
 pub(super) struct Tables {
@@ -62,8 +62,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Writes what `descriptor` makes of each piece into the table of buffer `number`: where the table is. `None` if there are more than
-    /// [`TABLE`], or only one.
+    /// Writes the `descriptor` of each piece into the table of buffer `number`, and returns the table's address; `None`
+    /// for more than [`TABLE`] pieces, or a single one.
     pub fn write<D: Plain>(self, number: u16, chain: Chain<'_>, descriptor: impl Fn(u16, Piece) -> D) -> Option<Gpa> {
         if !(2..=TABLE).contains(&chain.count) {
             return None;

@@ -1,39 +1,40 @@
-//! What the driver remembers of the buffers that the device has: in private memory, out of the device's reach.
+//! The driver's notes of the buffers that the device has, in private memory, out of the device's reach.
 
 use super::{DeviceFault, Received, Token};
 use sluice_memory::guess::pick;
 
-/// One buffer: what was given, and what it takes of the ring.
+/// The notes of one buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held<T> {
-    /// The caller's name for it.
+    /// The caller's token.
     pub token: T,
-    /// Bytes that the device may write.
+    /// Number of bytes that the device may write.
     pub len: u32,
-    /// Descriptors of the ring that it takes; 0 if the device does not have it.
+    /// Number of descriptors of the ring; 0 if the device does not have the buffer.
     pub slots: u16,
-    /// In a split ring out of order, the next descriptor of its chain.
+    /// The next descriptor of the chain, in a split ring out of order.
     pub next: u16,
-    /// Which buffer it is, in the order in which they were given.
+    /// Number of the buffer in the order in which buffers were given.
     pub place: u32,
 }
 
-/// The buffers by their number, free numbers, and how far each side has come.
+/// The buffers by number, the free numbers, and the progress of each side.
 ///
-/// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: a buffer is called by its first descriptor, and those go round.
+/// With [`sluice_abi::net::F::IN_ORDER`] free numbers are not needed: the number of a buffer is that of its first
+/// descriptor, and descriptors are used in order.
 pub(super) struct Ledger<const N: usize, T> {
     held: [Held<T>; N],
     free: [u16; N],
     pub size: u16,
     pub in_order: bool,
-    /// Descriptors that the device does not have. What changes with each buffer has 32 bits: the compiler reads narrower fields together with
-    /// their neighbours, and such a read waits for the writes before it.
+    /// Number of descriptors that the device does not have. Fields that change with each buffer have 32 bits: the
+    /// compiler reads narrower fields together with their neighbours, and such a read waits for the writes before it.
     pub room: u32,
-    /// Buffers given, of these shown to the device, of these taken back: each counted freely.
+    /// Free-running numbers of buffers given, published and taken back.
     pub given: u32,
     pub published: u32,
     pub taken: u32,
-    /// Buffers of a batch that are still to be taken, and the bytes in the last of them.
+    /// Number of buffers of a batch that are still to be taken, and number of bytes in the last of them.
     pub batch_left: u16,
     batch_len: u32,
     pub fault: Option<DeviceFault>,
@@ -56,19 +57,19 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         }
     }
 
-    /// Buffers that were shown to the device and not taken back.
+    /// Returns the number of buffers that were published and not taken back.
     #[inline(always)]
     pub const fn in_flight(&self) -> u16 {
         self.published.wrapping_sub(self.taken) as u16
     }
 
-    /// Buffers that were given and not taken back.
+    /// Returns the number of buffers that were given and not taken back.
     #[inline(always)]
     pub const fn held(&self) -> u32 {
         self.given.wrapping_sub(self.taken)
     }
 
-    /// The free number at `place` of the list of them.
+    /// Returns the free number at `place` of the list.
     #[inline(always)]
     pub fn free_at(&self, place: u32) -> Option<u16> {
         self.free.get(place as usize).copied()
@@ -98,7 +99,7 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         }
     }
 
-    /// The descriptor that follows `number` in a chain.
+    /// Returns the descriptor that follows `number` in a chain.
     pub fn linked(&self, number: u16) -> u16 {
         self.held.get(usize::from(number)).map_or(0, |held| held.next)
     }
@@ -118,16 +119,19 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         Ok(was)
     }
 
-    /// The caller's name for the buffer `number`, if it is one descriptor that was shown to the device, with room for `len` bytes.
+    /// Returns the token of buffer `number`; `None` unless the buffer is one descriptor that was published, with room
+    /// for `len` bytes.
     #[inline(always)]
     pub fn plain(&self, number: u32, len: u32, published: u32) -> Option<T> {
         let held = pick(&self.held, number as usize)?;
-        // What was not shown yet has a place from `published` on; what has a place long before waits for release().
+        // A buffer that was not published has a place from `published` on; one with a place long before is for
+        // release().
         let shown = held.place.wrapping_sub(published).cast_signed() < 0;
         (held.slots == 1 && shown && len <= held.len).then_some(held.token)
     }
 
-    /// The buffer `number`, which is one descriptor, came back, and another was given as `as_number`, as the one with place `place`.
+    /// Notes that buffer `number`, which is one descriptor, came back, and that another was given as `as_number` with
+    /// place `place`.
     #[inline(always)]
     pub fn replace(&mut self, number: u32, as_number: u16, token: T, len: u32, place: u32) {
         if number != as_number.into()
@@ -140,8 +144,8 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         }
     }
 
-    /// The device names the buffer `number`, which is not the oldest: all up to it are used, if there are not more than `most`.
-    /// See: VIRTIO 2.7.9 "In-order use of descriptors", 2.8.8 "In-order use of descriptors".
+    /// Begins a batch up to buffer `number`, which is not the oldest: all up to it are used, at most `most`. See:
+    /// VIRTIO 2.7.9 "In-order use of descriptors", 2.8.8 "In-order use of descriptors".
     #[cold]
     pub fn begin_batch(&mut self, number: u32, len: u32, most: u16) -> Result<(), DeviceFault> {
         let held = self.held.get(number as usize).filter(|held| held.slots > 0);
@@ -155,13 +159,13 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         Ok(())
     }
 
-    /// Bytes in `held`, which was just taken out of a batch: all buffers but the last one are full.
+    /// Returns the number of bytes in `held`, which was just taken out of a batch: all buffers but the last are full.
     pub fn len_in_batch(&mut self, held: Held<T>) -> u32 {
         self.batch_left -= 1;
         if self.batch_left == 0 { self.batch_len } else { held.len }
     }
 
-    /// The buffer `held` came back with `len` bytes.
+    /// Returns buffer `held`, which came back with `len` bytes.
     #[inline(always)]
     pub fn received(&mut self, held: Held<T>, len: u32) -> Result<Received<T>, DeviceFault> {
         if len > held.len {
@@ -170,7 +174,8 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         Ok(Received { token: held.token, len })
     }
 
-    /// The device wrote more than `held` has. The buffer stays with it, as all others do, for [`Ledger::reclaim`].
+    /// Notes that the device wrote more than `held` has. The device keeps the buffer, as it keeps all others, for
+    /// [`Ledger::reclaim`].
     #[cold]
     fn overrun(&mut self, held: Held<T>) -> DeviceFault {
         if let Some(free) = self.held.iter_mut().find(|free| free.slots == 0) {
@@ -179,7 +184,7 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         self.fail(DeviceFault::UsedLen)
     }
 
-    /// Nothing more is given to or taken from the device.
+    /// Notes a fault: nothing more is given to or taken from the device.
     #[cold]
     pub fn fail(&mut self, fault: DeviceFault) -> DeviceFault {
         self.published = self.taken;
@@ -188,13 +193,13 @@ impl<const N: usize, T: Token> Ledger<N, T> {
         *self.fault.get_or_insert(fault)
     }
 
-    /// Why nothing can be taken: the fault, or that nothing is there.
+    /// Returns why nothing can be taken: the fault, or that nothing is there.
     #[cold]
     pub fn nothing(&self) -> DeviceFault {
         self.fault.unwrap_or(DeviceFault::UsedIdx)
     }
 
-    /// The caller's name for any buffer that the device still has; it has it no longer.
+    /// Takes any buffer from the device, and returns its token; `None` if the device has none.
     pub fn reclaim(&mut self) -> Option<T> {
         let held = self.held.iter_mut().find(|held| held.slots > 0)?;
         held.slots = 0;

@@ -1,10 +1,10 @@
-//! One queue, from the driver side, in each of the formats. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
+//! The driver side of one queue, in each of the formats. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
 //!
-//! Reading order: [`DriverQueue`], `ledger` (what is remembered), `split` and `packed` (what is written and read), `chain`.
+//! Reading order: [`DriverQueue`], `ledger` (private notes), `split` and `packed` (the rings), `chain`.
 //!
 //! # Why no descriptor is read back
-//! A free list in the descriptors themselves, as drivers that trust their device have it, would let the device steer it. Here
-//! each number that the device writes is looked up in private memory.
+//! A free list in the descriptors themselves, as drivers that trust their device have it, would let the device steer
+//! it. Here each number that the device writes is looked up in private memory.
 
 mod chain;
 mod ledger;
@@ -27,12 +27,12 @@ use split::Split;
 /// Each area starts on a cache line of its own.
 const LINE: u64 = 64;
 
-/// Why there is no such queue.
+/// Reasons for which a queue can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
     /// The memory is too small or not aligned to 16 bytes.
     Memory,
-    /// The size is 0, more than the queue can have, or, in a split ring, no power of two.
+    /// The size is 0, more than the queue can have, or, in a split ring, not a power of two.
     Size(u16),
 }
 
@@ -40,25 +40,27 @@ impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => write!(f, "queue memory is too small or not aligned to 16 bytes"),
-            Self::Size(size) => write!(f, "a queue of {size} entries can't be had"),
+            Self::Size(size) => write!(f, "a queue can't have {size} entries"),
         }
     }
 }
 
-/// Which rule the device broke. The queue takes nothing more from it.
+/// The rule that the device broke. The queue takes nothing more from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceFault {
-    /// More buffers are said to be used than the device has, or fewer than a moment ago. VIRTIO 2.7.8 "The Virtqueue Used Ring".
+    /// More buffers are said to be used than the device has, or fewer than a moment ago. VIRTIO 2.7.8 "The Virtqueue
+    /// Used Ring".
     UsedIdx,
-    /// A buffer is said to be used that the device does not have. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.2 "Polling of available
-    /// and used descriptors".
+    /// A buffer is said to be used that the device does not have. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.2
+    /// "Polling of available and used descriptors".
     UsedId,
-    /// More bytes were written than the buffer has. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.4 "Element Address and Length".
+    /// More bytes were written than the buffer has. VIRTIO 2.7.8 "The Virtqueue Used Ring", 2.8.4 "Element Address and
+    /// Length".
     UsedLen,
     /// A packed descriptor is neither available nor used. VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
     UsedFlags,
-    /// A frame is said to lie in more buffers than were used for it. VIRTIO 5.1.6.4.1 "Device Requirements: Processing of Incoming
-    /// Packets".
+    /// A frame is said to lie in more buffers than were used for it. VIRTIO 5.1.6.4.1 "Device Requirements: Processing
+    /// of Incoming Packets".
     NumBuffers,
 }
 
@@ -74,23 +76,30 @@ impl fmt::Display for DeviceFault {
     }
 }
 
-/// What the user of a queue calls a buffer: a number, or a few.
+/// The name of a buffer that the user of a queue chooses: a number, or a few.
 pub trait Token: Copy + Default {}
 
 impl<T: Copy + Default> Token for T {}
 
+/// The function of [`DriverQueue::exchange`]: for token and written bytes of one buffer, address, length and token of
+/// another.
+trait Swap<T>: FnMut(T, u32) -> Option<(Gpa, u32, T)> {}
+
+impl<T, S: FnMut(T, u32) -> Option<(Gpa, u32, T)>> Swap<T> for S {}
+
 /// A buffer that came back: filled, or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received<T = u32> {
-    /// What [`DriverQueue::give`] or [`DriverQueue::send`] was told of it.
+    /// The token that [`DriverQueue::give`] or [`DriverQueue::send`] got.
     pub token: T,
-    /// Bytes that the device wrote, header included; at most what the buffer holds.
+    /// Number of bytes that the device wrote, header included; at most the length of the buffer.
     pub len: u32,
 }
 
 /// The driver side of a queue of at most `N` entries.
 ///
-/// What matters of a buffer is kept here, out of the device's reach; of shared memory only what the device writes is read, once.
+/// The notes of all buffers are in private memory, out of the device's reach. Of shared memory the driver reads only
+/// words that the device is to write, each once.
 pub struct DriverQueue<const N: usize, T = u32> {
     ledger: Ledger<N, T>,
     format: Format,
@@ -110,18 +119,23 @@ impl<const N: usize> DriverQueue<N> {
         N as u16
     };
 
-    /// Bytes of memory that a queue needs, of whatever format and with whatever tokens.
+    /// Length in bytes of the memory of a queue of any format and with any tokens.
     pub const MEMORY_LEN: u64 = split::len(Self::SIZE).next_multiple_of(LINE);
 
-    /// Bytes behind [`Self::MEMORY_LEN`] that a queue uses for indirect tables, if it is given them.
+    /// Length in bytes of the memory behind [`Self::MEMORY_LEN`] that a queue uses for indirect tables, if it is there.
     pub const TABLES_LEN: u64 = TABLE_LEN * N as u64;
 }
 
 impl<const N: usize, T: Token> DriverQueue<N, T> {
-    /// An empty queue of `size` entries in `memory`, which lies at `gpa` of this VM. Both must be 16-byte aligned.
+    /// Returns an empty queue of `size` entries in `memory`, which lies at `gpa` of this VM. Both must be 16-byte
+    /// aligned.
     ///
-    /// `features` are those agreed with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go into tables if
-    /// the memory has [`DriverQueue::MEMORY_LEN`] + [`DriverQueue::TABLES_LEN`] bytes. Interrupts are suppressed.
+    /// `features` were agreed on with the device. The format follows from them. With [`F::INDIRECT_DESC`], chains go
+    /// into tables if the memory has [`DriverQueue::MEMORY_LEN`] + [`DriverQueue::TABLES_LEN`] bytes. Interrupts are
+    /// suppressed.
+    ///
+    /// # Errors
+    /// [`QueueError`].
     pub fn new(gpa: Gpa, memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
         let packed = features.contains(F::RING_PACKED);
         if size == 0 || size > DriverQueue::<N>::SIZE || !packed && !size.is_power_of_two() {
@@ -145,24 +159,24 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         Ok(queue)
     }
 
-    /// Where its areas are, for the device.
+    /// Returns the addresses of the areas, for the device.
     pub const fn addresses(&self) -> QueueAddresses {
         self.addresses
     }
 
-    /// Entries.
+    /// Returns the number of entries.
     pub const fn size(&self) -> u16 {
         self.ledger.size
     }
 
-    /// Descriptors that are free: as many buffers of one piece can be given.
+    /// Returns the number of free descriptors: as many buffers of one piece can be given.
     #[inline]
     pub const fn room(&self) -> usize {
         self.ledger.room as usize
     }
 
-    /// Gives the device the `len` bytes at `at` to fill; it sees them after [`DriverQueue::publish`]. Returns `false`, and gives
-    /// nothing, if there is no room.
+    /// Gives the device the `len` bytes at `at` to fill. The device sees them after [`DriverQueue::publish`]. Returns
+    /// `false`, and gives nothing, without a free descriptor.
     #[must_use]
     #[inline]
     pub fn give(&mut self, at: Gpa, len: u32, token: T) -> bool {
@@ -172,14 +186,16 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Gives the device the pieces `readable` to send, as one buffer; it sees them after [`DriverQueue::publish`]. Returns `false`, and
-    /// gives nothing, if there is no room, a piece is empty, or they are none, more than [`virtq::max_chain`] says, or 4 GiB.
+    /// Gives the device the pieces `readable` to send, as one buffer. The device sees them after
+    /// [`DriverQueue::publish`]. Returns `false`, and gives nothing, if too few descriptors are free, a piece is empty,
+    /// or there are no pieces, more than [`virtq::max_chain`] allows, or 4 GiB of them.
     #[must_use]
     pub fn send(&mut self, readable: &[(Gpa, u32)], token: T) -> bool {
         self.request(readable, &[], token)
     }
 
-    /// The same with pieces `writable` behind them for the device to fill.
+    /// Gives the device a buffer as [`DriverQueue::send`] does, with pieces `writable` behind it for the device to
+    /// fill.
     #[must_use]
     pub fn request(&mut self, readable: &[(Gpa, u32)], writable: &[(Gpa, u32)], token: T) -> bool {
         let most = virtq::max_chain(self.ledger.size);
@@ -191,7 +207,7 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Shows the device all buffers given so far.
+    /// Publishes all buffers given so far.
     #[inline]
     pub fn publish(&mut self) {
         match &mut self.format {
@@ -200,8 +216,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Whether the device wants to be told of what was published since the last call. See: VIRTIO 2.7.10 "Available Buffer
-    /// Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+    /// Returns whether the device wants a notification of the buffers published since the last call. See: VIRTIO 2.7.10
+    /// "Available Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
     #[must_use]
     pub fn needs_notification(&mut self) -> bool {
         match &mut self.format {
@@ -210,9 +226,9 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Asks the device for no interrupts, or for one when the next buffer comes back. What came back before that is told by
-    /// [`DriverQueue::ready`] alone: call it after this. See: VIRTIO 2.7.7 "Used Buffer Notification Suppression", 2.8.10 "Driver and
-    /// Device Event Suppression".
+    /// Asks the device for no interrupts, or for one when the next buffer comes back. Only [`DriverQueue::ready`],
+    /// called after this, tells of buffers that came back before. See: VIRTIO 2.7.7 "Used Buffer Notification
+    /// Suppression", 2.8.10 "Driver and Device Event Suppression".
     pub fn suppress_interrupts(&mut self, suppress: bool) {
         match &mut self.format {
             Format::Split(ring) => ring.suppress_interrupts(&self.ledger, suppress),
@@ -220,8 +236,8 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Four bytes of shared memory, aligned, that change when the next buffer comes back, and what they are now, little-endian: for a processor,
-    /// or an operating system, that can wait for a change of a word.
+    /// Returns four aligned bytes of shared memory that change when the next buffer comes back, and their value now,
+    /// little-endian, for a processor or an operating system that can wait for a change of a word.
     pub fn watch_word(&self) -> Option<(PeerSlice<'static>, u32)> {
         let memory = match &self.format {
             Format::Split(ring) => ring.watch_word(),
@@ -230,7 +246,11 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         Some((memory, memory.read::<u32>(0).ok()?))
     }
 
-    /// How many buffers came back and were not taken yet: at least that many, and none only if there are none.
+    /// Returns a number of buffers that came back and were not taken yet. There may be more; 0 means that there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`DeviceFault`], now and from now on.
     #[inline]
     pub fn ready(&mut self) -> Result<u16, DeviceFault> {
         if let Some(fault) = self.ledger.fault {
@@ -242,7 +262,10 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Whether a buffer came back and was not taken yet.
+    /// Returns whether a buffer came back and was not taken yet.
+    ///
+    /// # Errors
+    /// [`DeviceFault`], now and from now on.
     #[inline]
     pub fn is_ready(&mut self) -> Result<bool, DeviceFault> {
         if let Some(fault) = self.ledger.fault {
@@ -254,8 +277,11 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Takes the next buffer that came back. Call it at most as often as [`DriverQueue::ready`] said; beyond that it may say
-    /// [`DeviceFault::UsedIdx`], which is no fault of the device then and does not stay.
+    /// Takes the next buffer that came back. The caller takes at most as many as [`DriverQueue::ready`] returned.
+    ///
+    /// # Errors
+    /// [`DeviceFault`], now and from now on. A caller that takes more buffers than came back may get
+    /// [`DeviceFault::UsedIdx`], which is not the device's fault then and does not stay.
     #[inline]
     pub fn take(&mut self) -> Result<Received<T>, DeviceFault> {
         match &mut self.format {
@@ -264,10 +290,11 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// Takes buffers that came back, at most `most`, and gives the device another one for each. `swap` is told what a buffer is called and how
-    /// many bytes the device wrote, at most what it holds, and returns address, length and token of the other one; with `None` the buffer stays, for
-    /// [`DriverQueue::take`]. So does everything that is not usual: a chain, a batch of buffers in one element, a fault. Returns how many were
-    /// taken. The device sees what it was given after [`DriverQueue::publish`].
+    /// Takes buffers that came back, at most `most`, and gives the device another one for each. `swap` gets the token
+    /// of a buffer and the number of bytes that the device wrote, at most the buffer's length, and returns address,
+    /// length and token of the other buffer; with `None` the buffer stays, for [`DriverQueue::take`]. A chain, a batch
+    /// of buffers in one element and a fault stay, too. Returns the number of buffers that were taken. The device sees
+    /// the others after [`DriverQueue::publish`].
     #[inline(always)]
     pub fn exchange(&mut self, most: usize, swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>) -> usize {
         if self.ledger.fault.is_some() {
@@ -281,18 +308,19 @@ impl<const N: usize, T: Token> DriverQueue<N, T> {
         }
     }
 
-    /// The rule that the device broke, if it broke one.
+    /// Returns the rule that the device broke; `None` if it broke none.
     pub const fn fault(&self) -> Option<DeviceFault> {
         self.ledger.fault
     }
 
-    /// The queue takes nothing more from the device, which broke a rule that only the user of the queue can see.
+    /// Notes that the device broke a rule that only the user of the queue can see. The queue takes nothing more from
+    /// it.
     pub(crate) fn blame(&mut self, fault: DeviceFault) -> DeviceFault {
         self.ledger.fail(fault)
     }
 
-    /// The token of a buffer that the device has, if there is one, which is the caller's then. Only after the device was reset, or the
-    /// queue was: it must write no more. The queue is of no use afterwards; make it anew.
+    /// Takes a buffer from the device, and returns its token; `None` if the device has none. The device, or the queue,
+    /// must have been reset before, so that the device writes no more. The queue can't be used afterwards.
     pub fn reclaim(&mut self) -> Option<T> {
         self.ledger.room = 0;
         self.ledger.reclaim()

@@ -2,8 +2,8 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
-use super::slot::{Place, START, Word};
-use super::{DeviceFault, LINE, QueueError, Received, Token};
+use super::slot::{Position, START, Word};
+use super::{DeviceFault, LINE, QueueError, Received, Swap, Token};
 use core::mem::offset_of;
 use sluice_abi::Gpa;
 use sluice_abi::net::F;
@@ -21,46 +21,48 @@ const fn device_at(size: u16) -> u64 {
     (driver_at(size) + EVENT_LEN).next_multiple_of(LINE)
 }
 
-/// Bytes of memory for a queue of `size` entries.
+/// Returns the length in bytes of the memory of a queue of `size` entries.
 pub(super) const fn len(size: u16) -> u64 {
     device_at(size) + EVENT_LEN
 }
 
-/// Where the areas of a queue of `size` entries are that starts at `gpa`.
+/// Returns the areas of a queue of `size` entries that starts at `gpa`.
 pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + driver_at(size)), device: Gpa(gpa.0 + device_at(size)) }
 }
 
-/// The areas, and the driver's place in them. Of what the device can write, only used descriptors and what it asks for is ever read.
+/// The areas, and the driver's position in them. Of the memory that the device can write, only used descriptors and the
+/// device's event suppression are ever read.
 pub(super) struct Packed {
     ring: Table<'static, Desc>,
     memory: PeerSlice<'static>,
-    /// What the device asks for.
+    /// The notifications that the device asks for.
     device: PackedEvents<Cell16<'static>>,
-    /// What the driver asks for.
+    /// The interrupts that the driver asks for.
     driver: PackedEvents<Cell16<'static>>,
     front: Front,
-    /// Where the device will mark the next one used.
-    used: Place,
-    /// First slot that is not shown to the device.
-    published: Place,
-    /// Slots published since the device was last notified or found not to want it.
+    /// Position of the next descriptor that the device will mark used.
+    used: Position,
+    /// Position of the first slot that is not published.
+    published: Position,
+    /// Number of slots published since the device was last notified, or was found to want no notification.
     unnotified: u64,
 }
 
-/// What changes with each slot that is written.
+/// The state that changes with each slot that is written.
 #[derive(Clone, Copy)]
 struct Front {
-    /// Where the next buffer goes.
-    next: Place,
-    /// Slots that were written and are not shown to the device yet; the first one, and its last word, which will show them all.
+    /// Position of the next buffer.
+    next: Position,
+    /// Number of slots that were written and are not published yet. `first` is the first of them, with the last word,
+    /// which publishes them all.
     hidden: u32,
     first: (u16, Word),
 }
 
 impl Front {
-    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then, and with it, for a
-    /// device that goes by the order of the ring, all that follow.
+    /// Writes a descriptor into the next slot. The first one since [`Packed::publish`] stays the driver's until then,
+    /// and so do all that follow, as the device goes by the order of the ring.
     #[inline(always)]
     fn put(&mut self, ring: &Table<'_, Desc>, addr: Gpa, len: u32, id: u16, flags: DescF) {
         let (slot, wrap) = (self.next.slot(), self.next.wrap());
@@ -77,7 +79,7 @@ impl Front {
 }
 
 impl Packed {
-    /// An empty queue of `size` entries.
+    /// Returns an empty queue of `size` entries.
     pub fn new(memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
         let ring = memory.table(0, size).ok_or(QueueError::Memory)?;
         for slot in 0..size {
@@ -103,7 +105,7 @@ impl Packed {
         })
     }
 
-    /// A number for a buffer that starts at the next slot: in order, that slot.
+    /// Returns a number for a buffer that starts at the next slot: in order, that slot.
     #[inline(always)]
     fn number<const N: usize, T: Token>(&self, ledger: &Ledger<N, T>) -> u16 {
         if ledger.in_order {
@@ -124,7 +126,8 @@ impl Packed {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
+    /// Adds one descriptor for the whole of `chain`, which lies in a table, or else one for each piece. The caller has
+    /// checked that one is free. Returns `false`, and adds none, if too few are free.
     pub fn add<const N: usize, T: Token>(
         &mut self,
         ledger: &mut Ledger<N, T>,
@@ -153,7 +156,7 @@ impl Packed {
         true
     }
 
-    /// See: VIRTIO 2.8.21.1.1 "Driver Requirements: Updating flags".
+    /// Publishes all descriptors. See: VIRTIO 2.8.21.1.1 "Driver Requirements: Updating flags".
     #[inline]
     pub fn publish<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) {
         let Front { next, hidden, first } = self.front;
@@ -171,7 +174,8 @@ impl Packed {
         Word(self.ring.load_acquire(slot).unwrap_or(0))
     }
 
-    /// The used descriptors that lie side by side, at most `most`. A slot that is neither as the driver left it nor used breaks the protocol.
+    /// Returns the number of used descriptors in a row, at most `most`. A slot that is neither as the driver left it
+    /// nor used breaks the protocol.
     #[inline]
     pub fn ready<const N: usize, T: Token>(
         &mut self,
@@ -222,13 +226,13 @@ impl Packed {
         ledger.received(held, word.len())
     }
 
-    /// See [`super::DriverQueue::exchange`].
+    /// Does [`super::DriverQueue::exchange`].
     #[inline(always)]
     pub fn exchange<const N: usize, T: Token, const IN_ORDER: bool>(
         &mut self,
         ledger: &mut Ledger<N, T>,
         most: usize,
-        mut swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>,
+        mut swap: impl Swap<T>,
     ) -> usize {
         let most = if ledger.batch_left > 0 { 0 } else { most.min(ledger.in_flight().into()) };
         let (ring, mut front, mut used) = (self.ring, self.front, self.used);
@@ -263,7 +267,7 @@ impl Packed {
         Ok(held)
     }
 
-    /// In order: the oldest buffer, which starts where the device will go on, is one of a batch.
+    /// Takes the oldest buffer of a batch, in order. The buffer starts where the device will go on.
     #[cold]
     fn take_of_batch<const N: usize, T: Token>(
         &mut self,
@@ -279,13 +283,13 @@ impl Packed {
         count > 0 && self.device.wanted(self.published.slot(), self.published.wrap(), count)
     }
 
-    /// Asks the device for an interrupt at the next buffer, or for none.
-    /// Number and flags of the next buffer that comes back.
+    /// Returns number and flags of the next buffer that comes back.
     pub fn watch_word(&self) -> Option<PeerSlice<'static>> {
         let at = u64::from(self.used.slot()) * size_of::<Desc>() as u64 + offset_of!(Desc, id) as u64;
         self.memory.sub(at, 4).ok()
     }
 
+    /// Asks the device for an interrupt at the next buffer, or for none.
     pub fn suppress_interrupts(&mut self, suppress: bool) {
         self.driver.ask((!suppress).then_some((self.used.slot(), self.used.wrap())));
     }
@@ -295,7 +299,8 @@ const fn write_flag(piece: Piece) -> DescF {
     if piece.write { DescF::WRITE } else { DescF::empty() }
 }
 
-/// In a table only one flag has a meaning. See: VIRTIO 2.8.19 "Driver Requirements: Indirect Descriptors".
+/// Returns the descriptor of `piece` in a table, where only one flag is defined. See: VIRTIO 2.8.19 "Driver
+/// Requirements: Indirect Descriptors".
 const fn in_table(piece: Piece) -> Desc {
     Desc { addr: piece.at, len: piece.len, id: 0, flags: write_flag(piece).bits() }
 }

@@ -1,17 +1,17 @@
-//! Slots of a packed ring: where one is, and what both sides write into it.
+//! Slots of a packed ring: the position of one, and the word that both sides write into it.
 
 use sluice_abi::packed::DescF;
 
 /// A slot of the ring in bits 30:0, and in bit 31 the wrap counter of its lap.
 /// See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
 #[derive(Clone, Copy)]
-pub(super) struct Place(u32);
+pub(super) struct Position(u32);
 
 const WRAP: u32 = 1 << 31;
-/// Where both sides begin.
-pub(super) const START: Place = Place(WRAP);
+/// The position at which both sides begin.
+pub(super) const START: Position = Position(WRAP);
 
-impl Place {
+impl Position {
     #[inline(always)]
     pub const fn slot(self) -> u16 {
         self.0 as u16
@@ -29,7 +29,7 @@ impl Place {
     }
 }
 
-/// What the device can change of a descriptor: length, id, flags.
+/// The word of a descriptor that the device can change: length, id and flags.
 #[derive(Clone, Copy)]
 pub(super) struct Word(pub u64);
 
@@ -47,14 +47,14 @@ impl Word {
         (self.0 >> 32) as u16 as u32
     }
 
-    /// Bytes that the device wrote: without the flag there are none, whatever `len` says.
+    /// Returns the number of bytes that the device wrote: 0 without the flag, whatever `len` is.
     /// See: VIRTIO 2.8.4 "Element Address and Length".
     #[inline(always)]
     pub const fn len(self) -> u32 {
         if self.flags().contains(DescF::WRITE) { self.0 as u32 } else { 0 }
     }
 
-    /// The two bits that say whose the descriptor is.
+    /// Returns the two bits that tell which side owns the descriptor.
     #[inline(always)]
     pub const fn owner(self) -> DescF {
         self.flags().intersection(DescF::AVAIL.union(DescF::USED))

@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
-use super::{DeviceFault, LINE, QueueError, Received, Token};
+use super::{DeviceFault, LINE, QueueError, Received, Swap, Token};
 use sluice_abi::net::F;
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, desc_table_len, used};
 use sluice_abi::{Gpa, RingIdx};
@@ -16,40 +16,41 @@ const fn used_at(size: u16) -> u64 {
     (avail_at(size) + avail::len(size)).next_multiple_of(LINE)
 }
 
-/// Bytes of memory for a queue of `size` entries.
+/// Returns the length in bytes of the memory of a queue of `size` entries.
 pub(super) const fn len(size: u16) -> u64 {
     used_at(size) + used::len(size)
 }
 
-/// Where the areas of a queue of `size` entries are that starts at `gpa`.
+/// Returns the areas of a queue of `size` entries that starts at `gpa`.
 pub(super) const fn addresses(gpa: Gpa, size: u16) -> QueueAddresses {
     QueueAddresses { desc: gpa, driver: Gpa(gpa.0 + avail_at(size)), device: Gpa(gpa.0 + used_at(size)) }
 }
 
-/// The areas, and the driver's place in them. Of what the device can write, only `used` and what it asks for is ever read.
+/// The areas, and the driver's position in them. Of the memory that the device can write, only `used` and the device's
+/// notification suppression are ever read.
 pub(super) struct Split {
     desc: Ring<'static, Desc>,
     avail: Ring<'static, u16>,
     avail_idx: Cell16<'static>,
     used: Ring<'static, UsedElem>,
     used_idx: Cell16<'static>,
-    /// Flags and index of the used ring: the index changes when a buffer comes back.
+    /// Flags and index of the used ring. The index changes when a buffer comes back.
     used_head: PeerSlice<'static>,
-    /// What the device asks for.
+    /// The notifications that the device asks for.
     device: SplitEvents<Cell16<'static>>,
-    /// What the driver asks for.
+    /// The interrupts that the driver asks for.
     driver: SplitEvents<Cell16<'static>>,
-    /// In order: the next descriptor, and the first one of the oldest buffer.
+    /// The next descriptor, and below the first one of the oldest buffer: both in order only.
     next: u32,
     oldest: u32,
-    /// Buffers that came back and were not taken yet.
+    /// Number of buffers that came back and were not taken yet.
     ready: u32,
-    /// Buffers published since the device was last notified or found not to want it.
+    /// Number of buffers published since the device was last notified, or was found to want no notification.
     unnotified: u64,
 }
 
 impl Split {
-    /// An empty queue of `size` entries.
+    /// Returns an empty queue of `size` entries.
     pub fn new(memory: PeerSlice<'static>, size: u16, features: F) -> Result<Self, QueueError> {
         let part = |at, len| memory.sub(at, len).map_err(|_| QueueError::Memory);
         let driver = part(avail_at(size), avail::len(size))?;
@@ -80,7 +81,7 @@ impl Split {
         })
     }
 
-    /// A free descriptor; the caller has seen that there is one.
+    /// Returns a free descriptor. The caller has checked that there is one.
     #[inline(always)]
     fn claim<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) -> u16 {
         ledger.room -= 1;
@@ -118,7 +119,8 @@ impl Split {
         true
     }
 
-    /// One descriptor for the whole of `chain`, which lies in a table, or else one for each piece; the caller has seen that one is free.
+    /// Adds one descriptor for the whole of `chain`, which lies in a table, or else one for each piece. The caller has
+    /// checked that one is free. Returns `false`, and adds none, if too few are free.
     pub fn add<const N: usize, T: Token>(
         &mut self,
         ledger: &mut Ledger<N, T>,
@@ -143,8 +145,8 @@ impl Split {
         true
     }
 
-    /// In order, the descriptor behind the last one of the table is the first one. See: VIRTIO 2.7.5.2 "Driver Requirements: The
-    /// Virtqueue Descriptor Table".
+    /// Adds `chain` in order: the descriptor behind the last one of the ring is the first one. See: VIRTIO 2.7.5.2
+    /// "Driver Requirements: The Virtqueue Descriptor Table".
     fn write_chain<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>, chain: Chain<'_>) -> u16 {
         let mut index = self.claim(ledger);
         for piece in chain.pieces() {
@@ -156,7 +158,7 @@ impl Split {
         chain.count
     }
 
-    /// See: VIRTIO 2.7.13.3 "Updating idx".
+    /// Publishes all buffers. See: VIRTIO 2.7.13.3 "Updating idx".
     #[inline]
     pub fn publish<const N: usize, T: Token>(&mut self, ledger: &mut Ledger<N, T>) {
         let count = ledger.given.wrapping_sub(ledger.published);
@@ -200,13 +202,13 @@ impl Split {
         ledger.received(held, len)
     }
 
-    /// See [`super::DriverQueue::exchange`].
+    /// Does [`super::DriverQueue::exchange`].
     #[inline(always)]
     pub fn exchange<const N: usize, T: Token, const IN_ORDER: bool>(
         &mut self,
         ledger: &mut Ledger<N, T>,
         most: usize,
-        mut swap: impl FnMut(T, u32) -> Option<(Gpa, u32, T)>,
+        mut swap: impl Swap<T>,
     ) -> usize {
         let ready = if ledger.batch_left > 0 { 0 } else { self.ready(ledger).unwrap_or(0) };
         let most = most.min(ready.into());
@@ -214,7 +216,7 @@ impl Split {
         let (taken, given, published, oldest, next) =
             (ledger.taken, ledger.given, ledger.published, self.oldest, self.next);
         let mut done = 0;
-        // Of what counts on, only `done` is a variable: each one more would take a register.
+        // Only `done` counts on: each further counter would take a register.
         while done < most {
             let UsedElem { id, len } = used.get(taken.wrapping_add(done as u32));
             if IN_ORDER && id != (oldest + done as u32) & last {
@@ -260,7 +262,8 @@ impl Split {
         Ok(held)
     }
 
-    /// In order: the used element `id` and `len` is that of a batch, unless one is being taken already.
+    /// Takes a buffer of a batch, in order. The used element `id` and `len` begins the batch, unless one is being taken
+    /// already.
     #[cold]
     fn take_of_batch<const N: usize, T: Token>(
         &mut self,
@@ -286,7 +289,8 @@ impl Split {
         count > 0 && self.device.wanted(RingIdx(ledger.published as u16), count)
     }
 
-    /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that is furthest away.
+    /// Asks the device for an interrupt at the next buffer, or for none: with an event index, for one at the entry that
+    /// is furthest away.
     pub fn suppress_interrupts<const N: usize, T: Token>(&mut self, ledger: &Ledger<N, T>, suppress: bool) {
         let next = ledger.taken as u16;
         let furthest = self.driver.event.is_some().then(|| RingIdx(next.wrapping_sub(1)));

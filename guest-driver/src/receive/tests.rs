@@ -2,13 +2,14 @@ use super::*;
 use sluice_abi::Gpa;
 use sluice_abi::net::{HdrF, gso};
 use sluice_abi::virtq::{UsedElem, used};
+use sluice_test_memory::zeroed;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 const N: usize = 8;
 const BUFFER: u32 = 256;
 
-/// A queue of 8 buffers that are all given, the buffers, and how many came back.
+/// A queue of 8 buffers that are all given, the buffers, and the number that came back.
 struct Rig {
     queue: DriverQueue<N>,
     used: PeerSlice<'static>,
@@ -18,25 +19,21 @@ struct Rig {
     parts: [Part; N],
 }
 
-fn memory(len: u64) -> PeerSlice<'static> {
-    PeerSlice::from_mut(std::vec![0u128; len as usize / 16].leak())
-}
-
 const PLAIN: Hdr =
     Hdr { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0, num_buffers: 1 };
 
 impl Rig {
     fn new(features: F) -> Self {
-        let ring = memory(DriverQueue::<N>::MEMORY_LEN);
+        let ring = zeroed(DriverQueue::<N>::MEMORY_LEN);
         let mut queue = DriverQueue::new(Gpa(0), ring, N as u16, F::VERSION_1).unwrap();
         assert!((0..N as u32).all(|token| queue.give(Gpa(u64::from(token * BUFFER)), BUFFER, token)));
         queue.publish();
         let used = ring.sub(queue.addresses().device.0, used::len(N as u16)).unwrap();
-        let buffers = memory(N as u64 * u64::from(BUFFER));
+        let buffers = zeroed(N as u64 * u64::from(BUFFER));
         Self { queue, used, buffers, count: 0, receiver: Receiver::new(features), parts: [Part::default(); N] }
     }
 
-    /// The device uses the buffer with token `token`, with `len` bytes; it is seen after `show`.
+    /// Uses the buffer with token `token`, with `len` bytes, as the device. The driver sees that after `show`.
     fn finish(&mut self, token: u32, len: u32) {
         // Descriptors are handed out from the last to the first.
         let id = N as u32 - 1 - token;
@@ -58,7 +55,7 @@ impl Rig {
         self.receiver.take(&mut self.queue, buffer, &mut self.parts)
     }
 
-    /// One frame of `len` bytes in one buffer, with `hdr`.
+    /// Delivers one frame of `len` bytes in one buffer, with `hdr`.
     fn one(features: F, hdr: Hdr, len: u32) -> Result<Arrival, DeviceFault> {
         let mut rig = Self::new(features);
         rig.put_hdr(0, hdr);
@@ -183,7 +180,7 @@ fn less_than_a_header_or_nothing_behind_it_is_dropped() {
     }
 }
 
-/// What lies behind the used length is from before, and no header.
+/// The bytes behind the used length are old, and not a header.
 #[test]
 fn less_than_a_header_is_dropped_though_more_buffers_follow() {
     let mut rig = Rig::new(MERGED);
@@ -208,7 +205,7 @@ fn without_room_for_a_part_no_frame_is_taken() {
     assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "it is still there");
 }
 
-/// All of its buffers are taken, so that the next frame begins where it does.
+/// All buffers of the frame are taken, so that the next frame begins where it should.
 #[test]
 fn a_frame_of_more_parts_than_there_is_room_for_is_dropped_whole() {
     for (count, room) in (1..=4u16).flat_map(|count| (1..=4usize).map(move |room| (count, room))) {

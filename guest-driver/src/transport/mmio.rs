@@ -14,19 +14,21 @@ pub trait Registers {
     /// Writes the 32-bit register at byte offset `register`.
     fn write(&mut self, register: u32, value: u32);
 
-    /// Reads the 8 bits at byte offset `offset`, of the device configuration. Unless it is made otherwise, out of the word that they are in.
+    /// Reads the 8 bits of the device configuration at byte offset `offset`: by default, out of the 32-bit word that
+    /// they are in.
     fn read8(&mut self, offset: u32) -> u8 {
         (self.read(offset & !3) >> (8 * (offset & 3))) as u8
     }
 
-    /// Reads the 16 bits at byte offset `offset`, an even one, of the device configuration. Unless it is made otherwise, as [`Registers::read8`].
+    /// Reads the 16 bits of the device configuration at byte offset `offset`, an even number: by default, out of the
+    /// 32-bit word that they are in.
     fn read16(&mut self, offset: u32) -> u16 {
         (self.read(offset & !3) >> (8 * (offset & 2))) as u16
     }
 }
 
-/// Reads what `device` tells of by its interrupt, and acknowledges that and nothing else.
-/// See: VIRTIO 4.2.3.4.1 "Driver Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// Reads the causes of the interrupt of `device`, and acknowledges these alone. See: VIRTIO 4.2.3.4.1 "Driver
+/// Requirements: Notifications From The Device", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
 pub fn acknowledge(device: &mut impl Registers) -> Interrupt {
     let told = Interrupt::from_bits_truncate(device.read(reg::INTERRUPT_STATUS));
     device.write(reg::INTERRUPT_ACK, told.bits());
@@ -107,7 +109,7 @@ impl<R: Registers> Transport for R {
         self.read(reg::CONFIG_GENERATION)
     }
 
-    /// As wide as the field is. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+    /// Reads with the width of the field. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
     fn config8(&mut self, offset: u32) -> u8 {
         self.read8(reg::CONFIG + offset)
     }
@@ -121,14 +123,13 @@ impl<R: Registers> Transport for R {
 pub struct VirtioMmio(RegisterBlock);
 
 impl VirtioMmio {
-    /// Returns the device whose registers start at `base`.
+    /// Returns the device with these registers.
     ///
-    /// # Safety
-    /// [`WINDOW_LEN`] bytes from `base` are device registers, mapped for as long as the result lives, and no Rust reference leads into them.
-    #[allow(unsafe_code, reason = "passes on the contract of RegisterBlock::new")]
-    pub const unsafe fn new(base: *mut u32) -> Self {
-        // SAFETY: the contract above.
-        Self(unsafe { RegisterBlock::new(base.cast(), WINDOW_LEN) })
+    /// # Panics
+    /// If the block is shorter than [`WINDOW_LEN`] bytes.
+    pub const fn new(registers: RegisterBlock) -> Self {
+        assert!(registers.len() >= WINDOW_LEN, "the registers of a virtio-mmio device are cut short");
+        Self(registers)
     }
 }
 

@@ -1,11 +1,12 @@
-//! A run of device registers in memory, accessed by the crate `volatile`.
+//! A run of device registers in memory, accessed by the crate `volatile`: the one place of this crate that touches
+//! memory by address.
 #![allow(unsafe_code, reason = "device registers")]
 
 use core::ptr::NonNull;
 use volatile::VolatilePtr;
 
-/// The number of bits of one access. A field is accessed by its own width.
-/// See: VIRTIO 4.1.3.1 "Driver Requirements: PCI Device Layout", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// The number of bits of one access. A field is accessed by its own width. See: VIRTIO 4.1.3.1 "Driver Requirements:
+/// PCI Device Layout", 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     /// 8 bits
@@ -27,9 +28,9 @@ impl Width {
     }
 }
 
-/// The registers in `len` bytes from `base`. The device changes them at any time.
-#[derive(Clone, Copy)]
-pub(super) struct RegisterBlock {
+/// A run of mapped device registers. The device changes them at any time.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisterBlock {
     base: *mut u8,
     len: u64,
 }
@@ -38,15 +39,25 @@ impl RegisterBlock {
     /// Returns the block of `len` bytes from `base`; a block of 0 bytes has no register.
     ///
     /// # Safety
-    /// The bytes are mapped device registers for as long as the result and its copies live, no Rust reference leads into them, and
-    /// `base` is a multiple of 4.
+    /// The bytes are mapped device registers for as long as the result and its copies live, no Rust reference leads
+    /// into them, and `base` is a multiple of 4.
     pub const unsafe fn new(base: *mut u8, len: u64) -> Self {
         Self { base, len }
+    }
+
+    /// Returns `words` as registers: a device that is made of memory, for a test.
+    pub const fn from_words(words: &'static mut [u32]) -> Self {
+        Self { base: words.as_mut_ptr().cast(), len: size_of_val(words) as u64 }
     }
 
     /// Returns the length in bytes.
     pub const fn len(self) -> u64 {
         self.len
+    }
+
+    /// Returns whether the block has no register.
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
     }
 
     /// Reads the register of `width` at byte `offset`.
@@ -78,15 +89,16 @@ impl RegisterBlock {
         assert!(at + size <= self.len && at.is_multiple_of(size), "no register of {size} bytes at {offset:#x}");
         // A block that has a register has an address.
         let register = NonNull::new(self.base.wrapping_add(offset as usize)).unwrap_or(NonNull::dangling());
-        // SAFETY: the assertion holds the register to the bytes that `new` was promised; their base is a multiple of 4.
+        // SAFETY: the assertion holds the register to the bytes that `new` was promised, or that `from_words` borrows
+        // for ever; their base is a multiple of 4.
         unsafe { VolatilePtr::new(register.cast()) }
     }
 }
 
 /// Reads one register.
 ///
-/// The function is never inlined: a host that emulates registers decodes MOV and MOVZX, and the compiler may fold an inlined volatile
-/// read into an arithmetic instruction.
+/// The function is never inlined: a host that emulates registers decodes MOV and MOVZX, and the compiler may fold an
+/// inlined volatile read into an arithmetic instruction.
 #[inline(never)]
 fn load<T: Copy>(register: VolatilePtr<'static, T>) -> T {
     register.read()

@@ -128,13 +128,12 @@ pub struct Armed {
 }
 
 /// The same, with what a call by hand needs.
-#[allow(unsafe_code, reason = "as Vnf::connect")]
 pub fn register(machine: &mut Vnf) -> Result<Armed, Error> {
     let (access, own) = machine.setup().map_err(sluice_vnf::Error::Setup)?;
-    // SAFETY: the host just gave this access; all else that refers to the memory are PeerSlices.
-    let gate = unsafe { Gate::discover(access) }.map_err(sluice_vnf::Error::Gate)?;
+    let request = access.request();
+    let gate = Gate::discover(access).map_err(sluice_vnf::Error::Gate)?;
     (0..HEAD_START).for_each(|_| machine.yield_now());
-    Ok(Armed { gate, own, request: access.request })
+    Ok(Armed { gate, own, request })
 }
 
 /// The same, with landings and a page of the VM's own at the gate's address.

@@ -2,7 +2,7 @@ use super::*;
 use sluice::{BufferLen, Clause, PacketMemory, PeerSlice};
 use sluice_abi::Gpa;
 
-/// Answers as it was told to.
+/// A port whose answers a test chooses.
 struct Answers(Vec<Result<usize, TxError>>);
 
 impl Transmit for Answers {
@@ -46,7 +46,7 @@ fn only_a_frame_that_is_never_taken_is_dropped() {
         let refused = Err(TxError::NotRegistered);
         assert_eq!(deliver(vec![refused]), (Err(TxError::NotRegistered), vec![60, 61, 63]));
         assert_eq!(deliver(vec![bad(1), Ok(1)]), (Ok(1), vec![63]));
-        // An index that is no frame's is no reason to go on for ever.
+        // The loop ends also with an index of no frame.
         assert_eq!(deliver(vec![bad(1)]), (Err(TxError::BadFrame { peer, index: 1 }), vec![63]));
         assert_eq!(deliver(vec![Ok(1)]), (Ok(1), vec![]));
     });

@@ -1,37 +1,31 @@
-//! Device registers over a socket: each access is one message and one answer. See: docs/interfaces.md.
-#![allow(unsafe_code, reason = "takes descriptors that the launcher passed by number")]
+//! Device registers over a socket: each access is one message to the launcher and one answer. See: docs/interfaces.md.
 
-use rustix::fd::BorrowedFd;
+use super::shared::inherited;
 use sluice_abi::call::Status;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_driver::Registers;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// The control socket.
-const CONTROL_FD: i32 = 3;
-/// The directory page.
-pub const DIRECTORY_FD: i32 = 4;
-/// This process's RAM.
-pub const RAM_FD: i32 = 5;
-/// RAM of the peer at place 0; the others follow.
-pub const FIRST_PEER_FD: i32 = 6;
-
-/// Lets `take` use the descriptor `number`, which the launcher passed.
-pub fn inherited<T>(number: i32, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-    // SAFETY: the launcher passes these numbers open, and nothing here closes them; one that isn't open makes `take` fail.
-    take(unsafe { BorrowedFd::borrow_raw(number) })
-}
+/// Descriptor of the control socket.
+const CONTROL_FD: u16 = 3;
+/// Descriptor of the window directory.
+pub const DIRECTORY_FD: u16 = 4;
+/// Descriptor of this process's RAM.
+pub const RAM_FD: u16 = 5;
+/// Descriptor of the RAM of the peer at index 0. Those of the other peers follow.
+pub const FIRST_PEER_FD: u16 = 6;
 
 /// Registers of this process's network device.
 pub struct Control(Option<UnixStream>);
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self(inherited(CONTROL_FD, |fd| fd.try_clone_to_owned()).map(UnixStream::from).ok())
+        Self(inherited(CONTROL_FD).map(UnixStream::from).ok())
     }
 
-    /// One message of four words and its answer. Without a launcher every register reads 0: then there is no device.
+    /// Sends one message of four words, and returns the answer. Without a launcher every register reads 0, as where
+    /// there is no device.
     fn exchange(&mut self, message: [u32; 4]) -> u32 {
         let mut answer = [0; 4];
         let message = message.map(u32::to_le_bytes);
@@ -52,14 +46,14 @@ impl Control {
         Status(self.exchange([2, gpa, len, offset]).into())
     }
 
-    /// Removes `run`.
+    /// Removes `run` from this process's packet memory.
     pub(super) fn remove_run(&mut self, run: Run) -> Status {
         let [len, offset] = [run.len, run.offset].map(pieces);
         Status(self.exchange([3, 0, len, offset]).into())
     }
 }
 
-/// The unit of these messages.
+/// Returns `bytes` in the unit of the messages about runs, [`RUN_ALIGN`].
 fn pieces(bytes: u64) -> u32 {
     u32::try_from(bytes / RUN_ALIGN).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Files of a process: read and written piece by piece, whatever their size.
+//! Files of a process, of any size: they are read and written piece by piece.
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use std::fs::{self, File, OpenOptions};
@@ -6,10 +6,10 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// Why a file can't be read or written.
+/// Error of a file that can't be read or written.
 pub type FileError = io::Error;
 
-/// Bytes that are read or written at once.
+/// Number of bytes that are read or written at once.
 const BUFFER: usize = 1 << 16;
 
 /// A file that the VNF was given.
@@ -26,23 +26,26 @@ impl Module {
         Ok(Self { file: BufReader::with_capacity(BUFFER, file), len, at: 0 })
     }
 
-    /// Its length when it was opened, bytes.
+    /// Returns the length in bytes that the file had when it was opened.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether the file has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Fills `bytes` with those from byte `at` on.
+    /// Fills `bytes` with the bytes of the file from `at` on.
+    ///
+    /// # Errors
+    /// [`FileError`], also if the file ends before.
     pub fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError> {
         match i64::try_from(i128::from(at) - i128::from(self.at)) {
             Ok(distance) => self.file.seek_relative(distance)?,
             Err(_) => drop(self.file.seek(SeekFrom::Start(at))?),
         }
-        // Wherever it stops, that is known only once it has read all.
+        // The position is known again only once all was read.
         self.at = u64::MAX;
         self.file.read_exact(bytes)?;
         self.at = at + bytes.len() as u64;
@@ -50,8 +53,8 @@ impl Module {
     }
 }
 
-/// A file that the VNF writes. It has its name once it is whole; until then it has none, or, where the file system wants one, that with
-/// `.part` behind it. What has a name that is not a file's, a device or a pipe, is written as it is.
+/// A file that the VNF writes. The file has its name once it is whole; until then it has none, or, where the file
+/// system wants one, the name with `.part` behind it. A device or a pipe of that name is written as it is.
 pub struct Output {
     file: BufWriter<File>,
     names: Option<Names>,
@@ -60,13 +63,13 @@ pub struct Output {
 struct Names {
     part: PathBuf,
     whole: PathBuf,
-    /// Whether it has the name `part`.
+    /// Whether the file has the name `part`.
     is_named: bool,
 }
 
 impl Output {
     pub(super) fn create(path: &Path) -> Result<Self, FileError> {
-        // Behind a link, so that the link stays.
+        // The name is looked up behind a link, so that the link stays.
         let whole = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         if whole.metadata().is_ok_and(|data| !data.is_file()) {
             let file = OpenOptions::new().write(true).open(&whole)?;
@@ -81,18 +84,24 @@ impl Output {
         Ok(Self { file: BufWriter::with_capacity(BUFFER, file), names })
     }
 
-    /// Writes `bytes` behind those that it has.
+    /// Writes `bytes` at the end of the file.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.file.write_all(bytes)
     }
 
-    /// All is written: nothing of it is in memory alone any more.
+    /// Ends the file: all of it is written to the disk, and it gets its name.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub fn finish(mut self) -> Result<(), FileError> {
         self.file.flush()?;
         let (file, Some(names)) = (self.file.get_ref(), &mut self.names) else { return Ok(()) };
         file.sync_all()?;
         if !names.is_named {
-            // Left behind by somebody who was killed.
+            // A process that was killed may have left this file behind.
             let _ = fs::remove_file(&names.part);
             let open = format!("/proc/self/fd/{}", file.as_raw_fd());
             linkat(CWD, open, CWD, &names.part, AtFlags::SYMLINK_FOLLOW)?;
@@ -104,7 +113,8 @@ impl Output {
     }
 }
 
-/// A file without a name in the folder of `path`. See: open(2), `O_TMPFILE`.
+/// Returns a file without a name in the folder of `path`; `None` if the file system has no such files. See: open(2),
+/// `O_TMPFILE`.
 fn nameless(path: &Path) -> Option<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = Mode::from_raw_mode(0o666);
@@ -114,7 +124,7 @@ fn nameless(path: &Path) -> Option<File> {
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some(Names { part, is_named: true, .. }) = &self.names {
-            // Nothing more can be done about one that stays.
+            // Nothing more can be done about a file that stays.
             let _ = fs::remove_file(part);
         }
     }

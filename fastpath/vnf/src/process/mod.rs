@@ -1,23 +1,23 @@
 //! The image as a Linux process, started by the launcher: RAM is a memfd that its senders map, too.
 //!
-//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists them.
+//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists
+//! them.
 
 mod clock;
 mod control;
 mod files;
-mod mapping;
+mod shared;
 mod sleep;
 
-pub use clock::{counter, now};
+pub use clock::counter;
 pub use control::Control as Transport;
 pub use files::{FileError, Module, Output};
 
 use crate::SetupError;
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
-use mapping::Slot;
-use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::thread::CpuSet;
+use shared::{Slot, inherited};
 use sluice::{Access, PacketMemory, Wait, WatchWord};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
@@ -33,17 +33,14 @@ use std::{env, fs, io};
 pub struct Vnf {
     args: &'static str,
     modules: Vec<String>,
-    /// Where they are.
+    /// Folder of the modules.
     files: PathBuf,
     out: PathBuf,
     slot: Slot,
-    directory: sluice::PeerSlice<'static>,
     packets: Runs,
-    /// The gate and the first run were handed out.
-    taken: bool,
 }
 
-/// Runs `main`; whether it failed is the exit code.
+/// Runs `main`. The exit code tells whether it failed.
 pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCode {
     let vnf = Vnf::from_launcher();
     match vnf.map_err(|error| error.to_string()).and_then(|mut vnf| main(&mut vnf).map_err(|error| error.to_string())) {
@@ -55,9 +52,28 @@ pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCo
     }
 }
 
+/// Makes `$main`, a `fn(&mut Vnf) -> Result<(), impl Display>`, what the program runs.
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        fn main() -> std::process::ExitCode {
+            $crate::start($main)
+        }
+    };
+}
+
+/// Gives an image a heap of `$bytes` bytes, for `extern crate alloc`. A Linux program has its own, and nothing is made
+/// for it. The heap is for what a VNF sets up; frames are never there.
+#[macro_export]
+macro_rules! heap {
+    ($bytes:expr) => {
+        const _: usize = $bytes;
+    };
+}
+
 /// Prints `arguments`.
 pub fn print(arguments: Arguments<'_>) {
-    // A launcher that went away reads nothing; the process ends by itself.
+    // A launcher that went away reads nothing more, and the process ends by itself.
     let _ = io::stdout().lock().write_fmt(arguments);
 }
 
@@ -68,38 +84,39 @@ impl Vnf {
             .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
         pin();
         let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
-        let slot = Slot::reserve()?;
+        let mut slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(PeerIdx(index)), &borrow(control::FIRST_PEER_FD + i32::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &inherited(control::FIRST_PEER_FD + u16::from(index))?)?;
         }
-        let ram = slot.map(map::PACKETS, &borrow(control::RAM_FD)?)?;
-        let directory = slot.map_read_only(map::DIRECTORY, &borrow(control::DIRECTORY_FD)?)?;
+        let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
+        slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
         Ok(Self {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
             slot,
-            directory,
             packets: Runs::new(Gpa(0), ram),
-            taken: false,
         })
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     pub fn args(&self) -> &'static str {
         self.args
     }
 
-    /// The module named `name`; `None` if the manifest gives this VNF no such.
+    /// Returns the module named `name`; `None` if the manifest gives this VNF no such module.
+    ///
+    /// # Errors
+    /// [`FileError`] if the module can't be opened.
     pub fn module(&self, name: &str) -> Option<Result<Module, FileError>> {
         self.module_path(name).map(|path| Module::open(&path))
     }
 
-    /// The text of the module named `name`; `None` as for [`Vnf::module`].
+    /// Returns the text of the module named `name`; `None` as for [`Vnf::module`].
     ///
     /// # Errors
-    /// The module can't be read, or is no UTF-8.
+    /// [`FileError`] if the module can't be read or is not UTF-8.
     pub fn text(&self, name: &str) -> Option<Result<&'static str, FileError>> {
         self.module_path(name).map(|path| Ok(&*fs::read_to_string(path)?.leak()))
     }
@@ -108,42 +125,38 @@ impl Vnf {
         self.modules.iter().any(|known| known == name).then(|| self.files.join(name))
     }
 
-    /// A new file `name` in the launcher's output folder. It is there once it is whole.
+    /// Returns a new file `name` in the launcher's output folder. The file is there once it is whole.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file can't be made.
     pub fn create(&self, name: &str) -> Result<Output, FileError> {
         Output::create(&self.out.join(name))
     }
 
-    /// What ports refer to: the first time, as [`Vnf::setup`] works once.
+    /// Returns the memory that ports refer to. One is used, as [`Vnf::setup`] works once.
     pub(crate) fn store(&mut self) -> Option<&'static mut Store> {
         Some(Box::leak(Box::new(Store::new())))
     }
 
-    /// Registers a first run of packet memory with the launcher: what a [`sluice::Gate`] and a [`sluice::Mempool`] are made of. Once per VNF: two
-    /// gates, or two pools, would write over each other's frames.
+    /// Registers a first run of packet memory with the launcher, and returns what a [`sluice::Gate`] and a
+    /// [`sluice::Mempool`] are made of. This works once per VNF: two gates, or two pools, would write over each other's
+    /// frames.
+    ///
+    /// # Errors
+    /// [`SetupError::Taken`] at a second call, [`SetupError::NoMemory`] without RAM, or the launcher's refusal.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
-        if std::mem::replace(&mut self.taken, true) {
-            return Err(SetupError::Taken);
-        }
-        let private = |offset, len| self.slot.map_private(offset, len).map_err(|_| SetupError::NoMemory);
-        let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?);
+        let pages = self.slot.access_pages()?;
         let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
         let memory = self.packets.insert(run).ok_or(SetupError::NoMemory)?;
         self.host_add_run(run)?;
-        let access = Access {
-            directory: self.directory,
-            request,
-            packets: memory.memory,
-            slot: self.slot.base(),
-            state: state.as_ptr(),
-        };
-        Ok((access, memory))
+        Ok((pages.access(memory), memory))
     }
 
     pub(crate) fn runs(&mut self) -> Result<&mut Runs, SetupError> {
         Ok(&mut self.packets)
     }
 
-    pub(crate) fn host_add_run(&self, run: Run) -> Result<(), SetupError> {
+    pub(crate) fn host_add_run(&mut self, run: Run) -> Result<(), SetupError> {
         SetupError::check(Transport::new().add_run(run))
     }
 
@@ -151,7 +164,7 @@ impl Vnf {
         SetupError::check(Transport::new().remove_run(run))
     }
 
-    /// The registers of this process's network device: the launcher answers.
+    /// Returns the registers of this process's network device, which the launcher emulates.
     pub fn transport(&self) -> Transport {
         Transport::new()
     }
@@ -163,13 +176,13 @@ impl Vnf {
 }
 
 impl Wait for Vnf {
-    /// Sleeps on a futex, which whoever shares the memory of the word may wake.
+    /// Sleeps on a futex at the word, which anyone who shares that memory may wake.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         sleep::until_changed(word, at_most);
     }
 }
 
-/// Stays on the processor that the manifest names; the launcher passes no number that there isn't.
+/// Stays on the processor that the manifest names. The launcher passes no number of a processor that does not exist.
 fn pin() {
     let cpu = env::var("SLUICE_CPU").ok().and_then(|cpu| cpu.parse().ok());
     if let Some(cpu) = cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
@@ -180,30 +193,27 @@ fn pin() {
     }
 }
 
-fn borrow(number: i32) -> io::Result<OwnedFd> {
-    control::inherited(number, |fd: BorrowedFd<'_>| fd.try_clone_to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     #[test]
     fn memory_is_handed_out_once() {
-        let slot = Slot::reserve().expect("addresses");
-        let page = |offset| slot.map_private(offset, map::PAGE).expect("a page");
-        let (ram, directory) = (page(map::PACKETS), page(map::DIRECTORY));
+        let mut slot = Slot::reserve().expect("addresses");
+        let ram = slot.map_private(map::PACKETS, map::PAGE).expect("a page");
+        let directory = memfd_create("directory", MemfdFlags::CLOEXEC).expect("a file");
+        ftruncate(&directory, map::DIRECTORY_LEN).expect("room");
+        slot.map_directory(&directory).expect("room");
         let mut machine = Vnf {
             args: "",
             modules: Vec::new(),
             files: PathBuf::new(),
             out: PathBuf::new(),
             slot,
-            directory,
             packets: Runs::new(Gpa(0), ram),
-            taken: false,
         };
-        // No launcher answers here.
+        // There is no launcher that would answer.
         assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));
         for _ in 0..2 {
             assert_eq!(machine.setup().err(), Some(SetupError::Taken));

@@ -1,31 +1,25 @@
 //! Sleeping until a word of shared memory changes.
-#![allow(unsafe_code, reason = "a futex is a word in shared memory")]
 
+use super::shared::futex as word_of;
 use rustix::thread::futex::{self, Flags};
 use rustix::time::Timespec;
 use sluice::WatchWord;
-use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
-/// Sleeps until `word` is no longer as it was seen and somebody wakes this process by the futex there, or `at_most` has passed.
+/// Sleeps until `word` is no longer as it was seen and somebody wakes this process by the futex there, or `at_most` has
+/// passed.
 pub fn until_changed(word: WatchWord, at_most: Duration) {
-    let at = word.memory.as_ptr().cast::<AtomicU32>();
-    if word.memory.len() < size_of::<AtomicU32>() as u64 || !at.is_aligned() {
-        return thread::sleep(at_most);
-    }
-    // SAFETY: the slice is mapped for as long as this process lives, has four bytes there, and they are aligned; others change them by atomic
-    // accesses only, and here nobody reads them but the kernel.
-    let word_at = unsafe { AtomicU32::from_ptr(at.cast()) };
+    let Some(place) = word_of(word.memory) else { return thread::sleep(at_most) };
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
-    // Whether woken, too late, interrupted or changed before: the caller polls.
-    let _ = futex::wait(word_at, Flags::empty(), word.seen, Some(&timeout));
+    // The caller polls, whatever ended the sleep.
+    let _ = futex::wait(place, Flags::empty(), word.seen, Some(&timeout));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::mapping::Slot;
+    use crate::machine::shared::Slot;
     use sluice_abi::map::PAGE;
     use std::time::Instant;
 
@@ -56,15 +50,13 @@ mod tests {
     #[test]
     fn who_changes_the_word_can_wake_the_sleeper() {
         let (word, before) = (word(), Instant::now());
-        let at = word.memory.as_ptr().addr();
+        let place = word_of(word.memory).expect("aligned");
         let waker = thread::spawn(move || {
-            // SAFETY: the page is never unmapped, and the word is aligned.
-            let word = unsafe { AtomicU32::from_ptr(at as *mut u32) };
-            word.store(1, std::sync::atomic::Ordering::Release);
+            place.store(1, std::sync::atomic::Ordering::Release);
             // The other thread may not sleep yet.
-            while futex::wake(word, Flags::empty(), 1).is_ok_and(|woken| woken == 0) && before.elapsed() < LONG / 2 {
+            while futex::wake(place, Flags::empty(), 1).is_ok_and(|woken| woken == 0) && before.elapsed() < LONG / 2 {
                 thread::yield_now();
-                if word.load(std::sync::atomic::Ordering::Acquire) == 2 {
+                if place.load(std::sync::atomic::Ordering::Acquire) == 2 {
                     break;
                 }
             }

@@ -1,63 +1,62 @@
 //! The VM's console: text is gathered into lines, and each line costs one hypercall.
+//!
+//! The buffer is made of atomics and not behind a lock: an exception may interrupt a line half printed, and prints
+//! behind that.
 
-use super::host;
+use super::cpu::Host;
 use core::fmt::{self, Write};
-use spin::Mutex;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
-/// Bytes gathered before they are sent even without a line's end.
+/// Bytes that are gathered at most before they are sent without a line's end.
 const CAPACITY: usize = 2048;
 
-static CONSOLE: Mutex<Buffer> = Mutex::new(Buffer { bytes: [0; CAPACITY], len: 0 });
+static BYTES: [AtomicU8; CAPACITY] = [const { AtomicU8::new(0) }; CAPACITY];
+static LEN: AtomicUsize = AtomicUsize::new(0);
+/// Text is being formatted.
+static IS_PRINTING: AtomicBool = AtomicBool::new(false);
 
-struct Buffer {
-    bytes: [u8; CAPACITY],
-    len: usize,
-}
+/// Text for the console.
+struct Console;
 
-impl Buffer {
-    fn flush(&mut self) {
-        if self.len > 0 {
-            // A console that refuses can't be told about.
-            let _ = host::console(&self.bytes[..self.len]);
-        }
-        self.len = 0;
-    }
-
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-        if byte == b'\n' || self.len == CAPACITY {
-            self.flush();
-        }
-    }
-}
-
-impl Write for Buffer {
+impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(|byte| self.push(byte));
+        text.bytes().for_each(push);
         Ok(())
     }
 }
 
+fn push(byte: u8) {
+    let at = LEN.load(Relaxed);
+    BYTES[at].store(byte, Relaxed);
+    LEN.store(at + 1, Relaxed);
+    if byte == b'\n' || at + 1 == CAPACITY {
+        flush();
+    }
+}
+
+/// Sends the text that no line's end has sent.
+pub fn flush() {
+    let text = &BYTES[..LEN.load(Relaxed)];
+    if let (Some(host), false) = (Host::found(), text.is_empty()) {
+        // Nobody can be told of a console that refuses.
+        let _ = host.console(text);
+    }
+    LEN.store(0, Relaxed);
+}
+
 /// Prints `arguments`.
 pub fn print(arguments: fmt::Arguments<'_>) {
-    // One line is never interrupted by another: the VM has one CPU and no interrupts. What fails is the caller's Display.
-    let _ = CONSOLE.lock().write_fmt(arguments);
+    IS_PRINTING.store(true, Relaxed);
+    // Only the caller's `Display` can fail.
+    let _ = Console.write_fmt(arguments);
+    IS_PRINTING.store(false, Relaxed);
 }
 
 /// Prints `arguments` as the last words of a VM that may have stopped in the middle of printing.
-#[allow(unsafe_code, reason = "the lock's holder never runs again")]
 pub fn print_last(arguments: fmt::Arguments<'_>) {
-    if CONSOLE.is_locked() {
-        // SAFETY: one CPU, no interrupts; the holder was left for a panic or an exception, from which nothing returns.
-        unsafe { CONSOLE.force_unlock() };
+    if IS_PRINTING.load(Relaxed) {
         print(format_args!("\n"));
     }
     print(arguments);
     flush();
-}
-
-/// Sends what no line's end has sent.
-pub fn flush() {
-    CONSOLE.lock().flush();
 }

@@ -3,17 +3,17 @@
 use super::print;
 use core::fmt;
 
-/// Bytes of a file in one console line.
+/// Number of bytes of a file in one console line.
 const LINE: usize = 512;
 
-/// Why a file can't be read or written.
+/// Error of a file that can't be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// The module has fewer bytes.
-    #[error("the module ends before")]
+    #[error("the module has fewer bytes")]
     Short,
-    /// The module was to be text, and is none.
-    #[error("the module is no UTF-8 text")]
+    /// The module is not UTF-8 text.
+    #[error("the module is not UTF-8 text")]
     NotText,
 }
 
@@ -25,17 +25,20 @@ impl Module {
         Self(bytes)
     }
 
-    /// Its length, bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether the file has no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Fills `bytes` with those from byte `at` on.
+    /// Fills `bytes` with the bytes of the file from `at` on.
+    ///
+    /// # Errors
+    /// [`FileError::Short`].
     pub fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), FileError> {
         let rest = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).ok_or(FileError::Short)?;
         bytes.copy_from_slice(rest.get(..bytes.len()).ok_or(FileError::Short)?);
@@ -55,7 +58,7 @@ impl Output {
         Self { name, bytes: [0; LINE], len: 0 }
     }
 
-    /// Writes `bytes` behind those that it has.
+    /// Writes `bytes` at the end of the file. The call can't fail.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), FileError> {
         while !bytes.is_empty() {
             let (now, rest) = bytes.split_at(bytes.len().min(LINE - self.len));
@@ -69,7 +72,7 @@ impl Output {
         Ok(())
     }
 
-    /// All is written.
+    /// Ends the file: the host has all of it. The call can't fail.
     pub fn finish(mut self) -> Result<(), FileError> {
         self.flush();
         print(format_args!("file {} end\n", self.name));

@@ -1,4 +1,4 @@
-//! A device side of both formats, which does what it is told, right or wrong.
+//! A device side of both formats, which does what a test tells it, right or wrong.
 
 use crate::DriverQueue;
 use sluice_abi::net::F;
@@ -7,13 +7,13 @@ use sluice_abi::{Gpa, packed};
 use sluice_memory::PeerSlice;
 use std::vec::Vec;
 
-/// Where the queue lies.
+/// Address of the queue.
 pub const GPA: u64 = 0x10_0000;
 
-/// Memory of a queue, with tables or without.
+/// Returns the memory of a queue, with tables or without.
 pub fn memory<const N: usize>(tables: bool) -> PeerSlice<'static> {
     let len = DriverQueue::<N>::MEMORY_LEN + if tables { DriverQueue::<N>::TABLES_LEN } else { 0 };
-    // Whatever was there before is no business of the queue's.
+    // A queue works whatever its memory held before.
     PeerSlice::from_mut(std::vec![u128::MAX; len as usize / 16].leak())
 }
 
@@ -22,7 +22,7 @@ pub fn memory<const N: usize>(tables: bool) -> PeerSlice<'static> {
 pub struct Buffer {
     pub id: u16,
     pub slots: u16,
-    /// Address, bytes, whether to be written.
+    /// Address, length in bytes, and whether the device writes, of each piece.
     pub pieces: Vec<(u64, u32, bool)>,
 }
 
@@ -45,7 +45,7 @@ impl Device {
         Self { memory, at: queue.addresses(), size: queue.size(), packed, next: start, used: start }
     }
 
-    /// As many buffers are behind it. In a packed ring that says nothing.
+    /// Starts a split ring behind this number of buffers. A packed ring ignores it.
     pub fn start_at(&mut self, count: u16) {
         if !self.packed {
             (self.next.0, self.used.0) = (count, count);
@@ -63,12 +63,12 @@ impl Device {
         self.memory.sub(at, self.memory.len() - at).unwrap()
     }
 
-    /// 16 bits at `offset` of the driver's area.
+    /// Returns the 16 bits at `offset` of the driver's area.
     pub fn driver16(&self, offset: u64) -> u16 {
         self.area(self.at.driver).read(offset).unwrap()
     }
 
-    /// 16 bits at `offset` of the device's area.
+    /// Returns the 16 bits at `offset` of the device's area.
     pub fn device16(&self, offset: u64) -> u16 {
         self.area(self.at.device).read(offset).unwrap()
     }
@@ -85,7 +85,7 @@ impl Device {
         self.memory.table(0, self.size).unwrap().get(slot).unwrap()
     }
 
-    /// The buffers that are available, in their order.
+    /// Takes the buffers that are available, in their order.
     pub fn take_all(&mut self) -> Vec<Buffer> {
         core::iter::from_fn(|| if self.packed { self.take_packed() } else { self.take_split() }).collect()
     }
@@ -159,7 +159,7 @@ impl Device {
         if slot + by < self.size { Place(slot + by, wrap) } else { Place(slot + by - self.size, !wrap) }
     }
 
-    /// Writes a used element without letting it be seen in a split ring; `slots` further on in a packed one.
+    /// Writes a used element, in a split ring without publishing it, in a packed one `slots` further on.
     pub fn write_used(&mut self, id: u32, len: u32, slots: u16) {
         if self.packed {
             let Place(slot, wrap) = self.used;
@@ -172,18 +172,18 @@ impl Device {
         }
     }
 
-    /// The last word of a packed descriptor.
+    /// Returns the last word of a packed descriptor.
     pub fn set_packed(&self, slot: u16, id: u16, len: u32, flags: u16) {
         let word = u64::from(len) | u64::from(id) << 32 | u64::from(flags) << 48;
         self.memory.table::<packed::Desc>(0, self.size).unwrap().store_release(slot, word);
     }
 
-    /// The place where the device would mark the next buffer used.
+    /// Returns the position at which the device would mark the next buffer used.
     pub fn used_slot(&self) -> (u16, bool) {
         (self.used.0, self.used.1)
     }
 
-    /// Shows all used elements of a split ring.
+    /// Publishes all used elements of a split ring.
     pub fn show(&self) {
         if !self.packed {
             self.set_used_idx(self.used.0);

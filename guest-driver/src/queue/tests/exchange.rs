@@ -8,7 +8,7 @@ fn address(token: u32) -> Gpa {
     Gpa(0x8000 + 2048 * u64::from(token % 64))
 }
 
-/// Exchanges up to `most` buffers, the others named from `next` on: what was taken.
+/// Exchanges up to `most` buffers for others with tokens from `next` on, and returns the buffers that were taken.
 fn exchange(queue: &mut Queue, most: usize, next: &mut u32) -> Vec<(u32, u32)> {
     let mut taken = Vec::new();
     let count = queue.exchange(most, |token, len| {

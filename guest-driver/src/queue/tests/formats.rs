@@ -1,4 +1,4 @@
-//! What the device sees, and what comes back, from a device that keeps the rules.
+//! Buffers that the device sees, and buffers that come back from a device that keeps the rules.
 
 use super::*;
 use sluice_abi::packed::event;

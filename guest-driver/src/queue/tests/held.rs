@@ -1,9 +1,9 @@
-//! Descriptors that the device has, or has used and the driver has not taken yet.
+//! Descriptors that the device has, or that it used and the driver has not taken yet.
 
 use super::device::Buffer;
 use super::*;
 
-/// The descriptors of `buffer`; in a packed ring it starts at slot `start`.
+/// Returns the addresses of the descriptors of `buffer`. In a packed ring the buffer starts at slot `start`.
 fn descriptors(device: &Device, buffer: &Buffer, start: u16) -> Vec<u16> {
     if device.is_packed() {
         return (start..start + buffer.slots).map(|slot| slot % 8).collect();
@@ -12,13 +12,13 @@ fn descriptors(device: &Device, buffer: &Buffer, start: u16) -> Vec<u16> {
     core::iter::successors(Some(buffer.id), next).collect()
 }
 
-/// What is in those.
+/// Returns the bytes of these descriptors.
 fn contents(device: &Device, held: &[u16]) -> Vec<[u64; 2]> {
     let word = |index: u16, half| device.memory.read::<u64>(16 * u64::from(index) + half).unwrap();
     held.iter().map(|&index| [word(index, 0), word(index, 8)]).collect()
 }
 
-/// Everything that the driver can do but take what came back.
+/// Does everything that a driver can do but take buffers that came back.
 fn anything_else(queue: &mut Queue, token: u32) {
     assert!(queue.give(Gpa(0x9000), 64, token) && queue.send(&[(Gpa(0xa000), 12), (Gpa(0xb000), 60)], token + 1));
     queue.publish();
@@ -57,7 +57,7 @@ fn a_descriptor_that_the_device_has_is_left_alone_until_it_is_used_and_taken() {
     }
 }
 
-/// No more is given than there is room for.
+/// No more buffers are given than there is room for.
 fn anything_else_is_full(queue: &mut Queue) {
     assert!(!queue.send(&[(Gpa(0), 1), (Gpa(1), 1), (Gpa(2), 1)], 9));
     queue.publish();

@@ -1,9 +1,9 @@
-//! A device side that breaks the rules: each way is a fault by name, and the queue takes nothing more.
+//! A device side that breaks the rules. Each break is a fault with a name, and the queue takes nothing more.
 
 use super::*;
 use sluice_abi::virtq::used;
 
-/// The device writes one used element; the fault that follows is for good.
+/// Writes one used element as the device. The fault that follows stays.
 #[track_caller]
 fn faulted(mut queue: Queue, expected: DeviceFault) {
     let fault = match queue.ready() {
@@ -226,7 +226,7 @@ fn used_flags_in_the_middle_of_a_packed_chain_give_nothing_more() {
     }
 }
 
-/// Tokens until nothing more comes.
+/// Returns the tokens until no more come.
 fn take_all_or_fault(queue: &mut Queue) -> Vec<u32> {
     let mut taken = Vec::new();
     while let Ok(ready @ 1..) = queue.ready() {
@@ -249,7 +249,7 @@ fn out_of_order_where_order_was_agreed_on_is_found() {
     for features in [SPLIT_IN_ORDER, PACKED_IN_ORDER] {
         let (queue, mut device) = given(5, features);
         let buffers = device.take_all();
-        // Stands for a batch of buffers 0 to 2; then buffer 1 again.
+        // The element stands for a batch of buffers 0 to 2; then buffer 1 is used again.
         device.write_used(buffers[2].id.into(), 60, 3);
         if features == SPLIT_IN_ORDER {
             device.set_used_idx(3);

@@ -1,11 +1,11 @@
-//! Numbers that go round, and chains as long as they may be.
+//! Numbers that wrap around, and chains of the largest length.
 
 use super::*;
 use sluice_abi::packed::event;
 use sluice_abi::virtq::used;
 use std::vec;
 
-/// Publishes `count` buffers, and takes each back, without a look at what the device asks for.
+/// Publishes `count` buffers, and takes each back, without a look at the notifications that the device asks for.
 fn pass(queue: &mut Queue, device: &mut Device, count: u32) {
     for done in (0..count).step_by(8) {
         let burst = (count - done).min(8);
@@ -16,8 +16,8 @@ fn pass(queue: &mut Queue, device: &mut Device, count: u32) {
     }
 }
 
-/// It asks for the entry behind those that it was shown. That was shown, too, once the numbers of entries, or slots and wrap counters, went
-/// round: after 65,536 entries, or two laps.
+/// The device asks for the entry behind those that were published. That was published, too, once the numbers of
+/// entries, or slots and wrap counters, went round: after 65,536 entries, or two laps.
 #[test]
 fn a_device_that_was_not_looked_at_for_long_is_told() {
     for features in ALL.map(|features| features | F::EVENT_IDX) {

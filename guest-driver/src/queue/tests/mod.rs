@@ -21,12 +21,13 @@ const PACKED: F = F::VERSION_1.union(F::RING_PACKED);
 const PACKED_IN_ORDER: F = F::VERSION_1.union(F::RING_PACKED).union(F::IN_ORDER);
 const ALL: [F; 4] = [SPLIT, SPLIT_IN_ORDER, PACKED, PACKED_IN_ORDER];
 
-/// `all`, or `interpreted` under Miri, which takes a thousand times as long and sees what the first laps of a ring do.
+/// Returns `all`, or `interpreted` under Miri, which takes a thousand times as long and checks the first laps of a
+/// ring.
 fn rounds<T>(all: T, interpreted: T) -> T {
     if cfg!(miri) { interpreted } else { all }
 }
 
-/// An empty queue of `size` entries and its device.
+/// Returns an empty queue of `size` entries and its device.
 fn queue_of(size: u16, features: F) -> (Queue, Device) {
     let memory = memory::<N>(features.contains(F::INDIRECT_DESC));
     let queue = Queue::new(Gpa(GPA), memory, size, features).unwrap();
@@ -34,7 +35,7 @@ fn queue_of(size: u16, features: F) -> (Queue, Device) {
     (queue, device)
 }
 
-/// A queue of 8 entries with `count` buffers of 2048 bytes published.
+/// Returns a queue of 8 entries with `count` buffers of 2048 bytes published.
 fn given(count: u32, features: F) -> (Queue, Device) {
     let (mut queue, device) = queue_of(8, features);
     assert!((0..count).all(|token| queue.give(Gpa(0x8000 + 2048 * u64::from(token)), 2048, token)));

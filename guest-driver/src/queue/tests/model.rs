@@ -1,5 +1,5 @@
-//! Any sequence of steps of both sides against a model: what goes in comes out, once, with the right length, and each side is told
-//! when it asked to be. The model counts without end; what the queue keeps of it goes round.
+//! Any sequence of steps of both sides against a model: each buffer comes back once, with the right length, and each
+//! side is notified when it asked for that. The numbers of the model never wrap around, as those of the queue do.
 
 use super::device::Buffer;
 use super::*;
@@ -9,7 +9,7 @@ use sluice_abi::virtq::{avail, used};
 use std::collections::VecDeque;
 use std::vec;
 
-/// A step. Numbers are taken modulo what makes sense.
+/// A step. Numbers are taken modulo their range.
 #[derive(Clone, Debug)]
 enum Step {
     Give {
@@ -20,9 +20,9 @@ enum Step {
         writable: usize,
     },
     Publish,
-    /// The device takes what is available.
+    /// The device takes the buffers that are available.
     Look,
-    /// The device uses the buffer at this place of those it has, with so many bytes.
+    /// The device uses the buffer at this place of those that it has, with this number of bytes.
     Use {
         place: usize,
         len: u32,
@@ -32,16 +32,17 @@ enum Step {
         count: usize,
         len: u32,
     },
-    /// The driver takes at most so many of the buffers that came back.
+    /// The driver takes at most this number of the buffers that came back.
     Take {
         most: usize,
     },
-    /// The device asks for nothing, for everything, or to be told of the entry that is so much further on than the last that it was shown.
+    /// The device asks for no notification, for all, or for that of the entry at this distance from the last
+    /// that was published.
     DeviceAsks {
         kind: u16,
         further: i64,
     },
-    /// The driver looks whether the device is to be told.
+    /// The driver checks whether to notify the device.
     Notify,
     /// The driver asks for no interrupts, or for one.
     Suppress(bool),
@@ -63,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the model knows: tokens with their writable bytes and slots.
+/// The state of the model: tokens with their writable bytes and slots, and counters.
 struct Model {
     queue: Queue,
     device: Device,
@@ -76,17 +77,18 @@ struct Model {
     room: usize,
     token: u32,
     slots: std::collections::HashMap<u32, usize>,
-    /// Entries, or slots of a packed ring, that were written, shown to the device, considered for a notification, and taken.
+    /// Numbers of entries, or slots of a packed ring, that were written, published, considered for a notification, and
+    /// taken.
     written: i64,
     published: i64,
     considered: i64,
     taken: i64,
-    /// What the device asks for: nothing, everything, or an entry.
+    /// The notifications that the device asks for: none, all, or that of an entry.
     asked: (u16, i64),
 }
 
 impl Model {
-    /// `start`: as many buffers are behind both sides.
+    /// Returns a model that starts with `start` buffers behind both sides.
     fn new(size: u16, features: F, start: u32) -> Self {
         let (mut queue, mut device) = queue_of(size, features);
         queue.ledger.given = start;
@@ -114,12 +116,12 @@ impl Model {
         }
     }
 
-    /// After as many entries, or slots, the ring's numbers are what they were.
+    /// Returns the number of entries, or slots, after which the ring's numbers repeat.
     fn round(&self) -> i64 {
         if self.device.is_packed() { 2 * i64::from(self.queue.size()) } else { 1 << 16 }
     }
 
-    /// The entry or slot `at` as the rings have it.
+    /// Returns the entry or slot `at` as the rings number it.
     fn encode(&self, at: i64) -> u16 {
         let at = at.rem_euclid(self.round());
         let size = i64::from(self.queue.size());
@@ -175,7 +177,7 @@ impl Model {
         }
     }
 
-    /// `avail.idx`, which counts all buffers that were ever shown; of a packed ring, nothing.
+    /// Returns `avail.idx`, which counts all buffers that were ever published; of a packed ring, 0.
     fn shown_count(&self) -> u16 {
         if self.device.is_packed() { 0 } else { self.device.driver16(avail::IDX) }
     }
@@ -233,7 +235,7 @@ impl Model {
         }
     }
 
-    /// What a buffer of so many slots counts in the ring's numbers.
+    /// Returns the number of entries, or slots, of a buffer of `slots` slots.
     fn places(&self, slots: usize) -> i64 {
         if self.device.is_packed() { slots as i64 } else { 1 }
     }

@@ -1,4 +1,4 @@
-//! How a PCI function is reached.
+//! Access to a PCI function.
 
 use crate::transport::registers::{RegisterBlock, Width};
 use sluice_abi::pci::CONFIG_LEN;
@@ -9,7 +9,7 @@ pub trait Function {
     fn config(&mut self, offset: u16) -> u32;
     /// Writes the 32 bits of configuration space at byte `offset`, a multiple of 4 below [`CONFIG_LEN`].
     fn set_config(&mut self, offset: u16, value: u32);
-    /// Returns how many bytes of BAR `bar` can be reached; 0 if there is no such BAR.
+    /// Returns the length of BAR `bar` in bytes; 0 if there is no such BAR.
     fn bar_len(&mut self, bar: u8) -> u64;
     /// Reads at `offset` of BAR `bar`, within its length, aligned.
     fn read(&mut self, bar: u8, offset: u32, width: Width) -> u32;
@@ -20,22 +20,19 @@ pub trait Function {
 /// A function whose configuration space and BARs are mapped.
 pub struct MappedFunction {
     config: RegisterBlock,
-    /// By number.
+    /// The BARs by number.
     bars: [RegisterBlock; 6],
 }
 
 impl MappedFunction {
-    /// Returns the function whose configuration space is at `config`, as PCI Express maps it, and whose BARs are at `bars`: start and
-    /// bytes of each, 0 bytes for a BAR that the function does not have.
+    /// Returns the function whose configuration space is `config`, as PCI Express maps it, and whose BARs are `bars`,
+    /// by number. A BAR that the function does not have is an empty block.
     ///
-    /// # Safety
-    /// [`CONFIG_LEN`] bytes at `config`, and each BAR, are mapped registers of that function for as long as the result lives, and nothing
-    /// else. They are aligned to 4 bytes.
-    #[allow(unsafe_code, reason = "passes on the contract of RegisterBlock::new")]
-    pub unsafe fn new(config: *mut u8, bars: [(*mut u8, u64); 6]) -> Self {
-        // SAFETY: the contract above.
-        let block = |base, len| unsafe { RegisterBlock::new(base, len) };
-        Self { config: block(config, CONFIG_LEN.into()), bars: bars.map(|(base, len)| block(base, len)) }
+    /// # Panics
+    /// If `config` is shorter than [`CONFIG_LEN`] bytes.
+    pub const fn new(config: RegisterBlock, bars: [RegisterBlock; 6]) -> Self {
+        assert!(config.len() >= CONFIG_LEN as u64, "the configuration space of a PCI function is cut short");
+        Self { config, bars }
     }
 
     fn bar(&self, bar: u8) -> RegisterBlock {

@@ -14,10 +14,10 @@ use sluice_abi::net::{self, F};
 use sluice_abi::pci::{CONFIG_LEN, DEVICE_ID_BASE, TRANSITIONAL_NET, VENDOR_ID, cap, common, config};
 use sluice_abi::virtq::QueueAddresses;
 
-/// Queues whose place of notification is remembered; those of others can't be used.
+/// Number of queues that can be used: the driver notes where each is notified.
 const QUEUES: usize = 64;
 
-/// Why a PCI function can't be used.
+/// Reasons for which a PCI function can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PciError {
     /// Vendor and device are not those of a virtio device.
@@ -35,9 +35,9 @@ impl fmt::Display for PciError {
     }
 }
 
-/// A structure within a BAR that was found to have the room.
+/// A structure that was found to lie within a BAR.
 #[derive(Clone, Copy)]
-struct Part {
+struct Structure {
     bar: u8,
     offset: u32,
     len: u32,
@@ -47,16 +47,19 @@ struct Part {
 pub struct VirtioPci<P> {
     function: P,
     device_id: u32,
-    common: Part,
-    notify: Part,
+    common: Structure,
+    notify: Structure,
     multiplier: u32,
-    device: Option<Part>,
-    /// By queue, where its notification goes, bytes from the start of the BAR.
+    device: Option<Structure>,
+    /// Offset in the BAR at which each queue is notified, in bytes.
     notify_at: [Option<u32>; QUEUES],
 }
 
 impl<P: Function> VirtioPci<P> {
-    /// Finds the structures of the device and lets it access memory.
+    /// Finds the structures of the device behind `function`, and lets it access memory.
+    ///
+    /// # Errors
+    /// [`PciError`].
     pub fn new(mut function: P) -> Result<Self, PciError> {
         let id = function.config(config::ID);
         let device_id = virtio_id(id as u16, (id >> 16) as u16)?;
@@ -70,12 +73,12 @@ impl<P: Function> VirtioPci<P> {
     }
 
     fn read(&mut self, offset: u32, width: Width) -> u32 {
-        let Part { bar, offset: start, .. } = self.common;
+        let Structure { bar, offset: start, .. } = self.common;
         self.function.read(bar, start + offset, width)
     }
 
     fn write(&mut self, offset: u32, width: Width, value: u32) {
-        let Part { bar, offset: start, .. } = self.common;
+        let Structure { bar, offset: start, .. } = self.common;
         self.function.write(bar, start + offset, width, value);
     }
 
@@ -83,7 +86,8 @@ impl<P: Function> VirtioPci<P> {
         self.write(common::QUEUE_SELECT, Width::Two, queue.into());
     }
 
-    /// Where the selected queue is notified. See: VIRTIO 4.1.4.4 "Notification structure layout".
+    /// Returns the offset in the BAR at which the selected queue is notified; `None` if it is outside the structure.
+    /// See: VIRTIO 4.1.4.4 "Notification structure layout".
     fn notification(&mut self) -> Option<u32> {
         let multiples = self.read(common::QUEUE_NOTIFY_OFF, Width::Two);
         let within = multiples.checked_mul(self.multiplier)?;
@@ -109,10 +113,10 @@ fn virtio_id(vendor: u16, device: u16) -> Result<u32, PciError> {
     }
 }
 
-/// The first capability of type `kind` that lies within a BAR and has at least `least` bytes, and its place in configuration space. The
-/// list may go round for ever; no longer than it can be, it is followed.
-/// See: VIRTIO 4.1.4.1 "Driver Requirements: Virtio Structure PCI Capabilities".
-fn find(function: &mut impl Function, kind: u8, least: u32) -> Result<(Part, u16), PciError> {
+/// Returns the first structure of type `kind` that lies within a BAR and has at least `least` bytes, and the place of
+/// its capability in configuration space. A list of capabilities that has a loop is followed no longer than a list can
+/// be. See: VIRTIO 4.1.4.1 "Driver Requirements: Virtio Structure PCI Capabilities".
+fn find(function: &mut impl Function, kind: u8, least: u32) -> Result<(Structure, u16), PciError> {
     const STEP: u16 = 4;
     let has_list = function.config(config::COMMAND) & config::CAPABILITIES_LIST != 0;
     let mut at = if has_list { function.config(config::CAPABILITIES) as u8 } else { 0 };
@@ -125,7 +129,7 @@ fn find(function: &mut impl Function, kind: u8, least: u32) -> Result<(Part, u16
         let needed = cap::LEN + if kind == cap::NOTIFY_CFG { 4 } else { 0 };
         let usable =
             id == config::VENDOR_SPECIFIC && found == kind && len >= needed && place + u16::from(needed) <= CONFIG_LEN;
-        if let Some(part) = part(function, place).filter(|part| usable && part.len >= least) {
+        if let Some(part) = structure(function, place).filter(|part| usable && part.len >= least) {
             return Ok((part, place));
         }
         at = next;
@@ -133,8 +137,8 @@ fn find(function: &mut impl Function, kind: u8, least: u32) -> Result<(Part, u16
     Err(PciError::NoCapability(kind))
 }
 
-/// Where the capability at `place` says its structure is, if that is within a BAR, aligned.
-fn part(function: &mut impl Function, place: u16) -> Option<Part> {
+/// Returns the structure of the capability at `place`; `None` if it is not within a BAR, or not aligned.
+fn structure(function: &mut impl Function, place: u16) -> Option<Structure> {
     if place + u16::from(cap::LEN) > CONFIG_LEN {
         return None;
     }
@@ -142,7 +146,7 @@ fn part(function: &mut impl Function, place: u16) -> Option<Part> {
     let (offset, len) = (function.config(place + cap::OFFSET), function.config(place + cap::LENGTH));
     let end = u64::from(offset) + u64::from(len);
     let inside = offset.is_multiple_of(4) && end <= function.bar_len(bar).min(1 << 32);
-    inside.then_some(Part { bar, offset, len })
+    inside.then_some(Structure { bar, offset, len })
 }
 
 impl<P: Function> Transport for VirtioPci<P> {
@@ -183,7 +187,7 @@ impl<P: Function> Transport for VirtioPci<P> {
         self.read(common::QUEUE_ENABLE, Width::Two) != 0
     }
 
-    /// A queue that can't be notified is not put into use.
+    /// Puts a queue into use, unless it can't be notified.
     fn enable_queue(&mut self, queue: u16, size: u16, at: QueueAddresses) {
         self.select(queue);
         let notify_at = self.notification();

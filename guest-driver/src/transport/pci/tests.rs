@@ -1,9 +1,8 @@
 use super::*;
-use crate::{DriverQueue, Setup, Wanted};
+use crate::{DriverQueue, RegisterBlock, Setup, Wanted};
 use sluice_abi::Gpa;
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
-use sluice_memory::PeerSlice;
 use std::vec;
 use std::vec::Vec;
 
@@ -14,7 +13,8 @@ const NOTIFY: u32 = 0x3000;
 const DEVICE: u32 = 0x2000;
 const MULTIPLIER: u32 = 4;
 
-/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which our own device stands.
+/// A modern virtio-net function: a list of capabilities, and in one BAR the structures, behind which this project's
+/// device stands.
 struct Fake {
     config: Vec<u32>,
     device: Device,
@@ -41,7 +41,8 @@ impl Fake {
         fake.config[0] = 0x1041_1af4;
         fake.config[1] = 0x0010_0400;
         fake.config[0x34 / 4] = 0x40;
-        // MSI-X; then one common structure that no driver can use, one that it can, notification, ISR, device configuration.
+        // MSI-X; then one common structure that no driver can use, one that it can, notification, ISR, device
+        // configuration.
         fake.config[0x40 / 4] = 0x0000_5011;
         fake.capability(0x50, 0x60, 16, cap::COMMON_CFG, [7, COMMON, 56]);
         fake.capability(0x60, 0x70, 16, cap::COMMON_CFG, [BAR.into(), COMMON, 64]);
@@ -133,7 +134,7 @@ fn width_of(field: u32) -> Width {
     }
 }
 
-/// The register of our own device that does the same.
+/// Returns the register of virtio-mmio that does the same.
 fn register_of(field: u32) -> u32 {
     match field {
         common::DEVICE_STATUS => reg::STATUS,
@@ -154,7 +155,7 @@ const WANTED: Wanted = Wanted { features: F::RING_PACKED, pairs: 1 };
 
 fn queue(features: F) -> DriverQueue<8> {
     let len = DriverQueue::<8>::MEMORY_LEN;
-    let memory = PeerSlice::from_mut(vec![0u128; len as usize / 16].leak());
+    let memory = sluice_test_memory::zeroed(len);
     DriverQueue::new(Gpa(0x1_0000_1000), memory, 7, features).unwrap()
 }
 
@@ -266,7 +267,7 @@ fn a_queue_is_renewed_only_once_its_reset_is_done() {
     assert_eq!(fake.device.queue(0).unwrap().addresses, renewed.addresses());
 }
 
-/// The field is behind the end of the structure.
+/// The reset field of such a function is behind the end of the structure.
 #[test]
 fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
     let mut fake = Fake::new();
@@ -283,16 +284,12 @@ fn a_function_that_cannot_reset_a_queue_is_not_asked_to() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "inline assembly")]
 fn a_mapped_function_reads_and_writes_its_own_bytes() {
-    let mut config = [0x1041_1af4u32, 0];
-    let mut bar = [0x1122_3344u32, 0x5566_7788];
-    let none = (core::ptr::null_mut(), 0);
-    #[allow(unsafe_code, reason = "memory in place of registers")]
-    // SAFETY: nothing reaches beyond the first words of configuration space here; the arrays outlive the function.
-    let mut function = unsafe {
-        MappedFunction::new(config.as_mut_ptr().cast(), [none, (bar.as_mut_ptr().cast(), 8), none, none, none, none])
-    };
+    let words = |words: &[u32]| RegisterBlock::from_words(words.to_vec().leak());
+    let mut config = [0; CONFIG_LEN as usize / 4];
+    config[0] = 0x1041_1af4;
+    let (config, bar, none) = (words(&config), words(&[0x1122_3344, 0x5566_7788]), words(&[]));
+    let mut function = MappedFunction::new(config, [none, bar, none, none, none, none]);
     assert_eq!(
         (function.config(0), function.bar_len(1), function.bar_len(0), function.bar_len(9)),
         (0x1041_1af4, 8, 0, 0)
@@ -304,5 +301,6 @@ fn a_mapped_function_reads_and_writes_its_own_bytes() {
     function.set_config(4, 6);
     assert_eq!(function.read(1, 4, Width::Four), 0x5566_7701);
     function.write(1, 4, Width::Four, 9);
-    assert_eq!((bar, config[1]), ([0x0203_3344, 9], 6));
+    assert_eq!([0, 4].map(|at| bar.read(at, Width::Four)), [0x0203_3344, 9]);
+    assert_eq!(config.read(4, Width::Four), 6);
 }

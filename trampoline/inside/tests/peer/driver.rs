@@ -34,7 +34,7 @@ impl Peer {
             ..Default::default()
         };
         for (index, gpa) in [GPA, SECOND_GPA].into_iter().enumerate() {
-            let (slot_offset, len) = memory.runs[index];
+            let (slot_offset, len) = memory.extent(index);
             entry.regions[index] = Region { gpa: Gpa(gpa), len, slot_offset };
         }
         let addresses = QueueAddresses { desc: Gpa(GPA + TABLE), driver: Gpa(GPA + DRIVER), device: Gpa(GPA + DEVICE) };
@@ -59,7 +59,7 @@ impl Peer {
     pub fn attach(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
         // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices
         // lead into it. An entry that a test made wrong is refused before anything is read or written.
-        unsafe { window.attach_peer(index, &self.entry, self.memory.all.as_ptr()) }
+        unsafe { window.attach_peer(index, &self.entry, self.memory.all().as_ptr()) }
     }
 
     /// The driver starts the queue anew.

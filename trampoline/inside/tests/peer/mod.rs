@@ -1,13 +1,12 @@
 //! A sender and its peers in ordinary memory: the driver sides that the window code meets, honest or not.
 
 mod driver;
-mod memory;
 mod sender;
 
 pub use driver::Peer;
-pub use memory::{Memory, read};
 pub use sender::{Burst, Sender};
 use sluice_abi::net;
+pub use sluice_test_memory::{Memory, read};
 
 /// Start of a peer's first region, in the peer's own guest-physical space.
 pub const GPA: u64 = 0x8000_0000;
