@@ -1,4 +1,4 @@
-//! One VM as a process: what it is given, its console, its device registers, its end.
+//! One VM as a process: how it starts, its console, its device registers, its end.
 
 use crate::Options;
 use crate::console::Console;
@@ -20,64 +20,68 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// First descriptor that is passed: control socket, directory, RAM, then the peers' RAM.
+/// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, and the peers'
+/// RAM, in this order.
 const FIRST_FD: i32 = 3;
-/// Bytes that are read of a console, and register accesses that are answered, before others have their turn.
+/// Number of bytes that are read from a process's console before other processes have their turn.
 const CONSOLE_TURN: usize = 1 << 16;
+/// Number of messages that are answered before other processes have their turn.
 const REGISTER_TURN: usize = 64;
-/// The largest pipe that an ordinary process can have holds no more. See: pipe(7).
+/// Number of turns that read the largest pipe that an ordinary process can have. See: pipe(7).
 const LAST_TURNS: usize = (1 << 20) / CONSOLE_TURN;
-/// Characters of an error that the verdict repeats.
+/// Largest number of characters of an error that the verdict repeats.
 const ERROR_LEN: usize = 300;
 
-/// What a process is started with, each time.
-pub struct Parts<'a> {
+/// The parts from which a process is started, each time anew.
+pub struct NewProcess<'a> {
     pub id: u32,
     pub config: &'a VmConfig,
     pub options: &'a Options,
     pub image: PathBuf,
-    /// Where it runs, if there is a choice.
+    /// The processor that runs it, if there is a choice.
     pub processor: Option<usize>,
     pub directory: OwnedFd,
     pub ram: OwnedFd,
     pub peers: Vec<OwnedFd>,
 }
 
-/// A process that runs. Dropped, it is killed, with all of its process group.
-pub struct Machine {
+/// A process that runs. Drop kills it with all of its process group.
+pub struct Process {
     pub id: usize,
     name: String,
     child: Child,
     group: Pid,
     started: Instant,
-    /// Its standard output, until it closes that.
+    /// Standard output of the process, until that is closed.
     output: Option<ChildStdout>,
     lines: Lines,
-    /// The last line that says what went wrong.
+    /// The last line of the process that starts with "error: ".
     error: Option<String>,
-    /// Its device registers, until it closes them or breaks the protocol.
+    /// Control socket of the process, until it closes that or breaks the protocol.
     registers: Option<Registers>,
 }
 
-/// How one ended.
+/// The end of a process.
 pub struct End {
-    /// In the words of the console, without the VM's name.
+    /// How the process ended, for the console, without the VM's name.
     pub how: String,
+    /// Whether the exit code was 0.
     pub is_good: bool,
+    /// Time from its start to its end.
     pub lived: Duration,
-    /// What it said went wrong.
+    /// The last line of the process that starts with "error: ".
     pub error: Option<String>,
 }
 
-impl Machine {
-    /// Starts the process. The thread that does is the one that it does not outlive.
-    pub fn start(parts: &Parts<'_>) -> io::Result<Self> {
+impl Process {
+    /// Starts the process. It does not outlive the thread that calls this function.
+    pub fn start(parts: &NewProcess<'_>) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut child = command(parts, theirs)?.spawn()?;
         let output = child.stdout.take();
         let group = Pid::from_child(&child);
-        let machine = Self {
+        let process = Self {
             id: parts.id as usize,
             name: parts.config.name.clone(),
             child,
@@ -88,20 +92,20 @@ impl Machine {
             error: None,
             registers: Some(Registers { socket: ours, message: Vec::new() }),
         };
-        if let Some(output) = &machine.output {
+        if let Some(output) = &process.output {
             fcntl_setfl(output, fcntl_getfl(output)? | OFlags::NONBLOCK)?;
         }
-        Ok(machine)
+        Ok(process)
     }
 
-    /// What it has to be waited for.
+    /// Returns the file descriptors to wait for on behalf of the process.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let output = self.output.as_ref().map(AsFd::as_fd);
         let registers = self.registers.as_ref().map(|registers| registers.socket.as_fd());
         output.into_iter().chain(registers).map(|fd| (fd, PollFlags::IN))
     }
 
-    /// Prints what it printed and answers what it asked, as far as its turn goes.
+    /// Prints the output of the process and answers its messages, for one turn.
     pub fn serve(&mut self, console: &mut Console<'_>, shared: &mut Shared) {
         self.print(console);
         let refuse = |error: RunError| console.say(&format!("vm {}: {error}", self.name));
@@ -110,7 +114,8 @@ impl Machine {
         }
     }
 
-    /// How it ended, if it did. What is left of its process group is killed first, as long as nobody else can have that number.
+    /// Returns how the process ended, if it did. The rest of its process group is killed before the process is waited for: until
+    /// then its process id can't belong to another.
     pub fn ended(&mut self, console: &mut Console<'_>) -> io::Result<Option<End>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::Pid(self.group), options)?.is_none() {
@@ -122,10 +127,10 @@ impl Machine {
         Ok(Some(End { how, is_good, lived: self.started.elapsed(), error: self.error.take() }))
     }
 
-    /// Kills it, and prints its last words.
+    /// Kills the process, and prints the rest of its output.
     pub fn kill(&mut self, console: &mut Console<'_>) {
         self.kill_group();
-        // Who still has the other end may write for ever; what was written before the end fits into the pipe.
+        // A process that still has the other end may write for ever. Output from before the end fits into the pipe.
         for _ in 0..LAST_TURNS {
             if !self.print(console) {
                 break;
@@ -137,11 +142,11 @@ impl Machine {
     }
 
     fn kill_group(&self) {
-        // Until it is waited for, in `ended` or `drop`, the number is its own. It may have ended.
+        // Until the process is waited for, in `ended` or `drop`, its id is its own. It may have ended.
         let _ = kill_process_group(self.group, Signal::KILL);
     }
 
-    /// Prints what it printed, for a turn; whether there may be more.
+    /// Prints the output of the process for one turn. Returns whether there may be more.
     fn print(&mut self, console: &mut Console<'_>) -> bool {
         let Self { name, output: Some(output), lines, error, .. } = self else { return false };
         let mut bytes = [0; CONSOLE_TURN];
@@ -162,17 +167,17 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for Process {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             self.kill_group();
-            // It can't refuse.
+            // A process can't refuse SIGKILL, so the wait ends.
             let _ = self.child.wait();
         }
     }
 }
 
-fn command(parts: &Parts<'_>, control: UnixStream) -> io::Result<Command> {
+fn command(parts: &NewProcess<'_>, control: UnixStream) -> io::Result<Command> {
     let mut fds = vec![control.into()];
     for fd in [&parts.directory, &parts.ram].into_iter().chain(&parts.peers) {
         fds.push(fd.try_clone()?);
@@ -195,7 +200,7 @@ fn command(parts: &Parts<'_>, control: UnixStream) -> io::Result<Command> {
     Ok(command)
 }
 
-/// How a process ended, and whether that is exit code 0.
+/// Returns how a process ended, for the console, and whether its exit code was 0.
 fn words(status: ExitStatus) -> (String, bool) {
     match (status.code(), status.signal()) {
         (Some(code), _) => (format!("exit code {code}"), code == 0),
@@ -203,8 +208,9 @@ fn words(status: ExitStatus) -> (String, bool) {
     }
 }
 
-/// What the process asks of its host. Each message is four words, each answer one: 0 read REGISTER, 1 write REGISTER VALUE, 2 add the run GPA BYTES OFFSET, 3
-/// remove the run 0 BYTES OFFSET, where runs are counted in units of 2 MiB and answered with a status.
+/// The control socket of a process. Each message is four words, and each answer one. The first word of a message is 0 to read
+/// REGISTER, 1 to write REGISTER VALUE, 2 to add the run GPA LENGTH OFFSET, 3 to remove the run 0 LENGTH OFFSET. The numbers of runs
+/// are in units of 2 MiB; the answer is a status then.
 struct Registers {
     socket: UnixStream,
     message: Vec<u8>,
@@ -213,7 +219,8 @@ struct Registers {
 impl Registers {
     const LEN: usize = 16;
 
-    /// Answers for a turn; `false`: nothing more will come, or nothing that makes sense. `refuse` is told why a run was refused.
+    /// Answers messages for one turn, and calls `refuse` for each run that is refused. Returns `false` if the socket is closed, or the
+    /// process broke the protocol.
     fn serve(&mut self, vm: u32, shared: &mut Shared, mut refuse: impl FnMut(RunError)) -> bool {
         for _ in 0..REGISTER_TURN {
             let mut bytes = [0; Self::LEN];
@@ -244,12 +251,12 @@ impl Registers {
             3 => status(shared.remove_run(vm, bytes(c), bytes(b)), refuse),
             _ => return false,
         };
-        // One that asks and never reads the answers has no room for more.
+        // The write fails for a process that never reads the answers.
         self.socket.write_all(&answer.to_le_bytes()).is_ok()
     }
 }
 
-/// What a call about a run is answered with. Statuses of such calls have their bits in the low word.
+/// Returns the answer to a message about a run: the low word of the status, which has all of its bits.
 fn status(result: Result<(), RunError>, refuse: impl FnOnce(RunError)) -> u32 {
     let status = result.as_ref().map_or_else(|error| Status::refused(error.why), |()| Status::OK);
     result.map_or_else(refuse, |()| ());
