@@ -1,8 +1,9 @@
 //! A virtio-net device behind virtio-mmio registers: control plane only. See: VIRTIO 4.2 "Virtio Over MMIO".
 //!
-//! The driver writes every register at any time and in any order; what makes no sense is ignored, as a device that can't signal
-//! an error must. A queue's size and addresses are only passed on here. Who uses them checks them against the VM's memory. Its queues are
-//! in `queues`; what the driver asks over the control queue is in `command`, which frames it wants to receive in `filter`.
+//! The driver may write any register at any time and in any order. A write that is not allowed is ignored, since the device has no
+//! way to report an error. A queue's size and addresses are only passed on: the code that uses the queue checks them against the
+//! VM's memory. `queues` has the queues, `command` the commands of the control queue, `filter` the frames that the driver wants to
+//! receive.
 
 mod command;
 mod filter;
@@ -16,45 +17,46 @@ pub use queues::{MAX_PAIRS, MAX_QUEUES};
 use sluice_abi::mmio::{self, Interrupt, Status, reg};
 use sluice_abi::net::{self, Config, F, LinkStatus};
 
-/// Vendor of virtual devices without a PCI vendor: "Slce".
+/// The VendorID register: "Slce", for a device without a PCI vendor.
 const VENDOR: u32 = u32::from_le_bytes(*b"Slce");
 
-/// What a register write changed, as far as others must know.
+/// A change by a register write that others must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Something is new that senders may use from now on: a receive queue ([`Device::queue`]), or an address.
+    /// Senders may use a new receive queue ([`Device::queue`]) or address from now on.
     QueuesReady,
     /// The driver took a receive queue back.
     Reset,
-    /// The driver says that a queue which the host serves has new buffers.
+    /// The driver notified the device of new buffers in a queue that the host serves.
     Notified,
 }
 
-/// One VM's network device.
+/// The network device of one VM.
 #[derive(Clone, Debug)]
 pub struct Device {
     config: Config,
-    /// The address that it has after a reset.
+    /// MAC address after a reset.
     own: [u8; 6],
-    /// A number that changes when `config` does.
+    /// Value of ConfigGeneration, which changes when `config` does.
     generation: u32,
     features: u64,
     device_features_sel: u32,
     driver_features_sel: u32,
     status: Status,
-    /// How often a queue was put into use.
+    /// Number of times that a queue was put into use.
     starts: u32,
     queue_sel: u32,
     queues: [DeviceQueue; MAX_QUEUES],
-    /// Queue pairs that the driver lets it use.
+    /// Number of queue pairs that the driver lets the device use.
     pairs: u16,
     filter: Filter,
-    /// What the driver was told of and has not acknowledged. While there is any, the device's interrupt line is asserted.
+    /// Value of InterruptStatus: causes that the driver has not acknowledged. While it is not 0, the device's interrupt line is
+    /// asserted.
     interrupt: Interrupt,
 }
 
 impl Device {
-    /// A device with address `mac` that takes payloads of `mtu` bytes, and that has `pairs` queue pairs: 1 to [`MAX_PAIRS`].
+    /// Returns a device with address `mac`, MTU `mtu` in bytes, and `pairs` queue pairs: 1 to [`MAX_PAIRS`].
     pub fn new(mac: [u8; 6], mtu: u16, pairs: u16) -> Self {
         let status = LinkStatus::LINK_UP.bits();
         Self {
@@ -74,48 +76,49 @@ impl Device {
         }
     }
 
-    /// Tells the driver that a buffer was used, as it asked. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
+    /// Raises the interrupt for a used buffer. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
     pub fn tell(&mut self) {
         self.interrupt |= Interrupt::USED_BUFFER;
     }
 
-    /// Whether the device's interrupt line is asserted.
+    /// Returns whether the device's interrupt line is asserted.
     pub const fn interrupts(&self) -> bool {
         !self.interrupt.is_empty()
     }
 
-    /// The address that it has now, and on which its driver receives.
+    /// Returns the present MAC address of the device.
     pub const fn mac(&self) -> [u8; 6] {
         self.config.mac
     }
 
-    /// Largest payload of a frame to its driver, bytes: its MTU if the driver agreed on that, and else not more than any driver expects.
+    /// Returns the largest payload of a frame to the driver in bytes: the device's MTU if the driver negotiated it, and else at most
+    /// what any driver expects.
     /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", 5.1.6.3 "Setting Up Receive Buffers".
     pub fn mtu(&self) -> u16 {
         let agreed = self.features & F::MTU.bits() != 0;
         if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
-    /// The features that its driver agreed on; none before it did.
+    /// Returns the negotiated features; none before FEATURES_OK.
     pub fn features(&self) -> F {
         let agreed = self.status.contains(Status::FEATURES_OK);
         if agreed { F::from_bits_truncate(self.features) } else { F::empty() }
     }
 
-    /// The features that the device offers.
+    /// Returns the features that the device offers.
     const fn offered(&self) -> F {
         let rings = F::INDIRECT_DESC.union(F::EVENT_IDX).union(F::IN_ORDER).union(F::RING_PACKED);
         let control = F::CTRL_VQ.union(F::CTRL_RX).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE);
         let control = if self.config.max_virtqueue_pairs > 1 { control.union(F::MQ) } else { control };
         let to_device = F::CSUM.union(F::HOST_TSO4).union(F::HOST_TSO6).union(F::HOST_ECN);
-        // What peers may leave to the driver in the frames that they put into its receive queues.
+        // The offloads that peers may leave to the driver in frames of its receive queues.
         let to_driver = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN).union(F::GUEST_UFO);
         let frames = F::MRG_RXBUF.union(to_device).union(to_driver);
         F::VERSION_1.union(F::MAC).union(F::MTU).union(F::STATUS).union(frames).union(rings).union(control)
     }
 
-    /// Whether the driver took only what is offered, and nothing without what it needs. See: VIRTIO 2.2.2 "Device Requirements: Feature
-    /// Bits".
+    /// Returns whether the driver accepted only features that are offered, and none without those that it requires.
+    /// See: VIRTIO 2.2.2 "Device Requirements: Feature Bits".
     fn agrees(&self) -> bool {
         let taken = F::from_bits(self.features).filter(|&taken| self.offered().contains(taken));
         taken.is_some_and(|taken| taken.contains(F::VERSION_1) && taken.supported() == taken)
@@ -134,18 +137,18 @@ impl Device {
             reg::INTERRUPT_STATUS => self.interrupt.bits(),
             reg::STATUS => self.status.bits(),
             reg::CONFIG_GENERATION => self.generation,
-            // There is no shared memory, whichever is selected: length and address of it are -1.
+            // There is no shared memory region, whichever is selected: its length and address read as -1.
             reg::SHM_LEN_LOW | reg::SHM_LEN_HIGH | reg::SHM_BASE_LOW | reg::SHM_BASE_HIGH => u32::MAX,
             reg::CONFIG.. => self.config_from(offset - reg::CONFIG),
             _ => 0,
         }
     }
 
-    /// The configuration's bytes from `offset` on, any number, in a word; 0 behind its end.
+    /// Returns four bytes of the configuration from `offset` on; bytes past its end are 0.
     /// See: VIRTIO 5.1.4 "Device configuration layout".
     fn config_from(&self, offset: u32) -> u32 {
         let Config { mac: [a, b, c, d, e, f], status, max_virtqueue_pairs, mtu } = self.config;
-        // There is no such field where there is no such feature.
+        // The field exists only with its feature.
         let max_virtqueue_pairs = if self.offered().contains(F::MQ) { max_virtqueue_pairs } else { 0 };
         let [[g, h], [i, j], [k, l]] = [status, max_virtqueue_pairs, mtu].map(u16::to_le_bytes);
         let bytes = u128::from_le_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
@@ -187,8 +190,8 @@ impl Device {
         self.features = self.features & !(0xffff_ffff << shift) | u64::from(value) << shift;
     }
 
-    /// Bits are set and never cleared, but all of them by writing 0. That a reset is needed is the device's to say, not the driver's.
-    /// See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device Initialization".
+    /// Writes the status. The driver can set bits, and clear them only all at once by writing 0. DEVICE_NEEDS_RESET belongs to the
+    /// device. See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device Initialization".
     fn set_status(&mut self, value: u32) {
         if value == 0 {
             self.reset();
@@ -208,8 +211,8 @@ impl Device {
         }
     }
 
-    /// All is as at first, but the numbers that tell one start, or one configuration, from another. In place, as a device has room for more
-    /// queues than most have: a driver may reset it as often as it likes.
+    /// Resets the device, except for the numbers that tell one start or one configuration from another. The device is changed in place:
+    /// it has room for many queues, and a driver may reset it any number of times.
     fn reset(&mut self) {
         let queues = usize::from(net::controlq(self.config.max_virtqueue_pairs)) + 1;
         let Self {

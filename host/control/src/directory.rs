@@ -1,38 +1,38 @@
-//! What a host wants a VM's window directory to say.
+//! The content of a VM's window directory, as a host composes it.
 
 use alloc::vec::Vec;
 use sluice_abi::PeerIdx;
 use sluice_abi::directory::{Header, MAX_PEERS, Peer};
 use zerocopy::IntoBytes;
 
-/// A directory before it is [published](crate::publish): header and entries. Of both, [`crate::publish`] sets the sequence numbers and the number of
-/// entries.
+/// A directory before it is [published](crate::publish()): header and entries. [`crate::publish()`] sets the sequence numbers and
+/// the number of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Directory {
-    /// How the directory begins.
+    /// The header of the directory.
     pub header: Header,
-    /// The peers, by [`PeerIdx`]. What is behind the first [`MAX_PEERS`] is left out.
+    /// The peers, by [`PeerIdx`]. Peers after the first [`MAX_PEERS`] are left out.
     pub peers: Vec<Peer>,
 }
 
 impl Directory {
-    /// The peers that there is room for.
+    /// Returns the peers for which a directory has room.
     pub fn listed(&self) -> &[Peer] {
         self.peers.get(..MAX_PEERS).unwrap_or(&self.peers)
     }
 
-    /// The peers with their indices.
+    /// Returns the peers with their indices.
     pub fn iter(&self) -> impl Iterator<Item = (PeerIdx, &Peer)> {
         PeerIdx::all().zip(&self.peers)
     }
 
-    /// The peer at `index`; one that is not listed is absent.
+    /// Returns the peer at `index`; an absent peer if none is listed there.
     pub fn peer(&self, index: PeerIdx) -> Peer {
         self.listed().get(index.get()).copied().unwrap_or_default()
     }
 }
 
-/// The 64-bit words of `value`, in order.
+/// Returns the 64-bit words of `value`, in order.
 pub(crate) fn words<T: IntoBytes + zerocopy::Immutable>(value: &T) -> impl Iterator<Item = u64> {
     value.as_bytes().as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
 }

@@ -1,7 +1,7 @@
-//! Every VM's device, and the directories that follow from them.
+//! The devices of all VMs, and the directories that follow from them.
 //!
-//! Pair 0 of a device is the host's switch's, and pair *k* that of the *k*th VM that may send to it by a window, where its driver agreed on
-//! several pairs. Where it did not, pair 0 is the sender's if there is only one, and the switch has none; else pair 0 is the switch's.
+//! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that may send to it
+//! by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
 
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
@@ -12,7 +12,7 @@ use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
 use sluice_abi::{PeerIdx, map};
 
-/// Devices of all VMs, and who may send to whom.
+/// The devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
 pub struct Network {
     vms: Vec<Node>,
@@ -24,22 +24,22 @@ struct Node {
     ram_len: u64,
     gate: u32,
     peers: Vec<usize>,
-    /// Who may send to it by a window.
+    /// The VMs that may send to this one by a window.
     senders: Vec<usize>,
-    /// Its driver may give the device another address.
+    /// Whether the driver may give the device another address.
     sets_mac: bool,
-    /// Addresses that it may use beside its device's.
+    /// Source addresses that the VM may use beside its device's own.
     macs: Addresses,
     device: Device,
     runs: Runs,
-    /// It ended, and no start follows.
+    /// Whether the VM ended for good.
     gone: bool,
-    /// Starts that may follow its end.
+    /// Number of times that the VM may still start again.
     restarts: u32,
 }
 
 impl Network {
-    /// All VMs of `manifest`, no driver started yet.
+    /// Returns the network of all VMs of `manifest`, before any driver started.
     pub fn new(manifest: &Manifest) -> Self {
         let node = |id: usize| {
             let vm = &manifest.vms[id];
@@ -63,44 +63,46 @@ impl Network {
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
-    /// Reads register `offset` of VM `vm`'s device; 0 if there is no such VM.
+    /// Returns register `offset` of VM `vm`'s device; 0 if there is no such VM.
     pub fn read(&self, vm: u32, offset: u32) -> u32 {
         self.vms.get(vm as usize).map_or(0, |node| node.device.read(offset))
     }
 
-    /// Writes register `offset` of VM `vm`'s device. What is returned concerns all [`Network::senders_to`] it.
+    /// Writes register `offset` of VM `vm`'s device. The event concerns all [`Network::senders_to`] the VM.
     pub fn write(&mut self, vm: u32, offset: u32, value: u32) -> Option<Event> {
         self.vms.get_mut(vm as usize)?.device.write(offset, value)
     }
 
-    /// Tells the driver of VM `vm` that its device used a buffer. See: [`Device::tell`].
+    /// Raises the interrupt of VM `vm`'s device for a used buffer. See: [`Device::tell`].
     pub fn tell(&mut self, vm: u32) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.tell();
         }
     }
 
-    /// Whether the interrupt line of VM `vm`'s device is asserted.
+    /// Returns whether the interrupt line of VM `vm`'s device is asserted.
     pub fn interrupts(&self, vm: u32) -> bool {
         self.vms.get(vm as usize).is_some_and(|node| node.device.interrupts())
     }
 
-    /// Adds `run` to the packet memory of VM `vm`. `Ok`: the directories of all [`Network::senders_to`] it may be others now.
+    /// Adds `run` to the packet memory of VM `vm`. After that the directories of all [`Network::senders_to`] it may have changed.
     pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
         self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))
     }
 
-    /// Removes the run of `len` bytes at `offset` of the packet memory of VM `vm`. `Ok`: as with [`Network::add_run`].
+    /// Removes the run of `len` bytes at `offset` from the packet memory of VM `vm`. After that the directories of all
+    /// [`Network::senders_to`] it may have changed.
     pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
         self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.remove(offset, len).map(|_| ()))
     }
 
-    /// Packet memory of VM `vm`, as ranges without a gap: offset and bytes.
+    /// Returns the packet memory of VM `vm` as ranges without a gap: offset and length of each.
     pub fn extents(&self, vm: u32) -> Vec<(u64, u64)> {
         self.vms.get(vm as usize).map_or_else(Vec::new, |node| node.runs.extents())
     }
 
-    /// Carries out what VM `vm`'s driver asks over the control queue: the answer, and what concerns all [`Network::senders_to`] it.
+    /// Carries out a command from the control queue of VM `vm`. Returns the acknowledgement, and an event that concerns all
+    /// [`Network::senders_to`] the VM.
     pub fn command(&mut self, vm: u32, bytes: &[u8]) -> (u8, Option<Event>) {
         let others: Vec<_> = self.others(vm).collect();
         match self.vms.get_mut(vm as usize) {
@@ -109,7 +111,7 @@ impl Network {
         }
     }
 
-    /// Addresses that VMs other than VM `vm` have, or may have.
+    /// Returns the addresses that VMs other than VM `vm` have, or may have.
     fn others(&self, vm: u32) -> impl Iterator<Item = [u8; 6]> {
         self.vms.iter().enumerate().filter(move |(id, _)| *id != vm as usize).flat_map(|(id, node)| {
             let listed = match &node.macs {
@@ -120,7 +122,7 @@ impl Network {
         })
     }
 
-    /// Whether VM `vm` may transmit from the address `mac`: its device's, or one that the manifest gives it.
+    /// Returns whether VM `vm` may transmit from the address `mac`: its device's, or one that the manifest gives it.
     pub fn may_send_from(&self, vm: u32, mac: [u8; 6]) -> bool {
         let Some(node) = self.vms.get(vm as usize) else { return false };
         let listed = match &node.macs {
@@ -130,29 +132,30 @@ impl Network {
         listed || mac == node.device.mac()
     }
 
-    /// VM `vm`'s device.
+    /// Returns the device of VM `vm`.
     pub fn device(&self, vm: u32) -> Option<&Device> {
         self.vms.get(vm as usize).map(|node| &node.device)
     }
 
-    /// The VM whose device has the address `mac`.
+    /// Returns the VM whose device has the address `mac`.
     pub fn owner_of(&self, mac: [u8; 6]) -> Option<u32> {
         (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac).map(|(id, _)| id)
     }
 
-    /// The receive queue of VM `vm` that the host's switch fills, if there is one.
+    /// Returns the receive queue of VM `vm` that the host's switch fills, if there is one.
     pub fn switched_queue(&self, vm: u32) -> Option<Queue> {
         let node = self.vms.get(vm as usize)?;
         let switched = node.device.features().contains(F::MQ) || node.senders.len() != 1;
         switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
-    /// VM `vm` ended, and its device is reset, its runs forgotten. Its senders see it absent as long as the manifest lets it start again; then it is gone.
+    /// Resets the device of VM `vm`, which ended, and forgets its runs. Its senders see it as absent if the manifest lets it start
+    /// again, and else as revoked.
     pub fn remove(&mut self, vm: u32) {
         self.change(vm, |node| node.gone = node.restarts == 0);
     }
 
-    /// VM `vm`, which ended, is there again.
+    /// Starts the device of VM `vm`, which ended, again.
     pub fn restart(&mut self, vm: u32) {
         self.change(vm, |node| (node.gone, node.restarts) = (false, node.restarts.saturating_sub(1)));
     }
@@ -165,12 +168,12 @@ impl Network {
         }
     }
 
-    /// The VMs that may send to VM `vm`.
+    /// Returns the VMs that may send to VM `vm` by a window.
     pub fn senders_to(&self, vm: u32) -> impl Iterator<Item = u32> {
         self.vms.get(vm as usize).into_iter().flat_map(|node| &node.senders).map(|&id| id as u32)
     }
 
-    /// VM `vm`'s directory as it is now, for [`crate::publish`].
+    /// Returns VM `vm`'s directory as it is now, for [`crate::publish()`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
         let header = Header { vm_id: vm, gate: node.gate, ..Header::default() };
@@ -178,7 +181,7 @@ impl Network {
         Directory { header, peers }
     }
 
-    /// The entry `index` in the directory of VM `sender`: VM `id`.
+    /// Returns entry `index` in the directory of VM `sender`, which describes VM `id`.
     fn peer(&self, index: PeerIdx, sender: usize, id: usize) -> Peer {
         let node = &self.vms[id];
         let mut peer = Peer {
@@ -203,7 +206,7 @@ impl Network {
 }
 
 impl Node {
-    /// The receive queue that VM `sender` fills by a window, if the driver has it in use.
+    /// Returns the receive queue that VM `sender` fills by a window, if the driver has it in use.
     fn queue_of(&self, sender: usize) -> Option<Queue> {
         let pair = match self.senders.iter().position(|&id| id == sender)? {
             index if self.device.features().contains(F::MQ) => 1 + index as u16,
@@ -214,7 +217,7 @@ impl Node {
     }
 }
 
-/// A locally administered address that ends in the VM's id. See: IEEE 802 clause 8.
+/// Returns the MAC address of VM `id`: locally administered, with the id as its last byte. See: IEEE 802 clause 8.
 pub(crate) const fn mac(id: usize) -> [u8; 6] {
     [0x02, b'S', b'l', b'u', b'i', id as u8]
 }

@@ -1,20 +1,21 @@
-//! Writing a window directory while its VM reads it: the one writer of all hosts.
+//! Writing a window directory while its VM reads it. All hosts use this code.
 
 use crate::Directory;
 use crate::directory::words;
 use sluice_abi::directory::{Header, MAX_PEERS, Peer, word};
 use sluice_memory::SharedWords;
 
-/// Makes `page`, which nobody else writes, say what `new` says; nothing is written if it does. The sequence numbers are the page's own, not `new`'s.
+/// Writes `new` to `page`, which nobody else writes. If the page has that content already, nothing is written. The sequence
+/// numbers are those of the page, not of `new`.
 ///
-/// In the order that [`sluice_abi::directory`] promises: the sequence number becomes odd, then the entries that change get the next even number,
-/// then what differs is written, the peers' states last, then the sequence number becomes even. Between the two there are stores and nothing that can
-/// fail.
+/// The order is that of [`sluice_abi::directory`]: the sequence number becomes odd, the entries that change get the next even
+/// number, the words that differ are written, the peers' states last, and the sequence number becomes even. Between the first
+/// store and the last nothing can fail.
 ///
 /// # Why it compares with the page
-/// What the host remembers of the page is no more true once a writer was stopped in the middle (its thread was ended, or it panicked in `page`).
-/// The page itself tells what is missing, so the next call makes it whole, whatever the last one left. No VM can write it.
-/// An entry's own number is written before the entry's other words, so none that the last writer had begun to change has the number of before.
+/// The host can't rely on a copy of the page, since a writer may have been stopped in the middle (its thread was ended, or it
+/// panicked in `page`). The page itself shows what is missing, so the next call completes it. No VM can write it. An entry's own
+/// sequence number is written before its other words, so no entry that a stopped writer began to change has its old number.
 pub fn publish<W: SharedWords>(page: &W, new: &Directory) {
     let before = page.load(word::SEQUENCE);
     let header = header(new);
@@ -34,7 +35,7 @@ pub fn publish<W: SharedWords>(page: &W, new: &Directory) {
         write(page, entry(index), words(&peer(new, index)), is_later);
     }
     W::release();
-    // Behind the entries: as many as the page says that it has, a later writer looks through.
+    // The header follows the entries: a later writer compares as many entries as the page says that it has.
     write(page, 0, words(&header), is_sequence);
     W::release();
     for index in indices(changed) {
@@ -44,7 +45,7 @@ pub fn publish<W: SharedWords>(page: &W, new: &Directory) {
     page.store(word::SEQUENCE, even);
 }
 
-/// The header that goes with the entries of `new`.
+/// Returns the header for the entries of `new`.
 fn header(new: &Directory) -> Header {
     Header { entry_len: size_of::<Peer>() as u32, peer_count: new.listed().len() as u32, ..new.header }
 }
@@ -53,17 +54,17 @@ fn is_sequence(at: usize) -> bool {
     at == word::SEQUENCE
 }
 
-/// First word of entry `index`.
+/// Returns the first word of entry `index`.
 fn entry(index: usize) -> usize {
     word::peer(index, word::PEER_LEN)
 }
 
-/// Entry `index`; zero where there is none.
+/// Returns entry `index`; all zero if there is none.
 fn peer(new: &Directory, index: usize) -> Peer {
     new.listed().get(index).copied().unwrap_or_default()
 }
 
-/// By bits, the entries that `page`, which has the first `said`, does not have as `new` has them.
+/// Returns the entries in which `page`, which has the first `said`, differs from `new`, by bits.
 fn changed<W: SharedWords>(page: &W, new: &Directory, said: usize) -> u64 {
     let count = new.listed().len().max(said);
     let differs =
@@ -75,7 +76,7 @@ fn indices(bits: u64) -> impl Iterator<Item = usize> {
     (0..MAX_PEERS).filter(move |index| bits >> index & 1 == 1)
 }
 
-/// Whether any of `words` but those that are `skipped` is another on `page`, from word `start` on.
+/// Returns whether any of `words` that is not `skipped` differs from `page`, from word `start` on.
 fn differs<W: SharedWords>(
     page: &W,
     start: usize,
@@ -85,7 +86,7 @@ fn differs<W: SharedWords>(
     (0..).zip(words).any(|(at, word)| !skipped(at) && page.load(start + at) != word)
 }
 
-/// Writes those of `words` that differ and are not `skipped`.
+/// Writes those of `words` that differ from `page`, from word `start` on, and are not `skipped`.
 fn write<W: SharedWords>(page: &W, start: usize, words: impl Iterator<Item = u64>, skipped: impl Fn(usize) -> bool) {
     let new = (0..).zip(words).filter(|&(at, word)| !skipped(at) && page.load(start + at) != word);
     new.for_each(|(at, word)| page.store(start + at, word));

@@ -1,4 +1,5 @@
-//! What of a VM's RAM the windows of others map: the pages that its receive rings lie in, and its runs. Nothing else (rule G1).
+//! The parts of a VM's RAM that the windows of others map: the pages of its receive rings, and its runs. Nothing else is
+//! mapped (rule G1).
 
 use crate::Runs;
 use alloc::vec::Vec;
@@ -10,10 +11,11 @@ use sluice_abi::net::F;
 use sluice_abi::packed::{EventSuppress, ring_len};
 use sluice_abi::virtq::{avail, desc_table_len, used};
 
-/// Lists in `peer` what is to be mapped for its queues and for `runs`, of a VM with `ram_len` bytes of RAM, where GPA 0 of that VM has the slot
-/// offset `base`. Ranges that touch are one region; the longest region, which most buffers lie in, is the first.
+/// Lists in `peer` the regions to map for its queues and for `runs`, of a VM with `ram_len` bytes of RAM, where GPA 0 of that
+/// VM has the slot offset `base`. Ranges that touch become one region. The longest region, in which most buffers lie, is the
+/// first.
 ///
-/// An area of a queue that is not within RAM is left out: who uses the queue finds that it lies in no region.
+/// An area of a queue that is not within RAM is left out. The user of the queue then finds that it lies in no region.
 pub fn list(peer: &mut Peer, runs: &Runs, ram_len: u64, base: u64) {
     let queues = peer.queues.iter().take(peer.queue_count as usize);
     let runs = runs.iter().map(|run| run.gpa.0..run.gpa.0 + run.len);
@@ -39,7 +41,7 @@ pub fn list(peer: &mut Peer, runs: &Runs, ram_len: u64, base: u64) {
     }
 }
 
-/// The pages that the three areas of `queue` lie in.
+/// Returns the pages in which the three areas of `queue` lie.
 fn pages(queue: &Queue, ram_len: u64) -> impl Iterator<Item = Range<u64>> {
     let event = size_of::<EventSuppress>() as u64;
     let [desc, driver, device] = if queue.features & F::RING_PACKED.bits() != 0 {
@@ -54,13 +56,13 @@ fn pages(queue: &Queue, ram_len: u64) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
-/// The ranges of `of`, regions of one peer in ascending or any order, that are in no region of `without`.
+/// Returns the ranges of the regions `of`, which are one peer's in any order, that are in no region of `without`.
 pub fn difference(of: &[Region], without: &[Region]) -> Vec<Range<u64>> {
     let ranges = |regions: &[Region]| -> Vec<_> { regions.iter().map(|r| r.gpa.0..r.gpa.0 + r.len).collect() };
     ranges(without).into_iter().fold(ranges(of), |left, hole| left.into_iter().flat_map(|r| cut(r, &hole)).collect())
 }
 
-/// What is left of `range` without `hole`.
+/// Returns the parts of `range` that are not in `hole`.
 fn cut(range: Range<u64>, hole: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let before = range.start..range.end.min(hole.start);
     let behind = range.start.max(hole.end)..range.end;
@@ -76,7 +78,7 @@ mod tests {
     const M: u64 = 1 << 20;
     const RAM: u64 = 16 * M;
 
-    /// What is listed for a split queue of 256 entries with these areas, and these runs (GPA and bytes).
+    /// Returns the regions listed for a split queue of 256 entries with these areas, and these runs (GPA and length).
     fn listed(areas: [u64; 3], runs: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let mut known = Runs::default();
         let mut offset = 0;
@@ -93,7 +95,7 @@ mod tests {
         regions.iter().map(|region| (region.gpa.0, region.len)).collect()
     }
 
-    /// 4 KiB of descriptors, 518 bytes of available ring, 2,054 bytes of used ring: whole pages, and no page more.
+    /// The descriptor table takes 4 KiB, the available ring 518 bytes, the used ring 2,054 bytes. Exactly their pages are listed.
     #[test]
     fn a_ring_without_runs_is_its_pages() {
         assert_eq!(listed([0x1000, 0x3000, 0x5000], &[]), [(0x1000, 0x1000), (0x3000, 0x1000), (0x5000, 0x1000)]);
@@ -114,7 +116,7 @@ mod tests {
         assert_eq!(listed([before, 4 * M, 4 * M + 0x1000], &[(4 * M, 4 * M)]), [(before, 4 * M + 0x1000)]);
     }
 
-    /// Nothing behind RAM is listed, whatever a driver writes.
+    /// No region reaches past the end of RAM, whatever a driver writes.
     #[test]
     fn an_area_that_is_not_in_ram_is_left_out() {
         for nowhere in [RAM, RAM - 0x800, 1 << 46, u64::MAX - 0x800, u64::MAX - 0xf_ffff] {

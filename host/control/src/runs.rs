@@ -5,18 +5,18 @@ use core::fmt;
 use sluice_abi::map::PACKETS_LEN;
 use sluice_abi::run::{MAX_RUNS, RUN_ALIGN, Run, RunRefusal};
 
-/// The registered runs, ordered by offset.
+/// The runs of a VM, ordered by offset.
 #[derive(Clone, Debug, Default)]
 pub struct Runs(Vec<Run>);
 
 /// Why a run was not added or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunError {
-    /// The run that was asked for. The GPA of one that was to be removed is not known: 0.
+    /// The run of the request. A request to remove a run has no GPA; it is 0 here.
     pub run: Run,
     /// The reason.
     pub why: RunRefusal,
-    /// The run that is in the way, with [`RunRefusal::Overlap`].
+    /// The run that overlaps, with [`RunRefusal::Overlap`].
     pub other: Option<Run>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for RunError {
 }
 
 impl Runs {
-    /// Adds `run`, of a VM with `ram_len` bytes of RAM. Nothing about the three numbers is believed.
+    /// Adds `run`, of a VM with `ram_len` bytes of RAM. All three numbers of the run are checked.
     pub fn add(&mut self, run: Run, ram_len: u64) -> Result<(), RunError> {
         let other = self.0.iter().copied().find(|other| overlap(&run, other));
         let why = match look(&run, ram_len) {
@@ -55,12 +55,12 @@ impl Runs {
         at.map(|at| self.0.remove(at)).ok_or(RunError { run, why: RunRefusal::NoSuchRun, other: None })
     }
 
-    /// All runs, by offset.
+    /// Returns all runs, ordered by offset.
     pub fn iter(&self) -> impl Iterator<Item = &Run> {
         self.0.iter()
     }
 
-    /// All packet memory, as ranges without a gap: offset and bytes.
+    /// Returns all packet memory as ranges without a gap: offset and length of each.
     pub fn extents(&self) -> Vec<(u64, u64)> {
         self.0.iter().fold(Vec::new(), |mut extents: Vec<(u64, u64)>, run| {
             match extents.last_mut().filter(|(offset, len)| offset + len == run.offset) {
@@ -77,7 +77,7 @@ impl Runs {
     }
 }
 
-/// What is wrong with `run` alone.
+/// Returns why `run` is refused whatever other runs there are, if it is.
 fn look(run: &Run, ram_len: u64) -> Option<RunRefusal> {
     let within = |at: u64, end: u64| at.checked_add(run.len).is_some_and(|last| last <= end);
     let aligned = [run.gpa.0, run.len, run.offset].iter().all(|number| number.is_multiple_of(RUN_ALIGN));
@@ -89,7 +89,7 @@ fn look(run: &Run, ram_len: u64) -> Option<RunRefusal> {
     }
 }
 
-/// Whether two runs share a byte of RAM or an offset. The sums of `other`, which was added, do not wrap.
+/// Returns whether two runs share a byte of RAM or an offset. The sums of `other`, which was added, do not wrap.
 fn overlap(run: &Run, other: &Run) -> bool {
     let shared = |at: u64, start: u64| at < start + other.len && start < at.saturating_add(run.len);
     shared(run.gpa.0, other.gpa.0) || shared(run.offset, other.offset)

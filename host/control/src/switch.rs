@@ -1,21 +1,22 @@
-//! The host's switch: what VMs transmit, and what no window carries, such as broadcasts and frames to unknown
-//! destinations.
+//! The host's switch, which forwards the frames that VMs transmit to their network devices: those that no window carries,
+//! such as broadcasts and frames to unknown destinations.
 //!
 //! Ports are the VMs' devices. Frames come out of a port's transmit queues, are forwarded by their destination, and go
 //! into pair 0 of the receivers ([`Network::switched_queue`]), by the ring code of `trampoline/inside` on both sides. A
 //! frame is forwarded only to VMs that the manifest permits to its sender, and only from addresses that the sender may
-//! use. What is dropped is counted, by its cause: [`Counters`].
+//! use. Dropped frames are counted by cause: see [`Counters`].
 //!
-//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (who is where), `delivery` (into
-//! a receive queue), `offload` (what a receiver did not agree on is done here), `counters`, `tap`.
+//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (where each address was seen),
+//! `delivery` (into a receive queue), `offload` (checksums and segments for receivers that did not negotiate them),
+//! `counters`, `tap`.
 //!
 //! # Hostile input
-//! Rings, headers and frames are read once, into memory of the host's, and each service takes a bounded number of
+//! Rings, headers and frames are read once, into memory of the host, and each service takes a bounded number of
 //! frames and bytes. A queue that breaks the protocol is left alone until its driver starts it anew; the port's other
 //! queues, and other ports, go on.
 //!
 //! # Why frames are copied twice
-//! A frame that is forwarded from the sender's memory into the receivers' could change between the look at its
+//! A frame that is copied straight from the sender's memory into the receivers' could change between the check of its
 //! addresses and the copy.
 
 mod addresses;
@@ -39,33 +40,33 @@ use sluice_inside::Dequeue;
 use sluice_memory::{PeerSlice, Words};
 pub use tap::{PCAP_HEADER, Tap, pcap_record};
 
-/// Commands that one service carries out.
+/// Largest number of commands that one service carries out.
 const COMMANDS: usize = 16;
-/// Frames that one service takes.
+/// Largest number of frames that one service takes.
 const FRAMES: u32 = 64;
-/// Bytes that were copied after which a service takes no more frames. The last one may be as long as any, and go to
-/// every port.
+/// Number of copied bytes after which a service takes no more frames. The last frame may have any length, and go to every
+/// port.
 const BYTES: u64 = 64 << 10;
 
-/// A driver that asked to be told of a buffer, which was used now. See: VIRTIO 2.7.7.2 "Device Requirements: Used Buffer
-/// Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+/// A used buffer notification that a driver asked for and that is due now. See: VIRTIO 2.7.7.2 "Device Requirements: Used
+/// Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
-    /// Its VM.
+    /// The driver's VM.
     pub vm: u32,
-    /// The four bytes that changed with that, for a host whose VMs wait for a change of memory. The driver chose where
-    /// they lie: they are within the VM's RAM, but need not be aligned.
+    /// Address of the four bytes that changed when the buffer was used, for a host whose VMs wait for a change of memory.
+    /// The driver chose it: the bytes are within the VM's RAM, but need not be aligned.
     pub word: Gpa,
 }
 
-/// How far a service came.
+/// The result of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served {
-    /// What concerns the senders to the VM that was served: its driver asked for something over the control queue.
+    /// A change that concerns the senders to the VM that was served: its driver gave a command on the control queue.
     pub event: Option<Event>,
-    /// There may be more to take: serve the port again, without being notified.
+    /// Whether there may be more frames to take: the port is to be served again without a notification.
     pub more: bool,
-    /// Who is to be told: by [`Network::tell`], and by whatever ends the VM's sleep.
+    /// The notifications to send: by [`Network::tell`], and by the host's way to wake the VM.
     pub told: BTreeSet<Told>,
 }
 
@@ -76,7 +77,7 @@ pub struct Switch {
     room: Room,
 }
 
-/// What a service works with.
+/// The parts of the host that a service uses.
 struct Turn<'t, T> {
     network: &'t Network,
     now: u64,
@@ -85,25 +86,25 @@ struct Turn<'t, T> {
 }
 
 impl Switch {
-    /// Bytes of memory of its own that a switch needs.
+    /// Length in bytes of the memory that a switch needs for itself.
     pub const ROOM_LEN: u64 = Room::LEN;
 
-    /// A switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has
-    /// [`Self::ROOM_LEN`] bytes that nobody else uses. `None` if there is less of either.
+    /// Returns a switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has
+    /// [`Self::ROOM_LEN`] bytes that nobody else uses. Returns `None` if either is too short.
     pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
         let port = |id: usize| Port::new(*rams.get(id)?, manifest.lan_of(id).collect());
         let ports = (0..manifest.vms.len()).map(port).collect::<Option<_>>()?;
         Some(Self { ports, addresses: Addresses::new(manifest.ageing_ticks), room: Room::new(room)? })
     }
 
-    /// What VM `vm`'s port has counted.
+    /// Returns the counters of VM `vm`'s port.
     pub fn counters(&self, vm: u32) -> Counters {
         self.ports.get(vm as usize).map_or_else(Counters::default, |port| port.counters)
     }
 
-    /// Serves the port of VM `vm`, whose driver notified a queue: carries out what is asked on the control queue, and
-    /// forwards what is on the transmit queues, until there is no more or enough for once. `now` is the time in the
-    /// unit of the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
+    /// Serves the port of VM `vm`, whose driver notified a queue: carries out the commands on the control queue, and
+    /// forwards the frames on the transmit queues, up to the limits of one service. `now` is the time in the unit of the
+    /// manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
     pub fn serve(&mut self, network: &mut Network, vm: u32, now: u64, tap: &mut impl Tap) -> Served {
         if vm as usize >= self.ports.len() {
             return Served::default();
@@ -153,13 +154,13 @@ impl Switch {
         served
     }
 
-    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it: bytes that were copied.
+    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it. Returns how many bytes were copied.
     fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
         let port = &mut self.ports[from];
         let (ring, regions) = port.ring(device.queue(index))?;
         let word = ring.next_used();
         let taken = ring.dequeue(regions, self.room.frame, Words);
-        // The driver has its buffer back; what was in it is in the room.
+        // The frame was copied into the room, so the driver gets its buffer back.
         ring.publish();
         if ring.needs_notification() {
             port.tell(Told { vm: from as u32, word }, turn.told);
@@ -180,7 +181,7 @@ impl Switch {
         None
     }
 
-    /// Forwards the frame of `len` bytes that port `from` transmitted: bytes that went into receive queues.
+    /// Forwards the frame of `len` bytes that port `from` transmitted. Returns how many bytes went into receive queues.
     fn forward(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, hdr: Hdr, len: u32) -> u64 {
         let counters = &mut self.ports[from].counters;
         let Some(frame) = self.room.frame(hdr, len) else {
@@ -202,8 +203,8 @@ impl Switch {
         targets.into_iter().map(|to| self.deliver(turn, from, to, &frame)).sum()
     }
 
-    /// The ports that a frame from port `from` to `destination` goes to; none if the manifest permits none of them to
-    /// the sender.
+    /// Returns the ports to which a frame from port `from` to `destination` goes; none if the manifest permits none of them
+    /// to the sender.
     fn targets(&self, turn: &Turn<'_, impl Tap>, from: usize, destination: [u8; 6]) -> Vec<usize> {
         let owner = turn.network.owner_of(destination).map(|vm| vm as usize);
         let known = owner.or_else(|| self.addresses.find(destination, turn.now)).filter(|_| !is_multicast(destination));
@@ -211,7 +212,8 @@ impl Switch {
         lan.filter(|&to| known.is_none_or(|port| port == to)).collect()
     }
 
-    /// Puts `frame` into the receive queue of port `to`, in a form that its driver agreed to: bytes that went there.
+    /// Puts `frame` into the receive queue of port `to`, in a form that its driver negotiated. Returns how many bytes went
+    /// there.
     fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &Frame) -> u64 {
         let port = &mut self.ports[to];
         let Some(device) = turn.network.device(to as u32).filter(|device| device.takes(frame.destination)) else {

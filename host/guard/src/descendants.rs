@@ -1,24 +1,24 @@
-//! All that a process started, directly or not.
+//! The descendants of a process: its children, their children, and so on.
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long killed processes may take to end; one that waits for a device ends when that answers.
+/// Time that killed processes may take to end. One that waits for a device ends when the device answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kills all that this process, a subreaper, started, and all that those started.
+/// Kills all descendants of this process, which is a subreaper.
 ///
-/// What a killed process leaves behind is this one's then, so it looks again, until two looks in a row find nobody: in the first some may
-/// have changed parents behind its back. Nothing is waited for, so that others can.
+/// The children of a killed process become children of this one, so the function looks for children again, until it has found none
+/// twice in a row: while it looks, a process may get a new parent and be missed. It leaves the waiting to others.
 pub fn end_descendants() {
     let (end, mut quiet) = (Instant::now() + PATIENCE, 0);
     while quiet < 2 && Instant::now() < end {
         let alive = children();
         quiet = if alive.is_empty() { quiet + 1 } else { 0 };
         for child in &alive {
-            // It may have ended meanwhile; its number is its own until somebody waits for it.
+            // The child may have ended meanwhile; its process id is its own until somebody waits for it.
             let _ = kill_process(*child, Signal::KILL);
         }
         if !alive.is_empty() {
@@ -27,7 +27,7 @@ pub fn end_descendants() {
     }
 }
 
-/// Children of this process that have not ended. See: proc_pid_stat(5).
+/// Returns the children of this process that have not ended. See: proc_pid_stat(5).
 fn children() -> Vec<Pid> {
     let this = getpid().as_raw_pid().to_string();
     let is_child = |stat: &str| {

@@ -1,35 +1,37 @@
-//! Processes that do not outlive who started them, however that one ends: by itself, SIGTERM, SIGKILL, a panic, a closed terminal.
+//! Processes that do not outlive the process that started them, however that ends: by itself, SIGTERM, SIGKILL, a panic, a closed
+//! terminal.
 //!
-//! [`run`] makes two processes of a program: the outer one, which is the one that was started, and the inner one, which does the work.
-//! Both are *subreapers*: who is left behind by a parent that ended becomes a child of the next subreaper above. So
+//! [`run`] makes two processes of a program: the outer process, which is the one that was started, and the inner process, which
+//! does the work. Both are *subreapers*: a process whose parent ends becomes a child of the next subreaper above.
 //!
-//! | who ends | what happens |
+//! | process that ends | what happens |
 //! |---|---|
-//! | the inner one, in any way | all that it started is the outer one's now, which kills it and ends with the same exit code |
-//! | the outer one, by a signal that can be caught | it passes the signal on, waits for the inner one, and then kills what is left |
-//! | the outer one, in any other way | the kernel sends SIGTERM to the inner one, which ends as after any SIGTERM |
+//! | inner, in any way | its descendants become the outer process's, which kills them and ends with the same exit code |
+//! | outer, by a signal that can be caught | it passes the signal on, waits for the inner process, and kills the descendants that are left |
+//! | outer, in any other way | the kernel sends SIGTERM to the inner process, which ends as after any SIGTERM |
 //!
 //! See: prctl(2), `PR_SET_CHILD_SUBREAPER` and `PR_SET_PDEATHSIG`.
 //!
 //! # Why not `PR_SET_PDEATHSIG` alone
-//! It reaches a child, not the child's children. [`tie`] sets it all the same, where a child must not outlive both.
+//! It reaches a child, not the child's children. [`tie`] uses it for a child that must not outlive both processes.
 //!
 //! # Why not a PID namespace
-//! Its end is the end of all in it, but most machines give it to root alone.
+//! The end of its first process ends all others, but on most machines only root may make one.
 
+mod child;
 mod descendants;
 mod outer;
 mod signals;
-mod tie;
 
+pub use child::tie;
 pub use descendants::end_descendants;
 pub use outer::run;
 pub use signals::{Signals, code, name};
-pub use tie::tie;
 
 use std::{io, process, thread};
 
-/// Ends this process, and all that it started, when a signal asks for it: for an inner process that looks at no [`Signals`] itself.
+/// Starts a thread that ends this process and all its descendants after a signal, for an inner process that uses no [`Signals`]
+/// itself.
 pub fn end_on_signal() -> io::Result<()> {
     let signals = Signals::catch()?;
     let wait = move || {

@@ -1,5 +1,6 @@
-//! The two processes.
+//! The outer process, which watches the inner one.
 
+use crate::child::fork;
 use crate::{Signals, code, end_descendants, name};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, wait};
@@ -8,16 +9,17 @@ use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How long the inner process has to end in order after a signal.
+/// Time that the inner process has to end in order after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs `work` in an inner process, to the end of all that it starts. Its exit code is the result, or 128 and the signal that ended the run.
-/// `killed` hears what signal ended the inner process where it did not see to that itself.
+/// Runs `work` in an inner process, until that and all processes that it started have ended. Returns the exit code of `work`, or
+/// 128 plus the number of the signal that ended the run. `killed` is called with the name of a signal that the inner process did
+/// not catch.
 ///
-/// To be called first of all, as long as there is one thread. Where no second process can be had, `work` runs in this one.
+/// This function is to be called before a second thread is started: otherwise, or if fork(2) fails, `work` runs in this process.
 pub fn run(work: impl FnOnce() -> ExitCode, killed: impl FnOnce(&str)) -> ExitCode {
     let outer = getpid();
-    // Refused by old kernels: children are killed there, and their children are not.
+    // Old kernels refuse this. Children are killed there, but their children are not.
     let _ = set_child_subreaper(Some(outer));
     match fork() {
         Ok(Some(inner)) => watch(inner, killed),
@@ -27,21 +29,11 @@ pub fn run(work: impl FnOnce() -> ExitCode, killed: impl FnOnce(&str)) -> ExitCo
             if getppid() == Some(outer) { work() } else { ExitCode::from(code(libc::SIGTERM)) }
         }
         Err(error) => {
-            // Where even that can't be told, it goes on.
+            // If the message can't be written, the work is done all the same.
             let _ =
                 io::Write::write_fmt(&mut io::stderr(), format_args!("no process to watch over this one: {error}\n"));
             work()
         }
-    }
-}
-
-/// `None` in the child.
-#[allow(unsafe_code, reason = "fork")]
-fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: the contract of `run`: there is one thread, so nothing is left half done or locked in the child.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        pid => Ok(Pid::from_raw(pid)),
     }
 }
 
@@ -60,22 +52,22 @@ fn watch(inner: Pid, killed: impl FnOnce(&str)) -> ExitCode {
     }
 }
 
-/// How `inner` ended; `None` where the kernel told nobody, as SIGCHLD was ignored when this process was started. A signal is passed on, and if
-/// that doesn't help, SIGKILL follows.
+/// Waits for `inner`. Returns how it ended; `None` if the kernel does not tell, because SIGCHLD was ignored when this process was
+/// started. A signal is passed on to `inner`, and SIGKILL follows after [`GRACE`].
 fn ended(inner: Pid, signals: Option<&Signals>) -> Option<WaitStatus> {
     let mut limit = None;
     loop {
         let options = if signals.is_some() { WaitOptions::NOHANG } else { WaitOptions::empty() };
         match wait(options) {
             Ok(Some((pid, status))) if pid == inner => return Some(status),
-            // Somebody whom the inner one left behind.
+            // A process that the inner one left behind.
             Ok(Some(_)) => continue,
             Err(Errno::CHILD) => return None,
             _ => {}
         }
         let Some(signals) = signals else { continue };
         if let (Some(signal), None) = (signals.raised(), limit) {
-            // It is a child that nobody has waited for yet.
+            // Nobody has waited for the child yet, so the process id is still its own.
             let _ = Signal::from_named_raw(signal).map(|signal| kill_process(inner, signal));
             limit = Some(Instant::now() + GRACE);
         }

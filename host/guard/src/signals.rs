@@ -1,4 +1,4 @@
-//! Signals that ask a run to end, as something to wait for.
+//! Signals that ask a run to end, and how to wait for them.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -13,14 +13,14 @@ use std::time::Instant;
 
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-/// SIGINT, SIGTERM, SIGHUP and SIGQUIT, which no longer end this process; and SIGCHLD, which ends a wait.
+/// The caught signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT, which no longer end this process, and SIGCHLD, which ends a wait.
 pub struct Signals {
     wake: UnixStream,
     raised: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Catches them from now on. A SIGHUP that is ignored, as under nohup, stays ignored.
+    /// Catches the signals from now on. A SIGHUP that is ignored, as under nohup, stays ignored.
     pub fn catch() -> io::Result<Self> {
         let (wake, write) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -30,40 +30,40 @@ impl Signals {
             low_level::pipe::register(signal, write.try_clone()?)?;
         }
         low_level::pipe::register(SIGCHLD, write)?;
-        // A file that may not grow is an error of the write, and not this process's end.
+        // If a file exceeds its limit, the write fails, and this process goes on.
         flag::register(libc::SIGXFSZ, Arc::default())?;
         Ok(Self { wake, raised })
     }
 
-    /// The last signal that asked for an end, if one did.
+    /// Returns the last signal that asked for an end, if any.
     pub fn raised(&self) -> Option<i32> {
         Some(self.raised.load(Relaxed) as i32).filter(|&signal| signal != 0)
     }
 
-    /// Waits for a signal, for one of `others`, or for `until`, whichever comes first. It may also come back for nothing.
+    /// Waits for a signal, for one of `others`, or for `until`, whichever comes first. It may also return early.
     pub fn wait(&self, others: &[(BorrowedFd<'_>, PollFlags)], until: Option<Instant>) {
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         fds.extend(others.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        // Interrupted, or short of memory, it is back early: whoever waits looks again.
+        // If poll is interrupted or short of memory, this function returns early, and the caller looks again.
         let _ = poll(&mut fds, left.as_ref());
-        // What is read says no more than that there was a signal.
+        // The bytes only say that there was a signal.
         let _ = (&self.wake).read(&mut [0; 64]);
     }
 }
 
-/// The exit code of a run that `signal` ended, as shells have it.
+/// Returns the exit code of a run that `signal` ended, as in shells.
 pub fn code(signal: i32) -> u8 {
     128u8.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX))
 }
 
-/// What `signal` is called.
+/// Returns the name of `signal`.
 pub fn name(signal: i32) -> String {
     low_level::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }
 
-/// See: proc_pid_status(5), `SigIgn`.
+/// Returns whether this process ignores `signal`. See: proc_pid_status(5), `SigIgn`.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

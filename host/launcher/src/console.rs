@@ -1,4 +1,4 @@
-//! The launcher's own standard output: whole lines, whatever becomes of whoever reads them.
+//! The launcher's standard output: whole lines, whatever its reader does.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -7,40 +7,43 @@ use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long the last line waits for a reader that reads nothing.
+/// Time that the last line waits for a reader that does not read.
 const LAST: Duration = Duration::from_secs(1);
-/// A pipe that can be written to takes so many bytes at once. See: pipe(7), `PIPE_BUF`.
+/// Number of bytes that a writable pipe takes at once. See: pipe(7), `PIPE_BUF`.
 const PIECE: usize = 4096;
 
-/// Where all lines go. Nobody has to read them; an error that is not the reader's doing is kept, as lines are missing then.
+/// Standard output, to which all lines go. A reader that closes its end is no error; any other error is kept, since lines are
+/// missing then.
 #[derive(Default)]
 pub struct Console<'s> {
-    /// What ends a wait for the reader.
+    /// Signals that end a wait for the reader.
     signals: Option<&'s Signals>,
+    /// Time at which a wait for the reader ends.
     end: Option<Instant>,
+    /// The first error of a write.
     error: Option<Errno>,
-    /// The last line went out in part.
+    /// Whether the last line was written in part.
     cut: bool,
 }
 
 impl<'s> Console<'s> {
-    /// A console whose reader is waited for until a signal comes, or until `end`.
+    /// Returns a console that waits for its reader until a signal comes, or until `end`.
     pub fn new(signals: &'s Signals, end: Option<Instant>) -> Self {
         Self { signals: Some(signals), end, ..Self::default() }
     }
 
-    /// Prints a line of the launcher's.
+    /// Prints a line of the launcher.
     pub fn say(&mut self, text: &str) {
         self.line("launcher", text.as_bytes());
     }
 
-    /// Prints the last line, for which there is always a moment.
+    /// Prints the last line, and waits for the reader at most [`LAST`].
     pub fn last(&mut self, text: &str) {
         (self.signals, self.end) = (None, Some(Instant::now() + LAST));
         self.say(text);
     }
 
-    /// Prints `text` behind `tag`; it is one line, whatever it holds.
+    /// Prints `text` behind `tag` as one line, whatever bytes it has.
     pub fn line(&mut self, tag: &str, text: &[u8]) {
         let text = String::from_utf8_lossy(text).replace('\n', " ");
         let start = if self.cut { "\n" } else { "" };
@@ -49,7 +52,7 @@ impl<'s> Console<'s> {
         self.cut = if left == bytes.len() { self.cut } else { left > 0 };
     }
 
-    /// Writes `bytes`; how many are left.
+    /// Writes `bytes`. Returns how many were not written.
     fn write(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.is_writable() {
@@ -65,12 +68,12 @@ impl<'s> Console<'s> {
         rest.len()
     }
 
-    /// Why lines are missing.
+    /// Returns the error for which lines are missing, if any.
     pub fn error(&self) -> Option<io::Error> {
         self.error.map(io::Error::from)
     }
 
-    /// Waits for the reader; whether it reads.
+    /// Waits for the reader. Returns whether standard output can be written.
     fn is_writable(&self) -> bool {
         loop {
             let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));

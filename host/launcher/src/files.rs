@@ -1,4 +1,4 @@
-//! What the command line and the manifest name, looked at before anything starts.
+//! The files that the command line and the manifest name, checked before any process starts.
 
 use crate::Options;
 use rustix::fs::{Access, OFlags, access};
@@ -8,22 +8,22 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the longest manifest.
+/// Length in bytes of the longest manifest.
 const LONGEST: u64 = 1 << 20;
 
-/// What can't be used, and why.
+/// A file that can't be used, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The manifest file.
+    /// The manifest file can't be read.
     #[error("{}: {error}", path.display())]
     Manifest { path: PathBuf, error: io::Error },
-    /// What it says.
+    /// The manifest is not valid.
     #[error(transparent)]
     Content(#[from] ManifestError),
-    /// A folder of the command line.
+    /// A folder of the command line does not exist.
     #[error("--{option} {}: no such folder", path.display())]
     Folder { option: &'static str, path: PathBuf },
-    /// A file that the manifest names.
+    /// A file that the manifest names can't be used.
     #[error("vm \"{vm}\": {what} \"{name}\": {why} in {}", folder.display())]
     Named { vm: String, what: &'static str, name: String, why: String, folder: PathBuf },
 }
@@ -35,7 +35,7 @@ pub fn manifest(path: &Path) -> Result<Manifest, FileError> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // A FIFO would be waited for, and a device may never end.
+    // Opening a FIFO would wait for its other end, and a device may never end.
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let kind = file.metadata()?.file_type();
     if !kind.is_file() {
@@ -58,7 +58,7 @@ fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// Whether the folders of the command line are there.
+/// Checks that the folders of the command line exist.
 pub fn check_folders(options: &Options) -> Result<(), FileError> {
     for (option, path) in [("images", &options.images), ("files", &options.files), ("out", &options.out)] {
         if !path.is_dir() {
@@ -68,7 +68,7 @@ pub fn check_folders(options: &Options) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The image of `vm`, which can be executed; its modules are there.
+/// Returns the image of `vm`, after checking that it can be executed and that the VM's modules can be read.
 pub fn find(options: &Options, vm: &VmConfig) -> Result<PathBuf, FileError> {
     let image = usable(vm, "image", &options.images, &vm.image, Access::EXEC_OK)?;
     if !is_program(&image) {
@@ -99,7 +99,8 @@ fn named(vm: &VmConfig, what: &'static str, folder: &Path, name: &str, why: Stri
     FileError::Named { vm: vm.name.clone(), what, name: name.into(), why, folder: folder.into() }
 }
 
-/// A shell would be asked to run anything else. See: execve(2); System V ABI, "ELF Header". One that may be executed and not be read passes.
+/// Returns whether the file at `path` is a script or an ELF program: a shell would be asked to run any other file. A file that
+/// can't be read passes. See: execve(2); System V ABI, "ELF Header".
 fn is_program(path: &Path) -> bool {
     const ELF64: &[u8] = b"\x7fELF\x02";
     const X86_64: [u8; 2] = 62u16.to_le_bytes();

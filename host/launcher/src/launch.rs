@@ -2,7 +2,7 @@
 
 use crate::console::Console;
 use crate::files::{self, FileError};
-use crate::machine::Parts;
+use crate::process::NewProcess;
 use crate::run::Run;
 use crate::shared::{Memory, Shared};
 use crate::taps::Taps;
@@ -16,48 +16,50 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Why not all VMs ended well.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// What the command line or the manifest names.
+    /// A file that the command line or the manifest names can't be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What it sent would be forgotten.
-    #[error("vm \"{0}\": restarts: a vm that has peers can't be started again here: it keeps in itself what it sent")]
+    /// A VM that may start again has peers, whose ring positions would be lost.
+    #[error(
+        "vm \"{0}\": restarts: a vm that has peers can't be started again here: its ring positions are its own memory"
+    )]
     Restarts(String),
-    /// Memory or process.
+    /// The system refused memory or a process.
     #[error("vm \"{vm}\": {what}: {error}")]
     System { vm: String, what: String, error: io::Error },
-    /// Memory of the switch.
+    /// The system refused memory for the switch.
     #[error("switch: memory: {0}")]
     Switch(io::Error),
-    /// A VM's own end.
+    /// A VM failed.
     #[error("{0}")]
     Vm(String),
-    /// Too late.
+    /// VMs still ran when the time was over.
     #[error("vm {vms} still runs after {seconds} s")]
     Timeout { vms: String, seconds: u64 },
-    /// Told to end.
+    /// A signal ended the run.
     #[error("stopped by {}", sluice_guard::name(*.0))]
     Signal(i32),
-    /// Lines that nobody will ever read.
+    /// Lines could not be written to standard output.
     #[error("standard output: {0}")]
     Output(io::Error),
-    /// A capture that has not all frames.
+    /// A capture lacks frames.
     #[error("tap \"{name}\": {error}")]
     Tap { name: String, error: io::Error },
-    /// No signals.
+    /// Signals could not be caught.
     #[error("signals: {0}")]
     Signals(io::Error),
 }
 
-/// Runs it all, and says how it ended.
+/// Runs the VMs of the manifest, and prints the verdict.
 pub fn main(options: &Options) -> ExitCode {
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return verdict(&mut Console::default(), Err(LaunchError::Signals(error))),
     };
-    // So far away that the clock has no number for it is never.
+    // A time beyond the range of the clock is never reached.
     let end = Instant::now().checked_add(Duration::from_secs(options.timeout));
     let mut console = Console::new(&signals, end);
     let result = launch(options, &signals, &mut console, end);
@@ -66,17 +68,17 @@ pub fn main(options: &Options) -> ExitCode {
     verdict(&mut console, result)
 }
 
-/// Says it. The exit code of a run that a signal ended is `sluice_guard`'s.
+/// Prints the verdict. Returns the exit code; that of a run that a signal ended is set by `sluice_guard`.
 fn verdict(console: &mut Console<'_>, result: Result<(), LaunchError>) -> ExitCode {
     match &result {
         Ok(()) => console.last("RESULT pass"),
         Err(error) => console.last(&format!("RESULT fail: {error}")),
     }
-    // The verdict itself may be what found no room.
+    // The verdict itself may not have been written.
     ExitCode::from(u8::from(result.is_err() || console.error().is_some()))
 }
 
-/// Starts every VM, waits for all of them.
+/// Starts every VM, and waits for all of them.
 fn launch<'s>(
     options: &Options,
     signals: &'s Signals,
@@ -106,8 +108,8 @@ fn launch<'s>(
     Run::new(options, signals, console, &parts, shared).until_all_ended(end)
 }
 
-/// All that is shared, and what each process is started with.
-fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, Vec<Parts<'a>>), LaunchError> {
+/// Returns the memory and devices that processes share, and the parts of each process.
+fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, Vec<NewProcess<'a>>), LaunchError> {
     let system = |vm: &VmConfig, what: &str| {
         let (vm, what) = (vm.name.clone(), what.to_owned());
         move |error| LaunchError::System { vm, what, error }
@@ -128,7 +130,7 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
         let peers = manifest.peers_of(id).map(|peer| clone(&files[peer])).collect::<Result<_, _>>()?;
         let ram = clone(&files[id])?;
-        all.push(Parts {
+        all.push(NewProcess {
             id: id as u32,
             config,
             options,
@@ -147,14 +149,14 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
     Ok((shared, all))
 }
 
-/// Processors that this process may use.
+/// Returns the processors that this process may use.
 fn processors() -> Vec<usize> {
     let set = sched_getaffinity(None);
     set.map(|set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()).unwrap_or_default()
 }
 
-/// Where a VM runs, if there is a choice; says so where the manifest's number is another.
-fn processor(processors: &[usize], parts: &Parts<'_>, console: &mut Console<'_>) -> Option<usize> {
+/// Returns the processor of a VM, if there is more than one. A line tells if it differs from the manifest's number.
+fn processor(processors: &[usize], parts: &NewProcess<'_>, console: &mut Console<'_>) -> Option<usize> {
     let chosen = chosen(processors, parts.config.cpu.unwrap_or(parts.id as usize))?;
     if let Some(cpu) = parts.config.cpu.filter(|cpu| *cpu != chosen) {
         let (name, count) = (&parts.config.name, processors.len());
@@ -163,7 +165,7 @@ fn processor(processors: &[usize], parts: &Parts<'_>, console: &mut Console<'_>)
     Some(chosen)
 }
 
-/// The manifest counts the processors that may be used, from 0 and round again.
+/// Returns processor `cpu` of those that may be used, counted from 0 and modulo their number; `None` if there is no choice.
 fn chosen(processors: &[usize], cpu: usize) -> Option<usize> {
     if processors.len() > 1 { Some(processors[cpu % processors.len()]) } else { None }
 }

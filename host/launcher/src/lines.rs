@@ -1,14 +1,14 @@
-//! Lines out of what a process prints, whatever it prints.
+//! How the output of a process, which may be any bytes, is cut into lines.
 
-/// Bytes of a line; what is longer becomes several.
+/// Length in bytes of the longest line. A longer one becomes several.
 pub const LONGEST: usize = 1 << 16;
 
-/// What was printed and has no end yet.
+/// The part of a line that has no end yet.
 #[derive(Default)]
 pub struct Lines(Vec<u8>);
 
 impl Lines {
-    /// Adds `bytes`; `line` gets every line that they end.
+    /// Adds `bytes`, and calls `line` with every line that ends in them.
     pub fn add(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n').flat_map(|piece| piece.chunks(LONGEST)) {
             self.0.extend_from_slice(piece);
@@ -23,7 +23,7 @@ impl Lines {
         }
     }
 
-    /// Nothing follows: what has no end is a line, too.
+    /// Calls `line` with the part that has no end, as no more bytes follow.
     pub fn finish(&mut self, mut line: impl FnMut(&[u8])) {
         if !self.0.is_empty() {
             line(&std::mem::take(&mut self.0));

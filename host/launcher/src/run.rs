@@ -1,39 +1,40 @@
-//! All processes, until the last has ended, or the first in a way that fails the run.
+//! All processes, until the last has ended, or the first has ended in a way that fails the run.
 
 use crate::Options;
 use crate::console::Console;
 use crate::launch::LaunchError;
-use crate::machine::{End, Machine, Parts};
+use crate::process::{End, NewProcess, Process};
 use crate::shared::Shared;
 use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What a VM waits before it is started again, if it ended soon after its start: twice as long each time.
+/// Time that a VM which ended soon after its start waits before it is started again. The time doubles with each such end in a row.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// One that lived so long does not crash in a loop.
+/// Time after which the end of a VM is not counted as soon after its start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 
-/// A run.
+/// The processes of a manifest's VMs.
 pub struct Run<'a, 's> {
     options: &'a Options,
     signals: &'s Signals,
     console: &'a mut Console<'s>,
-    parts: &'a [Parts<'a>],
+    parts: &'a [NewProcess<'a>],
     shared: Shared,
-    machines: Vec<Machine>,
-    /// Those that start again, and when.
+    processes: Vec<Process>,
+    /// The VMs that start again, and when.
     waiting: Vec<(usize, Instant)>,
-    /// By VM.
+    /// The lives of each VM, by id.
     lives: Vec<Lives>,
 }
 
-/// How often a VM was started again.
+/// Counts of a VM's starts.
 #[derive(Clone, Copy, Default)]
 struct Lives {
+    /// Number of times that the VM was started again.
     restarts: u32,
-    /// The last of them in a row that ended soon.
+    /// Number of lives in a row, up to the last, that ended soon after their start.
     short: u32,
 }
 
@@ -42,19 +43,19 @@ impl<'a, 's> Run<'a, 's> {
         options: &'a Options,
         signals: &'s Signals,
         console: &'a mut Console<'s>,
-        parts: &'a [Parts<'a>],
+        parts: &'a [NewProcess<'a>],
         shared: Shared,
     ) -> Self {
         let lives = vec![Lives::default(); parts.len()];
-        Self { options, signals, console, parts, shared, machines: Vec::new(), waiting: Vec::new(), lives }
+        Self { options, signals, console, parts, shared, processes: Vec::new(), waiting: Vec::new(), lives }
     }
 
-    /// Starts all, and waits until `end` at most. Whoever still runs afterwards is killed.
+    /// Starts all VMs, and waits until `end` at most. A VM that still runs afterwards is killed.
     pub fn until_all_ended(mut self, end: Option<Instant>) -> Result<(), LaunchError> {
         let mut result = self.work(end);
-        for mut machine in std::mem::take(&mut self.machines) {
-            machine.kill(self.console);
-            self.console.say(&format!("vm {} stopped with the run", self.parts[machine.id].config.name));
+        for mut process in std::mem::take(&mut self.processes) {
+            process.kill(self.console);
+            self.console.say(&format!("vm {} stopped with the run", self.parts[process.id].config.name));
         }
         self.say_counters();
         if let Some((name, error)) = self.shared.tap_error() {
@@ -63,7 +64,7 @@ impl<'a, 's> Run<'a, 's> {
         result
     }
 
-    /// What the switch has counted at each port that was used.
+    /// Prints the counters of each port of the switch that was used.
     fn say_counters(&mut self) {
         for parts in self.parts {
             let counted = self.shared.counters(parts.id).named().into_iter().filter(|(_, count)| *count > 0);
@@ -81,29 +82,29 @@ impl<'a, 's> Run<'a, 's> {
         let mut busy = false;
         loop {
             self.look(end)?;
-            if self.machines.is_empty() && self.waiting.is_empty() {
+            if self.processes.is_empty() && self.waiting.is_empty() {
                 return Ok(());
             }
-            let sources: Vec<_> = self.machines.iter().flat_map(Machine::sources).collect();
-            // While the switch has frames left to take, what happens meanwhile is looked at and not waited for.
+            let sources: Vec<_> = self.processes.iter().flat_map(Process::sources).collect();
+            // While the switch has more frames to take, events are polled and not waited for.
             let now = busy.then(Instant::now);
             let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).min();
             self.signals.wait(&sources, next);
-            let Self { machines, console, shared, .. } = self;
-            machines.iter_mut().for_each(|machine| machine.serve(console, shared));
+            let Self { processes, console, shared, .. } = self;
+            processes.iter_mut().for_each(|process| process.serve(console, shared));
             busy = shared.serve();
         }
     }
 
-    /// What the clock, signals and ended processes ask for.
+    /// Handles the clock, signals, and processes that ended.
     fn look(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {
         let mut at = 0;
-        while let Some(machine) = self.machines.get_mut(at) {
-            let id = machine.id;
-            match machine.ended(self.console).map_err(|error| self.system(id, "process".into(), error))? {
+        while let Some(process) = self.processes.get_mut(at) {
+            let id = process.id;
+            match process.ended(self.console).map_err(|error| self.system(id, "process".into(), error))? {
                 None => at += 1,
                 Some(end) => {
-                    self.machines.swap_remove(at);
+                    self.processes.swap_remove(at);
                     self.ended(id, end)?;
                 }
             }
@@ -114,7 +115,7 @@ impl<'a, 's> Run<'a, 's> {
         let now = Instant::now();
         let due = self.waiting.extract_if(.., |(_, at)| *at <= now).collect::<Vec<_>>();
         due.into_iter().try_for_each(|(id, _)| self.start_again(id))?;
-        let running = self.machines.iter().map(|machine| machine.id).chain(self.waiting.iter().map(|(id, _)| *id));
+        let running = self.processes.iter().map(|process| process.id).chain(self.waiting.iter().map(|(id, _)| *id));
         let mut vms = running.map(|id| self.parts[id].config.name.as_str()).collect::<Vec<_>>();
         vms.sort();
         if end.is_some_and(|end| now >= end) && !vms.is_empty() {
@@ -130,8 +131,8 @@ impl<'a, 's> Run<'a, 's> {
             let hint = if missing(&error) { " (the interpreter or loader that it names)" } else { "" };
             self.system(id, format!("image {}{hint}", image.display()), error)
         };
-        let machine = Machine::start(&self.parts[id]).map_err(failed)?;
-        self.machines.push(machine);
+        let process = Process::start(&self.parts[id]).map_err(failed)?;
+        self.processes.push(process);
         Ok(())
     }
 
@@ -144,7 +145,7 @@ impl<'a, 's> Run<'a, 's> {
         Ok(())
     }
 
-    /// VM `id` ended: it starts again, or that is how the run ends, or it is one less.
+    /// Handles the end of VM `id`: it starts again, or its failure ends the run, or the others go on.
     fn ended(&mut self, id: usize, end: End) -> Result<(), LaunchError> {
         self.shared.remove(id as u32);
         let (config, lives) = (self.parts[id].config, &mut self.lives[id]);
@@ -165,7 +166,7 @@ impl<'a, 's> Run<'a, 's> {
     }
 }
 
-/// What a VM waits that ended soon so many times in a row.
+/// Returns how long a VM waits that ended soon after its start `short` times in a row.
 fn back_off(short: u32) -> Duration {
     match short.checked_sub(1) {
         None => Duration::ZERO,

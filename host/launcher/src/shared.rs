@@ -1,4 +1,4 @@
-//! What all processes' devices and directories come from, and the switch behind the devices.
+//! The devices and directories of all processes, and the switch behind the devices.
 
 use crate::memory;
 use crate::taps::Taps;
@@ -9,7 +9,7 @@ use sluice_memory::{PeerSlice, Table};
 use std::io;
 use std::time::Instant;
 
-/// The devices of all VMs, the pages that tell of them, and the switch.
+/// The devices of all VMs, their directories, and the switch.
 pub struct Shared {
     network: Network,
     pages: Vec<Table<'static, u64>>,
@@ -21,18 +21,18 @@ pub struct Shared {
     started: Instant,
 }
 
-/// Memory that the devices and the switch work with.
+/// Memory for the devices and the switch.
 pub struct Memory {
-    /// A page for the directory of each VM.
+    /// The directory of each VM.
     pub pages: Vec<Table<'static, u64>>,
-    /// All of each VM's RAM.
+    /// The RAM of each VM.
     pub rams: Vec<PeerSlice<'static>>,
     /// [`Switch::ROOM_LEN`] bytes for the switch alone.
     pub room: PeerSlice<'static>,
 }
 
 impl Shared {
-    /// The VMs of `manifest`. `None` if there is too little `memory`.
+    /// Returns the devices of the VMs of `manifest`; `None` if there is too little `memory`.
     pub fn new(manifest: &Manifest, memory: Memory, taps: Taps) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
@@ -47,7 +47,7 @@ impl Shared {
         self.network.read(vm, register)
     }
 
-    /// Writes a register of VM `vm`'s device, and brings the directories of those who may send to it up to date.
+    /// Writes a register of VM `vm`'s device, and updates the directories of the VMs that may send to it.
     pub fn write(&mut self, vm: u32, register: u32, value: u32) {
         match self.network.write(vm, register, value) {
             Some(Event::Notified) => self.notified[vm as usize] = true,
@@ -56,21 +56,21 @@ impl Shared {
         }
     }
 
-    /// Adds a run to VM `vm`'s packet memory, and says so to those who may send to it.
+    /// Adds a run to VM `vm`'s packet memory, and updates the directories of the VMs that may send to it.
     pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
         self.network.add_run(vm, run)?;
         self.refresh_senders(vm);
         Ok(())
     }
 
-    /// Removes one.
+    /// Removes a run of VM `vm`'s packet memory, and updates the directories of the VMs that may send to it.
     pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
         self.network.remove_run(vm, offset, len)?;
         self.refresh_senders(vm);
         Ok(())
     }
 
-    /// Serves the ports whose VMs notified the host, a turn each; whether there is more to do.
+    /// Serves each port whose VM notified the host once. Returns whether there is more to do.
     pub fn serve(&mut self) -> bool {
         let Some(first) = self.notified.iter().position(|&notified| notified) else { return false };
         for vm in first..self.notified.len() {
@@ -88,7 +88,7 @@ impl Shared {
         self.notified.contains(&true)
     }
 
-    /// Tells a driver, which may sleep, that its device used a buffer. A process has no interrupts: it sleeps on the word that changed then.
+    /// Notifies a driver that its device used a buffer. A process has no interrupts: it sleeps on the word that changed.
     fn tell(&mut self, told: &Told) {
         self.network.tell(told.vm);
         if let Some(ram) = self.rams.get(told.vm as usize) {
@@ -96,23 +96,23 @@ impl Shared {
         }
     }
 
-    /// What VM `vm`'s port has counted.
+    /// Returns the counters of VM `vm`'s port.
     pub fn counters(&self, vm: u32) -> Counters {
         self.switch.counters(vm)
     }
 
-    /// The first capture file that could not be written in full, and why.
+    /// Returns the name of the first capture file that could not be written in full, and the error.
     pub fn tap_error(&mut self) -> Option<(String, io::Error)> {
         self.taps.error()
     }
 
-    /// VM `vm` is gone.
+    /// Removes the device of VM `vm`, which ended.
     pub fn remove(&mut self, vm: u32) {
         self.network.remove(vm);
         self.refresh_senders(vm);
     }
 
-    /// VM `vm` is there again. Its senders hear of it when its device starts.
+    /// Gives VM `vm`, which starts again, its device back. Its senders learn of it when the driver starts it.
     pub fn restart(&mut self, vm: u32) {
         self.network.restart(vm);
     }

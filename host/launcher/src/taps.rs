@@ -1,4 +1,4 @@
-//! Capture files of what the switch takes from VMs and forwards to them: one for each VM that the manifest gives a tap.
+//! Capture files of the frames that the switch takes from VMs and forwards to them: one for each VM with a tap in the manifest.
 
 use crate::Options;
 use sluice_control::{Manifest, PCAP_HEADER, Tap, pcap_record};
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The taps of all VMs.
+/// The captures of all VMs, by id.
 pub struct Taps(Vec<Option<Capture>>);
 
-/// A file that grows. What was written of it at any time is a whole capture, as far as it goes.
+/// A capture file. Its content is a valid capture at any time.
 struct Capture {
     name: String,
     file: BufWriter<File>,
@@ -18,7 +18,7 @@ struct Capture {
 }
 
 impl Taps {
-    /// Begins a file in the output folder for each tap of `manifest`. An error comes with the id of the VM.
+    /// Creates a file in the output folder for each tap of `manifest`. An error comes with the id of the VM.
     pub fn create(options: &Options, manifest: &Manifest) -> Result<Self, (usize, io::Error)> {
         let capture = |(id, name): (usize, &Option<String>)| {
             name.as_ref().map(|name| Capture::create(options, name).map_err(|error| (id, error))).transpose()
@@ -26,12 +26,12 @@ impl Taps {
         manifest.vms.iter().map(|vm| &vm.tap).enumerate().map(capture).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Brings what was seen so far into the files.
+    /// Writes all frames so far to the files.
     pub fn flush(&mut self) {
         self.0.iter_mut().flatten().for_each(|capture| capture.try_to(BufWriter::flush));
     }
 
-    /// The first file that could not be written in full, and why.
+    /// Returns the name of the first file that could not be written in full, and the error.
     pub fn error(&mut self) -> Option<(String, io::Error)> {
         let mut failed = self.0.iter_mut().flatten();
         failed.find_map(|capture| capture.error.take().map(|error| (capture.name.clone(), error)))
@@ -54,12 +54,12 @@ impl Capture {
     fn create(options: &Options, name: &str) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(options.out.join(name))?);
         file.write_all(&PCAP_HEADER)?;
-        // What can't be written is known before anything starts.
+        // A file that can't be written is an error before any process starts.
         file.flush()?;
         Ok(Self { name: name.to_owned(), file, error: None })
     }
 
-    /// Nothing more is written once something could not be.
+    /// Calls `act` with the file. After the first error nothing more is written.
     fn try_to(&mut self, act: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
         if self.error.is_none() {
             self.error = act(&mut self.file).err();

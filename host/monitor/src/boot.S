@@ -5,7 +5,7 @@
 #
 #   1  builds page tables: all of the first 4 GiB one to one in 2 MiB pages, the rest of 512 GiB in 1 GiB pages if there are any
 #   2  turns on long mode with no-execute and write protection
-#   3  calls monitor_main(magic, information) on the boot stack
+#   3  calls monitor_main(magic, information) (boot.rs) on the boot stack
 
 .set MAGIC, 0xe85250d6
 .set HEADER_LEN, header_end - header
@@ -104,7 +104,7 @@ enter_long_mode_32:
 start64:
     call load_data_segments
     lea rsp, [rip + boot_stack_top]
-    call monitor_main
+    call {MONITOR_MAIN}
 5:  hlt
     jmp 5b
 

@@ -1,15 +1,16 @@
-//! The reference hypervisor: boots from a Multiboot2 loader, builds views, runs VMs, counts their exits.
+//! The reference hypervisor: boots from a Multiboot2 loader, builds views, runs VMs and counts their exits.
 //!
-//! Layers, each using only those after it: `vm` (what a VM is and may do), `load` (what it starts with), `vmx` (the processor's
-//! virtual-machine extensions), `platform` (memory, console, processors).
+//! Layers, each of which uses only those below it: `boot` and `start` (from the boot loader to running VMs), `vm` (what a VM is and may do),
+//! `vmx` (the processor's virtual-machine extensions), `platform` (memory, console, processors).
 //!
-//! It runs on bare metal only. Built for any other target it is a program that says so, and what needs no VMX is tested there.
+//! The monitor runs on bare metal only. Built for any other target, it is a program that says so; the files that need no VMX are
+//! tested there.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
-#[cfg(any(target_os = "none", test))]
-mod load;
+#[cfg(target_os = "none")]
+mod boot;
 #[cfg(target_os = "none")]
 mod platform;
 #[cfg(target_os = "none")]
@@ -19,49 +20,47 @@ mod vm;
 #[cfg(target_os = "none")]
 mod vmx;
 
-// The views and a VM's controls, as tests make them: in their own memory, for a processor that takes notes.
+// The files that need neither VMX nor ring 0, for unit tests: memory is the test's own, and a fake stands for the processor.
 #[cfg(all(test, not(target_os = "none")))]
-#[allow(dead_code, reason = "what the rest of the monitor calls")]
+#[allow(dead_code, reason = "the rest of the monitor is left out")]
 mod platform {
     pub mod cpu;
-    pub mod frames;
     pub mod hierarchy;
     #[path = "fake_msr.rs"]
     pub mod msr;
+    pub mod physical;
     pub mod stream;
     pub mod table;
 }
 #[cfg(all(test, not(target_os = "none")))]
-#[allow(dead_code, reason = "what the rest of the monitor calls")]
+#[allow(dead_code, reason = "the rest of the monitor is left out")]
 mod vm {
     mod bases;
     mod console;
-    mod debug;
-    mod descriptor_table;
-    mod event;
-    mod fault;
-    mod fetch;
-    mod image;
+    mod emulate;
+    mod exit {
+        mod debug;
+        mod event;
+        mod registration;
+    }
+    mod gate_image;
+    mod load;
     mod news;
-    mod operand;
     mod ram;
-    mod reason;
-    mod registration;
-    mod segment;
-    mod state;
     mod tables;
     mod view;
-    mod walk;
 }
 #[cfg(all(test, not(target_os = "none")))]
-#[allow(dead_code, reason = "what the rest of the monitor calls")]
+#[allow(dead_code, reason = "the rest of the monitor is left out")]
 mod vmx {
     pub mod control;
     pub mod ept;
     pub mod features;
     pub mod field;
+    pub mod guest;
     #[path = "fake.rs"]
     pub mod instruction;
+    pub mod reason;
     pub mod registers;
     pub mod tsx;
     pub mod vmcs;

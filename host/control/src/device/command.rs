@@ -1,24 +1,24 @@
-//! What the driver asks over the control queue. See: VIRTIO 5.1.6.5 "Control Virtqueue".
+//! The commands of the control queue. See: VIRTIO 5.1.6.5 "Control Virtqueue".
 //!
-//! A command has all of the bytes that its class and number ask for, and no others, or it is refused, as is one whose
-//! feature was not agreed on. What is refused changes nothing.
+//! A command is refused unless it has exactly the bytes that its class and number require, and its feature was
+//! negotiated. A refused command changes nothing.
 //!
 //! # Why the number of queue pairs does not become smaller
-//! A sender that has a window would have to be out of it before the driver reads the answer, and a queue that comes
-//! back would begin where its last sender left it, which only that sender knows. A driver that wants fewer pairs resets
-//! the device.
+//! A sender that uses a pair would have to be out of its window before the driver reads the answer, and a queue that is
+//! used again would continue at the position of its last sender, which only that sender knows. A driver that wants fewer
+//! pairs resets the device.
 
 use super::filter::is_multicast;
 use super::{Device, Event};
 use sluice_abi::mmio::Interrupt;
 use sluice_abi::net::{self, F, LinkStatus, ctrl};
 
-/// Bytes of the longest command that is looked at: two full tables of addresses have fewer.
+/// Length in bytes of the longest command that is read: two full tables of addresses are shorter.
 pub const COMMAND_LEN: usize = 1024;
 
 impl Device {
-    /// Carries out the command `bytes`: the answer, and what others must know. `may_have` says whether the device may
-    /// get the address that the driver asks for.
+    /// Carries out the command `bytes`. Returns the acknowledgement, and a change that others must know. `may_have` says
+    /// whether the device may get the address that the driver asks for.
     pub fn command(&mut self, bytes: &[u8], may_have: impl FnOnce([u8; 6]) -> bool) -> (u8, Option<Event>) {
         let (before, mac) = (self.in_use(), self.mac());
         let command = bytes.split_first_chunk();
@@ -63,8 +63,8 @@ impl Device {
         Some(())
     }
 
-    /// Both queues of each pair are set up before the pair is used. See: VIRTIO 5.1.6.5.6.1 "Driver Requirements:
-    /// Automatic receive steering in multiqueue mode".
+    /// Sets the number of queue pairs in use. Both queues of each pair must be ready. See: VIRTIO 5.1.6.5.6.1 "Driver
+    /// Requirements: Automatic receive steering in multiqueue mode".
     fn set_pairs(&mut self, pairs: u16) -> Option<()> {
         let possible = (self.pairs..=self.config.max_virtqueue_pairs).contains(&pairs);
         let queues = self.queues.get(..usize::from(net::controlq(possible.then_some(pairs)?)))?;
@@ -72,7 +72,7 @@ impl Device {
         Some(())
     }
 
-    /// A driver that agreed to announce itself is asked to at each start: the host's switch learns where it is.
+    /// Asks a driver that negotiated announcements for one at each start, so that the host's switch learns where it is.
     /// See: VIRTIO 5.1.6.5.4 "Gratuitous Packet Sending".
     pub(super) fn ask_for_announcement(&mut self) {
         if self.features().contains(F::GUEST_ANNOUNCE | F::STATUS) {
@@ -92,19 +92,19 @@ impl Device {
         Some(())
     }
 
-    /// The configuration is another one.
+    /// Notes that the configuration changed, and raises the interrupt for that.
     fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.interrupt |= Interrupt::CONFIGURATION;
     }
 
-    /// Whether its driver wants a frame to `destination`. One that did not agree on filters wants all.
+    /// Returns whether the driver wants a frame to `destination`. A driver that did not negotiate filters wants all.
     pub fn takes(&self, destination: [u8; 6]) -> bool {
         !self.features().contains(F::CTRL_RX) || destination == self.mac() || self.filter.takes(destination)
     }
 }
 
-/// The one byte of a command that turns something on or off.
+/// Returns the one byte of a command that turns something on or off.
 fn flag(data: &[u8]) -> Option<bool> {
     match data {
         [0] => Some(false),

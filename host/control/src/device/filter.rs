@@ -1,31 +1,31 @@
-//! Which frames a driver wants to receive. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering", 5.1.6.5.2 "Setting MAC
+//! The frames that a driver wants to receive. See: VIRTIO 5.1.6.5.1 "Packet Receive Filtering", 5.1.6.5.2 "Setting MAC
 //! Address Filtering".
 
 use alloc::vec::Vec;
 
-/// Addresses of one table that are kept. A driver that asks for more gets all frames of that kind.
+/// Largest number of addresses that are kept of one table. A driver that sets more gets all frames of that kind.
 const MAX_ADDRESSES: usize = 64;
-/// Destination of a frame to everybody. See: IEEE 802 clause 8.
+/// The broadcast address. See: IEEE 802 clause 8.
 const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// Whether `address` is a group's. See: IEEE 802 clause 8.
+/// Returns whether `address` is a group address. See: IEEE 802 clause 8.
 pub const fn is_multicast(address: [u8; 6]) -> bool {
     address[0] & 1 == 1
 }
 
-/// What the driver asked for, beyond frames to the device's own address and to everybody.
+/// The filters that the driver set. Frames to the device's own address and broadcasts always pass.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// All frames.
+    /// Whether all frames pass.
     pub promiscuous: bool,
-    /// All frames to groups.
+    /// Whether all frames to group addresses pass.
     pub all_multicast: bool,
     unicast: Table,
     multicast: Table,
 }
 
 impl Filter {
-    /// Whether a frame to `destination` is wanted.
+    /// Returns whether a frame to `destination` passes.
     pub fn takes(&self, destination: [u8; 6]) -> bool {
         let (all, table) = match is_multicast(destination) {
             true => (self.all_multicast || destination == BROADCAST, &self.multicast),
@@ -34,8 +34,8 @@ impl Filter {
         self.promiscuous || all || table.has(destination)
     }
 
-    /// Takes the tables of unicast and multicast addresses out of `data`; `None`, and nothing changes, if they are not
-    /// all of it.
+    /// Sets the tables of unicast and multicast addresses from `data`. Returns `None` and changes nothing if `data` is not
+    /// exactly two tables.
     pub fn set_tables(&mut self, data: &[u8]) -> Option<()> {
         let (unicast, data) = Table::parse(data)?;
         let (multicast, rest) = Table::parse(data)?;
@@ -48,12 +48,12 @@ impl Filter {
 #[derive(Clone, Debug, Default)]
 struct Table {
     addresses: Vec<[u8; 6]>,
-    /// There were more than are kept.
+    /// Whether there were more addresses than are kept.
     is_full: bool,
 }
 
 impl Table {
-    /// The table at the start of `data`, and what follows it.
+    /// Returns the table at the start of `data`, and the bytes behind it.
     fn parse(data: &[u8]) -> Option<(Self, &[u8])> {
         let (count, data) = data.split_first_chunk()?;
         let len = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(6)?;

@@ -1,5 +1,4 @@
-//! The queues of a device: which there are, which are in use, and since when. See: VIRTIO 4.2.3.2 "Virtqueue
-//! Configuration".
+//! The queues of a device, and which of them are in use. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
 
 use super::{Device, Event};
 use sluice_abi::Gpa;
@@ -12,7 +11,8 @@ use sluice_memory::guess::{pick, pick_mut};
 /// Largest number of queue pairs of a device: one for the host's switch, and one for each sender that may have a
 /// window.
 pub const MAX_PAIRS: u16 = 63;
-/// Room for the queues of so many pairs and the control queue; each has a bit in [`InUse`].
+/// Number of queues for which a device has room: those of [`MAX_PAIRS`] pairs and the control queue. Each has a bit in
+/// [`InUse`].
 pub const MAX_QUEUES: usize = 128;
 const _: () = assert!((net::controlq(MAX_PAIRS) as usize) < MAX_QUEUES && MAX_QUEUES <= u128::BITS as usize);
 /// Largest queue size.
@@ -23,40 +23,40 @@ pub(super) struct DeviceQueue {
     pub size: u16,
     pub ready: bool,
     addresses: QueueAddresses,
-    /// Which start it is in use since.
+    /// Number of the start since which the queue is in use.
     start: u32,
 }
 
-/// Queues in use, by bits.
+/// The queues in use, by bits.
 #[derive(Clone, Copy)]
 pub(super) struct InUse {
     all: u128,
-    /// Those that the device fills.
+    /// The receive queues among them.
     receive: u128,
 }
 
 impl InUse {
-    /// Whether the host takes buffers from queue `index`: one that the driver transmits on, or the control queue.
+    /// Returns whether the host takes buffers from queue `index`: a transmit queue or the control queue.
     pub fn is_served(self, index: u32) -> bool {
         (self.all & !self.receive).checked_shr(index).is_some_and(|bits| bits & 1 == 1)
     }
 }
 
 impl Device {
-    /// Queue pairs that its driver lets it use.
+    /// Returns how many queue pairs the driver lets the device use.
     pub const fn pairs(&self) -> u16 {
         self.pairs
     }
 
-    /// The number of the control queue, if the driver agreed on one. See: VIRTIO 5.1.2 "Virtqueues".
+    /// Returns the number of the control queue, if the driver negotiated one. See: VIRTIO 5.1.2 "Virtqueues".
     pub fn controlq(&self) -> Option<u16> {
         let features = self.features();
         let pairs = if features.contains(F::MQ) { self.config.max_virtqueue_pairs } else { 1 };
         features.contains(F::CTRL_VQ).then_some(net::controlq(pairs))
     }
 
-    /// The queue with number `index`, if the driver has it in use: it is ready, and so is the driver, which has not
-    /// given up since; and of queue pairs, the driver lets the device use so many.
+    /// Returns queue `index`, if the driver has it in use: the queue is ready, the status has DRIVER_OK and not FAILED, and the
+    /// driver lets the device use its pair.
     pub fn queue(&self, index: u16) -> Option<Queue> {
         let queue = self.queues.get(usize::from(index)).filter(|queue| queue.ready)?;
         let driven = self.status.contains(Status::DRIVER_OK) && !self.status.contains(Status::FAILED);
@@ -78,13 +78,14 @@ impl Device {
         InUse { all: bits(&mut (0..=last)), receive: bits(&mut (0..self.pairs).map(net::receiveq)) }
     }
 
-    /// Sizes that a queue can have. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
+    /// Returns whether a queue can have `size` entries. See: VIRTIO 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues".
     fn is_size(&self, size: u16) -> bool {
         let packed = self.features & F::RING_PACKED.bits() != 0;
         (1..=QUEUE_SIZE_MAX).contains(&size) && (packed || size.is_power_of_two())
     }
 
-    /// What others must know, where the queues `before` were in use. A queue that is put into use begins anew.
+    /// Returns the change that others must know, if the queues `before` were in use before. A queue that is put into use gets a
+    /// new start number.
     pub(super) fn news(&mut self, before: InUse) -> Option<Event> {
         let now = self.in_use();
         let mut begun = now.all & !before.all;
@@ -100,7 +101,7 @@ impl Device {
         }
     }
 
-    /// The queue that is selected, if there is one.
+    /// Returns the queue that QueueSel selects, if there is one.
     pub(super) fn selected(&self) -> Option<&DeviceQueue> {
         self.has_selected().then(|| pick(&self.queues, self.queue_sel as usize))?
     }
@@ -110,8 +111,7 @@ impl Device {
         self.queue_sel < u32::from(net::controlq(pairs)) || Some(self.queue_sel) == self.controlq().map(u32::from)
     }
 
-    /// Size and addresses, which only count while the queue is not in use. See: VIRTIO 4.2.3.2 "Virtqueue
-    /// Configuration".
+    /// Writes size or address of the selected queue, unless the queue is ready. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
     pub(super) fn set_up_queue(&mut self, offset: u32, value: u32) {
         if !self.has_selected() {
             return;
@@ -132,8 +132,8 @@ impl Device {
         }
     }
 
-    /// Of the two values that mean something, 1 needs what the queue is made of first: features, and a size that its
-    /// format has.
+    /// Writes QueueReady of the selected queue. The value 1 has an effect only after FEATURES_OK, and if the queue's format
+    /// allows its size.
     pub(super) fn set_ready(&mut self, value: u32) {
         let may =
             self.status.contains(Status::FEATURES_OK) && self.selected().is_some_and(|queue| self.is_size(queue.size));

@@ -1,4 +1,4 @@
-//! What the manifest says of the switch: to whom it forwards, from which addresses, and what is written down of it.
+//! The keys of the manifest for the switch: to whom it forwards, from which addresses, and what it captures.
 
 use super::{Manifest, VmError};
 use crate::network;
@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Deserializer, de};
 
-/// Bytes of the longest name of a tap's file.
+/// Length in bytes of the longest name of a capture file.
 const TAP_LEN: usize = 32;
 
-/// The MAC address of one station: six bytes, and not a group's. See: IEEE 802 clause 8.
+/// The MAC address of one station, which is not a group address. See: IEEE 802 clause 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// Six bytes in hexadecimal, two digits each, with colons between.
+    /// Reads an address of six bytes in hexadecimal, two digits each, with colons between.
     fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
@@ -39,9 +39,9 @@ impl fmt::Display for Mac {
 /// Source addresses that a VM may use beside its device's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addresses {
-    /// All that are no other VM's: what the manifest calls `any`.
+    /// All addresses that are no other VM's: the manifest says `any`.
     Any,
-    /// These.
+    /// The addresses of this list.
     These(Vec<Mac>),
 }
 
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Addresses {
 }
 
 impl Manifest {
-    /// The ids of the VMs to which the switch forwards what VM `id` transmits.
+    /// Returns the ids of the VMs to which the switch forwards frames of VM `id`.
     pub fn lan_of(&self, id: usize) -> impl Iterator<Item = usize> {
         let names = self.vms.get(id).map_or(&[][..], |vm| vm.lan.as_ref().unwrap_or(&vm.peers));
         names.iter().filter_map(|name| self.id_of(name))
@@ -89,7 +89,7 @@ impl Manifest {
         self.check_tap(id)
     }
 
-    /// No VM may use the address of another one, or one that another one may use.
+    /// Checks that VM `id` may not use the address of another VM, or an address that another VM may use.
     fn check_macs(&self, id: usize) -> Result<(), VmError> {
         let Addresses::These(macs) = &self.vms[id].macs else { return Ok(()) };
         for &mac in macs {

@@ -1,14 +1,15 @@
-//! Which port an address was seen at. See: IEEE 802.1Q clause 8.7 "The Learning Process", 8.8 "The Filtering Database".
+//! The ports at which addresses were seen. See: IEEE 802.1Q clause 8.7 "The Learning Process", 8.8 "The Filtering
+//! Database".
 
 use alloc::collections::BTreeMap;
 
-/// Addresses that are remembered of one port: no port can fill the table.
+/// Largest number of addresses in the table of one port, so that no port can fill it for others.
 const PER_PORT: usize = 64;
 
-/// Addresses that frames came from, beside those of the devices themselves.
+/// Source addresses of frames, other than those of the devices themselves.
 pub(super) struct Addresses {
     seen: BTreeMap<[u8; 6], Seen>,
-    /// After this time without a frame an address is forgotten.
+    /// Time without a frame after which an address is forgotten.
     ageing: u64,
 }
 
@@ -23,12 +24,12 @@ impl Addresses {
         Self { seen: BTreeMap::new(), ageing }
     }
 
-    /// The port at which `address` was seen last, if that is not too long ago.
+    /// Returns the port at which `address` was seen last, if that is not too long ago.
     pub fn find(&self, address: [u8; 6], now: u64) -> Option<usize> {
         self.seen.get(&address).filter(|seen| self.is_fresh(seen, now)).map(|seen| seen.port)
     }
 
-    /// A frame came from `address` at `port`; `false` if there is no room to remember that.
+    /// Notes that a frame came from `address` at `port`. Returns `false` if there is no room for that.
     pub fn learn(&mut self, address: [u8; 6], port: usize, now: u64) -> bool {
         let known = self.seen.get(&address).is_some_and(|seen| seen.port == port);
         if !known && !self.has_room(port, now) {
@@ -38,7 +39,7 @@ impl Addresses {
         true
     }
 
-    /// Whether another address of `port` can be remembered; old ones of it are forgotten for that.
+    /// Returns whether there is room for another address of `port`. Old addresses of the port are forgotten for that.
     fn has_room(&mut self, port: usize, now: u64) -> bool {
         if self.count(port) < PER_PORT {
             return true;

@@ -1,7 +1,7 @@
-//! What the switch counts.
+//! The counters of the switch.
 
-/// Frames of one port, by what became of them. Each that was taken is forwarded or dropped at each port that it goes
-/// to.
+/// Counters of one port, which only the switch writes. Units are frames unless a counter says otherwise. A frame that was
+/// taken is forwarded or dropped at each port to which it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that the VM transmitted.
@@ -13,29 +13,26 @@ pub struct Counters {
     pub malformed: u64,
     /// Frames that the VM transmitted from an address that it may not use.
     pub source_refused: u64,
-    /// Frames that the VM transmitted to a destination that the manifest does not permit to it: they reached nobody.
+    /// Frames that the VM transmitted to a destination that the manifest does not permit to it. No VM received them.
     pub denied: u64,
-    /// Frames that the VM transmitted from an address for which there was no room in the table; they were forwarded all
-    /// the same.
+    /// Frames that the VM transmitted from an address for which the table had no room. They were forwarded all the same.
     pub not_learned: u64,
     /// Frames for the VM that its driver does not want.
     pub filtered: u64,
-    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or the queue is a
-    /// window's.
+    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or a window fills the queue.
     pub no_queue: u64,
     /// Frames for the VM while its receive queue was full.
     pub full: u64,
     /// Frames for the VM that are longer than its driver takes.
     pub too_long: u64,
-    /// Queues of the VM that broke the protocol.
+    /// Number of queues of the VM that broke the protocol.
     pub broken: u64,
-    /// Times that the VM's driver was told of buffers that the switch used, as it had asked: interrupts, or wake-ups of
-    /// a process.
+    /// Number of used buffer notifications to the VM's driver: interrupts, or wake-ups of a process.
     pub notified: u64,
 }
 
 impl Counters {
-    /// All counters with their names, in a fixed order.
+    /// Returns all counters with their names, in a fixed order.
     pub const fn named(&self) -> [(&'static str, u64); 12] {
         [
             ("taken", self.taken),

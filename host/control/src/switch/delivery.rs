@@ -1,4 +1,4 @@
-//! Frames on their way into a receive queue, in a form that its driver agreed to.
+//! Delivery of frames into a receive queue, in a form that its driver negotiated.
 
 use super::port::Port;
 use super::{Tap, Told, offload};
@@ -9,18 +9,18 @@ use sluice_abi::net::{self, F, Hdr, HdrF, gso};
 use sluice_inside::Enqueue;
 use sluice_memory::{PeerSlice, Words};
 
-/// Memory of the host's that frames pass through.
+/// Memory of the host through which frames pass.
 pub(super) struct Room {
     /// A frame as it was transmitted.
     pub frame: PeerSlice<'static>,
-    /// What was made of it for a receiver.
+    /// The frame or segment that was made of it for a receiver.
     made: PeerSlice<'static>,
 }
 
 /// A frame that was transmitted.
 pub(super) struct Frame {
-    /// What its sender leaves to be done; nothing that a header says to a receiver alone: no VM vouches for a checksum
-    /// to another.
+    /// Offloads that the sender leaves to the device. Flags that only a device may set are cleared: no VM vouches for a
+    /// checksum to another.
     hdr: Hdr,
     pub bytes: PeerSlice<'static>,
     pub destination: [u8; 6],
@@ -28,7 +28,7 @@ pub(super) struct Frame {
 }
 
 impl Room {
-    /// Bytes that it needs.
+    /// Length in bytes of the room.
     pub const LEN: u64 = 2 * net::MAX_FRAME as u64;
 
     pub fn new(memory: PeerSlice<'static>) -> Option<Self> {
@@ -36,7 +36,7 @@ impl Room {
         Some(Self { frame: half(0)?, made: half(Self::LEN / 2)? })
     }
 
-    /// The frame of `len` bytes that was transmitted with `hdr`, if it has a whole Ethernet header.
+    /// Returns the frame of `len` bytes that was transmitted with `hdr`, if it has a whole Ethernet header.
     pub fn frame(&self, hdr: Hdr, len: u32) -> Option<Frame> {
         let (bytes, mut head) = (self.frame.sub(0, len.into()).ok()?, [0; net::ETHERNET_HEADER as usize]);
         bytes.copy_to_slice(0, &mut head).ok()?;
@@ -48,8 +48,8 @@ impl Room {
         Some(Frame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
     }
 
-    /// Makes of `frame` what asks for nothing: the frame with its checksum completed, or its segments. `None` if its
-    /// headers do not allow it.
+    /// Executes the offloads of `frame`, and calls `each` with the frame with its checksum completed, or with its segments.
+    /// Returns `None` if the headers do not allow that.
     fn make(&self, frame: &Frame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
         let mut bytes = alloc::vec![0; frame.bytes.len() as usize];
         frame.bytes.copy_to_slice(0, &mut bytes).ok()?;
@@ -74,14 +74,14 @@ pub(super) struct Delivery<'d, T> {
     /// The receive queue that the switch fills.
     pub queue: Option<Queue>,
     pub tap: &'d mut T,
-    /// Who is to be told of what was used.
+    /// The notifications to send.
     pub told: &'d mut BTreeSet<Told>,
-    /// Bytes that went into the queue.
+    /// Number of bytes that went into the queue.
     pub copied: u64,
 }
 
 impl<T: Tap> Delivery<'_, T> {
-    /// Puts `frame` into the queue. `None` if something has to be done to it first, and its headers do not allow that.
+    /// Puts `frame` into the queue. Returns `None` if an offload has to be executed first and the headers do not allow that.
     pub fn send(&mut self, room: &Room, frame: &Frame) -> Option<()> {
         let Some(queue) = self.queue else {
             self.port.counters.no_queue += 1;

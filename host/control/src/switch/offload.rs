@@ -1,34 +1,35 @@
-//! What a sender leaves to the device, done for receivers that did not agree to do it: checksums, and TCP segments.
+//! Offloads that a sender leaves to the device, executed for receivers that did not negotiate them: checksums and TCP
+//! segmentation.
 //! See: VIRTIO 5.1.6.2 "Packet Transmission", RFC 1071 (checksums), RFC 9293 section 3.1 (TCP), RFC 791 (IPv4), RFC
 //! 8200 (IPv6).
 //!
-//! Nothing that a header says is believed: each field that leads to another is held against the frame's length.
+//! Headers are not trusted: each field that locates another is checked against the frame's length.
 
 use alloc::vec::Vec;
 use sluice_abi::net::{self, Hdr, gso};
 
-/// Segments of one frame: as many as the longest frame has at the smallest MTU that IPv4 hosts take whole.
+/// Largest number of segments of one frame: that of the longest frame at the smallest MTU that every IPv4 host accepts.
 const MAX_SEGMENTS: usize = 128;
 /// The protocol number of TCP.
 const TCP: u8 = 6;
-/// Where TCP has its checksum, bytes from the start of its header.
+/// Offset of the checksum in the TCP header, in bytes.
 const TCP_CSUM: usize = 16;
 const FIN_AND_PSH: u8 = 0b1001;
 const CWR: u8 = 0x80;
 
-/// Completes the checksum of `frame` as `hdr` says: where it goes, the sum of the pseudo header is already. `None`, if
-/// it is outside.
+/// Completes the checksum of `frame` as `hdr` says. Its field holds the sum of the pseudo header. Returns `None` if the field
+/// is outside the frame.
 pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
     let start = usize::from(hdr.csum_start);
     let sum = checksum(frame.get(start..)?, 0);
-    // A checksum of 0 says that there is none. See: RFC 768.
+    // A checksum of 0 means that the sender computed none. See: RFC 768.
     let sum = if sum == 0 { 0xffff } else { sum };
     put16(frame, start + usize::from(hdr.csum_offset), sum)?;
     Some(frame)
 }
 
-/// Cuts the TCP segment in `frame` into such of `hdr.gso_size` bytes, each with whole headers and checksums; `each`
-/// gets them in order. `None` if `frame` is none, or of too many, or if `each` says so.
+/// Cuts the TCP segment in `frame` into segments of `hdr.gso_size` bytes with complete headers and checksums, and calls
+/// `each` with them in order. Returns `None` if `frame` is no TCP segment, has too many bytes, or `each` returns `None`.
 pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let headers = Headers::parse(frame, hdr)?;
     let (head, payload) = frame.split_at_checked(headers.len)?;
@@ -49,11 +50,11 @@ pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Op
     Some(())
 }
 
-/// Where the headers of a frame are.
+/// The offsets of the headers of a frame.
 struct Headers {
     ip: usize,
     tcp: usize,
-    /// Bytes of all headers.
+    /// Length in bytes of all headers.
     len: usize,
     is_ipv6: bool,
 }
@@ -85,7 +86,7 @@ impl Headers {
         (right && tcp + tcp_len <= frame.len()).then_some(Self { ip, tcp, len: tcp + tcp_len, is_ipv6 })
     }
 
-    /// Makes the headers of `segment` those of segment `index`, which begins `offset` bytes behind the first.
+    /// Adapts the headers of `segment` for segment `index`, whose payload begins `offset` bytes after that of the first.
     fn correct(&self, segment: &mut [u8], index: usize, offset: usize, is_last: bool) -> Option<()> {
         let Self { ip, tcp, .. } = *self;
         let behind = u16::try_from(segment.len() - ip).ok()?;
@@ -107,21 +108,21 @@ impl Headers {
         put16(segment, tcp + TCP_CSUM, sum)
     }
 
-    /// The sum of the pseudo header. See: RFC 9293 section 3.1, RFC 8200 section 8.1.
+    /// Returns the sum of the pseudo header. See: RFC 9293 section 3.1, RFC 8200 section 8.1.
     fn pseudo_header(&self, segment: &[u8]) -> Option<u64> {
         let addresses = if self.is_ipv6 { self.ip + 8..self.ip + 40 } else { self.ip + 12..self.ip + 20 };
         Some(sum(segment.get(addresses)?) + u64::from(TCP) + (segment.len() - self.tcp) as u64)
     }
 }
 
-/// The sum of 16-bit words in network order, the last one filled up with 0.
+/// Returns the sum of the 16-bit words of `bytes` in network order, the last one padded with 0.
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks();
     let words: u64 = words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum();
     words + rest.first().map_or(0, |&byte| u64::from(byte) << 8)
 }
 
-/// The checksum of `bytes` and of what sums up to `more`. See: RFC 1071.
+/// Returns the checksum of `bytes` and of other words whose sum is `more`. See: RFC 1071.
 fn checksum(bytes: &[u8], more: u64) -> u16 {
     let mut sum = sum(bytes) + more;
     while sum > 0xffff {

@@ -1,4 +1,4 @@
-//! A port: the device side of one VM's queues, as far as the switch has them.
+//! A port: the device side of those of a VM's queues that the switch serves.
 
 use super::{Counters, Told};
 use crate::device::{Device, MAX_QUEUES};
@@ -10,22 +10,22 @@ use sluice_abi::directory::Queue;
 use sluice_inside::{DeviceQueue, Regions};
 use sluice_memory::PeerSlice;
 
-/// One VM's port.
+/// The port of one VM.
 pub(super) struct Port {
-    /// All of the VM's RAM: its driver may put queues and buffers anywhere in it.
+    /// All of the VM's RAM, in which its driver may put queues and buffers anywhere.
     regions: Regions,
     queues: [Option<Attached>; MAX_QUEUES],
     /// The pair whose frames the next service takes first.
     first: u16,
-    /// The ports that its frames may be forwarded to.
+    /// The ports to which its frames may be forwarded.
     pub lan: Vec<usize>,
     pub counters: Counters,
 }
 
-/// A queue from its start on.
+/// A queue that its driver started.
 struct Attached {
     queue: Queue,
-    /// `None` if it broke the protocol, or is no queue.
+    /// The device side of the queue; `None` if it broke the protocol, or is no valid queue.
     ring: Option<Box<DeviceQueue>>,
 }
 
@@ -35,8 +35,8 @@ impl Port {
         Some(Self { regions, queues: [const { None }; MAX_QUEUES], first: 0, lan, counters: Counters::default() })
     }
 
-    /// The device side of `queue`, which the driver has in use, and the memory that it may name; `None` if there is no
-    /// such queue, or it broke the protocol since it was started.
+    /// Returns the device side of `queue`, which the driver has in use, and the memory that its descriptors may name; `None`
+    /// if there is no such queue, or it broke the protocol since it was started.
     pub fn ring(&mut self, queue: Option<Queue>) -> Option<(&mut DeviceQueue, &Regions)> {
         let queue = queue?;
         let attached = self.queues.get_mut(usize::from(queue.index))?;
@@ -49,27 +49,27 @@ impl Port {
         Some((ring, &self.regions))
     }
 
-    /// The pair, of `pairs`, whose frames a service takes first: each in its turn, so none that always has frames keeps
-    /// another's waiting for ever.
+    /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that always has
+    /// frames does not block another.
     pub const fn next_pair(&mut self, pairs: u16) -> u16 {
         let first = if self.first < pairs { self.first } else { 0 };
         self.first = first + 1;
         first
     }
 
-    /// Queue `index` broke the protocol: nothing more is taken from it or put there until its driver starts it anew.
+    /// Stops the use of queue `index`, which broke the protocol, until its driver starts it anew.
     pub fn blame(&mut self, index: u16) {
         if let Some(Some(attached)) = self.queues.get_mut(usize::from(index)) {
             self.counters.broken += u64::from(attached.ring.take().is_some());
         }
     }
 
-    /// The driver is to be told, by who serves the port.
+    /// Adds the notification `driver` to those that the caller of the service sends.
     pub fn tell(&mut self, driver: Told, told: &mut BTreeSet<Told>) {
         self.counters.notified += u64::from(told.insert(driver));
     }
 
-    /// Asks the driver to notify the host of the next buffer on queue `index`; whether there is one already.
+    /// Asks the driver to notify the host of the next buffer on queue `index`. Returns whether there is one already.
     pub fn is_pending(&mut self, device: &Device, index: u16) -> bool {
         let Some((ring, _)) = self.ring(device.queue(index)) else { return false };
         ring.ask_for_notifications(true);

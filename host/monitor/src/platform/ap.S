@@ -1,7 +1,7 @@
 # How the other processors start. See: SDM volume 3, "Typical AP Initialization Sequence".
 #
 # The bytes from ap_start to ap_end are copied to page AP_PAGE below 1 MiB; a start-up IPI enters them in real mode.
-# Each processor takes a ticket, finds its stack by it, and calls ap_main(ticket).
+# Each processor takes a ticket, finds its stack by it, and calls ap_main(ticket) (smp.rs).
 
 .section .rodata.ap, "a"
 .code16
@@ -53,7 +53,7 @@ ap_long:
     call load_data_segments
     mov esp, esp
     mov edi, edi
-    call ap_main
+    call {AP_MAIN}
 1:  hlt
     jmp 1b
 

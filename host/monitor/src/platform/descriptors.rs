@@ -1,7 +1,8 @@
-//! GDT, TSS and IDT of a processor. An exception in the monitor is a fault of the monitor: it is reported, and all ends.
+//! GDT, TSS and IDT of a processor. An exception in the monitor is a fault of the monitor: the handler reports it and stops.
 #![allow(unsafe_code, reason = "loads descriptor tables")]
 
-use crate::platform::{console, exit};
+use crate::platform::cpu::Port;
+use crate::platform::verdict;
 use alloc::boxed::Box;
 use core::arch::global_asm;
 use x86_64::VirtAddr;
@@ -12,8 +13,8 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::idt::InterruptDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
-// One entry per vector, 16 bytes apart: all push an error code (0 where the processor pushes none) and the vector. The NMI,
-// by which processors call one another out of a guest, has nothing to do here.
+// One entry for each vector, 16 bytes apart. All push an error code (0 where the processor pushes none) and the vector, except
+// the NMI's: processors call one another out of a guest by it, and its handler has nothing to do.
 global_asm!(
     ".balign 16",
     "exception_entries:",
@@ -35,8 +36,9 @@ global_asm!(
     "exception_common:",
     "mov rdi, rsp",
     "and rsp, -16",
-    "call exception",
+    "call {exception}",
     "ud2",
+    exception = sym exception,
 );
 
 unsafe extern "C" {
@@ -50,20 +52,17 @@ struct Frame {
     rip: u64,
 }
 
-#[unsafe(no_mangle)]
 extern "sysv64" fn exception(frame: &Frame) -> ! {
-    // SAFETY: this never returns.
-    unsafe { console::seize() };
-    exit::finish(Err(format_args!(
+    verdict::finish_faulted(format_args!(
         "exception {} in the monitor, error code {:#x}, RIP {:#x}, CR2 {:#x}",
         frame.vector,
         frame.error,
         frame.rip,
         Cr2::read_raw()
-    )));
+    ));
 }
 
-/// Gives this processor tables of its own, for good.
+/// Gives this processor tables of its own, for as long as it runs.
 pub fn init() {
     let tss: &'static TaskStateSegment = Box::leak(Box::new(TaskStateSegment::new()));
     let gdt = Box::leak(Box::new(GlobalDescriptorTable::new()));
@@ -81,7 +80,7 @@ pub fn init() {
     Box::leak(Box::new(idt())).load();
 }
 
-/// Ends an NMI that came as a VM exit: until an IRET none would come again. See: SDM volume 3, "Handling Multiple NMIs".
+/// Ends an NMI that came as a VM exit: NMIs are blocked until an IRET. See: SDM volume 3, "Handling Multiple NMIs".
 pub fn end_nmi() {
     // SAFETY: the entry of vector 2 is a plain IRETQ.
     unsafe { core::arch::asm!("int 2") };
@@ -92,7 +91,7 @@ fn idt() -> InterruptDescriptorTable {
     let entry = |vector: usize| VirtAddr::new((&raw const exception_entries) as u64 + 16 * vector as u64);
     macro_rules! set {
         ($($name:ident = $vector:literal),*) => { $(
-            // SAFETY: the entry saves what it must (nothing: it doesn't return) or is a plain IRETQ.
+            // SAFETY: the entry never returns, so it need not save registers, or is a plain IRETQ.
             unsafe { idt.$name.set_handler_addr(entry($vector)) };
         )* };
     }
@@ -103,10 +102,7 @@ fn idt() -> InterruptDescriptorTable {
     idt
 }
 
-/// Masks both 8259s: the monitor polls, and a guest shall see no interrupt that nobody routed.
+/// Masks both 8259s: the monitor polls, and no legacy interrupt is meant for a guest.
 pub fn mask_legacy_interrupts() {
-    for port in [0x21, 0xa1] {
-        // SAFETY: the mask registers of the two controllers.
-        unsafe { x86_64::instructions::port::Port::new(port).write(0xffu8) };
-    }
+    [Port::FirstInterruptMask, Port::SecondInterruptMask].into_iter().for_each(|port| port.write(0xff));
 }

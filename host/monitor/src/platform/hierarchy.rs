@@ -1,19 +1,19 @@
 //! Hierarchies of four levels of tables. Page tables and EPT have the same shape and differ in a few bits of an entry.
 //! See: SDM volume 3, "4-Level Paging and 5-Level Paging" and "EPT Translation Mechanism".
 
-use crate::platform::frames::OutOfFrames;
+use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
 use sluice_abi::Hpa;
 use sluice_abi::map::PAGE;
 
-/// Bytes of a large page.
+/// Length of a large page in bytes.
 pub const LARGE_PAGE: u64 = 2 << 20;
 /// The bit of an entry that maps a large page.
 pub const LARGE: u64 = 1 << 7;
 /// The bits of an entry that hold an address.
 pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-/// The bits in which kinds of hierarchies differ.
+/// The bits of an entry in which the kinds of hierarchies differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
     /// An entry with none of these bits maps nothing.
@@ -31,7 +31,7 @@ impl Format {
     }
 }
 
-/// A hierarchy, by its top-level table.
+/// A hierarchy of tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Hierarchy {
     /// The top-level table.
@@ -41,8 +41,8 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Maps `len` bytes at `address` to `hpa`, all page-aligned, by entries with the bits `leaf`: in large pages where both addresses allow
-    /// that and no small page was ever mapped there.
+    /// Maps `len` bytes at `address` to `hpa`, all page-aligned, by entries with the bits `leaf`. Large pages are used where both
+    /// addresses are aligned for one and no small page was ever mapped there.
     pub fn map(self, address: u64, hpa: Hpa, len: u64, leaf: u64) -> Result<(), OutOfFrames> {
         let mut done = 0;
         while done < len {
@@ -59,8 +59,8 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// Takes away what is mapped of the `len` bytes at `address`, page-aligned. A large page that is not wholly among them becomes small
-    /// ones.
+    /// Unmaps the `len` bytes at `address`, page-aligned, as far as they are mapped. A large page that lies only partly among
+    /// them is split into small pages.
     pub fn unmap(self, address: u64, len: u64) -> Result<(), OutOfFrames> {
         let mut done = 0;
         while done < len {
@@ -85,9 +85,9 @@ impl Hierarchy {
         Ok(self.table(address, 2)?.get(index(address, 1)))
     }
 
-    /// Returns the table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the way to `address`, made where it is missing. A large
-    /// page in the way becomes small ones. A table stays for ever, so what all tables take is bounded by the addresses that are ever mapped,
-    /// however often they are.
+    /// Returns the table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the path to `address`. A missing table is
+    /// allocated, and a large page on the path is split into small ones. Tables are never freed, so their number is bounded by
+    /// the addresses that are ever mapped, however often that happens.
     fn table(self, address: u64, level: u32) -> Result<Table, OutOfFrames> {
         let mut table = self.root;
         for above in (level..4).rev() {

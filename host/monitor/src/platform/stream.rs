@@ -1,41 +1,41 @@
-//! One stream of lines for many writers: a line comes whole, and nobody waits for another's.
+//! One stream of lines for many writers: lines are never mixed, and no writer waits while another's line is printed.
 
-/// Where bytes go.
+/// A device that prints bytes.
 pub trait Sink {
-    /// Sends as many of the first `bytes` as there is room for now; how many.
+    /// Sends as many of the first `bytes` as there is room for now. Returns how many that were.
     fn send(&mut self, bytes: &[u8]) -> usize;
 }
 
-/// Bytes that are sent at once, so that whoever waits for the stream waits for no more. As many as a 16550 has room for.
+/// Number of bytes that are sent at once, and for which another writer waits at most: the FIFO of a 16550 holds as many.
 pub const PIECE: usize = 16;
 
-/// What became of a piece.
+/// Outcome of sending a piece of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// So many bytes of it were sent.
+    /// This number of bytes was sent.
     Bytes(usize),
-    /// None: another writer's line is in hand. This one's comes next, or after those of others who wait.
+    /// Nothing was sent: another writer's line is in hand. This writer's line follows, or comes after those of others that wait.
     NotItsTurn,
 }
 
-/// The stream. A writer sends its line piece by piece, in its own time; then it is the next one's turn.
+/// A stream of lines. A writer sends its line piece by piece, in its own time; then it is the next writer's turn.
 pub struct Stream<S> {
     sink: S,
-    /// Whose turn it is.
+    /// The writer whose turn it is.
     writer: Option<u32>,
-    /// Whether part of its line has been sent.
+    /// Whether part of that writer's line has been sent.
     begun: bool,
-    /// Writers that were refused, by bits.
+    /// Writers that were refused: bit *n* is writer *n*.
     waiting: u128,
 }
 
 impl<S: Sink> Stream<S> {
-    /// A stream into `sink`.
+    /// Returns a stream that prints to `sink`.
     pub const fn new(sink: S) -> Self {
         Self { sink, writer: None, begun: false, waiting: 0 }
     }
 
-    /// Sends a piece of what is left of a line of `writer`, a number below 128.
+    /// Sends a piece of `rest`, the part of a line of `writer` that was not sent yet. Writers are numbers below 128.
     pub fn send(&mut self, writer: u32, rest: &[u8]) -> Sent {
         if *self.writer.get_or_insert(writer) != writer {
             self.waiting |= 1 << writer;
@@ -49,7 +49,7 @@ impl<S: Sink> Stream<S> {
         Sent::Bytes(sent)
     }
 
-    /// The line is over. Those who wait take turns.
+    /// Ends the line of `writer`. The writers that wait take turns.
     fn pass_on(&mut self, writer: u32) {
         let is_waiting = |&other: &u32| self.waiting >> other & 1 == 1;
         self.writer = (1..=128).map(|further| (writer + further) % 128).find(is_waiting);
@@ -57,7 +57,7 @@ impl<S: Sink> Stream<S> {
         self.begun = false;
     }
 
-    /// Sends all of `text` now, whoever's turn it is. A line that is in hand is broken.
+    /// Sends all of `text` now, even in the middle of another writer's line, which is broken then.
     pub fn send_now(&mut self, text: &[u8]) {
         let end: &[u8] = if core::mem::take(&mut self.begun) { b"\n" } else { b"" };
         for mut rest in [end, text] {
@@ -67,7 +67,7 @@ impl<S: Sink> Stream<S> {
         }
     }
 
-    /// The sink.
+    /// Returns the sink.
     #[cfg(test)]
     pub fn sink(&mut self) -> &mut S {
         &mut self.sink

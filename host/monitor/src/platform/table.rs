@@ -1,7 +1,7 @@
 //! Frames used as tables of 512 words: page tables, EPT tables, EPTP lists.
-#![allow(unsafe_code, reason = "writes frames through the identity map; the one type that may")]
 
-use crate::platform::frames::{self, OutOfFrames};
+use crate::platform::physical::{self, FRAME, OutOfFrames};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sluice_abi::Hpa;
 
 /// A frame of 512 64-bit words that a processor may read at any time.
@@ -9,54 +9,54 @@ use sluice_abi::Hpa;
 pub struct Table(Hpa);
 
 impl Table {
-    /// Words in a table.
-    pub const WORDS: usize = 512;
+    /// Number of words in a table.
+    pub const WORDS: usize = physical::WORDS;
 
-    /// A new table, all zero.
+    /// Returns a new table, all zero.
     pub fn alloc() -> Result<Self, OutOfFrames> {
-        frames::alloc().map(Self)
+        physical::alloc().map(Self)
     }
 
-    /// `count` tables in a row, all zero; the first one.
+    /// Returns the first of `count` new tables in a row, all zero.
     pub fn alloc_run(count: usize) -> Result<Self, OutOfFrames> {
-        frames::alloc_contiguous(count as u64 * 4096, 4096).map(Self)
+        physical::alloc_contiguous(count as u64 * FRAME, FRAME).map(Self)
     }
 
-    /// The table `index` places on in a run.
+    /// Returns the table `index` places on in a run.
     pub const fn nth(self, index: usize) -> Self {
-        Self(Hpa(self.0.0 + index as u64 * 4096))
+        Self(Hpa(self.0.0 + index as u64 * FRAME))
     }
 
-    /// The table that a word of another table links to.
-    ///
-    /// Only the walkers of this crate call it, with words that [`Table::set`] wrote from a table's own address.
-    pub(crate) const fn at(hpa: Hpa) -> Self {
+    /// Returns the table at `hpa`, to which a word of another table links. Where no frame was given out, all its words are 0
+    /// and stay so.
+    pub const fn at(hpa: Hpa) -> Self {
         Self(hpa)
     }
 
-    /// Where it is.
+    /// Returns the physical address of the table.
     pub const fn hpa(self) -> Hpa {
         self.0
     }
 
-    fn word(self, index: usize) -> *mut u64 {
-        ((self.0.0 as usize + (index % Self::WORDS) * 8) as *mut u64).cast()
+    /// Returns the words of the table. The processor sees the old or the new value of a word, never half of one.
+    pub fn words(self) -> Option<&'static [AtomicU64; Self::WORDS]> {
+        physical::words(self.0)
     }
 
-    /// Word `index` modulo 512.
+    /// Returns word `index` modulo 512.
     pub fn get(self, index: usize) -> u64 {
-        // SAFETY: the frame came from the allocator, is never freed, is identity-mapped, and the index is bounded.
-        unsafe { self.word(index).read_volatile() }
+        self.words().map_or(0, |words| words[index % Self::WORDS].load(Relaxed))
     }
 
     /// Writes word `index` modulo 512, whole.
     pub fn set(self, index: usize, value: u64) {
-        // SAFETY: as in get; the processor sees the old or the new word, never half of one.
-        unsafe { self.word(index).write_volatile(value) };
+        if let Some(words) = self.words() {
+            words[index % Self::WORDS].store(value, Relaxed);
+        }
     }
 
     /// Copies a page image into the frame.
-    pub fn fill(self, image: &[u8; 4096]) {
+    pub fn fill(self, image: &[u8; FRAME as usize]) {
         for (index, word) in image.as_chunks::<8>().0.iter().enumerate() {
             self.set(index, u64::from_le_bytes(*word));
         }

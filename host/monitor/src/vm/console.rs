@@ -1,10 +1,10 @@
-//! One console per VM: whole lines, tagged with the VM's name, which the VM prints in its own time.
+//! One console for each VM: whole lines, tagged with the VM's name, which the VM prints in its own time.
 //!
-//! A line leaves in pieces. While one of the VM's own is in hand, the VM waits and others of its processor may run; while another VM's is, this VM goes
-//! on, and its lines wait. So what one VM prints takes no other's time, and of the console no more than its share.
+//! A line is printed in pieces. Meanwhile the VM waits, and others of its processor may run. While a line of another VM is printed,
+//! this VM goes on, and its lines wait. So a VM's printing takes no time of other VMs, and no more than its share of the console.
 //!
-//! # Why no line is cut into shorter ones
-//! Whoever reads the console takes lines for what they are: a measured row, a piece of a file.
+//! # Why lines are not cut into shorter ones
+//! Programs read the console by lines: a measured row, a piece of a file.
 
 use crate::platform::stream::{Sent, Sink, Stream};
 use alloc::collections::VecDeque;
@@ -13,44 +13,47 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use spin::Mutex;
 
-/// Longest line; a longer one is cut into lines of this length.
+/// Length in bytes of the longest line; a longer one is cut into lines of this length.
 const MAX_LINE: usize = 4096;
-/// Bytes that may wait. The VM waits while there are more.
+/// Bytes that may wait to be printed. The VM waits while there are more.
 const ROOM: usize = 8192;
-/// Tag of what the monitor says about the VM.
+/// Tag of the lines that the monitor prints about the VM.
 const MONITOR: &str = "monitor";
 
-/// How far the lines of a VM are.
+/// Whether a VM has to wait for its console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// All are printed, or wait for their turn.
+    /// All lines are printed, or wait for their turn.
     Free,
-    /// The VM has to wait: a line of its own is in hand, or too many wait.
+    /// The VM has to wait: a line of its own is being printed, or too many bytes wait.
     Held,
 }
 
-/// What a VM prints.
+/// The console of a VM.
 pub struct Console {
+    /// Id of the VM, its number as a writer of the stream.
     id: u32,
+    /// Name of the VM, the tag of its lines.
     name: String,
-    /// A line that is not ended yet.
+    /// The line that the VM has not ended yet.
     open: Vec<u8>,
-    /// Lines that wait, each with whether it is the monitor's, and a line feed.
+    /// Lines that wait: for each a byte that is 1 if the line is the monitor's, the text, and a line feed.
     lines: VecDeque<u8>,
-    /// The line in hand, tagged, and how much of it was sent.
+    /// The line that is being printed, with its tag.
     line: Vec<u8>,
+    /// Number of bytes of that line that were sent.
     sent: usize,
 }
 
 impl Console {
-    /// That of VM `id`, which is called `name`.
+    /// Returns the console of VM `id`, which is called `name`.
     pub fn new(id: u32, name: &str) -> Self {
         let (open, line) = (Vec::with_capacity(MAX_LINE), Vec::with_capacity(2 * MAX_LINE));
         let lines = VecDeque::with_capacity(ROOM + 4 * MAX_LINE);
         Self { id, name: name.into(), open, lines, line, sent: 0 }
     }
 
-    /// Takes a piece of text.
+    /// Takes a piece of text from the VM.
     pub fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' || self.open.len() == MAX_LINE {
@@ -62,7 +65,7 @@ impl Console {
         }
     }
 
-    /// Ends the line that is open, if any.
+    /// Ends the line that the VM has not ended, if any.
     pub fn finish(&mut self) {
         if !self.open.is_empty() {
             self.end_line();
@@ -75,7 +78,7 @@ impl Console {
         self.lines.push_back(b'\n');
     }
 
-    /// Takes a line of the monitor's, about this VM.
+    /// Takes a line of the monitor's about this VM.
     pub fn say(&mut self, text: fmt::Arguments) {
         let mut line = String::new();
         // Writing to a String does not fail.
@@ -84,17 +87,17 @@ impl Console {
         self.lines.extend(line.bytes());
     }
 
-    /// Whether something is left to be printed.
+    /// Returns whether something is left to be printed.
     pub fn is_pending(&self) -> bool {
         self.sent < self.line.len() || !self.lines.is_empty()
     }
 
-    /// Whether no more waits than may.
+    /// Returns whether no more bytes wait than may.
     pub fn has_room(&self) -> bool {
         self.lines.len() <= ROOM
     }
 
-    /// Prints what the stream takes now. The stream is locked for no longer than one piece takes.
+    /// Prints as much as the stream takes now. The stream is locked for one piece at a time.
     pub fn print<S: Sink>(&mut self, stream: &Mutex<Stream<S>>) -> Progress {
         while self.is_pending() {
             if self.sent == self.line.len() {

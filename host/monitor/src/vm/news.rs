@@ -1,49 +1,52 @@
-//! What the senders to a VM have not heard of yet, and when they are called for it.
+//! When the senders to a VM are called because its device changed.
 //!
-//! A call by NMI is an exit of the sender's, so a receiver could take its time by starting its device without end. A sender that exits anyway
-//! looks by itself. One that does not is called once for all that there is, and not again before a quantum of the receiver's time has passed.
+//! A call by NMI is an exit of the sender, so a receiver could take its senders' time by starting its device without end. A sender
+//! that exits anyway reads its directory by itself. Another is called once for all changes so far, and not again before a quantum
+//! has passed.
 
-/// News of one VM's device.
+/// The changes of one VM's device that its senders do not know yet.
 pub struct News {
-    /// Ticks between two calls.
+    /// Ticks between two calls of the senders.
     quantum: u64,
+    /// Whether there is a change that senders do not know.
     pending: bool,
-    /// The counter's value before which nobody is called.
+    /// Value of the time-stamp counter before which no sender is called.
     not_before: u64,
 }
 
 impl News {
-    /// None. Senders are called every `quantum` ticks at most.
+    /// Returns no news. Senders are called every `quantum` ticks at most.
     pub const fn new(quantum: u64) -> Self {
         Self { quantum, pending: false, not_before: 0 }
     }
 
-    /// There is something new.
+    /// Notes a change.
     pub const fn add(&mut self) {
         self.pending = true;
     }
 
-    /// Senders were called at tick `now`; whether they have to be again, if a call was lost, or finds one in the window.
+    /// Notes that senders were called at tick `now`. With `again` they are called once more later: a call may be lost, or find a sender
+    /// in the window.
     pub const fn told(&mut self, now: u64, again: bool) {
         (self.pending, self.not_before) = (again, now.saturating_add(self.quantum));
     }
 
-    /// Senders were interrupted at tick `now`, for something else.
+    /// Notes that senders were interrupted at tick `now` for something else.
     pub const fn interrupted(&mut self, now: u64) {
         self.not_before = now.saturating_add(self.quantum);
     }
 
-    /// Whether senders are to be called at tick `now`.
+    /// Returns whether senders are to be called at tick `now`.
     pub const fn is_due(&self, now: u64) -> bool {
         self.pending && now >= self.not_before
     }
 
-    /// The counter's value at which they are; the largest if there is nothing new.
+    /// Returns the value of the time-stamp counter at which senders are to be called; the largest if there is no news.
     pub const fn deadline(&self) -> u64 {
         if self.pending { self.not_before } else { u64::MAX }
     }
 
-    /// The counter's value before which the VM may not make news again.
+    /// Returns the value of the time-stamp counter before which the VM may not change its device again.
     pub const fn not_before(&self) -> u64 {
         self.not_before
     }
@@ -55,7 +58,7 @@ mod tests {
 
     const QUANTUM: u64 = 1000;
 
-    /// What is told first is told at once. However often a device starts from then on, its senders are called once in a quantum.
+    /// Senders are called at once for the first change. However often the device starts from then on, they are called once in a quantum.
     #[test]
     fn senders_are_called_once_in_a_quantum() {
         let mut news = News::new(QUANTUM);
@@ -73,7 +76,7 @@ mod tests {
         assert_eq!(news.deadline(), 10_000);
     }
 
-    /// What else interrupts them counts, and takes no news away.
+    /// Other interruptions of the senders count, and the news stays.
     #[test]
     fn who_interrupts_its_senders_waits_for_the_next_time() {
         let mut news = News::new(QUANTUM);
@@ -82,7 +85,7 @@ mod tests {
         assert_eq!((news.not_before(), news.is_due(QUANTUM + 4), news.is_due(QUANTUM + 5)), (QUANTUM + 5, false, true));
     }
 
-    /// A call that did not get through is repeated, a quantum later.
+    /// A call that was lost is repeated a quantum later.
     #[test]
     fn a_call_that_was_lost_is_repeated() {
         let mut news = News::new(QUANTUM);

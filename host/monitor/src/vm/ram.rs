@@ -1,34 +1,38 @@
-//! A VM's RAM, as the monitor sees it: every access bounded, since the addresses come from the guest.
-#![allow(unsafe_code, reason = "turns the frames of a VM into checked slices, once")]
+//! A VM's RAM, as the monitor sees it. Every access is bounded, since the addresses come from the guest.
 
+use crate::platform::physical::{self, OutOfFrames};
 use sluice_abi::{Gpa, Hpa};
 use sluice_memory::{OutOfRegion, PeerSlice, SharedMemory};
 
-/// Guest-physical 0 to `len`, one run of host memory. The guest and its peers write it at any time.
+/// Guest-physical addresses 0 to `len`, one run of host memory. The guest and its peers write it at any time.
 #[derive(Clone, Copy, Debug)]
 pub struct Ram {
-    /// Where it starts in host memory, 2 MiB aligned.
+    /// Host-physical address of the first byte, 2 MiB aligned.
     pub hpa: Hpa,
-    /// Bytes, a multiple of 2 MiB.
+    /// Length in bytes, a multiple of 2 MiB.
     pub len: u64,
 }
 
 impl Ram {
-    /// All of it.
-    pub fn all(&self) -> PeerSlice<'static> {
-        // SAFETY: the frames came from the allocator for this VM alone, are never freed, are identity-mapped, and the
-        // monitor makes no reference into them.
-        unsafe { PeerSlice::from_raw(self.hpa.0 as *mut u8, self.len) }
+    /// Returns RAM for a VM, `len` zeroed bytes.
+    pub fn alloc(len: u64) -> Result<Self, OutOfFrames> {
+        physical::alloc_contiguous(len, 2 << 20).map(|hpa| Self { hpa, len })
     }
 
-    /// Host address of the `len` bytes at `at`.
+    /// Returns all of the RAM; `None` if it is not of frames that were given out.
+    pub fn all(&self) -> Option<PeerSlice<'static>> {
+        physical::slice(self.hpa, self.len)
+    }
+
+    /// Returns the host-physical address of the `len` bytes at `at`; `None` if they are not all in RAM.
     pub fn host(&self, at: Gpa, len: u64) -> Option<Hpa> {
-        self.slice(at, len).ok().map(|slice| Hpa(slice.as_ptr() as u64))
+        let end = at.0.checked_add(len)?;
+        (end <= self.len).then_some(Hpa(self.hpa.0 + at.0))
     }
 }
 
 impl SharedMemory for Ram {
     fn slice(&self, at: Gpa, len: u64) -> Result<PeerSlice<'_>, OutOfRegion> {
-        self.all().sub(at.0, len)
+        self.all().ok_or(OutOfRegion { at, len })?.sub(at.0, len)
     }
 }

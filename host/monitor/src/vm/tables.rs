@@ -1,11 +1,11 @@
-//! The host's own page tables for gate and window views (rule G5).
+//! The host's page tables for gate and window views (rule G5).
 //!
 //! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the host's,
 //! whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with accessed and dirty
 //! bits set in advance, so the processor has nothing to write.
 
-use crate::platform::frames::OutOfFrames;
 use crate::platform::hierarchy::{ADDRESS, LARGE, LARGE_PAGE, index};
+use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
 use crate::vmx::ept::{Access, View};
 use sluice_abi::directory::MAX_PEERS;
@@ -16,25 +16,25 @@ const WRITE: u64 = 1 << 1;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const NO_EXECUTE: u64 = 1 << 63;
-/// Tables of one view: one of the third level, and room for packet memory and small pages.
+/// Number of tables of one view without peers: one of the third level, and those for packet memory and small pages.
 pub const FEW: usize = 16;
-/// More of them for each peer: 2 GiB begin and end anywhere in a GiB.
+/// Number of further tables for each peer, whose 2 GiB may begin and end anywhere in a GiB.
 pub const FOR_PEER: usize = 6;
 
 const _: () = assert!((FEW + FOR_PEER * MAX_PEERS) as u64 * map::PAGE <= map::TABLES_LEN);
 
-/// How the view's instructions may use a range.
+/// The access that the view's instructions have to a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// Fetch.
+    /// Instruction fetches.
     Code,
-    /// Load.
+    /// Loads.
     Constant,
-    /// Load and store.
+    /// Loads and stores.
     Data,
 }
 
-/// The tables of one view.
+/// The page tables of one view.
 pub struct SlotTables {
     root: Table,
     run: Table,
@@ -43,7 +43,7 @@ pub struct SlotTables {
 }
 
 impl SlotTables {
-    /// `len` tables that map nothing yet, made readable in `view`.
+    /// Returns `len` tables that map nothing yet, and makes them readable in `view`.
     pub fn new(view: View, len: usize) -> Result<Self, OutOfFrames> {
         let (root, run) = (Table::alloc()?, Table::alloc_run(len)?);
         root.set(map::SLOT_PML4_INDEX, link(0));
@@ -51,12 +51,12 @@ impl SlotTables {
         Ok(Self { root, run, len, used: 1 })
     }
 
-    /// The top-level table: what the page that CR3 names must be in this view.
+    /// Returns the top-level table, with which the view backs the page that CR3 names.
     pub fn root(&self) -> Table {
         self.root
     }
 
-    /// Maps `len` bytes at slot offset `offset`, page-aligned, one to one with the slot's guest-physical range.
+    /// Maps `len` bytes at slot offset `offset`, page-aligned, to the same offset of the slot's guest-physical range.
     pub fn map(&mut self, offset: u64, len: u64, usage: Use) -> Result<(), OutOfFrames> {
         let bits = PRESENT
             | ACCESSED
@@ -77,7 +77,7 @@ impl SlotTables {
         Ok(())
     }
 
-    /// The table that holds leaves of `level` for `offset`, made where it is missing.
+    /// Returns the table that holds the entries of `level` for `offset`. Missing tables are taken from the run.
     fn table(&mut self, offset: u64, level: u32) -> Result<Table, OutOfFrames> {
         let mut table = self.run;
         for above in (level + 1..3).rev() {
@@ -96,7 +96,7 @@ impl SlotTables {
     }
 }
 
-/// An entry that leads to table `number` of the run.
+/// Returns an entry that links to table `number` of the run.
 fn link(number: usize) -> u64 {
     (map::SLOT_GPA + map::TABLES + number as u64 * map::PAGE) | PRESENT | WRITE | ACCESSED
 }

@@ -1,33 +1,34 @@
 //! The views of a VM, by gate. See: docs/memory-map.md.
 
-use super::image::GateImage;
+use super::gate_image::GateImage;
 use super::ram::Ram;
 use super::tables::{self, SlotTables, Use};
-use crate::platform::frames::{self, OutOfFrames};
 use crate::platform::hierarchy::LARGE_PAGE;
+use crate::platform::physical::{self, OutOfFrames};
 use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, View};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, write};
+use core::sync::atomic::Ordering::Relaxed;
 use sluice_abi::boot::{IMAGE_START, STACK_GUARD};
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
 
-/// Places in the EPTP list. The rest of the list is 0 for ever.
+/// Indices in the EPTP list. All other entries are always 0.
 const HOME: usize = 0;
 const FIRST: usize = 1;
 const WINDOW: usize = 2;
 
-/// Where a vCPU was when it exited.
+/// The view in which a vCPU was when it exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Its own view.
+    /// The view of its own RAM.
     Home,
-    /// Own view and peers (gate `Guarded`).
+    /// The view of its own RAM and of peers (gate `Guarded`).
     Guarded,
-    /// The gate.
+    /// The gate view.
     Gate,
-    /// The window.
+    /// The window view.
     Window,
 }
 
@@ -35,14 +36,14 @@ pub enum Place {
 pub struct Views {
     home: View,
     crossing: Crossing,
-    /// With the gates `Direct` and `Guarded`, a large page of nobody's: see [`Views::hide`].
+    /// With the gates `Direct` and `Guarded`, a large page that nobody uses: see [`Views::hide`].
     sink: Option<Hpa>,
 }
 
 enum Crossing {
-    /// Gate `Hypercall`: no view of the VM's shows a peer.
+    /// Gate `Hypercall`: no view of the VM shows a peer.
     None,
-    /// Gate `Direct`: home shows them.
+    /// Gate `Direct`: home shows peers.
     Home,
     Guarded {
         view: View,
@@ -51,7 +52,7 @@ enum Crossing {
     Isolated(Isolated),
 }
 
-/// A peer's RAM and where the sender may see parts of it: a page of guest-physical address `g` at slot offset `offset + g`.
+/// A peer's RAM, and where a sender sees parts of it: the peer's guest-physical address `g` is at slot offset `offset + g`.
 #[derive(Clone, Copy)]
 pub struct PeerMemory {
     /// Slot offset of the peer's first page.
@@ -60,7 +61,7 @@ pub struct PeerMemory {
     pub ram: Ram,
 }
 
-/// Pages of the host's that a VM's home view shows it, read-only or execute-only.
+/// Pages of the host that a VM's home view maps, read-only or execute-only.
 pub struct HomePages {
     /// The stub.
     pub stub: Hpa,
@@ -69,7 +70,7 @@ pub struct HomePages {
 }
 
 impl Views {
-    /// The views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`, of whose memory nothing is shown yet.
+    /// Returns the views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`. None of the peers' memory is mapped yet.
     pub fn new(
         gate: GateKind,
         ram: Ram,
@@ -89,16 +90,16 @@ impl Views {
             GateKind::Isolated => Crossing::Isolated(Isolated::new(home, image, state, peers)?),
         };
         let has_sink = matches!(gate, GateKind::Direct | GateKind::Guarded) && !peers.is_empty();
-        let sink = has_sink.then(|| frames::alloc_contiguous(LARGE_PAGE, LARGE_PAGE)).transpose()?;
+        let sink = has_sink.then(|| physical::alloc_contiguous(LARGE_PAGE, LARGE_PAGE)).transpose()?;
         Ok(Self { home, crossing, sink })
     }
 
-    /// The view a VM starts in.
+    /// Returns the view in which a VM starts.
     pub fn home(&self) -> EptPointer {
         self.home.pointer()
     }
 
-    /// The page that VMFUNC reads, if this VM may use it.
+    /// Returns the EPTP list; `None` if the VM may not use VMFUNC.
     pub fn list(&self) -> Option<Hpa> {
         match &self.crossing {
             Crossing::None | Crossing::Home => None,
@@ -107,7 +108,7 @@ impl Views {
         }
     }
 
-    /// Which view the EPTP field names.
+    /// Returns which view the EPTP field names.
     pub fn place(&self, eptp: u64) -> Place {
         match &self.crossing {
             Crossing::Guarded { view, .. } if view.pointer().0 == eptp => Place::Guarded,
@@ -117,7 +118,7 @@ impl Views {
         }
     }
 
-    /// The view that shows peers, if one does.
+    /// Returns the view that maps peers, if any does.
     fn peers(&self) -> Option<View> {
         match &self.crossing {
             Crossing::None => None,
@@ -127,17 +128,17 @@ impl Views {
         }
     }
 
-    /// Shows `len` bytes of a peer's memory at slot offset `offset` (rule G1). The vCPU is not in the window.
+    /// Maps `len` bytes of a peer's memory at slot offset `offset` (rule G1). The vCPU is not in the window.
     pub fn show(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
         let Some(view) = self.peers() else { return Ok(()) };
         view.map(slot(offset), hpa, len, Access::READ_WRITE)?.invept(view);
         Ok(())
     }
 
-    /// Shows them no more (rules G1, G13). The vCPU is not in the window.
+    /// Unmaps `len` bytes of a peer's memory at slot offset `offset` (rules G1, G13). The vCPU is not in the window.
     ///
-    /// With the gates `Direct` and `Guarded` the ring code is the VM's own, and may be at work just now: it finds a page of nobody's there, and not an
-    /// EPT violation, by which a peer could end its sender.
+    /// With the gates `Direct` and `Guarded` the ring code is the VM's own, and may be interrupted in the middle of a call. A page that
+    /// nobody uses is mapped for it then: with an EPT violation instead, a peer could end its sender.
     pub fn hide(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
         let Some(view) = self.peers() else { return Ok(()) };
         let Some(sink) = self.sink else {
@@ -153,7 +154,7 @@ impl Views {
         Ok(())
     }
 
-    /// Ends a call from outside, whatever it ends for: the window is closed, and the vCPU is in home. `false`: there is no gate to be in.
+    /// Closes the window and puts the vCPU in home, for a call that is aborted. Returns `false` if the VM has no such gate.
     pub fn end_call(&mut self, vpid: u16) -> bool {
         let home = self.home();
         let Some(isolated) = self.isolated() else { return false };
@@ -162,7 +163,7 @@ impl Views {
         true
     }
 
-    /// The same at an exit; `None`: it is home, and the list is not what it must be there (rule G3).
+    /// Returns which view the EPTP field names at an exit; `None` if that is home and the list is not as it must be there (rule G3).
     pub fn place_at_exit(&self, eptp: u64) -> Option<Place> {
         let place = self.place(eptp);
         let rests = match &self.crossing {
@@ -172,7 +173,7 @@ impl Views {
         rests.then_some(place)
     }
 
-    /// The isolated gate's parts, if that is the gate.
+    /// Returns the views of the gate `Isolated`, if the VM has that gate.
     pub fn isolated(&mut self) -> Option<&mut Isolated> {
         match &mut self.crossing {
             Crossing::Isolated(isolated) => Some(isolated),
@@ -183,7 +184,7 @@ impl Views {
 
 fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
     let view = View::new()?;
-    // All of RAM but the page below the image.
+    // All of RAM is mapped but the page below the image.
     let image = Hpa(ram.hpa.0 + IMAGE_START.0);
     view.map(Gpa(0), ram.hpa, STACK_GUARD.0, Access::all())?.not_yet_used();
     view.map(IMAGE_START, image, ram.len - IMAGE_START.0, Access::all())?.not_yet_used();
@@ -214,7 +215,7 @@ pub struct Isolated {
     cr3_page: Option<Gpa>,
 }
 
-/// A CR3 that no guest has: registration has not happened.
+/// A CR3 that no guest can have, before the registration.
 const NO_CR3: u64 = u64::MAX;
 
 impl Isolated {
@@ -250,10 +251,10 @@ impl Isolated {
                 if part.execute { (Access::EXECUTE, Use::Code) } else { (Access::READ, Use::Constant) };
             self.in_window(part.offset, part.hpa, part.len, access, usage)?;
         }
-        let stack = frames::alloc_contiguous(map::STACK_LEN, map::PAGE)?;
+        let stack = physical::alloc_contiguous(map::STACK_LEN, map::PAGE)?;
         self.in_window(map::STACK, stack, map::STACK_LEN, Access::READ_WRITE, Use::Data)?;
         self.in_window(map::STATE, state, map::STATE_LEN, Access::READ_WRITE, Use::Data)?;
-        // The EPT shows of these what is registered; the page tables need not know.
+        // The page tables map all of these ranges; the EPT maps of them what is registered.
         self.window_tables.map(map::REQUEST, map::PAGE, Use::Constant)?;
         self.window_tables.map(map::PACKETS, map::PACKETS_LEN, Use::Data)?;
         peers.iter().try_for_each(|peer| self.window_tables.map(peer.offset, peer.ram.len, Use::Data))
@@ -269,7 +270,7 @@ impl Isolated {
         self.window.map(slot(at), hpa, len, access).map(|flush| flush.not_yet_used())
     }
 
-    /// Takes CR3 `cr3` for this vCPU's, and lets the window be armed (rules G4, G5).
+    /// Registers `cr3` as the CR3 of this vCPU, and lets the window be armed (rules G4, G5).
     ///
     /// The views change while the vCPU is in home, on its own processor, so its flushes are enough.
     pub fn register(&mut self, cr3: u64, vpid: u16) -> Result<(), OutOfFrames> {
@@ -285,7 +286,7 @@ impl Isolated {
         Ok(())
     }
 
-    /// As before the first [`Isolated::register`] and [`Isolated::show_run`]: the VM starts again.
+    /// Restores the state before the first [`Isolated::register`] and [`Isolated::show_run`], for a VM that starts again.
     pub fn unregister(&mut self, vpid: u16) -> Result<(), OutOfFrames> {
         self.list.set(WINDOW, self.window.at_rest().0 | EptPointer::DISABLED);
         self.constant.set(map::CONSTANT_WORD as usize / 8, NO_CR3);
@@ -295,7 +296,7 @@ impl Isolated {
         self.forget(old, vpid)
     }
 
-    /// The page of CR3 that was registered leads into gate and window no more.
+    /// Unmaps the page of a CR3 that was registered in gate and window.
     fn forget(&mut self, page: Gpa, vpid: u16) -> Result<(), OutOfFrames> {
         self.gate.unmap(page, map::PAGE)?.invept(self.gate);
         self.window.unmap(page, map::PAGE)?.invept(self.window);
@@ -303,51 +304,52 @@ impl Isolated {
         Ok(())
     }
 
-    /// Shows the window the page `request` as the VM's request block, in place of any other.
+    /// Maps the page `request` as the VM's request block in the window, in place of any other.
     pub fn show_request(&mut self, request: Hpa) -> Result<(), OutOfFrames> {
         self.window.map(slot(map::REQUEST), request, map::PAGE, Access::READ)?.invept(self.window);
         Ok(())
     }
 
-    /// Shows the window `len` bytes at `hpa` as packet memory from `offset` on.
+    /// Maps `len` bytes at `hpa` in the window as packet memory from `offset` on.
     pub fn show_run(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
         self.window.map(slot(map::PACKETS + offset), hpa, len, Access::READ_WRITE)?.invept(self.window);
         Ok(())
     }
 
-    /// Shows it `len` bytes of packet memory from `offset` on no more.
+    /// Unmaps `len` bytes of packet memory from `offset` on in the window.
     pub fn hide_run(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
         self.window.unmap(slot(map::PACKETS + offset), len)?.invept(self.window);
         Ok(())
     }
 
-    /// Keeps the window from being opened again, or lets it be; before the first [`Isolated::register`] nothing opens it (rule G13).
+    /// Keeps the window from being opened again, or lets it be opened (rule G13). Before the first [`Isolated::register`] it is never
+    /// opened.
     pub fn hold(&mut self, held: bool) {
         let entry = self.list.get(WINDOW) & !EptPointer::DISABLED;
         let held = held || self.cr3_page.is_none();
         self.list.set(WINDOW, if held { entry | EptPointer::DISABLED } else { entry });
     }
 
-    /// Whether the window is held.
+    /// Returns whether the window is held.
     pub fn is_held(&self) -> bool {
         self.cr3_page.is_some() && self.list.get(WINDOW) & EptPointer::DISABLED != 0
     }
 
-    /// Closes the window from outside (rule G9): the entry's low byte as the closing store leaves it, bit 63 as it was. What the processor
-    /// has from page tables that are not the registered ones goes (rule G11).
+    /// Closes the window from outside (rule G9): the low byte of its entry becomes what the closing store of the gate leaves, and bit 63
+    /// stays. The processor drops mappings of page tables other than the registered ones (rule G11).
     pub fn disarm(&mut self, vpid: u16) {
         let entry = self.list.get(WINDOW);
         self.list.set(WINDOW, entry & !0xff | u64::from(EptPointer::AT_REST));
         invvpid(vpid);
     }
 
-    /// Whether the list says what it must while the vCPU is in home: the window at rest, all else untouched.
+    /// Returns whether the list is as it must be while the vCPU is in home: the window at rest, and all other entries unchanged.
     pub fn at_rest(&self, home: EptPointer) -> bool {
         let window = self.list.get(WINDOW) & !EptPointer::DISABLED;
         self.list.get(HOME) == home.0
             && self.list.get(FIRST) == self.gate.pointer().0
             && window == self.window.at_rest().0
-            && (WINDOW + 1..Table::WORDS).all(|index| self.list.get(index) == 0)
+            && self.list.words().is_some_and(|list| list[WINDOW + 1..].iter().all(|word| word.load(Relaxed) == 0))
     }
 }
 

@@ -19,15 +19,15 @@ bitflags! {
     /// Primary processor-based VM-execution controls.
     #[derive(Clone, Copy)]
     pub struct Primary: u32 {
-        /// An exit as soon as the guest takes interrupts.
+        /// The guest exits as soon as it can take an interrupt.
         const INTERRUPT_WINDOW_EXITING = 1 << 2;
-        /// HLT exits: it gives the CPU away.
+        /// HLT exits: the guest gives the processor away.
         const HLT_EXITING = 1 << 7;
         /// MWAIT exits.
         const MWAIT_EXITING = 1 << 10;
         /// RDPMC exits.
         const RDPMC_EXITING = 1 << 11;
-        /// MOV to CR8 exits: it would set the host's task priority.
+        /// MOV to CR8, which would set the host's task priority, exits.
         const CR8_LOAD_EXITING = 1 << 19;
         /// MOV from CR8 exits.
         const CR8_STORE_EXITING = 1 << 20;
@@ -37,7 +37,7 @@ bitflags! {
         const USE_MSR_BITMAPS = 1 << 28;
         /// MONITOR exits.
         const MONITOR_EXITING = 1 << 29;
-        /// The secondary controls count.
+        /// The secondary controls are in force.
         const SECONDARY = 1 << 31;
     }
 }

@@ -1,12 +1,13 @@
-//! What the processor must be able to do, checked before anything depends on it, each missing item by name.
+//! The features that the processor must have, checked before anything depends on them. Each missing feature is named.
 
 use super::tsx;
+use crate::platform::cpu::OwnMsr;
 use crate::platform::msr;
 use alloc::vec::Vec;
 use core::fmt;
 use raw_cpuid::CpuId;
 
-const FEATURE_CONTROL: u32 = 0x3a;
+const FEATURE_CONTROL: u32 = OwnMsr::FeatureControl as u32;
 const VMX_BASIC: u32 = 0x480;
 const PINBASED_CTLS: u32 = 0x481;
 const PROCBASED_CTLS: u32 = 0x482;
@@ -39,10 +40,10 @@ const REQUIRED: [Required; 15] = [
     Required { msr: VMFUNC, bit: 0, name: "VMFUNC EPTP switching" },
 ];
 
-/// What a processor lacks whose transactions stay on (attack A28).
+/// The feature that a processor lacks whose transactions stay on (attack A28).
 pub const NO_TRANSACTIONS: &str = "IA32_TSX_CTRL, to switch its transactions (RTM, HLE) off";
 
-/// What this processor lacks.
+/// The features that this processor lacks.
 #[derive(Default)]
 pub struct Missing(Vec<&'static str>);
 
@@ -52,7 +53,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Checks all that the monitor needs.
+/// Checks all features that the monitor needs.
 pub fn check() -> Result<(), Missing> {
     let mut missing = Missing::default();
     let has = CpuId::new().get_feature_info().is_some_and(|info| info.has_vmx());
@@ -68,12 +69,12 @@ pub fn check() -> Result<(), Missing> {
     if msr::read(FEATURE_CONTROL) & 0b101 == 0b001 {
         missing.0.push("VMX (switched off in firmware)");
     }
-    // Each other processor is asked when VMX is turned on there.
+    // Each other processor is checked when VMX is turned on there.
     if !tsx::switch_off(tsx::Leaf7::own()) {
         missing.0.push(NO_TRANSACTIONS);
     }
     for required in &REQUIRED {
-        // IA32_VMX_VMFUNC exists only with VM functions; the order of REQUIRED sees to that.
+        // IA32_VMX_VMFUNC exists only on processors with VM functions.
         let readable = required.msr != VMFUNC || msr::read(PROCBASED_CTLS2) >> (32 + 13) & 1 == 1;
         if !readable || msr::read(required.msr) >> required.bit & 1 == 0 {
             missing.0.push(required.name);
@@ -82,31 +83,31 @@ pub fn check() -> Result<(), Missing> {
     if missing.0.is_empty() { Ok(()) } else { Err(missing) }
 }
 
-/// Makes VMXON legal, where firmware left that open.
+/// Makes VMXON legal, unless firmware locked the register.
 pub fn unlock() {
     if msr::read(FEATURE_CONTROL) & 1 == 0 {
-        msr::write(FEATURE_CONTROL, msr::read(FEATURE_CONTROL) | 0b101);
+        msr::write(OwnMsr::FeatureControl, msr::read(FEATURE_CONTROL) | 0b101);
     }
 }
 
-/// Bits that CR0 must have set and may have set in VMX operation.
+/// Returns the bits that CR0 must have set and those that it may have set in VMX operation.
 /// See: SDM volume 3, appendix "VMX-Fixed Bits in CR0".
 pub fn cr0_fixed() -> (u64, u64) {
     (msr::read(0x486), msr::read(0x487))
 }
 
-/// Bits that CR4 must have set and may have set in VMX operation.
+/// Returns the bits that CR4 must have set and those that it may have set in VMX operation.
 /// See: SDM volume 3, appendix "VMX-Fixed Bits in CR4".
 pub fn cr4_fixed() -> (u64, u64) {
     (msr::read(0x488), msr::read(0x489))
 }
 
-/// The revision that a VMXON region or VMCS starts with.
+/// Returns the revision identifier, the first word of a VMXON region and of a VMCS.
 pub fn revision() -> u64 {
     msr::read(VMX_BASIC) & 0x7fff_ffff
 }
 
-/// The controls `wanted`, with the bits that the processor insists on; what it can't do is left out.
+/// Returns the controls `wanted`, with the bits that the processor requires and without those that it lacks.
 /// `capability` is one of the TRUE control MSRs (or that of the secondary controls).
 pub fn controls(capability: u32, wanted: u32) -> u64 {
     let (must, may) = (msr::read(capability) as u32, (msr::read(capability) >> 32) as u32);

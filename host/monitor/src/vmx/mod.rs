@@ -3,12 +3,13 @@
 //! Every field, control and structure cites the SDM, volume 3, by chapter title, since chapter numbers move with revisions.
 
 pub mod control;
-pub mod enter;
 pub mod ept;
 pub mod features;
 pub mod field;
+pub mod guest;
 pub mod instruction;
+pub mod reason;
 pub mod registers;
-pub mod rest;
 pub mod tsx;
+pub mod unswitched;
 pub mod vmcs;

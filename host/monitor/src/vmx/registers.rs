@@ -1,6 +1,6 @@
 //! The general registers of a guest.
 
-/// A guest's general registers, by number; RSP's place is unused, the VMCS has it.
+/// A guest's general registers, by number. The element of RSP is unused, since RSP is in the VMCS.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Registers(pub [u64; 16]);

@@ -1,31 +1,33 @@
 //! Transactions (TSX) are off on every processor. See: SDM volume 1, "Programming with Intel Transactional Synchronization Extensions".
 //!
-//! A transaction that is begun in home and aborted in the window goes on in home, past the gate's close, with all registers as they were: its
-//! abort is a way out of the window that no rule of the gate sees (attack A28), and what it took along speculatively is in the caches. To hide
-//! TSX from CPUID does not switch it off: XBEGIN is not privileged, and does not exit.
+//! A transaction that begins in home and aborts in the window continues in home, past the gate's close, with all registers as
+//! they were at XBEGIN. Its abort is a way out of the window that no check of the gate sees (attack A28), and its speculative
+//! loads leave traces in the caches. Hiding TSX from CPUID does not switch it off: XBEGIN is not privileged, and does not exit.
 
+use crate::platform::cpu::OwnMsr;
 use crate::platform::msr;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 
 const IA32_ARCH_CAPABILITIES: u32 = 0x10a;
-const IA32_TSX_CTRL: u32 = 0x122;
-/// Bit of IA32_ARCH_CAPABILITIES: there is an IA32_TSX_CTRL. Such processors ignore the prefixes of HLE altogether.
+const IA32_TSX_CTRL: u32 = OwnMsr::TsxControl as u32;
+/// Bit of IA32_ARCH_CAPABILITIES: the processor has IA32_TSX_CTRL. Such processors ignore the prefixes of HLE.
 const TSX_CTRL: u64 = 1 << 7;
-/// Bits of IA32_TSX_CTRL: each XBEGIN aborts at once; CPUID does not name TSX.
+/// Bit of IA32_TSX_CTRL: each XBEGIN aborts at once.
 const RTM_DISABLE: u64 = 1 << 0;
+/// Bit of IA32_TSX_CTRL: CPUID does not report TSX.
 const TSX_CPUID_CLEAR: u64 = 1 << 1;
 
-/// CPUID leaf 07H, subleaf 0, as far as it says something of transactions. See: SDM volume 2, "CPUID".
+/// The two registers of CPUID leaf 07H, subleaf 0, that describe transactions. See: SDM volume 2, "CPUID".
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leaf7 {
     /// Bit 4: HLE, bit 11: RTM.
     pub ebx: u32,
-    /// Bit 11: every XBEGIN aborts at once (RTM_ALWAYS_ABORT), bit 29: there is an IA32_ARCH_CAPABILITIES.
+    /// Bit 11: every XBEGIN aborts at once (RTM_ALWAYS_ABORT), bit 29: the processor has IA32_ARCH_CAPABILITIES.
     pub edx: u32,
 }
 
 impl Leaf7 {
-    /// As the processor that asks has it; none of the bits where there is no such leaf.
+    /// Returns the leaf of this processor; all zero if it has no such leaf.
     pub fn own() -> Self {
         if __cpuid(0).eax < 7 {
             return Self::default();
@@ -45,15 +47,16 @@ impl Leaf7 {
     }
 }
 
-/// Switches transactions off on the processor that asks, which says `leaf` of itself. `false`: it has them, and they can't be switched off.
+/// Switches transactions off on this processor, whose CPUID reports `leaf`. Returns `false` if it has transactions that can't be
+/// switched off.
 ///
-/// Where there is a switch, it is used whatever `leaf` says: firmware may have hidden what it left on.
+/// IA32_TSX_CTRL is written whatever `leaf` says: firmware may hide transactions and leave them on.
 #[must_use]
 pub fn switch_off(leaf: Leaf7) -> bool {
     if !leaf.has_arch_capabilities() || msr::read(IA32_ARCH_CAPABILITIES) & TSX_CTRL == 0 {
         return !leaf.has_transactions();
     }
-    msr::write(IA32_TSX_CTRL, msr::read(IA32_TSX_CTRL) | RTM_DISABLE | TSX_CPUID_CLEAR);
+    msr::write(OwnMsr::TsxControl, msr::read(IA32_TSX_CTRL) | RTM_DISABLE | TSX_CPUID_CLEAR);
     msr::read(IA32_TSX_CTRL) & RTM_DISABLE != 0
 }
 

@@ -1,11 +1,11 @@
-//! One VMCS per VM: what the host owns, what the guest owns, and the state it starts in.
+//! The VMCS of a VM: the controls, the host state, and the guest state in which a VM starts.
 
 use super::control::{Entry, Exit, Pin, Primary, Secondary, VM_FUNCTION_EPTP_SWITCHING};
 use super::ept::EptPointer;
 use super::field::Field;
 use super::instruction::{self, VmFail, write};
 use super::{features, tsx};
-use crate::platform::frames::OutOfFrames;
+use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
 use crate::platform::{cpu, msr};
 use core::fmt;
@@ -21,8 +21,8 @@ pub const CR0_OWNED: u64 = Cr0Flags::PAGING.bits()
     | Cr0Flags::NUMERIC_ERROR.bits()
     | Cr0Flags::ALIGNMENT_MASK.bits();
 
-/// Bits of CR4 that the guest may change; it owns no other (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. Not MCE:
-/// without it a machine check is a shutdown of the processor, and no #MC that exits (rule G14).
+/// Bits of CR4 that the guest may change (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. MCE is not among
+/// them: without it a machine check shuts the processor down instead of raising #MC, which exits (rule G14).
 pub const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
     | Cr4Flags::DEBUGGING_EXTENSIONS.bits()
     | Cr4Flags::PAGE_GLOBAL.bits()
@@ -32,7 +32,7 @@ pub const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
     | Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION.bits()
     | Cr4Flags::FSGSBASE.bits();
 
-/// #DB, #AC and #MC exit: the first and last by rule G14; the second since a guest can have it raised without end.
+/// #DB, #AC and #MC exit: #DB and #MC by rule G14, #AC since a guest can have it raised without end.
 const EXCEPTIONS: u64 = 1 << 1 | 1 << 17 | 1 << 18;
 
 const CODE_64: u64 = 0xa09b;
@@ -42,7 +42,7 @@ const UNUSABLE: u64 = 1 << 16;
 const PAT: u32 = 0x277;
 const EFER: u32 = 0xc000_0080;
 
-/// Turns VMX operation on, on this processor, which says `leaf` of itself, and transactions off.
+/// Turns VMX operation on and transactions off on this processor, whose CPUID reports `leaf`.
 pub fn enable(leaf: tsx::Leaf7) -> Result<(), EnableError> {
     if !tsx::switch_off(leaf) {
         return Err(EnableError::Transactions);
@@ -61,7 +61,7 @@ pub enum EnableError {
     OutOfFrames,
     /// The processor refused.
     Refused(VmFail),
-    /// Its transactions can't be switched off.
+    /// The processor's transactions can't be switched off.
     Transactions,
 }
 
@@ -87,13 +87,13 @@ impl From<VmFail> for EnableError {
     }
 }
 
-/// What differs from VM to VM.
+/// The values in which the VMCSs of VMs differ.
 pub struct Setup {
-    /// VPID, not 0 (rule G11).
+    /// VPID, which is not 0 (rule G11).
     pub vpid: u16,
     /// The home view.
     pub home: EptPointer,
-    /// The EPTP list, if VMFUNC shall work.
+    /// The EPTP list, if the VM may use VMFUNC.
     pub eptp_list: Option<Hpa>,
     /// One MSR bitmap page for all VMs.
     pub msr_bitmap: Hpa,
@@ -107,7 +107,7 @@ pub struct Setup {
     pub cr3: Gpa,
 }
 
-/// Makes `vmcs` that of a VM which has not run yet, and current on this processor.
+/// Makes `vmcs` the VMCS of a VM that has not run yet, and current on this processor.
 pub fn init(vmcs: Table, setup: &Setup) -> Result<(), VmFail> {
     instruction::vmclear(vmcs.hpa())?;
     vmcs.set(0, features::revision());
@@ -142,7 +142,7 @@ fn write_controls(setup: &Setup) {
     write(Field::Cr3TargetCount, 0);
 }
 
-/// Host state is this processor's own. A VM stays on one processor, so it is written once.
+/// Writes the host state, which is this processor's own. A VM stays on one processor, so it is written once.
 fn write_host_state(cr3: Hpa) {
     let host = cpu::state();
     let selectors = [
@@ -215,7 +215,7 @@ fn write_guest_state(setup: &Setup) {
     }
 }
 
-/// Flat segments, as a 64-bit boot protocol has them; GDTR and IDTR are empty until the guest loads its own.
+/// Writes flat segments for 64-bit mode. GDTR and IDTR are empty until the guest loads its own.
 fn write_guest_segments() {
     let segments = [
         (Field::GuestCsSelector, Field::GuestCsLimit, Field::GuestCsRights, Field::GuestCsBase, 8, CODE_64),

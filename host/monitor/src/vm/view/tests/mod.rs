@@ -5,10 +5,9 @@ mod changes;
 mod list;
 
 use super::*;
-use crate::vm::image::Part;
+use crate::vm::gate_image::CodePart;
 use crate::vmx::instruction::{Dropped, dropped, read};
 use sluice_abi::PeerIdx;
-use std::sync::LazyLock;
 
 const READ: u64 = 1;
 const WRITE: u64 = 2;
@@ -32,13 +31,8 @@ const VPID: u16 = 7;
 
 /// A frame of the host's. The memory is the test's own, one to one.
 fn frame() -> Hpa {
-    static MEMORY: LazyLock<()> = LazyLock::new(|| {
-        let memory = vec![0u8; 32 << 20].leak();
-        let at = memory.as_ptr() as u64;
-        frames::init(at, at + memory.len() as u64);
-    });
-    LazyLock::force(&MEMORY);
-    frames::alloc().unwrap()
+    physical::init_for_tests();
+    physical::alloc().unwrap()
 }
 
 /// Views of a VM with a peer, packet memory and a request block.
@@ -49,9 +43,9 @@ fn views() -> Views {
 /// The same with another gate.
 fn views_of(gate: GateKind) -> Views {
     let [stub, gate_page, window, code, constants] = [(); 5].map(|()| frame());
-    let directory = frames::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE).unwrap();
-    let state = frames::alloc_contiguous(map::STATE_LEN, map::PAGE).unwrap();
-    let part = |offset, hpa, execute| Part { offset: map::CODE + offset, hpa, len: map::PAGE, execute };
+    let directory = physical::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE).unwrap();
+    let state = physical::alloc_contiguous(map::STATE_LEN, map::PAGE).unwrap();
+    let part = |offset, hpa, execute| CodePart { offset: map::CODE + offset, hpa, len: map::PAGE, execute };
     let image =
         GateImage { stub, gate: gate_page, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
     let peers = [PeerMemory { offset: map::peer_base(PeerIdx(0)), ram: PEER }];
