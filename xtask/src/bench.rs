@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: what a packet costs.
 
 use crate::progress::step;
-use crate::{Host, Report, Row, Scenario, artifacts, plot, rings, table};
+use crate::{Host, Scenario, artifacts, rings};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use sluice_report::{IMIX, Report, Row, cpu, frame_name, plot, table};
 use std::fs;
 
 /// Packets in a row: in an emulator every packet costs the same, on a real machine they don't.
@@ -63,17 +64,9 @@ pub struct Options {
     embedded: bool,
 }
 
-/// What the mix of lengths is called; a row of it has 0 bytes.
-pub const IMIX: &str = "imix";
-
 fn frame(text: &str) -> Result<u16, String> {
     let frame = if text == IMIX { Some(0) } else { text.parse().ok().filter(|frame| (60..=1518).contains(frame)) };
     frame.ok_or_else(|| "60 to 1518, or imix".into())
-}
-
-/// What `frame` is called.
-pub fn frame_name(frame: u16) -> String {
-    if frame == 0 { IMIX.into() } else { frame.to_string() }
 }
 
 /// What else can be measured.
@@ -151,17 +144,6 @@ pub fn conditions(host: Host) -> String {
             .into(),
         Host::Embedded => format!("Measured with the time-stamp counter on this machine ({}), sender and receiver as two processes; medians of {RUNS_NATIVE} runs.", cpu()),
     }
-}
-
-/// The processor's model, and how many there are.
-pub fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown CPU", |(_, name)| name);
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {count} processors")
 }
 
 /// One boot for each gate.

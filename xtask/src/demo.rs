@@ -3,8 +3,9 @@
 use crate::bench::{self, Gate, Ring};
 use crate::progress::step;
 use crate::scenario::capture;
-use crate::{Host, Row, Scenario, artifacts, plot, table};
+use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
+use sluice_report::{Row, plot, table};
 use std::fs;
 
 /// How to show it.

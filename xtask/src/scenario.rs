@@ -1,7 +1,7 @@
-//! What to run, and on what.
+//! What to run.
 
-use crate::{Report, artifacts, bochs, embedded, tools};
-use anyhow::{Context, Result, ensure};
+use crate::artifacts;
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,50 +82,4 @@ impl Scenario {
 /// The capture that the examples send.
 pub fn capture() -> PathBuf {
     artifacts::root().join("examples/captures/mixed.pcap")
-}
-
-/// What runs a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The monitor, in Bochs.
-    Bochs,
-    /// The launcher: the embedded default.
-    Embedded,
-}
-
-impl Host {
-    /// The emulator where it can be had; else the embedded default, with one line that says why. Builds what it needs.
-    pub fn best() -> Result<Self> {
-        match tools::emulator() {
-            Ok(()) => artifacts::build_bare().map(|()| Self::Bochs),
-            Err(why) => {
-                eprintln!("No emulated machine here ({why}).");
-                Self::embedded()
-            }
-        }
-    }
-
-    /// The embedded default, with what it needs.
-    pub fn embedded() -> Result<Self> {
-        eprintln!(
-            "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other."
-        );
-        artifacts::build_hosted().map(|()| Self::Embedded)
-    }
-
-    /// Runs `scenario` to the host's verdict.
-    pub fn run(self, scenario: &Scenario) -> Result<Report> {
-        let report = self.watch(scenario)?;
-        let last = || report.lines.last().map_or("", String::as_str);
-        ensure!(report.verdict.is_some(), "no verdict after {} s; last line: {}", scenario.timeout, last());
-        Ok(report)
-    }
-
-    /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no verdict.
-    pub fn watch(self, scenario: &Scenario) -> Result<Report> {
-        match self {
-            Self::Bochs => bochs::run(scenario),
-            Self::Embedded => embedded::run(scenario),
-        }
-    }
 }

@@ -1,16 +1,15 @@
 //! `cargo xtask latency`: how long each single call takes, and how long an interrupt waits for calls.
 
-mod plot;
-mod rows;
-mod text;
 pub mod wakeups;
 
 use crate::progress::step;
-use crate::{Host, Scenario, artifacts, bench};
+use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
+use sluice_report::cpu;
+use sluice_report::latency::{plot, text};
 use std::fs;
 
-pub use rows::{Calls, Expiries, Measured};
+pub use sluice_report::latency::{Calls, Expiries, Measured};
 
 /// Burst and frame of the figure that the README names, and calls of that kind.
 const HEADLINE: (u16, u16) = (32, 64);
@@ -127,7 +126,7 @@ fn conditions(host: Host) -> String {
         Host::Embedded => format!(
             "Measured on this machine ({}), gate direct: calls by the time-stamp counter, expiries by the monotonic clock, their handler a \
              thread on the sender's processor. Nothing bounds them but the system's scheduler.",
-            bench::cpu()
+            cpu()
         ),
     }
 }

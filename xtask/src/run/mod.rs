@@ -97,7 +97,7 @@ fn attempt(options: &Options) -> Result<Outcome> {
     build(host, &scenario, &source)?;
     let start = Instant::now();
     let report = host.watch(&scenario)?;
-    Outcome::new(host, &source, report, start.elapsed(), options)
+    Outcome::new(host, &source, report, start.elapsed(), (options.timeout, options.out.as_deref()))
 }
 
 /// The emulated machine where it can be had, unless processes are asked for; else processes, with a line that says so.

@@ -1,0 +1,8 @@
+//! What the VNF `latency` prints: each single call, timers that expire under load, and wake-ups.
+
+pub mod plot;
+mod rows;
+pub mod text;
+pub mod wakeups;
+
+pub use rows::{Calls, Expiries, Measured};
