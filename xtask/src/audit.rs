@@ -1,4 +1,4 @@
-//! `cargo xtask audit`: builds the images, and prints what the audit says of them.
+//! `cargo xtask audit`: builds the images, and prints the audit's rows.
 
 use crate::{artifacts, tools};
 use anyhow::{Context, Error, Result, bail};

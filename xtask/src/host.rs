@@ -1,9 +1,9 @@
-//! What runs a scenario: the monitor in the emulator, or the launcher.
+//! The hosts that run a scenario: the monitor in the emulator, or the launcher.
 
 use crate::{Report, Scenario, artifacts, bochs, embedded, tools};
 use anyhow::{Result, ensure};
 
-/// What runs a scenario.
+/// A host that runs scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// The monitor, in Bochs.
@@ -27,7 +27,8 @@ impl Host {
     /// The embedded default, with what it needs.
     pub fn embedded() -> Result<Self> {
         eprintln!(
-            "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other."
+            "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each \
+             other."
         );
         artifacts::build_hosted().map(|()| Self::Embedded)
     }
@@ -40,7 +41,8 @@ impl Host {
         Ok(report)
     }
 
-    /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no verdict.
+    /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no
+    /// verdict.
     pub fn watch(self, scenario: &Scenario) -> Result<Report> {
         match self {
             Self::Bochs => bochs::run(scenario),

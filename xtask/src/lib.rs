@@ -1,7 +1,7 @@
 //! Building Sluice and running it: on an emulated machine (the monitor in Bochs) or as plain processes (the launcher).
 //!
-//! The program `cargo xtask` and the system tests use it. Reading order: [`Scenario`] (what to run), [`Host`] (on what),
-//! [`Report`] (what came of it).
+//! The program `cargo xtask` and the system tests use it. Reading order: [`Scenario`] (what to run), [`Host`] (on
+//! what), [`Report`] (what came of it).
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -11,6 +11,7 @@ pub mod artifacts;
 pub mod audit;
 pub mod bench;
 mod bochs;
+pub mod check;
 pub mod demo;
 mod embedded;
 pub mod fuzz;
@@ -21,7 +22,6 @@ pub mod latency;
 pub mod miri;
 pub mod mutate;
 pub mod peers;
-pub mod process;
 pub mod progress;
 pub mod qemu;
 mod rings;

@@ -1,10 +1,11 @@
 //! `cargo xtask mutate`: makes the edits of tests/mutations, one after the other, and says which tests turned red.
 
 use crate::progress::step;
-use crate::{artifacts, miri, process, tools};
+use crate::{artifacts, miri, tools};
 use anyhow::{Error, Result, bail};
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
+use sluice_guard::bounded;
 use sluice_mutations::{Checkout, Copy, Mutation, Suite, Trial};
 use std::process::Output;
 
@@ -22,7 +23,7 @@ pub struct Options {
     json: bool,
 }
 
-/// A mutation that was found, or is to be.
+/// A mutation that tests found, or must find.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Row {
     mutation: String,
@@ -63,7 +64,7 @@ fn checkout() -> Checkout {
         cargo: artifacts::program(),
         images: artifacts::bare_arguments,
         run: |command, patience| {
-            let ended = process::run(command, patience)?;
+            let ended = bounded(command, patience)?;
             let output = Output { status: ended.status, stdout: ended.output, stderr: ended.errors };
             Ok(ended.in_time.then_some(output))
         },
@@ -80,13 +81,13 @@ fn leave_out(suites: &mut Vec<Suite>, of: &str, need: fn(&Suite) -> bool, there:
     }
 }
 
-/// What came of them so far.
+/// The results so far.
 #[derive(Default)]
 struct Found {
     total: usize,
     tried: usize,
     rows: Vec<Row>,
-    /// What is wrong with the others, a line or more for each.
+    /// Reasons why edits were not found, a line or more for each.
     wrong: Vec<String>,
 }
 

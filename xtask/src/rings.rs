@@ -1,4 +1,4 @@
-//! `cargo xtask bench rings`: what an enqueue costs, and what receiving costs, whose code it is.
+//! `cargo xtask bench rings`: measures an enqueue and receiving, with this project's code and others'.
 
 use crate::progress::Slow;
 use crate::{artifacts, tools};
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What to measure.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Whose work, with commas: device (an enqueue), driver (taking frames, giving new buffers, freeing the frames; on one processor) [default:
-    /// both, or device with --impl]
+    /// Whose work, with commas: device (an enqueue), driver (taking frames, giving new buffers, freeing the frames; on
+    /// one processor) [default: both, or device with --impl]
     #[arg(long)]
     side: Option<String>,
     /// Whose device side, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
@@ -83,15 +83,17 @@ fn library() -> Result<PathBuf> {
 
 fn conditions() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median of the ratios turn by \
+        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median \
+         of the ratios turn by \
          turn, so that it holds where the machine changes its speed. Two cores: ns that a cache line takes \
-         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a quarter.",
+         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a \
+         quarter.",
         cpu()
     )
 }
 
 impl Options {
-    /// What was given, for ring-bench.
+    /// Returns the options that were given, for ring-bench.
     fn given(&self) -> Vec<String> {
         let all = [
             ("--side", &self.side),
@@ -132,17 +134,7 @@ mod tests {
 
     #[test]
     fn only_what_is_given_is_passed_on() {
-        let none = Options {
-            side: None,
-            who: None,
-            ring: None,
-            cores: None,
-            burst: None,
-            frame: None,
-            turns: None,
-            packets: None,
-            json: true,
-        };
+        let none = Options { json: true, ..Options::default() };
         assert_eq!(none.given(), [""; 0]);
         let some = Options { who: Some("copy".into()), burst: Some("1,32".into()), ..none };
         assert_eq!(some.given(), ["--impl=copy", "--burst=1,32"]);

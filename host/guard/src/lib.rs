@@ -17,11 +17,13 @@
 //! # Why not a PID namespace
 //! Its end is the end of all in it, but most machines give it to root alone.
 
+mod bounded;
 mod descendants;
 mod outer;
 mod signals;
 mod tie;
 
+pub use bounded::{Ended, bounded};
 pub use descendants::end_descendants;
 pub use outer::run;
 pub use signals::{Signals, code, name};

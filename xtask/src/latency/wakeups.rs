@@ -1,4 +1,5 @@
-//! `cargo xtask latency --wakeups`: how long a frame waits for who has nothing to do, and what having nothing to do takes.
+//! `cargo xtask latency --wakeups`: how long a frame waits for who has nothing to do, and what having nothing to do
+//! takes.
 
 use crate::progress::step;
 use crate::{Host, Scenario};
@@ -8,19 +9,21 @@ use sluice_report::latency::wakeups::text;
 
 pub use sluice_report::latency::wakeups::{Wakeups, notified, row};
 
-/// Frames of a row, if nobody says.
+/// The default number of frames of a row.
 const PINGS: u64 = 200;
 /// From one frame to the next: instructions, and ticks of a clock.
 const GAP_INSTRUCTIONS: u64 = 200_000;
 const GAP_CYCLES: u64 = 20_000_000;
 
-/// Two VMs, each on a processor: `a` sends pings to `b`, which does `rest` while nothing comes. `sent` and `received` are further arguments.
+/// Returns two VMs, each on a processor: `a` sends pings to `b`, which does `rest` while nothing comes. `sent` and
+/// `received` are further arguments.
 pub fn scenario(host: Host, (rest, via): (&str, &str), sent: &str, received: &str) -> Scenario {
     let gate = if host == Host::Embedded { "direct" } else { "isolated" };
     let (to_b, to_a) = if via == "window" { ("peers = [\"b\"]", "") } else { ("lan = [\"b\"]", "lan = [\"a\"]") };
     let vm = |name: &str, args: &str, rest: &str| {
         format!(
-            "[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"latency\"\nargs = \"{args}\"\ngate = \"{gate}\"\n{rest}\n"
+            "[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"latency\"\n\
+             args = \"{args}\"\ngate = \"{gate}\"\n{rest}\n"
         )
     };
     let (a, b) = (format!("pings via={via} {sent}"), format!("wakeups via={via} rest={rest} {received}"));
@@ -47,11 +50,13 @@ pub fn run(host: Host, pings: Option<u64>, json: bool) -> Result<()> {
 
 fn conditions(host: Host) -> String {
     match host {
-        Host::Bochs => "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few instructions): no time. Busy: \
+        Host::Bochs => "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few \
+                        instructions): no time. Busy: \
                         the share of instructions that the receiver did not sleep for."
             .into(),
         Host::Embedded => format!(
-            "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. Sender, receiver and \
+            "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. \
+             Sender, receiver and \
              launcher are three processes. Told: wake-ups that the launcher gave the receiver.",
             cpu()
         ),

@@ -1,7 +1,7 @@
 //! `cargo xtask run`: anyone's manifest and images, in the emulated machine or as processes.
 //!
-//! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest says so), `search` (the
-//! files that the manifest names), `outcome` (what came of the run).
+//! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest
+//! says so), `search` (the files that the manifest names), `outcome` (what came of the run).
 
 mod manifest;
 mod outcome;
@@ -39,8 +39,9 @@ pub struct Options {
     manifest: PathBuf,
     /// Folder with images, by name; may be given again. Programs of this workspace need none
     ///
-    /// The emulated machine takes programs built for x86_64-unknown-none, a run as processes takes those built for Linux. Of several folders
-    /// that have the name, the first whose program is of the right kind counts, so one command line can name both.
+    /// The emulated machine takes programs built for x86_64-unknown-none, a run as processes takes those built for
+    /// Linux. Of several folders that have the name, the first whose program is of the right kind counts, so one
+    /// command line can name both.
     #[arg(long, value_name = "DIR")]
     images: Vec<PathBuf>,
     /// Folder with the files that the manifest calls modules; may be given again [default: the manifest's folder]

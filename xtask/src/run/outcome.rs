@@ -1,4 +1,4 @@
-//! What came of a run: consoles by VM, and one JSON object.
+//! The outcome of a run: consoles by VM, or one JSON object.
 
 use super::manifest::Source;
 use crate::{Host, Report};
@@ -10,14 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub result: Result<(), String>,
     pub timed_out: bool,
     host: &'static str,
     seconds: f64,
-    /// Lines of the host's own.
+    /// The host's own lines.
     host_lines: Vec<String>,
     vms: Vec<Vm>,
     files: BTreeMap<String, File>,
@@ -28,7 +28,7 @@ pub struct Outcome {
 struct Vm {
     name: String,
     console: Vec<String>,
-    /// By reason; also `total` and `aborts`. Processes have none.
+    /// Exits by reason; also `total` and `aborts`. Processes have none.
     exits: BTreeMap<String, u64>,
 }
 
@@ -36,7 +36,7 @@ struct Vm {
 #[derive(Debug, Serialize)]
 struct File {
     bytes: usize,
-    /// Where it was put; `None` without `--out`.
+    /// The path of the file; `None` without `--out`.
     path: Option<PathBuf>,
 }
 

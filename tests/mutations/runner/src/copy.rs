@@ -1,4 +1,5 @@
-//! A copy of the sources, in cargo's target folder: an edit there touches nobody's work, and what an interrupted run left is overwritten.
+//! A copy of the sources, in cargo's target folder: an edit there touches nobody's work, and what an interrupted run
+//! left is overwritten.
 
 use crate::Checkout;
 use crate::suite::Mutation;
@@ -13,12 +14,13 @@ pub struct Copy {
     checkout: Checkout,
     tree: PathBuf,
     target: PathBuf,
-    /// Held for as long as this lives: one run at a time.
+    /// The lock is held while the copy lives: one run at a time.
     _lock: File,
 }
 
 impl Copy {
-    /// Copies the sources as they are in the checkout now, committed or not. Files that did not change keep their times, so little is built anew.
+    /// Copies the sources as they are in the checkout now, committed or not. Files that did not change keep their
+    /// times, so little is built anew.
     pub fn new(checkout: Checkout) -> Result<Self> {
         let folder = &checkout.work;
         let tree = folder.join("tree");
@@ -93,7 +95,7 @@ fn refresh(from: &Path, to: &Path) -> Result<()> {
     fs::write(to, wanted).with_context(|| to.display().to_string())
 }
 
-/// Removes from `folder`, which is in `tree`, what is none of `files`.
+/// Removes from `folder`, which is in `tree`, each file that is not among `files`.
 fn remove_others(tree: &Path, folder: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

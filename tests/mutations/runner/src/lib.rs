@@ -1,7 +1,7 @@
 //! Edits of the sources that each break one rule, and the tests that must turn red for it.
 //!
-//! Reading order: [`Suite`] (a table of tests/mutations), [`Copy`] (the copy of the sources in which edits are made), [`Trial`] (what comes of
-//! one edit). `cargo xtask mutate` runs them one after the other.
+//! Reading order: [`Suite`] (a table of tests/mutations), [`Copy`] (the copy of the sources in which edits are made),
+//! [`Trial`] (what comes of one edit). `cargo xtask mutate` runs them one after the other.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -18,7 +18,7 @@ pub use copy::Copy;
 pub use suite::{Mutation, Suite};
 pub use trial::Trial;
 
-/// What the runner is told of the checkout, and of how it builds and runs.
+/// The checkout, and how the runner builds and runs programs of its copy.
 pub struct Checkout {
     /// The checkout's folder.
     pub root: PathBuf,

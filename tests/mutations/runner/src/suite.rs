@@ -1,4 +1,4 @@
-//! The table of mutations: a file in tests/mutations for each test program.
+//! The tables of mutations: a file in tests/mutations for each test program.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -9,40 +9,41 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// Its package.
+    /// The package of the test program.
     pub package: String,
     /// `lib` or `bins` for the unit tests of the package, or the name of a file of tests.
     pub target: String,
-    /// The file, or the folder, in which its tests are.
+    /// The file, or the folder, in which the tests are.
     pub source: PathBuf,
-    /// It takes long, so it comes behind all that does not.
+    /// The tests take long, so this suite comes behind those that do not.
     #[serde(default)]
     pub slow: bool,
-    /// The edits.
+    /// The edits that the tests must find.
     #[serde(rename = "mutation")]
     pub mutations: Vec<Mutation>,
 }
 
-/// One edit.
+/// An edit of a source file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mutation {
-    /// What is wrong then.
+    /// The fault that the edit makes.
     pub name: String,
-    /// The rule that it breaks: `G1` to `G14` of docs/threat-model.md, or `VIRTIO` and a clause, or a case, of docs/conformance.md.
+    /// The rule that the edit breaks: `G1` to `G14` of docs/threat-model.md, or `VIRTIO` and a clause, or a case, of
+    /// docs/conformance.md.
     pub rule: String,
     /// The file that is edited.
     pub file: PathBuf,
-    /// What is replaced: it is in the file once.
+    /// The text that is replaced; the file has it once.
     pub find: String,
-    /// By what.
+    /// The text that takes its place.
     pub replace: String,
-    /// Tests that turn red, by their full names.
+    /// The full names of the tests that must turn red.
     pub killed_by: Vec<String>,
 }
 
 impl Suite {
-    /// All of the project at `root`, in the order in which they run.
+    /// Reads all tables of the project at `root`, in the order in which they run.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
         let folder = root.join("tests/mutations");
         let mut files = Vec::new();
@@ -62,7 +63,7 @@ impl Suite {
         toml::from_str(&text).with_context(|| file.display().to_string())
     }
 
-    /// Package and target.
+    /// Returns package and target.
     pub fn title(&self) -> String {
         format!("{} {}", self.package, self.target)
     }
@@ -82,12 +83,12 @@ impl Suite {
         self.tests().any(|test| test.contains("in_miri"))
     }
 
-    /// All tests that are named, some more than once.
+    /// Returns all tests that edits name, some more than once.
     pub fn tests(&self) -> impl Iterator<Item = &str> {
         self.mutations.iter().flat_map(|mutation| &mutation.killed_by).map(String::as_str)
     }
 
-    /// Keeps what has `text` in it: everything if the title has.
+    /// Keeps the edits that have `text` in them, or all if the title has.
     pub fn keep(&mut self, text: Option<&str>) {
         let title = self.title();
         self.mutations.retain(|mutation| text.is_none_or(|text| title.contains(text) || mutation.has(text)));
@@ -103,7 +104,7 @@ impl Mutation {
             .any(|it| it.contains(text))
     }
 
-    /// `text`, the file's, with the edit.
+    /// Returns `text`, the file's, with the edit.
     pub fn apply(&self, text: &str) -> Result<String> {
         match text.matches(&self.find).count() {
             1 => Ok(text.replacen(&self.find, &self.replace, 1)),
@@ -116,7 +117,8 @@ impl Mutation {
 mod tests {
     use super::*;
 
-    const TABLE: &str = "package = \"p\"\ntarget = \"lib\"\nsource = \"src\"\n[[mutation]]\nname = \"a name\"\nrule = \"G1\"\n\
+    const TABLE: &str = "package = \"p\"\ntarget = \"lib\"\nsource = \"src\"\n\
+                         [[mutation]]\nname = \"a name\"\nrule = \"G1\"\n\
                          file = \"a.rs\"\nfind = \"a < b\"\nreplace = \"a <= b\"\nkilled_by = [\"a_test\"]\n";
 
     fn mutation() -> Mutation {

@@ -1,4 +1,4 @@
-//! A test program of the copy, as it stands: built, run, and what its tests say.
+//! A test program of the copy, as it stands: it is built and run, and the results of its tests are read.
 
 use crate::copy::Copy;
 use crate::suite::{Mutation, Suite};
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long tests may take; those of slow suites, and those that are interpreted, end themselves.
+/// Time that tests may take; those of slow suites, and those that are interpreted, end by themselves.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Tests by name, and whether they passed.
 type Results = BTreeMap<String, bool>;
 
-/// One suite in the copy.
+/// A suite in the copy.
 pub struct Trial<'t> {
     copy: &'t Copy,
     suite: &'t Suite,
@@ -27,14 +27,14 @@ impl<'t> Trial<'t> {
         Self { copy, suite }
     }
 
-    /// `Err` unless all tests that the suite names pass.
+    /// Returns an error unless all tests that the suite names pass.
     pub fn passes(&self) -> Result<()> {
         let results = self.results(self.suite.tests())?;
         let not = self.suite.tests().find(|&test| results.get(test) != Some(&true));
         not.map_or(Ok(()), |test| bail!("{test} does not pass, or is not there, before anything is edited"))
     }
 
-    /// `Err` unless all tests that `mutation` names fail.
+    /// Returns an error unless all tests that `mutation` names fail.
     pub fn is_red(&self, mutation: &Mutation) -> Result<()> {
         let results = self.results(mutation.killed_by.iter().map(String::as_str))?;
         let not: Vec<_> = mutation.killed_by.iter().filter(|test| results.get(*test) != Some(&false)).collect();
@@ -50,7 +50,7 @@ impl<'t> Trial<'t> {
         let (program, folder) = self.build()?;
         let mut command = self.copy.program(&program);
         command.current_dir(folder).arg("--exact").args(tests);
-        // To find that something is wrong is enough.
+        // The first failure is enough.
         command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("RUST_BACKTRACE", "0");
         let patience = if self.suite.slow || self.suite.needs_interpreter() { LONG_PATIENCE } else { PATIENCE };
         let ended = (self.copy.checkout().run)(&mut command, patience)?;
@@ -61,14 +61,14 @@ impl<'t> Trial<'t> {
         Ok(results)
     }
 
-    /// The images that some tests read or run. What does not compile there would be a test that fails.
+    /// Builds the images that some tests read or run, lest an edit that does not compile count as a test that fails.
     fn build_bare(&self) -> Result<()> {
         let mut command = self.copy.cargo();
         (self.copy.checkout().images)(&mut command);
         compiles(&mut command).map(drop)
     }
 
-    /// The test program, and the folder to run it in.
+    /// Builds the test program, and returns it with the folder to run it in.
     fn build(&self) -> Result<(PathBuf, PathBuf)> {
         let mut command = self.copy.cargo();
         command.args(["test", "--quiet", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -85,7 +85,7 @@ impl<'t> Trial<'t> {
     }
 }
 
-/// What a cargo command that succeeds prints; else the first error.
+/// Returns the output of a cargo command that succeeds, or its first error.
 fn compiles(command: &mut Command) -> Result<String> {
     let output = command.output().context("cargo")?;
     if !output.status.success() {
@@ -96,7 +96,7 @@ fn compiles(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The program of a cargo message that names a test program, and the folder of its package.
+/// Returns the test program that a message of cargo names, and the folder of its package.
 fn test_program(message: &str) -> Option<(PathBuf, PathBuf)> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     let is_test = message["profile"]["test"].as_bool()?;
@@ -105,7 +105,7 @@ fn test_program(message: &str) -> Option<(PathBuf, PathBuf)> {
     Some((program.into(), folder.into()))
 }
 
-/// What lines like `test a::b ... FAILED` say.
+/// Returns the results in lines like `test a::b ... FAILED`.
 fn results_in(text: &str) -> Results {
     let result = |line: &str| {
         let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn results_are_read_and_nothing_else() {
-        let text = "running 3 tests\ntest a::b ... ok\ntest c ... FAILED\ntest d ... ignored\n\ntest result: FAILED. 1 passed\n";
+        let text = "running 3 tests\ntest a::b ... ok\ntest c ... FAILED\ntest d ... ignored\n\n\
+                    test result: FAILED. 1 passed\n";
         assert_eq!(results_in(text), Results::from([("a::b".into(), true), ("c".into(), false)]));
     }
 

@@ -1,7 +1,7 @@
 //! Each fuzz target for 20 seconds, and a bug that was planted for them to find.
 
 use std::sync::Mutex;
-use xtask::fuzz::{build, fuzz};
+use xtask::fuzz::fuzzer;
 
 const SECONDS: u32 = 20;
 
@@ -9,14 +9,14 @@ const SECONDS: u32 = 20;
 fn built(planted: bool) {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _turn = BUILDING.lock();
-    build(planted).expect("the targets build");
+    fuzzer().build(planted).expect("the targets build");
 }
 
 /// Nothing is found, and what was reached says that the target gets behind the first checks.
 #[track_caller]
 fn nothing_is_found(target: &str, executions: u64, coverage: u64) {
     built(false);
-    let row = fuzz(target, SECONDS, false).expect("it runs");
+    let row = fuzzer().fuzz(target, SECONDS, false).expect("it runs");
     println!("{row}");
     assert_eq!(row.findings, 0, "see fuzz/artifacts/{target}");
     assert!(row.executions >= executions && row.coverage >= coverage, "{row}");
@@ -25,7 +25,7 @@ fn nothing_is_found(target: &str, executions: u64, coverage: u64) {
 #[track_caller]
 fn the_planted_bug_is_found(target: &str) {
     built(true);
-    let row = fuzz(target, SECONDS, true).expect("it runs");
+    let row = fuzzer().fuzz(target, SECONDS, true).expect("it runs");
     println!("{row}");
     assert_eq!(row.findings, 1, "{row}");
 }
