@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The processor's model, and how many there are.
+/// Returns the model and the number of this machine's processors.
 pub fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info

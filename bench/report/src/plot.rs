@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is compared has its colour in every picture.
+/// The colour of each gate and implementation, in every picture.
 const COLOURS: [(&str, RGBColor); 11] = [
     ("isolated", RGBColor(200, 40, 40)),
     ("hypercall", RGBColor(60, 60, 60)),
@@ -24,7 +24,7 @@ const COLOURS: [(&str, RGBColor); 11] = [
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (460, 320);
 
-/// Bursts and what a packet cost, by what is compared.
+/// Points of burst and cost of a packet, by gate or implementation.
 type Lines<'r> = BTreeMap<&'r str, Vec<(f64, f64)>>;
 type Error = Box<dyn std::error::Error>;
 
@@ -37,7 +37,7 @@ struct Panel<'r> {
     ratios: bool,
 }
 
-/// Cost of a packet over burst size: a panel for each frame size, a line for each gate.
+/// Draws the cost of a packet over burst size: a panel for each frame size, a line for each gate.
 pub fn gates(path: &Path, rows: &[Row]) -> Result<()> {
     let counter = rows.first().map_or("ticks", |row| row.counter.as_str());
     let mut panels: BTreeMap<u16, Panel<'_>> = BTreeMap::new();
@@ -50,7 +50,8 @@ pub fn gates(path: &Path, rows: &[Row]) -> Result<()> {
     write(path, &panels.into_values().collect::<Vec<_>>(), columns)
 }
 
-/// The same for rings: a panel for each frame size, number of processors and format, a line for each implementation.
+/// Draws the cost of a packet over burst size, of rings: a panel for each frame size, number of processors and format,
+/// a line for each implementation.
 pub fn rings(path: &Path, rows: &[RingRow]) -> Result<()> {
     let mut formats: Vec<&str> = Vec::new();
     let mut panels: BTreeMap<(&str, u16, u16, usize), Panel<'_>> = BTreeMap::new();

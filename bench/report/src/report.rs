@@ -1,9 +1,9 @@
-//! What a run printed, taken apart. See: docs/interfaces.md.
+//! The output of a run, taken apart. See: docs/interfaces.md.
 
 use crate::rows::Row;
 use std::collections::BTreeMap;
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Every line of the host's and the VMs' consoles.
@@ -54,7 +54,7 @@ impl Report {
 
     fn host_line(&mut self, text: &str) {
         if let Some(verdict) = text.strip_prefix("RESULT ") {
-            // What is not known to be good is not good.
+            // A verdict that is not understood is a failure.
             let reason = || verdict.strip_prefix("fail: ").unwrap_or(verdict).to_owned();
             self.verdict = Some(if verdict == "pass" { Ok(()) } else { Err(reason()) });
         } else if let Some(rest) = text.strip_prefix("exits ") {
@@ -108,9 +108,11 @@ mod tests {
 
     #[test]
     fn a_console_is_taken_apart() {
-        let text = "junk\n[monitor] exits a total=3 vmcall=2 cpuid=1 aborts=0\r\n[b] file x.pcap d4c3\n[b] file x.pcap b2\n\
-                    [b] file x.pcap end\n[a] row {\"gate\":\"isolated\",\"burst\":32,\"frame\":64,\"packets\":64,\"counter\":\
-                    \"instructions\",\"per_packet\":51.5,\"exits_per_packet\":0.0,\"mpps\":null}\n[monitor] RESULT fail: vm a exit code 1\n";
+        let text = "junk\n[monitor] exits a total=3 vmcall=2 cpuid=1 aborts=0\r\n\
+                    [b] file x.pcap d4c3\n[b] file x.pcap b2\n[b] file x.pcap end\n\
+                    [a] row {\"gate\":\"isolated\",\"burst\":32,\"frame\":64,\"packets\":64,\
+                    \"counter\":\"instructions\",\"per_packet\":51.5,\"exits_per_packet\":0.0,\"mpps\":null}\n\
+                    [monitor] RESULT fail: vm a exit code 1\n";
         let report = Report::parse(text, "monitor");
         assert_eq!(report.exits["a"]["vmcall"], 2);
         assert_eq!(report.files["x.pcap"], [0xd4, 0xc3, 0xb2]);

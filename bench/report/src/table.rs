@@ -3,7 +3,7 @@
 use crate::rows::{RingRow, Row, frame_name};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-/// The rows as a table, with what was counted in its head.
+/// Returns the rows as a table, with the counter's name in its head.
 pub fn of(rows: &[Row]) -> String {
     let counter = rows.first().map_or("ticks", |row| row.counter.as_str());
     let mut table = Table::new();
@@ -30,7 +30,7 @@ pub fn of(rows: &[Row]) -> String {
 /// Round trips that differ by more than this factor make rows incomparable.
 const LIKE: f64 = 1.25;
 
-/// Rows of rings: one line for each case, one column for each implementation.
+/// Returns rows of rings as a table: a line for each case, a column for each implementation.
 pub fn of_rings(rows: &[RingRow]) -> String {
     let mut names: Vec<&str> = Vec::new();
     let mut cases: Vec<(Case<'_>, Vec<&RingRow>)> = Vec::new();
@@ -72,7 +72,7 @@ pub fn of_rings(rows: &[RingRow]) -> String {
 /// Processors, frame, burst, ring.
 type Case<'r> = (u16, u16, u16, &'r str);
 
-/// Least and greatest of the rows' round trips, marked where the rows don't compare.
+/// Returns the least and the greatest of the rows' round trips, marked where the rows don't compare.
 fn round_trips(rows: &[&RingRow]) -> String {
     let trips = || rows.iter().filter_map(|row| row.round_trip_ns);
     let Some(least) = trips().min_by(f64::total_cmp) else { return "-".into() };

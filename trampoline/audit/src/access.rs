@@ -1,4 +1,4 @@
-//! How an instruction uses memory and registers.
+//! Questions about how an instruction uses memory and registers.
 
 use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register};
 

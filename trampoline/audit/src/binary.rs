@@ -1,4 +1,4 @@
-//! An ELF file: what is mapped, and what its addresses are called.
+//! An ELF file: its segments, its sections, and the names of its addresses.
 
 use anyhow::{Context, Result, bail};
 use elf::ElfBytes;
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 /// As much of an ELF file as an audit needs.
 pub struct Binary {
-    /// First instruction.
+    /// The address of the first instruction.
     pub entry: u64,
-    /// What is mapped.
+    /// The segments that a loader maps.
     pub segments: Vec<Segment>,
     /// Sections by name.
     pub sections: Vec<Section>,
@@ -22,27 +22,27 @@ pub struct Binary {
     pub undefined: Vec<String>,
 }
 
-/// What is mapped.
+/// A segment that a loader maps.
 pub struct Segment {
-    /// First byte.
+    /// The address of the first byte.
     pub address: u64,
-    /// Bytes in memory.
+    /// The length in memory, in bytes.
     pub len: u64,
-    /// Bytes in the file.
+    /// The bytes that the file has of the segment.
     pub bytes: Vec<u8>,
-    /// Mapped writable.
+    /// The segment is mapped writable.
     pub write: bool,
-    /// Mapped executable.
+    /// The segment is mapped executable.
     pub execute: bool,
 }
 
-/// A section, and what is in the file of it.
+/// A section, and the bytes that the file has of it.
 pub struct Section {
-    /// Its name.
+    /// The section's name.
     pub name: String,
-    /// Its content.
+    /// The section's bytes.
     pub bytes: Vec<u8>,
-    /// Changes what is mapped when the file is loaded.
+    /// A loader changes mapped bytes by this section: relocations, or a dynamic section.
     pub relocates: bool,
 }
 
@@ -60,22 +60,22 @@ impl Symbols {
         self.functions.push(address);
     }
 
-    /// First bytes of functions.
+    /// Returns the first addresses of functions.
     pub fn functions(&self) -> &[u64] {
         &self.functions
     }
 
-    /// Every address and its name.
+    /// Returns each address with its name.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
         self.names.iter().map(|(address, name)| (*address, name.as_str()))
     }
 
-    /// The address that is called `name`.
+    /// Returns the address that is called `name`.
     pub fn find(&self, name: &str) -> Option<u64> {
         self.iter().find(|(_, known)| *known == name).map(|(address, _)| address)
     }
 
-    /// What `address` is called: the nearest name before it, and how far that is.
+    /// Returns the nearest name at or before `address`, with the distance from it.
     pub fn describe(&self, address: u64) -> String {
         match self.names.range(..=address).next_back() {
             None => "?".into(),
@@ -84,14 +84,14 @@ impl Symbols {
         }
     }
 
-    /// The nearest function that starts at or before `address`.
+    /// Returns the nearest function that starts at or before `address`.
     pub fn function_before(&self, address: u64) -> Option<u64> {
         self.functions.iter().copied().filter(|start| *start <= address).max()
     }
 }
 
 impl Segment {
-    /// The bytes from `address` on, if it is inside.
+    /// Returns the bytes from `address` on, if the segment has some.
     pub fn from(&self, address: u64) -> Option<&[u8]> {
         let at = usize::try_from(address.checked_sub(self.address)?).ok()?;
         self.bytes.get(at..).filter(|rest| !rest.is_empty())
@@ -120,17 +120,17 @@ impl Binary {
         Ok(binary)
     }
 
-    /// Segments that are mapped executable.
+    /// Returns the segments that are mapped executable.
     pub fn executable(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.execute)
     }
 
-    /// The segment that `address` is in.
+    /// Returns the segment that `address` is in.
     pub fn segment(&self, address: u64) -> Option<&Segment> {
         self.segments.iter().find(|segment| segment.address <= address && address - segment.address < segment.len)
     }
 
-    /// The section called `name`.
+    /// Returns the section called `name`.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }

@@ -1,37 +1,37 @@
-//! Machine code that is reached from where it is entered, along every direct branch and call.
+//! Machine code that is reached from its entry points, along every direct branch and call.
 
 use crate::binary::{Segment, Symbols};
 use crate::rule::Finding;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Executable bytes, and what they are called.
+/// Executable bytes, and the names of their addresses.
 pub struct Space<'b> {
-    /// What is executable.
+    /// The executable segments.
     pub parts: Vec<&'b Segment>,
-    /// Names.
+    /// The names of addresses.
     pub symbols: &'b Symbols,
 }
 
 /// Everything that can be executed, if nothing branches indirectly.
 pub struct Code<'b> {
     space: Space<'b>,
-    /// By address.
+    /// The instructions, by address.
     pub instructions: BTreeMap<u64, Instruction>,
-    /// By first instruction.
+    /// The functions, by the address of the first instruction.
     pub functions: BTreeMap<u64, Function>,
-    /// What leads to where no code is, or into the middle of an instruction.
+    /// Branches to addresses without code, and instructions that overlap.
     pub astray: Vec<Finding>,
 }
 
-/// What is reached from one entry without a call.
+/// The instructions that are reached from one entry point without a call.
 #[derive(Default)]
 pub struct Function {
-    /// Where its instructions are.
+    /// The addresses of the function's instructions.
     pub instructions: BTreeSet<u64>,
-    /// Calls: where, and what is called.
+    /// The calls: from the address of each to the address that it calls.
     pub calls: BTreeMap<u64, u64>,
-    /// Jumps to the start of another function, which returns in this one's place.
+    /// The jumps to the start of another function, which returns in place of this one.
     pub tails: BTreeMap<u64, u64>,
 }
 
@@ -42,7 +42,7 @@ impl Space<'_> {
         (!instruction.is_invalid()).then_some(instruction)
     }
 
-    /// Something wrong with `instruction`.
+    /// Returns a finding about `instruction`.
     pub fn finding(&self, instruction: &Instruction, what: &str) -> Finding {
         let address = instruction.ip();
         Finding { address, symbol: self.symbols.describe(address), what: format!("`{instruction}` {what}") }
@@ -50,7 +50,7 @@ impl Space<'_> {
 }
 
 impl<'b> Code<'b> {
-    /// What is reached from `entries`, and from every function that has a name, reached or not.
+    /// Follows the code from `entries`, and from every function that has a name, reached or not.
     pub fn reach(space: Space<'b>, entries: &[u64]) -> Self {
         let named = space.symbols.functions().iter().copied().filter(|at| space.decode(*at).is_some());
         let mut open: BTreeSet<u64> = named.chain(entries.iter().copied()).collect();
@@ -111,39 +111,39 @@ impl<'b> Code<'b> {
         self.astray.extend(found);
     }
 
-    /// Something wrong with `instruction`.
+    /// Returns a finding about `instruction`.
     pub fn finding(&self, instruction: &Instruction, what: &str) -> Finding {
         self.space.finding(instruction, what)
     }
 
-    /// What the function at `start` is called.
+    /// Returns the name of the function at `start`.
     pub fn name(&self, start: u64) -> String {
         self.space.symbols.describe(start)
     }
 
-    /// Instructions that are wrong, by what `judge` says.
+    /// Returns a finding for each instruction of which `judge` says what is wrong.
     pub fn wrong(&self, mut judge: impl FnMut(&Instruction) -> Option<&'static str>) -> Vec<Finding> {
         let judged = self.instructions.values().filter_map(|one| Some((one, judge(one)?)));
         judged.map(|(one, what)| self.finding(one, what)).collect()
     }
 
-    /// How many instructions are `kind`.
+    /// Returns the number of instructions that are `kind`.
     pub fn count(&self, kind: impl Fn(&Instruction) -> bool) -> usize {
         self.instructions.values().filter(|one| kind(one)).count()
     }
 }
 
-/// What a direct call calls.
+/// Returns the target of a direct call.
 fn call(instruction: &Instruction) -> Option<u64> {
     let direct = instruction.mnemonic() == Mnemonic::Call && instruction.op0_kind() == OpKind::NearBranch64;
     direct.then(|| instruction.near_branch_target())
 }
 
-/// Where execution goes on in the same function.
+/// Returns the addresses at which execution goes on in the same function.
 pub fn successors(instruction: &Instruction) -> Vec<u64> {
     let (next, target) = (instruction.next_ip(), instruction.near_branch_target());
     if instruction.mnemonic() == Mnemonic::Vmfunc {
-        // What follows lies in another view.
+        // The next instruction lies in another view.
         return vec![];
     }
     match instruction.flow_control() {

@@ -1,16 +1,17 @@
-//! What is known at each instruction of a function, whichever way it was reached.
+//! Facts that hold at an instruction of a function, on whichever way it is reached.
 
 use crate::code::{Code, Function, successors};
 use iced_x86::Instruction;
 use std::collections::BTreeMap;
 
-/// Something that is known. The order of ways does not matter, and there are finitely many values.
+/// A fact about the machine. The order in which ways meet does not matter, and there are finitely many values.
 pub trait Fact: Copy + PartialEq {
-    /// What is known where ways with `self` and with `other` meet.
+    /// Returns the fact that holds where a way with `self` and a way with `other` meet.
     fn meet(self, other: Self) -> Self;
 }
 
-/// What is known before each instruction of `function`, entered with `start`, where `step` says what is known behind one.
+/// What is known before each instruction of `function`, entered with `start`, where `step` says what is known behind
+/// one.
 pub fn flow<F: Fact>(
     code: &Code<'_>,
     (entry, function): (u64, &Function),

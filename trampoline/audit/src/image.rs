@@ -1,4 +1,4 @@
-//! What an image maps, and what its symbols tell.
+//! Rules of what an image maps, and of its symbols.
 
 use crate::binary::Binary;
 use crate::rule::{Finding, Rule};

@@ -1,13 +1,14 @@
 //! The audit: what the machine code of gate and window is, whatever compiler and assembler made it.
 //!
-//! [`gate`] judges the gate's three pages, [`window`] a window image with the page that enters it, [`file`] any ELF file. Each returns rows:
-//! a [`Rule`], what was counted, and the [`Finding`]s that break it. Nothing here builds or prints; `cargo xtask audit` does.
+//! [`gate`] judges the gate's three pages, [`window`] a window image with the page that enters it, [`file`] any ELF
+//! file. Each returns rows: a [`Rule`], what was counted, and the [`Finding`]s that break it. Nothing here builds or
+//! prints; `cargo xtask audit` does.
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`pages`] | the rules of the three pages; [`pages::walk`] follows every path from every byte of the gate page |
 //! | `window` | the rules of the window's code: instructions, calls, stack, registers, vectors, guesses |
-//! | `image`, `vnf`, `vmfunc` | the rules of an ELF file: what is mapped, what is named, where the bytes of a VMFUNC lie |
+//! | `image`, `vnf`, `vmfunc` | the rules of an ELF file: what it maps and names, where the bytes of a VMFUNC lie |
 //! | `code`, `flow` | machine code that is reached along direct branches, and what is known at each instruction of it |
 //! | `binary`, `access`, [`rule`] | an ELF file; how an instruction uses memory and registers; rows |
 #![forbid(unsafe_code)]

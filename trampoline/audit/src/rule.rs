@@ -1,46 +1,46 @@
-//! What the audit says: a row for each rule.
+//! The rows of the audit, one for each rule.
 
 use serde::{Serialize, Serializer};
 
-/// One rule, and whether it holds.
+/// A rule, and whether it holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rule {
-    /// What was looked at: gate, window, monitor, or a file.
+    /// The image that was looked at: gate, window, monitor, or a file.
     pub image: String,
-    /// The rule's name.
+    /// The name of the rule.
     pub rule: &'static str,
-    /// Which of docs/threat-model.md it belongs to.
+    /// The rule of docs/threat-model.md that this one is a part of.
     pub part_of: &'static str,
-    /// No finding.
+    /// Whether there is no finding.
     pub holds: bool,
-    /// What was counted.
+    /// The figure that was counted, with its unit.
     pub figure: String,
-    /// What it consists of.
+    /// The parts of the figure.
     pub detail: String,
-    /// Where it does not hold.
+    /// The places at which the rule does not hold.
     pub findings: Vec<Finding>,
 }
 
 /// A place where a rule does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// Address as linked; offset in the page for gate pages.
+    /// The address as linked, or the offset in a gate page.
     #[serde(serialize_with = "hexadecimal")]
     pub address: u64,
-    /// Nearest symbol before it, and how far that is.
+    /// The nearest symbol before the address, with the distance from it.
     pub symbol: String,
-    /// What is there, and what is wrong with it.
+    /// The instruction or segment, and the reason why it is wrong.
     pub what: String,
 }
 
 impl Rule {
-    /// A rule that holds if there is nothing in `findings`.
+    /// Makes a row of a rule that holds if `findings` is empty.
     pub fn new(rule: &'static str, part_of: &'static str, figure: String, findings: Vec<Finding>) -> Self {
         let (image, detail) = (String::new(), String::new());
         Self { image, rule, part_of, holds: findings.is_empty(), figure, detail, findings }
     }
 
-    /// With what the figure consists of.
+    /// Adds the parts of the figure.
     pub fn detail(self, detail: String) -> Self {
         Self { detail, ..self }
     }
@@ -53,7 +53,7 @@ impl Finding {
     }
 }
 
-/// All of `rules` are of `image`.
+/// Marks all `rules` as those of `image`.
 pub fn of(image: &str, rules: impl IntoIterator<Item = Rule>) -> Vec<Rule> {
     rules.into_iter().map(|rule| Rule { image: image.into(), ..rule }).collect()
 }

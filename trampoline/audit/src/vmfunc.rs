@@ -1,4 +1,4 @@
-//! VMFUNC, wherever its bytes are: at an instruction's start or not.
+//! The bytes of VMFUNC, at an instruction's start or not.
 
 use crate::binary::{Segment, Symbols};
 use crate::rule::{Finding, Rule};
@@ -7,19 +7,19 @@ use iced_x86::{Decoder, DecoderOptions};
 /// The bytes of VMFUNC. See: SDM volume 3, "VMFUNC—Invoke VM function".
 pub const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
-/// One place with the bytes of a VMFUNC.
+/// A place with the bytes of a VMFUNC.
 pub struct Place {
-    /// Where.
+    /// The address of the first byte.
     pub address: u64,
-    /// Nearest symbol.
+    /// The nearest symbol before the address.
     pub symbol: String,
-    /// An instruction of a linear decode starts there.
+    /// A linear decode has an instruction that starts here.
     pub boundary: bool,
-    /// Somebody means it.
+    /// The VMFUNC is intended.
     pub declared: bool,
 }
 
-/// All places in `segments`, of which those in `declared` are meant.
+/// Returns all places in `segments`; those in `declared` are intended.
 pub fn places<'b>(segments: impl Iterator<Item = &'b Segment>, symbols: &Symbols, declared: &[u64]) -> Vec<Place> {
     let in_segment = |segment: &'b Segment| {
         let hits = segment.bytes.windows(VMFUNC.len()).zip(segment.address..).filter(|(bytes, _)| *bytes == VMFUNC);

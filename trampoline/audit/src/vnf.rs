@@ -1,6 +1,7 @@
-//! Anybody's ELF file: a VNF, or the monitor.
+//! The rules of any ELF file: a VNF, or the monitor.
 //!
-//! A stray VMFUNC in a VNF endangers no peer, who is safe from whatever a VM executes; it can end the VM that jumps there by mistake.
+//! A stray VMFUNC in a VNF endangers no peer, who is safe from whatever a VM executes; it can end the VM that jumps
+//! there by mistake.
 
 use crate::binary::Binary;
 use crate::rule::Rule;
@@ -9,7 +10,7 @@ use crate::{image, vmfunc};
 /// The section in which `trampoline/gate` lists the addresses of its VMFUNCs.
 const DECLARED: &str = ".sluice.vmfunc";
 
-/// The rules of such a file.
+/// Returns the rules of such a file.
 pub fn rules(binary: &Binary) -> Vec<Rule> {
     let places = vmfunc::places(binary.executable(), &binary.symbols, &declared(binary));
     vec![image::write_or_execute(binary), vmfunc::rule("G1", &places)]

@@ -1,6 +1,7 @@
 //! The audit passes on the images as they are released, and each rule fails on something that breaks it.
 //!
-//! Plants are bytes of the real images, changed in memory: the rest of the image stays what it was, and all other rules hold.
+//! Plants are bytes of the real images, changed in memory: the rest of the image stays what it was, and all other rules
+//! hold.
 
 use sluice_audit::{Kind, Pages, Rule};
 use std::fs;
@@ -82,7 +83,8 @@ fn audit_holds_for_what_is_released() {
 /// The masks of the peers' places left out, one at a time: what is compared before is guessed.
 #[test]
 fn audit_finds_places_that_are_compared_and_not_masked() {
-    let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 0x3f, 0x48..=0x4f, 0x69, ..])); // and, 63; imul
+    // and, 63; imul
+    let masks = built("window").find_all(|bytes| matches!(bytes, [0x83, 0xe0..=0xe7, 0x3f, 0x48..=0x4f, 0x69, ..]));
     assert!(masks.len() >= 2, "{masks:x?}");
     let without = |at: usize| {
         let mut image = built("window");
@@ -110,7 +112,8 @@ fn audit_follows_what_a_packet_names_to_where_it_leads() {
     in_window(&code(&[0x83, 0xf8, 64, 0x72, 1, 0xc3]), &rule); // cmp eax, 64; jb; ret
     in_window(&code(&[0x83, 0xe0, 0x7f]), &rule); // and eax, 127
     in_window(&code(&[0x83, 0xe0, 0x3f]), &[]); // and eax, 63
-    in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 64, 0x0f, 0x43, 0xc1]), &[]); // xor ecx, ecx; cmp eax, 64; cmovae eax, ecx
+    // xor ecx, ecx; cmp eax, 64; cmovae eax, ecx
+    in_window(&code(&[0x31, 0xc9, 0x83, 0xf8, 64, 0x0f, 0x43, 0xc1]), &[]);
     in_window(&code(&[0x31, 0xc9, 0x83, 0xf9, 64, 0x0f, 0x43, 0xc1]), &rule); // another register is compared
     in_window(&code(&[0x50, 0x58]), &rule); // through the stack
     // mov rax, [rsi + REQUEST - STATE]; mov rcx, [rsi + 0x40]; and, or not, mov eax, eax; mov al, [rcx + rax]; ret
@@ -269,7 +272,8 @@ fn audit_finds_what_the_window_page_must_not_do() {
     in_page(window, &[0x31, 0xf6], &[0x90, 0x90], &["registers scrubbed"]); // no xor esi, esi
     in_page(window, &[0x48, 0x89, 0xc2], &[0x48, 0x89, 0xfa], &["registers scrubbed"]); // mov rdx, rdi
     in_page(window, &[0x31, 0xf6, 0x31, 0xff], &[0x39, 0xf7, 0x39, 0xf7], &["registers scrubbed"]); // cmp edi, esi
-    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded guesses", "balanced stack"]); // lea rax, not rsp
+    // lea rax, not rsp
+    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded guesses", "balanced stack"]);
     in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler", "VMFUNC"]);
     in_page(window, &[0x9c], &[0x9d], &["instructions", "bounded guesses", "balanced stack"]); // popfq
 }
@@ -285,7 +289,8 @@ fn audit_finds_what_the_gate_page_must_not_do() {
     }
     in_page(stub, &[0xcc; 16], &[0x90], &["filler"]);
     in_page(window, &[0xcc; 16], &[0x90], &["filler"]);
-    in_page(gate, &[0xcc; 16], &[0x8b, 0x00, 0x31, 0xc9, 0x0f, 0x01, 0xd4], &["VMFUNC", "every offset", "filler"]); // mov eax, [rax]
+    // mov eax, [rax]
+    in_page(gate, &[0xcc; 16], &[0x8b, 0x00, 0x31, 0xc9, 0x0f, 0x01, 0xd4], &["VMFUNC", "every offset", "filler"]);
     in_page(stub, &[0x0f, 0x01, 0xd4], &[0x90, 0x90, 0x90], &["VMFUNC"]);
     let rules = in_page(
         window,

@@ -1,4 +1,4 @@
-//! What the VNF `latency` prints: each single call, timers that expire under load, and wake-ups.
+//! The rows of the VNF `latency`: single calls, timers that expire under load, and wake-ups.
 
 pub mod plot;
 mod rows;

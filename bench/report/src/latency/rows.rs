@@ -1,4 +1,4 @@
-//! What the image `latency` prints, and what follows from it. See: docs/interfaces.md.
+//! Rows of calls and expiries, and what must hold for them. See: docs/interfaces.md.
 
 use crate::Report;
 use anyhow::{Context, Result, bail};
@@ -15,15 +15,15 @@ pub struct Calls {
     pub frame: u16,
     /// The burst goes over the end of the ring's arrays: its last packet is the first behind it.
     pub over_the_end: bool,
-    /// How many.
+    /// The number of calls.
     pub calls: u64,
-    /// What is counted: `instructions` or `cycles`.
+    /// The unit of the values below: `instructions` or `cycles`.
     pub unit: String,
-    /// The shortest.
+    /// The length of the shortest call.
     pub min: u64,
-    /// The mean.
+    /// The arithmetic mean.
     pub mean: f64,
-    /// The longest.
+    /// The length of the longest call.
     pub max: u64,
     /// The variance; 0 if all took the same, and only then.
     pub variance: f64,
@@ -37,29 +37,29 @@ pub struct Calls {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expiries {
-    /// What went on meanwhile: `idle`, `busy`, or `BURSTxFRAME`.
+    /// The load of the VM meanwhile: `idle`, `busy`, or `BURSTxFRAME`.
     pub load: String,
     /// `instructions`, `cycles` or `nanoseconds`.
     pub unit: String,
     /// From one expiry to the next.
     pub period: u64,
-    /// How many.
+    /// The number of expiries.
     pub expiries: u64,
-    /// How many there would have been while others waited.
+    /// The number of expiries that fell into the time that others waited.
     pub missed: u64,
     /// The least latency.
     pub min: u64,
-    /// The mean.
+    /// The arithmetic mean.
     pub mean: f64,
-    /// The greatest.
+    /// The greatest latency.
     pub max: u64,
-    /// What an exit to the host and back takes; 0 where nothing exits.
+    /// The length of an exit to the host and back; 0 where nothing exits.
     pub exit: u64,
     /// Calls that the host ended so that an interrupt could come.
     pub aborted: u64,
     /// Least value of a bucket, and how many are in it.
     pub histogram: Vec<(u64, u64)>,
-    /// What the greatest may be: see [`Measured::bound`]. Not measured.
+    /// The greatest latency that is allowed, which is computed: see [`Measured::bound`].
     #[serde(default)]
     pub bound: Option<u64>,
 }
@@ -86,10 +86,11 @@ impl Measured {
         Ok(())
     }
 
-    /// Says of each load that sends what its greatest latency may be.
+    /// Computes the greatest latency that is allowed under each load that sends.
     ///
-    /// That without load, and what a call adds to it: the longest window of such calls, as interrupts are off in it, and one exit to the host, which
-    /// learns in the window that an interrupt is due, and injects it at the next one.
+    /// The bound is the latency without load, and what a call adds to it: the longest window of such calls, as
+    /// interrupts are off in it, and one exit to the host, which learns in the window that an interrupt is due, and
+    /// injects it at the next one.
     pub fn bound(&mut self) {
         let idle = self.expiries.iter().filter(|row| !row.sends()).map(|row| row.max).max();
         for row in self.expiries.iter_mut().filter(|row| row.sends()) {
@@ -99,7 +100,7 @@ impl Measured {
         }
     }
 
-    /// What does not hold; to be asked where instructions were counted.
+    /// Returns the promises that do not hold. They are made where instructions are counted.
     pub fn broken(&self) -> Vec<String> {
         let differ = self.calls.iter().filter(|row| row.variance != 0.0);
         let late = self.expiries.iter().filter(|row| row.bound.is_some_and(|bound| row.max > bound));
@@ -119,7 +120,7 @@ impl Expiries {
     }
 }
 
-/// What lines with the tag `tag` say.
+/// Returns the rows in lines with the tag `tag`.
 pub(super) fn rows_of<T: DeserializeOwned>(report: &Report, tag: &str) -> Result<Vec<T>> {
     let rows = report.lines.iter().filter_map(|line| line.strip_prefix(tag));
     rows.map(|json| serde_json::from_str(json).with_context(|| format!("the image printed: {json}"))).collect()
@@ -129,11 +130,18 @@ pub(super) fn rows_of<T: DeserializeOwned>(report: &Report, tag: &str) -> Result
 mod tests {
     use super::*;
 
-    const CALL: &str = r#"[a] call {"burst":32,"frame":64,"over_the_end":true,"calls":62,"unit":"instructions","min":1356,"mean":1356.000,"max":1356,"variance":0.000000,"windows":4,"window_max":1212}"#;
+    const CALL: &str = concat!(
+        r#"[a] call {"burst":32,"frame":64,"over_the_end":true,"calls":62,"unit":"instructions","min":1356,"#,
+        r#""mean":1356.000,"max":1356,"variance":0.000000,"windows":4,"window_max":1212}"#
+    );
 
     fn latency(load: &str, max: u64) -> String {
         format!(
-            r#"[a] latency {{"load":"{load}","unit":"instructions","period":30011,"expiries":9,"missed":0,"min":1,"mean":2.5,"max":{max},"exit":2000,"aborted":0,"histogram":[[0,4],[16,5]]}}"#
+            concat!(
+                r#"[a] latency {{"load":"{}","unit":"instructions","period":30011,"expiries":9,"missed":0,"min":1,"#,
+                r#""mean":2.5,"max":{},"exit":2000,"aborted":0,"histogram":[[0,4],[16,5]]}}"#
+            ),
+            load, max
         )
     }
 

@@ -6,15 +6,15 @@ use crate::Report;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// What one receiver noted.
+/// The frames that one receiver took.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wakeups {
-    /// What it does while nothing comes: `poll`, or `sleep`.
+    /// The receiver's way to wait: `poll`, or `sleep`.
     pub rest: String,
-    /// Which way frames come: by the sender's `window`, or by the `switch`.
+    /// The way of the frames: by the sender's `window`, or by the `switch`.
     pub via: String,
-    /// How many came.
+    /// The number of frames that came.
     pub frames: u64,
     /// `instructions` or `cycles`.
     pub unit: String,
@@ -28,14 +28,14 @@ pub struct Wakeups {
     pub max: u64,
     /// Times that the receiver slept.
     pub sleeps: u64,
-    /// How much of a processor it took: of a VM, the time that it did not sleep.
+    /// The share of a processor that the receiver took: of a VM, the time that it did not sleep.
     pub busy_percent: f64,
-    /// Times that the host told its driver of a frame, as it had asked. The host's count.
+    /// The number of times that the host notified the receiver's driver, which had asked for it.
     #[serde(default)]
     pub notified: u64,
 }
 
-/// The row that a run printed which ended well.
+/// Returns the row that a run printed which ended well.
 pub fn row(report: &Report) -> Result<Wakeups> {
     report.check()?;
     let mut rows: Vec<Wakeups> = rows_of(report, "[b] wakeups ")?;
@@ -46,7 +46,7 @@ pub fn row(report: &Report) -> Result<Wakeups> {
     Ok(row)
 }
 
-/// Times that VM `vm`'s driver was told of used buffers.
+/// Returns the number of times that the driver of VM `vm` was notified of used buffers.
 pub fn notified(report: &Report, vm: &str) -> u64 {
     let line = report.lines.iter().find_map(|line| line.split_once(&format!("] switch {vm} ")));
     let count = line.and_then(|(_, counters)| counters.split(' ').find_map(|word| word.strip_prefix("notified=")));
@@ -70,7 +70,10 @@ pub fn text(rows: &[Wakeups]) -> String {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"[b] wakeups {"rest":"sleep","via":"switch","frames":9,"unit":"cycles","min":1,"median":2,"mean":3,"max":4,"sleeps":5,"busy_percent":6.5}"#;
+    const LINE: &str = concat!(
+        r#"[b] wakeups {"rest":"sleep","via":"switch","frames":9,"unit":"cycles","min":1,"median":2,"#,
+        r#""mean":3,"max":4,"sleeps":5,"busy_percent":6.5}"#
+    );
 
     fn report(lines: &str) -> Report {
         Report::parse(&format!("{lines}\n[launcher] RESULT pass\n"), "launcher")

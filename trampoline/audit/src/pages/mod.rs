@@ -12,7 +12,7 @@ use sluice_abi::map;
 use sluice_gate::{CLOSE, ENTER, OPEN, RETURN, STUB_ABORT, STUB_ENTRY};
 use walk::{Page, Walk, walk};
 
-/// What an unused byte is.
+/// The value of each unused byte of a page.
 const INT3: u8 = 0xcc;
 
 /// The pages that lie at `SLOT_VA + GATE`, by view.
@@ -27,13 +27,13 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// As this program has them.
+    /// Returns the pages that this program was linked with.
     pub fn here() -> Self {
         let pages = sluice_gate::pages();
         Self { stub: *pages.stub, gate: *pages.gate, window: *pages.window }
     }
 
-    /// As `monitor` has them.
+    /// Returns the pages that `monitor` was linked with.
     pub(crate) fn of(monitor: &Binary) -> Result<Self> {
         let page = |name: &str| {
             let at = monitor.symbols.find(name).with_context(|| format!("no symbol {name}"))?;
@@ -55,7 +55,7 @@ pub(crate) fn rules(pages: &Pages) -> Vec<Rule> {
     vec![crossing(pages, &route, broken), every_offset(&walked), writes(&walked), straight(&walked), filler(pages)]
 }
 
-/// One view's part in a call, and where its VMFUNC ends.
+/// The part of a call in one view, up to the end of its VMFUNC.
 struct Leg {
     view: &'static str,
     behind: u16,
@@ -128,14 +128,14 @@ fn crossing(pages: &Pages, legs: &[Leg], mut broken: Vec<Finding>) -> Rule {
     Rule::new("VMFUNC", "G2", format!("{} declared, {stray} stray", legs.len()), broken).detail(detail.join(", "))
 }
 
-/// Whoever enters, at any byte, ends in the window behind the check, in home, or in an exit.
+/// A path from any byte ends in the window behind the check, in home, or in an exit.
 fn every_offset(walked: &Walk) -> Rule {
     let ends: Vec<_> = walked.ends.iter().map(|(end, count)| format!("{end} {count}")).collect();
     let figure = format!("{} offsets, {} paths", map::PAGE, walked.ends.values().sum::<u32>());
     Rule::new("every offset", "G2", figure, walked.findings.iter().cloned().collect()).detail(ends.join(", "))
 }
 
-/// One store arms the window, one closes it, and there is no other.
+/// The page has one store that arms the window, one that closes it, and no other.
 fn writes(walked: &Walk) -> Rule {
     let stores: Vec<_> = walked.stores.iter().map(|(at, value)| format!("{value:#04x} at {at:#x}")).collect();
     let wrong =
@@ -144,7 +144,7 @@ fn writes(walked: &Walk) -> Rule {
         .detail(stores.join(", "))
 }
 
-/// One branch, forward; whether it is that, [`walk`] says.
+/// The page has one branch; [`walk`] finds one that does not lead forward.
 fn straight(walked: &Walk) -> Rule {
     let branches: Vec<_> = walked.branches.iter().map(|at| format!("jne at {at:#x}")).collect();
     let second = walked.branches.iter().skip(1).map(|at| Finding::in_page("gate", (*at).into(), "a second branch"));
@@ -184,7 +184,7 @@ fn cover(page: &Page, mut at: usize, code: &mut [bool]) {
         let behind = at + instruction.len();
         code[at..behind].fill(true);
         match instruction.flow_control() {
-            // What follows a VMFUNC lies in another view.
+            // The instruction behind a VMFUNC lies in another view.
             _ if matches!(instruction.mnemonic(), Mnemonic::Vmfunc | Mnemonic::Vmcall) => return,
             FlowControl::Next | FlowControl::Call => {}
             FlowControl::ConditionalBranch => cover(page, instruction.near_branch_target() as usize, code),

@@ -1,4 +1,4 @@
-//! What is known of the machine on a path: as much as decides about the window.
+//! The facts about the machine on a path that decide about the window.
 
 use crate::access::writes;
 use iced_x86::{Code, Instruction, InstructionInfoFactory, OpKind, Register};
@@ -11,7 +11,7 @@ const WRITE_BACK: u8 = 6;
 const FOUR_LEVELS: u8 = 3 << 3;
 const WALK_AND_TYPE: u8 = 0x3f;
 
-/// What a register holds.
+/// The value of RDX, as far as it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Rdx {
     #[default]
@@ -20,7 +20,7 @@ enum Rdx {
     Cr3Page,
 }
 
-/// Unknown is what whoever entered chose, or what the page makes of that.
+/// The facts. An unknown value is one that the caller chose, or that the page computed from such a value.
 #[derive(Clone, Copy, Debug)]
 pub struct State {
     armed: bool,
@@ -30,7 +30,8 @@ pub struct State {
     ecx: Option<u32>,
     /// The flags say how CR3 compares with the constant.
     compared: bool,
-    /// Something was read where whoever entered chose: the list, maybe. It is in a register, in the flags, in x87.
+    /// Memory was read at an address that the caller chose: the list, maybe. Its value is in a register, in the flags
+    /// or in x87.
     read: bool,
 }
 
@@ -60,12 +61,12 @@ impl State {
         self.ecx
     }
 
-    /// What may lie in the gate view was read from a place that whoever entered chose.
+    /// Notes a read of the gate view's memory at an address that the caller chose.
     pub fn read_anything(&mut self) {
         self.read = true;
     }
 
-    /// Whether nobody learns what was read, unless he is in the gate.
+    /// Whether no value that was read in the gate leaves it.
     pub fn keeps_secrets(&self) -> bool {
         !self.read
     }
@@ -80,7 +81,8 @@ impl State {
         self.checked |= self.armed && self.compared;
     }
 
-    /// `value` is stored in the lowest byte of the window's slot. `false`: it makes a slot that is neither valid nor at rest.
+    /// `value` is stored in the lowest byte of the window's slot. `false`: it makes a slot that is neither valid nor at
+    /// rest.
     pub fn store(&mut self, value: u8) -> bool {
         (self.armed, self.checked, self.compared) = (value & WALK_AND_TYPE == WRITE_BACK | FOUR_LEVELS, false, false);
         self.armed || value & WALK_AND_TYPE == WRITE_BACK
@@ -117,7 +119,7 @@ impl State {
     }
 }
 
-/// What `instruction` writes, if it stores one byte in the window's slot.
+/// Returns the byte that `instruction` stores in the window's slot, if it is such a store.
 pub fn list_store(instruction: &Instruction) -> Option<u8> {
     let slot = fixed_address(instruction) == Some(WINDOW_SLOT);
     (slot && instruction.code() == Code::Mov_rm8_imm8).then(|| instruction.immediate8())

@@ -1,9 +1,11 @@
-//! What the gate page does to whoever enters it, at any byte and with any registers (rule G2).
+//! Every path of the gate page, entered at any byte and with any registers (rule G2).
 //!
-//! [`walk`] runs the page's bytes without a processor: from each offset, along both sides of a branch, to where the path ends. Of the
-//! machine, `State` holds only what decides about the window: whether its slot is armed, and whether CR3 was compared since.
+//! [`walk`] runs the page's bytes without a processor: from each offset, along both sides of a branch, to where the
+//! path ends. Of the machine, `State` holds only what decides about the window: whether its slot is armed, and whether
+//! CR3 was compared since.
 //!
-//! A list of the page's bytes, compared one by one, was rejected: it would say that nothing changed, not that the page is safe.
+//! A list of the page's bytes, compared one by one, was rejected: it would say that nothing changed, not that the page
+//! is safe.
 
 use super::state::{self, State};
 use crate::access::{reads, writes};
@@ -16,15 +18,16 @@ use std::fmt;
 /// A page of machine code.
 pub type Page = [u8; map::PAGE as usize];
 
-/// What the page may consist of besides, read from any byte. They change registers and flags, as whoever entered could have done before, and
-/// read memory, as he could not: the list lies in this view, and says where the host's tables are. So a path on which something was read from
-/// anywhere but the constant ends in an exit, where all registers are cleared, x87's too.
+/// What the page may consist of besides, read from any byte. They change registers and flags, as whoever entered could
+/// have done before, and read memory, as he could not: the list lies in this view, and says where the host's tables
+/// are. So a path on which something was read from anywhere but the constant ends in an exit, where all registers are
+/// cleared, x87's too.
 const HARMLESS: &[Mnemonic] = {
     use Mnemonic::*;
     &[Adc, Add, And, Cld, Cli, Cmp, Fimul, Leave, Lfence, Mov, Or, Ror, Sar, Scasb, Shr, Xor]
 };
 
-/// How a path ends.
+/// The end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// VMFUNC to the window, armed and with CR3 compared: the way in.
@@ -33,7 +36,8 @@ pub enum End {
     AtRest,
     /// VMFUNC to home, the window at rest.
     Home,
-    /// VMFUNC to where whoever entered wants, the window at rest: home, or an exit. That it stays in the gate view is a path of its own.
+    /// VMFUNC to where whoever entered wants, the window at rest: home, or an exit. That it stays in the gate view is a
+    /// path of its own.
     Anywhere,
     /// VMCALL: an exit.
     Vmcall,
@@ -60,32 +64,33 @@ impl fmt::Display for End {
     }
 }
 
-/// What a page does.
+/// The result of a walk through a page.
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
-    /// Paths by their ends.
+    /// The number of paths, by their ends.
     pub ends: BTreeMap<End, u32>,
-    /// Stores to the window's slot of the list: what they write, by offset in the page.
+    /// Stores to the window's slot of the list: the byte that each writes, by offset in the page.
     pub stores: BTreeMap<u16, u8>,
-    /// Conditional branches.
+    /// Offsets of conditional branches.
     pub branches: BTreeSet<u16>,
-    /// Everything that is an instruction when entered somewhere.
+    /// Mnemonics of all instructions on any path.
     pub mnemonics: BTreeSet<Mnemonic>,
-    /// What must not be. None: the page is harmless.
+    /// Breaches of the rules; a harmless page has none.
     pub findings: BTreeSet<Finding>,
 }
 
-/// Where a path goes on.
+/// The next step of a path.
 enum Step {
     Behind,
     Either(u16),
     Ends(End),
-    /// At VMFUNC, whoever entered decides: it ends here or goes on behind.
+    /// At VMFUNC with a view that the caller chose, the path both ends and goes on.
     Both(End),
     Wrong(&'static str),
 }
 
-/// Follows every path from each of the page's offsets, the window at rest; and from `close`, where the window leads back to, armed.
+/// Follows every path from each of the page's offsets, the window at rest; and from `close`, where the window leads
+/// back to, armed.
 pub fn walk(page: &Page, close: u16) -> Walk {
     let mut walker = Walker { page, info: InstructionInfoFactory::new(), walk: Walk::default() };
     for offset in 0..page.len() as u16 {
@@ -179,8 +184,8 @@ impl Walker<'_> {
     }
 }
 
-/// Whether its operands are memory and general registers, or it reads CR3. MOV has forms that load a segment, by a read of the descriptor
-/// table, and forms that set a control or debug register.
+/// Whether its operands are memory and general registers, or it reads CR3. MOV has forms that load a segment, by a read
+/// of the descriptor table, and forms that set a control or debug register.
 fn is_general(instruction: &Instruction) -> bool {
     let system =
         |register: Register| register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr();

@@ -1,4 +1,4 @@
-//! Which instructions may run in the window, and with which operands.
+//! Rules of the instructions in the window, and of their operands.
 
 use super::vectors::is_vector;
 use crate::binary::Binary;
@@ -8,8 +8,8 @@ use iced_x86::{ConditionCode, FlowControl, Instruction, InstructionInfoFactory, 
 use sluice_abi::map;
 use std::collections::BTreeMap;
 
-/// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and CMOVcc besides. (A processor
-/// that has no TZCNT executes it as BSF, which gives the same for all but 0.)
+/// Those of 64-bit mode that compute, move, compare and branch, and can't fault but by an address. Jcc, SETcc and
+/// CMOVcc besides. (A processor that has no TZCNT executes it as BSF, which gives the same for all but 0.)
 const ORDINARY: &[Mnemonic] = {
     use Mnemonic::*;
     &[
@@ -18,13 +18,13 @@ const ORDINARY: &[Mnemonic] = {
         Shr, Shrd, Sub, Test, Tzcnt, Xadd, Xchg, Xor,
     ]
 };
-/// What else the fast path needs: copies, and orders of accesses.
+/// Further instructions of the fast path: copies, and fences.
 const SPECIAL: [Mnemonic; 5] =
     [Mnemonic::Lfence, Mnemonic::Mfence, Mnemonic::Movsb, Mnemonic::Prefetcht0, Mnemonic::Prefetchw];
-/// What the window page has besides: it looks at the flags, and leaves.
+/// Further instructions of the window page, which reads the flags and leaves the window.
 const PAGE: [Mnemonic; 2] = [Mnemonic::Pushfq, Mnemonic::Vmfunc];
 
-/// Nothing but these, whatever it may do. Vector instructions have a rule of their own.
+/// Every instruction is among these. Vector instructions have a rule of their own.
 pub fn instructions(code: &Code<'_>, page: u64) -> Rule {
     let on_page = |one: &Instruction| {
         (page & !(map::PAGE - 1)..).contains(&one.ip()) && one.ip() < (page & !(map::PAGE - 1)) + map::PAGE
@@ -53,7 +53,7 @@ fn is_system(register: Register) -> bool {
     register.is_segment_register() || register.is_cr() || register.is_dr() || register.is_tr()
 }
 
-/// Where execution goes is in the code: no branch or call through a register or memory.
+/// The code names the target of each branch and call: none goes through a register or memory.
 pub fn direct(code: &Code<'_>) -> Rule {
     let judge = |one: &Instruction| match one.flow_control() {
         FlowControl::IndirectBranch | FlowControl::IndirectCall => Some("goes where a register or memory says"),
@@ -82,7 +82,8 @@ pub fn segments(code: &Code<'_>) -> Rule {
     Rule::new("no FS or GS", "G4", format!("{memory} memory operands"), findings)
 }
 
-/// An address that is in the code is one of the image's constants, which are only read, or in the state that the host maps.
+/// An address that is in the code is one of the image's constants, which are only read, or in the state that the host
+/// maps.
 pub fn statics(code: &Code<'_>, image: &Binary) -> Rule {
     let mut info = InstructionInfoFactory::new();
     let mut fixed = 0;

@@ -1,4 +1,4 @@
-//! Who calls whom.
+//! The order of calls between functions.
 
 use crate::code::Code;
 use crate::rule::{Finding, Rule};

@@ -1,9 +1,10 @@
-//! Where a guess may lead: every address is bounded by what no branch decides (rule G8, attack A27).
+//! Bounds of speculation: every address is bounded by an instruction that is no branch (rule G8, attack A27).
 //!
-//! Follows the code from the window page on, through calls and spills. What is loaded from request, packets and rings is named by somebody else;
-//! an AND, a conditional move behind its comparison, or the width of a load bounds it, and nothing else does. Within the state such a number must
-//! choose a place of the state; behind any other pointer it must stay below [`map::GUESS_REACH`], where nothing of anybody else lies.
-//! What the window itself stored in the state is taken for its own.
+//! Follows the code from the window page on, through calls and spills. What is loaded from request, packets and rings
+//! is named by somebody else; an AND, a conditional move behind its comparison, or the width of a load bounds it, and
+//! nothing else does. Within the state such a number must choose a place of the state; behind any other pointer it must
+//! stay below [`map::GUESS_REACH`], where nothing of anybody else lies. What the window itself stored in the state is
+//! taken for its own.
 
 use super::value::{ANYTHING, Value};
 use crate::access::writes;
@@ -18,17 +19,17 @@ const STACK_TOP: u64 = map::SLOT_VA + map::STACK + map::STACK_LEN;
 /// The request block, and what lies behind it: nothing, up to the tables. Bytes from the start of the state.
 const REQUEST: std::ops::Range<u64> = map::REQUEST - map::STATE..map::TABLES - map::STATE;
 
-/// What is known before an instruction.
+/// The facts before an instruction.
 #[derive(Clone, PartialEq)]
 struct Known {
     registers: [Value; 16],
     /// Words of the stack, and how many bytes each has.
     stack: BTreeMap<i64, (Value, usize)>,
-    /// What was compared last, and with what.
+    /// The last comparison: a register, and the value that it was compared with.
     compared: Option<(Register, Value)>,
 }
 
-/// Every access that somebody else has a part in is bounded.
+/// Every access at an address that others have a part in is bounded.
 pub fn bounded(code: &Code<'_>, page: u64) -> Rule {
     let mut walk = Walk {
         code,
@@ -53,22 +54,22 @@ enum Kind {
 struct Walk<'c> {
     code: &'c Code<'c>,
     info: InstructionInfoFactory,
-    /// Functions by what was known when they were entered, and what is known behind them.
+    /// Functions, with the facts at their entry and the facts behind them.
     done: BTreeMap<u64, Vec<(Known, Option<Known>)>>,
     running: BTreeSet<u64>,
-    /// Accesses that somebody else has a part in, and what is wrong with them.
+    /// Accesses at addresses that others have a part in, and findings about them.
     seen: BTreeMap<u64, (Kind, Option<Finding>)>,
 }
 
 impl Walk<'_> {
-    /// What is known behind the function at `start`, if it returns.
+    /// Returns the facts behind the function at `start`, if it returns.
     fn function(&mut self, start: u64, entered: Known) -> Option<Known> {
         let before = self.done.get(&start).into_iter().flatten().find(|(known, _)| *known == entered);
         if let Some((_, behind)) = before {
             return behind.clone();
         }
         let function = self.code.functions.get(&start)?;
-        // Who calls himself is found by another rule.
+        // Another rule finds recursion.
         if !self.running.insert(start) {
             return None;
         }
@@ -109,7 +110,7 @@ impl Walk<'_> {
         returned
     }
 
-    /// Notes an access that somebody else has a part in. A hint is one, too.
+    /// Notes an access at an address that others have a part in. A prefetch is one, too.
     fn look(&mut self, one: &Instruction, known: &Known) {
         let place = known.address(one);
         let string = one.is_string_instruction().then(|| [Register::RSI, Register::RDI].map(|it| known.get(it)));
@@ -124,7 +125,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether somebody else has a part in the address `value`, and whether `len` bytes there are where they may be.
+/// Returns `None` unless others have a part in the address `value`; else whether `len` bytes there are within bounds.
 fn judge(value: Value, len: u64) -> Option<(Kind, bool)> {
     match value {
         Value::State { first, last, named: true } => {
@@ -136,7 +137,7 @@ fn judge(value: Value, len: u64) -> Option<(Kind, bool)> {
     }
 }
 
-/// `true`: something new is known.
+/// Returns whether the facts changed.
 fn meet(into: &mut Option<Known>, other: &Known) -> bool {
     let met = match into.as_ref() {
         None => other.clone(),
@@ -183,7 +184,7 @@ impl Known {
         self.compared = self.compared.filter(|(compared, _)| compared.full_register() != whole);
     }
 
-    /// Where the memory operand is.
+    /// Returns the address of the memory operand.
     fn address(&self, one: &Instruction) -> Value {
         if one.is_ip_rel_memory_operand() {
             return match one.ip_rel_memory_address() {
@@ -224,7 +225,7 @@ impl Known {
         }
     }
 
-    /// What is known behind `one`.
+    /// Changes the facts to those behind `one`.
     fn run(&mut self, one: &Instruction, info: &mut InstructionInfoFactory) {
         use Mnemonic::{
             Add, And, Call, Cmp, Dec, Imul, Inc, Lea, Mov, Movzx, Pop, Push, Pushfq, Ret, Shl, Shr, Sub, Xor,
@@ -263,7 +264,7 @@ impl Known {
         }
     }
 
-    /// A conditional move: one of two, or, of what was compared before, what is not above.
+    /// Returns the result of a conditional move: one of two values, or a value that the comparison before it bounds.
     fn conditional(&self, one: &Instruction) -> Value {
         use ConditionCode::{a, ae};
         let (kept, other) = (self.operand(one, 0), self.operand(one, 1));
@@ -294,7 +295,7 @@ impl Known {
         self.set(Register::RSP, self.get(Register::RSP).plus(by));
     }
 
-    /// Any other instruction: of what it writes nothing is known.
+    /// Any other instruction makes all that it writes unknown.
     fn others(&mut self, one: &Instruction, info: &mut InstructionInfoFactory) {
         let info = info.info(one);
         for used in info.used_memory().iter().filter(|used| writes(used.access())) {

@@ -1,6 +1,7 @@
-//! Registers that a function hands back as it got them: the caller's, so nothing of a peer is left in them (attack A15).
+//! Registers that a function gives back unchanged: they hold the caller's values, and no peer's (attack A15).
 //!
-//! Looks at pushes, pops and what is written in between; not at stores into the stack, whose places an index may choose.
+//! The rule follows pushes, pops and writes between them, but no stores into the stack, whose places an index may
+//! choose.
 
 use super::stack::{Rsp, moved};
 use crate::access::sets;
@@ -15,14 +16,14 @@ const KEPT: [Register; 6] = {
     [RBX, RBP, R12, R13, R14, R15]
 };
 
-/// Where one of them has its value at entry.
+/// The place of a register's value at entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
-    /// Where it was.
+    /// The value is in the register.
     Register,
-    /// Pushed when the stack was this deep; in the register, too, until that is written.
+    /// The value was pushed at this depth of the stack; the register holds it, too, until it is written.
     Pushed(u64),
-    /// Nowhere that is known here.
+    /// The value is lost.
     Lost,
 }
 
@@ -30,7 +31,7 @@ enum Value {
 struct Kept {
     rsp: Rsp,
     values: [Value; KEPT.len()],
-    /// Registers that hold something else now, by bits.
+    /// A bit for each register that holds another value now.
     written: u8,
 }
 
@@ -44,7 +45,7 @@ impl Fact for Kept {
     }
 }
 
-/// Whoever returns has put them back.
+/// Each function has restored the registers when it returns.
 pub fn rule(code: &Code<'_>, page: u64) -> Rule {
     let mut findings = Vec::new();
     for (start, function) in &code.functions {
@@ -72,7 +73,7 @@ impl Kept {
     fn behind(mut self, instruction: &Instruction, info: &mut InstructionInfoFactory) -> Self {
         let before = self.rsp;
         self.rsp = moved(instruction, before, info);
-        // Who is called keeps them, or is found itself.
+        // The called function keeps them, or has a finding of its own.
         if instruction.flow_control() == FlowControl::Call {
             return self;
         }

@@ -1,4 +1,4 @@
-//! What is left in general registers and flags when the window is left (attack A15).
+//! The contents of general registers and flags when the window is left (attack A15).
 
 use crate::code::Code;
 use crate::flow::{Fact, flow};
@@ -6,18 +6,18 @@ use crate::rule::Rule;
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, RflagsBits};
 use std::ops::BitOr;
 
-/// Those that a function need not keep. See: System V ABI, AMD64 supplement, 3.2.1 "Registers".
+/// The registers that a function need not keep. See: System V ABI, AMD64 supplement, 3.2.1 "Registers".
 const SCRATCH: [Register; 9] = {
     use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
     [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11]
 };
 const FLAGS: u16 = 1 << SCRATCH.len();
 const ALL: u16 = FLAGS | (FLAGS - 1);
-/// What the entry point returns.
+/// The bit of RAX, in which the entry point returns the status.
 const STATUS: u16 = 1;
 const STATUS_FLAGS: u32 = RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::CF | RflagsBits::PF;
 
-/// Which of them, and the flags, may hold what the window code left there.
+/// A bit for each register, and one for the flags, that may hold a value of the window's code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Left(u16);
 
@@ -27,7 +27,7 @@ impl Fact for Left {
     }
 }
 
-/// The page clears whatever the window code may have left, but for the status and what was accepted.
+/// The page clears all that the window's code may have left, but for the status and the number of accepted packets.
 pub fn scrubbed(code: &Code<'_>, page: u64) -> Rule {
     let rule = |figure, findings| Rule::new("registers scrubbed", "G12", figure, findings);
     let Some(function) = code.functions.get(&page) else { return rule("no window page".into(), Vec::new()) };
@@ -49,7 +49,8 @@ fn behind(instruction: &Instruction, left: Left, info: &mut InstructionInfoFacto
     for used in info.info(instruction).used_registers() {
         let Some(place) = SCRATCH.iter().position(|one| *one == used.register().full_register()) else { continue };
         match used.access() {
-            // A write of 32 bits clears the others. See: SDM volume 1, 3.4.1.1 "General-Purpose Registers in 64-Bit Mode".
+            // A write of 32 bits clears the others. See: SDM volume 1, 3.4.1.1 "General-Purpose Registers in 64-Bit
+            // Mode".
             OpAccess::Write if used.register().size() >= 4 => written |= 1 << place,
             _ => read |= 1 << place,
         }

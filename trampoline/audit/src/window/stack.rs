@@ -1,4 +1,4 @@
-//! How deep the window's stack gets, and that whoever returns leaves it as it was.
+//! The depth of the window's stack, and its balance at each return.
 
 use super::calls::Order;
 use crate::access::sets;
@@ -15,14 +15,14 @@ const STATE: std::ops::Range<u64> = map::SLOT_VA + map::STATE..map::SLOT_VA + ma
 /// Bytes of a return address.
 const RETURN: u64 = 8;
 
-/// What RSP holds.
+/// The value of RSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rsp {
-    /// What the guest chose.
+    /// A value that the guest chose.
     Foreign,
-    /// This many bytes below what it was at entry, or below the window's stack's top.
+    /// This number of bytes below the value at entry, or below the top of the window's stack.
     Depth(u64),
-    /// Something else.
+    /// Another value.
     Unknown,
 }
 
@@ -32,15 +32,15 @@ impl Fact for Rsp {
     }
 }
 
-/// What a function needs, with all that it calls.
+/// The stack that a function needs, with all that it calls.
 #[derive(Clone, Default)]
 struct Need {
     bytes: u64,
-    /// Who is running when it is deepest.
+    /// The functions that are running when the stack is deepest.
     chain: Vec<u64>,
 }
 
-/// The stack suffices, and every function returns with it as it was. Entered at `page`, RSP is still the guest's.
+/// The stack suffices, and every function returns with it as it was. At `page`, RSP still holds the guest's value.
 pub fn rules(code: &Code<'_>, order: &Order, page: u64) -> [Rule; 2] {
     let mut needs = BTreeMap::new();
     let mut findings = BTreeSet::new();
@@ -131,7 +131,7 @@ impl Stack<'_, '_> {
         if below && instruction.mnemonic() != Mnemonic::Lea {
             return Err("reaches below the stack");
         }
-        // What is called returns with the stack as it was, or is found itself.
+        // The called function returns with the stack as it was, or has a finding of its own.
         let called = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
         if returns || called || !sets { Ok(rsp) } else { set(instruction, rsp) }
     }

@@ -1,30 +1,33 @@
-//! What a register of the window's code holds, as far as it decides where a guess may lead (rule G8).
+//! The values of registers in the window's code, as far as they bound speculation (rule G8).
 
 use sluice_abi::map;
 
-/// Kinds of values. A comparison before a branch changes none: it is what the processor guesses.
+/// The kinds of values. A comparison before a branch changes none, because the processor may guess its outcome.
 ///
-/// What becomes of a number that somebody else named is followed through moves, sums, differences, products and masks. Where ways meet that
-/// have nothing else in common, or another instruction computes with it, it is lost sight of ([`Value::Own`]): then nothing is found.
+/// What becomes of a number that somebody else named is followed through moves, sums, differences, products and masks.
+/// Where ways meet that have nothing else in common, or another instruction computes with it, it is lost sight of
+/// ([`Value::Own`]): then nothing is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// The host's or the window's own: a pointer or a number that no packet and no ring chose, or what a mask with such a bound left.
+    /// The host's or the window's own: a pointer or a number that no packet and no ring chose, or what a mask with such
+    /// a bound left.
     Own,
-    /// This number.
+    /// A constant.
     Const(u64),
-    /// A number that somebody else named, not above this.
+    /// A number that others named, not above this one.
     Named(u64),
-    /// An address so many bytes behind the state's start, from the first to the last; `named`: somebody else said which.
+    /// An address so many bytes behind the state's start, from the first to the last; `named`: somebody else said
+    /// which.
     State { first: u64, last: u64, named: bool },
-    /// An address so far from the top of the stack.
+    /// An address at this distance from the top of the stack.
     Stack(i64),
-    /// A pointer of the window's own, and a number that somebody else named, not above this.
+    /// A pointer of the window's own plus a number that others named, not above this one.
     Reach(u64),
 }
 
 use Value::{Const, Named, Own, Reach, Stack, State};
 
-/// Somebody else named it, and it may be anything.
+/// A number that others named, without a bound.
 pub const ANYTHING: Value = Named(u64::MAX);
 
 /// A frame's length less a line may lie so far before its start.
@@ -36,7 +39,7 @@ const fn by_pages(last: u64) -> u64 {
 }
 
 impl Value {
-    /// Where two ways meet. Grows in few steps.
+    /// Returns the value where two ways meet. Bounds grow in few steps, so that a walk ends.
     pub fn meet(self, other: Self) -> Self {
         let wider =
             |a: u64, b: u64| if a == b { a } else { u64::MAX.checked_shr(a.max(b).leading_zeros()).unwrap_or(0) };
@@ -52,12 +55,12 @@ impl Value {
         }
     }
 
-    /// Whether somebody else has a part in it.
+    /// Whether others have a part in the value.
     pub const fn is_named(self) -> bool {
         matches!(self, Named(_) | Reach(_) | State { named: true, .. })
     }
 
-    /// The low `bytes` bytes of it.
+    /// Returns the low `bytes` bytes.
     pub fn low(self, bytes: usize) -> Self {
         let most = u64::MAX >> (64 - 8 * bytes.clamp(1, 8) as u32);
         match self {
@@ -68,7 +71,7 @@ impl Value {
         }
     }
 
-    /// The sum.
+    /// Returns the sum.
     pub fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Const(a), Const(b)) => Const(a.wrapping_add(b)),
@@ -99,7 +102,7 @@ impl Value {
         }
     }
 
-    /// The difference.
+    /// Returns the difference.
     pub fn minus(self, other: Self) -> Self {
         match (self, other) {
             (value, Const(by)) => value.plus(Const(by.wrapping_neg())),
@@ -110,7 +113,7 @@ impl Value {
         }
     }
 
-    /// The product with, or the shift by, what multiplies by `factor`.
+    /// Returns the product with `factor`.
     pub fn times(self, factor: u64) -> Self {
         match self {
             Const(number) => Const(number.wrapping_mul(factor)),
@@ -120,18 +123,18 @@ impl Value {
         }
     }
 
-    /// The bits that both have.
+    /// Returns the bits that both have.
     pub fn and(self, mask: Self) -> Self {
         match (self, mask) {
             (Const(a), Const(b)) => Const(a & b),
             (Named(max), Const(mask)) | (Const(mask), Named(max)) => Named(max.min(mask)),
             (Named(a), Named(b)) => Named(a.min(b)),
-            // By a mask of the window's own; how an address is aligned.
+            // A mask of the window's own aligns an address.
             _ => Own,
         }
     }
 
-    /// What is left of it where a conditional move put 0 for what is above `bound`.
+    /// Returns the value behind a conditional move that put 0 in place of all above `bound`.
     pub const fn held_by(self, bound: Self) -> Self {
         match bound {
             Const(most) => Named(most),

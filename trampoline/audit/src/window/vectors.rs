@@ -1,4 +1,4 @@
-//! Vector registers: which, by which instructions, and what is left in them (rule G12).
+//! Vector registers: which are used, by which instructions, and what they hold at the end (rule G12).
 
 use super::calls::Order;
 use crate::code::Code;
@@ -7,7 +7,7 @@ use crate::rule::Rule;
 use iced_x86::{EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use std::collections::BTreeMap;
 
-/// Those that frames go through.
+/// The registers that frames go through.
 const WORKING: [Register; 3] = [Register::YMM0, Register::YMM1, Register::YMM2];
 
 /// Whether it touches registers of vectors, x87 or masks, or is one of their instructions without an operand.
@@ -24,7 +24,8 @@ pub fn is_vector(instruction: &Instruction) -> bool {
     operands || instruction.encoding() != EncodingKind::Legacy || instruction.fpu_stack_increment_info().writes_top()
 }
 
-/// Only the three, only instructions that can't leave the processor between two vector units: each of these is encoded by VEX.
+/// Only the three, only instructions that can't leave the processor between two vector units: each of these is encoded
+/// by VEX.
 pub fn registers(code: &Code<'_>) -> Rule {
     let judge = |one: &Instruction| {
         let named = (0..one.op_count()).map(|place| one.op_register(place)).filter(|it| it.is_vector_register());
@@ -47,12 +48,12 @@ fn whole(register: Register) -> Register {
     if register.is_xmm() { Register::YMM0 + register.number() as u32 } else { register }
 }
 
-/// Which halves of the three hold something of a frame, by bits; what a run of instructions makes of them.
+/// A bit for each half of the three registers: the effect of a run of instructions on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Left {
-    /// Halves that still hold what they did before.
+    /// Halves that were not written.
     kept: u8,
-    /// Halves that were filled.
+    /// Halves that hold bytes of a frame.
     filled: u8,
 }
 
@@ -66,7 +67,7 @@ impl Fact for Left {
 
 impl Left {
     const AT_ENTRY: Self = Self { kept: 0b111_111, filled: 0 };
-    /// A way that nobody takes.
+    /// The state on a way that does not exist.
     const NOWHERE: Self = Self { kept: 0, filled: 0 };
 
     fn clear(self, halves: u8) -> Self {
@@ -97,7 +98,7 @@ impl Left {
     }
 }
 
-/// Nothing of a frame is left in them when the window's entry point returns.
+/// No register holds bytes of a frame when the window's entry point returns.
 pub fn scrubbed(code: &Code<'_>, order: &Order, entry: u64) -> Rule {
     let mut made: BTreeMap<u64, Left> = BTreeMap::new();
     let mut findings = Vec::new();

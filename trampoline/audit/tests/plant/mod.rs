@@ -1,4 +1,5 @@
-//! An ELF file to plant things in: fields by their offsets. See: System V ABI, chapters 4 "Object Files" and 5 "Program Loading".
+//! An ELF file to plant things in: fields by their offsets. See: System V ABI, chapters 4 "Object Files" and 5 "Program
+//! Loading".
 
 use elf::ElfBytes;
 use elf::endian::LittleEndian;
