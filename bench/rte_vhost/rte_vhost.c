@@ -1,5 +1,5 @@
 /* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
- * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, and rte_pktmbuf_free_bulk.
+ * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
  *
  * This is a library because DPDK's headers are C. It has one user at a time. All functions but bench_enqueue, bench_rx
  * and bench_free are called outside the clock.
@@ -106,8 +106,8 @@ static int start_port(uint16_t port, char *text, size_t len) {
     return failed;
 }
 
-/* Opens a port of DPDK's virtio driver, the front-end of a device at `path`, with a queue of `FRAMES` entries, `options`
- * for the driver, and buffers of `room` bytes. The name of the way by which the driver receives is put into `text`.
+/* Opens a port of DPDK's virtio driver, the front-end of a device at `path`, with a queue of `FRAMES` entries,
+ * `options` for the driver, and buffers of `room` bytes. The name of the way by which the driver receives is put into `text`.
  * Returns the port, or a number below 0 that says what failed. */
 int bench_port(const char *path, const char *options, unsigned room, char *text, unsigned len) {
     char name[32], args[256];

@@ -51,7 +51,8 @@ impl Dpdk {
         let (functions, enqueue) = (held.receive, held.enqueue);
         let socket = CString::new(tempfile::tempdir()?.keep().join("socket").to_string_lossy().as_bytes())?;
         let mut path = [0; PATH_LEN];
-        // SAFETY: the library's functions with these signatures; both strings end with 0, and `path` has `PATH_LEN` bytes.
+        // SAFETY: the library's functions with these signatures; both strings end with 0, and `path` has `PATH_LEN`
+        // bytes.
         let (port, vid) = unsafe {
             let port =
                 (functions.port)(socket.as_ptr(), options.as_ptr(), buffer_len, path.as_mut_ptr(), PATH_LEN as c_uint);

@@ -56,7 +56,7 @@ pub struct Options {
     /// Processors of the emulated machine [default: as many as the manifest's `cpu` keys name]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
     processors: Option<u8>,
-    /// Stop everything after so many seconds
+    /// Stop everything after this number of seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Print one JSON object instead of consoles

@@ -16,8 +16,8 @@ pub enum Value {
     Const(u64),
     /// A number that others named, not above this one.
     Named(u64),
-    /// An address so many bytes behind the state's start, from the first to the last; `named`: somebody else said
-    /// which.
+    /// An address in the state, from the first to the last that it may be, in bytes from the state's start; `named`:
+    /// others chose it.
     State { first: u64, last: u64, named: bool },
     /// An address at this distance from the top of the stack.
     Stack(i64),
