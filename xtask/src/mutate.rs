@@ -6,7 +6,7 @@ use anyhow::{Error, Result, bail};
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 use sluice_guard::bounded;
-use sluice_mutations::{Checkout, Copy, Mutation, Suite, Trial};
+use sluice_mutations::{Checkout, Mutation, SourceCopy, Suite, Trial};
 use std::process::Output;
 
 /// Which mutations.
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
     leave_out(&mut suites, "the images", Suite::needs_images, tools::bare_target);
     leave_out(&mut suites, "the monitor", Suite::needs_emulator, tools::emulator);
     leave_out(&mut suites, "what Miri sees", Suite::needs_interpreter, miri::available);
-    let copy = step("copying the sources", || Copy::new(checkout()))?;
+    let copy = step("copying the sources", || SourceCopy::new(checkout()))?;
     let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };
     suites.iter().for_each(|suite| found.try_suite(&copy, suite));
     print(&found.rows, options.json)?;
@@ -92,7 +92,7 @@ struct Found {
 }
 
 impl Found {
-    fn try_suite(&mut self, copy: &Copy, suite: &Suite) {
+    fn try_suite(&mut self, copy: &SourceCopy, suite: &Suite) {
         let trial = Trial::new(copy, suite);
         if let Err(why) = step(&format!("{}, unedited", suite.title()), || trial.passes()) {
             return self.fail(&suite.title(), &why);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The copy of the sources, and what cargo makes of it.
-pub struct Copy {
+pub struct SourceCopy {
     checkout: Checkout,
     tree: PathBuf,
     target: PathBuf,
@@ -18,7 +18,7 @@ pub struct Copy {
     _lock: File,
 }
 
-impl Copy {
+impl SourceCopy {
     /// Copies the sources as they are in the checkout now, committed or not. Files that did not change keep their
     /// times, so little is built anew.
     pub fn new(checkout: Checkout) -> Result<Self> {

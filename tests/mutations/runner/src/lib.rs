@@ -1,7 +1,7 @@
 //! Edits of the sources that each break one rule, and the tests that must turn red for it.
 //!
-//! Reading order: [`Suite`] (a table of tests/mutations), [`Copy`] (the copy of the sources in which edits are made),
-//! [`Trial`] (what comes of one edit). `cargo xtask mutate` runs them one after the other.
+//! Reading order: [`Suite`] (a table of tests/mutations), [`SourceCopy`] (the copy of the sources in which edits are
+//! made), [`Trial`] (what comes of one edit). `cargo xtask mutate` runs them one after the other.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-pub use copy::Copy;
+pub use copy::SourceCopy;
 pub use suite::{Mutation, Suite};
 pub use trial::Trial;
 

@@ -1,6 +1,6 @@
 //! A test program of the copy, as it stands: it is built and run, and the results of its tests are read.
 
-use crate::copy::Copy;
+use crate::copy::SourceCopy;
 use crate::suite::{Mutation, Suite};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ type Results = BTreeMap<String, bool>;
 
 /// A suite in the copy.
 pub struct Trial<'t> {
-    copy: &'t Copy,
+    copy: &'t SourceCopy,
     suite: &'t Suite,
 }
 
 impl<'t> Trial<'t> {
     /// Returns the trial of `suite` in `copy`.
-    pub fn new(copy: &'t Copy, suite: &'t Suite) -> Self {
+    pub fn new(copy: &'t SourceCopy, suite: &'t Suite) -> Self {
         Self { copy, suite }
     }
 
