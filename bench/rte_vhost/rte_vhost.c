@@ -1,7 +1,8 @@
-/* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's virtio driver at the
- * other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, and rte_pktmbuf_free_bulk.
+/* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
+ * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
  *
- * A library, as DPDK's headers are C. One user at a time; every function but bench_enqueue, bench_rx and bench_free is called outside the clock.
+ * This is a library because DPDK's headers are C. It has one user at a time. All functions but bench_enqueue, bench_rx
+ * and bench_free are called outside the clock.
  */
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -26,7 +27,8 @@ static atomic_int ready = -1;
 
 /* A device that is polled wants no notifications: a driver that sends one pays for a system call. */
 static int new_device(int vid) {
-    for (uint16_t queue = 0; queue < rte_vhost_get_vring_num(vid); queue++) rte_vhost_enable_guest_notification(vid, queue, 0);
+    for (uint16_t queue = 0; queue < rte_vhost_get_vring_num(vid); queue++)
+        rte_vhost_enable_guest_notification(vid, queue, 0);
     atomic_store(&ready, vid);
     return 0;
 }
@@ -35,9 +37,11 @@ static const struct rte_vhost_device_ops OPS = { .new_device = new_device, .dest
 
 /* Listens at `path`. 0, or what failed: 1 the environment, 2 the socket. */
 int bench_start(const char *path) {
-    char *eal[] = { "ring-bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "128", "-l", "0", "--log-level", "error" };
+    char *eal[] = { "ring-bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
+                    "-m", "128", "-l", "0", "--log-level", "error" };
     if (rte_eal_init(sizeof eal / sizeof *eal, eal) < 0) return 1;
-    int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS) || rte_vhost_driver_start(path);
+    int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS)
+                 || rte_vhost_driver_start(path);
     return failed ? 2 : 0;
 }
 
@@ -51,14 +55,15 @@ int bench_device(unsigned ms) {
     return vid;
 }
 
-/* Frame `index` with `len` bytes, in a buffer of `wanted` bytes: where its bytes are. All frames have buffers of one length. They are
- * allocated once; an enqueue leaves them to its caller. */
+/* Returns where the bytes of frame `index` are, which has `len` bytes in a buffer of `wanted` bytes. All frames have
+ * buffers of one length. They are allocated once; an enqueue leaves them to its caller. */
 void *bench_frame(unsigned index, unsigned len, unsigned wanted) {
     if (index >= FRAMES || len > wanted) return NULL;
     if (room != wanted) {
         char name[32];
         snprintf(name, sizeof name, "frames-%u", pools++);
-        struct rte_mempool *pool = rte_pktmbuf_pool_create(name, FRAMES, 0, 0, wanted + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+        struct rte_mempool *pool =
+            rte_pktmbuf_pool_create(name, FRAMES, 0, 0, wanted + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
         if (!pool || rte_pktmbuf_alloc_bulk(pool, frames, FRAMES) != 0) return NULL;
         room = wanted;
     }
@@ -101,19 +106,22 @@ static int start_port(uint16_t port, char *text, size_t len) {
     return failed;
 }
 
-/* A port of DPDK's virtio driver that is to be the front-end of a device at `path`, with a queue of `FRAMES` entries, `options` for the driver,
- * and buffers of `room` bytes. What it says of its way to receive is put into `text`. The port, or below 0 what failed. */
+/* Opens a port of DPDK's virtio driver, the front-end of a device at `path`, with a queue of `FRAMES` entries,
+ * `options` for the driver, and buffers of `room` bytes. The name of the way by which the driver receives is put into `text`.
+ * Returns the port, or a number below 0 that says what failed. */
 int bench_port(const char *path, const char *options, unsigned room, char *text, unsigned len) {
     char name[32], args[256];
     uint16_t port;
-    int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS) || rte_vhost_driver_start(path);
+    int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS)
+                 || rte_vhost_driver_start(path);
     if (failed) return -1;
     snprintf(name, sizeof name, "net_virtio_user%u", pools);
     snprintf(args, sizeof args, "path=%s,queue_size=%u,%s", path, (unsigned)FRAMES, options);
     if (rte_eal_hotplug_add("vdev", name, args) || rte_eth_dev_get_port_by_name(name, &port)) return -2;
     char pool_name[32];
     snprintf(pool_name, sizeof pool_name, "received-%u", pools++);
-    struct rte_mempool *pool = rte_pktmbuf_pool_create(pool_name, 4 * FRAMES - 1, FRAMES, 0, room + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+    struct rte_mempool *pool = rte_pktmbuf_pool_create(pool_name, 4 * FRAMES - 1, FRAMES, 0,
+                                                       room + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
     if (!pool) return -3;
     struct rte_eth_conf conf = { .rxmode = { .mtu = room < 9728 ? 1500 : 9600 } };
     if (rte_eth_dev_configure(port, 1, 1, &conf)) return -4;

@@ -1,7 +1,8 @@
-//! Memory: the driver's, and beside it the frames to send. Both lie in the sluice slot, where the window image expects them.
+//! Memory: the driver's, and beside it the frames to send. Both lie in the sluice slot, where the window image expects
+//! them.
 //!
-//! A buffer, or a frame, is an odd number of cache lines away from the next, as in any packet pool: at a power of two all of them
-//! would fight for the same few sets of the caches.
+//! A buffer, or a frame, is an odd number of cache lines away from the next, as in any packet pool: at a power of two
+//! all of them would fight for the same few sets of the caches.
 #![allow(unsafe_code, reason = "maps memory at fixed addresses")]
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,11 +25,11 @@ const RINGS: u64 = 0x4000;
 const MAX_RINGS: u64 = 24;
 /// Where the buffers are.
 const BUFFERS: u64 = RINGS + MAX_RINGS * RING_LEN;
-/// Bytes between the end of one buffer and the next, and between frames. As they differ, where a frame lies in its page says nothing about
-/// where its buffer does; copies between like places of two pages are slow.
+/// Bytes between the end of one buffer and the next, and between frames. As they differ, where a frame lies in its page
+/// says nothing about where its buffer does; copies between like places of two pages are slow.
 const GAP: u64 = 192;
 const FRAME_GAP: u64 = 320;
-/// What the start of the memory behind the buffers is a multiple of: the longest buffer that is used.
+/// Alignment of the memory behind the buffers: the longest buffer that is used.
 const MORE: u64 = 0x4000;
 const _: () = assert!(BUFFERS.is_multiple_of(MORE));
 /// From the device sides' view of a driver's memory to the driver's own.
@@ -44,8 +45,8 @@ pub struct Arena {
     pub file: OwnedFd,
     /// The driver's memory, from its guest-physical address 0 on, as device sides see it.
     pub memory: PeerSlice<'static>,
-    /// The same as the driver sees it. Never at the address that a device side has: some caches know lines by linear address, and
-    /// whoever had the driver's would find its lines for nothing.
+    /// The driver's address of the same memory. It is never the device side's address: some caches know lines by linear
+    /// address, and whoever had the driver's would find its lines for nothing.
     pub driver_memory: PeerSlice<'static>,
     /// The frames.
     pub packets: PeerSlice<'static>,
@@ -62,7 +63,7 @@ impl Arena {
         Self::with_more(buffer_len, 0)
     }
 
-    /// The same with `more` bytes of the driver's memory that are for nothing yet.
+    /// Returns the arena with `more` bytes of the driver's memory that are not used yet.
     pub fn with_more(buffer_len: u32, more: u32) -> Result<Self> {
         static PLACES: AtomicU8 = AtomicU8::new(0);
         let place = PLACES.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +122,7 @@ impl Arena {
     }
 }
 
-/// What frame `index` begins with; its first byte is that of no other.
+/// Returns the first bytes of frame `index`; no other frame begins with the same byte.
 pub fn frame(index: u16, len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7) as u8 ^ (at >> 8) as u8 ^ index as u8).collect()
 }

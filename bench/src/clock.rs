@@ -20,7 +20,7 @@ pub fn empty() -> u64 {
     (0..64).map(|_| ticks().abs_diff(ticks())).min().unwrap_or(0)
 }
 
-/// A call that takes so many times the median of its turn was interrupted: it says nothing of the code.
+/// A call that takes this number of times the median of its turn was interrupted, and is not counted.
 const INTERRUPTED: u64 = 10;
 
 /// Ticks a packet of `calls`, ticks of calls with `burst` packets each.

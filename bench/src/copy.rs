@@ -167,7 +167,8 @@ impl Device for Copy {
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        // SAFETY: frames and buffers are the arena's, which has room for as many bytes as the drivers expect; AVX was looked for.
+        // SAFETY: frames and buffers are the arena's, which has room for as many bytes as the drivers expect; AVX was
+        // looked for.
         unsafe { (self.burst)(&self.places) };
         self.places.len()
     }

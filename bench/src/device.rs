@@ -32,7 +32,7 @@ pub enum Impl {
 }
 
 impl Ring {
-    /// What driver and device negotiate.
+    /// The features that driver and device negotiate.
     pub const fn features(self) -> net::F {
         match self {
             Self::Split => net::F::VERSION_1,
@@ -71,10 +71,11 @@ impl Serialize for Ring {
 
 /// A device side with a queue of each format that it knows.
 pub trait Device {
-    /// Frames 0 to `count`, `len` bytes each, will be sent to the queue of format `ring`, once for each call of `enqueue`.
+    /// Frames 0 to `count`, `len` bytes each, will be sent to the queue of format `ring`, once for each call of
+    /// `enqueue`.
     fn prepare(&mut self, ring: Ring, count: u16, len: u16) -> anyhow::Result<()>;
-    /// Puts the frames into the driver's buffers and publishes them; how many. This is what is measured.
+    /// Puts the frames into the driver's buffers, publishes them, and returns their number. This is measured.
     fn enqueue(&mut self) -> usize;
-    /// What of the work remains and is not measured.
+    /// Does the rest of the work, which is not measured.
     fn finish(&mut self) {}
 }

@@ -14,7 +14,7 @@ use sluice_memory::PeerSlice;
 
 /// Frames at the start of each series that are looked at byte by byte.
 const CHECKED: u16 = 2 * SIZE;
-/// What is in the buffers before.
+/// The bytes of the buffers before a device writes.
 const POISON: u8 = 0xee;
 
 /// A driver with one queue.
@@ -41,7 +41,7 @@ pub struct Series {
     pub counts_buffers: bool,
 }
 
-/// What should arrive.
+/// The frames that must arrive.
 #[derive(Clone, Copy, Default)]
 struct Expected {
     series: Series,
@@ -84,7 +84,7 @@ impl Driver {
         self.queue
     }
 
-    /// How a device side would see the ring.
+    /// Returns the ring as a device side sees it.
     pub fn layout(&self) -> Layout {
         self.layout.clone()
     }
@@ -99,7 +99,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Gives the device all buffers that it does not have; how many.
+    /// Gives the device all buffers that it does not have, and returns their number.
     pub fn give_all(&mut self) -> u16 {
         let free = SIZE - self.given.ahead_of(self.taken);
         for _ in 0..free {
@@ -147,8 +147,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Header and frame `index` are in the buffer of `slot`, and not a byte more. Of a mix of lengths the byte behind a frame is not looked at:
-    /// all rings have the same buffers, so a longer frame may have been there before.
+    /// Header and frame `index` are in the buffer of `slot`, and not a byte more. Of a mix of lengths the byte behind a
+    /// frame is not looked at: all rings have the same buffers, so a longer frame may have been there before.
     fn check(&self, slot: u16, index: u16) -> Result<()> {
         let Series { len, counts_buffers, .. } = self.expected.series;
         let len = usize::from(imix::len(len, index.into()));
@@ -165,5 +165,6 @@ impl Driver {
 }
 
 #[allow(unsafe_code, reason = "a driver is handed from thread to thread")]
-// SAFETY: it owns all but shared memory, which it touches through slices and cells: by single volatile or atomic accesses.
+// SAFETY: it owns all but shared memory, which it touches through slices and cells: by single volatile or atomic
+// accesses.
 unsafe impl Send for Driver {}

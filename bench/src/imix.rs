@@ -1,14 +1,15 @@
-//! A mix of lengths: of twelve frames seven have 64 bytes, four 594 and one 1518, in an order that a fixed seed shuffles.
+//! A mix of lengths: of twelve frames seven have 64 bytes, four 594 and one 1518, in an order that a fixed seed
+//! shuffles.
 //!
 //! See: RFC 6985 "IMIX Genome", which names this mix among others.
 
-/// What stands for the mix where a length is expected.
+/// The length that stands for the mix.
 pub const IMIX: u16 = 0;
-/// How the mix is called on a command line.
+/// The name of the mix on a command line.
 pub const NAME: &str = "imix";
 /// Frames of the mix.
 const FRAMES: [u16; 12] = [64, 64, 64, 64, 64, 64, 64, 594, 594, 594, 594, 1518];
-/// So many times the frames, each time in another order.
+/// The number of times that the frames are repeated, each time in another order.
 const ROUNDS: usize = 8;
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -1,4 +1,5 @@
-//! Rings as they lie in memory: the accesses of a driver, and the few of a device side that only ends what others began.
+//! Rings as they lie in memory: the accesses of a driver, and the few of a device side that only ends what others
+//! began.
 
 use crate::arena::SIZE;
 use sluice_abi::packed::{self, EventSuppress, event};
@@ -72,7 +73,7 @@ impl Packed {
         Some((Layout::Packed(packed), areas(at)))
     }
 
-    /// Length, id and old flags, then the new flags: whoever sees those sees the rest.
+    /// Writes length, id and old flags, then the new flags: a driver that finds the new flags finds the rest.
     fn write(&self, at: u16, len: u32, flags: packed::DescF) {
         let (slot, cell) = (at % SIZE, &self.flags[usize::from(at % SIZE)]);
         let word = u64::from(len) | u64::from(slot) << 32 | u64::from(cell.load_acquire()) << 48;
@@ -112,7 +113,7 @@ impl Layout {
         }
     }
 
-    /// How many buffers from position `at` on are used, at most `most`.
+    /// Returns the number of used buffers from position `at` on, at most `most`.
     #[inline]
     pub fn ready(&self, at: u16, most: u16) -> u16 {
         match self {

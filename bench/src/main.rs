@@ -1,9 +1,10 @@
-//! What an enqueue costs: our ring code and others', side by side on one memory, for one driver.
+//! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver.
 //!
-//! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a packet, the median of
-//! many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings` builds what this needs and runs it.
+//! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a
+//! packet, the median of many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings`
+//! builds what this needs and runs it.
 //!
-//! Reading order: [`device`] (what is compared), [`driver`] (the other side), [`series`] (what is measured).
+//! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement).
 
 mod arena;
 mod clock;
@@ -56,10 +57,18 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=2))]
     cores: Vec<u16>,
     /// Packets in a call, 1 to 256, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256],
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     burst: Vec<u16>,
     /// Frame sizes, and "imix" for the mix of them, with commas
-    #[arg(long, value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", imix::NAME, "9000"], value_parser = frame)]
+    #[arg(
+        long,
+        value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", imix::NAME, "9000"],
+        value_parser = frame
+    )]
     frame: Vec<u16>,
     /// Turns that each has, fewer where they take long; a row is the median of them
     #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u16).range(1..))]
@@ -127,7 +136,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Calls `work` with a length of buffers, the longest frame, and the frames that are asked for and go into such buffers.
+/// Calls `work` with a length of buffers, the longest frame, and the frames that are asked for and go into such
+/// buffers.
 fn by_buffers(options: &Options, mut work: impl FnMut(u32, u16, &[u16]) -> Result<()>) -> Result<()> {
     let (short, long): (Vec<u16>, Vec<u16>) = options.frame.iter().partition(|&&frame| frame <= SHORT);
     for (frames, buffer_len) in [(short, BUFFER), (long, LARGE_BUFFER)] {

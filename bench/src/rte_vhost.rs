@@ -1,4 +1,5 @@
-//! DPDK's `rte_vhost_enqueue_burst`. We are its front-end, over vhost-user; rte_vhost/rte_vhost.c makes a library of it.
+//! DPDK's `rte_vhost_enqueue_burst`. We are its front-end, over vhost-user; rte_vhost/rte_vhost.c makes a library of
+//! it.
 #![allow(unsafe_code, reason = "calls a library of C")]
 
 use crate::arena::{Arena, SIZE, frame};
@@ -115,7 +116,8 @@ fn start(library: &Path) -> Result<Vhost> {
     }
 }
 
-/// A connection that tells of the driver's memory, of `queue` as receive queue, and of a transmit queue, which the library wants, too.
+/// A connection that tells of the driver's memory, of `queue` as receive queue, and of a transmit queue, which the
+/// library wants, too.
 fn connect(socket: &Path, arena: &mut Arena, ring: Ring, queue: Queue) -> Result<Frontend> {
     let transmitq = Driver::new(arena, ring)?.queue();
     let frontend = Frontend::connect(socket, 2)?;

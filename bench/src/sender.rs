@@ -1,4 +1,4 @@
-//! What both builds of our ring code are given: a window with a peer for each queue, and a request.
+//! The arguments of both builds of Sluice's ring code: a window with a peer for each queue, and a request.
 
 use crate::arena::{Arena, SIZE};
 use crate::device::Ring;

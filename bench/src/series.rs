@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 
 /// Turns before those that count.
 pub const WARM_UP_TURNS: u16 = 1;
-/// Most bytes of a turn: less than a time slice. But so many calls that an interrupted one stands out.
+/// Most bytes of a turn, which take less than a time slice; and the fewest calls, so that an interrupted one stands
+/// out.
 const BYTES: usize = 4 << 20;
 const FEWEST_CALLS: usize = 8;
-/// On a machine that has other things to do: seconds after which there are no more turns than [`FEWEST_TURNS`], for each burst.
+/// On a machine that has other things to do: seconds after which there are no more turns than [`FEWEST_TURNS`], for
+/// each burst.
 const ENOUGH: Duration = Duration::from_secs(3);
 const FEWEST_TURNS: u16 = 5;
 /// Packets of a turn on two processors before those that count.
@@ -36,12 +38,12 @@ pub enum Side {
     Driver,
 }
 
-/// One measured row.
+/// A measured row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Whose work.
+    /// The side that is measured.
     pub side: Side,
-    /// Whose code.
+    /// The implementation.
     pub r#impl: String,
     /// The ring's format.
     pub ring: Ring,
@@ -55,13 +57,13 @@ pub struct Row {
     pub burst: u16,
     /// Ticks of the time-stamp counter.
     pub cycles_per_packet: f64,
-    /// Of DPDK's ticks with the same ring: the median of the ratios turn by turn.
+    /// The ratio to DPDK's ticks with the same ring: the median of the ratios turn by turn.
     pub ratio_to_dpdk: Option<f64>,
     /// Which of its ways DPDK's driver receives by.
     pub path: Option<String>,
 }
 
-/// What came of one rival's turns.
+/// The results of one rival's turns.
 #[derive(Clone, Default)]
 struct Turns {
     cycles: Vec<f64>,
@@ -164,13 +166,13 @@ fn on_two_cores(options: &Options, world: &mut World, frame: u16, burst: u16, ot
             Ok(all)
         };
         let all: Result<_> = measure();
-        // What the driver saw says more than that the device's side waited in vain.
+        // The driver's error says more than the device side's, which waited in vain.
         let taken = taking.join().map_err(|_| anyhow!("the driver's thread panicked"))?;
         taken.and(all).with_context(|| format!("{frame} B, burst {burst}, two cores"))
     })
 }
 
-/// What the driver of a rival is told before its first turn.
+/// The driver's orders before the first turn of a rival.
 fn series(who: Impl, frame: u16, burst: u16) -> Series {
     Series { burst, len: frame, counts_buffers: who.counts_buffers() }
 }

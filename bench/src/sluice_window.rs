@@ -1,4 +1,5 @@
-//! Ours as the window view runs it: the very image, at the addresses it is linked for, with what the monitor would map there.
+//! Ours as the window view runs it: the very image, at the addresses it is linked for, with what the monitor would map
+//! there.
 #![allow(unsafe_code, reason = "loads an image and calls it")]
 
 use crate::arena::{Arena, map_at};
@@ -48,8 +49,8 @@ impl SluiceWindow {
         drop(loading);
         let image = IMAGE.get().context("no image")?.lock().unwrap_or_else(PoisonError::into_inner);
         let state = image.state.as_ptr().cast::<Window>();
-        // SAFETY: the state's place is long enough (asserted in sluice-inside) and aligned to a page, and nobody else uses it: the
-        // lock is held for as long as the result lives.
+        // SAFETY: the state's place is long enough (asserted in sluice-inside) and aligned to a page, and nobody else
+        // uses it: the lock is held for as long as the result lives.
         let window = unsafe { Window::init(state) };
         let sender = Sender::new(window, image.request, arena, queues, longest)?;
         Ok(Self { image, sender, count: 0 })

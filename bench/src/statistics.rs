@@ -1,4 +1,4 @@
-//! What many turns come to.
+//! Medians of many turns, and ratios turn by turn.
 
 /// The value in the middle; NaN of none.
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -6,8 +6,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The median of what `ours` is of `theirs` in the same turn: turns alternate, so a machine that is slow for a while is slow for both.
-/// `None` if there are no two such turns.
+/// The median of what `ours` is of `theirs` in the same turn: turns alternate, so a machine that is slow for a while is
+/// slow for both. `None` if there are no two such turns.
 pub fn paired(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     let pairs = ours.iter().zip(theirs).filter(|(_, theirs)| **theirs > 0.0);
     let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();

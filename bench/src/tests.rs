@@ -8,7 +8,7 @@ use crate::series::Row;
 use clap::ValueEnum;
 use xtask::artifacts;
 
-/// What `xtask` built, if it did.
+/// Returns the program that `xtask` built, if there is one.
 fn built(path: PathBuf) -> Option<PathBuf> {
     if !path.exists() {
         eprintln!("without {}", path.display());
@@ -86,7 +86,10 @@ fn a_row_is_printed_with_these_fields_and_no_others() {
     };
     assert_eq!(
         serde_json::to_string(&row).unwrap(),
-        r#"{"side":"device","impl":"rte_vhost","ring":"in-order","cores":1,"round_trip_ns":null,"frame":64,"burst":32,"cycles_per_packet":56.25,"ratio_to_dpdk":null,"path":null}"#
+        concat!(
+            r#"{"side":"device","impl":"rte_vhost","ring":"in-order","cores":1,"round_trip_ns":null,"#,
+            r#""frame":64,"burst":32,"cycles_per_packet":56.25,"ratio_to_dpdk":null,"path":null}"#
+        )
     );
 }
 

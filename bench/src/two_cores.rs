@@ -1,6 +1,8 @@
-//! The driver on a processor of its own, polling; the clock runs over the device's calls, each of which finds room for its burst.
+//! The driver on a processor of its own, polling; the clock runs over the device's calls, each of which finds room for
+//! its burst.
 //!
-//! The device learns of room from a counter beside the ring, so it finds the ring's own lines where the driver left them.
+//! The device learns of room from a counter beside the ring, so it finds the ring's own lines where the driver left
+//! them.
 
 use crate::clock::{cost, empty, ticks};
 use crate::device::Device;
@@ -18,7 +20,7 @@ const MOST: u16 = 32;
 /// No progress for so long is an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the driver's thread is to do.
+/// The orders of the driver's thread.
 enum Work {
     /// Return the line.
     PingPong,
@@ -31,7 +33,7 @@ enum Work {
 pub struct Turn {
     /// Place of its driver.
     pub driver: usize,
-    /// What the driver is told first.
+    /// The driver's first order.
     pub begin: Option<Series>,
     /// Calls that don't count.
     pub warm_up: usize,
@@ -46,7 +48,7 @@ pub struct Turn {
 #[derive(Default)]
 struct Line(AtomicU64);
 
-/// What both threads share.
+/// The state that both threads share.
 #[derive(Default)]
 pub struct Shared {
     ball: Line,

@@ -1,4 +1,5 @@
-//! rust-vmm's `virtio-queue`, in the fastest of its ways that we found: an iterator over chains, one slice for each buffer.
+//! rust-vmm's `virtio-queue`, in the fastest of its ways that we found: an iterator over chains, one slice for each
+//! buffer.
 
 use crate::arena::{Arena, SIZE};
 use crate::device::{Device, Ring};
@@ -41,7 +42,7 @@ impl VirtioQueue {
     }
 }
 
-/// The same memory as rust-vmm sees it.
+/// The arena's memory as rust-vmm addresses it.
 #[allow(unsafe_code, reason = "one mapping, two ways to touch it")]
 fn region(memory: sluice_memory::PeerSlice<'static>) -> Result<MmapRegion> {
     let builder = MmapRegionBuilder::new(memory.len() as usize);
@@ -50,7 +51,7 @@ fn region(memory: sluice_memory::PeerSlice<'static>) -> Result<MmapRegion> {
     Ok(builder.build()?)
 }
 
-/// One frame into the next chain; its head.
+/// Puts a frame into the next chain, and returns its head.
 fn one(queue: &mut Queue, memory: &GuestMemoryMmap, frame: &VolatileSlice<'_>) -> Option<u16> {
     let chain = queue.iter(memory).ok()?.next()?;
     let (head, len) = (chain.head_index(), frame.len() + HDR_LEN as usize);

@@ -1,4 +1,4 @@
-//! One memory, and all that are compared on it.
+//! One memory, and all implementations that are compared on it.
 
 use crate::Options;
 use crate::arena::Arena;
@@ -12,7 +12,7 @@ use crate::virtio_queue::VirtioQueue;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-/// One that is compared: whose code, which ring, and the driver at the ring's other side.
+/// An implementation that is compared, its ring, and the driver at the ring's other side.
 pub struct Rival {
     /// Whose code.
     pub who: Impl,
@@ -24,7 +24,7 @@ pub struct Rival {
 
 /// All of them. Rival and driver have the same place.
 pub struct World {
-    /// Who is compared.
+    /// All implementations that are compared.
     pub rivals: Vec<Rival>,
     /// Their drivers.
     pub drivers: Vec<Driver>,

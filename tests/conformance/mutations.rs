@@ -2,10 +2,10 @@
 
 use crate::clauses::{CASES, CLAUSES};
 use crate::{named, root, sources, tests_in};
+use sluice_mutations::{Mutation, Suite};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use xtask::mutate::{Mutation, Suite};
 
 /// Files, and folders, of tests with a hostile other side, or of what keeps one away.
 const HOSTILE: [&str; 7] = [
@@ -41,6 +41,9 @@ const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "th
 
 /// What tests/packages asks of the crates that are published.
 const PACKAGES: &str = "what is published is whole, and says what it is";
+
+/// What tests/house and xtask/tests/check.rs ask of the sources.
+const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
 const PROMISES: [&str; 7] = [
@@ -79,7 +82,7 @@ fn is_rule(rule: &str) -> bool {
         || STANDARDS.contains(&rule)
         || FIREWALL.contains(&rule)
         || PROMISES.contains(&rule)
-        || rule == PACKAGES
+        || [PACKAGES, CHECK].contains(&rule)
 }
 
 /// All mutations, each with its suite.

@@ -1,4 +1,4 @@
-//! What cargo builds: images for VMs and the monitor, programs for the embedded default.
+//! The programs that cargo builds: images for VMs and the monitor, programs for the embedded default.
 
 use crate::progress::step;
 use crate::tools::TARGET;
@@ -32,18 +32,18 @@ const ATTACK: &str = "attack";
 /// The package that starts processes.
 const LAUNCHER: &str = "sluice-launcher";
 
-/// The project's folder.
+/// Returns the project's folder.
 pub fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
 }
 
-/// Where results of commands go.
+/// Returns the folder for results of commands.
 pub fn results() -> PathBuf {
     target_dir().join("sluice")
 }
 
-/// Cargo's folder for all that it makes, wherever environment or configuration put it.
+/// Returns cargo's target folder, wherever environment or configuration put it.
 pub fn target_dir() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     // Where cargo does not work nothing is built, either.
@@ -62,17 +62,17 @@ fn ask(cargo: &mut Command) -> Option<PathBuf> {
 static BARE_FOLDER: OnceLock<PathBuf> = OnceLock::new();
 static HOSTED_FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
-/// Where the programs for the bare machine are, once built.
+/// Returns the folder of the programs for the bare machine, once built.
 pub fn bare() -> PathBuf {
     BARE_FOLDER.get().cloned().unwrap_or_else(|| target_dir().join(TARGET).join("release"))
 }
 
-/// Where the programs for processes are, once built.
+/// Returns the folder of the programs for processes, once built.
 pub fn hosted() -> PathBuf {
     HOSTED_FOLDER.get().cloned().unwrap_or_else(|| target_dir().join("release"))
 }
 
-/// The cargo that runs this, or the one on the path.
+/// Returns the cargo that runs this, or the one on the path.
 pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
@@ -109,13 +109,13 @@ pub fn build_ring_bench() -> Result<()> {
     step("building the ring benchmark", || cargo(&["ring-bench"], &[], &HOSTED_FOLDER))
 }
 
-/// Builds the window image alone: where it is.
+/// Builds the window image alone, and returns its path.
 pub fn build_window() -> Result<PathBuf> {
     step("building the window", || cargo(&["sluice-inside"], &["--target", TARGET], &BARE_FOLDER))?;
     Ok(bare().join("window"))
 }
 
-/// Builds monitor and window image: where they are.
+/// Builds monitor and window image, and returns their paths.
 pub fn build_host() -> Result<(PathBuf, PathBuf)> {
     step("building monitor and window", || cargo(&HOST, &["--target", TARGET], &BARE_FOLDER))?;
     Ok((bare().join("sluice-monitor"), bare().join("window")))
@@ -130,11 +130,19 @@ fn all_bare() -> Vec<&'static str> {
     [&HOST, &PROGRAMS[..], &[ATTACK]].concat()
 }
 
-fn arguments(command: &mut Command, packages: &[&str], options: &[&str]) {
-    command.args(["build", "--quiet", "--release", "--locked", "--bins"]).args(options);
+/// Makes `command`, a cargo command, be about the packages for the bare machine.
+pub fn bare_packages(command: &mut Command) {
+    named(command, &all_bare());
+}
+
+fn named(command: &mut Command, packages: &[&str]) {
     for package in packages {
         command.args(["--package", package]);
     }
+}
+
+fn arguments(command: &mut Command, packages: &[&str], options: &[&str]) {
+    named(command.args(["build", "--quiet", "--release", "--locked", "--bins"]).args(options), packages);
 }
 
 /// Builds, and notes the folder that the programs are in.
@@ -151,7 +159,8 @@ fn cargo(packages: &[&str], options: &[&str], folder: &OnceLock<PathBuf>) -> Res
     Ok(())
 }
 
-/// The folder of the program that a message of cargo's names. See: The Cargo Book, "External tools", "Artifact messages".
+/// Returns the folder of the program that a message of cargo names. See: The Cargo Book, "External tools", "Artifact
+/// messages".
 fn folder_in(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     Some(Path::new(message["executable"].as_str()?).parent()?.to_owned())

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: what a packet costs.
+//! `cargo xtask bench`: measures the cost of a packet.
 
 use crate::progress::step;
-use crate::{Host, Report, Row, Scenario, artifacts, plot, rings, table};
+use crate::{Host, Scenario, artifacts, rings};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use sluice_report::{IMIX, Report, Row, cpu, frame_name, plot, table};
 use std::fs;
 
 /// Packets in a row: in an emulator every packet costs the same, on a real machine they don't.
@@ -47,10 +48,19 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     gate: Vec<Gate>,
     /// Packets in a call, 1 to 256, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32, 64, 128, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32, 64, 128, 256],
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     burst: Vec<u16>,
-    /// Frame sizes, 60 to 1518 bytes, or imix (of twelve frames seven of 64, four of 594, one of 1518 bytes), with commas
-    #[arg(long, value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", IMIX], value_parser = frame)]
+    /// Frame sizes, 60 to 1518 bytes, or imix (of twelve frames seven of 64, four of 594, one of 1518 bytes), with
+    /// commas
+    #[arg(
+        long,
+        value_delimiter = ',', default_values = ["64", "128", "256", "512", "1024", "1518", IMIX],
+        value_parser = frame
+    )]
     frame: Vec<u16>,
     /// Format of the receiver's queue
     #[arg(long, value_enum, default_value_t)]
@@ -63,34 +73,29 @@ pub struct Options {
     embedded: bool,
 }
 
-/// What the mix of lengths is called; a row of it has 0 bytes.
-pub const IMIX: &str = "imix";
-
 fn frame(text: &str) -> Result<u16, String> {
     let frame = if text == IMIX { Some(0) } else { text.parse().ok().filter(|frame| (60..=1518).contains(frame)) };
     frame.ok_or_else(|| "60 to 1518, or imix".into())
 }
 
-/// What `frame` is called.
-pub fn frame_name(frame: u16) -> String {
-    if frame == 0 { IMIX.into() } else { frame.to_string() }
-}
-
 /// What else can be measured.
 #[derive(clap::Subcommand, Clone, Debug)]
 enum What {
-    /// Measures what an enqueue and what receiving cost, our code and others' side by side: real time on this machine, no gates
+    /// Measures what an enqueue and what receiving cost, our code and others' side by side: real time on this machine,
+    /// no gates
     ///
-    /// In one run, on one memory, in turn: our ring code as the window image and as a library for this processor, DPDK's
-    /// rte_vhost_enqueue_burst, rust-vmm's virtio-queue, and copying alone. Cycles are ticks of the time-stamp counter. On one core
-    /// the driver works between the calls, outside the clock; on two it polls on the other, and rows compare at like
-    /// round trips of a cache line only. Then the driver's side, on one core: our VirtioNet and DPDK's virtio driver (virtio-user) take
-    /// frames, give new buffers and free the frames, while the clock runs; the device fills the ring outside the clock.
+    /// In one run, on one memory, in turn: our ring code as the window image and as a library for this processor,
+    /// DPDK's rte_vhost_enqueue_burst, rust-vmm's virtio-queue, and copying alone. Cycles are ticks of the time-stamp
+    /// counter. On one core the driver works between the calls, outside the clock; on two it polls on the other, and
+    /// rows compare at like round trips of a cache line only. Then the driver's side, on one core: our VirtioNet and
+    /// DPDK's virtio driver (virtio-user) take frames, give new buffers and free the frames, while the clock runs; the
+    /// device fills the ring outside the clock.
     Rings(rings::Options),
-    /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and freeing the frames
+    /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and
+    /// freeing the frames
     ///
-    /// A row is the median of the bursts, so that one which an interrupt fell into counts as any other. In the emulator instructions are
-    /// counted: those of rx_burst and of freeing the frames.
+    /// A row is the median of the bursts, so that one which an interrupt fell into counts as any other. In the emulator
+    /// instructions are counted: those of rx_burst and of freeing the frames.
     Rx(RxOptions),
 }
 
@@ -143,28 +148,22 @@ fn rx(options: RxOptions) -> Result<()> {
     Ok(())
 }
 
-/// What the figures of `host` are, in a sentence.
+/// Returns a sentence on how the figures of `host` were taken.
 pub fn conditions(host: Host) -> String {
     match host {
-        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor): instructions of API, stub, gate and \
+        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor): instructions of \
+                        API, stub, gate and \
                         window inside tx_burst. They are no time; in every run they are the same."
             .into(),
-        Host::Embedded => format!("Measured with the time-stamp counter on this machine ({}), sender and receiver as two processes; medians of {RUNS_NATIVE} runs.", cpu()),
+        Host::Embedded => format!(
+            "Measured with the time-stamp counter on this machine ({}), sender and receiver as \
+                                   two processes; medians of {RUNS_NATIVE} runs.",
+            cpu()
+        ),
     }
 }
 
-/// The processor's model, and how many there are.
-pub fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown CPU", |(_, name)| name);
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {count} processors")
-}
-
-/// One boot for each gate.
+/// Measures in the emulator, with one boot for each gate.
 pub fn measure_emulated(gates: &[Gate], ring: Ring, bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for gate in gates {
@@ -180,7 +179,7 @@ fn name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// Medians of several runs.
+/// Measures with processes, and returns the medians of several runs.
 pub fn measure_native(ring: Ring, bursts: &[u16], frames: &[u16]) -> Result<Vec<Row>> {
     let scenario = scenario(ring, bursts, frames, PACKETS_NATIVE)?.gate("direct")?;
     let run = |_| rows_of(Host::Embedded.run(&scenario)?, bursts.len() * frames.len());
@@ -192,7 +191,7 @@ pub fn measure_native(ring: Ring, bursts: &[u16], frames: &[u16]) -> Result<Vec<
     Ok((0..bursts.len() * frames.len()).map(median).collect())
 }
 
-/// The rows of a run that ended well and has `count` of them.
+/// Returns the rows of a run that ended well and has `count` of them.
 fn rows_of(report: Report, count: usize) -> Result<Vec<Row>> {
     report.check()?;
     if report.rows.len() != count {

@@ -1,7 +1,8 @@
 //! The monitor in Bochs, without a screen. See: Bochs user manual, "bochsrc".
 
-use crate::{Report, Scenario, iso, process};
+use crate::{Report, Scenario, iso};
 use anyhow::{Result, bail};
+use sluice_guard::bounded;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     // The display `term` wants a terminal type; only SIGINT ends a hanging Bochs in order.
     let mut command = Command::new("bochs");
     command.args(["-q", "-f", "bochsrc", "-rc", "commands"]).env("TERM", "dumb").current_dir(folder);
-    let ended = process::run(&mut command, Duration::from_secs(scenario.timeout))?;
+    let ended = bounded(&mut command, Duration::from_secs(scenario.timeout))?;
     let mut report = Report::parse(&String::from_utf8_lossy(&ended.output), "monitor");
     report.timed_out = report.verdict.is_none() && !ended.in_time;
     if report.verdict.is_none() && ended.in_time {
@@ -29,7 +30,8 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     Ok(report)
 }
 
-/// One tick is one instruction on a machine with one processor, and the start time is fixed: every run is the same.
+/// Returns the configuration. On a machine with one processor a tick is an instruction, and the start time is fixed, so
+/// every run is the same.
 fn configuration(scenario: &Scenario) -> String {
     format!(
         "config_interface: textconfig

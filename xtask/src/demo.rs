@@ -1,10 +1,11 @@
-//! `cargo xtask demo`: what Sluice does, in a minute.
+//! `cargo xtask demo`: shows in a minute what Sluice does.
 
 use crate::bench::{self, Gate, Ring};
 use crate::progress::step;
 use crate::scenario::capture;
-use crate::{Host, Row, Scenario, artifacts, plot, table};
+use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
+use sluice_report::{Row, plot, table};
 use std::fs;
 
 /// How to show it.
@@ -48,7 +49,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The capture arrives byte for byte; how many bytes.
+/// Checks that the capture arrives byte for byte, and returns its length.
 fn pcap(host: Host) -> Result<usize> {
     let sent = fs::read(capture())?;
     let report = step("a capture file from one VM to the other", || host.run(&Scenario::example("pcap")?))?;
@@ -61,7 +62,7 @@ fn pcap(host: Host) -> Result<usize> {
     Ok(sent.len())
 }
 
-/// Exits of the sender between its first and its last packet, with a processor for each VM.
+/// Counts the exits of the sender between its first and its last packet, with a processor for each VM.
 fn proof() -> Result<String> {
     let scenario = Scenario { processors: 2, timeout: 120, ..Scenario::example("proof")?.args("a", "proof 100000")? };
     let report = step("100,000 packets on two processors", || Host::Bochs.run(&scenario))?;
@@ -76,16 +77,19 @@ fn summary(host: Host, rows: &[Row], bytes: usize, exits: Option<String>) {
     match (host, find("isolated"), find("hypercall"), find("direct")) {
         (Host::Bochs, Some(isolated), Some(hypercall), _) => {
             println!(
-                "- VM a put frames straight into VM b's virtio-net receive queue, through a window that VMFUNC opens for a burst."
+                "- VM a put frames straight into VM b's virtio-net receive queue, through a window that VMFUNC opens \
+                 for a burst."
             );
             println!(
-                "- 64 B, burst 32: {:.1} instructions and {} exits a packet; by hypercall {:.1} and {:.5}, and what an exit costs a real CPU no instruction count shows.",
+                "- 64 B, burst 32: {:.1} instructions and {} exits a packet; by hypercall {:.1} and {:.5}, and what \
+                 an exit costs a real CPU no instruction count shows.",
                 isolated.per_packet, isolated.exits_per_packet, hypercall.per_packet, hypercall.exits_per_packet
             );
         }
         (_, _, _, Some(direct)) => {
             println!(
-                "- One process put frames straight into another's virtio-net receive queue. Nothing protects them here: that takes the monitor."
+                "- One process put frames straight into another's virtio-net receive queue. Nothing protects them \
+                 here: that takes the monitor."
             );
             println!(
                 "- 64 B, burst 32: {:.1} cycles a packet, {:.1} Mpps.",

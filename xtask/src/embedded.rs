@@ -1,7 +1,8 @@
 //! The launcher: VMs as plain processes.
 
-use crate::{Report, Scenario, artifacts, process};
+use crate::{Report, Scenario, artifacts};
 use anyhow::{Result, bail, ensure};
+use sluice_guard::bounded;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -26,8 +27,8 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     let mut command = Command::new(artifacts::hosted().join("sluice-launcher"));
     command.arg("--images").arg(&images).arg("--files").arg(&files).arg("--out").arg(&out);
     command.arg("--timeout").arg(scenario.timeout.to_string()).arg(&manifest);
-    // It ends by itself: see `sluice-launcher --help`.
-    let ended = process::run(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)))?;
+    // The launcher ends by itself: see `sluice-launcher --help`.
+    let ended = bounded(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)))?;
     let mut report = Report::parse(&String::from_utf8_lossy(&ended.output), "launcher");
     let Some(verdict) = &report.verdict else {
         bail!("the launcher gave no verdict ({}): {}", ended.status, String::from_utf8_lossy(&ended.errors).trim());
@@ -37,7 +38,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     for entry in fs::read_dir(&out)? {
         let entry = entry?;
         if entry.path().extension().is_some_and(|extension| extension == "part") {
-            // Who was killed could not remove it.
+            // A process that was killed could not remove the file.
             continue;
         }
         report.files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);

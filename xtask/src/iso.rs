@@ -30,7 +30,7 @@ fn entry(boot: &Path, number: usize, title: &str, scenario: &Scenario) -> Result
     if !scenario.modules.iter().any(|(name, _)| name == "window") {
         text += "module2 /boot/window window\n";
     }
-    // What is named and not there the monitor notices, as on any machine.
+    // The monitor notices an image that is named and missing, as on any machine.
     for (name, path) in scenario.image_files(&artifacts::bare()) {
         fs::copy(&path, boot.join(format!("{number}-{name}"))).with_context(|| path.display().to_string())?;
         text += &format!("module2 /boot/{number}-{name} {name}\n");

@@ -1,5 +1,6 @@
-//! `cargo xtask miri`: the unit tests of everything that touches shared memory, interpreted, so that undefined behaviour is seen; and
-//! both sides of a queue in two threads, in many schedules, so that a write that another thread can see too early is seen.
+//! `cargo xtask miri`: the unit tests of everything that touches shared memory, interpreted, so that undefined
+//! behaviour is seen; and both sides of a queue in two threads, in many schedules, so that a write that another thread
+//! can see too early is seen.
 
 use crate::artifacts;
 use crate::progress::step;
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 /// Packages whose unit tests run under Miri.
 const PACKAGES: [&str; 4] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver"];
 
-/// Schedules of two threads. Of an order that is missing each shows something; the others are for what is rarer.
+/// The number of schedules of two threads. Each shows a missing order; more of them show rarer faults, too.
 const SCHEDULES: u32 = 4;
 /// Memory of the tests is never freed.
 const FLAGS: &str = "-Zmiri-ignore-leaks -Zmiri-disable-isolation";
@@ -48,7 +49,8 @@ pub fn command(filter: Option<&str>) -> Command {
     command
 }
 
-/// The command that runs both sides of a queue in two threads, each test or those whose names contain `filter`, in many schedules.
+/// The command that runs both sides of a queue in two threads, each test or those whose names contain `filter`, in many
+/// schedules.
 pub fn schedules(filter: Option<&str>) -> Command {
     let mut command = interpreted(format!("{FLAGS} -Zmiri-many-seeds=0..{SCHEDULES}"));
     command.args(["--package", "sluice-driver", "--test", "orders", "--"]).args(filter);
@@ -66,7 +68,7 @@ fn interpreted(flags: String) -> Command {
     command
 }
 
-/// Sees to a nightly toolchain with Miri. `Err`: why there is none, in one line.
+/// Installs a nightly toolchain with Miri if it is missing. The error says in one line why there is none.
 pub fn available() -> Result<(), String> {
     let quiet = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);

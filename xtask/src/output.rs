@@ -1,18 +1,18 @@
-//! What this program prints: whoever reads it may stop at any line, as `head` does.
+//! Output that a reader may close at any line, as `head` does.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::exit;
 
-/// Exit code where nobody reads any more: that of a program which SIGPIPE ends.
+/// Exit code after the reader closed the output: that of a program which SIGPIPE ends.
 const UNREAD: i32 = 141;
 
-/// As the one of `std`, which would panic.
+/// Prints a line as the macro of `std` does, which would panic when the reader is gone.
 macro_rules! println {
     ($($argument:tt)*) => { $crate::output::line(format_args!($($argument)*)) };
 }
 
-/// As the one of `std`, which would panic.
+/// Prints a line as the macro of `std` does, which would panic when the reader is gone.
 macro_rules! eprintln {
     ($($argument:tt)*) => { $crate::output::error_line(format_args!($($argument)*)) };
 }
@@ -30,7 +30,7 @@ pub fn line(arguments: Arguments<'_>) {
     }
 }
 
-/// Prints a line on standard error, if somebody reads that.
+/// Prints a line on standard error, unless that is closed.
 pub fn error_line(arguments: Arguments<'_>) {
     let _ = stderr().lock().write_fmt(format_args!("{arguments}\n"));
 }

@@ -1,8 +1,8 @@
-//! One line for everything that takes longer than a moment.
+//! Lines on standard error about work that takes longer than a moment.
 
 use std::time::{Duration, Instant};
 
-/// Says on stderr what goes on now, and afterwards how long it took.
+/// Prints what begins now, and afterwards the time that it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
     eprintln!("… {what}");
     let start = Instant::now();
@@ -11,7 +11,7 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A line now and then, of work that takes longer than 2 s.
+/// Prints a line now and then about work that takes longer than 2 s.
 pub struct Slow {
     start: Instant,
     next: Duration,

@@ -1,15 +1,16 @@
 //! A boot image in QEMU, which emulates no VMX: how far the boot loader gets, and what the monitor then says.
 
-use crate::{Report, process};
+use crate::Report;
 use anyhow::Result;
+use sluice_guard::bounded;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long a boot may take.
+/// Time that a boot may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How the machine starts.
+/// The firmware that starts the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
     /// SeaBIOS.
@@ -26,6 +27,6 @@ pub fn boot(image: &Path, firmware: Firmware) -> Result<Report> {
     if firmware == Firmware::Uefi {
         command.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
     }
-    let ended = process::run(&mut command, PATIENCE)?;
+    let ended = bounded(&mut command, PATIENCE)?;
     Ok(Report::parse(&String::from_utf8_lossy(&ended.output), "monitor"))
 }

@@ -1,19 +1,19 @@
-//! `cargo xtask bench rings`: what an enqueue costs, and what receiving costs, whose code it is.
+//! `cargo xtask bench rings`: measures an enqueue and receiving, with this project's code and others'.
 
 use crate::progress::Slow;
-use crate::{artifacts, bench, plot, table, tools};
+use crate::{artifacts, tools};
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use sluice_report::{RingRow, cpu, plot, table};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What to measure.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Whose work, with commas: device (an enqueue), driver (taking frames, giving new buffers, freeing the frames; on one processor) [default:
-    /// both, or device with --impl]
+    /// Whose work, with commas: device (an enqueue), driver (taking frames, giving new buffers, freeing the frames; on
+    /// one processor) [default: both, or device with --impl]
     #[arg(long)]
     side: Option<String>,
     /// Whose device side, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
@@ -40,32 +40,6 @@ pub struct Options {
     /// Print rows as one JSON array
     #[arg(long)]
     json: bool,
-}
-
-/// One measured row, as ring-bench prints it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RingRow {
-    /// Whose work: `device` or `driver`.
-    pub side: String,
-    /// Whose code.
-    pub r#impl: String,
-    /// The ring's format.
-    pub ring: String,
-    /// Processors.
-    pub cores: u16,
-    /// Nanoseconds that a cache line takes to the other processor and back; with two only.
-    pub round_trip_ns: Option<f64>,
-    /// Bytes of a frame; 0: the mix of lengths.
-    pub frame: u16,
-    /// Packets in a call.
-    pub burst: u16,
-    /// Ticks of the time-stamp counter.
-    pub cycles_per_packet: f64,
-    /// Of DPDK's ticks with the same ring and side: the median of the ratios turn by turn.
-    pub ratio_to_dpdk: Option<f64>,
-    /// Which of its ways DPDK's driver receives by.
-    pub path: Option<String>,
 }
 
 /// Measures and prints.
@@ -109,15 +83,17 @@ fn library() -> Result<PathBuf> {
 
 fn conditions() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median of the ratios turn by \
+        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median \
+         of the ratios turn by \
          turn, so that it holds where the machine changes its speed. Two cores: ns that a cache line takes \
-         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a quarter.",
-        bench::cpu()
+         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a \
+         quarter.",
+        cpu()
     )
 }
 
 impl Options {
-    /// What was given, for ring-bench.
+    /// Returns the options that were given, for ring-bench.
     fn given(&self) -> Vec<String> {
         let all = [
             ("--side", &self.side),
@@ -157,27 +133,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_has_these_fields_and_no_others() {
-        let text = r#"{"side":"device","impl":"rte_vhost","ring":"in-order","cores":2,"round_trip_ns":98.5,"frame":64,"burst":32,"cycles_per_packet":56.25,"ratio_to_dpdk":0.125,"path":null}"#;
-        let row: RingRow = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_string(&row).unwrap(), text);
-        assert!(serde_json::from_str::<RingRow>(&text.replace("98.5", "null")).is_ok());
-        assert!(serde_json::from_str::<RingRow>(&text.replace("cores", "processors")).is_err());
-    }
-
-    #[test]
     fn only_what_is_given_is_passed_on() {
-        let none = Options {
-            side: None,
-            who: None,
-            ring: None,
-            cores: None,
-            burst: None,
-            frame: None,
-            turns: None,
-            packets: None,
-            json: true,
-        };
+        let none = Options { json: true, ..Options::default() };
         assert_eq!(none.given(), [""; 0]);
         let some = Options { who: Some("copy".into()), burst: Some("1,32".into()), ..none };
         assert_eq!(some.given(), ["--impl=copy", "--burst=1,32"]);

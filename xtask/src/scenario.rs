@@ -1,7 +1,7 @@
-//! What to run, and on what.
+//! Manifests to run, with the files of their VMs.
 
-use crate::{Report, artifacts, bochs, embedded, tools};
-use anyhow::{Context, Result, ensure};
+use crate::artifacts;
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ pub struct Scenario {
     pub processors: usize,
     /// MiB of an emulated machine's memory.
     pub memory_mib: u32,
-    /// Seconds after which it is stopped.
+    /// Seconds after which the run is stopped.
     pub timeout: u64,
 }
 
 impl Scenario {
-    /// The scenario of a manifest given as text, on one processor.
+    /// Makes a scenario of a manifest given as text, on one processor.
     pub fn new(manifest: impl Into<String>) -> Self {
         let (manifest, images, modules) = (manifest.into(), BTreeMap::new(), Vec::new());
         Self { manifest, images, modules, processors: 1, memory_mib: 128, timeout: 60 }
     }
 
-    /// The scenario of examples/manifests/`name`.toml, with the captures that it names.
+    /// Reads the scenario of examples/manifests/`name`.toml, with the captures that it names.
     pub fn example(name: &str) -> Result<Self> {
         let path = artifacts::root().join("examples/manifests").join(name).with_extension("toml");
         let mut scenario = Self::new(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
@@ -44,14 +44,14 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The same with gate `gate` for every VM.
+    /// Returns the scenario with gate `gate` for every VM.
     pub fn gate(self, gate: &str) -> Result<Self> {
         self.edit(|vm| {
             vm.insert("gate".into(), gate.into());
         })
     }
 
-    /// The same with other arguments for the VM named `name`.
+    /// Returns the scenario with other arguments for the VM named `name`.
     pub fn args(self, name: &str, args: &str) -> Result<Self> {
         self.edit(|vm| {
             if vm.get("name").and_then(Value::as_str) == Some(name) {
@@ -60,7 +60,8 @@ impl Scenario {
         })
     }
 
-    /// The images that the manifest names, and where they are: as [`Self::images`] says, or in `folder`. Those that are nowhere are left out.
+    /// The images that the manifest names, and where they are: as [`Self::images`] says, or in `folder`. Those that are
+    /// nowhere are left out.
     pub(crate) fn image_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
         let manifest = self.manifest.parse::<Table>().unwrap_or_default();
         let vms = manifest.get("vm").and_then(Value::as_array).into_iter().flatten();
@@ -79,53 +80,7 @@ impl Scenario {
     }
 }
 
-/// The capture that the examples send.
+/// Returns the path of the capture that the examples send.
 pub fn capture() -> PathBuf {
     artifacts::root().join("examples/captures/mixed.pcap")
-}
-
-/// What runs a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The monitor, in Bochs.
-    Bochs,
-    /// The launcher: the embedded default.
-    Embedded,
-}
-
-impl Host {
-    /// The emulator where it can be had; else the embedded default, with one line that says why. Builds what it needs.
-    pub fn best() -> Result<Self> {
-        match tools::emulator() {
-            Ok(()) => artifacts::build_bare().map(|()| Self::Bochs),
-            Err(why) => {
-                eprintln!("No emulated machine here ({why}).");
-                Self::embedded()
-            }
-        }
-    }
-
-    /// The embedded default, with what it needs.
-    pub fn embedded() -> Result<Self> {
-        eprintln!(
-            "Embedded default: plain Linux processes over shared memory, gate direct; nothing protects them from each other."
-        );
-        artifacts::build_hosted().map(|()| Self::Embedded)
-    }
-
-    /// Runs `scenario` to the host's verdict.
-    pub fn run(self, scenario: &Scenario) -> Result<Report> {
-        let report = self.watch(scenario)?;
-        let last = || report.lines.last().map_or("", String::as_str);
-        ensure!(report.verdict.is_some(), "no verdict after {} s; last line: {}", scenario.timeout, last());
-        Ok(report)
-    }
-
-    /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no verdict.
-    pub fn watch(self, scenario: &Scenario) -> Result<Report> {
-        match self {
-            Self::Bochs => bochs::run(scenario),
-            Self::Embedded => embedded::run(scenario),
-        }
-    }
 }

@@ -24,7 +24,7 @@ struct Count {
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
     let (emulator, qemu, testpmd, compiler) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::compiler());
-    let (bare, interpreter) = (tools::bare_target(), miri::available());
+    let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
@@ -39,6 +39,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("fuzz_", &compiler),
         ("audit_", &bare),
         ("in_miri", &interpreter),
+        ("deny_", &deny),
     ];
     let left_out: Vec<_> = left_out.iter().filter_map(|(name, tool)| Some((name, tool.as_ref().err()?))).collect();
     for (name, _) in &left_out {

@@ -1,4 +1,4 @@
-//! What must be installed, and installing it.
+//! Tools that commands need. Each function installs what is missing; its error says in one line what can't be had.
 
 use crate::progress::step;
 use anyhow::{Context, Result, bail};
@@ -26,24 +26,24 @@ const EMULATOR: [Package; 7] = [
 const UEFI: [Package; 2] =
     [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
 
-/// To see such an image boot where there is no VMX.
+/// Tools to boot such an image where there is no VMX.
 const QEMU: [Package; 2] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/ovmf/OVMF.fd")];
 
-/// What the ring benchmark's library for DPDK is made with.
+/// Tools that build the ring benchmark's library for DPDK.
 const DPDK: [Package; 3] =
     [("libdpdk-dev", "/usr/include/dpdk/rte_vhost.h"), ("pkg-config", "/usr/bin/pkg-config"), ("gcc", "/usr/bin/gcc")];
 
-/// Sees to the bare-metal target. `Err`: why nothing can be built for it.
+/// Installs the bare-metal target.
 pub fn bare_target() -> Result<(), String> {
     all(&[target()])
 }
 
-/// Sees to DPDK's development files and a C compiler. `Err`: what can't be had, in one line.
+/// Installs DPDK's development files and a C compiler.
 pub fn dpdk() -> Result<(), String> {
     all(&[packages(&DPDK)])
 }
 
-/// Makes the shared library `library` of the C file `source`, for this processor and with DPDK.
+/// Builds the shared library `library` of the C file `source`, for this processor and with DPDK.
 pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
     let flags = |what| output(Command::new("pkg-config").args([what, "libdpdk"]));
     let (compile, link) = (flags("--cflags")?, flags("--libs")?);
@@ -54,7 +54,7 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
     output(&mut command).map(drop)
 }
 
-/// The third-party peer of our rings.
+/// The third-party peer of Sluice's rings.
 const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 
 /// The tools that say what the examples' output must be, and write their input.
@@ -66,39 +66,44 @@ const ORACLES: [Package; 5] = [
     ("tcpdump", "/usr/bin/tcpdump"),
 ];
 
-/// Sees to tcprewrite, scapy, nft, ip and tcpdump. `Err`: what can't be had, in one line.
+/// Installs tcprewrite, scapy, nft, ip and tcpdump.
 pub fn oracles() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
     FOUND.get_or_init(|| all(&[packages(&ORACLES)])).clone()
 }
 
-/// Sees to the bare-metal target and the emulator. `Err`: why the monitor can't run here, in one line.
+/// Installs the bare-metal target and the emulator.
 pub fn emulator() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
     FOUND.get_or_init(|| all(&[target(), packages(&EMULATOR)])).clone()
 }
 
-/// Sees to what an image for a real machine needs.
+/// Installs the tools for an image for a real machine.
 pub fn uefi() -> Result<(), String> {
     all(&[target(), packages(&[&EMULATOR[4..], &UEFI].concat())])
 }
 
-/// Sees to all that booting such an image in QEMU needs. `Err`: why it can't be done here, in one line.
+/// Installs the tools for booting such an image in QEMU.
 pub fn qemu() -> Result<(), String> {
     all(&[target(), packages(&[&EMULATOR[4..], &UEFI, &QEMU].concat())])
 }
 
-/// Sees to DPDK's testpmd. `Err`: why it can't be had here, in one line.
+/// Installs DPDK's testpmd.
 pub fn testpmd() -> Result<(), String> {
     all(&[packages(&TESTPMD)])
 }
 
-/// Sees to the C++ compiler that the fuzzer's own part needs.
+/// Installs the C++ compiler that the fuzzer's runtime needs.
 pub fn compiler() -> Result<(), String> {
     all(&[packages(&[("g++", "/usr/bin/g++")])])
 }
 
-/// Everything that is missing, in one line.
+/// Installs cargo-deny.
+pub fn deny() -> Result<(), String> {
+    all(&[program("cargo-deny")])
+}
+
+/// Joins all errors in one line.
 fn all(parts: &[Result<()>]) -> Result<(), String> {
     let missing: Vec<_> =
         parts.iter().filter_map(|part| part.as_ref().err()).map(|error| format!("{error:#}")).collect();
@@ -113,6 +118,16 @@ fn target() -> Result<()> {
     let added =
         step(&format!("rustup target add {TARGET}"), || quiet(Command::new("rustup").args(["target", "add", TARGET])));
     if added { Ok(()) } else { bail!("the Rust target {TARGET} is missing: `rustup target add {TARGET}`") }
+}
+
+/// Installs a cargo command if it is missing.
+fn program(name: &str) -> Result<()> {
+    let there = || quiet(Command::new(name).arg("--version"));
+    let install = || quiet(Command::new("cargo").args(["install", "--locked", name]));
+    if there() || (step(&format!("cargo install {name}"), install) && there()) {
+        return Ok(());
+    }
+    bail!("{name} is missing: `cargo install --locked {name}`")
 }
 
 fn packages(wanted: &[Package]) -> Result<()> {

@@ -29,7 +29,8 @@ fn runs(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// A command that waits for a cargo which does not end, and the numbers of that and of one that it started in another session.
+/// A command that waits for a cargo which does not end, and the numbers of that and of one that it started in another
+/// session.
 fn stuck(folder: &TempDir) -> (Child, Vec<String>) {
     let (cargo, pids) = (folder.path().join("cargo"), folder.path().join("pids"));
     let script = format!(

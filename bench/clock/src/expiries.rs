@@ -1,4 +1,4 @@
-//! How long a timer's expiries took to reach their handler: counts that a handler writes while others read them.
+//! The times from a timer's expiries to their handler: counts that a handler writes while others read them.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,8 +17,8 @@ const PARTS_LOG2: usize = PARTS.ilog2() as usize;
 /// For values of 40 bits; larger ones are in the last.
 const BUCKETS: usize = (40 - PARTS_LOG2 + 1) * PARTS;
 
-/// Latencies of all expiries so far: their number, least, greatest and sum exactly, and a histogram whose buckets are exact below 16, and each
-/// a sixteenth of a power of two above.
+/// Latencies of all expiries so far: their number, least, greatest and sum exactly, and a histogram whose buckets are
+/// exact below 16, and each a sixteenth of a power of two above.
 #[derive(Debug)]
 pub struct Expiries {
     buckets: [AtomicU64; BUCKETS],
@@ -58,12 +58,12 @@ impl Expiries {
         due + (passed + 1) * period
     }
 
-    /// How many there were.
+    /// Returns the number of expiries.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
 
-    /// How many there would have been in the time that others waited.
+    /// Returns the number of expiries that fell into the time that others waited.
     pub fn missed(&self) -> u64 {
         self.missed.load(Relaxed)
     }

@@ -1,7 +1,9 @@
-//! What a measuring VNF asks its machine besides what every VNF may: how many exits there were, and a timer whose expiries are counted.
+//! What a measuring VNF asks its machine besides what every VNF may: how many exits there were, and a timer whose
+//! expiries are counted.
 //!
-//! Both are the machine's, not a VNF's: there is one of each, so these are functions. As a Linux process a VNF has no exits, and its timer is a
-//! thread that sleeps. Reading order: [`tick`] (runs the timer), [`Expiries`] (what came of it), [`exits`].
+//! Both are the machine's, not a VNF's: there is one of each, so these are functions. As a Linux process a VNF has no
+//! exits, and its timer is a thread that sleeps. Reading order: [`tick`] (runs the timer), [`Expiries`] (what came of
+//! it), [`exits`].
 #![cfg_attr(target_os = "none", no_std)]
 
 mod expiries;

@@ -1,4 +1,5 @@
-//! The clock of a process: it has no exits, and its timer is a thread that sleeps until each expiry, by the system's monotonic clock.
+//! The clock of a process: it has no exits, and its timer is a thread that sleeps until each expiry, by the system's
+//! monotonic clock.
 
 use crate::{Expiries, Ticker};
 use rustix::thread::{ClockId, clock_nanosleep_absolute};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-/// How long a process that has nothing to do sleeps at a time.
+/// Time that an idle process sleeps at once.
 const A_WHILE: Duration = Duration::from_millis(1);
 
 static EXPIRIES: Expiries = Expiries::new();
@@ -43,8 +44,8 @@ pub fn tick_unit() -> &'static str {
     "nanoseconds"
 }
 
-/// Calls `meanwhile` again and again until the timer has expired as often as `ticker` says, and returns how long each expiry took to reach
-/// its handler, which is a thread on the same processor. Once per vnf.
+/// Calls `meanwhile` again and again until the timer has expired as often as `ticker` says, and returns how long each
+/// expiry took to reach its handler, which is a thread on the same processor. Once per vnf.
 pub fn tick<E>(ticker: Ticker, mut meanwhile: impl FnMut() -> Result<(), E>) -> Result<Option<&'static Expiries>, E> {
     let failed = AtomicBool::new(false);
     thread::scope(|scope| {

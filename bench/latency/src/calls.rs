@@ -9,9 +9,9 @@ use sluice_vnf::{Vnf, clock, println};
 
 /// Calls before the first that counts.
 const WARM_UP: usize = 2;
-/// One call of so many has its window measured, too.
+/// One call of this number has its window measured, too.
 const WINDOW: u64 = 16;
-/// Of so many calls, one more is wanted that goes over the end of the ring's arrays.
+/// One more call for each of this number goes over the end of the ring's arrays.
 const OVER_THE_END: u64 = 32;
 
 pub fn calls(vnf: &mut Vnf, options: &Calls) -> Result<(), Error> {
@@ -34,7 +34,7 @@ struct Row {
     over_the_end: bool,
     unit: &'static str,
     calls: Spread,
-    /// What the window was open for.
+    /// The time that the window was open.
     windows: Spread,
 }
 

@@ -51,7 +51,7 @@ fn done(work: impl FnOnce()) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an exit to the host and back takes: that of a question; 0 where nothing exits.
+/// Returns the time of an exit to the host and back, that of a hypercall without effect; 0 where nothing exits.
 fn exit() -> u64 {
     let ask = |_| {
         let before = clock::now();

@@ -1,10 +1,11 @@
-//! How long each single call takes, and how long a timer's interrupt waits for calls.
+//! Measures each single call, and the time that a timer's interrupt waits for calls.
 //!
-//! Arguments: `receive`, or `calls [count=N] [bursts=N,N,..] [frames=N,N,..]` for the spread of N calls of each kind, or
-//! `expiries [count=N] [period=N] [load=idle|busy|each|BURSTxFRAME]` for the time from a timer's expiry to its handler: while the VM sleeps, while it
-//! is in a loop, while it sends such bursts, or with an expiry at each instruction of a call in turn. `pings [count=N] [gap=TICKS] [jitter=TICKS]
-//! [via=window|switch]` and `wakeups [rest=poll|sleep] [via=window|switch] [longest=MILLISECONDS] [jitter=TICKS]` are the two ends of a measurement of how long a
-//! frame waits for who has nothing to do.
+//! Arguments: `receive`, or `calls [count=N] [bursts=N,N,..] [frames=N,N,..]` for the spread of N calls of each kind,
+//! or `expiries [count=N] [period=N] [load=idle|busy|each|BURSTxFRAME]` for the time from a timer's expiry to its
+//! handler: while the VM sleeps, while it is in a loop, while it sends such bursts, or with an expiry at each
+//! instruction of a call in turn. `pings [count=N] [gap=TICKS] [jitter=TICKS] [via=window|switch]` and `wakeups
+//! [rest=poll|sleep] [via=window|switch] [longest=MILLISECONDS] [jitter=TICKS]` are the two ends of a measurement of
+//! how long a frame waits for who has nothing to do.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! What the arguments ask for.
+//! The VNF's arguments.
 
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -36,14 +36,14 @@ pub struct Pings {
     pub gap: u64,
     /// Ticks more, fewer than these, by chance.
     pub jitter: u64,
-    /// By which way.
+    /// The way of the frames.
     pub via: Via,
 }
 
 /// Options of `wakeups`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wakeups {
-    /// What it does while nothing comes.
+    /// The receiver's way to wait.
     pub rest: Rest,
     /// Which way frames come, and answers go: by a window there are none.
     pub via: Via,
@@ -76,12 +76,12 @@ impl Via {
     }
 }
 
-/// What a receiver does while nothing comes.
+/// The receiver's way to wait for frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// It polls.
+    /// The receiver polls.
     Poll,
-    /// It pauses, and then sleeps.
+    /// The receiver pauses, and then sleeps.
     Sleep,
 }
 
@@ -113,20 +113,21 @@ pub struct Expiries {
     pub count: u64,
     /// From one to the next, in the machine's unit.
     pub period: u64,
-    /// What goes on meanwhile.
+    /// The load meanwhile.
     pub load: Load,
 }
 
-/// What a VM does while its timer runs.
+/// The load of a VM while its timer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// It sleeps.
+    /// The VM sleeps.
     Idle,
-    /// It is in a loop.
+    /// The VM runs an empty loop.
     Busy,
-    /// It sends bursts of so many frames of so many bytes.
+    /// The VM sends bursts of this number of frames, each of this number of bytes.
     Sends(u16, u16),
-    /// It sends one frame at a time, and the timer expires an instruction later from one to the next: at each instruction of a call in turn.
+    /// It sends one frame at a time, and the timer expires an instruction later from one to the next: at each
+    /// instruction of a call in turn.
     Each,
 }
 

@@ -1,4 +1,4 @@
-//! Bursts of frames that nobody looks at, one call for each.
+//! Bursts of frames whose contents do not matter, one call for each.
 
 use crate::Error;
 use sluice_vnf::Error::{Frame, Send};
@@ -30,11 +30,11 @@ pub struct Sender<'a> {
     empty: u64,
 }
 
-/// One call that took the whole burst.
+/// A call that took the whole burst.
 pub struct Call {
-    /// What it took, from call to return.
+    /// The time from call to return.
     pub ticks: u64,
-    /// It went over the end of the ring's arrays.
+    /// The burst went over the end of the ring's arrays.
     pub over_the_end: bool,
 }
 
@@ -75,7 +75,7 @@ impl Sender<'_> {
         Ok(whole.then_some(Call { ticks, over_the_end }))
     }
 
-    /// How many were accepted, if that can go on. What an aborted call left is sent by the next.
+    /// Returns the number of accepted packets. Those that an aborted call left are sent by the next.
     fn accepted(&mut self, sent: Result<usize, TxError>) -> Result<usize, Error> {
         match sent {
             Err(TxError::Aborted) => {
@@ -86,20 +86,20 @@ impl Sender<'_> {
         }
     }
 
-    /// Sees to it that the peer has room for so many.
+    /// Gives the processor to the peer unless there is room for `burst` more frames.
     pub fn make_room(&mut self, burst: u16) {
         if self.since_turn + usize::from(burst) > RX_SIZE {
             self.give_turn();
         }
     }
 
-    /// So many more were sent.
+    /// Notes that `burst` frames were sent.
     pub fn note(&mut self, burst: u16) {
         self.sent += u64::from(burst);
         self.since_turn += usize::from(burst);
     }
 
-    /// Whether the next so many frames go over the end of the ring's arrays.
+    /// Whether the next `burst` frames go over the end of the ring's arrays.
     pub fn goes_over_the_end(&self, burst: u16) -> bool {
         self.sent as usize % RX_SIZE + usize::from(burst) > RX_SIZE
     }

@@ -1,4 +1,4 @@
-//! How far values lie apart.
+//! The spread of values: least, greatest, mean and variance.
 
 /// Number, least, greatest, mean and variance of values, all exact.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ impl Spread {
         Self { count: 0, least: u64::MAX, greatest: 0, sum: 0, squares: 0 }
     }
 
-    /// One more.
+    /// Adds a value.
     pub fn note(&mut self, value: u64) {
         self.count += 1;
         self.least = self.least.min(value);
@@ -25,7 +25,7 @@ impl Spread {
         self.squares += u128::from(value) * u128::from(value);
     }
 
-    /// How many.
+    /// Returns the number of values.
     pub const fn count(&self) -> u64 {
         self.count
     }

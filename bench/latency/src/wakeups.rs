@@ -1,7 +1,7 @@
-//! How long a frame waits for a VNF that had nothing to do, and how much of a processor that VNF takes meanwhile.
+//! Measures the time that a frame waits for an idle VNF, and the share of a processor that the VNF takes meanwhile.
 //!
-//! Frames come by a window, or by the host's switch. In the second case each is answered the same way before the next is sent: a wake-up that were
-//! lost would stop both sides for as long as the receiver sleeps.
+//! Frames come by a window, or by the host's switch. In the second case each is answered the same way before the next
+//! is sent: a wake-up that were lost would stop both sides for as long as the receiver sleeps.
 
 use crate::Error;
 use crate::options::{Pings, Rest, Via, Wakeups};
@@ -25,10 +25,10 @@ const SHORT: u64 = 10_000_000;
 /// The EtherType of local experiments. See: IEEE 802 clause 9.2.3.
 const TYPE: [u8; 2] = [0x88, 0xb5];
 
-/// How long frames waited, in buckets.
+/// The times that frames waited, in buckets.
 static BUCKETS: Expiries = Expiries::new();
 
-/// What a receiver notes.
+/// The notes of a receiver.
 struct Notes {
     waits: Spread,
     /// When it received the first ping, what it was busy for until then, and how long it has slept since.
@@ -89,10 +89,14 @@ impl Notes {
         let busy = sluice_clock::busy().zip(self.busy).and_then(|(now, then)| share(now - then, ticks));
         let awake = 100.0 - self.asleep as f64 * 100.0 / ticks as f64;
         println!(
-            r#"wakeups {{"rest":"{}","via":"{}","frames":{},"unit":"{unit}","min":{},"median":{},"mean":{:.0},"max":{},"sleeps":{},"busy_percent":{:.1}}}"#,
+            concat!(
+                r#"wakeups {{"rest":"{}","via":"{}","frames":{},"unit":"{}","min":{},"median":{},"#,
+                r#""mean":{:.0},"max":{},"sleeps":{},"busy_percent":{:.1}}}"#
+            ),
             options.rest.name(),
             options.via.name(),
             self.waits.count(),
+            unit,
             self.waits.least(),
             median(),
             self.waits.mean(),
@@ -114,7 +118,7 @@ fn median() -> u64 {
     at_half.next().map_or(0, |(floor, _)| floor)
 }
 
-/// How much of `ticks` so many busy nanoseconds are, in percent.
+/// Returns the share of `ticks` that `nanoseconds` are, in percent.
 fn share(nanoseconds: u64, ticks: u64) -> Option<f64> {
     match clock::counter() {
         Counter::Cycles(Some(rate)) => Some(nanoseconds as f64 * rate as f64 / 1e7 / ticks as f64),
@@ -195,7 +199,7 @@ fn transmit(vnf: &Vnf, ports: &mut Ports, burst: &mut Burst<'static>) -> Result<
     Ok(())
 }
 
-/// Waits so many ticks at most for the answer to frame `number`: whether it came.
+/// Waits at most `ticks` for the answer to frame `number`, and returns whether it came.
 fn is_answered(vnf: &Vnf, ports: &mut Ports, number: u64, ticks: u64) -> Result<bool, Error> {
     let (start, mut burst) = (clock::now(), ports.burst());
     while clock::now() - start < ticks {

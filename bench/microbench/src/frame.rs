@@ -16,8 +16,8 @@
 //! # Why not a CRC
 //! The frame is checked in an emulator, where every instruction counts: three a word are enough here. Each step
 //! of [`step`] is a bijection of the state for a fixed word and of the word for a fixed state. So any damage that is
-//! confined to one aligned 8-byte word is found with certainty, and any other, such as the tail of another frame, is missed
-//! once in about 2^64. Against somebody who means harm it is worth nothing.
+//! confined to one aligned 8-byte word is found with certainty, and any other, such as the tail of another frame, is
+//! missed once in about 2^64. Against somebody who means harm it is worth nothing.
 
 /// IEEE 802 "Local Experimental EtherType 1": never seen on a real network. See: RFC 9542 section 3.
 pub const ETHER_TYPE: u16 = 0x88b5;
@@ -31,7 +31,7 @@ pub const FRAME_LENGTHS: core::ops::RangeInclusive<u16> = 60..=1518;
 const CHECKSUM_AT: usize = 32;
 const WORD: usize = 8;
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
@@ -41,7 +41,7 @@ pub enum Kind {
     Fin = 2,
 }
 
-/// What distinguishes one test frame from another.
+/// The fields that distinguish one test frame from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Data or end.
@@ -173,7 +173,11 @@ mod tests {
         }
 
         #[test]
-        fn the_tail_of_another_frame_is_found(len in 60usize..=1518, cut: prop::sample::Index, sequence in 0..u64::MAX) {
+        fn the_tail_of_another_frame_is_found(
+            len in 60usize..=1518,
+            cut: prop::sample::Index,
+            sequence in 0..u64::MAX,
+        ) {
             let whole = frame(len, Header { kind: Kind::Data, row: 1, sequence });
             let mut torn = whole.clone();
             let other = frame(len, Header { kind: Kind::Data, row: 1, sequence: sequence + 1 });

@@ -1,7 +1,8 @@
-//! What a packet costs: one machine sends bursts through a gate, another checks every frame.
+//! Measures the cost of a packet: one machine sends bursts through a gate, another checks every frame.
 //!
-//! Arguments: `receive [ring=split|in-order|packed] [measure]`, or `send [to=NAME] [packets=N] [bursts=N,N,..] [frames=N,imix,..]` for a table of rows, or
-//! `proof N [to=NAME] [burst=N] [frame=N]` for N packets in a row with the exits between the first and the last.
+//! Arguments: `receive [ring=split|in-order|packed] [measure]`, or `send [to=NAME] [packets=N] [bursts=N,N,..]
+//! [frames=N,imix,..]` for a table of rows, or `proof N [to=NAME] [burst=N] [frame=N]` for N packets in a row with the
+//! exits between the first and the last.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod frame;

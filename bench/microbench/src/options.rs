@@ -1,4 +1,4 @@
-//! What the arguments ask for.
+//! The VNF's arguments.
 
 use crate::frame::FRAME_LENGTHS;
 use crate::imix::{self, IMIX};
@@ -16,7 +16,7 @@ const LIST_LEN: usize = 16;
 pub enum Options<'a> {
     /// Measure every burst size with every frame length.
     Send(Sweep<'a>),
-    /// Send so many frames and count the exits from the first to the last.
+    /// Send this number of frames and count the exits from the first to the last.
     Proof(Proof<'a>),
     /// Check what arrives.
     Receive(Arrivals),

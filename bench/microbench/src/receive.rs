@@ -43,7 +43,7 @@ pub fn receive(vnf: &mut Vnf, arrivals: Arrivals) -> Result<(), Error> {
     if tally.clean() { Ok(()) } else { Err(Error::Dirty) }
 }
 
-/// What `work` returns, and the ticks that it took.
+/// Returns the result of `work`, and the ticks that it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = clock::now();
     let result = work();
@@ -53,7 +53,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
 /// Bursts whose median is the row: the last ones.
 const BURSTS: usize = 1024;
 
-/// What it cost to take whole bursts of frames of one length, to give the device new buffers, and to free the frames.
+/// The cost of taking whole bursts of frames of one length, giving the device new buffers, and freeing the frames.
 struct Cost {
     /// Ticks that a measurement of nothing takes.
     empty: u64,
@@ -70,7 +70,7 @@ impl Cost {
         Self { empty, len: None, ticks: [0; BURSTS], bursts: 0 }
     }
 
-    /// A burst of frames of `len` bytes took so many ticks, in two measurements.
+    /// Notes that a burst of frames of `len` bytes took `ticks`, in two measurements.
     fn note(&mut self, len: u16, ticks: u64) {
         if *self.len.get_or_insert(len) == len {
             let ticks = u32::try_from(ticks.saturating_sub(2 * self.empty)).unwrap_or(u32::MAX);
@@ -79,7 +79,8 @@ impl Cost {
         }
     }
 
-    /// The median of the bursts: one that an interrupt or another program's turn fell into counts as any other, and no more.
+    /// The median of the bursts: one that an interrupt or another program's turn fell into counts as any other, and no
+    /// more.
     fn row(&mut self) -> Row {
         let kept = self.bursts.min(BURSTS);
         self.ticks[..kept].sort_unstable();

@@ -1,9 +1,9 @@
-//! One measured row. It is printed as JSON; `cargo xtask bench` makes tables and plots of it.
+//! A measured row, which is printed as JSON; `cargo xtask bench` makes tables and plots of it.
 
 use core::fmt;
 use sluice_vnf::clock::Counter;
 
-/// What was measured for one burst size and frame length.
+/// The measurement for one burst size and frame length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Name of the gate.
@@ -14,7 +14,7 @@ pub struct Row {
     pub frame: u16,
     /// Packets that the numbers below are about, all of them accepted.
     pub packets: u64,
-    /// What `ticks` counts.
+    /// The unit of `ticks`.
     pub counter: Counter,
     /// Ticks inside the calls.
     pub ticks: u64,
@@ -77,7 +77,10 @@ mod tests {
         let text = Json(&ROW).to_string();
         assert_eq!(
             text,
-            r#"{"gate":"isolated","burst":32,"frame":64,"packets":1024,"counter":"instructions","per_packet":56.000,"exits_per_packet":0.000000,"mpps":null}"#
+            concat!(
+                r#"{"gate":"isolated","burst":32,"frame":64,"packets":1024,"counter":"instructions","#,
+                r#""per_packet":56.000,"exits_per_packet":0.000000,"mpps":null}"#
+            )
         );
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["per_packet"], 56.0);

@@ -25,7 +25,7 @@ pub fn sweep(vnf: &mut Vnf, options: &Sweep<'static>) -> Result<(), Error> {
     })
 }
 
-/// Sends so many packets in a row and says how many exits there were from the first to the last.
+/// Sends `packets` of the options and prints the number of exits from the first to the last.
 pub fn proof(vnf: &mut Vnf, options: &Proof<'static>) -> Result<(), Error> {
     with_sender(vnf, options.to, |sender| {
         let exits = sender.prove(options)?;
@@ -72,7 +72,7 @@ impl<'a> Sender<'a> {
         Self { vnf, gate, port, burst: pool.burst(), addresses, sequence: 0, since_turn: 0, turns: 0, empty }
     }
 
-    /// One row: at least `packets` packets in calls that took the whole burst.
+    /// Measures a row: at least `packets` packets in calls that took the whole burst.
     fn measure(&mut self, row: u16, burst: u16, frame: u16, packets: u64) -> Result<Row, Error> {
         for _ in 0..WARM_UP {
             self.call(row, burst, frame)?;
@@ -115,7 +115,7 @@ impl<'a> Sender<'a> {
         Ok(whole.then(|| ticks.saturating_sub(self.empty)))
     }
 
-    /// Sends what is left of the burst.
+    /// Sends the rest of the burst.
     fn drain(&mut self) -> Result<(), Error> {
         while !self.burst.is_empty() {
             self.give_turn();

@@ -1,4 +1,4 @@
-//! What became of the frames of one stream.
+//! Counts of the frames of one stream: received, lost, doubled, torn, reordered.
 
 use crate::frame::{Header, Kind, Torn};
 use core::fmt;
@@ -22,7 +22,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing came yet.
+    /// Makes a tally of no frame.
     pub const fn new() -> Self {
         Self {
             next: 0,

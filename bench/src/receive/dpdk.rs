@@ -11,7 +11,8 @@ use std::path::Path;
 
 /// Frames that its vectorized way takes at once; it takes no fewer.
 const AT_ONCE: u16 = 8;
-/// Its vectorized way gives new buffers at the start of a call only, so that many of the ring's 256 are never filled at once.
+/// Its vectorized way gives new buffers at the start of a call only, so that many of the ring's 256 are never filled at
+/// once.
 const MOST: u16 = 128;
 /// Bytes for what the driver says of its way to receive.
 const PATH_LEN: usize = 64;
@@ -50,7 +51,8 @@ impl Dpdk {
         let (functions, enqueue) = (held.receive, held.enqueue);
         let socket = CString::new(tempfile::tempdir()?.keep().join("socket").to_string_lossy().as_bytes())?;
         let mut path = [0; PATH_LEN];
-        // SAFETY: the library's functions with these signatures; both strings end with 0, and `path` has so many bytes.
+        // SAFETY: the library's functions with these signatures; both strings end with 0, and `path` has `PATH_LEN`
+        // bytes.
         let (port, vid) = unsafe {
             let port =
                 (functions.port)(socket.as_ptr(), options.as_ptr(), buffer_len, path.as_mut_ptr(), PATH_LEN as c_uint);
@@ -97,7 +99,8 @@ impl Receiver for Dpdk {
             bail!("no frame {index}");
         }
         let mut len = 0;
-        // SAFETY: the library's function with this signature; the frame was taken and not freed, and has so many bytes.
+        // SAFETY: the library's function with this signature; the frame was taken and not freed, and has `len`
+        // bytes at `at`.
         let frame = unsafe {
             let at = (self.functions.taken)(index as c_uint, &raw mut len);
             core::slice::from_raw_parts(at, len as usize)
@@ -109,7 +112,7 @@ impl Receiver for Dpdk {
 
     #[inline(never)]
     fn free(&mut self) {
-        // SAFETY: the library's function with this signature; so many were taken and not freed.
+        // SAFETY: the library's function with this signature; `self.taken` frames were taken and not freed.
         unsafe { (self.functions.free)(self.taken as c_uint) };
         self.taken = 0;
     }

@@ -1,9 +1,9 @@
-//! What receiving costs: taking a burst of frames, giving the device new buffers, and freeing the frames.
+//! Measures receiving: taking a burst of frames, giving the device new buffers, and freeing the frames.
 //!
-//! Driver and device are on one processor, in turn; the clock runs while the driver takes and while it frees. The device fills the ring, and
-//! each frame is looked at, outside the clock. All drivers take turns (A B A B).
+//! Driver and device are on one processor, in turn; the clock runs while the driver takes and while it frees. The
+//! device fills the ring, and each frame is looked at, outside the clock. All drivers take turns (A B A B).
 //!
-//! Reading order: [`Receiver`] (what is compared), [`run`] (what is measured), `sluice` and `dpdk`.
+//! Reading order: [`Receiver`] (the drivers), [`run`] (the measurement), `sluice` and `dpdk`.
 
 mod dpdk;
 mod sluice;
@@ -38,26 +38,26 @@ pub trait Receiver {
     fn takes(&self, _burst: u16) -> bool {
         true
     }
-    /// The device's frames are `count` of `len` bytes from now on.
+    /// Sets number and length of the frames that the device fills in from now on.
     fn prepare(&mut self, count: u16, len: u16) -> Result<()>;
-    /// The device fills so many buffers: how many of the frames.
+    /// Lets the device fill buffers with the frames, and returns the number of frames.
     fn fill(&mut self) -> usize;
-    /// Takes at most `most` frames, and gives the device buffers: how many. This is measured.
+    /// Takes at most `most` frames, gives the device buffers, and returns the number of frames. This is measured.
     fn take(&mut self, most: usize) -> usize;
     /// Puts the bytes of frame `index` of those taken into `bytes`.
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()>;
-    /// Frees what was taken. This is measured, too.
+    /// Frees the frames that were taken. This is measured, too.
     fn free(&mut self);
 }
 
-/// One that is compared.
+/// A driver that is compared.
 struct Rival {
     who: Driver,
     ring: Ring,
     receiver: Box<dyn Receiver>,
 }
 
-/// All of them, with buffers of one length.
+/// All drivers that are compared, with buffers of one length.
 pub struct World {
     rivals: Vec<Rival>,
 }
@@ -125,7 +125,8 @@ fn all_turns(options: &Options, world: &mut World, frame: u16, burst: u16) -> Re
     Ok(all)
 }
 
-/// Ticks a packet of `calls` calls. Each frame's length and first byte are looked at, and all bytes of the first `checked`.
+/// Ticks a packet of `calls` calls. Each frame's length and first byte are looked at, and all bytes of the first
+/// `checked`.
 pub fn turn(receiver: &mut dyn Receiver, calls: usize, burst: u16, frame: u16, checked: usize) -> Result<f64> {
     receiver.prepare(burst, frame)?;
     let (empty, wanted) = (empty(), usize::from(burst));

@@ -18,11 +18,13 @@
 //! # Why not a PID namespace
 //! The end of its first process ends all others, but on most machines only root may make one.
 
+mod bounded;
 mod child;
 mod descendants;
 mod outer;
 mod signals;
 
+pub use bounded::{Ended, bounded};
 pub use child::tie;
 pub use descendants::end_descendants;
 pub use outer::run;

@@ -1,16 +1,15 @@
-//! `cargo xtask latency`: how long each single call takes, and how long an interrupt waits for calls.
+//! `cargo xtask latency`: measures each single call, and the time that an interrupt waits for calls.
 
-mod plot;
-mod rows;
-mod text;
 pub mod wakeups;
 
 use crate::progress::step;
-use crate::{Host, Scenario, artifacts, bench};
+use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
+use sluice_report::cpu;
+use sluice_report::latency::{plot, text};
 use std::fs;
 
-pub use rows::{Calls, Expiries, Measured};
+pub use sluice_report::latency::{Calls, Expiries, Measured};
 
 /// Burst and frame of the figure that the README names, and calls of that kind.
 const HEADLINE: (u16, u16) = (32, 64);
@@ -26,12 +25,21 @@ const PERIOD_NS: u64 = 1_000_000;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Packets in a call, 1 to 256, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256], value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_delimiter = ',', default_values_t = [1, 8, 32, 64, 256],
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     burst: Vec<u16>,
     /// Frame sizes, 64 to 1518 bytes, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 1518], value_parser = clap::value_parser!(u16).range(64..=1518))]
+    #[arg(
+        long,
+        value_delimiter = ',', default_values_t = [64, 1518],
+        value_parser = clap::value_parser!(u16).range(64..=1518)
+    )]
     frame: Vec<u16>,
-    /// Calls of each kind [default: 100,000 of 32 frames of 64 B; of the others 10,000, or 400,000 packets where those are fewer]
+    /// Calls of each kind [default: 100,000 of 32 frames of 64 B; of the others 10,000, or 400,000 packets where those
+    /// are fewer]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
     /// Expiries of the timer under each load
@@ -40,7 +48,8 @@ pub struct Options {
     /// Loads, as BURSTxFRAME with commas; the VM at rest and in an empty loop come first
     #[arg(long, value_delimiter = ',', default_values_t = ["32x64".to_owned(), "256x1518".to_owned()])]
     load: Vec<String>,
-    /// Measure how long a frame waits for a VNF that had nothing to do, which polls or sleeps, instead of calls and timers
+    /// Measure how long a frame waits for a VNF that had nothing to do, which polls or sleeps, instead of calls and
+    /// timers
     #[arg(long)]
     wakeups: bool,
     /// With --wakeups: frames of each row [default: 200]
@@ -92,12 +101,12 @@ fn measure(host: Host, options: &Options) -> Result<Measured> {
     Ok(measured)
 }
 
-/// How many calls of a kind there are, if nobody says.
+/// Returns the default number of calls of a kind.
 fn calls(kind: (u16, u16)) -> u64 {
     if kind == HEADLINE { CALLS } else { OTHER_CALLS.min(OTHER_PACKETS / u64::from(kind.0)) }
 }
 
-/// The manifest `latency` on `host`, with arguments for its sender.
+/// Returns the manifest `latency` on `host`, with arguments for its sender.
 pub fn scenario(host: Host, args: &str) -> Result<Scenario> {
     let scenario = Scenario::example("latency")?.args("a", args)?;
     let scenario = if host == Host::Embedded { scenario.gate("direct")? } else { scenario };
@@ -120,14 +129,17 @@ fn print(host: Host, measured: &Measured) -> Result<()> {
 
 fn conditions(host: Host) -> String {
     match host {
-        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the monitor's instructions \
-                        included. They are no time; in every run they are the same. Window: from the store that arms it to the one that disarms it. \
+        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, \
+                        the monitor's instructions \
+                        included. They are no time; in every run they are the same. Window: from the store that \
+                        arms it to the one that disarms it. \
                         Bound: latency without load, longest window of such calls, and one exit."
             .into(),
         Host::Embedded => format!(
-            "Measured on this machine ({}), gate direct: calls by the time-stamp counter, expiries by the monotonic clock, their handler a \
+            "Measured on this machine ({}), gate direct: calls by the time-stamp counter, expiries by the monotonic \
+             clock, their handler a \
              thread on the sender's processor. Nothing bounds them but the system's scheduler.",
-            bench::cpu()
+            cpu()
         ),
     }
 }

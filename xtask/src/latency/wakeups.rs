@@ -1,77 +1,34 @@
-//! `cargo xtask latency --wakeups`: how long a frame waits for who has nothing to do, and what having nothing to do takes.
+//! `cargo xtask latency --wakeups`: how long a frame waits for who has nothing to do, and what having nothing to do
+//! takes.
 
-use super::rows::rows_of;
-use super::text::table;
 use crate::progress::step;
-use crate::{Host, Report, Scenario, bench};
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use crate::{Host, Scenario};
+use anyhow::Result;
+use sluice_report::cpu;
+use sluice_report::latency::wakeups::text;
 
-/// Frames of a row, if nobody says.
+pub use sluice_report::latency::wakeups::{Wakeups, notified, row};
+
+/// The default number of frames of a row.
 const PINGS: u64 = 200;
 /// From one frame to the next: instructions, and ticks of a clock.
 const GAP_INSTRUCTIONS: u64 = 200_000;
 const GAP_CYCLES: u64 = 20_000_000;
 
-/// What one receiver noted.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wakeups {
-    /// What it does while nothing comes: `poll`, or `sleep`.
-    pub rest: String,
-    /// Which way frames come: by the sender's `window`, or by the `switch`.
-    pub via: String,
-    /// How many came.
-    pub frames: u64,
-    /// `instructions` or `cycles`.
-    pub unit: String,
-    /// The least that one waited, from before it was sent until it was received.
-    pub min: u64,
-    /// The median: the least value of its bucket, which is a sixteenth of a power of two.
-    pub median: u64,
-    /// The mean.
-    pub mean: f64,
-    /// The greatest.
-    pub max: u64,
-    /// Times that the receiver slept.
-    pub sleeps: u64,
-    /// How much of a processor it took: of a VM, the time that it did not sleep.
-    pub busy_percent: f64,
-    /// Times that the host told its driver of a frame, as it had asked. The host's count.
-    #[serde(default)]
-    pub notified: u64,
-}
-
-/// Two VMs, each on a processor: `a` sends pings to `b`, which does `rest` while nothing comes. `sent` and `received` are further arguments.
+/// Returns two VMs, each on a processor: `a` sends pings to `b`, which does `rest` while nothing comes. `sent` and
+/// `received` are further arguments.
 pub fn scenario(host: Host, (rest, via): (&str, &str), sent: &str, received: &str) -> Scenario {
     let gate = if host == Host::Embedded { "direct" } else { "isolated" };
     let (to_b, to_a) = if via == "window" { ("peers = [\"b\"]", "") } else { ("lan = [\"b\"]", "lan = [\"a\"]") };
     let vm = |name: &str, args: &str, rest: &str| {
         format!(
-            "[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"latency\"\nargs = \"{args}\"\ngate = \"{gate}\"\n{rest}\n"
+            "[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"latency\"\n\
+             args = \"{args}\"\ngate = \"{gate}\"\n{rest}\n"
         )
     };
     let (a, b) = (format!("pings via={via} {sent}"), format!("wakeups via={via} rest={rest} {received}"));
     let manifest = vm("a", a.trim_end(), to_b) + &vm("b", b.trim_end(), to_a);
     Scenario { processors: 2, timeout: 300, ..Scenario::new(manifest) }
-}
-
-/// The row that a run printed which ended well.
-pub fn row(report: &Report) -> Result<Wakeups> {
-    report.check()?;
-    let mut rows: Vec<Wakeups> = rows_of(report, "[b] wakeups ")?;
-    let notified = notified(report, "b");
-    let mut row = rows.pop().context("nothing was measured")?;
-    ensure!(rows.is_empty(), "more than one row");
-    row.notified = notified;
-    Ok(row)
-}
-
-/// Times that VM `vm`'s driver was told of used buffers.
-pub fn notified(report: &Report, vm: &str) -> u64 {
-    let line = report.lines.iter().find_map(|line| line.split_once(&format!("] switch {vm} ")));
-    let count = line.and_then(|(_, counters)| counters.split(' ').find_map(|word| word.strip_prefix("notified=")));
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Measures and prints.
@@ -91,53 +48,17 @@ pub fn run(host: Host, pings: Option<u64>, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn text(rows: &[Wakeups]) -> String {
-    let head = ["by", "receiver", "frames", "min", "median", "mean", "max", "sleeps", "told", "busy %"];
-    let cells = |row: &Wakeups| {
-        let words = [row.via.clone(), format!("{}s", row.rest)];
-        let numbers = [row.frames, row.min, row.median].map(|number| number.to_string());
-        let others = [row.max, row.sleeps, row.notified].map(|number| number.to_string());
-        let (mean, busy) = (format!("{:.0}", row.mean), format!("{:.1}", row.busy_percent));
-        [&words[..], &numbers, &[mean], &others, &[busy]].concat()
-    };
-    table(&head, 2, rows.iter().map(cells))
-}
-
 fn conditions(host: Host) -> String {
     match host {
-        Host::Bochs => "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few instructions): no time. Busy: \
+        Host::Bochs => "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few \
+                        instructions): no time. Busy: \
                         the share of instructions that the receiver did not sleep for."
             .into(),
         Host::Embedded => format!(
-            "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. Sender, receiver and \
+            "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. \
+             Sender, receiver and \
              launcher are three processes. Told: wake-ups that the launcher gave the receiver.",
-            bench::cpu()
+            cpu()
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINE: &str = r#"[b] wakeups {"rest":"sleep","via":"switch","frames":9,"unit":"cycles","min":1,"median":2,"mean":3,"max":4,"sleeps":5,"busy_percent":6.5}"#;
-
-    fn report(lines: &str) -> Report {
-        Report::parse(&format!("{lines}\n[launcher] RESULT pass\n"), "launcher")
-    }
-
-    #[test]
-    fn a_row_is_what_the_receiver_noted_and_the_host_counted() {
-        let host = "[launcher] switch a taken=3 notified=8\n[launcher] switch b taken=2 forwarded=9 notified=7";
-        let row = row(&report(&format!("{LINE}\n{host}"))).unwrap();
-        assert_eq!((row.frames, row.sleeps, row.notified, row.busy_percent), (9, 5, 7, 6.5));
-        assert!(text(&[row]).contains("sleeps"));
-    }
-
-    #[test]
-    fn a_run_without_a_row_or_with_two_measured_nothing() {
-        assert!(row(&report("")).is_err() && row(&report(&format!("{LINE}\n{LINE}"))).is_err());
-        assert!(row(&report(&LINE.replace("sleeps\":5", "naps\":5"))).is_err());
-        assert_eq!(notified(&report("[launcher] switch b taken=2"), "b"), 0);
     }
 }

@@ -76,7 +76,7 @@ fn located(path: &str, text: &str, error: &ManifestError) -> String {
         ManifestError::Vm { vm, what } => {
             let names = toml::from_str::<toml::Table>(text).ok().and_then(|table| {
                 let vms = table.get("vm")?.as_array()?.clone();
-                // Of two with one name, the second is the one too many.
+                // Of two VMs with one name, the error is about the second.
                 vms.iter().rposition(|it| it.get("name").and_then(toml::Value::as_str) == Some(vm))
             });
             let at = names.map_or_else(|| path.to_owned(), |index| place(path, text, index, what.key()));
@@ -107,7 +107,8 @@ fn offset(text: &str, index: usize, key: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# two\n[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"x\"\ngate = \"isolated\"\npeers = [\"b\"]\n\n\
+    const TEXT: &str = "# two\n[[vm]]\nname = \"a\"\nram_mib = 16\nimage = \"x\"\n\
+                        gate = \"isolated\"\npeers = [\"b\"]\n\n\
                         [[vm]]\nname = \"b\"\nram_mib = 16\nimage = \"y\"\ncpu = 1\ngate = \"isolated\"\n";
 
     fn error(text: &str) -> String {

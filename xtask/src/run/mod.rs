@@ -1,7 +1,7 @@
 //! `cargo xtask run`: anyone's manifest and images, in the emulated machine or as processes.
 //!
-//! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest says so), `search` (the
-//! files that the manifest names), `outcome` (what came of the run).
+//! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest
+//! says so), `search` (the files that the manifest names), `outcome` (what came of the run).
 
 mod manifest;
 mod outcome;
@@ -39,8 +39,9 @@ pub struct Options {
     manifest: PathBuf,
     /// Folder with images, by name; may be given again. Programs of this workspace need none
     ///
-    /// The emulated machine takes programs built for x86_64-unknown-none, a run as processes takes those built for Linux. Of several folders
-    /// that have the name, the first whose program is of the right kind counts, so one command line can name both.
+    /// The emulated machine takes programs built for x86_64-unknown-none, a run as processes takes those built for
+    /// Linux. Of several folders that have the name, the first whose program is of the right kind counts, so one
+    /// command line can name both.
     #[arg(long, value_name = "DIR")]
     images: Vec<PathBuf>,
     /// Folder with the files that the manifest calls modules; may be given again [default: the manifest's folder]
@@ -55,7 +56,7 @@ pub struct Options {
     /// Processors of the emulated machine [default: as many as the manifest's `cpu` keys name]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
     processors: Option<u8>,
-    /// Stop everything after so many seconds
+    /// Stop everything after this number of seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Print one JSON object instead of consoles
@@ -97,7 +98,7 @@ fn attempt(options: &Options) -> Result<Outcome> {
     build(host, &scenario, &source)?;
     let start = Instant::now();
     let report = host.watch(&scenario)?;
-    Outcome::new(host, &source, report, start.elapsed(), options)
+    Outcome::new(host, &source, report, start.elapsed(), (options.timeout, options.out.as_deref()))
 }
 
 /// The emulated machine where it can be had, unless processes are asked for; else processes, with a line that says so.

@@ -1,24 +1,23 @@
-//! What came of a run: consoles by VM, and one JSON object.
+//! The outcome of a run: consoles by VM, or one JSON object.
 
-use super::Options;
 use super::manifest::Source;
-use crate::console::is_piece;
 use crate::{Host, Report};
 use anyhow::{Context, Result};
 use serde::Serialize;
+use sluice_report::is_piece;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
     pub result: Result<(), String>,
     pub timed_out: bool,
     host: &'static str,
     seconds: f64,
-    /// Lines of the host's own.
+    /// The host's own lines.
     host_lines: Vec<String>,
     vms: Vec<Vm>,
     files: BTreeMap<String, File>,
@@ -29,7 +28,7 @@ pub struct Outcome {
 struct Vm {
     name: String,
     console: Vec<String>,
-    /// By reason; also `total` and `aborts`. Processes have none.
+    /// Exits by reason; also `total` and `aborts`. Processes have none.
     exits: BTreeMap<String, u64>,
 }
 
@@ -37,19 +36,25 @@ struct Vm {
 #[derive(Debug, Serialize)]
 struct File {
     bytes: usize,
-    /// Where it was put; `None` without `--out`.
+    /// The path of the file; `None` without `--out`.
     path: Option<PathBuf>,
 }
 
 impl Outcome {
-    /// Takes `report` apart, and writes the files that VMs wrote where `options` say.
-    pub fn new(host: Host, source: &Source, report: Report, passed: Duration, options: &Options) -> Result<Self> {
+    /// Takes `report` apart, of a run that had `timeout` seconds, and writes the files that VMs wrote to folder `out`.
+    pub fn new(
+        host: Host,
+        source: &Source,
+        report: Report,
+        passed: Duration,
+        (timeout, out): (u64, Option<&Path>),
+    ) -> Result<Self> {
         let vms = source.manifest.vms.iter().map(|vm| Vm {
             name: vm.name.clone(),
             console: lines_of(&report, &vm.name),
             exits: report.exits.get(&vm.name).cloned().unwrap_or_default(),
         });
-        let late = format!("the run did not end within {} s", options.timeout);
+        let late = format!("the run did not end within {timeout} s");
         let result = report.verdict.clone().unwrap_or(Err(late));
         let timed_out = report.timed_out;
         let (host, tag) = match host {
@@ -57,7 +62,7 @@ impl Outcome {
             Host::Embedded => ("plain Linux processes; nothing protects them from each other", "launcher"),
         };
         let (seconds, host_lines, vms) = (passed.as_secs_f64(), lines_of(&report, tag), vms.collect());
-        let files = files(&report, options)?;
+        let files = files(&report, out)?;
         Ok(Self { result, timed_out, host, seconds, host_lines, vms, files, report })
     }
 
@@ -103,12 +108,12 @@ fn lines_of(report: &Report, tag: &str) -> Vec<String> {
     lines.filter(|line| !is_piece(line)).map(str::to_owned).collect()
 }
 
-fn files(report: &Report, options: &Options) -> Result<BTreeMap<String, File>> {
+fn files(report: &Report, out: Option<&Path>) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
     for (name, bytes) in &report.files {
         // A name is the VM's choice: it may lead nowhere else.
         let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
-        let path = options.out.as_ref().filter(|_| is_plain).map(|folder| folder.join(name));
+        let path = out.filter(|_| is_plain).map(|folder| folder.join(name));
         if let Some(path) = &path {
             fs::create_dir_all(path.parent().unwrap_or(path)).with_context(|| path.display().to_string())?;
             fs::write(path, bytes).with_context(|| path.display().to_string())?;

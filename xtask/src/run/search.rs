@@ -6,7 +6,7 @@ use elf::{ElfBytes, file::Class};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a program was built for.
+/// The machine that a program was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A VM: no operating system, fixed addresses.
@@ -76,8 +76,8 @@ fn list(folders: &[PathBuf], none: &str) -> String {
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
 }
 
-/// What the program in `path` was built for. A program for Linux names its loader, or is linked at no fixed address.
-/// See: System V ABI, "ELF Header" and "Program Header".
+/// Returns the machine that the program in `path` was built for. A program for Linux names its loader, or is linked at
+/// no fixed address. See: System V ABI, "ELF Header" and "Program Header".
 fn kind_of(path: &Path) -> Result<Kind, String> {
     let bytes = fs::read(path).map_err(|error| format!("can't be read ({error})"))?;
     if bytes.starts_with(b"#!") {

@@ -5,7 +5,8 @@ use super::timer;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
-/// Gates that `sluice_vnf` has: of exceptions (SDM volume 3, table "Protected-Mode Exceptions and Interrupts"), and of the network device's interrupt.
+/// Gates that `sluice_vnf` has: of exceptions (SDM volume 3, table "Protected-Mode Exceptions and Interrupts"), and of
+/// the network device's interrupt.
 const VECTORS: usize = 33;
 const _: () = assert!(timer::VECTOR as usize == VECTORS);
 /// These, and the timer's.
@@ -19,7 +20,7 @@ unsafe impl Sync for Idt {}
 
 static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; GATES]));
 
-/// What LIDT takes and SIDT stores. See: SDM volume 3, figure "Pseudo-Descriptor Formats".
+/// The operand of LIDT and SIDT. See: SDM volume 3, figure "Pseudo-Descriptor Formats".
 #[repr(C, packed)]
 struct Pointer {
     limit: u16,
@@ -33,8 +34,8 @@ pub fn install(entry: usize) {
     unsafe { asm!("sidt [{}]", in(reg) &raw mut old, options(nostack, preserves_flags)) };
     let size = size_of::<[[u64; 2]; VECTORS]>();
     assert!(usize::from(old.limit) + 1 >= size, "the table has fewer gates than that of sluice_vnf");
-    // SAFETY: the processor uses VECTORS gates there, which nobody writes any more; RAM is mapped one to one. Interrupts are off and no exception
-    // returns, so nobody reads IDT while it is written.
+    // SAFETY: the processor uses VECTORS gates there, which nobody writes any more; RAM is mapped one to one.
+    // Interrupts are off and no exception returns, so nobody reads IDT while it is written.
     unsafe {
         let table = &mut *IDT.0.get();
         let exceptions = &*(old.base as *const [[u64; 2]; VECTORS]);
@@ -46,7 +47,8 @@ pub fn install(entry: usize) {
     unsafe { asm!("lidt [{}]", in(reg) &raw const new, options(nostack, preserves_flags, readonly)) };
 }
 
-/// A gate to `entry` with selector and type of `like`, an interrupt gate. See: SDM volume 3, figure "64-Bit IDT Gate Descriptors".
+/// A gate to `entry` with selector and type of `like`, an interrupt gate. See: SDM volume 3, figure "64-Bit IDT Gate
+/// Descriptors".
 fn gate(entry: usize, like: [u64; 2]) -> [u64; 2] {
     const KEPT: u64 = 0x0000_ffff_ffff_0000;
     let to = entry as u64;

@@ -17,8 +17,9 @@ use zerocopy::{FromZeros, IntoBytes};
 pub fn exits() -> u64 {
     let mut counts = ExitCounts::new_zeroed();
     let at = Gpa(counts.as_mut_bytes().as_mut_ptr().addr() as u64);
-    // SAFETY: an image runs nowhere but under a Sluice host, in ring 0. RAM is mapped one to one; `counts` has room, and every bit pattern is
-    // valid. A refused call leaves zeros; the host refuses none whose memory is RAM, as the stack is.
+    // SAFETY: an image runs nowhere but under a Sluice host, in ring 0. RAM is mapped one to one; `counts` has room,
+    // and every bit pattern is valid. A refused call leaves zeros; the host refuses none whose memory is RAM, as the
+    // stack is.
     unsafe { hypercall::exit_counts(at) };
     counts.total()
 }
@@ -28,8 +29,8 @@ pub fn busy() -> Option<u64> {
     None
 }
 
-/// Calls `meanwhile` again and again until the timer has expired as often as `ticker` says, and returns how long each expiry took to reach
-/// its handler; `None` if this host has no timer. Once per vnf.
+/// Calls `meanwhile` again and again until the timer has expired as often as `ticker` says, and returns how long each
+/// expiry took to reach its handler; `None` if this host has no timer. Once per vnf.
 pub fn tick<E>(ticker: Ticker, mut meanwhile: impl FnMut() -> Result<(), E>) -> Result<Option<&'static Expiries>, E> {
     let Some(running) = timer::start(ticker) else { return Ok(None) };
     while running.expiries.count() < ticker.count {

@@ -21,7 +21,7 @@ static PERIOD: AtomicU64 = AtomicU64::new(0);
 
 /// A timer that runs.
 pub struct Running {
-    /// What came of it so far.
+    /// The expiries so far.
     pub expiries: &'static Expiries,
 }
 
@@ -48,7 +48,8 @@ impl Running {
     }
 }
 
-/// Does `work`, which gives the processor to somebody else, while the timer, if it runs, rests: afterwards the timer has as long to go as before.
+/// Does `work`, which gives the processor to somebody else, while the timer, if it runs, rests: afterwards the timer
+/// has as long to go as before.
 pub fn rest(work: impl FnOnce()) {
     let mut due = DUE.load(Relaxed);
     if due == 0 {
@@ -104,8 +105,9 @@ fn write(register: u32, value: u64) {
     unsafe { asm!("wrmsr", in("ecx") register, in("eax") low, in("edx") high, options(nostack, preserves_flags)) };
 }
 
-/// What the processor enters with the interrupt: reads the counter first of all, calls [`expired`], and leaves every register as it was. What it runs uses no vector registers. In 64-bit mode
-/// the processor aligns the stack and pushes five words, so behind nine more it is aligned.
+/// What the processor enters with the interrupt: reads the counter first of all, calls [`expired`], and leaves every
+/// register as it was. What it runs uses no vector registers. In 64-bit mode the processor aligns the stack and pushes
+/// five words, so behind nine more it is aligned.
 #[unsafe(naked)]
 extern "sysv64" fn entry() -> ! {
     core::arch::naked_asm!(

@@ -1,0 +1,21 @@
+//! What runs and benchmarks print, read and shown.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `report` | [`Report`]: what a host and its VMs printed, taken apart |
+//! | `rows` | [`Row`] and [`RingRow`]: measured rows |
+//! | [`table`], [`plot`] | rows as text, and as a picture |
+//! | [`latency`] | the same for single calls, expiries and wake-ups |
+//! | `machine` | [`cpu`]: the processor that figures were taken on |
+#![forbid(unsafe_code)]
+
+pub mod latency;
+mod machine;
+pub mod plot;
+mod report;
+mod rows;
+pub mod table;
+
+pub use machine::cpu;
+pub use report::{Report, is_piece};
+pub use rows::{IMIX, RingRow, Row, frame_name};

@@ -1,0 +1,156 @@
+//! The targets in fuzz/, built as cargo-fuzz builds them without a sanitizer, but by the stable compiler, and run.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The names of the targets.
+pub const TARGETS: [&str; 4] = ["device_split", "device_packed", "driver_split", "driver_packed"];
+/// The targets that run the code with the planted bug.
+pub const AFFECTED: [&str; 2] = ["device_split", "device_packed"];
+/// Given to the compiler, so that build scripts and macros are not instrumented.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+/// Coverage as libFuzzer reads it.
+const FLAGS: [&str; 7] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Ccodegen-units=1",
+    "-Cdebug-assertions",
+];
+const PLANTED: &str = "--cfg=sluice_planted_bug";
+
+/// The result of one target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The target's name.
+    pub target: String,
+    /// The time that the target was to run.
+    pub seconds: u32,
+    /// The number of inputs that were run.
+    pub executions: u64,
+    /// Edges of the compiled code that some input took.
+    pub coverage: u64,
+    /// Inputs that broke something: 0 or 1, as the first one ends the run.
+    pub findings: u32,
+}
+
+/// The folder of the targets, and how they are built.
+pub struct Fuzzer {
+    /// The folder fuzz/ of the checkout.
+    pub folder: PathBuf,
+    /// The folder in which cargo's target folders lie, one of the targets and one of those with the planted bug.
+    pub built: PathBuf,
+    /// The program `cargo`.
+    pub cargo: OsString,
+}
+
+impl Fuzzer {
+    fn target_dir(&self, planted: bool) -> PathBuf {
+        self.built.join(if planted { "fuzz-planted" } else { "fuzz" })
+    }
+
+    fn program(&self, target: &str, planted: bool) -> PathBuf {
+        self.target_dir(planted).join(PLATFORM).join("release").join(target)
+    }
+
+    /// Builds all targets, with one bound check missing if `planted`.
+    ///
+    /// # Errors
+    /// The targets do not build; they need a C++ compiler, too.
+    pub fn build(&self, planted: bool) -> Result<()> {
+        let flags = FLAGS.iter().copied().chain(planted.then_some(PLANTED)).collect::<Vec<_>>().join("\x1f");
+        let mut command = Command::new(&self.cargo);
+        command.current_dir(&self.folder).args(["build", "--quiet", "--release", "--locked", "--bins"]);
+        command.args(["--target", PLATFORM, "--target-dir"]).arg(self.target_dir(planted));
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags).env_remove("RUSTFLAGS");
+        ensure!(command.status()?.success(), "fuzz targets do not build (they need a C++ compiler, too)");
+        Ok(())
+    }
+
+    /// Runs one target on its corpus for `seconds`. A finding is kept in fuzz/artifacts, unless the bug was `planted`.
+    ///
+    /// # Errors
+    /// The target can't be started.
+    pub fn fuzz(&self, target: &str, seconds: u32, planted: bool) -> Result<Row> {
+        let fresh = tempfile::tempdir()?;
+        let found = if planted { fresh.path().join("found") } else { self.folder.join("artifacts").join(target) };
+        let grown = env::var_os("SLUICE_FUZZ_KEEP").map(|folder| Path::new(&folder).join(target));
+        let grown = grown.unwrap_or_else(|| fresh.path().join("grown"));
+        let corpus = self.folder.join("corpus").join(target);
+        for folder in [&found, &grown, &corpus] {
+            fs::create_dir_all(folder)?;
+        }
+        let mut command = Command::new(self.program(target, planted));
+        command.arg(grown).arg(corpus);
+        command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", found.display()));
+        command.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=1024", "-max_len=2048"]);
+        let output = sluice_guard::tie(command.stdin(Stdio::null())).output().with_context(|| target.to_owned())?;
+        let row = Row::of(target, seconds, &output);
+        if row.findings > 0 && !planted {
+            eprintln!("{}", tail(&output));
+        }
+        Ok(row)
+    }
+
+    /// Adds to the corpus the inputs in `from` that cover something new, and leaves out all others.
+    ///
+    /// # Errors
+    /// The target fails, or a file can't be written.
+    pub fn merge(&self, target: &str, from: &Path) -> Result<()> {
+        let corpus = self.folder.join("corpus").join(target);
+        let merged = tempfile::tempdir()?;
+        let mut command = Command::new(self.program(target, false));
+        command.args(["-merge=1", "-max_len=2048"]).args([merged.path(), &corpus, &from.join(target)]);
+        fs::create_dir_all(&corpus)?;
+        if !command.stdin(Stdio::null()).stderr(Stdio::null()).status()?.success() {
+            bail!("{target}: merging failed");
+        }
+        fs::remove_dir_all(&corpus)?;
+        fs::create_dir_all(&corpus)?;
+        for entry in fs::read_dir(merged.path())? {
+            let entry = entry?;
+            fs::copy(entry.path(), corpus.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+}
+
+fn tail(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#') || !line.contains("cov:")).collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+impl Row {
+    fn of(target: &str, seconds: u32, output: &Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let number = |word: &str| word.parse::<u64>().unwrap_or(0);
+        let last = |key: &str| {
+            let words: Vec<_> = text.split_whitespace().collect();
+            words.windows(2).rev().find(|pair| pair[0] == key).map_or(0, |pair| number(pair[1]))
+        };
+        Self {
+            target: target.into(),
+            seconds,
+            executions: last("stat::number_of_executed_units:"),
+            coverage: last("cov:"),
+            findings: u32::from(!output.status.success()),
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, seconds, executions, coverage, findings } = self;
+        write!(f, "{target}: {executions} executions in {seconds} s, {coverage} edges, {findings} findings")
+    }
+}

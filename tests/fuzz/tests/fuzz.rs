@@ -1,0 +1,61 @@
+//! Each fuzz target for 20 seconds, and a bug that was planted for them to find.
+
+use std::sync::Mutex;
+use xtask::fuzz::fuzzer;
+
+const SECONDS: u32 = 20;
+
+/// One build at a time: the first one does the work.
+fn built(planted: bool) {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _turn = BUILDING.lock();
+    fuzzer().build(planted).expect("the targets build");
+}
+
+/// Nothing is found, and what was reached says that the target gets behind the first checks.
+#[track_caller]
+fn nothing_is_found(target: &str, executions: u64, coverage: u64) {
+    built(false);
+    let row = fuzzer().fuzz(target, SECONDS, false).expect("it runs");
+    println!("{row}");
+    assert_eq!(row.findings, 0, "see fuzz/artifacts/{target}");
+    assert!(row.executions >= executions && row.coverage >= coverage, "{row}");
+}
+
+#[track_caller]
+fn the_planted_bug_is_found(target: &str) {
+    built(true);
+    let row = fuzzer().fuzz(target, SECONDS, true).expect("it runs");
+    println!("{row}");
+    assert_eq!(row.findings, 1, "{row}");
+}
+
+#[test]
+fn fuzz_device_split_finds_nothing() {
+    nothing_is_found("device_split", 1000, 350);
+}
+
+#[test]
+fn fuzz_device_packed_finds_nothing() {
+    nothing_is_found("device_packed", 1000, 350);
+}
+
+#[test]
+fn fuzz_driver_split_finds_nothing() {
+    nothing_is_found("driver_split", 10_000, 200);
+}
+
+#[test]
+fn fuzz_driver_packed_finds_nothing() {
+    nothing_is_found("driver_packed", 10_000, 200);
+}
+
+#[test]
+fn fuzz_device_split_finds_the_planted_bug() {
+    the_planted_bug_is_found("device_split");
+}
+
+#[test]
+fn fuzz_device_packed_finds_the_planted_bug() {
+    the_planted_bug_is_found("device_packed");
+}
