@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     "sluice-abi",
     "sluice-memory",
     "sluice-gate",
@@ -18,6 +18,7 @@ const PUBLISHED: [&str; 8] = [
     "sluice-fastpath",
     "sluice-build",
     "sluice-vnf",
+    "sluice-vhost-user",
 ];
 
 fn cargo(arguments: &[&str]) -> Command {
@@ -58,7 +59,7 @@ fn strings(value: &Value) -> Vec<&str> {
 
 /// A crate that nobody may publish says so: `publish = false`.
 #[test]
-fn what_is_published_is_what_a_vnf_needs() {
+fn what_is_published_is_what_vnfs_and_hosts_need() {
     let all = packages();
     let may = all.iter().filter(|package| package["publish"] != Value::Array(Vec::new()));
     let names: BTreeSet<_> = may.filter_map(|package| package["name"].as_str()).collect();

@@ -1,14 +1,15 @@
-//! Messages, each to what it sets. See: "Vhost-user Protocol", "Front-end message types".
+//! The messages of a front-end, each with what it sets. See: "Vhost-user Protocol", "Front-end message types".
 
-use super::device::{Device, refuse};
+use super::device::Device;
+use super::vring::refuse;
 use std::fs::File;
 use vhost::vhost_user::message::*;
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 
-/// "VHOST_USER_F_PROTOCOL_FEATURES": there are more messages than the first front-ends knew.
+/// "VHOST_USER_F_PROTOCOL_FEATURES": the front-end knows the messages that protocol features add.
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 
-/// A message for something that was not offered.
+/// Refuses a message for `what`, which was not offered.
 fn unknown<T>(what: &'static str) -> Result<T> {
     Err(Error::InvalidOperation(what))
 }

@@ -1,27 +1,27 @@
-//! Front-ends that break the protocol: their session ends with a line that says why, and leaves nothing behind.
+//! Front-ends that break the protocol: the session ends with an error that says why, and leaves nothing behind.
 
 mod common;
 
 use common::Open;
 use sluice_abi::net::F;
+use sluice_vhost_user::memory::Mapping;
+use sluice_vhost_user::{Offer, Session};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use vhost::vhost_user::Frontend;
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
-use vhost_peers::backend::{Offer, Session};
-use vhost_peers::memory::Mapping;
 use vmm_sys_util::eventfd::EventFd;
 
 const LEN: u64 = 1 << 20;
-/// What the front-end says is its own address of guest-physical `GPA`.
+/// The address that the front-end claims to have guest-physical `GPA` at.
 const USER: u64 = 0x7000_0000_0000;
 const GPA: u64 = 0x10_0000;
 const SPLIT: u64 = F::VERSION_1.bits();
 const PACKED: u64 = SPLIT | F::RING_PACKED.bits();
 
-/// A front-end, and memory that it can offer.
+/// A front-end, and memory that it can share.
 struct Hostile {
     messages: Frontend,
     socket: UnixStream,
@@ -50,7 +50,7 @@ impl Hostile {
         self.messages.set_mem_table(&regions).unwrap();
     }
 
-    /// Sets ring 0 up with areas at these offsets from [`USER`], and starts it.
+    /// Sets up ring 0 with areas at these offsets from [`USER`], and starts it.
     fn ring(&self, size: u16, [desc, driver, device]: [u64; 3]) {
         self.messages.set_vring_num(0, size).unwrap();
         self.messages.set_vring_base(0, 0).unwrap();
@@ -64,7 +64,7 @@ impl Hostile {
         self.messages.set_vring_kick(0, &self.event).unwrap();
     }
 
-    /// A message of these words, without descriptors.
+    /// Sends a message of these words, without descriptors.
     fn raw(&self, request: u32, body: &[u64]) {
         let head = [request, 1, 8 * body.len() as u32];
         let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -73,7 +73,7 @@ impl Hostile {
     }
 }
 
-/// What the session of a front-end that does `act` ends with, if it ends.
+/// Returns the error that ends the session of a front-end that does `act`, if one does.
 fn end_of(act: impl Fn(&Hostile)) -> Option<String> {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (memory, file) = Mapping::shared(LEN).unwrap();
@@ -91,12 +91,12 @@ fn end_of(act: impl Fn(&Hostile)) -> Option<String> {
         match session.handle(Duration::ZERO) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(error) => return Some(format!("{error:#}")),
+            Err(error) => return Some(error.to_string()),
         }
     }
 }
 
-/// The session ends with an error that has `why` in it, and nothing stays open.
+/// Asserts that `act` ends the session with an error that has `why` in it, and that nothing stays open.
 #[track_caller]
 fn ends(why: &str, act: impl Fn(&Hostile)) {
     let _turn = common::turn();
@@ -163,7 +163,7 @@ fn a_ring_that_reaches_out_of_its_region_ends_the_session() {
 fn memory_that_overlaps_ends_the_session() {
     ends("overlaps", |front| front.memory(&[(0, 8_192), (4_096, 8_192)]));
     ends("overlaps", |front| front.memory(&[(4_096, 4_096), (0, 12_288)]));
-    // In one of the two spaces alone.
+    // The regions overlap in one of the two spaces alone.
     for (guest, user) in [(4_096, LEN), (LEN, 4_096)] {
         ends("overlaps", |front| {
             let first = front.region(0, 8_192);
@@ -209,7 +209,7 @@ fn a_missing_descriptor_ends_the_session() {
 fn what_was_not_offered_ends_the_session() {
     ends("were not all offered", |front| front.features(SPLIT | F::MRG_RXBUF.bits()));
     ends("were not all offered", |front| front.features(SPLIT | 1 << 63));
-    // SET_PROTOCOL_FEATURES; ADD_MEM_REG; a number that no message has.
+    // The messages are SET_PROTOCOL_FEATURES, ADD_MEM_REG, and a number that no message has.
     ends("protocol features", |front| front.raw(16, &[1 << 15]));
     ends("inactive protocol operation", |front| front.raw(37, &[0; 5]));
     ends("invalid message", |front| front.raw(99, &[]));
@@ -224,6 +224,6 @@ fn a_second_memory_table_takes_the_place_of_the_first() {
         front.ring(256, [0, LEN / 4, LEN / 2]);
         front.memory(&[(0, LEN / 2)]);
     });
-    // Its used ring is no longer there.
+    // The used ring lies in the first table only.
     assert!(end.as_ref().is_some_and(|end| end.contains("is in no memory region")), "{end:?}");
 }
