@@ -1,5 +1,6 @@
-//! The clauses and hostile cases that must be covered. See: VIRTIO 2.1 "Device Status Field", 2.2 "Feature Bits", 2.6 "Virtqueues", 2.7
-//! "Split Virtqueues", 2.8 "Packed Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over MMIO", 5.1 "Network Device".
+//! The clauses and hostile cases that must be covered. See: VIRTIO 2.1 "Device Status Field", 2.2 "Feature Bits", 2.6
+//! "Virtqueues", 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over MMIO",
+//! 5.1 "Network Device".
 
 /// The clauses, each with the number of times that it says MUST or MUST NOT. 5.1.3.1 is a list, and counts as one.
 pub const CLAUSES: [(&str, u16); 77] = [

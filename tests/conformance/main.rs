@@ -1,5 +1,5 @@
-//! Whether docs/conformance.md and docs/threat-model.md are complete: every statement of every clause, every hostile case, every rule and
-//! attack, with tests that exist and are run.
+//! Whether docs/conformance.md and docs/threat-model.md are complete: every statement of every clause, every hostile
+//! case, every rule and attack, with tests that exist and are run.
 
 mod clauses;
 mod list;

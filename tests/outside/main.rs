@@ -1,4 +1,5 @@
-//! A filter: frames whose source is a group address are dropped, as IEEE 802 asks; all others go on to the peer that the arguments name.
+//! A filter: frames whose source is a group address are dropped, as IEEE 802 asks; all others go on to the peer that
+//! the arguments name.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::{BURST_SIZE, Error, Options, Receive, Vnf, println};

@@ -90,7 +90,8 @@ fn each_package_says_what_it_is() {
     }
 }
 
-/// Of what lies in this workspace, too, a package needs a version, and only what is published before it. Tests need neither.
+/// Of what lies in this workspace, too, a package needs a version, and only what is published before it. Tests need
+/// neither.
 #[test]
 fn each_dependency_can_be_had_when_its_user_is_published() {
     for package in published() {

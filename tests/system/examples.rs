@@ -1,4 +1,5 @@
-//! What the examples make of captures, frame by frame as independent tools make it: Linux's routing, nftables on Linux's bridge, tcprewrite, scapy.
+//! What the examples make of captures, frame by frame as independent tools make it: Linux's routing, nftables on
+//! Linux's bridge, tcprewrite, scapy.
 
 use crate::{embedded, example, in_bochs, passed};
 use std::fs;
@@ -236,7 +237,8 @@ fn a_frame_that_can_have_no_tag_more_is_counted() {
         frame
     };
     let last = frame(60, 0);
-    // The last three are as long as the peer takes, with 0, 1 and 2 tags; a third tag makes a frame too long for the peer.
+    // The last three are as long as the peer takes, with 0, 1 and 2 tags; a third tag makes a frame too long for the
+    // peer.
     let input = file(&[vec![2; 13], vec![2; 1], frame(1514, 0), frame(1518, 1), frame(1522, 2), last.clone()]);
     let report = embedded(&vlan("b push 10", input));
     passed(&report);

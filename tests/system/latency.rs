@@ -57,8 +57,8 @@ fn calls_of_one_kind_in_bochs_all_take_the_same() {
     assert!(rows[1].calls >= 2000 && rows[2].min > rows[1].min, "{rows:?}");
 }
 
-/// Interrupts come due at all places of a call, but come in home: none ends a call, and none waits for more than a window and two exits, one of which an
-/// idle VM has, too.
+/// Interrupts come due at all places of a call, but come in home: none ends a call, and none waits for more than a
+/// window and two exits, one of which an idle VM has, too.
 #[test]
 fn interrupts_in_bochs_wait_for_one_window_at_most() {
     let calls = in_bochs(&bochs("calls count=500 bursts=32 frames=64"));
@@ -74,7 +74,8 @@ fn interrupts_in_bochs_wait_for_one_window_at_most() {
     assert_eq!(report.exits["a"]["aborts"], 0, "{:?}", report.exits);
 }
 
-/// An interrupt comes due at each instruction from the API's first to behind its last: on the way into the gate, where interrupts are still on, too.
+/// An interrupt comes due at each instruction from the API's first to behind its last: on the way into the gate, where
+/// interrupts are still on, too.
 #[test]
 fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
     let args = "expiries count=4000 period=1000003 load=each";
@@ -86,8 +87,8 @@ fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
     assert!(row.max <= 2 * row.exit + 350, "{row:?}");
 }
 
-/// Whatever the peer's ring makes of a call: once an interrupt is due it has `watchdog_ticks`, and is aborted then. A call of 256 long frames takes 61,000
-/// instructions here. What was aborted is sent again.
+/// Whatever the peer's ring makes of a call: once an interrupt is due it has `watchdog_ticks`, and is aborted then. A
+/// call of 256 long frames takes 61,000 instructions here. What was aborted is sent again.
 #[test]
 fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     const WATCHDOG: u64 = 5_000;
@@ -101,7 +102,8 @@ fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     assert!(row.max > WATCHDOG && row.max <= WATCHDOG + 3 * row.exit, "{row:?}");
 }
 
-/// A call that an interrupt finds in the window is aborted at once; one that it finds in the gate goes on, to where it can come.
+/// A call that an interrupt finds in the window is aborted at once; one that it finds in the gate goes on, to where it
+/// can come.
 #[test]
 fn interrupts_in_bochs_come_where_calls_get_no_grace() {
     let scenario = bochs("expiries count=4000 period=1000003 load=each");
@@ -112,7 +114,8 @@ fn interrupts_in_bochs_come_where_calls_get_no_grace() {
     assert!(aborts > 100 && row.aborted == aborts && waited > aborts, "{:?}", report.exits);
 }
 
-/// The longest call: 256 frames, each over 64 descriptors, for which the window has no short way. Far less than the watchdog's shortest default.
+/// The longest call: 256 frames, each over 64 descriptors, for which the window has no short way. Far less than the
+/// watchdog's shortest default.
 #[test]
 fn the_longest_chains_in_bochs_make_the_longest_calls() {
     let vm = |name, image, args, rest| {

@@ -1,4 +1,5 @@
-//! Jumbo frames, and frames that are still to be segmented, from VM to VM by every gate: as scapy makes them, byte for byte.
+//! Jumbo frames, and frames that are still to be segmented, from VM to VM by every gate: as scapy makes them, byte for
+//! byte.
 
 use crate::examples::{capture, frames};
 use crate::{embedded, in_bochs, passed};
@@ -40,7 +41,8 @@ fn said<'r>(report: &'r Report, vm: &str) -> Vec<&'r str> {
     report.lines.iter().filter_map(|line| line.strip_prefix(&format!("[{vm}] "))).collect()
 }
 
-/// Each receiver compared each frame with its file, and passed; here is what else it was told of them, and what the sender was.
+/// Each receiver compared each frame with its file, and passed; here is what else it was told of them, and what the
+/// sender was.
 #[track_caller]
 fn arrived(report: &Report) {
     passed(report);

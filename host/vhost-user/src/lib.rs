@@ -1,4 +1,5 @@
-//! Both ends of vhost-user over Sluice's rings, for hosts: a back-end that serves a device, and a front-end that uses one.
+//! Both ends of vhost-user over Sluice's rings, for hosts: a back-end that serves a device, and a front-end that uses
+//! one.
 //!
 //! | end | type | the other end is, for instance | ring code |
 //! |---|---|---|---|
@@ -38,15 +39,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Reading order: [`backend`] and [`frontend`] (the two ends), [`memory`] (mappings, and rings that keep them mapped; all unsafe code).
-//! Specification: "Vhost-user Protocol", QEMU documentation.
+//! Reading order: [`backend`] and [`frontend`] (the two ends), [`memory`] (mappings, and rings that keep them mapped;
+//! all unsafe code). Specification: "Vhost-user Protocol", QEMU documentation.
 //!
-//! What the other end sends, and what it writes into rings, is hostile input: a session ends with an [`Error`] that says why, and
-//! nothing stays open or mapped. One thing is not kept from it: who cuts a file that it has given ends the process ([`memory::Mapping`]).
+//! What the other end sends, and what it writes into rings, is hostile input: a session ends with an [`Error`] that
+//! says why, and nothing stays open or mapped. One thing is not kept from it: who cuts a file that it has given ends
+//! the process ([`memory::Mapping`]).
 //!
 //! # Why not the crate vhost-user-backend
-//! That crate brings a ring of its own, `VringT`, and a thread for it. Here the rings are those of the window, so only the messages are
-//! the crate `vhost`'s.
+//! That crate brings a ring of its own, `VringT`, and a thread for it. Here the rings are those of the window, so only
+//! the messages are the crate `vhost`'s.
 
 pub mod backend;
 mod error;

@@ -1,8 +1,9 @@
 //! Shared memory that is mapped, and rings in it. A ring keeps its memory mapped for as long as it lives.
 //!
 //! # Why rings are wrapped here
-//! [`DriverQueue`] and [`DeviceQueue`] ask for memory that stays for ever, as a VM's memory does. Memory of a vhost-user session is
-//! unmapped when the session ends. So only this file makes such queues, each beside a share of what it lies in, and gives none away.
+//! [`DriverQueue`] and [`DeviceQueue`] ask for memory that stays for ever, as a VM's memory does. Memory of a
+//! vhost-user session is unmapped when the session ends. So only this file makes such queues, each beside a share of
+//! what it lies in, and gives none away.
 #![allow(unsafe_code, reason = "maps memory, and vouches for how long it stays mapped")]
 
 use rustix::fd::AsFd;
@@ -28,10 +29,11 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the `len` bytes at `offset` of `file`, shared. A file that is shorter is refused, since a touch behind its end would end
-    /// the process.
+    /// Maps the `len` bytes at `offset` of `file`, shared. A file that is shorter is refused, since a touch behind its
+    /// end would end the process.
     ///
-    /// A file that is cut later still does that. Only a seal prevents it (`F_SEAL_SHRINK`), and not all front-ends set one.
+    /// A file that is cut later still does that. Only a seal prevents it (`F_SEAL_SHRINK`), and not all front-ends set
+    /// one.
     pub fn of_file(file: &impl AsFd, offset: u64, len: u64) -> io::Result<Self> {
         let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
         let end = offset.checked_add(len).filter(|&end| end <= size && len > 0);
@@ -52,7 +54,8 @@ impl Mapping {
 
     /// Returns all of the memory.
     pub const fn slice(&self) -> PeerSlice<'_> {
-        // SAFETY: the bytes are mapped, readable and writable for as long as self is borrowed, and nobody makes references into them.
+        // SAFETY: the bytes are mapped, readable and writable for as long as self is borrowed, and nobody makes
+        // references into them.
         unsafe { PeerSlice::from_raw(self.base, self.len as u64) }
     }
 
@@ -68,8 +71,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped with this length. Every slice of it borrowed self, or lies in a ring of this file, which
-        // holds a share of the mapping and so was dropped before.
+        // SAFETY: the range was mapped with this length. Every slice of it borrowed self, or lies in a ring of this
+        // file, which holds a share of the mapping and so was dropped before.
         let unmapped = unsafe { munmap(self.base.cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }
@@ -82,7 +85,8 @@ pub struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// Returns the memory that has each mapping at its address. Refused are regions that the window's code could not tell apart.
+    /// Returns the memory that has each mapping at its address. Refused are regions that the window's code could not
+    /// tell apart.
     pub fn new(mappings: Vec<(Gpa, Mapping)>) -> Result<Self, Clause> {
         // SAFETY: regions is private, and only DeviceRing makes queues in it, each with a share of this value.
         let slices: Vec<_> = mappings.iter().map(|(gpa, mapping)| (*gpa, unsafe { mapping.lasting_slice() })).collect();
@@ -98,7 +102,8 @@ pub struct DeviceRing {
 }
 
 impl DeviceRing {
-    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See: [`DeviceQueue::resume`].
+    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See:
+    /// [`DeviceQueue::resume`].
     pub fn new(memory: &Rc<GuestMemory>, queue: &Queue, base: Option<u32>) -> Result<Self, Clause> {
         let queue = match base {
             Some(base) => DeviceQueue::resume(queue, &memory.regions, base),
@@ -145,7 +150,8 @@ pub struct DriverRing<const N: usize> {
 }
 
 impl<const N: usize> DriverRing<N> {
-    /// Makes a queue of the `len` bytes at `at` of `memory`, which the device knows as `gpa`. See: [`DriverQueue::new`].
+    /// Makes a queue of the `len` bytes at `at` of `memory`, which the device knows as `gpa`. See:
+    /// [`DriverQueue::new`].
     pub fn new(
         memory: &Rc<Mapping>,
         (at, len): (u64, u64),

@@ -1,11 +1,12 @@
-//! Frames between sender and receiver that are not in the capture: they carry what a frame alone does not, its record header.
+//! Frames between sender and receiver that are not in the capture: they carry what a frame alone does not, its record
+//! header.
 //!
-//! A *start* frame has the file header, each *records* frame the headers of the records whose frames come next, the *end* frame
-//! the number of all. So the receiver can write the very file that the sender read.
+//! A *start* frame has the file header, each *records* frame the headers of the records whose frames come next, the
+//! *end* frame the number of all. So the receiver can write the very file that the sender read.
 //!
 //! **Which frame is an announcement is known by its place alone**: the first, and each that follows the last frame of those announced. What a
-//! frame of the capture holds is never looked at, so a capture may hold anything, announcements included. A record without bytes is
-//! announced, and no frame follows for it.
+//! frame of the capture holds is never looked at, so a capture may hold anything, announcements included. A record
+//! without bytes is announced, and no frame follows for it.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -17,8 +18,8 @@
 //! | 36.. | start: the file header; records: the record headers |
 //!
 //! # Why not fresh times
-//! A capture program stamps frames as they arrive, and so every run would write another file. Here `cmp` of the two files proves
-//! that each byte arrived, and no tool has to know what may differ.
+//! A capture program stamps frames as they arrive, and so every run would write another file. Here `cmp` of the two
+//! files proves that each byte arrived, and no tool has to know what may differ.
 
 use crate::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN, RecordHeader};
 

@@ -217,7 +217,8 @@ mod tests {
         }
     }
 
-    /// The hardest of all is a capture of such a transfer: each frame that means something here is an ordinary one in it.
+    /// The hardest of all is a capture of such a transfer: each frame that means something here is an ordinary one in
+    /// it.
     #[test]
     fn a_capture_may_hold_announcements() {
         for at_once in [1, 2, MAX_RECORDS] {

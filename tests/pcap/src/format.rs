@@ -1,7 +1,8 @@
-//! Classic capture files, read record by record, whatever their size. See: draft-ietf-opsawg-pcap "PCAP Capture File Format".
+//! Classic capture files, read record by record, whatever their size. See: draft-ietf-opsawg-pcap "PCAP Capture File
+//! Format".
 //!
-//! Both byte orders, microseconds and nanoseconds. A file that is cut off or wrong gives a [`BadFile`] that says what and at
-//! which byte; it never gives half a record.
+//! Both byte orders, microseconds and nanoseconds. A file that is cut off or wrong gives a [`BadFile`] that says what
+//! and at which byte; it never gives half a record.
 //!
 //! # Why not one of the crates
 //! pcap-parser and pcap-file need `std`; this runs in a VM without an allocator. pcap-file is the oracle of the tests.

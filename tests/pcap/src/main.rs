@@ -2,12 +2,13 @@
 //!
 //! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
 //!
-//! What lies between the two may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]` sends the frames of FILE and
-//! nothing else, and `record FILE` writes each frame that arrives until none has come for seconds. The records of FILE have no times then: record
-//! number n has the time of n microseconds.
+//! What lies between the two may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]`
+//! sends the frames of FILE and nothing else, and `record FILE` writes each frame that arrives until none has come for
+//! seconds. The records of FILE have no times then: record number n has the time of n microseconds.
 //!
-//! Neither end ever holds the file: a process sends captures of any size. A VM has its modules in its RAM, which bounds them, and writes by its
-//! console. A frame may be as long as the receiver's device says (`mtu`), and as a buffer of ours is.
+//! Neither end ever holds the file: a process sends captures of any size. A VM has its modules in its RAM, which bounds
+//! them, and writes by its console. A frame may be as long as the receiver's device says (`mtu`), and as a buffer of
+//! ours is.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod announce;

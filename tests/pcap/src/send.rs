@@ -32,7 +32,8 @@ pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Re
     })
 }
 
-/// Opens the file and the port to the peer, lets `work` send, and sends what is left. `work` learns the peer's MTU and returns the number of records.
+/// Opens the file and the port to the peer, lets `work` send, and sends what is left. `work` learns the peer's MTU and
+/// returns the number of records.
 fn with_wire(
     vnf: &mut Vnf,
     file: &'static str,
@@ -75,7 +76,8 @@ fn whole_file(wire: &mut Wire<'_>, capture: &mut Capture<Module>, file: &'static
     Ok(count)
 }
 
-/// Whether every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the first.
+/// Whether every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the
+/// first.
 fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
     while let Some(record) = capture.next() {
         let record = record?;
@@ -88,7 +90,8 @@ fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
     Ok(())
 }
 
-/// Bytes of the VLAN tags, two at most, of a frame that is too long without any. See: docs/interfaces.md, "How long a frame may be".
+/// Bytes of the VLAN tags, two at most, of a frame that is too long without any. See: docs/interfaces.md, "How long a
+/// frame may be".
 fn tag_len(capture: &mut Capture<Module>, record: &Record, mtu: u32) -> Result<u32, BadFile> {
     let mut start = [0; (HEADER + TAG) as usize];
     if record.len <= mtu + HEADER {

@@ -7,9 +7,9 @@
 //! | `merged RING FILE` | agrees to the same, with buffers of 2 KiB: a frame lies in as many of them as it takes |
 //! | `plain RING FILE` | agrees to neither |
 //!
-//! A receiver ends once the very frames of its FILE have arrived, and with an error at the first that is another. In the sender's FILE each TCP
-//! frame has the sum of the pseudo header where its checksum belongs: what a receiver that agreed completes, and what is completed here for
-//! one that did not.
+//! A receiver ends once the very frames of its FILE have arrived, and with an error at the first that is another. In
+//! the sender's FILE each TCP frame has the sum of the pseudo header where its checksum belongs: what a receiver that
+//! agreed completes, and what is completed here for one that did not.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;

@@ -64,8 +64,8 @@ fn deliver(vnf: &Vnf, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<
     Ok(None)
 }
 
-/// Does what the frame of `burst` leaves to its receiver; what comes of it is in `segments`. A frame without a segmentation of its own that is too
-/// long is left out. Returns how many there are.
+/// Does what the frame of `burst` leaves to its receiver; what comes of it is in `segments`. A frame without a
+/// segmentation of its own that is too long is left out. Returns how many there are.
 fn cut(burst: &mut Burst<'_>, segments: &mut Burst<'_>) -> Result<usize, Failure> {
     let mut frame = burst.frame_mut(0)?;
     match frame.offloads() {

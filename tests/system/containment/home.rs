@@ -25,8 +25,9 @@ fn a_stack_in_bochs_that_grows_too_far_is_told_as_that() {
     }
 }
 
-/// In the gate view the page tables are the host's, and no page of the VM's is in them (rule G5): the fetch behind the VMFUNC is
-/// a page fault that can't be vectored (rule G14), so a triple fault, which aborts the call (rule G9); the caller is told.
+/// In the gate view the page tables are the host's, and no page of the VM's is in them (rule G5): the fetch behind the
+/// VMFUNC is a page fault that can't be vectored (rule G14), so a triple fault, which aborts the call (rule G9); the
+/// caller is told.
 #[test]
 fn vmfunc_from_a_page_of_its_own_in_bochs_is_an_aborted_call() {
     let report = attack("isolated", "view 1");

@@ -5,8 +5,9 @@ use crate::passed;
 
 /// A receiver of ring format `ring` that dies `times` times, wherever it is, and its sender.
 ///
-/// All that the sender was told was accepted is there, once, whole, in order, over all lives: what one life did not take, the next finds
-/// in its memory. The sender sees a full ring or a peer that is not ready, and nothing else, and goes on.
+/// All that the sender was told was accepted is there, once, whole, in order, over all lives: what one life did not
+/// take, the next finds in its memory. The sender sees a full ring or a peer that is not ready, and nothing else, and
+/// goes on.
 fn killed(ring: &str, times: u64) {
     let all = [
         often(),
@@ -42,7 +43,8 @@ fn a_peer_that_dies_and_starts_again_in_bochs_loses_nothing_that_was_accepted_pa
     killed("packed", 200);
 }
 
-/// A sender that ends and starts again: it has to register again, and its peer's queue goes on where it was, in whatever format.
+/// A sender that ends and starts again: it has to register again, and its peer's queue goes on where it was, in
+/// whatever format.
 #[test]
 fn a_sender_that_starts_again_in_bochs_goes_on_where_it_was() {
     for ring in ["split", "in-order", "packed"] {

@@ -1,8 +1,9 @@
-//! A hostile VM, its victim, and two that go on meanwhile. Each attack of the list in docs/threat-model.md that an emulator can show is
-//! a test here; the attacks themselves are in tests/vm/src.
+//! A hostile VM, its victim, and two that go on meanwhile. Each attack of the list in docs/threat-model.md that an
+//! emulator can show is a test here; the attacks themselves are in tests/vm/src.
 //!
-//! Beside each attack stands what has to come of it: how it is contained, which counter of the monitor's says so, and what the caller
-//! sees. Always: the victim finds no word of its memory changed, once the attacker is gone, and the others lose nothing.
+//! Beside each attack stands what has to come of it: how it is contained, which counter of the monitor's says so, and
+//! what the caller sees. Always: the victim finds no word of its memory changed, once the attacker is gone, and the
+//! others lose nothing.
 
 mod entry;
 mod exceptions;

@@ -10,8 +10,8 @@ fn a_stack_pointer_aimed_at_anything_in_bochs_is_not_used() {
     contained(&attack("isolated", "stacks"), 0, &lines.each_ref().map(String::as_str));
 }
 
-/// IF, DF and RF change nothing. NT and AC are refused by the window itself. TF is a #DB at the first instruction behind the VMFUNC: an
-/// exit, which aborts the call.
+/// IF, DF and RF change nothing. NT and AC are refused by the window itself. TF is a #DB at the first instruction
+/// behind the VMFUNC: an exit, which aborts the call.
 #[test]
 fn a_call_with_any_flag_in_bochs_is_served_or_refused() {
     let report = attack("isolated", "flags");

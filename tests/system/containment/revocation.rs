@@ -9,8 +9,8 @@ const REVOKED_IN: u64 = 50_000;
 
 /// A receiver of ring format `ring` that takes its device away `times` times, and its sender, on `processors`.
 ///
-/// All that the sender was told was accepted arrived, once, whole, in order, over all of that. The sender sees a full ring or a peer that
-/// is not ready, and nothing else, and goes on.
+/// All that the sender was told was accepted arrived, once, whole, in order, over all of that. The sender sees a full
+/// ring or a peer that is not ready, and nothing else, and goes on.
 fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     let all = [
         format!("quantum_ticks = {}\n", if processors == 1 { 200_000 } else { 20_000 }),
@@ -28,8 +28,8 @@ fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     report
 }
 
-/// The receiver's processor calls the sender's back each time, wherever that is: often in gate or window, where the call ends as if
-/// nothing were, and the next exits before it opens the window.
+/// The receiver's processor calls the sender's back each time, wherever that is: often in gate or window, where the
+/// call ends as if nothing were, and the next exits before it opens the window.
 fn called_back(ring: &str, times: u64) {
     let report = revoked(ring, times, 2);
     let [_, slowest] = numbers(&report, "[receiver] revoked ");
@@ -63,8 +63,8 @@ fn a_peer_taken_away_in_bochs_loses_nothing_that_was_accepted_packed() {
     called_back("packed", 500);
 }
 
-/// On one processor the sender stands still while the device goes and comes again, and finds it where it was: it must not go on where
-/// the ring was. Where the sender's turn ends in the window, its next call makes room for the receiver.
+/// On one processor the sender stands still while the device goes and comes again, and finds it where it was: it must
+/// not go on where the ring was. Where the sender's turn ends in the window, its next call makes room for the receiver.
 #[test]
 fn a_peer_that_comes_again_before_its_sender_looks_in_bochs_starts_anew() {
     for ring in ["split", "in-order", "packed"] {

@@ -9,8 +9,8 @@ fn large(name: &str, args: &str, rest: &str) -> String {
     vm(name, "attack", args, rest).replace("ram_mib = 8", "ram_mib = 32")
 }
 
-/// A receiver gives a page of its own RAM that is neither ring nor run. With every gate the sender is told of that fault, the page stays as it was, and
-/// what the receiver gives after that is filled.
+/// A receiver gives a page of its own RAM that is neither ring nor run. With every gate the sender is told of that
+/// fault, the page stays as it was, and what the receiver gives after that is filled.
 fn stray(gate: &str) {
     for ring in ["split", "packed"] {
         let all = [
@@ -46,8 +46,8 @@ fn a_buffer_that_is_neither_ring_nor_run_in_bochs_is_out_of_reach_direct() {
     stray("direct");
 }
 
-/// A receiver whose buffers move from run to run while its sender calls, which itself sends from runs that come and go. All that was accepted
-/// arrived, once, whole, in order; nobody writes to a run that was removed; nothing is aborted.
+/// A receiver whose buffers move from run to run while its sender calls, which itself sends from runs that come and go.
+/// All that was accepted arrived, once, whole, in order; nobody writes to a run that was removed; nothing is aborted.
 fn moved(gate: &str, ring: &str, processors: usize) -> Report {
     let gates = format!("gate = \"{gate}\"");
     let all = [
@@ -95,8 +95,9 @@ fn runs_that_come_and_go_on_one_processor_in_bochs_lose_nothing() {
     moved("isolated", "in-order", 1);
 }
 
-/// A receiver removes the run that all its buffers lie in, while its sender's calls fill them on another processor: when that returns, all that was
-/// accepted is there, and nobody writes any more. The sender is told of buffers in no region until the run comes again, and goes on.
+/// A receiver removes the run that all its buffers lie in, while its sender's calls fill them on another processor:
+/// when that returns, all that was accepted is there, and nobody writes any more. The sender is told of buffers in no
+/// region until the run comes again, and goes on.
 fn pulled(gate: &str, ring: &str) {
     let gate = format!("gate = \"{gate}\"");
     let all = [
@@ -122,7 +123,8 @@ fn a_run_pulled_away_in_bochs_is_left_alone_hypercall() {
     pulled("hypercall", "packed");
 }
 
-/// Each refusal says what and where, to the VM and on the console; a packet across the end of packet memory is refused by its index.
+/// Each refusal says what and where, to the VM and on the console; a packet across the end of packet memory is refused
+/// by its index.
 #[test]
 fn runs_that_are_none_in_bochs_are_refused_by_name() {
     let all = [

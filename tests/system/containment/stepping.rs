@@ -10,9 +10,10 @@ const CALLS: [(&str, u64); 4] = [("0", 100), ("3", 200), ("3 with headers", 400)
 /// Below this many ticks, a call that is aborted takes longer than one that is not.
 const ABORT_TICKS: u64 = 2_000;
 
-/// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. All packets of the call were
-/// accepted then, or none. What the sender is told was accepted arrives once, whole, in order, and nothing else does; and no register
-/// brings back anything but the status, which packets were accepted, and what the sender put there.
+/// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. All
+/// packets of the call were accepted then, or none. What the sender is told was accepted arrives once, whole, in order,
+/// and nothing else does; and no register brings back anything but the status, which packets were accepted, and what
+/// the sender put there.
 fn interrupted(ring: &str) {
     // A turn that ends in the middle of a call would make that call look slow.
     let all = [
@@ -70,8 +71,8 @@ fn calls_interrupted_at_every_instruction_in_bochs_deliver_what_they_say_packed(
 /// Below this many ticks are the exits around a call that overruns.
 const EXIT_TICKS: u64 = 8_000;
 
-/// A manifest that gives a call less time than 256 packets take: the watchdog aborts it in the middle, so that none of them is seen. Smaller
-/// calls go through.
+/// A manifest that gives a call less time than 256 packets take: the watchdog aborts it in the middle, so that none of
+/// them is seen. Smaller calls go through.
 fn overrun(processors: usize, times: &str) -> Report {
     let all = [
         times.into(),
@@ -99,8 +100,8 @@ fn calls_that_take_too_long_in_bochs_are_back_in_time() {
 /// Instructions of an empty call and of a burst of 32 in the window, at least.
 const IN_WINDOW: [u64; 2] = [20, 900];
 
-/// The timer runs out at every instruction of an empty call and of a burst of 32, and what `policy` says becomes of the call. In the gate
-/// it only waits; in the window it is resumed or aborted, whole or not at all.
+/// The timer runs out at every instruction of an empty call and of a burst of 32, and what `policy` says becomes of the
+/// call. In the gate it only waits; in the window it is resumed or aborted, whole or not at all.
 fn run_out(policy: &str, ring: &str) -> Report {
     let all = [
         format!("quantum_ticks = 40_000\n{policy}\n"),
@@ -142,8 +143,8 @@ fn in_a_row(report: &Report, count: u64) -> u64 {
     happened.parse().expect("a number")
 }
 
-/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the call is back, and is injected then,
-/// once; the call delivers what it would have, and so does the next.
+/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the
+/// call is back, and is injected then, once; the call delivers what it would have, and so does the next.
 #[test]
 fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
     for ring in ["split", "in-order", "packed"] {
@@ -164,8 +165,9 @@ fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
 /// Instructions of the gate page that a call executes.
 const IN_GATE: u64 = 17;
 
-/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its device right then. The call
-/// delivers what it would have, if the window was open, and the next one exits before it opens the window.
+/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its
+/// device right then. The call delivers what it would have, if the window was open, and the next one exits before it
+/// opens the window.
 ///
 /// As many come in the window as it has instructions, by another count: that of the timer.
 #[test]

@@ -86,7 +86,8 @@ impl Row {
 }
 
 impl Combination {
-    /// Returns all combinations: both sides, both formats, every set of features that testpmd can have, queue sizes, 1 to 4 pairs.
+    /// Returns all combinations: both sides, both formats, every set of features that testpmd can have, queue sizes, 1
+    /// to 4 pairs.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for side in [Side::Device, Side::Driver] {
@@ -130,7 +131,8 @@ impl Combination {
         Options { vdev, pairs, ring: queue_size, wide_vectors: self.vectorized && self.ring == Format::Packed }
     }
 
-    /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a frame.
+    /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a
+    /// frame.
     pub fn plan(&self, packets: u64) -> Plan {
         Plan { pairs: self.pairs, packets, long_frames: self.mergeable, window: usize::from(self.queue_size / 2) }
     }

@@ -5,9 +5,9 @@
 //! | device | a [`sluice_vhost_user::Backend`] | `net_virtio_user`, a driver |
 //! | driver | a [`sluice_vhost_user::Frontend`] | `net_vhost`, a device |
 //!
-//! testpmd sends every frame back on the queue pair that the frame came from. Each frame carries a number, from which its length and
-//! payload follow. So a frame that is lost, doubled, reordered or torn on either ring is found ([`traffic`]). Reading order:
-//! [`Combination`] (what is run), [`traffic`], [`testpmd`].
+//! testpmd sends every frame back on the queue pair that the frame came from. Each frame carries a number, from which
+//! its length and payload follow. So a frame that is lost, doubled, reordered or torn on either ring is found
+//! ([`traffic`]). Reading order: [`Combination`] (what is run), [`traffic`], [`testpmd`].
 
 mod combination;
 mod pattern;

@@ -26,7 +26,8 @@ pub struct Options {
     pub wide_vectors: bool,
 }
 
-/// A running testpmd, which sends every packet back on the queue pair that the packet came from. Dropping this kills it.
+/// A running testpmd, which sends every packet back on the queue pair that the packet came from. Dropping this kills
+/// it.
 pub struct Testpmd {
     child: Child,
     input: ChildStdin,
@@ -115,7 +116,8 @@ impl Testpmd {
 
 impl Drop for Testpmd {
     fn drop(&mut self) {
-        // testpmd may have ended by itself. The folder stays behind when testpmd is killed, and may never have been made.
+        // testpmd may have ended by itself. The folder stays behind when testpmd is killed, and may never have been
+        // made.
         let _ = self.kill();
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
         let _ = fs::remove_dir_all(PathBuf::from("/var/run/dpdk").join(&self.prefix));

@@ -37,8 +37,8 @@ pub struct Plan {
     pub packets: u64,
     /// Whether frames may be longer than a receive buffer.
     pub long_frames: bool,
-    /// The largest number of buffers that frames on their way take on a pair. No peer has to drop a frame if each of its rings holds as
-    /// many.
+    /// The largest number of buffers that frames on their way take on a pair. No peer has to drop a frame if each of
+    /// its rings holds as many.
     pub window: usize,
 }
 

@@ -30,7 +30,8 @@ fn combination(side: Side, time: u16) -> Combination {
     }
 }
 
-/// Asserts that all packets come back through `port`, and that `port` notices when testpmd is killed with packets on their way.
+/// Asserts that all packets come back through `port`, and that `port` notices when testpmd is killed with packets on
+/// their way.
 fn traffic_until_killed(combination: &Combination, port: &mut impl Port, mut peer: Testpmd) {
     let mut flow = Flow::new(combination.plan(PACKETS));
     flow.warm_up(port, PATIENCE).unwrap_or_else(|error| panic!("{combination}: {error:?}\n{}", peer.output()));

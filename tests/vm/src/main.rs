@@ -1,11 +1,12 @@
 //! A VM that breaks the rules, and its victim. The first argument names an attack of `attacks`, or `victim`.
 //!
-//! Attacker and victim are the same image with the same RAM, so each knows the other's addresses. They run under the monitor only.
+//! Attacker and victim are the same image with the same RAM, so each knows the other's addresses. They run under the
+//! monitor only.
 //!
 //! # Adding an attack
-//! An attack is a function in a file of `attacks`, with a line in the file's `ATTACKS`. What has to come of it is a test in
-//! tests/system/containment, and its section in docs/threat-model.md names the test. `leap.rs` enters any address with any
-//! registers, and `descriptors.rs` catches how that ends.
+//! An attack is a function in a file of `attacks`, with a line in the file's `ATTACKS`. What has to come of it is a
+//! test in tests/system/containment, and its section in docs/threat-model.md names the test. `leap.rs` enters any
+//! address with any registers, and `descriptors.rs` catches how that ends.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

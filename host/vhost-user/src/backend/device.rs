@@ -93,7 +93,8 @@ impl Device {
     pub(super) fn set_base(&mut self, index: u32, base: u32) -> Result<()> {
         let packed = self.features.contains(F::RING_PACKED);
         let vring = self.vring(index)?;
-        // Old front-ends send no used position (bits 31:16). No buffer is in flight then, so it is the position of the next one.
+        // Old front-ends send no used position (bits 31:16). No buffer is in flight then, so it is the position of the
+        // next one.
         let base = if packed && base >> 16 == 0 { base | base << 16 } else { base };
         vring.ring = None;
         vring.base = Some(base);
@@ -149,8 +150,8 @@ impl Device {
         vrings.is_some_and(|vrings| vrings.iter().all(|vring| vring.enabled && vring.ring.is_some()))
     }
 
-    /// Puts `frame` into the next buffers of the pair's receive queue. Returns whether there was room; there is none, either, while
-    /// the ring is not running.
+    /// Puts `frame` into the next buffers of the pair's receive queue. Returns whether there was room; there is none,
+    /// either, while the ring is not running.
     pub fn enqueue(&mut self, pair: u16, frame: &[u8]) -> error::Result<bool> {
         let error = |why: &str| receive(pair, format!("{why} (a frame of {} bytes)", frame.len()));
         let Some(vring) = self.vrings.get_mut(usize::from(receiveq(pair))) else { return Ok(false) };

@@ -102,7 +102,8 @@ impl Session {
         Ok(())
     }
 
-    /// Handles the messages that have come. Only each 256th call looks at the socket, so it may stand in a polling loop.
+    /// Handles the messages that have come. Only each 256th call looks at the socket, so it may stand in a polling
+    /// loop.
     pub fn serve(&mut self) -> Result<()> {
         self.rounds = (self.rounds + 1) % ROUNDS;
         while self.rounds == 0 && self.handle(Duration::ZERO)? {}

@@ -27,8 +27,8 @@ struct Area {
 }
 
 impl MemoryTable {
-    /// Maps the regions of `table`, each by its file. Refused are an empty table, more regions than a queue can have, regions that
-    /// overlap, and a region that its file is too short for.
+    /// Maps the regions of `table`, each by its file. Refused are an empty table, more regions than a queue can have,
+    /// regions that overlap, and a region that its file is too short for.
     pub fn new(table: &[VhostUserMemoryRegion], files: &[File]) -> Result<Self> {
         let (regions, count) = (table.len(), files.len());
         if table.is_empty() || table.len() > MAX_REGIONS || regions != count {
@@ -52,8 +52,8 @@ impl MemoryTable {
         ring.or_else(|clause| refuse(format!("ring {}: {clause:?}", queue.index)))
     }
 
-    /// Returns the guest-physical address of what the front-end has at `user`, or `None` if that lies in no region. The caller checks
-    /// how far it reaches.
+    /// Returns the guest-physical address of what the front-end has at `user`, or `None` if that lies in no region. The
+    /// caller checks how far it reaches.
     pub fn gpa(&self, user: u64) -> Option<Gpa> {
         let area = self.areas.iter().find(|area| user.wrapping_sub(area.user) < area.len)?;
         Some(Gpa(area.gpa + (user - area.user)))

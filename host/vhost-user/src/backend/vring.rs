@@ -39,7 +39,8 @@ impl Vring {
         self.ring.as_mut().filter(|_| self.enabled)
     }
 
-    /// Publishes what was filled or taken, and notifies the driver if it asks for that. Returns whether it was notified.
+    /// Publishes what was filled or taken, and notifies the driver if it asks for that. Returns whether it was
+    /// notified.
     pub fn publish(&mut self) -> io::Result<bool> {
         let Some(ring) = self.running() else { return Ok(false) };
         ring.publish();

@@ -21,8 +21,9 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 
 pub use pair::MAX_FRAME;
 
-/// Where the memory starts in the guest-physical space, which the front-end makes up. The address is neither 0, which some back-ends take
-/// for no address, nor the one in this process, so that a back-end that mistakes one space for the other fails at once.
+/// Where the memory starts in the guest-physical space, which the front-end makes up. The address is neither 0, which
+/// some back-ends take for no address, nor the one in this process, so that a back-end that mistakes one space for the
+/// other fails at once.
 const GPA: u64 = 0x1_0000_0000;
 
 /// What a front-end asks of a back-end.
@@ -91,7 +92,8 @@ impl Frontend {
         (0..2 * self.pairs.len()).try_for_each(|index| Ok(messages.set_vring_enable(index, true)?))
     }
 
-    /// Puts `frame` on the transmit queue of `pair`, and returns whether there was room. The device finds it after [`Frontend::flush`].
+    /// Puts `frame` on the transmit queue of `pair`, and returns whether there was room. The device finds it after
+    /// [`Frontend::flush`].
     pub fn send(&mut self, pair: u16, frame: &[u8]) -> Result<bool> {
         self.send_in_pieces(pair, frame, 1)
     }
@@ -101,8 +103,8 @@ impl Frontend {
         self.pair(pair)?.send(frame, pieces)
     }
 
-    /// Publishes to the device all that was sent and taken on `pair`, notifies it if it asks for that, and takes back the buffers
-    /// of frames that it has taken.
+    /// Publishes to the device all that was sent and taken on `pair`, notifies it if it asks for that, and takes back
+    /// the buffers of frames that it has taken.
     pub fn flush(&mut self, pair: u16) -> Result<()> {
         let pair = self.pair(pair)?;
         pair.publish()?;
@@ -114,7 +116,8 @@ impl Frontend {
         self.pair(pair)?.receive(into)
     }
 
-    /// Returns [`Error::HungUp`] if the back-end has closed its socket. Only each 256th call looks, so it may stand in a polling loop.
+    /// Returns [`Error::HungUp`] if the back-end has closed its socket. Only each 256th call looks, so it may stand in
+    /// a polling loop.
     pub fn serve(&mut self) -> Result<()> {
         self.rounds = (self.rounds + 1) % ROUNDS;
         if self.rounds == 0 && self.is_over()? { Err(Error::HungUp) } else { Ok(()) }

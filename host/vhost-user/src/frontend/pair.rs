@@ -38,7 +38,8 @@ pub struct Pair {
     sender: Sender,
     /// The buffers of the transmit queue that the device does not have.
     free: Vec<u32>,
-    /// A frame of which only the first buffers came back yet: its bytes so far, and the number of buffers that are missing.
+    /// A frame of which only the first buffers came back yet: its bytes so far, and the number of buffers that are
+    /// missing.
     partial: Option<(usize, u16)>,
     mergeable: bool,
     memory: Rc<Mapping>,
@@ -53,7 +54,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Makes pair `number` in its part of `memory`, which the device knows as `gpa`, and gives all receive buffers to the device.
+    /// Makes pair `number` in its part of `memory`, which the device knows as `gpa`, and gives all receive buffers to
+    /// the device.
     pub fn new(number: u16, memory: &Rc<Mapping>, gpa: u64, request: &Request) -> Result<Self> {
         let start = PAIR_LEN * u64::from(number);
         let ring = |at| {
@@ -169,8 +171,8 @@ impl Pair {
     fn buffers(&self, at: u64, len: u32) -> Result<u16> {
         let mut hdr = [0; HDR_LEN as usize];
         self.memory.slice().copy_to_slice(at, &mut hdr).map_err(|error| self.receive_error(error))?;
-        // DPDK 22.11 leaves it 0 in some packets if buffers are not merged, though VIRTIO 5.1.6.4.1 "Device Requirements:
-        // Processing of Incoming Packets" wants 1.
+        // DPDK 22.11 leaves it 0 in some packets if buffers are not merged, though VIRTIO 5.1.6.4.1 "Device
+        // Requirements: Processing of Incoming Packets" wants 1.
         let count = if self.mergeable { u16::from_le_bytes([hdr[10], hdr[11]]) } else { 1 };
         if len < HDR_LEN || hdr[..10] != PLAIN_HDR[..10] || count == 0 {
             return Err(self.receive_error(format_args!("{len} bytes with header {hdr:?}")));

@@ -1,4 +1,5 @@
-//! A25: calls of a program, which are aborted: what it has of its kernel afterwards, and what its kernel of it.
+//! A25: calls of a program, which are aborted: what the program has of its kernel afterwards, and the kernel of the
+//! program.
 
 use super::descriptors::{USER_CODE, USER_DATA};
 use super::leap::{self, AC, DF, End, FLAGS, IF, Landing, NT, State, TF};
@@ -19,10 +20,10 @@ const IOPL_3: u64 = 3 << 12;
 const FLAG_SETS: [u64; 7] = [0, IF, IF | DF, IF | AC | ID, IF | IOPL_3, NT | IF, IF | TF];
 const VMFUNC_BELOW: [u8; 16] =
     [0x0f, 0x01, 0xd4, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc];
-/// A loop that ends: MOV ECX, 2,000,000; DEC ECX; JNZ.
+/// The code of a loop that ends: MOV ECX, 2,000,000; DEC ECX; JNZ.
 const LOOP: [u8; 9] = [0xb9, 0x80, 0x84, 0x1e, 0x00, 0xff, 0xc9, 0x75, 0xfc];
 
-/// The kernel sends, then the program calls, with each of the flags and from each of the places.
+/// Lets the kernel send, and then the program call, with each of the flags and from each of the addresses.
 fn of_a_program(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
@@ -40,15 +41,16 @@ fn of_a_program(machine: &mut Vnf) -> Result<(), Error> {
     sender.finish(machine)
 }
 
-/// A call of ring 3 by the VMFUNC at `rip`, with RSP at `rsp`.
+/// Makes a call of ring 3 by the VMFUNC at `rip`, with RSP at `rsp`.
 fn called(rflags: u64, rip: u64, rsp: u64) -> Landing {
     let mut state = State { rflags, rsp, cs: USER_CODE, ss: USER_DATA, ..State::at(rip) };
     state.general[leap::RCX] = 1;
     crossing::call(&state)
 }
 
-/// Calls from everywhere around the gate, with stacks that are the window's: each has its own back, and nothing that the kernel's call delivered. So has
-/// the kernel itself, from where it was not in the window.
+/// Calls from all addresses around the gate, with stacks that are the window's. Each call comes back with its own
+/// stack, and without anything that the kernel's call delivered. So does a call of the kernel itself, from where it was
+/// not in the window.
 fn learns() -> Result<(), Error> {
     let own = map::SLOT_VA + map::STACK;
     let places = [0, OPEN, CLOSE, CLOSE + 1, RETURN, 0x800].map(|offset| move || alias::vmfunc_before(offset));
@@ -77,7 +79,7 @@ fn learns() -> Result<(), Error> {
     Ok(())
 }
 
-/// An interrupt that comes due before, while and after the program calls, and one long after.
+/// Lets an interrupt come due before, while and after the program calls, and one long after.
 fn interrupted() -> Result<(), Error> {
     let mut seen = 0;
     let delays = (1_500..2_700).chain([50_000]);

@@ -1,4 +1,4 @@
-//! A page of the VM's own at the gate's address: home's page tables are the VM's, so it may.
+//! A page of the VM's own at the gate's address. Home's page tables are the VM's, so the VM may map one.
 #![allow(unsafe_code, reason = "page tables, and code that is data")]
 
 use super::control;
@@ -14,11 +14,11 @@ const LARGE_PAGE: u64 = 2 << 20;
 const INT3: u8 = 0xcc;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
-/// A page, as words: a table or code. Mapped one to one, so that its address is its guest-physical one.
+/// A page, as words: a table or code. The page is mapped one to one, so its address is its guest-physical address.
 #[repr(C, align(4096))]
 pub struct Page(UnsafeCell<[u64; 512]>);
 
-// SAFETY: one CPU without interrupts; all accesses are the raw ones below.
+// SAFETY: there is one CPU without interrupts, and all accesses are the raw ones below.
 unsafe impl Sync for Page {}
 
 impl Page {
@@ -26,13 +26,13 @@ impl Page {
         Self(UnsafeCell::new([0; 512]))
     }
 
-    /// Its guest-physical address.
+    /// Returns the page's guest-physical address.
     pub fn gpa(&self) -> u64 {
         self.0.get().addr() as u64
     }
 
     pub fn set(&self, index: usize, word: u64) {
-        // SAFETY: inside the page, which nobody makes references to; `index` is checked.
+        // SAFETY: the address is inside the page, which nobody makes references to; `index` is checked.
         unsafe { (*self.0.get().cast::<[UnsafeCell<u64>; 512]>())[index].get().write_volatile(word) };
     }
 
@@ -51,7 +51,8 @@ impl Page {
     }
 }
 
-/// Tables for the slot's first GiB and for what lies just below the slot, and the pages: below the gate's address, and at it.
+/// Tables for the slot's first GiB and for the memory just below the slot, and two pages: below the gate's address, and
+/// at it.
 struct Alias {
     slot: [Page; 2],
     below: [Page; 3],
@@ -83,13 +84,14 @@ pub fn install() {
     ALIAS.code.iter().for_each(|page| page.fill(INT3));
 }
 
-/// Puts a VMFUNC where what follows it is byte `offset` of the gate page, and INT3 everywhere else. The VMFUNC's address.
+/// Puts a VMFUNC where the byte behind it is byte `offset` of the gate page, and INT3 everywhere else. Returns the
+/// VMFUNC's address.
 pub fn vmfunc_before(offset: u16) -> u64 {
     ALIAS.code.iter().for_each(|page| page.fill(INT3));
     put(offset, &VMFUNC)
 }
 
-/// Puts `bytes` right before byte `offset` of the page; the address of the first.
+/// Puts `bytes` right before byte `offset` of the page, and returns the address of the first.
 pub fn put(offset: u16, bytes: &[u8]) -> u64 {
     let start = 4096 + usize::from(offset) - bytes.len();
     for (at, byte) in (start..).zip(bytes) {
@@ -98,13 +100,13 @@ pub fn put(offset: u16, bytes: &[u8]) -> u64 {
     GATE + u64::from(offset) - bytes.len() as u64
 }
 
-/// Puts `code`, then INT3, at the start of the page; its address.
+/// Puts `code`, then INT3, at the start of the page, and returns its address.
 pub fn alone(code: &[u8]) -> u64 {
     ALIAS.code[1].fill(INT3);
     put(code.len() as u16, code)
 }
 
-/// The same at an address below 4 GiB, that of the page itself, for every ring.
+/// Does the same at an address below 4 GiB, that of the page itself, for every ring.
 pub fn below_4_gib(code: &[u8]) -> u64 {
     alone(code);
     open(ALIAS.code[1].gpa());
@@ -125,7 +127,7 @@ pub fn open(at: u64) {
     set_cr3(cr3());
 }
 
-/// Puts `code` at the last bytes below 4 GiB, for every ring; its address.
+/// Puts `code` at the last bytes below 4 GiB, for every ring, and returns its address.
 pub fn end_of_4_gib(code: &[u8]) -> u64 {
     const END: u64 = 1 << 32;
     put(0, code);
@@ -136,7 +138,7 @@ pub fn end_of_4_gib(code: &[u8]) -> u64 {
     END - code.len() as u64
 }
 
-/// Puts `code` at the last bytes of the lower half of canonical addresses, for every ring; its address.
+/// Puts `code` at the last bytes of the lower half of canonical addresses, for every ring, and returns its address.
 pub fn end_of_lower_half(code: &[u8]) -> u64 {
     const END: u64 = 1 << 47;
     put(0, code);
@@ -145,14 +147,14 @@ pub fn end_of_lower_half(code: &[u8]) -> u64 {
     END - code.len() as u64
 }
 
-/// Maps page `index` of the slot to `gpa` with the rights `bits`; its address.
+/// Maps page `index` of the slot to `gpa` with the rights `bits`, and returns its address.
 pub fn map(index: u64, gpa: u64, bits: u64) -> u64 {
     ALIAS.slot[1].set(index as usize, gpa | bits);
     set_cr3(cr3());
     map::SLOT_VA + index * map::PAGE
 }
 
-/// Makes what maps the alias global: it stays in the TLB when CR3 changes.
+/// Makes the entries that map the alias global, so that they stay in the TLB when CR3 changes.
 pub fn make_global() {
     const GLOBAL: u64 = 1 << 8;
     ALIAS.slot[1].set(0, ALIAS.code[1].gpa() | PRESENT_WRITE_USER | GLOBAL);
@@ -160,23 +162,23 @@ pub fn make_global() {
     set_cr3(cr3());
 }
 
-/// CR3 as it is.
+/// Returns CR3.
 pub fn cr3() -> u64 {
     let value;
-    // SAFETY: ring 0; reads a register.
+    // SAFETY: this is ring 0, and only reads a register.
     unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
-/// Loads CR3: `root` maps this image as the tables before did.
+/// Loads CR3. `root` has to map this image as the tables before did.
 pub fn set_cr3(root: u64) {
-    // SAFETY: ring 0; what runs and what it uses stays where it is.
+    // SAFETY: this is ring 0, and the code that runs and the memory that it uses stay where they are.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
-/// A word of a boot table.
+/// Returns a word of a boot table.
 pub fn word(gpa: u64) -> u64 {
-    // SAFETY: RAM below the image is mapped one to one and holds the boot tables, to which nobody refers.
+    // SAFETY: RAM below the image is mapped one to one and holds the boot tables, to which nobody has references.
     unsafe { (gpa as *const u64).read_volatile() }
 }
 

@@ -1,4 +1,5 @@
-//! A receiver whose every buffer is the longest chain that the window follows: what makes a call as long as it gets.
+//! A receiver whose buffers are all the longest chain that the window follows, which makes a call as long as a call can
+//! be.
 
 use super::Error;
 use sluice::{RX_SIZE, ReceiveQueue, RingFormat, VirtioNet};
@@ -9,13 +10,13 @@ use sluice_vnf::Vnf;
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("chains", |machine, _| receive(machine))];
 
-/// Descriptors of a chain.
+/// The number of descriptors of a chain.
 const CHAIN: u16 = MAX_CHAIN;
-/// Bytes of each: together 12 of header and a frame of 1,518 fit.
+/// Bytes of each descriptor. All together, they hold a header of 12 bytes and a frame of 1,518.
 const PIECE: u32 = 24;
-/// Bytes of the frame that says that no more come.
+/// The length of the frame that says that no more frames come, bytes.
 const LAST: u32 = 60;
-/// Bytes of the longest frame without VLAN tags.
+/// The length of the longest frame without VLAN tags, bytes.
 const LONGEST: u16 = 1514;
 
 /// Gives the same chain 256 times, and again when all are used, until the last frame comes.
@@ -24,7 +25,7 @@ fn receive(machine: &mut Vnf) -> Result<(), Error> {
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
     let _queue = ReceiveQueue::start(&mut machine.transport(), queue, buffers, LONGEST, RingFormat::Split)
         .map_err(|error| Error::Machine(error.into()))?;
-    // As the driver lays out a queue of that size.
+    // The offsets are those of a driver's queue of this size.
     let size = RX_SIZE as u16;
     let driver = desc_table_len(size).next_multiple_of(64);
     let device = (driver + avail::len(size)).next_multiple_of(64);
@@ -35,7 +36,7 @@ fn receive(machine: &mut Vnf) -> Result<(), Error> {
         queue.memory.write(16 * u64::from(index), desc).map_err(|_| Error::Arguments)?;
     }
     (0..size).try_for_each(|entry| write(driver + avail::RING + 2 * u64::from(entry), 0))?;
-    // A sender that is about to measure finds room at once.
+    // A sender that is about to measure has to find room at once.
     write(driver + avail::IDX, size)?;
     let mut taken = 0u16;
     loop {

@@ -3,14 +3,14 @@
 
 use core::arch::asm;
 
-/// DR7 without breakpoints: only the bit that is always set.
+/// The value of DR7 without breakpoints: only the bit that is always set.
 const NONE: u64 = 1 << 10;
-/// DR7: breakpoint 0 counts.
+/// The bit of DR7 by which breakpoint 0 is on.
 const FIRST: u64 = 0b11;
-/// DR7: all four do.
+/// The bits of DR7 by which all four breakpoints are on.
 const ALL: u64 = 0xff;
 
-/// What makes breakpoint 0 hit. The numbers are those of its R/W and LEN fields.
+/// The access that makes breakpoint 0 hit. The numbers are those of its R/W and LEN fields.
 #[derive(Clone, Copy)]
 #[repr(u64)]
 pub enum On {
@@ -18,7 +18,7 @@ pub enum On {
     Execution = 0b0000,
     /// One of the eight bytes at the address is written.
     Write = 0b1001,
-    /// One of them is read or written.
+    /// One of the eight bytes at the address is read or written.
     Access = 0b1011,
 }
 
@@ -31,31 +31,35 @@ pub fn set(address: u64, on: On) {
 pub fn set_four(address: u64) {
     // SAFETY: as in `load`, which sets the first.
     unsafe {
-        asm!("mov dr1, {}", "mov dr2, {}", "mov dr3, {}", in(reg) address + 1, in(reg) address + 2, in(reg) address + 3, options(nomem, nostack));
+        asm!(
+            "mov dr1, {}", "mov dr2, {}", "mov dr3, {}",
+            in(reg) address + 1, in(reg) address + 2, in(reg) address + 3,
+            options(nomem, nostack)
+        );
     }
     load(address, NONE | ALL);
 }
 
-/// No breakpoint any more.
+/// Removes all breakpoints.
 pub fn clear() {
     load(0, NONE);
 }
 
-/// From now on access to the debug registers is a debug exception (DR7.GD).
+/// Makes access to the debug registers a debug exception from now on (DR7.GD).
 pub fn guard() {
     load(0, NONE | 1 << 13);
 }
 
-/// DR6 as it is, which is then as after a reset.
+/// Returns DR6, and sets it as a reset does.
 pub fn take_status() -> u64 {
     const RESET: u64 = 0xffff_0ff0;
     let value;
-    // SAFETY: ring 0; nothing depends on the register.
+    // SAFETY: this is ring 0, and nothing depends on the register.
     unsafe { asm!("mov {}, dr6", "mov dr6, {}", out(reg) value, in(reg) RESET, options(nomem, nostack)) };
     value
 }
 
 fn load(address: u64, control: u64) {
-    // SAFETY: ring 0. A breakpoint raises an exception, which is a landing (see `leap.rs`).
+    // SAFETY: this is ring 0. A breakpoint raises an exception, which is a landing (see `leap.rs`).
     unsafe { asm!("mov dr0, {}", "mov dr7, {}", in(reg) address, in(reg) control, options(nomem, nostack)) };
 }

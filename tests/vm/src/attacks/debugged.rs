@@ -1,4 +1,4 @@
-//! A26: debug exceptions in home, which exit: what their handler finds is what it would find without a monitor.
+//! A26: debug exceptions in home, which exit. Their handler has to find what it would find without a monitor.
 
 use super::debug::{self, On};
 use super::descriptors::{KERNEL_DATA, USER_CODE, USER_DATA};
@@ -14,12 +14,12 @@ const NOP: u8 = 0x90;
 const CPUID_NOP: [u8; 3] = [0x0f, 0xa2, NOP];
 const MOV_RCX_DR0: [u8; 3] = [0x0f, 0x21, 0xc1];
 const MOV_RCX_DR7: [u8; 3] = [0x0f, 0x21, 0xf9];
-/// MOV SS from where RBX points, INT1.
+/// The code of MOV SS from where RBX points, and INT1.
 const MOV_SS_INT1: [u8; 3] = [0x8e, 0x13, 0xf1];
 const MOV_SS_CPUID_NOP: [u8; 5] = [0x8e, 0x13, 0x0f, 0xa2, NOP];
 const MOV_SS_UD2: [u8; 4] = [0x8e, 0x13, 0x0f, 0x0b];
 
-/// Each of them.
+/// Raises each kind of debug exception.
 fn debugged(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     debug::take_status();
@@ -42,7 +42,7 @@ fn debugged(machine: &mut Vnf) -> Result<(), Error> {
     guarded()
 }
 
-/// The exception, how far RIP came, and DR6.
+/// Prints the exception, how far RIP came, and DR6.
 fn tell(who: &str, what: &str, landing: Landing) {
     println!(
         "{who}, {what}: exception {} at {}, dr6 {:#x}",
@@ -52,13 +52,13 @@ fn tell(who: &str, what: &str, landing: Landing) {
     );
 }
 
-/// DR7.GD: access to a debug register is an exception, whose handler may use them.
+/// Tries DR7.GD: access to a debug register is an exception, whose handler may use the registers.
 fn guarded() -> Result<(), Error> {
     debug::guard();
     let first = snippet::execute(&MOV_RCX_DR0, &State::at(0));
     let second = snippet::land(&MOV_RCX_DR7, &State::at(0));
     if second.vector != 3 {
-        // The handler may not, and so nobody here.
+        // The handler may not use the registers here, and so nobody may.
         return Err(Error::NotStopped(second.vector));
     }
     println!("guarded: exception {first}, then dr7 {:#x}, dr6 {:#x}", second.general[leap::RCX], debug::take_status());

@@ -12,7 +12,7 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("emulated", |machine, _| by_a_program(machine))];
 
-/// With their operand at RAX, and bytes that they store in 64-bit mode.
+/// The instructions that store, with their operand at RAX, and the number of bytes that each stores in 64-bit mode.
 const STORES: [(&str, [u8; 3], u64); 4] = [
     ("sgdt", [0x0f, 0x01, 0x00], 10),
     ("sidt", [0x0f, 0x01, 0x08], 10),
@@ -27,7 +27,7 @@ const LOADS: [(&str, [u8; 3]); 4] = [
 ];
 const STR_CX: [u8; 4] = [0x66, 0x0f, 0x00, 0xc9];
 const STR_ECX: [u8; 3] = [0x0f, 0x00, 0xc9];
-/// On SS: DS of a program is null, as its kernel's IRET leaves it.
+/// The same instructions with an operand on SS: DS of a program is null, as its kernel's IRET leaves it.
 const SGDT_SS: [u8; 4] = [0x36, 0x0f, 0x01, 0x00];
 const LOAD_SS: [u8; 3] = [0x36, 0x8b, 0x08];
 const LOAD: [u8; 2] = [0x8b, 0x08];
@@ -37,12 +37,12 @@ const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const ONES: u64 = u64::MAX;
-/// The pages of the slot that the operands are in: the second follows the first.
+/// The pages of the slot that the operands are in. The second follows the first.
 const PAGES: [u64; 2] = [100, 101];
 
 static MEMORY: [Page; 2] = [const { Page::new() }; 2];
 
-/// All of it; each line says what came of it, and a store that went too far ends it.
+/// Runs all parts. Each line has the outcome, and a store that goes too far ends the attack.
 fn by_a_program(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     for (name, code, len) in STORES {
@@ -55,14 +55,14 @@ fn by_a_program(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ring 3 with RAX at `at`.
+/// Returns the state of ring 3 with RAX at `at`.
 fn program(at: u64) -> State {
     let mut state = State { cs: USER_CODE, ss: USER_DATA, ..State::at(0) };
     state.general[leap::RAX] = at;
     state
 }
 
-/// Both pages full of ones, with these rights; the address of the first.
+/// Fills both pages with ones, maps them with these rights, and returns the address of the first.
 fn pages(first: u64, second: u64) -> u64 {
     MEMORY.iter().for_each(|page| page.fill(0xff));
     alias::map(PAGES[1], MEMORY[1].gpa(), second);
@@ -73,7 +73,7 @@ fn untouched() -> bool {
     MEMORY.iter().all(|page| (0..512).all(|word| page.get(word) == ONES))
 }
 
-/// A store where the program may write, and where it may not.
+/// Stores where the program may write, and where it may not.
 fn stores(name: &str, code: &[u8], len: u64) -> Result<(), Error> {
     const OPEN: u64 = PRESENT | WRITABLE | USER;
     let start = pages(OPEN, OPEN);
@@ -107,7 +107,7 @@ fn stores(name: &str, code: &[u8], len: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// STR to a register changes as much of it as its operand is wide.
+/// STR to a register changes as much of the register as the operand is wide.
 fn registers() {
     for (name, code) in [("cx", STR_CX.as_slice()), ("ecx", &STR_ECX)] {
         let mut state = program(0);
@@ -116,7 +116,7 @@ fn registers() {
     }
 }
 
-/// What a program may not do at all, whatever the operand.
+/// Tries instructions that a program may not execute at all, whatever the operand.
 fn privileged() {
     let refused = |code: &[u8]| {
         let Landing { vector, error, .. } = snippet::land(code, &program(1 << 63));
@@ -128,7 +128,7 @@ fn privileged() {
     control::prevent_user_mode_instructions(false);
 }
 
-/// SGDT in compatibility mode: six bytes, within the segment.
+/// Executes SGDT in compatibility mode: six bytes, within the segment.
 fn compatibility() {
     for (what, code, at) in [("ds", &SGDT_SS[1..], 0), ("ss", &SGDT_SS, 0), ("ss at the end", &SGDT_SS, 0xffff_fffe)] {
         let rip = alias::below_4_gib(code);
@@ -141,7 +141,7 @@ fn compatibility() {
     }
 }
 
-/// The device's registers, by a program that its kernel shows them to.
+/// Accesses the device's registers, by a program that its kernel shows them to.
 fn device() {
     let shown = alias::map(PAGES[0], map::MMIO_GPA, PRESENT | WRITABLE | USER);
     let landing = snippet::land(&LOAD, &program(shown));

@@ -24,7 +24,8 @@ const WATCHED: [(&str, u64, On); 3] = [
     ("request", map::REQUEST, On::Access),
 ];
 
-/// A call with each of the breakpoints; then one on the operand of a MOV SS, which is held back until after the VMFUNC behind it.
+/// Makes a call with each of the breakpoints, then one with a breakpoint on the operand of a MOV SS, which is held back
+/// until after the VMFUNC behind it.
 fn watch(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, offset, on) in WATCHED {
@@ -49,7 +50,7 @@ fn held_back() -> Result<(), Error> {
     Ok(())
 }
 
-/// Bases that reach into what gate and window map, from within, from just before, and from its end.
+/// The bases that reach into what gate and window map: from within, from just before, and from its end.
 const BASES: [u64; 5] = [
     map::SLOT_VA,
     map::SLOT_VA + map::PACKETS,
@@ -58,7 +59,7 @@ const BASES: [u64; 5] = [
     map::SLOT_VA + (1 << 39) - 1,
 ];
 
-/// Every table with each of the bases, and with one in the VM's own memory.
+/// Loads every table with each of the bases, and with one in the VM's own memory.
 fn descriptor_tables(machine: &mut Vnf) -> Result<(), Error> {
     const LIDT: [u8; 3] = [0x0f, 0x01, 0x18];
     const LGDT: [u8; 3] = [0x0f, 0x01, 0x10];
@@ -73,7 +74,7 @@ fn descriptor_tables(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// #NM in the window: the frames go through vector registers, and CR0.TS is the guest's.
+/// Raises #NM in the window: the frames go through vector registers, and CR0.TS is the guest's.
 fn task_switched(machine: &mut Vnf) -> Result<(), Error> {
     const TS: u64 = 1 << 3;
     let armed = register(machine)?;

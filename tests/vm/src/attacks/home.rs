@@ -14,7 +14,7 @@ pub const ATTACKS: &[super::Attack] = &[
     ("view", |machine, how| vmfunc(machine, super::number(how)?)),
 ];
 
-/// Where the window has the first word of the first peer's pattern.
+/// Returns the address at which the window maps the first word of the first peer's pattern.
 pub fn peer_word(own: PacketMemory) -> *mut u64 {
     (map::SLOT_VA + map::peer_base(PeerIdx(0)) + own.gpa.0) as *mut u64
 }
@@ -46,7 +46,7 @@ fn deeper(depth: u64) -> u64 {
     if depth == u64::MAX { depth } else { deeper(depth + 1).wrapping_add(frame[0]) }
 }
 
-/// VMFUNC to view `view` from a page of the VM's own. Then: does the gate still work for a proper call?
+/// Executes VMFUNC to view `view` from a page of the VM's own. Then makes a proper call: does the gate still work?
 fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     let (gate, own) = prepare(machine)?;
     println!("told: {:?}", forge(view));
@@ -58,12 +58,13 @@ fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Switches to view `view`, which is to be the end.
+/// Switches to view `view`, which has to end the VM.
 pub fn switch_to(view: u32) -> Result<(), Error> {
     Err(Error::NotStopped(forge(view).0))
 }
 
-/// Switches to view `view`, with the registers and the stack that the stub would have, so that an aborted call comes back.
+/// Switches to view `view`, with the registers and the stack that the stub would have, so that an aborted call comes
+/// back.
 fn forge(view: u32) -> Status {
     let status: u64;
     // SAFETY: the frame is the one that the stub makes, and the stub's abort path takes it down.

@@ -1,16 +1,17 @@
-//! Sets of registers that mean harm.
+//! Sets of registers that aim at the gate and the window.
 
 use super::leap::{AC, DF, FLAGS, NT, State, ZF};
 use sluice_abi::{PeerIdx, map};
 
-/// Sets for each entry.
+/// The number of sets for each entry.
 pub const SETS: usize = 16;
 
 const fn slot(offset: u64) -> u64 {
     map::SLOT_VA + offset
 }
 
-/// What a register could be aimed at: the list and its neighbours, and all that is mapped in gate or window.
+/// The addresses that a register could be aimed at: the list and its neighbours, and all that is mapped in gate or
+/// window.
 const TARGETS: [u64; 16] = [
     slot(map::LIST),
     slot(map::LIST + 8),
@@ -33,8 +34,8 @@ const TARGETS: [u64; 16] = [
 
 const _: () = assert!(TARGETS.len() == SETS);
 
-/// One set aims all registers at each of the [`TARGETS`] in turn; every other time they are aimed at random, or are anything.
-/// `turn` makes them differ from call to call.
+/// Returns a set of registers. One set in two aims all registers at each of the [`TARGETS`] in turn; the others aim
+/// them at random, or have any value. `turn` makes the sets differ from call to call.
 pub fn sets(turn: u64) -> impl Iterator<Item = State> {
     let mut random = Random::new(turn);
     (0..SETS).map(move |set| match set as u64 + turn {
@@ -43,7 +44,7 @@ pub fn sets(turn: u64) -> impl Iterator<Item = State> {
     })
 }
 
-/// All at `target`, as a call's arguments never are.
+/// Returns a set with all registers at `target`, as a call's arguments never are.
 fn aimed(target: u64, random: &mut Random) -> State {
     State { general: [target; 16], rsp: target, rflags: flags(random), ..State::at(0) }
 }
@@ -58,17 +59,17 @@ fn any(number: u64, random: &mut Random) -> State {
     State { general: core::array::from_fn(|_| one()), rsp: one(), rflags: flags(random), ..State::at(0) }
 }
 
-/// Any of the flags that a program may set, but TF: that alone would end every entry before it begins.
+/// Returns any of the flags that a program may set, but TF, which alone would end every entry before it begins.
 fn flags(random: &mut Random) -> u64 {
     const ARITHMETIC: u64 = 1 | 1 << 2 | 1 << 4 | ZF | 1 << 7 | 1 << 11;
     FLAGS | random.next() & (ARITHMETIC | DF | NT | AC)
 }
 
-/// Numbers without pattern. See: Marsaglia, "Xorshift RNGs".
+/// A generator of numbers without pattern. See: Marsaglia, "Xorshift RNGs".
 pub struct Random(u64);
 
 impl Random {
-    /// From any seed.
+    /// Returns a generator from any seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }

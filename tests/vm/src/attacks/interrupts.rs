@@ -1,4 +1,5 @@
-//! A20: the VM's own timer expires at every instruction of a call, one after the other. Calls go through the stub, with interrupts on.
+//! A20: the VM's own timer expires at every instruction of a call, one after the other. Calls go through the stub, with
+//! interrupts on.
 
 use super::crossing;
 use super::numbered::Sender;
@@ -12,15 +13,16 @@ use sluice_vnf::{Vnf, clock, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("interrupts", |machine, _| each(machine))];
 
-/// Calls of so many frames. Instructions from when an expiry is asked for to somewhere in the exit that this is, and to behind the call.
+/// The kinds of calls: the number of frames, and the number of instructions from the request of an expiry to its exit,
+/// and to the end of the call.
 const CALLS: [(u64, Range<u64>); 2] = [(0, 1_500..2_200), (BURST_SIZE as u64, 1_500..4_000)];
-/// From the handler of one expiry to the next, unless another is asked for: more than it ever takes to ask.
+/// Ticks from the handler of one expiry to the next, unless another is requested: more than a request ever takes.
 const NEVER: u64 = 1 << 32;
-/// Exits from one question for their number to the next, if the interrupt waits for the call: the timer is set, expires, interrupts are on
-/// again, the handler sets it once more and ends the interrupt, and the question.
+/// The exits from one question for their number to the next, if the interrupt waits for the call: the timer is set, it
+/// expires, interrupts are on again, the handler sets it once more and ends the interrupt, and the question.
 const WAITED: u64 = 6;
 
-/// Each call with each delay.
+/// Makes each call with each delay.
 fn each(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
     machine.wait_for_peer(&gate, None)?;
@@ -45,7 +47,8 @@ fn each(machine: &mut Vnf) -> Result<(), Error> {
     call(1)
 }
 
-/// A call, and an expiry `delay` instructions after it was asked for: whether the interrupt waited for the call, which changes nothing for it.
+/// Makes a call, and requests an expiry `delay` instructions later. Returns whether the interrupt waited for the call,
+/// which changes nothing for the call.
 fn waits(machine: &Vnf, sender: &mut Sender, count: u64, delay: u64) -> Result<bool, Error> {
     if sender.ends_the_ring(count) {
         sender.ask(count, false)?;
@@ -59,7 +62,7 @@ fn waits(machine: &Vnf, sender: &mut Sender, count: u64, delay: u64) -> Result<b
     sluice_clock::expire_in(delay);
     call(count)?;
     sender.sent += count;
-    // It expires before anything else happens.
+    // The timer expires before anything else happens.
     let asked = clock::now();
     while clock::now() < asked + delay {}
     Ok(sluice_clock::exits() - exits == WAITED)

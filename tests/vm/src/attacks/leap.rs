@@ -1,4 +1,4 @@
-//! Leaping: into any place with any registers, and back by the next exception in home.
+//! Leaps: into any address with any registers, and back by the next exception in home.
 #![allow(unsafe_code, reason = "IRETQ, and what it comes back by")]
 
 use super::descriptors::{KERNEL_CODE, KERNEL_DATA};
@@ -9,21 +9,21 @@ use sluice_abi::call::Status;
 use sluice_abi::map;
 use sluice_gate::STUB_ABORT;
 
-/// Numbers in [`State::general`] and [`Landing::general`].
+/// The indices of registers in [`State::general`] and [`Landing::general`].
 pub const RAX: usize = 0;
 pub const RCX: usize = 1;
 pub const RDX: usize = 2;
 pub const RBX: usize = 3;
 pub const RDI: usize = 7;
 
-/// First address of the gate page, in every view.
+/// The first address of the gate page, in every view.
 pub const GATE: u64 = map::SLOT_VA + map::GATE;
-/// Where the gate's closing VMFUNC comes out in home.
+/// The address in home at which the gate's closing VMFUNC comes out.
 pub const RETURN: u64 = GATE + sluice_gate::RETURN as u64;
-/// Where the monitor resumes an aborted call.
+/// The address at which the monitor resumes an aborted call.
 pub const ABORT: u64 = GATE + STUB_ABORT as u64;
 
-/// RFLAGS: the bit that is always set, and those that matter to a gate.
+/// The bits of RFLAGS: the one that is always set, and those that matter to a gate.
 pub const FLAGS: u64 = 1 << 1;
 pub const ZF: u64 = 1 << 6;
 pub const TF: u64 = 1 << 8;
@@ -33,11 +33,11 @@ pub const NT: u64 = 1 << 14;
 pub const RF: u64 = 1 << 16;
 pub const AC: u64 = 1 << 18;
 
-/// What to leap with. The last five words are what IRETQ takes.
+/// The registers to leap with. The last five words are those that IRETQ takes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct State {
-    /// By number; that of RSP is not looked at.
+    /// The general registers by number. That of RSP is ignored.
     pub general: [u64; 16],
     pub rip: u64,
     pub cs: u64,
@@ -47,17 +47,17 @@ pub struct State {
 }
 
 impl State {
-    /// In ring 0, with a stack of this image's and nothing else in the registers.
+    /// Returns a state in ring 0, with a stack of this image's and 0 in the other registers.
     pub fn at(rip: u64) -> Self {
         Self { general: [0; 16], rip, cs: KERNEL_CODE, rflags: FLAGS, rsp: scratch_top(), ss: KERNEL_DATA }
     }
 }
 
-/// Where a leap ended, and with what.
+/// Where a leap ended, with which registers.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Landing {
-    /// By number; that of RSP is 0.
+    /// The general registers by number. That of RSP is 0.
     pub general: [u64; 16],
     pub vector: u64,
     pub error: u64,
@@ -73,14 +73,15 @@ pub struct Landing {
 pub enum End {
     /// The monitor aborted the call.
     Aborted,
-    /// Through the gate, with RDX as status.
+    /// The call came back through the gate, with RDX as status.
     Returned(Status),
-    /// By an exception elsewhere in home.
+    /// An exception ended the leap elsewhere in home.
     Exception(u64),
 }
 
 impl Landing {
-    /// How it ended, if the page at [`GATE`] is full of INT3 but for a VMFUNC, which may overlap the place that was landed at.
+    /// Returns how the leap ended, if the page at [`GATE`] is full of INT3 but for a VMFUNC, which may overlap the
+    /// landing place.
     pub fn end(&self) -> End {
         match (self.vector, self.rip) {
             (1 | 3 | 6, ABORT..=LAST_ABORT) if self.general[RAX] == 4 => End::Aborted,
@@ -108,21 +109,21 @@ const STACK_LEN: usize = 4096;
 /// What a leap needs besides its state.
 #[repr(C, align(16))]
 struct Kept {
-    /// The stack of what is leapt into, unless it brings its own.
+    /// The stack of the code that is leapt into, unless the state brings its own.
     scratch: [u8; STACK_LEN],
-    /// RSP and landing of the leap in hand.
+    /// RSP and landing of the leap under way.
     leap: [u64; 2],
 }
 
 struct Shared(UnsafeCell<Kept>);
 
-// SAFETY: one CPU, without interrupts: only `leap` touches it, and what it leaps into.
+// SAFETY: there is one CPU, without interrupts. Only `leap` touches it, and the code that it leaps into.
 unsafe impl Sync for Shared {}
 
 static KEPT: Shared = Shared(UnsafeCell::new(Kept { scratch: [0; STACK_LEN], leap: [0; 2] }));
 
 fn scratch_top() -> u64 {
-    // SAFETY: an address within the static; nothing is read.
+    // SAFETY: this is an address within the static, and nothing is read.
     let scratch = unsafe { &raw const (*KEPT.0.get()).scratch };
     (scratch.addr() + STACK_LEN) as u64
 }
@@ -130,10 +131,11 @@ fn scratch_top() -> u64 {
 /// Goes on with `state`, until an exception brings the processor back.
 ///
 /// # Safety
-/// [`descriptors::install`](super::descriptors::install) was called, and what runs meanwhile writes nothing that Rust refers to.
+/// [`descriptors::install`](super::descriptors::install) was called, and what runs meanwhile writes nothing that Rust
+/// refers to.
 pub unsafe fn leap(state: &State) -> Landing {
     let mut landing = Landing::default();
-    // SAFETY: the contract above; `away` and `landed` together keep what an ordinary function keeps.
+    // SAFETY: the contract above; `away` and `landed` together keep the registers that an ordinary function keeps.
     unsafe {
         let kept = &raw mut (*KEPT.0.get()).leap;
         away(state, &raw mut landing, kept);
@@ -172,7 +174,8 @@ unsafe extern "sysv64" fn away(state: *const State, landing: *mut Landing, kept:
     )
 }
 
-/// Entered by the stubs of `descriptors.rs`, with vector, error code and what the processor pushed on the landing stack.
+/// Entered by the stubs of `descriptors.rs`, with vector, error code and what the processor pushed on the landing
+/// stack.
 #[unsafe(naked)]
 pub unsafe extern "sysv64" fn landed() {
     naked_asm!(

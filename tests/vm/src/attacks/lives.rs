@@ -1,7 +1,8 @@
-//! G13, A17: a receiver that dies while its sender calls, wherever it is, and is started again; and a sender that goes on.
+//! G13, A17: a receiver that dies while its sender calls, wherever it is, and is started again; and a sender that goes
+//! on.
 //!
-//! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it was read. So
-//! it sees whether all that was accepted before it died is there, and once.
+//! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it
+//! was read. So it can tell whether all frames that were accepted before it died are there, and once.
 #![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag")]
 
 use super::Error;
@@ -28,33 +29,34 @@ pub const ATTACKS: &[super::Attack] = &[
     ("persist", |machine, _| sender(machine)),
 ];
 
-/// Ticks that a life has from when its device starts: fewer than this. Its sender may hear of it a quantum later, in `tests/system` after 20,000.
+/// Ticks that a life has from the start of its device are below this. The sender may hear of the device a quantum
+/// later, in `tests/system` after 20,000.
 const LONGEST: u64 = 100_000;
-/// Frames that the last life receives.
+/// The number of frames that the last life receives.
 const AT_LAST: u64 = 1000;
-/// Calls in a row that bring nothing to the peer: it does not come back.
+/// The number of calls in a row that deliver nothing to the peer, after which the peer does not come back.
 const GONE: u64 = 20_000;
 
-/// Bytes of the sender's packets.
+/// The length of the sender's packets, bytes.
 const PACKETS: u32 = 1 << 20;
 
-/// What lasts: words behind the ring.
+/// The record that lasts: words behind the ring.
 #[derive(Clone, Copy)]
 struct Record(PeerSlice<'static>);
 
 #[derive(Clone, Copy)]
 enum Word {
-    /// Lives begun.
+    /// The number of lives begun.
     Life,
-    /// Number of the next frame.
+    /// The number of the next frame.
     Expected,
-    /// Frames that were wrong.
+    /// The number of frames that were wrong.
     Wrong,
-    /// 1 more than the number of the ring's first frame; 0 while there is no ring.
+    /// The number of the ring's first frame, plus 1; 0 while there is no ring.
     Ring,
     /// See: [`Ring::device_area`].
     DeviceArea,
-    /// Lives in which frames arrived, and frames that only the next life took.
+    /// The number of lives in which frames arrived, and of frames that only the next life took.
     Busy,
     Left,
 }
@@ -64,7 +66,7 @@ impl Record {
         memory.memory.sub(0, 4096).map(Self).map_err(|_| Error::Arguments)
     }
 
-    /// Which life this is, from 0.
+    /// Returns the number of this life, from 0.
     fn begin(self) -> u64 {
         self.add(Word::Life, 1);
         self.get(Word::Life) - 1
@@ -75,7 +77,7 @@ impl Record {
     }
 
     fn set(self, word: Word, value: u64) {
-        // The memory is larger.
+        // The memory is larger than the record.
         let _ = self.0.write(8 * word as u64, value);
     }
 
@@ -83,14 +85,14 @@ impl Record {
         self.set(word, self.get(word) + more);
     }
 
-    /// One more frame was seen. It counts as taken from here on.
+    /// Counts one more frame, which is taken from here on.
     fn see(self, seen: &mut Seen) {
         self.set(Word::Wrong, seen.wrong);
         self.set(Word::Expected, seen.expected);
     }
 }
 
-/// One life of `times` + 1. All but the last end where the timer finds them.
+/// Runs one life of `times` + 1. All but the last end where the timer finds them.
 fn receiver(machine: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (ring_memory, rest) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
@@ -128,7 +130,7 @@ fn take(record: Record, ring: &mut Ring, seen: &mut Seen) -> Result<bool, Error>
     })
 }
 
-/// What was accepted before this life and not taken. Then there is no ring.
+/// Takes the frames that were accepted before this life and not taken. Then there is no ring.
 fn take_what_is_left(record: Record, memory: PacketMemory, format: RingFormat, seen: &mut Seen) {
     if let Some(first) = record.get(Word::Ring).checked_sub(1) {
         let area = record.get(Word::DeviceArea);
@@ -142,7 +144,8 @@ fn take_what_is_left(record: Record, memory: PacketMemory, format: RingFormat, s
     record.set(Word::Ring, 0);
 }
 
-/// Dies in `ticks` ticks: an interrupt comes, there is no gate for it nor for what follows from that, and the processor shuts down.
+/// Dies in `ticks` ticks: an interrupt comes, there is no gate for it nor for the faults that follow, and the processor
+/// shuts down.
 fn die_in(ticks: u64) {
     let no_gates = [0u16; 5];
     // SAFETY: no exception is expected before the end that this is for.
@@ -171,7 +174,8 @@ fn sender(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// One life of `times` + 1, each of which sends a few bursts, ends, and leaves to the next how far it came. The peer sees one sender.
+/// Runs one life of `times` + 1. Each sends a few bursts, ends, and leaves to the next how far it came. The peer sees
+/// one sender.
 fn again(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     not_registered()?;
     let (gate, memory) = machine.connect()?;
@@ -194,7 +198,7 @@ fn again(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A VM that starts again has to register again: before that its calls are aborted.
+/// Checks that a VM that starts again has to register again: before that its calls are aborted.
 fn not_registered() -> Result<(), Error> {
     let status = crossing::through_stub(0).status;
     if status == Status::new(Code::Aborted) { Ok(()) } else { Err(Error::NotStopped(status.0)) }

@@ -1,4 +1,4 @@
-//! What the VM's timer takes, and which of its expiries are interrupts.
+//! The values that the VM's timer takes, and which of its expiries are interrupts.
 //!
 //! The interrupts have a vector that is a landing.
 
@@ -11,12 +11,12 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("masked", |machine, _| expire(machine))];
 
-/// A vector that is a landing, and an interrupt's.
+/// A vector of an interrupt, and of a landing.
 pub const VECTOR: u64 = 31;
 const WRMSR: [u8; 2] = [0x0f, 0x30];
 const NOPS: [u8; 4] = [0x90; 4];
 
-/// Vectors, then expiries whose interrupt is masked, moved or taken back before interrupts are on.
+/// Tries vectors, then expiries whose interrupt is masked, moved or taken back before interrupts are on.
 fn expire(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let refused = |value| {
@@ -44,14 +44,14 @@ fn expire(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// An expiry, whose interrupt waits for interrupts to be on.
+/// Makes the timer expire. The interrupt waits until interrupts are on.
 fn due() {
     msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
     msr::write(IA32_TSC_DEADLINE, 1);
     exit_once();
 }
 
-/// Takes interrupts for a few instructions.
+/// Has interrupts on for a few instructions.
 fn told(name: &str) {
     let landing = snippet::land(&NOPS, &State { rflags: FLAGS | IF, ..State::at(0) });
     println!("{name}: {}", if landing.vector == VECTOR { "an interrupt" } else { "none" });

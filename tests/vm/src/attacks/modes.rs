@@ -9,12 +9,13 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("modes", |machine, _| change(machine))];
 
-/// PE, NE, WP, AM, NW, CD, PG.
+/// The bits of CR0: PE, NE, WP, AM, NW, CD, PG.
 const CR0: [u32; 7] = [0, 5, 16, 18, 29, 30, 31];
-/// PAE, MCE, LA57, VMXE, PCIDE, OSXSAVE, SMEP, SMAP, PKE, CET, PKS, UINTR, LASS, LAM for supervisor pointers, FRED.
+/// The bits of CR4: PAE, MCE, LA57, VMXE, PCIDE, OSXSAVE, SMEP, SMAP, PKE, CET, PKS, UINTR, LASS, LAM for supervisor
+/// pointers, FRED.
 const CR4: [u32; 15] = [5, 6, 12, 13, 17, 18, 20, 21, 22, 23, 24, 25, 27, 28, 32];
-/// EFER, STAR, LSTAR, PAT, DEBUGCTL, PEBS_ENABLE, PERF_GLOBAL_CTRL, MISC_ENABLE, DS_AREA, RTIT_OUTPUT_BASE, RTIT_CTL, S_CET, PKRS,
-/// XSS, XAPIC base, x2APIC ICR, KERNEL_GS_BASE.
+/// The MSRs: EFER, STAR, LSTAR, PAT, DEBUGCTL, PEBS_ENABLE, PERF_GLOBAL_CTRL, MISC_ENABLE, DS_AREA, RTIT_OUTPUT_BASE,
+/// RTIT_CTL, S_CET, PKRS, XSS, XAPIC base, x2APIC ICR, KERNEL_GS_BASE.
 const MSRS: [u32; 17] = [
     0xc000_0080,
     0xc000_0081,
@@ -35,7 +36,8 @@ const MSRS: [u32; 17] = [
     0xc000_0102,
 ];
 
-/// Every bit changed, every MSR written, XCR0 made smaller: how many of each were refused. Then a call.
+/// Changes every bit, writes every MSR, makes XCR0 smaller, and prints how many of each were refused. Then makes a
+/// call.
 fn change(machine: &mut Vnf) -> Result<(), Error> {
     const MOV_CR0_RAX: [u8; 3] = [0x0f, 0x22, 0xc0];
     const MOV_CR4_RAX: [u8; 3] = [0x0f, 0x22, 0xe0];

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 /// Writes `value` to register `msr`: the VM's timer, or a segment base.
 pub fn write(msr: u32, value: u64) {
-    // SAFETY: ring 0; this image uses neither the timer otherwise, nor FS and GS.
+    // SAFETY: this is ring 0, and this image does not use the timer otherwise, nor FS and GS.
     unsafe {
         asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nomem, nostack));
     }

@@ -1,9 +1,10 @@
 //! A20: an NMI at every instruction of a call, one after the other.
 //!
-//! A receiver on a processor of its own resets its device in the middle of a call, and the monitor there calls the sender's processor back by NMI. With
-//! more than one processor, Bochs executes [`SLOT`] instructions of the one, then as many of the next; the counter, which all share, is the
-//! same meanwhile, and moves by as many. An NMI is seen where a slot begins. So sender and receiver wait for the same value of the counter,
-//! each to the instruction; from one turn to the next the sender goes on an instruction earlier, and every fifth time the receiver a slot later.
+//! A receiver on a processor of its own resets its device in the middle of a call, and the monitor there interrupts the
+//! sender's processor by an NMI. With more than one processor, Bochs executes [`SLOT`] instructions of the one, then as
+//! many of the next. The counter, which all share, is the same meanwhile, and moves by as many. An NMI is noticed where
+//! a slot begins. So sender and receiver wait for the same value of the counter, each to the instruction. From one turn
+//! to the next the sender goes on an instruction earlier, and every fifth time the receiver a slot later.
 #![allow(unsafe_code, reason = "loops of so many instructions")]
 
 use super::crossing;
@@ -23,21 +24,22 @@ use sluice_vnf::{Vnf, clock, println};
 pub const ATTACKS: &[super::Attack] =
     &[("reset", |machine, how| receiver(machine, super::format(how)?)), ("nmi", |machine, _| sender(machine))];
 
-/// Instructions of a processor before the next one's turn.
+/// The number of instructions of a processor before the next one's turn.
 const SLOT: u64 = 5;
-/// What both wait for are multiples of this. It is longer than what is between.
+/// Both sides wait for multiples of this, which is longer than what they do in between.
 const PERIOD: u64 = 1 << 15;
-/// Ticks after which the other side must be gone.
+/// The number of ticks after which the other side must be gone.
 const LIMIT: u64 = 1 << 26;
-/// Instructions that the sender waits, so that the receiver's exit takes no longer.
+/// The number of instructions that the sender waits, so that the receiver's exit takes no longer.
 const HEAD_START: u64 = 4600;
-/// Exits of a turn in whose call the window was open when the NMI came: NMI, the next call's, and the question how many there were.
+/// The exits of a turn in whose call the window was open when the NMI came: the NMI, the next call's, and the question
+/// for their number.
 const IN_WINDOW: u64 = 3;
 
-/// Calls of so many frames, and how many instructions later the NMI comes.
+/// The kinds of calls: the number of frames, and the number of instructions after which the NMI comes.
 const CALLS: [(u64, Range<u64>); 2] = [(0, 250..900), (BURST_SIZE as u64, 250..1_900)];
 
-/// The receiver.
+/// Runs the receiver.
 fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let mut seen = Seen::default();
@@ -59,7 +61,7 @@ fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     seen.report()
 }
 
-/// The sender.
+/// Runs the sender.
 fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
     let mut sender = Sender::new(own, request);
@@ -81,7 +83,8 @@ fn sender(machine: &mut Vnf) -> Result<(), Error> {
     }
 }
 
-/// One turn: whether the NMI came while the window was open. The call is as if it had not, unless that came before.
+/// Runs one turn, and returns whether the NMI came while the window was open. The call is as if no NMI had come, unless
+/// the NMI came before it.
 fn called_back(gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Result<bool, Error> {
     sender.ask(count, false)?;
     until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
@@ -114,13 +117,14 @@ fn next() -> u64 {
     (clock::now() + 1).next_multiple_of(PERIOD)
 }
 
-/// Waits until the counter is `target`, and then for so many instructions.
+/// Waits until the counter is `target`, and then for the given number of instructions.
 ///
-/// The first loop ends only when its two readings, four instructions apart, are in one slot; of seven instructions, it tries every place of a
-/// slot. The second has as many as a slot, so it stays at its place, and ends in the first slot at or behind `target`.
+/// The first loop ends only when its two readings, four instructions apart, are in one slot. Of seven instructions, it
+/// tries every place of a slot. The second loop has as many as a slot, so it stays at its place, and ends in the first
+/// slot at or behind `target`.
 #[inline(never)]
 fn wait_until(target: u64, instructions: u64) {
-    // SAFETY: two loops that read a counter; no memory is touched.
+    // SAFETY: these are two loops that read a counter, and touch no memory.
     unsafe {
         asm!(
             "2: rdtsc",

@@ -12,22 +12,22 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("receive", |machine, how| receive(machine, super::format(how)?))];
 
-/// Words of a frame; each is the frame's number.
+/// The number of words of a frame. Each word is the frame's number.
 const WORDS: u64 = 8;
-/// A frame.
+/// The bytes of a frame.
 pub type Frame = [u64; WORDS as usize];
-/// The number of the last frame, whose last word is how many came before.
+/// The number of the last frame, whose last word is how many frames came before.
 const LAST: u64 = u64::MAX;
-/// Buffers of the sender's: frames from here on, with room for a header before.
+/// The offset of the sender's buffers, with room for a header before.
 const BUFFER: u32 = 2048;
 const HEADROOM: u32 = 64;
 
-/// The frame of number `number`.
+/// Returns the frame of number `number`.
 pub const fn frame(number: u64) -> Frame {
     [number; WORDS as usize]
 }
 
-/// The last frame, after `count` others.
+/// Returns the last frame, after `count` others.
 pub const fn last(count: u64) -> Frame {
     let mut words = frame(LAST);
     words[WORDS as usize - 1] = count;
@@ -38,9 +38,9 @@ pub const fn last(count: u64) -> Frame {
 pub struct Sender {
     own: PacketMemory,
     request: PeerSlice<'static>,
-    /// How many the gate has taken.
+    /// The number of frames that the gate has taken.
     pub sent: u64,
-    /// How many more find room in the receiver's ring, at least.
+    /// The least number of further frames that find room in the receiver's ring.
     room: u64,
 }
 
@@ -49,7 +49,7 @@ impl Sender {
         Self { own, request, sent: 0, room: RX_SIZE as u64 }
     }
 
-    /// Lets the receiver, on the same processor, take all it has, unless `count` more find room as it is.
+    /// Lets the receiver, on the same processor, take all frames, unless `count` more find room as it is.
     pub fn make_room(&mut self, machine: &Vnf, count: u64) {
         if self.room < count {
             machine.yield_now();
@@ -57,12 +57,13 @@ impl Sender {
         }
     }
 
-    /// Whether the next `count` frames go up to the end of the ring's arrays: of a packed ring that takes a call two instructions less.
+    /// Returns whether the next `count` frames go up to the end of the ring's arrays: a call into a packed ring then
+    /// takes two instructions less.
     pub const fn ends_the_ring(&self, count: u64) -> bool {
         count > 0 && (self.sent + count).is_multiple_of(RX_SIZE as u64)
     }
 
-    /// Asks for the next `count` frames to be sent to peer 0, with headers if `headers`.
+    /// Requests the next `count` frames to be sent to peer 0, with headers if `headers`.
     pub fn ask(&self, count: u64, headers: bool) -> Result<(), Error> {
         for index in 0..count {
             self.fill(index, frame(self.sent + index), headers)?;
@@ -70,12 +71,12 @@ impl Sender {
         Ok(())
     }
 
-    /// Asks for the last frame to be sent.
+    /// Requests the last frame to be sent.
     pub fn ask_last(&self) -> Result<(), Error> {
         self.fill(0, last(self.sent), false)
     }
 
-    /// Sends the last frame, at the beginning of a turn, so that its end does not abort the call.
+    /// Sends the last frame, at the beginning of a turn, so that the end of the turn does not abort the call.
     pub fn finish(self, machine: &Vnf) -> Result<(), Error> {
         self.ask_last()?;
         machine.yield_now();
@@ -94,7 +95,7 @@ impl Sender {
         self.request.write(8 * index, packet).map_err(|_| Error::Arguments)
     }
 
-    /// Counts what a call of `count` frames delivered: the first few, or it was wrong.
+    /// Counts what a call of `count` frames delivered. That must be the first few.
     pub fn note(&mut self, landing: &Landing, count: u64) -> Result<(), Error> {
         let accepted = match landing.end() {
             End::Returned(Status::OK) => count,
@@ -114,7 +115,8 @@ impl Sender {
         Ok(())
     }
 
-    /// The same for a call that found room: whether it was aborted. It is whole, or nothing of it is.
+    /// Does the same for a call that found room, and returns whether it was aborted. All of the call was delivered, or
+    /// nothing.
     pub fn note_whole(&mut self, landing: &Landing, count: u64) -> Result<bool, Error> {
         let before = self.sent;
         self.note(landing, count)?;
@@ -150,19 +152,19 @@ fn receive(machine: &mut Vnf, ring: RingFormat) -> Result<(), Error> {
     seen.report()
 }
 
-/// What a receiver has seen.
+/// The frames that a receiver has taken.
 #[derive(Default)]
 pub struct Seen {
     /// The number of the next frame.
     pub expected: u64,
-    /// The last one came.
+    /// Whether the last frame came.
     pub over: bool,
-    /// Frames that were not what they should be.
+    /// The number of frames that were wrong.
     pub wrong: u64,
 }
 
 impl Seen {
-    /// Looks at the next frame.
+    /// Takes note of the next frame.
     pub fn see(&mut self, words: Frame) {
         self.over = words[0] == LAST;
         let wanted = if self.over { last(self.expected) } else { frame(self.expected) };
@@ -172,17 +174,17 @@ impl Seen {
         }
     }
 
-    /// `Err` if a frame was not what it should be.
+    /// Returns an error if a frame was wrong.
     pub fn right(&self) -> Result<(), Error> {
         if self.wrong == 0 { Ok(()) } else { Err(Error::Harmed(self.wrong as usize)) }
     }
 
-    /// As one who has seen `expected` frames before.
+    /// Returns the state of a receiver that has taken `expected` frames before.
     pub fn after(expected: u64) -> Self {
         Self { expected, ..Self::default() }
     }
 
-    /// Says what came of it.
+    /// Prints the counts.
     pub fn report(self) -> Result<(), Error> {
         println!("received {} wrong {}", self.expected, self.wrong);
         self.right()

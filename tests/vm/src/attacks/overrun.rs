@@ -10,10 +10,10 @@ use sluice_vnf::{Vnf, clock, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("overrun", |machine, _| overrun(machine))];
 
-/// Frames to send.
+/// The number of frames to send.
 const FRAMES: u64 = 5_000;
 
-/// Sends as many frames at a time as there can be; after an abort half as many, until all are sent.
+/// Sends as many frames at a time as a call may have, after an abort half as many, until all are sent.
 fn overrun(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;

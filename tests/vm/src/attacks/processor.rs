@@ -1,11 +1,13 @@
-//! What the gate asks of a processor and no emulator can get wrong: that the store to the EPTP list takes effect before the next VMFUNC, and that
-//! what follows a VMFUNC is fetched in the new view. Meant for a real machine: `cargo xtask image`.
+//! What the gate asks of a processor and no emulator can get wrong: that the store to the EPTP list takes effect before
+//! the next VMFUNC, and that the bytes behind a VMFUNC are fetched in the new view. This is meant for a real machine:
+//! `cargo xtask image`.
 //!
 //! # How a round is judged
-//! First home executes its own instruction at OPEN and at CLOSE, so that the processor has it decoded: INT3. Then a leap enters the gate at OPEN, by a page
-//! of the VM's own, and comes back through the close. Each view has INT3 where another goes on: home at OPEN, gate at ENTER and RETURN, window at
-//! CLOSE. So stale bytes are a breakpoint: one that home takes, or one that aborts the call. A stale list aborts the call where the window opens. Last, an entry
-//! behind the arming store has to find the window as the call's closing store left it.
+//! First home executes its own instruction at OPEN and at CLOSE, so that the processor has it decoded: INT3. Then a
+//! leap enters the gate at OPEN, by a page of the VM's own, and comes back through the close. Each view has INT3 where
+//! another goes on: home at OPEN, gate at ENTER and RETURN, window at CLOSE. So stale bytes are a breakpoint: one that
+//! home takes, or one that aborts the call. A stale list aborts the call where the window opens. Last, an entry behind
+//! the arming store has to find the window as the call's closing store left it.
 
 use super::alias;
 use super::leap::{self, End, GATE, RAX, RCX, RDI, State};
@@ -17,32 +19,33 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("processor", |machine, how| check(machine, how))];
 
-/// Lines that say how far it is.
+/// The number of lines of progress.
 const LINES: u64 = 10;
-/// Behind the gate's compare: XOR ECX, ECX, from where it goes on to the window.
+/// The offset behind the gate's compare: XOR ECX, ECX, from where the gate goes on to the window.
 const BEHIND_CHECK: u16 = OPEN + 23;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 const NOPS: [u8; 3] = [0x90; 3];
-/// INT3 in home.
+/// The instruction in home.
 const BREAKPOINT: End = End::Exception(3);
 
-/// What was not as it has to be.
+/// The counts of what was wrong.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
-    /// Calls that were aborted: the list as it was before, or bytes of gate or window.
+    /// Calls that were aborted: the list was as before, or bytes of gate or window were stale.
     aborted: u64,
-    /// Bytes of home behind the VMFUNC.
+    /// Bytes of home that were executed behind the VMFUNC.
     stale: u64,
-    /// The window open behind a call.
+    /// Windows that were open behind a call.
     open: u64,
 }
 
-/// `how`: how many rounds; and, to see that it looks, what to plant: `list` (a window that no store opens), `bytes` (no switch before home's bytes),
-/// `open` (a window that is opened where it has to be closed).
+/// Checks the processor. `how` has the number of rounds and, to show that the check finds it, what to plant: `list` (a
+/// window that no store opens), `bytes` (no switch before home's bytes), `open` (a window that is opened where it has
+/// to be closed).
 fn check(machine: &mut Vnf, how: &str) -> Result<(), Error> {
     let (rounds, planted) = how.split_once(' ').unwrap_or((how, ""));
     let rounds: u64 = rounds.parse().map_err(|_| Error::Arguments)?;
-    // Who never registers has a window that is disabled.
+    // The window of a VM that never registers is disabled.
     let _armed = if planted == "list" { None } else { Some(arm(machine)?) };
     install();
     let (opening, closed) = entries(planted);
@@ -70,7 +73,7 @@ fn say(rounds: u64, seen: Seen) {
     println!("processor: {rounds} rounds, {} aborted, {} stale, {} open", seen.aborted, seen.stale, seen.open);
 }
 
-/// Where home enters the gate at OPEN, and behind the check.
+/// The addresses at which home enters the gate: at OPEN, and behind the check.
 fn entries(planted: &str) -> (u64, u64) {
     let opening = alias::vmfunc_before(OPEN);
     let closed = alias::put(BEHIND_CHECK, &VMFUNC);
@@ -84,6 +87,6 @@ fn entries(planted: &str) -> (u64, u64) {
 fn enter(rip: u64) -> End {
     let mut state = State::at(rip);
     (state.general[RAX], state.general[RCX], state.general[RDI]) = (0, 1, 0);
-    // SAFETY: landings are installed; a call of no packets writes nothing of this VM's.
+    // SAFETY: landings are installed, and a call of no packets writes nothing of this VM's.
     unsafe { leap::leap(&state) }.end()
 }

@@ -1,5 +1,5 @@
-//! A receiver whose rings break the protocol, and one whose rings are none; each time its driver then starts anew, as it should. And the
-//! sender, which sees what its directory and its gate say of it.
+//! A receiver whose rings break the protocol, and one whose rings are invalid. Each time its driver then starts anew,
+//! as it should. And the sender, which reads what its directory and its gate say of the receiver.
 
 use super::Error;
 use super::ring::{Idle, Ring, SIZE};
@@ -16,16 +16,16 @@ use sluice_vnf::{Vnf, println};
 pub const ATTACKS: &[super::Attack] =
     &[("misbehave", |machine, how| receiver(machine, super::format(how)?)), ("forgive", |machine, _| sender(machine))];
 
-/// Times of each.
+/// How often each fault is committed.
 const ROUNDS: u32 = 4;
-/// Turns that the receiver gives away, so that the sender sees what it is to see.
+/// The number of turns that the receiver gives away, so that the sender can read the state.
 const TURNS: usize = 16;
-/// Bytes of a frame.
+/// The length of a frame, bytes.
 const LEN: u16 = 64;
-/// Bytes of a descriptor, which begins with its address.
+/// The length of a descriptor, which begins with its address, bytes.
 const DESC_LEN: u64 = 16;
 
-/// The receiver.
+/// Runs the receiver.
 fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let mut frames = 0;
@@ -51,7 +51,7 @@ fn give_turns(machine: &Vnf) {
     (0..TURNS).for_each(|_| machine.yield_now());
 }
 
-/// Starts the device and waits for frames: how many came at once.
+/// Starts the device and waits for frames. Returns how many came at once.
 fn lawful(machine: &Vnf, memory: PacketMemory, format: RingFormat) -> Result<u32, Error> {
     let mut ring = Ring::new(memory, format)?;
     ring.start(machine);
@@ -65,7 +65,7 @@ fn lawful(machine: &Vnf, memory: PacketMemory, format: RingFormat) -> Result<u32
     Ok(frames)
 }
 
-/// Starts the device with a queue that is nowhere.
+/// Starts the device with a queue that lies nowhere.
 fn start_without_rings(machine: &Vnf) {
     let nowhere = Gpa(1 << 40);
     let mut transport = machine.transport();
@@ -76,8 +76,8 @@ fn start_without_rings(machine: &Vnf) {
     Ring::go(machine);
 }
 
-/// The sender: one frame arrives, the next finds a fault, and the state says so with no call between; then the state says so of rings that
-/// nobody sent to.
+/// Runs the sender. One frame arrives, the next finds a fault, and the state says so with no call between. Then the
+/// state says so of rings that nobody sent to.
 fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 8];
@@ -110,7 +110,7 @@ fn sender(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the state says so before and after a call in vain.
+/// Checks that the state says so before and after a call in vain.
 fn is_quarantined(gate: &Gate, port: &mut PeerPort<'_>, burst: &mut sluice::Burst<'_>) -> Result<(), Error> {
     for _ in 0..2 {
         if gate.peer_state(PeerIdx(0)) != PeerState::Quarantined {

@@ -18,7 +18,7 @@ pub const ATTACKS: &[super::Attack] = &[
     ("bases", |machine, _| bases(machine)),
 ];
 
-/// Stack pointers aimed at what the window maps, and at what nobody does.
+/// Stack pointers aimed at what the window maps, and at what no view maps.
 const STACKS: [(&str, u64); 6] = [
     ("peer", map::SLOT_VA + map::peer_base(PeerIdx(0)) + (3 << 20)),
     ("list", map::SLOT_VA + map::LIST + 24),
@@ -28,7 +28,7 @@ const STACKS: [(&str, u64); 6] = [
     ("non-canonical", 1 << 63),
 ];
 
-/// A call with each of the stack pointers. It comes back with the call.
+/// Makes a call with each of the stack pointers, which come back with the call.
 fn stacks(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, rsp) in STACKS {
@@ -38,10 +38,10 @@ fn stacks(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Flags that mean something to a gate.
+/// The flags that mean something to a gate.
 const NAMES: [(&str, u64); 6] = [("if", IF), ("df", DF), ("rf", RF), ("nt", NT), ("ac", AC), ("tf", TF)];
 
-/// A call with each of the flags.
+/// Makes a call with each of the flags.
 fn flags(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, flag) in NAMES {
@@ -51,7 +51,8 @@ fn flags(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// A call that is aborted, with something in every x87 register. A load in the gate, where the list is mapped, would leave it there.
+/// Makes a call that is aborted, with a value in every x87 register. A load in the gate, where the list is mapped,
+/// would leave a value there.
 fn x87(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     x87::mark();
@@ -63,12 +64,12 @@ fn x87(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// The timer is due while interrupts are off. STI holds the interrupt back for one instruction more, the VMFUNC, so it could come first in the gate.
-/// It waits for the call, as it does where interrupts were on all along.
+/// Lets the timer come due while interrupts are off. STI holds the interrupt back for one instruction more, the VMFUNC,
+/// so the interrupt could come first in the gate. It waits for the call, as it does where interrupts were on all along.
 fn sti(machine: &mut Vnf) -> Result<(), Error> {
     const STI_VMFUNC: [u8; 4] = [0xfb, 0x0f, 0x01, 0xd4];
     const STI_NOP: [u8; 2] = [0xfb, 0x90];
-    /// Behind the end of the IDT: its delivery is a #GP.
+    /// The vector is behind the end of the IDT, so its delivery is a #GP.
     const VECTOR: u64 = 0x40;
     ask_one(&arm(machine)?)?;
     msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
@@ -82,7 +83,7 @@ fn sti(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls with FS and GS on peer memory, and on the list.
+/// Makes calls with FS and GS on peer memory, and on the list.
 fn bases(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     for (name, base) in [("peer", STACKS[0].1), ("list", STACKS[1].1)] {

@@ -1,4 +1,5 @@
-//! G13, A16, A17: a receiver that takes its device away while its sender calls, again and again; and a sender that goes on.
+//! G13, A16, A17: a receiver that takes its device away while its sender calls, again and again; and a sender that goes
+//! on.
 
 use super::Error;
 use super::hostile::Random;
@@ -18,17 +19,17 @@ pub const ATTACKS: &[super::Attack] = &[
     ("both", |machine, how| both(machine, super::number(how)?)),
 ];
 
-/// Frames that are received between two revocations: fewer than this.
+/// The number of frames that are received between two revocations is below this.
 const SPREAD: u64 = 100;
-/// Ticks in which a call that is in the window would end.
+/// The number of ticks in which a call that is in the window would end.
 const LATE: u64 = 3_000;
-/// Calls of the sender's after the last revocation.
+/// The number of the sender's calls after the last revocation.
 const AFTER: u64 = 1000;
 
-/// Starts the device and takes it away in the middle of the traffic, `times` times; then it receives to the end.
+/// Starts the device and takes it away in the middle of the traffic, `times` times. Then it receives to the end.
 ///
-/// The reset returns when no sender is in the window any more. So what lies in the ring then is all that was ever accepted there: nothing
-/// comes later, and the numbers have no gap, however often that was.
+/// The reset returns when no sender is in the window any more. So the ring then holds all frames that were ever
+/// accepted there: nothing comes later, and the numbers have no gap, however often that was.
 fn receiver(machine: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (mut seen, mut random, mut slowest) = (Seen::default(), Random::new(1), 0);
@@ -67,7 +68,8 @@ fn receive(machine: &Vnf, ring: &mut Ring, seen: &mut Seen, until: u64) -> Resul
     seen.right()
 }
 
-/// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own away.
+/// Sends to a peer that does the same: each takes its device away `times` times while the other calls, or takes its own
+/// away.
 fn both(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let (ring, buffers) = memory.split_at(Ring::MEMORY_LEN).ok_or(Error::Arguments)?;
@@ -78,7 +80,7 @@ fn both(machine: &mut Vnf, times: u64) -> Result<(), Error> {
         Ring::new(ring, RingFormat::InOrder)?.start(machine);
         fill(&mut burst, 0);
         for _ in 0..turn % 8 {
-            // The peer is there or not.
+            // The peer may be there or not.
             let _ = port.tx_burst(&mut burst, sluice::MAX_BURST);
         }
         Ring::stop(machine);
@@ -87,20 +89,21 @@ fn both(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// How the sender's calls ended.
+/// The counts of how the sender's calls ended.
 #[derive(Default)]
 pub struct Calls {
     whole: u64,
     full: u64,
     not_ready: u64,
     aborted: u64,
-    /// After the last revocation.
+    /// The calls after the last revocation.
     after: u64,
-    /// Ticks of the one that took longest.
+    /// The ticks of the call that took longest.
     slowest: u64,
 }
 
-/// Sends numbered frames in bursts, whatever becomes of the peer, until that has been taken away `times` times and for a while after.
+/// Sends numbered frames in bursts, whatever becomes of the peer, until that has been taken away `times` times and for
+/// a while after.
 fn sender(machine: &mut Vnf, times: u32) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
@@ -122,12 +125,12 @@ fn sender(machine: &mut Vnf, times: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which start of its device the peer's queue is of; 0 while there is no queue.
+/// Returns which start of its device the peer's queue is of; 0 while there is no queue.
 fn starts_of(gate: &Gate) -> u32 {
     gate.peer(PeerIdx(0)).map_or(0, |peer| peer.queues[0].start)
 }
 
-/// Adds frames from number `next` on, up to a whole burst: the number after them.
+/// Adds frames from number `next` on, up to a whole burst, and returns the number behind them.
 pub fn fill(burst: &mut Burst<'_>, mut next: u64) -> u64 {
     while burst.len() < BURST_SIZE && push(burst, numbered::frame(next)) {
         next += 1;
@@ -140,7 +143,7 @@ pub fn push(burst: &mut Burst<'_>, words: numbered::Frame) -> bool {
 }
 
 impl Calls {
-    /// Says how they ended; `sent` frames were accepted.
+    /// Prints the counts; `sent` frames were accepted.
     pub fn report(self, sent: u64) {
         let Self { whole, full, not_ready, aborted, after, slowest } = self;
         println!("calls: {whole} whole, {full} full, {not_ready} not ready, {aborted} aborted, {after} after the last");
@@ -155,7 +158,7 @@ impl Calls {
         Ok(())
     }
 
-    /// One call, which must end as a call may.
+    /// Makes one call, which must end as a call may.
     pub fn call(&mut self, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<(), Error> {
         let before = clock::now();
         let sent = port.tx_burst(burst, sluice::MAX_BURST);

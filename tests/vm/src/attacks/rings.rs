@@ -1,4 +1,5 @@
-//! A1, A3, A11: VMFUNC by a program: ring 3, 64-bit and in compatibility mode. It needs no privilege; whatever it does, the VM goes on.
+//! A1, A3, A11: VMFUNC by a program in ring 3, in 64-bit and in compatibility mode. VMFUNC needs no privilege, and the
+//! VM goes on whatever the program does.
 
 use super::alias;
 use super::crossing;
@@ -15,18 +16,19 @@ pub const ATTACKS: &[super::Attack] = &[
     ("hypercalls", |machine, _| hypercalls(machine)),
 ];
 
-/// Numbers of hypercalls, and one more.
+/// The numbers of hypercalls, and one more.
 const HYPERCALLS: u64 = 10;
-/// #UD.
+/// The vector of #UD.
 const UNDEFINED: u64 = 6;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
-/// As a program in ring 3.
+/// The state of a program in ring 3.
 fn program(state: State) -> State {
     State { cs: USER_CODE, ss: USER_DATA, ..state }
 }
 
-/// Leaf `leaf`, view `view`, from ring `ring`: which exception comes of it. In ring 0 a leaf or view that is not there is the end.
+/// Executes VMFUNC with `leaf` and `view` in ring `ring`, and prints the exception. In ring 0 a leaf or view that does
+/// not exist ends the VM.
 fn vmfunc(machine: &mut Vnf, (leaf, view, ring): (u64, u64, u64)) -> Result<(), Error> {
     arm(machine)?;
     let mut state = State::at(0);
@@ -36,7 +38,7 @@ fn vmfunc(machine: &mut Vnf, (leaf, view, ring): (u64, u64, u64)) -> Result<(), 
     Ok(())
 }
 
-/// Each hypercall from ring 3, and one that is none: which exceptions come of it.
+/// Executes each hypercall in ring 3, and a number that none has, and prints the exceptions.
 fn hypercalls(machine: &mut Vnf) -> Result<(), Error> {
     const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
     arm(machine)?;
@@ -49,7 +51,7 @@ fn hypercalls(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// A proper call from ring 3, one in compatibility mode, and what the kernel of that VM can still do.
+/// Makes a proper call from ring 3, one in compatibility mode, and checks what the kernel of that VM can still do.
 fn call(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
     let landing = crossing::call(&program(crossing::proper(1)));

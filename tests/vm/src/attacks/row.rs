@@ -1,4 +1,5 @@
-//! Delays that grow by one instruction: those after which something happened should be a row without a gap, and other delays on both sides.
+//! Delays that grow by one instruction. Those after which something happened should be a row without a gap, with other
+//! delays on both sides.
 
 use core::fmt;
 use core::ops::Range;
@@ -8,17 +9,17 @@ pub struct Row {
     tried: Range<u64>,
     first: u64,
     last: u64,
-    /// How many there are.
+    /// The number of these delays.
     pub count: u64,
 }
 
 impl Row {
-    /// None yet of those that will be tried.
+    /// Returns an empty row, of the delays that will be tried.
     pub const fn new(tried: Range<u64>) -> Self {
         Self { tried, first: u64::MAX, last: 0, count: 0 }
     }
 
-    /// It happened after `delay`.
+    /// Notes that it happened after `delay`.
     pub fn note(&mut self, delay: u64) {
         self.first = self.first.min(delay);
         self.last = self.last.max(delay);

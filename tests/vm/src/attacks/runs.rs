@@ -33,15 +33,15 @@ pub const ATTACKS: &[super::Attack] = &[
     ("refused", |machine, _| refused(machine)),
 ];
 
-/// Bytes of a run that comes and goes.
+/// The length of a run that comes and goes, bytes.
 const RUN_LEN: u64 = 2 << 20;
-/// Bytes of a descriptor, which begins with its address.
+/// The length of a descriptor, which begins with its address, bytes.
 const DESC_LEN: u64 = 16;
-/// Turns given away.
+/// The number of turns that are given away.
 const TURNS: usize = 16;
-/// Ticks in which a call that is in the window would end.
+/// The number of ticks in which a call that is in the window would end.
 const LATE: u64 = 3_000;
-/// What memory that nobody may write holds.
+/// The value in memory that nobody may write.
 const MARK: u64 = 0x5357_4c49_5055_5421;
 
 /// A page of this image's data, which is neither ring nor run.
@@ -49,19 +49,19 @@ const MARK: u64 = 0x5357_4c49_5055_5421;
 struct Page(UnsafeCell<[u8; map::PAGE as usize]>);
 
 #[allow(unsafe_code, reason = "see SAFETY")]
-// SAFETY: only ever touched through the PeerSlice of `page`, which makes no references.
+// SAFETY: only the PeerSlice of `page` touches it, which makes no references.
 unsafe impl Sync for Page {}
 
 static PAGE: Page = Page(UnsafeCell::new([0; map::PAGE as usize]));
 
 #[allow(unsafe_code, reason = "hands out a static page")]
 fn page() -> PeerSlice<'static> {
-    // SAFETY: a static page that nothing else refers to.
+    // SAFETY: this is a static page that nothing else refers to.
     unsafe { PeerSlice::from_raw(PAGE.0.get().cast(), map::PAGE) }
 }
 
 fn mark(memory: PeerSlice<'static>) {
-    // Inside, as at < len.
+    // The write is inside, as at < len.
     (0..memory.len() / 8).for_each(|word| memory.write(8 * word, MARK).unwrap_or(()));
 }
 
@@ -69,7 +69,7 @@ fn changed(memory: PeerSlice<'static>) -> usize {
     (0..memory.len() / 8).filter(|&word| memory.read(8 * word) != Ok(MARK)).count()
 }
 
-/// A receiver whose buffers are first a page of its RAM that is neither ring nor run, and then lie in a run.
+/// Receives with buffers that are first a page of this VM's RAM that is neither ring nor run, and then lie in a run.
 fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = vnf.connect()?;
     mark(page());
@@ -79,7 +79,7 @@ fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
         memory.memory.write(DESC_LEN * index, at).map_err(|_| Error::Arguments)?;
     }
     ring.start(vnf);
-    // Long enough for the sender's call.
+    // The wait is long enough for the sender's call.
     (0..TURNS).for_each(|_| vnf.yield_now());
     println!("stray: {} words changed", changed(page()));
     Ring::stop(vnf);
@@ -93,7 +93,7 @@ fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     if changed(page()) == 0 { Ok(()) } else { Err(Error::Harmed(changed(page()))) }
 }
 
-/// The sender to that: what it is told, and that the next start of the device is an honest one.
+/// Sends to that receiver, and checks what the sender is told, and that the next start of the device is a proper one.
 fn meet(vnf: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut free = [0; 1];
@@ -112,8 +112,8 @@ fn meet(vnf: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Receives numbered frames; `times` times all buffers move to a new run, and the run where they were is removed. Nothing is lost, and nobody
-/// writes to a run that was removed.
+/// Receives numbered frames. All buffers move to a new run `times` times, and the run where they were is removed. No
+/// frame is lost, and nobody writes to a run that was removed.
 fn receiver(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
@@ -138,7 +138,7 @@ fn receiver(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> 
     seen.report()
 }
 
-/// Removes `run`, and looks whether somebody still writes there.
+/// Removes `run`, and checks that nobody writes there any more.
 fn remove(vnf: &mut Vnf, gate: &Gate, run: PacketMemory) -> Result<(), Error> {
     let memory = run.memory.sub(0, map::PAGE).map_err(|_| Error::Arguments)?;
     vnf.remove_run(gate, run).map_err(sluice_vnf::Error::Setup)?;
@@ -148,8 +148,8 @@ fn remove(vnf: &mut Vnf, gate: &Gate, run: PacketMemory) -> Result<(), Error> {
     if changed(memory) == 0 { Ok(()) } else { Err(Error::Harmed(changed(memory))) }
 }
 
-/// Receives numbered frames; `times` times the run that all buffers lie in is removed while the sender calls, and comes again. What was accepted is
-/// there when the removal returns, and nothing is written after it.
+/// Receives numbered frames. The run that all buffers lie in is removed `times` times while the sender calls, and comes
+/// again. The accepted frames are there when the removal returns, and nothing is written after it.
 fn pulled(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
@@ -170,7 +170,7 @@ fn pulled(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
         if ring.take(|_| ())? || changed(buffers) != 0 {
             return Err(Error::Harmed(changed(buffers)));
         }
-        // In the same place: it is the first gap.
+        // The run comes to the same place, which is the first gap.
         run = vnf.add_run(&gate, RUN_LEN).map_err(sluice_vnf::Error::Setup)?;
         pulled += 1;
     }
@@ -181,7 +181,8 @@ fn pulled(vnf: &mut Vnf, format: RingFormat, times: u64) -> Result<(), Error> {
     seen.report()
 }
 
-/// Sends `count` numbered frames to that, and is told of buffers in no region, and of nothing else.
+/// Sends `count` numbered frames to that receiver. The sender may be told of buffers in no region, and of no other
+/// fault.
 fn bear(vnf: &mut Vnf, count: u64) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let mut free = [0; 2 * BURST_SIZE];
@@ -204,7 +205,8 @@ fn bear(vnf: &mut Vnf, count: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends numbered frames from runs that come and go, of which none follows the first, until its peer has received all; `times` runs.
+/// Sends numbered frames from `times` runs that come and go, of which none follows the first, until its peer has
+/// received all.
 fn sender(vnf: &mut Vnf, times: u64) -> Result<(), Error> {
     let (gate, _) = vnf.connect()?;
     let mut calls = revoke::Calls::default();
@@ -233,7 +235,7 @@ fn sender(vnf: &mut Vnf, times: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A packet of a run that was removed is the sender's mistake, and named, whatever the peer's ring.
+/// Checks that a packet of a run that was removed is the sender's mistake, and named, whatever the peer's ring.
 fn told(port: &mut PeerPort<'_>, pool: &Mempool<'_>) -> Result<(), Error> {
     let mut burst = pool.burst();
     revoke::push(&mut burst, [0; size_of::<Frame>() / 8]);
@@ -246,7 +248,8 @@ fn told(port: &mut PeerPort<'_>, pool: &Mempool<'_>) -> Result<(), Error> {
     }
 }
 
-/// Runs that are none, each with what the host says of it; then a call with packets in and out of the runs that are some.
+/// Tries to add invalid runs, each with what the host says of it. Then makes a call with packets in and out of the
+/// valid ones.
 #[allow(unsafe_code, reason = "hypercalls")]
 fn refused(vnf: &mut Vnf) -> Result<(), Error> {
     let armed = register(vnf)?;
@@ -258,7 +261,7 @@ fn refused(vnf: &mut Vnf) -> Result<(), Error> {
         (0, 2 * RUN_LEN, map::PACKETS_LEN - RUN_LEN),
         (0, 0, 1 << 26),
     ] {
-        // SAFETY: under a Sluice host, in ring 0; all of these are refused.
+        // SAFETY: this runs under a Sluice host, in ring 0, and all of these are refused.
         let status = unsafe { hypercall::add_run(Run { gpa: Gpa(gpa), len, offset }) };
         println!("told: {:?}", status.refusal());
     }
@@ -277,7 +280,7 @@ fn refused(vnf: &mut Vnf) -> Result<(), Error> {
     for (index, offset) in (0..).zip([64, len as u32 - 64, len as u32 - 63, 64]) {
         armed.request.write(8 * index, Packet::new(offset, 64, PeerIdx(0))).map_err(|_| Error::Arguments)?;
     }
-    // SAFETY: as above; the gate is the isolated one.
+    // SAFETY: as above; the gate is `isolated`.
     let outcome = unsafe { sluice_gate::isolated(4) };
     println!("call: {:?}, {} accepted", outcome.status, outcome.accepted.count());
     Ok(())

@@ -10,12 +10,12 @@ use sluice_vnf::{Vnf, println};
 pub const ATTACKS: &[super::Attack] =
     &[("scribble", |machine, how| receiver(machine, super::format(how)?)), ("send", |machine, _| sender(machine))];
 
-/// Times that the device is started anew, with which quarantine ends.
+/// How often the device is started anew, with which quarantine ends.
 const STARTS: u64 = 60;
-/// Words written in between.
+/// The number of words written in between.
 const WRITES: u64 = 100;
 
-/// Starts the device again and again, and writes anything anywhere into descriptors and rings.
+/// Starts the device again and again, and writes random values to random places of descriptors and rings.
 fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let (queue, buffers) = memory.split_at(VirtioNet::QUEUE_LEN).ok_or(Error::Arguments)?;
@@ -32,7 +32,8 @@ fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     Ok(())
 }
 
-/// Half of what is written changes one bit, so that it is nearly right; the rest is small numbers, or anything.
+/// Returns what to write. One write in two changes one bit, so that the word is nearly right. The others are small
+/// numbers, or random.
 fn write(queue: PacketMemory, random: &mut Random) {
     let at = random.next() % (queue.memory.len() / 2) * 2;
     let before = queue.memory.read::<u16>(at).unwrap_or(0);
@@ -41,7 +42,7 @@ fn write(queue: PacketMemory, random: &mut Random) {
         2 => (random.next() % 300) as u16,
         _ => random.next() as u16,
     };
-    // Inside, as `at` is.
+    // The write is inside, as `at` is.
     let _ = queue.memory.write(at, value);
 }
 

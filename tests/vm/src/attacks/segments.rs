@@ -4,7 +4,7 @@ use super::msr;
 
 const FS_BASE: u32 = 0xc000_0100;
 
-/// Sets both.
+/// Sets both bases.
 pub fn set_bases(base: u64) {
     msr::write(FS_BASE, base);
     msr::write(FS_BASE + 1, base);

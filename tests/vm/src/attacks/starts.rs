@@ -1,4 +1,4 @@
-//! A29: a receiver that starts its device and resets it without end; and its sender, which has better things to do.
+//! A29: a receiver that starts its device and resets it without end; and its sender, which has other work to do.
 
 use super::crossing;
 use super::ring::Ring;
@@ -18,10 +18,11 @@ pub const ATTACKS: &[super::Attack] = &[
     }),
 ];
 
-/// Ticks in which a sender that never exits is told of a device, where a quantum has 20,000.
+/// The number of ticks in which a sender that never exits is told of a device, where a quantum has 20,000.
 pub const SEEN: u64 = 60_000;
 
-/// Starts the device `times` times, and leaves it for `pause` ticks each time. `bad` rings lie outside of the VM's memory.
+/// Starts the device `times` times, and leaves it for `pause` ticks each time. `bad` rings lie outside of the VM's
+/// memory.
 fn receiver(machine: &mut Vnf, bad: bool, times: u64, pause: u64) -> Result<(), Error> {
     let (_, memory) = machine.connect()?;
     let ring = Ring::new(memory, RingFormat::Split)?;

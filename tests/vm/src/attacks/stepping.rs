@@ -1,7 +1,8 @@
 //! A15, A17, A20: a call that is interrupted at every instruction of the crossing, one after the other.
 //!
-//! A breakpoint on one byte of gate page, window page or window code aborts the call where that instruction comes first. What the
-//! monitor then says was accepted is taken for sent, everything else is sent again: the receiver finds out whether that was true.
+//! A breakpoint on one byte of gate page, window page or window code aborts the call where that instruction comes
+//! first. The packets that the monitor then reports as accepted count as sent, and all others are sent again. The
+//! receiver finds out whether that was true.
 
 use super::crossing;
 use super::debug::{self, On};
@@ -16,10 +17,10 @@ use sluice_vnf::{Vnf, clock, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("step", |machine, _| step(machine))];
 
-/// Calls of so many frames, all of which have headers, or none.
+/// The kinds of calls: the number of frames, and whether they have headers.
 const CALLS: [(u64, bool); 4] = [(0, false), (3, false), (3, true), (BURST_SIZE as u64, false)];
 
-/// Each kind of call at every byte.
+/// Makes each kind of call with a breakpoint at every byte.
 fn step(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
@@ -46,27 +47,28 @@ fn step(machine: &mut Vnf) -> Result<(), Error> {
     sender.finish(machine)
 }
 
-/// Calls of one kind.
+/// The calls of one kind.
 struct Calls<'a> {
     machine: &'a Vnf,
     sender: &'a mut Sender,
     state: State,
     count: u64,
     headers: bool,
-    /// Calls aborted so far, of all kinds.
+    /// The number of calls aborted so far, of all kinds.
     aborted: u64,
-    /// Ticks of the calls that took longest: of those that went through, and of those that were aborted.
+    /// The ticks of the longest calls: of those that went through, and of those that were aborted.
     slowest: (u64, u64),
 }
 
 impl Calls<'_> {
-    /// Instructions of gate page and window page at which a breakpoint aborts the call.
+    /// Counts the instructions of gate page and window page at which a breakpoint aborts the call.
     fn in_pages(&mut self) -> Result<u64, Error> {
         let bytes = GATE + u64::from(OPEN)..GATE + u64::from(STUB_ABORT);
         self.at_each(bytes.filter(|&at| at != RETURN))
     }
 
-    /// The same for the window code. Most of its bytes begin no instruction: four breakpoints at a time find out where that is worth while.
+    /// Does the same for the window code. Most of its bytes begin no instruction: four breakpoints at a time find the
+    /// ones that may.
     fn in_code(&mut self) -> Result<u64, Error> {
         let code = map::SLOT_VA + map::CODE;
         let mut instructions = 0;
@@ -86,7 +88,8 @@ impl Calls<'_> {
         Ok(instructions)
     }
 
-    /// Calls with the breakpoints that `set` sets: whether one of them aborted the call, of which all or nothing was delivered.
+    /// Makes calls with the breakpoints that `set` sets, and returns whether one of them aborted the call. Of the call
+    /// all or nothing was delivered.
     fn stopped(&mut self, set: impl FnOnce()) -> Result<bool, Error> {
         self.sender.make_room(self.machine, self.count);
         self.sender.ask(self.count, self.headers)?;

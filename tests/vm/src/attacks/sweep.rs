@@ -1,11 +1,11 @@
 //! A2: entering the gate page at every byte, with many sets of registers.
 //!
 //! # How each entry is judged
-//! An entry ends in a landing, which only home's tables lead to (`leap.rs`). Then one hypercall: at each exit from home the monitor
-//! compares the whole EPTP list with what it must be, slot 2 at rest included, and stops a VM whose list differs. So a list written
-//! by an entry ends the sweep right there, with the monitor's own words, and the monitor has no code that is for this test. After
-//! the last entry the VM tries slot 2 from home, which has to end it with exit reason 59. What the entries wrote elsewhere
-//! would be seen by the victim, whose memory the window maps.
+//! An entry ends in a landing, which only home's tables lead to (`leap.rs`). Then comes one hypercall: at each exit
+//! from home the monitor compares the whole EPTP list with what it must be, slot 2 at rest included, and stops a VM
+//! whose list differs. So a list written by an entry ends the sweep right there, with a line of the monitor's, and the
+//! monitor has no code that is for this test. After the last entry the VM tries slot 2 from home, which has to end it
+//! with exit reason 59. The victim, whose memory the window maps, finds what the entries wrote elsewhere.
 
 use super::leap::{self, End, Landing, State};
 use super::{Error, arm, exit_once, install};
@@ -20,14 +20,14 @@ pub const ATTACKS: &[super::Attack] = &[
     ("stepped", |machine, _| stepped(machine)),
 ];
 
-/// How the entries ended.
+/// The counts of how the entries ended.
 #[derive(Default)]
 struct Tally {
     aborted: u64,
     returned: u64,
 }
 
-/// Every offset, every set; then slot 2.
+/// Enters at every offset with every set, and then tries slot 2.
 fn sweep(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let mut tally = Tally::default();
@@ -42,13 +42,15 @@ fn sweep(machine: &mut Vnf) -> Result<(), Error> {
     home::switch_to(2)
 }
 
-/// The same once for each offset, by a VM that never registered: slot 2 is disabled, and no page tables lead into the gate (A22).
+/// Enters once at each offset, by a VM that never registered: slot 2 is disabled, and no page tables lead into the gate
+/// (A22).
 fn unregistered(_: &mut Vnf) -> Result<(), Error> {
     install();
     once_each("unregistered", 0)
 }
 
-/// The same with the single-step flag, by a VM that did register: each entry ends before the instruction that is there (A20).
+/// Enters with the single-step flag, by a VM that did register: each entry ends before the instruction that is there
+/// (A20).
 fn stepped(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     once_each("stepped", leap::TF)
@@ -79,16 +81,17 @@ impl Tally {
     }
 }
 
-/// Leaps to `state`, behind whose VMFUNC is byte `offset` of the gate page.
+/// Leaps to `state`. The byte behind the VMFUNC there is byte `offset` of the gate page.
 #[allow(unsafe_code, reason = "leaps")]
 fn leap_from(offset: u16, mut state: State) -> Landing {
-    // An aborted call is resumed where this VMFUNC is: a breakpoint stops it there, which RF holds back the first time.
+    // The monitor resumes an aborted call where this VMFUNC is. A breakpoint stops it there, which RF holds back the
+    // first time.
     let resumed_at_vmfunc = offset == STUB_ABORT + 3;
     if resumed_at_vmfunc {
         debug::set(leap::ABORT, debug::On::Execution);
         state.rflags |= leap::RF;
     }
-    // SAFETY: landings are installed. What the gate does to memory of this VM is what the sweep is to find out.
+    // SAFETY: landings are installed. The sweep finds out what the gate does to memory of this VM.
     let landing = unsafe { leap::leap(&state) };
     if resumed_at_vmfunc {
         debug::clear();

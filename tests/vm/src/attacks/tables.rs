@@ -15,7 +15,7 @@ pub const ATTACKS: &[super::Attack] = &[
     ("forged", |machine, how| forged(machine, how)),
 ];
 
-/// Another top-level table that maps all that the registered one does.
+/// A second top-level table, which maps all that the registered one does.
 static OTHER: Page = Page::new();
 
 fn copy_root(root: u64) -> u64 {
@@ -30,7 +30,7 @@ fn call_with(root: u64, what: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A table of the VM's own that is not registered, and the registered one with other low bits.
+/// Tries a table of the VM's own that is not registered, and the registered one with other low bits.
 fn own(machine: &mut Vnf) -> Result<(), Error> {
     const PWT_PCD: u64 = 0b11 << 3;
     ask_one(&arm(machine)?)?;
@@ -40,7 +40,7 @@ fn own(machine: &mut Vnf) -> Result<(), Error> {
     call_with(root, "registered tables")
 }
 
-/// Another table is registered in place of the first.
+/// Registers another table in place of the first.
 fn anew(machine: &mut Vnf) -> Result<(), Error> {
     let armed: Armed = arm(machine)?;
     ask_one(&armed)?;
@@ -52,13 +52,13 @@ fn anew(machine: &mut Vnf) -> Result<(), Error> {
     call_with(root, "tables registered before")
 }
 
-/// CR3 aimed at what only gate or window have, by an instruction right before the VMFUNC. All that is needed until then is global
-/// in the TLB. The home view has no such tables to come back with: this is the VM's end.
+/// Aims CR3 at what only gate or window have, by an instruction right before the VMFUNC. All that is needed until then
+/// is global in the TLB. The home view has no such tables to come back with, so this ends the VM.
 fn forged(machine: &mut Vnf, what: &str) -> Result<(), Error> {
     const MOV_CR3_RBX_VMFUNC: [u8; 6] = [0x0f, 0x22, 0xdb, 0x0f, 0x01, 0xd4];
     let Armed { own, .. } = arm(machine)?;
     let offset = match what {
-        // The pattern, and what a packet may have put there.
+        // The words are the pattern, and what a packet may have put there.
         "peer" => map::peer_base(PeerIdx(0)) + own.gpa.0,
         "payload" => map::PACKETS,
         "list" => map::LIST,
@@ -73,13 +73,14 @@ fn forged(machine: &mut Vnf, what: &str) -> Result<(), Error> {
     Err(Error::NotStopped(crossing::call(&state).rip))
 }
 
-/// Fills the start of packet memory with tables, one in the other, that would lead from the gate's address to the gate page.
+/// Fills the start of packet memory with tables, one in the other, that would lead from the gate's address to the gate
+/// page.
 fn forge(own: sluice::PacketMemory) {
     const PRESENT_WRITE: u64 = 0b11;
     let at = map::SLOT_GPA + map::PACKETS;
     for (level, index) in [(0, map::SLOT_PML4_INDEX as u64), (1, 0), (2, 0), (3, 0)] {
         let next = if level == 3 { map::SLOT_GPA + map::GATE } else { at + (level + 1) * map::PAGE };
-        // Packet memory is larger than that.
+        // Packet memory is larger than the tables.
         let _ = own.memory.write(level * map::PAGE + 8 * index, next | PRESENT_WRITE);
     }
 }

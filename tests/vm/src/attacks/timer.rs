@@ -1,7 +1,7 @@
 //! A20: the preemption timer runs out at every instruction of a call, one after the other.
 //!
-//! The timer starts when the VM's turn does, and counts instructions in Bochs. A delay of one instruction less makes it run out one
-//! instruction later in the call.
+//! The timer starts when the VM's turn does, and counts instructions in Bochs. A delay of one instruction less makes it
+//! run out one instruction later in the call.
 #![allow(unsafe_code, reason = "a delay of so many instructions")]
 
 use super::crossing;
@@ -17,11 +17,12 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("timer", |machine, _| run_out(machine))];
 
-/// Instructions from a turn's beginning to the call: the longest call is over before the turn is, or begins behind it. (A turn is the manifest's
-/// `quantum_ticks`; it is long enough for the receiver to take all there is.)
+/// The number of instructions from a turn's beginning to the call. The longest call is over before the turn is, or
+/// begins behind it. (A turn is the manifest's `quantum_ticks`, which is long enough for the receiver to take all
+/// frames.)
 const DELAYS: Range<u64> = 37_500..40_000;
 
-/// An empty call and a whole burst, each with every delay.
+/// Makes an empty call and a whole burst, each with every delay.
 fn run_out(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
@@ -45,7 +46,7 @@ fn run_out(machine: &mut Vnf) -> Result<(), Error> {
     sender.finish(machine)
 }
 
-/// A call after a delay: whether it was aborted. It is whole, or nothing of it is.
+/// Makes a call after a delay, and returns whether it was aborted. All of the call was delivered, or nothing.
 fn one(machine: &Vnf, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
     let count = state.general[leap::RDI];
     sender.ask(count, false)?;
@@ -58,7 +59,7 @@ fn one(machine: &Vnf, sender: &mut Sender, state: &State, instructions: u64) -> 
 /// Executes `instructions` instructions more than for 0.
 #[inline(never)]
 pub fn delay(instructions: u64) {
-    // SAFETY: a loop of two instructions, and one more where the number is odd; no memory is touched.
+    // SAFETY: this is a loop of two instructions, and one more where the number is odd, and touches no memory.
     unsafe {
         asm!(
             "2: dec {pairs}",

@@ -1,4 +1,5 @@
-//! The victim: fills its packet memory with a pattern, waits for the attacker's end, and sees whether the pattern stayed.
+//! The victim fills its packet memory with a pattern, waits for the attacker's end, and checks that the pattern is
+//! still there.
 
 use super::Error;
 use sluice_abi::PeerIdx;
@@ -8,20 +9,20 @@ use sluice_vnf::{Vnf, println};
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("victim", |machine, _| watch(machine))];
 
-/// Turns given away for the attacker's end to come.
+/// The number of turns that are given away for the attacker's end to come.
 const TURNS: usize = 1 << 20;
 
-/// What word `index` of the pattern is.
+/// Returns word `index` of the pattern.
 pub const fn pattern(index: u64) -> u64 {
     index.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5357_4c49
 }
 
-/// The attacker is the victim's peer, so that the directory tells when it is gone.
+/// Watches the memory. The attacker is the victim's peer, so that the directory tells when it is gone.
 fn watch(machine: &mut Vnf) -> Result<(), Error> {
     let (gate, memory) = machine.connect()?;
     let words = memory.memory.len() / 8;
     for index in 0..words {
-        // Inside, as index < words.
+        // The write is inside, as index < words.
         let _ = memory.memory.write(8 * index, pattern(index));
     }
     let over = (0..TURNS).any(|_| {

@@ -12,7 +12,8 @@ pub const ATTACKS: &[super::Attack] = &[("ends", |machine, _| at_the_ends(machin
 
 const CPUID: [u8; 2] = [0x0f, 0xa2];
 
-/// By a program. In compatibility mode RIP wraps, to bytes that are zero: ADD with the null segment. In 64-bit mode it does not.
+/// Runs CPUID as a program. In compatibility mode RIP wraps, to bytes that are zero: ADD with the null segment. In
+/// 64-bit mode it does not.
 fn at_the_ends(machine: &mut Vnf) -> Result<(), Error> {
     arm(machine)?;
     let program = State { cs: USER_CODE, ss: USER_DATA, ..State::at(0) };

@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-/// What FXSAVE leaves. See: SDM volume 1, table "Layout of the 64-bit Mode FXSAVE64 Map".
+/// The memory that FXSAVE writes. See: SDM volume 1, table "Layout of the 64-bit Mode FXSAVE64 Map".
 #[repr(C, align(16))]
 pub struct Saved([u8; 512]);
 
@@ -18,20 +18,20 @@ pub fn mark() {
 }
 
 impl Saved {
-    /// What is in them now.
+    /// Returns the state of the registers.
     pub fn now() -> Self {
         let mut saved = Self([0; 512]);
-        // SAFETY: 512 bytes, 16-byte aligned.
+        // SAFETY: the memory has 512 bytes and is aligned to 16.
         unsafe { asm!("fxsave64 [{0}]", in(reg) &raw mut saved, options(nostack, preserves_flags)) };
         saved
     }
 
-    /// The control word.
+    /// Returns the control word.
     pub fn control(&self) -> u16 {
         u16::from_le_bytes([self.0[0], self.0[1]])
     }
 
-    /// Whether nothing is in the registers, nor in status, tags and last instruction.
+    /// Returns whether nothing is in the registers, nor in status, tags and last instruction.
     pub fn is_clear(&self) -> bool {
         self.0[2..24].iter().chain(&self.0[32..160]).all(|&byte| byte == 0)
     }
