@@ -84,8 +84,9 @@ impl Section {
 
 #[test]
 fn items_go_on_in_the_next_line_and_end_with_a_paragraph() {
-    let text = "no section\n- a\n### first\n\nWhy.\n- one\n  goes on\n  - `a_test`\n  - a\n    reason\n\nA paragraph\n  ends.\n### second\n";
-    let sections = read(text);
+    let first = "no section\n- a\n### first\n\nWhy.\n- one\n  goes on\n  - `a_test`\n  - a\n    reason\n";
+    let text = [first, "\nA paragraph\n  ends.\n### second\n"].concat();
+    let sections = read(&text);
     assert_eq!(sections.iter().map(|section| section.heading.as_str()).collect::<Vec<_>>(), ["first", "second"]);
     let [item] = &sections[0].items[..] else { panic!("{sections:?}") };
     assert_eq!(item.text, "one goes on");

@@ -3,7 +3,8 @@
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Waits until no other test runs. testpmd and the test take a processor each, and some tests count what the process has open.
+/// Waits until no other test runs. testpmd and the test take a processor each, and some tests count what the process
+/// has open.
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
