@@ -2,6 +2,7 @@
 //! case, every rule and attack, with tests that exist and are run.
 
 mod clauses;
+mod links;
 mod list;
 mod mutations;
 mod rules;
