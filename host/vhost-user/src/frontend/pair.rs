@@ -16,16 +16,16 @@ use zerocopy::IntoBytes;
 
 /// The largest number of entries of a queue.
 const MAX_SIZE: usize = 1_024;
-/// Bytes of a receive buffer.
+/// The length of a receive buffer, bytes.
 const RECEIVE_LEN: u32 = 2_048;
-/// Bytes of a transmit buffer: a header and a frame.
+/// The length of a transmit buffer, which holds a header and a frame, bytes.
 const TRANSMIT_LEN: u64 = 8_192;
 /// The longest frame that can be sent, bytes.
 pub const MAX_FRAME: usize = TRANSMIT_LEN as usize - HDR_LEN as usize;
-/// Bytes of a queue and its tables.
+/// The length of a queue and its tables, bytes.
 const QUEUE_LEN: u64 =
     (DriverQueue::<MAX_SIZE>::MEMORY_LEN + DriverQueue::<MAX_SIZE>::TABLES_LEN).next_multiple_of(4_096);
-/// Bytes of a pair's queues and buffers.
+/// The length of a pair's queues and buffers, bytes.
 pub const PAIR_LEN: u64 = 2 * QUEUE_LEN + MAX_SIZE as u64 * (RECEIVE_LEN as u64 + TRANSMIT_LEN);
 
 type Ring = DriverRing<MAX_SIZE>;

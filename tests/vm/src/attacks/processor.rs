@@ -33,7 +33,7 @@ const BREAKPOINT: End = End::Exception(3);
 struct Seen {
     /// Calls that were aborted: the list was as before, or bytes of gate or window were stale.
     aborted: u64,
-    /// Bytes of home that were executed behind the VMFUNC.
+    /// Home's bytes that were executed behind the VMFUNC.
     stale: u64,
     /// Windows that were open behind a call.
     open: u64,
