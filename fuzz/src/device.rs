@@ -1,18 +1,18 @@
-//! The device side, as [`DeviceQueue`] and in a window, while its driver writes anything anywhere.
+//! The device side, as [`DeviceQueue`] and in a window, while its driver writes random values to random places.
 
 use crate::Guarded;
 use arbitrary::Arbitrary;
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{self, Queue, Region};
 use sluice_abi::net::{F, HDR_LEN, Hdr};
-use sluice_abi::{packed, PeerIdx};
 use sluice_abi::virtq::{self, Desc, DescF, QueueAddresses, avail};
 use sluice_abi::{Gpa, call};
+use sluice_abi::{PeerIdx, packed};
 use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
 use std::cell::OnceCell;
 
-/// Start of the first region in the driver's space; the second follows it there, and is elsewhere here.
+/// The start of the first region in the driver's space. The second region follows it there, and lies elsewhere here.
 const GPA: u64 = 0x8000_0000;
 const RAM: usize = 0x4000;
 const SECOND: usize = 0x2000;
@@ -20,15 +20,15 @@ const DRIVER: u64 = 0x800;
 const DEVICE: u64 = 0xa00;
 const TABLES: u64 = 0xd00;
 const BUFFERS: u64 = 0x1000;
-/// Entries of the longest ring: the areas have room for no more.
+/// The number of entries of the longest ring: the areas have room for no more.
 const MOST: u16 = 64;
-/// Bytes of a page of the dirty log's bitmap: one bit for each page up to behind the second region.
+/// The length of a page of the dirty log's bitmap, bytes: one bit for each page up to behind the second region.
 const LOG: usize = (GPA as usize + RAM + SECOND) / 4096 / 8 + 16;
 const FRAMES: usize = 0x11000;
 const SINK: usize = 0x2000;
 const OWED: u32 = 1514;
 
-/// A ring and what happens to it.
+/// A ring, and the steps on it.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     features: u8,
@@ -37,7 +37,7 @@ pub struct Input {
     steps: Vec<Step>,
 }
 
-/// What somebody does.
+/// A step of one of the sides.
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
     /// The driver writes a descriptor, a word, an entry, an index.
@@ -46,7 +46,7 @@ enum Step {
     Avail { index: u8, head: u16 },
     Idx { ahead: i8 },
     Events { at: u8, value: u16 },
-    /// The driver makes a chain available, as it should be but for what its pieces say.
+    /// The driver makes a chain available, as it should, with pieces that may be wrong.
     Offer { pieces: [(Addr, Len); 3], count: u8, writable: bool, indirect: bool },
     /// The device acts.
     Enqueue { len: Len, hdr: [u8; 12] },
@@ -57,7 +57,7 @@ enum Step {
     Notify { ask: bool },
     Resume,
     Log { on: bool },
-    /// A call through a window on the same memory.
+    /// The sender calls through a window on the same memory.
     Transmit { packets: [(u32, u16, u8); 4], count: u8 },
 }
 
@@ -99,7 +99,7 @@ impl Len {
     }
 }
 
-/// Everything that outlives a run, as it costs time to make it.
+/// The memory that outlives a run, as it takes time to make.
 struct Memory {
     ram: Guarded,
     second: Guarded,
@@ -115,8 +115,7 @@ thread_local! {
 
 impl Memory {
     fn new() -> Self {
-        let [ram, second, log, frames, sink, request] =
-            [RAM, SECOND, LOG, FRAMES, SINK, 4096].map(Guarded::new);
+        let [ram, second, log, frames, sink, request] = [RAM, SECOND, LOG, FRAMES, SINK, 4096].map(Guarded::new);
         frames.fill(0x5a);
         Self { ram, second, log, frames, sink, request }
     }
@@ -156,7 +155,9 @@ fn features(bits: u8, packed: bool) -> F {
     let offloads = F::GUEST_TSO4 | F::HOST_TSO4 | F::GUEST_TSO6 | F::HOST_TSO6;
     let mut features = F::VERSION_1;
     features.set(F::RING_PACKED, packed);
-    choice.into_iter().chain([offloads]).enumerate().for_each(|(bit, feature)| features.set(feature, bits >> bit & 1 == 1));
+    for (bit, feature) in choice.into_iter().chain([offloads]).enumerate() {
+        features.set(feature, bits >> bit & 1 == 1);
+    }
     features
 }
 
@@ -189,10 +190,11 @@ impl<'m> Case<'m> {
         peer.regions[0] = Region { gpa: Gpa(GPA), len: RAM as u64, slot_offset: 0 };
         if let Some(slot_offset) = second.checked_sub(ram.as_ptr() as usize).filter(|&at| at < 1 << 30) {
             peer.region_count = 2;
-            peer.regions[1] = Region { gpa: Gpa(GPA + RAM as u64), len: SECOND as u64, slot_offset: slot_offset as u64 };
+            let slot_offset = slot_offset as u64;
+            peer.regions[1] = Region { gpa: Gpa(GPA + RAM as u64), len: SECOND as u64, slot_offset };
         }
         peer.queues[0] = self.entry;
-        // SAFETY: the regions are mapped for ever at these distances from the first, and reached through slices alone.
+        // SAFETY: the regions are mapped for ever at these distances from the first, and only slices reach them.
         unsafe { self.window.attach_peer(PeerIdx(0), &peer, ram.as_ptr()) }.expect("a lawful queue");
     }
 
@@ -211,7 +213,8 @@ impl<'m> Case<'m> {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Enqueue { .. } | Step::Plain { .. } | Step::Dequeue { .. } | Step::Transmit { .. } => self.carry(step),
+            Step::Enqueue { .. } | Step::Plain { .. } => self.carry(step),
+            Step::Dequeue { .. } | Step::Transmit { .. } => self.carry(step),
             Step::Publish => self.queue.publish(),
             Step::Rewind => self.queue.rewind(),
             Step::Notify { ask } => {
@@ -230,7 +233,7 @@ impl<'m> Case<'m> {
         }
     }
 
-    /// What the driver does.
+    /// Makes a step of the driver.
     fn write(&mut self, step: &Step) {
         let size = self.entry.size;
         match *step {
@@ -270,12 +273,13 @@ impl<'m> Case<'m> {
         }
         if indirect {
             let lap = if self.packed { self.lap(slot) } else { 0 };
-            self.desc(16 * u64::from(slot), Gpa(GPA + TABLES), 16 * u32::from(count), (DescF::INDIRECT.bits() | lap, slot));
+            let flags = DescF::INDIRECT.bits() | lap;
+            self.desc(16 * u64::from(slot), Gpa(GPA + TABLES), 16 * u32::from(count), (flags, slot));
         }
         self.show(slot, if indirect { 1 } else { count });
     }
 
-    /// Flags of the lap in which `slot`, or the slot that follows the last one, is made available.
+    /// Returns the flags of the lap in which `slot`, or the slot that follows the last one, is made available.
     fn lap(&self, slot: u16) -> u16 {
         packed::DescF::available(self.wrap ^ (slot >= self.entry.size)).bits()
     }
@@ -292,7 +296,7 @@ impl<'m> Case<'m> {
         }
     }
 
-    /// What moves frames.
+    /// Makes a step that moves frames.
     fn carry(&mut self, step: &Step) {
         match *step {
             Step::Enqueue { len, hdr } => self.enqueue(len.get(), &header(hdr)),
@@ -307,7 +311,7 @@ impl<'m> Case<'m> {
         let frame = self.memory.frames.slice().sub(0, u64::from(len) % 0x1_0000).expect("inside");
         match self.queue.enqueue(&self.regions, hdr, frame, OWED, Words) {
             Ok(Enqueue::Filled) | Err(_) => {}
-            // Nothing of it may be shown.
+            // No part of the frame may be visible.
             Ok(_) => assert!(self.queue.available().is_ok() || !self.packed),
         }
     }
@@ -327,10 +331,10 @@ impl<'m> Case<'m> {
     fn transmit(&mut self, packets: &[(u32, u16, u8)], count: u8) {
         let request = self.memory.request.slice();
         for (place, &(offset, len, peer)) in (0u64..).zip(packets) {
-            // Mostly for the peer that there is, and within packet memory.
+            // Most packets are for the peer that exists, and within packet memory.
             let offset = if peer & 1 == 0 { offset % FRAMES as u32 } else { offset };
             let len = if peer & 2 == 0 { len % 1600 } else { len };
-            // One in eight has a flag that means nothing, or names a queue that there is not.
+            // One packet in eight has an unknown flag, or names a queue that does not exist.
             let others = if peer & 0x38 == 0x38 { 0x1e } else { 0 };
             let flags = if peer & 4 == 0 { others } else { others | call::HDR };
             request.write(8 * place, Packet { offset, len, peer: PeerIdx(peer >> 6), flags }).expect("inside");
@@ -342,7 +346,7 @@ impl<'m> Case<'m> {
         }
     }
 
-    /// Nobody wrote into the sender's own memory.
+    /// Asserts that nobody wrote into the sender's own memory.
     fn check(&self) {
         if self.entry.size & 1 == 1 {
             assert!(self.memory.frames.bytes().iter().all(|&byte| byte == 0x5a), "a frame was changed");
@@ -358,7 +362,7 @@ fn header(bytes: [u8; HDR_LEN as usize]) -> Hdr {
     let [flags, gso_type, a, b, c, d, e, f, g, h, i, j] = bytes;
     let word = |low, high| u16::from_le_bytes([low, high]);
     Hdr {
-        // Bits that have a meaning, mostly.
+        // Most bits have a meaning.
         flags: flags & 0x87,
         gso_type,
         hdr_len: word(a, b),

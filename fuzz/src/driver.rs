@@ -1,4 +1,4 @@
-//! The driver side, while its device writes anything anywhere in the queue's memory.
+//! The driver side, while its device writes random values to random places in the queue's memory.
 
 use crate::Guarded;
 use arbitrary::Arbitrary;
@@ -15,7 +15,7 @@ type Driver = DriverQueue<N>;
 const GPA: u64 = 0x10_0000;
 const LEN: u64 = Driver::MEMORY_LEN + Driver::TABLES_LEN;
 
-/// A queue and what happens to it.
+/// A queue, and the steps on it.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     features: u8,
@@ -23,7 +23,7 @@ pub struct Input {
     steps: Vec<Step>,
 }
 
-/// What somebody does.
+/// A step of one of the sides.
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
     /// The driver acts.
@@ -33,7 +33,7 @@ enum Step {
     Take { most: u8 },
     Notify { suppress: bool },
     Reset,
-    /// The device writes a used element: split at its place, packed in its slot.
+    /// The device writes a used element: a split ring's at its index, a packed ring's in its slot.
     Use { id: u8, len: u16, ahead: u8 },
     Used { at: u8, id: u32, len: u32 },
     UsedIdx { idx: u16 },
@@ -60,7 +60,7 @@ struct Case {
     features: F,
     size: u16,
     queue: Driver,
-    /// Writable bytes of what the device has, or is about to have, by token.
+    /// The writable bytes of each buffer that the device has, or is about to have, by token.
     held: HashMap<u32, u32>,
     token: u32,
     /// Where an honest device would go on.
@@ -111,7 +111,7 @@ impl Case {
         self.token += 1;
     }
 
-    /// What comes back was given, is given back once, and has no more bytes than it holds.
+    /// Asserts that a buffer that comes back was given, comes back once, and has no more bytes than it holds.
     fn take(&mut self, most: u8) {
         let before = self.queue.fault();
         let ready = self.queue.ready();
@@ -122,7 +122,7 @@ impl Case {
                     let len = self.held.remove(&received.token).expect("the device had it");
                     assert!(received.len <= len);
                 }
-                // Not a fault where used flags in the middle of a chain were counted.
+                // The driver finds no fault where used flags in the middle of a chain were counted.
                 Err(fault) => {
                     assert_eq!(self.queue.fault().unwrap_or(DeviceFault::UsedIdx), fault);
                     break;
@@ -132,7 +132,7 @@ impl Case {
     }
 
     fn reset(&mut self) {
-        // A buffer with which the queue died is in nobody's hands any more but the caller's.
+        // A buffer with which the queue died belongs to the caller again.
         let dead = self.queue.fault().is_some();
         while let Some(token) = self.queue.reclaim() {
             assert!(self.held.remove(&token).is_some());
@@ -143,11 +143,14 @@ impl Case {
         (self.used, self.wrap) = (0, true);
     }
 
-    /// What the device does.
+    /// Makes a step of the device.
     fn write(&mut self, step: &Step) {
         match *step {
             Step::Use { id, len, ahead } => self.use_one(id, len.into(), ahead),
-            Step::Used { at, id, len } => self.device(used::RING + 8 * u64::from(u16::from(at) % self.size), UsedElem { id, len }),
+            Step::Used { at, id, len } => {
+                let slot = u64::from(u16::from(at) % self.size);
+                self.device(used::RING + 8 * slot, UsedElem { id, len });
+            }
             Step::UsedIdx { idx } => self.device(used::IDX, idx),
             Step::Slot { at, id, len, flags } => self.slot(u16::from(at) % self.size, id, len, flags),
             Step::Word { at, value } => self.memory.write(u64::from(at) % (LEN - 3), value).expect("inside"),
@@ -164,7 +167,7 @@ impl Case {
         self.memory.write(16 * u64::from(slot) + 8, word).expect("inside");
     }
 
-    /// The next used element, with an id that may be right.
+    /// Writes the next used element, with an id that may be right.
     fn use_one(&mut self, id: u8, len: u32, ahead: u8) {
         let id = u16::from(id) % self.size;
         if self.features.contains(F::RING_PACKED) {

@@ -1,7 +1,7 @@
-//! What the fuzz targets share: memory with nothing around it, and a script of steps for either side of a queue.
+//! The parts that the fuzz targets share: memory between guards, and a script of steps for either side of a queue.
 //!
-//! A step is data, so an input can be minimised and read; what it says is done as far as it makes sense. Nothing here is lawful on purpose
-//! but what a step named `Offer` or `Use` writes, which is what leads the fuzzer behind the first check.
+//! A step is data, so an input can be minimised and read. A step is done as far as it makes sense. Only the steps
+//! `Offer` and `Use` write what a driver or device may write, which leads the fuzzer behind the first check.
 
 pub mod device;
 pub mod driver;

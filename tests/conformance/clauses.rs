@@ -1,7 +1,8 @@
-//! What must be covered. See: VIRTIO 2.1 "Device Status Field", 2.2 "Feature Bits", 2.6 "Virtqueues", 2.7 "Split Virtqueues", 2.8 "Packed
-//! Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over MMIO", 5.1 "Network Device".
+//! The clauses and hostile cases that must be covered. See: VIRTIO 2.1 "Device Status Field", 2.2 "Feature Bits", 2.6
+//! "Virtqueues", 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over MMIO",
+//! 5.1 "Network Device".
 
-/// Clauses with the number of times that they say MUST or MUST NOT. 5.1.3.1 is a list, and counts as one.
+/// The clauses, each with the number of times that it says MUST or MUST NOT. 5.1.3.1 is a list, and counts as one.
 pub const CLAUSES: [(&str, u16); 77] = [
     ("2.1.1", 3),
     ("2.1.2", 2),
@@ -82,7 +83,7 @@ pub const CLAUSES: [(&str, u16); 77] = [
     ("5.1.6.6", 4),
 ];
 
-/// What a peer's ring, and then what a device side, may be like.
+/// The hostile cases: of a peer's ring, and then of a device side.
 pub const CASES: [&str; 46] = [
     "available index too far ahead",
     "available index goes backwards",

@@ -1,9 +1,14 @@
-//! Whether docs/conformance.md is complete: every statement of every clause, every hostile case, and tests that are there and are run.
+//! Whether docs/conformance.md and docs/threat-model.md are complete: every statement of every clause, every hostile
+//! case, every rule and attack, with tests that exist and are run.
 
 mod clauses;
+mod links;
+mod list;
 mod mutations;
+mod rules;
 
 use clauses::{CASES, CLAUSES};
+use list::{Item, Section, sections};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,26 +17,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The cells of the table's rows below `heading`.
-fn table(heading: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
-    let part = text.split(&format!("\n## {heading}\n")).nth(1).expect("the heading");
-    let part = part.split("\n## ").next().unwrap_or_default();
-    let rows = part.lines().filter(|line| line.starts_with("| "));
-    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
-    rows.skip(1).map(cells).collect()
-}
-
-/// The names in a cell of tests.
-fn names(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
-}
-
-/// Where a clause is left out, why; the words are part of what the document promises.
-const EXCUSES: [&str; 6] =
+/// How a reason begins for which a statement has no test. docs/conformance.md says what each means.
+const REASONS: [&str; 6] =
     ["not offered: ", "no sender: ", "the sender's: ", "the caller's: ", "never done: ", "not kept: "];
 
-/// The tests that are run: functions behind `#[test]` that are not ignored.
+/// Adds the tests of `file` that are run: functions behind `#[test]` that are not ignored.
 fn tests_in(file: &Path, run: &mut BTreeSet<String>) {
     let text = fs::read_to_string(file).expect("a source file");
     let mut attributes: Vec<&str> = Vec::new();
@@ -51,11 +41,12 @@ fn tests_in(file: &Path, run: &mut BTreeSet<String>) {
     }
 }
 
+/// Adds the Rust files in `folder`, at any depth.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Cargo puts that file into its target folder, whatever that is called.
+        // Cargo puts this file into its target folder, whatever the name of that is.
         if path.is_dir() && !path.join("CACHEDIR.TAG").exists() && !name.starts_with('.') {
             sources(&path, found);
         } else if name.ends_with(".rs") {
@@ -64,6 +55,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Returns the names of all tests that are run.
 fn tests() -> BTreeSet<String> {
     let (mut files, mut run) = (Vec::new(), BTreeSet::new());
     sources(&root(), &mut files);
@@ -71,26 +63,48 @@ fn tests() -> BTreeSet<String> {
     run
 }
 
-/// The tests that the tables name.
-fn named() -> BTreeSet<String> {
-    let (clauses, cases) = (table("Clauses"), table("Hostile cases"));
-    let cells = clauses.iter().map(|row| &row[4]).chain(cases.iter().flat_map(|row| &row[1..]));
-    cells.filter(|cell| cell.starts_with('`')).flat_map(|cell| names(cell)).map(str::to_owned).collect()
+/// A statement of a clause, or several that are alike, as the document has it: `3, device: what it asks`.
+struct Statement {
+    numbers: std::ops::RangeInclusive<u16>,
+    side: String,
+    item: Item,
 }
 
-/// Statements of a cell such as `3` or `1-4`.
-fn statements(cell: &str) -> std::ops::RangeInclusive<u16> {
-    let number = |text: &str| text.parse().expect("a number");
-    let (from, to) = cell.split_once('-').unwrap_or((cell, cell));
-    number(from)..=number(to)
+impl Statement {
+    fn read(item: Item) -> Self {
+        let (numbers, rest) = item.text.split_once(", ").expect("a number, and a comma");
+        let (side, what) = rest.split_once(": ").expect("a side, and a colon");
+        assert!(!what.is_empty(), "{item:?}");
+        let number = |text: &str| text.parse().expect("a number");
+        let (from, to) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        Self { numbers: number(from)..=number(to), side: side.to_owned(), item }
+    }
+}
+
+/// Returns the sections of a part of docs/conformance.md.
+fn conformance(part: &str) -> Vec<Section> {
+    sections("docs/conformance.md", part)
+}
+
+/// Returns each clause with its statements.
+fn clauses() -> Vec<(String, Vec<Statement>)> {
+    let read = |section: Section| (section.heading, section.items.into_iter().map(Statement::read).collect());
+    conformance("Clauses").into_iter().map(read).collect()
+}
+
+/// Returns the tests that docs/conformance.md names.
+fn named() -> BTreeSet<String> {
+    let parts = conformance("Clauses").into_iter().chain(conformance("Hostile cases"));
+    let items = parts.flat_map(|section| section.items);
+    items.flat_map(|item| item.tests().into_iter().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[test]
-fn every_statement_of_every_clause_is_in_the_table_once() {
+fn every_statement_of_every_clause_is_in_the_list_once() {
     let mut seen: BTreeMap<String, Vec<u16>> = BTreeMap::new();
-    for row in table("Clauses") {
-        assert_eq!(row.len(), 5, "{row:?}");
-        seen.entry(row[0].clone()).or_default().extend(statements(&row[1]));
+    for (clause, statements) in clauses() {
+        let numbers = statements.into_iter().flat_map(|statement| statement.numbers).collect();
+        assert!(seen.insert(clause.clone(), numbers).is_none(), "{clause} twice");
     }
     for (clause, count) in CLAUSES {
         let statements = seen.remove(clause).unwrap_or_default();
@@ -101,23 +115,30 @@ fn every_statement_of_every_clause_is_in_the_table_once() {
 
 #[test]
 fn every_statement_has_a_test_or_says_why_not() {
-    for row in table("Clauses") {
-        let excused = EXCUSES.iter().any(|excuse| row[4].strip_prefix(excuse).is_some_and(|why| !why.is_empty()));
-        assert!(excused == names(&row[4]).is_empty(), "{row:?}");
-        assert!(["device", "driver", "both"].contains(&row[2].as_str()), "{row:?}");
+    for (clause, statements) in clauses() {
+        for Statement { side, item, .. } in statements {
+            assert!(["device", "driver", "both"].contains(&side.as_str()), "{clause}: {item:?}");
+            let (tests, reasons) = (item.tests(), item.reasons());
+            let is_known =
+                |reason: &&str| REASONS.iter().any(|begin| reason.len() > begin.len() && reason.starts_with(begin));
+            assert!(reasons.iter().all(is_known), "{clause}: {item:?}");
+            assert!(tests.is_empty() == (reasons.len() == 1) && reasons.len() < 2, "{clause}: {item:?}");
+        }
     }
 }
 
 #[test]
-fn every_hostile_case_is_in_the_table_once_with_a_test_for_each_format_that_has_it() {
-    let rows = table("Hostile cases");
-    let cases: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+fn every_hostile_case_is_in_the_list_once_with_a_test_for_each_format_that_has_it() {
+    let sections = conformance("Hostile cases");
+    let cases: Vec<_> = sections.iter().map(|section| section.heading.as_str()).collect();
     assert_eq!(cases, CASES);
-    for row in &rows {
-        assert_eq!(row.len(), 3, "{row:?}");
-        let tested = row[1..].iter().filter(|cell| !names(cell).is_empty()).count();
-        let left_out = row[1..].iter().filter(|cell| cell.starts_with("– ")).count();
-        assert!(tested >= 1 && tested + left_out == 2, "{row:?}");
+    for Section { heading, items } in &sections {
+        let formats: Vec<_> = items.iter().map(|item| item.text.as_str()).collect();
+        assert_eq!(formats, ["split", "packed"], "{heading}");
+        let left_out = |item: &&Item| matches!(item.reasons()[..], [why] if why.starts_with("not possible: "));
+        let tested = items.iter().filter(|item| !item.tests().is_empty() && item.reasons().is_empty()).count();
+        let left_out = items.iter().filter(|item| item.tests().is_empty()).filter(left_out).count();
+        assert!(tested >= 1 && tested + left_out == 2, "{heading}: {items:?}");
     }
 }
 
@@ -133,7 +154,8 @@ fn every_test_that_is_named_exists_and_is_run() {
 fn a_test_that_is_ignored_or_none_does_not_count() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.rs");
-    let text = "#[test]\nfn a_test() {}\n#[test]\n#[ignore]\nfn ignored() {}\nfn helper() {}\n#[test]\n#[should_panic]\n/// Why.\nfn panics() {}\n";
+    let text = "#[test]\nfn a_test() {}\n#[test]\n#[ignore]\nfn ignored() {}\nfn helper() {}\n\
+                #[test]\n#[should_panic]\n/// Why.\nfn panics() {}\n";
     fs::write(&file, text).expect("a file");
     let mut run = BTreeSet::new();
     tests_in(&file, &mut run);

@@ -1,7 +1,7 @@
 //! Whether tests/mutations fits the sources, and whether each test that matters has a mutation that it finds.
 
 use crate::clauses::{CASES, CLAUSES};
-use crate::{named, root, sources, tests_in};
+use crate::{named, root, rules, sources, tests_in};
 use sluice_mutations::{Mutation, Suite};
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ const HOSTILE: [&str; 7] = [
     "host/monitor/src/vm/view/tests",
     "host/monitor/src/vmx/vmcs/tests.rs",
     "guest-driver/src/queue/tests/hostile.rs",
-    "tests/vhost-user/tests/hostile.rs",
+    "host/vhost-user/tests/hostile.rs",
 ];
 
 /// Tests in them with nothing of ours to break: what a front-end's message must have is the crate vhost's to check.
@@ -73,9 +73,7 @@ fn tests_of(source: &Path) -> BTreeSet<String> {
 }
 
 fn is_rule(rule: &str) -> bool {
-    let numbered = |letter: char| rule.strip_prefix(letter).and_then(|number| number.parse::<u8>().ok());
-    numbered('G').is_some_and(|number| (1..=14).contains(&number))
-        || numbered('A').is_some_and(|number| (1..=31).contains(&number))
+    rules::is_known(rule)
         || rule.strip_prefix("VIRTIO ").is_some_and(|clause| CLAUSES.iter().any(|(known, _)| *known == clause))
         || rule.strip_prefix("vhost-user ").is_some_and(|message| message.starts_with("SET_"))
         || CASES.contains(&rule)
@@ -119,6 +117,14 @@ fn each_mutation_has_a_name_of_its_own_a_rule_and_a_test() {
         assert!(!mutation.killed_by.is_empty(), "{}", mutation.name);
     }
     assert!(seen.len() > 200);
+}
+
+#[test]
+fn each_rule_of_the_threat_model_has_a_mutation_that_breaks_it() {
+    let suites = suites();
+    let broken: BTreeSet<_> = all(&suites).map(|(_, mutation)| mutation.rule.as_str()).collect();
+    let kept: Vec<_> = rules::rules().into_iter().filter(|rule| !broken.contains(rule.as_str())).collect();
+    assert!(kept.is_empty(), "no mutation breaks these: {kept:?}");
 }
 
 /// A test that no mutation turns red may be one that can't fail.

@@ -1,9 +1,9 @@
-//! What one side of a queue sees of the other's writes: the tests of guest-driver/tests/orders.rs under Miri, in many
+//! What one side of a queue reads of the other's writes: the tests of guest-driver/tests/orders.rs under Miri, in many
 //! schedules.
 //!
 //! # Why not under loom
-//! It tries all orders, but of its own atomics: code that reaches a ring by addresses would have to be written for
-//! both. Miri runs our code as it is, payload and all, and says of each pair of accesses whether something orders them.
+//! loom tries all orders, but of its own atomics: code that reaches a ring by addresses would have to be written for
+//! both. Miri runs the code as it is, payload and all, and checks of each pair of accesses that something orders them.
 
 use xtask::miri;
 

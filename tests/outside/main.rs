@@ -1,4 +1,5 @@
-//! A filter: frames whose source is a group address are dropped, as IEEE 802 asks; all others go on to the peer that the arguments name.
+//! A filter: frames whose source is a group address are dropped, as IEEE 802 asks. All others go on to the peer that
+//! the arguments name.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::{BURST_SIZE, Error, Options, Receive, Vnf, println};
@@ -12,7 +13,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     loop {
         ports.input.rx_burst(&mut burst, BURST_SIZE)?;
         let before = burst.len();
-        // Byte 6 is the first of the source address; its bit 0 tells a group address.
+        // Byte 6 is the first of the source address. Its bit 0 is set in a group address.
         burst.retain(|frame| frame.head(6).is_some_and(|[first]| first & 1 == 0));
         dropped += before - burst.len();
         match ports.send(peer, &mut burst) {

@@ -1,4 +1,4 @@
-//! What is published: whether it can be packed as it is, and what a reader finds first.
+//! Whether the published crates can be packed and documented as they are, and what a reader finds first.
 
 mod pages;
 
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     "sluice-abi",
     "sluice-memory",
     "sluice-gate",
@@ -18,6 +18,7 @@ const PUBLISHED: [&str; 8] = [
     "sluice-fastpath",
     "sluice-build",
     "sluice-vnf",
+    "sluice-vhost-user",
 ];
 
 fn cargo(arguments: &[&str]) -> Command {
@@ -33,7 +34,7 @@ fn succeeded(command: &mut Command) -> Output {
     output
 }
 
-/// What cargo knows of each package of the workspace.
+/// Returns the metadata of each package of the workspace.
 fn packages() -> Vec<Value> {
     let output = succeeded(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]));
     let mut metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -44,28 +45,28 @@ fn published() -> Vec<Value> {
     packages().into_iter().filter(|package| PUBLISHED.iter().any(|name| package["name"] == *name)).collect()
 }
 
-/// The folder of a package.
+/// Returns the folder of a package.
 fn folder(package: &Value) -> PathBuf {
     let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
     manifest.parent().expect("a folder").to_owned()
 }
 
-/// Strings of a list, or the string itself.
+/// Returns the strings of a list, or the string itself.
 fn strings(value: &Value) -> Vec<&str> {
     let list = value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect());
     list.unwrap_or_else(|| value.as_str().into_iter().collect())
 }
 
-/// A crate that nobody may publish says so: `publish = false`.
+/// A crate that may not be published says so: `publish = false`.
 #[test]
-fn what_is_published_is_what_a_vnf_needs() {
+fn what_is_published_is_what_vnfs_and_hosts_need() {
     let all = packages();
     let may = all.iter().filter(|package| package["publish"] != Value::Array(Vec::new()));
     let names: BTreeSet<_> = may.filter_map(|package| package["name"].as_str()).collect();
     assert_eq!(names, PUBLISHED.into());
 }
 
-/// See: The Cargo Book, "The Manifest Format", for the limits.
+/// The limits are from The Cargo Book, "The Manifest Format".
 #[test]
 fn each_package_says_what_it_is() {
     for package in published() {
@@ -89,8 +90,8 @@ fn each_package_says_what_it_is() {
     }
 }
 
-/// Of what lies in this workspace, too, a package needs a version, and only what is published before it. Tests need
-/// neither.
+/// A dependency of this workspace needs a version, too, and has to be published before its user. Dependencies of tests
+/// need neither.
 #[test]
 fn each_dependency_can_be_had_when_its_user_is_published() {
     for package in published() {
@@ -108,10 +109,16 @@ fn each_dependency_can_be_had_when_its_user_is_published() {
     }
 }
 
-/// Each is built from its package alone, with the packages of the others.
+/// Each package is built alone, with the packages of the others.
 #[test]
 fn packages_are_whole() {
     let mut command = cargo(&["package", "--quiet", "--allow-dirty"]);
     command.args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
     succeeded(&mut command);
+}
+
+#[test]
+fn documentation_has_no_broken_link() {
+    let mut command = cargo(&["doc", "--quiet", "--no-deps", "--workspace"]);
+    succeeded(command.env("RUSTDOCFLAGS", "-Dwarnings"));
 }

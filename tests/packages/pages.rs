@@ -1,24 +1,24 @@
-//! Start pages, and examples: what documentation shows is compiled and run by `cargo test`.
+//! Start pages, and examples: code in documentation is compiled and run by `cargo test`.
 
 use crate::{folder, published};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Least lines of a start page.
+/// The least number of lines of a start page.
 const LINES: usize = 15;
-/// What an example may be marked with. One that is `no_run` is compiled; all others are run.
+/// The marks that an example may have. One that is `no_run` is compiled; all others are run.
 const MARKS: [&str; 4] = ["", "no_run", "text", "toml"];
-/// Crates whose start page has nothing that runs: a VNF needs a host.
+/// The crates whose start page has no example that runs: a VNF needs a host.
 const HOSTED: [&str; 1] = ["sluice-vnf"];
 
-/// The lines of the start page in the source of a library.
+/// Returns the lines of the start page in the source of a library.
 fn page(source: &str) -> Vec<&str> {
     let lines = source.lines().take_while(|line| line.starts_with("//!"));
     lines.map(|line| line.trim_start_matches("//!").trim()).collect()
 }
 
-/// The marks of all code blocks in lines of documentation.
+/// Returns the marks of all code blocks in lines of documentation.
 fn marks<'t>(lines: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     lines.filter_map(|line| line.strip_prefix("```")).step_by(2).collect()
 }

@@ -5,14 +5,14 @@ use std::fs;
 use std::process::Command;
 use xtask::{Report, Scenario, artifacts};
 
-/// A manifest with one VM that receives, changed by `change`.
+/// Returns a manifest with one VM that receives, changed by `change`.
 fn manifest(change: impl Fn(String) -> String) -> Scenario {
     Scenario::new(change(
         "[[vm]]\nname = \"a\"\nram_mib = 8\nimage = \"microbench\"\nargs = \"receive\"\ngate = \"isolated\"\n".into(),
     ))
 }
 
-/// What is wrong with each, and what both hosts say of it.
+/// The bad manifests, and the line of both hosts about each.
 fn cases() -> Vec<(Scenario, &'static str)> {
     vec![
         (manifest(|text| text.replace("[[vm]]", "[[vm")), "manifest: line 1: "),
@@ -47,7 +47,8 @@ fn the_launcher_names_what_is_wrong() {
     }
 }
 
-/// A window image that was built of other sources than the monitor is not run, nor is one that does not say.
+/// The monitor does not run a window image that was built of other sources than the monitor, nor one without a build
+/// id.
 #[test]
 fn a_window_of_another_build_in_bochs_is_not_loaded() {
     artifacts::build_bare().expect("a build");
@@ -63,7 +64,7 @@ fn a_window_of_another_build_in_bochs_is_not_loaded() {
     }
 }
 
-/// Its last end counts.
+/// The last end of the VM counts.
 fn starts_again(report: &Report) {
     says(report, "vm a exit code ");
     for line in ["vm a starts again, 1 of 2", "vm a starts again, 2 of 2"] {
@@ -111,7 +112,8 @@ fn an_image_that_is_no_program_is_refused_in_bochs() {
     }
 }
 
-/// The smallest ELF file whose only segment lies at 1 GiB. See: System V ABI, "ELF Header" and "Program Header".
+/// Returns the smallest ELF file whose only segment lies at 1 GiB. See: System V ABI, "ELF Header" and "Program
+/// Header".
 fn elf_outside_ram() -> Vec<u8> {
     const AT: u64 = 1 << 30;
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
@@ -127,7 +129,7 @@ fn elf_outside_ram() -> Vec<u8> {
     file
 }
 
-/// The capture `mixed.pcap`, cut in the middle of a record.
+/// Returns the capture `mixed.pcap`, cut in the middle of a record.
 fn truncated() -> Scenario {
     let mut scenario = example("pcap");
     let bytes = &mut scenario.modules[0].1;

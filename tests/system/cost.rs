@@ -1,9 +1,9 @@
-//! What a packet costs, in instructions: exact, and the same in every run.
+//! The cost of a packet, in instructions: exact, and the same in every run.
 
 use crate::{example, in_bochs, passed};
 use xtask::Row;
 
-/// Instructions of API, stub, gate and window together, 64 B, burst 32.
+/// The instructions of API, stub, gate and window together, 64 B, burst 32.
 const BUDGET: f64 = 40.0;
 
 fn rows(gate: &str) -> Vec<Row> {
@@ -27,7 +27,7 @@ fn the_isolated_gate_in_bochs_keeps_its_budget_without_an_exit() {
     assert!(rows.iter().all(|row| row.exits_per_packet == 0.0), "{rows:?}");
 }
 
-/// What `rx_burst` of 32 frames of 64 bytes and freeing them cost, of a queue of format `ring`.
+/// Returns the cost of `rx_burst` of 32 frames of 64 bytes and of freeing them, of a queue of format `ring`.
 fn receiving(ring: &str) -> Row {
     let args = "send bursts=32 frames=64 packets=512";
     let scenario = example("microbench").args("a", args).and_then(|it| it.gate("isolated"));

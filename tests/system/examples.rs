@@ -1,4 +1,5 @@
-//! What the examples make of captures, frame by frame as independent tools make it: Linux's routing, nftables on Linux's bridge, tcprewrite, scapy.
+//! The examples on captures, compared frame by frame with independent tools: Linux's routing, nftables on Linux's
+//! bridge, tcprewrite, scapy.
 
 use crate::{embedded, example, in_bochs, passed};
 use std::fs;
@@ -8,7 +9,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 use xtask::{Report, Scenario, artifacts, tools};
 
-/// The folder with the captures that oracle/frames.py writes.
+/// Returns the folder with the captures that oracle/frames.py writes.
 static CAPTURES: LazyLock<TempDir> = LazyLock::new(|| {
     tools::oracles().expect("the tools that say what is right");
     let folder = tempfile::tempdir().expect("a folder");
@@ -26,12 +27,12 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The capture `name` of those that oracle/frames.py writes.
+/// Returns the capture `name` of those that oracle/frames.py writes.
 pub(crate) fn capture(name: &str) -> Vec<u8> {
     fs::read(CAPTURES.path().join(name).with_extension("pcap")).expect("a capture")
 }
 
-/// The frames of a little-endian capture file.
+/// Returns the frames of a little-endian capture file.
 pub(crate) fn frames(file: &[u8]) -> Vec<&[u8]> {
     let mut rest = file.get(24..).expect("a file header");
     let mut frames = Vec::new();
@@ -44,7 +45,7 @@ pub(crate) fn frames(file: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-/// The example `name`, whose sender replays `input`.
+/// Returns the example `name`, whose sender replays `input`.
 fn replaying(name: &str, input: Vec<u8>) -> Scenario {
     let mut scenario = example(name);
     let module = scenario.modules.iter_mut().find(|(module, _)| module == "mixed.pcap").expect("a capture");
@@ -52,7 +53,7 @@ fn replaying(name: &str, input: Vec<u8>) -> Scenario {
     scenario
 }
 
-/// Fails unless the file `name` of `report` has the very frames of `expected`.
+/// Asserts that the file `name` of `report` has exactly the frames of `expected`.
 #[track_caller]
 fn same(report: &Report, name: &str, expected: &[u8]) {
     passed(report);
@@ -73,7 +74,7 @@ fn says(report: &Report, text: &str) {
 
 // ---- router: Linux
 
-/// What Linux sends to b and to c.
+/// Returns what Linux sends to b and to c.
 static ROUTED: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let input = CAPTURES.path().join("routed.pcap");
@@ -104,7 +105,7 @@ fn the_router_forwards_what_linux_forwards_in_bochs() {
 
 // ---- firewall: nftables
 
-/// What a Linux bridge with oracle/rules.nft lets pass.
+/// Returns what a Linux bridge with oracle/rules.nft lets pass.
 static PASSED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let (input, rules) = (CAPTURES.path().join("packets.pcap"), Path::new("tests/system/oracle/rules.nft"));
@@ -123,7 +124,7 @@ fn the_firewall_passes_what_nftables_passes_in_bochs() {
     same(&in_bochs(&replaying("firewall", capture("packets"))), "received.pcap", &PASSED);
 }
 
-/// Of two rules that match, the first decides; rules may be arguments.
+/// Of two rules that match, the first decides. Rules may be arguments.
 #[test]
 fn the_firewall_takes_rules_as_arguments() {
     let input = capture("packets");
@@ -175,7 +176,7 @@ fn a_wrong_route_is_named_with_its_line() {
 
 // ---- vlan: tcprewrite and scapy
 
-/// What tcprewrite makes of `input` with `options`.
+/// Returns what tcprewrite makes of `input` with `options`.
 fn tcprewrite(input: &[u8], options: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let [from, to] = ["in.pcap", "out.pcap"].map(|name| folder.path().join(name));
@@ -206,7 +207,7 @@ fn a_tag_is_pushed_as_tcprewrite_does_in_bochs() {
     same(&in_bochs(&vlan("b push 10 5", untagged)), "received.pcap", &tagged);
 }
 
-/// Tagged, short, damaged and other frames.
+/// Returns tagged, short, damaged and other frames.
 #[test]
 fn a_tag_is_pushed_onto_any_frame_and_popped_as_scapy_does() {
     same(&embedded(&vlan("b push 10 5", capture("packets"))), "received.pcap", &capture("pushed"));
@@ -215,7 +216,7 @@ fn a_tag_is_pushed_onto_any_frame_and_popped_as_scapy_does() {
     says(&report, "changed: 6, untagged: 229, too_short: 0");
 }
 
-/// A file of `frames`.
+/// Writes a file of `frames`.
 fn file(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = capture("packets")[..24].to_vec();
     for frame in frames {
@@ -236,7 +237,8 @@ fn a_frame_that_can_have_no_tag_more_is_counted() {
         frame
     };
     let last = frame(60, 0);
-    // The last three are as long as the peer takes, with 0, 1 and 2 tags; a third tag makes a frame too long for the peer.
+    // The last three frames are as long as the peer takes, with 0, 1 and 2 tags. A third tag makes a frame too long for
+    // the peer.
     let input = file(&[vec![2; 13], vec![2; 1], frame(1514, 0), frame(1518, 1), frame(1522, 2), last.clone()]);
     let report = embedded(&vlan("b push 10", input));
     passed(&report);
@@ -270,7 +272,7 @@ fn mirrors(runs: impl Fn(&Scenario) -> Report) {
     let report = runs(&replaying("mirror", input.clone()));
     same(&report, "received.pcap", &input);
     same(&report, "mirror.pcap", &input);
-    // By RFC 2819, "etherStats".
+    // The classes are those of RFC 2819, "etherStats".
     let mut counts = [0; 7];
     for frame in frames(&input) {
         counts[[64, 127, 255, 511, 1023, 1518].partition_point(|&longest| longest < frame.len())] += 1;

@@ -5,7 +5,7 @@ use xtask::{Report, Scenario};
 
 const PACKETS: u64 = 1_000_000;
 
-/// A million packets while the receiver runs on a processor of its own; the exits are the monitor's own count.
+/// Sends a million packets while the receiver runs on a processor of its own. The exits are the monitor's own count.
 fn million(gate: &str) -> Report {
     let scenario = example("proof").gate(gate).expect("a manifest");
     let report = in_bochs(&Scenario { processors: 2, timeout: 400, ..scenario });
@@ -37,7 +37,8 @@ fn every_hypercall_in_bochs_is_an_exit() {
     assert!(exits.and_then(|exits| exits.parse::<u64>().ok()).is_some_and(|exits| exits >= 100), "{exits:?}");
 }
 
-/// The sender is faster than the receiver, so the ring is full again and again: fewer are accepted, none is lost.
+/// The sender is faster than the receiver, so the ring is full again and again. Fewer frames are accepted, and none is
+/// lost.
 #[test]
 fn a_full_ring_loses_nothing() {
     let scenario = example("proof").args("a", "proof 3000000 burst=256").expect("a manifest");

@@ -5,16 +5,16 @@ use xtask::{Report, Scenario};
 
 const GATES: [&str; 4] = ["isolated", "guarded", "direct", "hypercall"];
 
-/// How the spokes answer: see tests/hub/src/main.rs.
+/// How the spokes answer. See: tests/hub/src/main.rs.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
-    /// Each through a window, into a queue of its own.
+    /// Each spoke answers through a window, into a queue of its own.
     Window,
-    /// All by the host's switch.
+    /// All spokes answer by the host's switch.
     Switch,
 }
 
-/// A hub with `spokes` spokes, to each of which it sends `rounds` frames.
+/// Runs a hub with `spokes` spokes, to each of which it sends `rounds` frames.
 fn wheel(spokes: usize, rounds: usize, gate: &str, way: Way) -> Scenario {
     let names: Vec<_> = (0..spokes).map(|spoke| format!("\"s{spoke}\"")).collect();
     let pairs = if way == Way::Window { spokes + 1 } else { 1 };

@@ -1,19 +1,19 @@
-//! How long calls take, each single one, and how long interrupts wait for them.
+//! How long each single call takes, and how long interrupts wait for calls.
 
 use crate::{embedded, in_bochs};
 use xtask::latency::{Expiries, Measured, scenario};
 use xtask::{Host, Report, Scenario};
 
-/// Instructions that no window is open for. See: docs/latency.md.
+/// No window is open for this number of instructions. See: docs/latency.md.
 const LONGEST: u64 = 3_200_000;
 
-/// Expiries, with what the monitor counted.
+/// Returns the expiries, with what the monitor counted.
 fn expiries(scenario: &Scenario) -> (Expiries, Report) {
     let report = in_bochs(scenario);
     (measured(&[&report]).expiries.remove(0), report)
 }
 
-/// A timer that is lost ends nothing, so the emulator does.
+/// If a timer is lost nothing ends the run but the emulator's timeout.
 fn bochs(args: &str) -> Scenario {
     Scenario { timeout: 120, ..scenario(Host::Bochs, args).expect("a manifest") }
 }
@@ -32,16 +32,17 @@ fn measured(reports: &[&Report]) -> Measured {
     measured
 }
 
-/// Every interrupt was handled, and none came twice.
+/// Asserts that every interrupt was handled, and none came twice.
 #[track_caller]
 fn handled_once(row: &Expiries, report: &Report) {
     let injected = report.exits["a"]["interrupts"];
     assert_eq!((row.expiries, row.missed), (injected, 0), "{:#?}", report.lines);
-    // One that came early would have waited for no time at all.
+    // An interrupt that came early would have waited for no time at all.
     assert!(row.min > 0 && row.histogram.iter().map(|(_, count)| count).sum::<u64>() == injected, "{row:?}");
 }
 
-/// Those that stay within the ring's arrays, and those that go over their end; the window is open for less than a call.
+/// Calls that stay within the ring's arrays, and calls that go over their end, each take the same. The window is open
+/// for less than a call.
 #[test]
 fn calls_of_one_kind_in_bochs_all_take_the_same() {
     let args = "calls count=2000 bursts=1,32 frames=64";
@@ -57,8 +58,8 @@ fn calls_of_one_kind_in_bochs_all_take_the_same() {
     assert!(rows[1].calls >= 2000 && rows[2].min > rows[1].min, "{rows:?}");
 }
 
-/// Interrupts come due at all places of a call, but come in home: none ends a call, and none waits for more than a window and two exits, one of which an
-/// idle VM has, too.
+/// Interrupts come due at all places of a call, but come in home: none ends a call, and none waits for more than a
+/// window and two exits, one of which an idle VM has, too.
 #[test]
 fn interrupts_in_bochs_wait_for_one_window_at_most() {
     let calls = in_bochs(&bochs("calls count=500 bursts=32 frames=64"));
@@ -68,13 +69,14 @@ fn interrupts_in_bochs_wait_for_one_window_at_most() {
     assert_eq!(measured.broken(), Vec::<String>::new());
     let (loaded, report) = (&measured.expiries[2], &all[2].1);
     assert!(loaded.bound.is_some_and(|bound| loaded.max <= bound), "{loaded:?}");
-    // They did come due while one was open, and waited for it.
+    // Interrupts did come due while a window was open, and waited for it.
     assert!(loaded.max > measured.expiries[1].max + 1000, "{loaded:?}");
     assert!(report.exits["a"]["interrupt_window"] > 100, "{:?}", report.exits);
     assert_eq!(report.exits["a"]["aborts"], 0, "{:?}", report.exits);
 }
 
-/// An interrupt comes due at each instruction from the API's first to behind its last: on the way into the gate, where interrupts are still on, too.
+/// An interrupt comes due at each instruction from the API's first to behind its last, also on the way into the gate,
+/// where interrupts are still on.
 #[test]
 fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
     let args = "expiries count=4000 period=1000003 load=each";
@@ -86,8 +88,8 @@ fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
     assert!(row.max <= 2 * row.exit + 350, "{row:?}");
 }
 
-/// Whatever the peer's ring makes of a call: once an interrupt is due it has `watchdog_ticks`, and is aborted then. A call of 256 long frames takes 61,000
-/// instructions here. What was aborted is sent again.
+/// Whatever the peer's ring makes of a call: once an interrupt is due the call has `watchdog_ticks`, and is aborted
+/// then. A call of 256 long frames takes 61,000 instructions here. Aborted calls are made again.
 #[test]
 fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     const WATCHDOG: u64 = 5_000;
@@ -97,11 +99,12 @@ fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     let (row, report) = expiries(&Scenario { manifest, ..scenario });
     handled_once(&row, &report);
     assert!(row.aborted > 10 && row.aborted == report.exits["a"]["aborts"], "{row:?}");
-    // In the window, at its end, and in home.
+    // The exits are in the window, at its end, and in home.
     assert!(row.max > WATCHDOG && row.max <= WATCHDOG + 3 * row.exit, "{row:?}");
 }
 
-/// A call that an interrupt finds in the window is aborted at once; one that it finds in the gate goes on, to where it can come.
+/// A call that an interrupt finds in the window is aborted at once. One that it finds in the gate goes on, to where the
+/// interrupt can come.
 #[test]
 fn interrupts_in_bochs_come_where_calls_get_no_grace() {
     let scenario = bochs("expiries count=4000 period=1000003 load=each");
@@ -112,12 +115,14 @@ fn interrupts_in_bochs_come_where_calls_get_no_grace() {
     assert!(aborts > 100 && row.aborted == aborts && waited > aborts, "{:?}", report.exits);
 }
 
-/// The longest call: 256 frames, each over 64 descriptors, for which the window has no short way. Far less than the watchdog's shortest default.
+/// The longest call has 256 frames, each over 64 descriptors, for which the window has no fast loop. It takes far less
+/// than the watchdog's shortest default.
 #[test]
 fn the_longest_chains_in_bochs_make_the_longest_calls() {
     let vm = |name, image, args, rest| {
         format!(
-            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nargs = \"{args}\"\nram_mib = 16\ngate = \"isolated\"\n{rest}\n"
+            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nargs = \"{args}\"\nram_mib = 16\n\
+             gate = \"isolated\"\n{rest}\n"
         )
     };
     let sender = vm("a", "latency", "calls count=2 bursts=256 frames=1514", "peers = [\"b\"]");

@@ -1,6 +1,7 @@
 //! The system as its users have it: the monitor in the emulator Bochs, and the embedded default.
 //!
-//! A test that needs Bochs or QEMU has `in_bochs` or `in_qemu` in its name; `cargo xtask test` leaves it out where there is none.
+//! A test that needs Bochs or QEMU has `in_bochs` or `in_qemu` in its name. `cargo xtask test` leaves it out where
+//! there is none.
 
 mod bad_input;
 mod boot;
@@ -44,7 +45,7 @@ fn build_hosted() {
     LazyLock::force(&BUILT);
 }
 
-/// The example manifest `name`.
+/// Returns the example manifest `name`.
 fn example(name: &str) -> Scenario {
     Scenario::example(name).expect("an example manifest")
 }

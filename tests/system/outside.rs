@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use xtask::{artifacts, tools};
 
-/// A folder like that of somebody who has no part in this workspace, with the filter of tests/outside.
+/// A folder outside of this workspace, with the filter of tests/outside.
 struct Project {
     folder: TempDir,
 }
@@ -27,17 +27,17 @@ impl Project {
             + "\n[build-dependencies]\n"
             + &dependency("sluice-build", "fastpath/build");
         fs::write(path.join("Cargo.toml"), cargo).expect("a file");
-        // The same versions as here, so that nothing has to be fetched.
+        // The versions are the same as here, so that nothing has to be fetched.
         fs::copy(root.join("Cargo.lock"), path.join("Cargo.lock")).expect("versions");
         project
     }
 
-    /// Builds it for `target`: the folder with the program.
+    /// Builds the filter for `target`, and returns the folder with the program.
     fn build(&self, target: &str) -> PathBuf {
         self.build_as(target, "release").join("release")
     }
 
-    /// The same in `profile`: the folder with the profiles' folders.
+    /// Does the same in `profile`, and returns the folder with the profiles' folders.
     fn build_as(&self, target: &str, profile: &str) -> PathBuf {
         let built = artifacts::target_dir().join("outside");
         let mut command = Command::new(artifacts::program());
@@ -55,7 +55,7 @@ impl Project {
         command.args(options).stdin(Stdio::null()).output().expect("cargo xtask run")
     }
 
-    /// Runs it: the capture arrives as it was sent.
+    /// Runs the filter. The capture arrives as it was sent.
     #[track_caller]
     fn passes(&self, images: &Path, options: &[&str]) {
         let output = self.run(images, options);
@@ -81,7 +81,7 @@ fn a_vnf_from_outside_runs_as_an_image_in_bochs() {
     project.passes(&project.build(tools::TARGET), &[]);
 }
 
-/// The frames of functions are longer there, and a VM has no more than one stack.
+/// The stack frames of functions are longer in a debug build, and a VM has one stack.
 #[test]
 fn a_vnf_from_outside_runs_as_an_image_in_bochs_that_is_not_optimized() {
     let project = Project::new();
@@ -94,7 +94,7 @@ fn it_has_thirty_lines() {
     assert!(program.lines().count() <= 30);
 }
 
-/// Each with its exit code, and what the last line of standard error says.
+/// Each error has its exit code, and its words in the last line of standard error.
 #[test]
 fn what_does_not_run_is_named_with_file_line_and_key() {
     let project = Project::new();

@@ -27,7 +27,7 @@ impl Run {
         Self { folder, manifest: String::new() }
     }
 
-    /// `a` sends `capture` to `b`, where frames may be as long as `mtu` says.
+    /// `a` sends `capture` to `b`. `mtu` bounds the length of frames.
     fn pair(capture: &[u8], mtu: u16) -> Self {
         let run = Self::new().vm("a", "pcap", "send x.pcap", "peers = [\"b\"]\nmodules = [\"x.pcap\"]");
         fs::write(run.path("files/x.pcap"), capture).expect("a capture");
@@ -36,12 +36,13 @@ impl Run {
 
     fn vm(mut self, name: &str, image: &str, args: &str, rest: &str) -> Self {
         self.manifest += &format!(
-            "[[vm]]\nname = \"{name}\"\nram_mib = 4\nimage = \"{image}\"\nargs = \"{args}\"\ngate = \"direct\"\n{rest}\n"
+            "[[vm]]\nname = \"{name}\"\nram_mib = 4\nimage = \"{image}\"\nargs = \"{args}\"\n\
+             gate = \"direct\"\n{rest}\n"
         );
         self
     }
 
-    /// An image that is a shell script.
+    /// Writes an image that is a shell script.
     fn script(self, name: &str, text: &str) -> Self {
         let path = self.path("images").join(name);
         fs::write(&path, format!("#!/bin/sh\ncd \"$SLUICE_OUT\"\n{text}\n")).expect("a script");
@@ -53,7 +54,7 @@ impl Run {
         self.folder.path().join(name)
     }
 
-    /// The verdict.
+    /// Returns the verdict.
     fn verdict(&self) -> String {
         fs::write(self.path("manifest.toml"), &self.manifest).expect("a manifest");
         let mut command = Command::new(artifacts::hosted().join("sluice-launcher"));
@@ -66,14 +67,14 @@ impl Run {
         verdict.to_owned()
     }
 
-    /// The names of files that were written.
+    /// Returns the names of files that were written.
     fn written(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("out")).expect("a folder");
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
     }
 }
 
-/// A frame of `len` bytes, if that many are enough for its EtherType.
+/// Returns a frame of `len` bytes, with an EtherType if there is room for it.
 fn frame(len: usize, ether_type: u16) -> Vec<u8> {
     let mut frame: Vec<u8> = (0..len).map(|at| at as u8).collect();
     if let Some(bytes) = frame.get_mut(12..14) {
@@ -82,7 +83,7 @@ fn frame(len: usize, ether_type: u16) -> Vec<u8> {
     frame
 }
 
-/// A capture of `frames`, each with its length on the network; `words` makes the bytes of a number.
+/// Returns a capture of `frames`, each with its length on the network. `words` makes the bytes of a number.
 fn capture(words: fn(u32) -> [u8; 4], magic: u32, snaplen: u32, frames: &[(Vec<u8>, u32)]) -> Vec<u8> {
     let version = if words(1) == 1u32.to_le_bytes() { [2, 0, 4, 0] } else { [0, 2, 0, 4] };
     let mut file = [words(magic), version, words(0), words(0), words(snaplen), words(1)].concat();
@@ -129,7 +130,7 @@ fn captures_of_every_kind_arrive_byte_for_byte() {
     arrives(&little(&whole([frame(1514, 0x800), frame(1518, 0x8100), frame(1518, 0x88a8), twice])), 1500);
 }
 
-/// Frames of what these programs tell each other are frames like any others in a capture.
+/// The frames that these programs announce records with are frames like any others in a capture.
 #[test]
 fn a_capture_of_such_a_transfer_arrives() {
     let announcement = |kind: u8| {
@@ -147,7 +148,7 @@ fn what_the_programs_tell_each_other_fits_the_smallest_mtu() {
     arrives(&little(&whole((0..100).map(|len| frame(len % 83, 0x800)))), 68);
 }
 
-/// Far larger than the RAM of either.
+/// The capture is far larger than the RAM of either VM.
 #[test]
 fn a_capture_of_any_size_streams() {
     arrives(&little(&whole((0..30_000).map(|number| frame(900 + number % 600, 0x800)))), 1500);
@@ -202,7 +203,7 @@ fn a_capture_that_can_not_be_sent_names_record_and_byte_and_leaves_nothing() {
 
 #[test]
 fn a_file_that_can_not_be_written_in_full_fails_the_run() {
-    // Some of it is noticed while it grows, and the last of it at its end only.
+    // Some write errors appear while the file grows, and the last of them at its end only.
     let file = |frames: usize| little(&whole((0..frames).map(|_| frame(1000, 0x800))));
     for file in [file(100), file(1)] {
         let run = Run::pair(&file, 1500);
@@ -216,7 +217,7 @@ fn a_file_that_can_not_be_written_in_full_fails_the_run() {
     assert!(verdict.starts_with("fail: vm b exit code 1: error: y.pcap: "), "{verdict}");
 }
 
-/// A capture of the switch's is begun before anything starts.
+/// The switch's capture is begun before anything starts.
 #[test]
 fn a_tap_that_can_not_be_written_fails_the_run() {
     let run = Run::new().vm("a", "forward", "", "tap = \"t.pcap\"");
@@ -224,7 +225,7 @@ fn a_tap_that_can_not_be_written_fails_the_run() {
     assert_eq!(run.verdict(), "fail: vm \"a\": tap: No space left on device (os error 28)");
 }
 
-/// `b` is killed as soon as `forward` may have found it, and only its second life gets anything.
+/// `b` is killed as soon as `forward` may have found it, and only its second life gets any frame.
 #[test]
 fn forward_goes_on_when_its_peer_is_back() {
     let file = little(&whole((0..1000).map(|number| frame(60 + number, 0x800))));

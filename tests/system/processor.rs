@@ -1,4 +1,4 @@
-//! The check of a real processor's VMFUNC, with fewer rounds, and that it tells what is wrong.
+//! The check of a real processor's VMFUNC, with fewer rounds, and with faults that it has to find.
 
 use crate::{example, in_bochs, passed};
 use xtask::Report;
@@ -12,7 +12,7 @@ fn the_check_of_the_processor_in_bochs_finds_nothing_wrong() {
     let report = check("2000");
     passed(&report);
     assert!(report.says("[check] processor: 2000 rounds, 0 aborted, 0 stale, 0 open"), "{:#?}", report.lines);
-    // Each round's entry behind the store, which found the window closed.
+    // Each round's entry behind the store found the window closed.
     let of_check = |counter: &str| report.exits["check"].get(counter).copied().unwrap_or(0);
     assert_eq!((of_check("aborts"), of_check("vmfunc")), (2000, 2000), "{:?}", report.exits);
 }

@@ -1,10 +1,11 @@
-//! Jumbo frames, and frames that are still to be segmented, from VM to VM by every gate: as scapy makes them, byte for byte.
+//! Jumbo frames, and frames that are still to be segmented, from VM to VM by every gate. scapy makes the expected
+//! frames, byte for byte.
 
 use crate::examples::{capture, frames};
 use crate::{embedded, in_bochs, passed};
 use xtask::{Report, Scenario};
 
-/// Receivers by name: what each agrees to, the format of its queue, its MTU, and the frames that it is to get.
+/// The receivers by name: what each agrees to, the format of its queue, its MTU, and the frames that it is to get.
 const RECEIVERS: [(&str, &str, &str, u16, &str); 6] = [
     ("whole-split", "whole", "split", 9000, "offloads.pcap"),
     ("whole-packed", "whole", "packed", 9000, "offloads.pcap"),
@@ -35,12 +36,12 @@ fn scenario(gate: &str) -> Scenario {
     scenario
 }
 
-/// What `vm` said.
+/// Returns the lines of `vm`.
 fn said<'r>(report: &'r Report, vm: &str) -> Vec<&'r str> {
     report.lines.iter().filter_map(|line| line.strip_prefix(&format!("[{vm}] "))).collect()
 }
 
-/// Each receiver compared each frame with its file, and passed; here is what else it was told of them, and what the sender was.
+/// Each receiver compared each frame with its file, and passed. These are the other lines of receivers and sender.
 #[track_caller]
 fn arrived(report: &Report) {
     passed(report);
@@ -55,7 +56,8 @@ fn arrived(report: &Report) {
     assert_eq!(sender, refusals(), "{:#?}", report.lines);
 }
 
-/// What a receiver says that agreed to offloads, and that has the three frames with any in so many buffers.
+/// Returns the lines of a receiver that agreed to offloads, and that has the three frames with any in `buffers`
+/// buffers.
 fn whole(buffers: [usize; 3]) -> [String; 4] {
     let frames = [(1, 129, 66, 1448, 34), (2, 132, 86, 1428, 54), (3, 0, 66, 0, 34)];
     let [one, two, three] = std::array::from_fn(|at| {
@@ -67,7 +69,8 @@ fn whole(buffers: [usize; 3]) -> [String; 4] {
     [one, two, three, "received 5 frames".into()]
 }
 
-/// What the sender says: a receiver that agreed takes every frame, the others refuse four, each with its reason.
+/// Returns the lines of the sender: a receiver that agreed takes every frame, the others refuse four, each with its
+/// reason.
 fn refusals() -> Vec<String> {
     let mut lines = Vec::new();
     for (peer, (name, role, _, _, file)) in RECEIVERS.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What goes by the host's switch: ARP, pings, and frames to a VM that the manifest does not permit.
+//! Frames by the host's switch: ARP, pings, and frames to a VM that the manifest does not permit.
 
 use crate::{embedded, in_bochs, passed};
 use xtask::{Report, Scenario};
@@ -17,7 +17,7 @@ fn stations() -> Scenario {
     Scenario::new([vm("a", &ask, "\"b\""), vm("b", &answer, "\"a\", \"c\""), vm("c", "last", "\"b\"")].concat())
 }
 
-/// What the switch says to have counted at a VM's port.
+/// Returns the counter of the switch at a VM's port.
 fn counted(report: &Report, vm: &str, name: &str) -> usize {
     let line =
         report.lines.iter().find_map(|line| line.split_once(&format!("] switch {vm} "))).map_or("", |line| line.1);
@@ -25,7 +25,7 @@ fn counted(report: &Report, vm: &str, name: &str) -> usize {
     count.map_or(0, |(_, count)| count.parse().expect("a number"))
 }
 
-/// The frames of a capture, and how long they were.
+/// Returns the frames of a capture, and how long they were.
 fn frames(capture: &[u8]) -> Vec<(Vec<u8>, u32)> {
     let (mut rest, mut frames) = (&capture[24..], Vec::new());
     while !rest.is_empty() {
@@ -45,14 +45,14 @@ fn spoke(report: &Report) {
     {
         assert!(report.lines.iter().any(|said| said == line), "{line}: {:#?}", report.lines);
     }
-    // What was denied was counted at the sender, reached nobody, and is in its capture alone.
+    // Denied frames were counted at the sender, reached nobody, and are in its capture alone.
     assert_eq!(counted(report, "a", "denied"), 1, "{:#?}", report.lines);
     let to_c = |name: &str| {
         let frames = frames(&report.files[name]);
         frames.iter().filter(|(frame, _)| frame[..12] == *b"\x02Slui\x02\x02Slui\x00").count()
     };
     assert_eq!(["a.pcap", "b.pcap", "c.pcap"].map(to_c), [1, 0, 0]);
-    // Each frame that the switch took from a VM, or brought to it.
+    // The capture has each frame that the switch took from a VM, or brought to it.
     for (vm, capture) in [("a", "a.pcap"), ("b", "b.pcap"), ("c", "c.pcap")] {
         let frames = frames(&report.files[capture]);
         assert_eq!(frames.len(), counted(report, vm, "taken") + counted(report, vm, "forwarded"), "{vm}");

@@ -1,14 +1,15 @@
-//! A VNF that sleeps is woken by the host's switch, always; one that polls, never.
+//! The host's switch always wakes a VNF that sleeps, and never interrupts one that polls.
 
 use crate::{embedded, in_bochs};
 use xtask::latency::wakeups::{Wakeups, notified, row, scenario};
 use xtask::{Host, Report, Scenario};
 
-/// Each sleep may last for longer than the whole run: a frame that wakes nobody ends that.
+/// Each sleep may last for longer than the whole run, so a frame that wakes nobody ends the run.
 const LONGEST: &str = "longest=1000000";
 
-/// Each frame is sent once the one before was answered, a random time later, and the receiver looks for it a random time later: while it polls, while
-/// it is on its way to a sleep, or while it sleeps. `times` are those of the sender and of the receiver.
+/// Each frame is sent once the one before was answered, a random time later, and the receiver looks for it a random
+/// time later: while it polls, while it is on its way to a sleep, or while it sleeps. `times` are those of the sender
+/// and of the receiver.
 fn lock_step(host: Host, rest: &str, count: u64, times: [u64; 2]) -> Scenario {
     let sent = format!("count={count} gap=100 jitter={}", times[0]);
     let scenario = scenario(host, (rest, "switch"), &sent, &format!("jitter={} {LONGEST}", times[1]));
@@ -30,7 +31,8 @@ fn no_wake_up_of_a_process_is_lost() {
     assert!(row.notified > 100 && row.sleeps > 100, "{row:?}");
 }
 
-/// Each is an interrupt, but for one of a line that is still high, and there is no other. Some frames find the receiver awake.
+/// Each notification is an interrupt, but for one of a line that is still high, and there is no other interrupt. Some
+/// frames find the receiver awake.
 #[test]
 fn no_wake_up_of_a_vm_in_bochs_is_lost() {
     let report = in_bochs(&lock_step(Host::Bochs, "sleep", 1000, [60_000, 60_000]));

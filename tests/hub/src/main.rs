@@ -1,22 +1,20 @@
 //! One VM that sends to many, and is answered by all of them. Arguments:
 //!
-//! | argument | what it does |
-//! |---|---|
-//! | `hub SPOKES ROUNDS PAIRS` | sends a frame to each of its first SPOKES peers by one call, waits for all answers, and does so ROUNDS times; has PAIRS queue pairs |
-//! | `spoke ROUNDS` | sends so many frames back: to its peer if it has one, and else by the host's switch |
+//! - `hub SPOKES ROUNDS PAIRS` has PAIRS queue pairs. It sends a frame to each of its first SPOKES peers by one call,
+//!   and waits for all answers, ROUNDS times.
+//! - `spoke ROUNDS` sends ROUNDS frames back: to its peer if it has one, and else by the host's switch.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::abi::directory::MAX_PEERS;
 use sluice_vnf::{
-    BURST_SIZE, Burst, Error as VnfError, FrameError, Options, PeerIdx, PeerState, Ports, Receive, RxError, Scatter,
-    Transmit, TxError, Vnf, println,
+    BURST_SIZE, Burst, Error as VnfError, Options, PeerIdx, PeerState, Ports, Receive, Scatter, Transmit, Vnf, println,
 };
 
 sluice_vnf::main!(run);
 
-/// EtherType of the frames: local experiments. See: IEEE 802, clause 9.2.3.
+/// The EtherType of the frames: local experiments. See: IEEE 802, clause 9.2.3.
 const ETHERTYPE: u16 = 0x88b5;
-/// Bytes of a frame.
+/// The length of a frame, bytes.
 const LEN: usize = 60;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,17 +22,17 @@ enum Error {
     #[error("arguments {0:?}: hub SPOKES ROUNDS PAIRS, or spoke ROUNDS")]
     Arguments(&'static str),
     #[error(transparent)]
-    Vnf(#[from] VnfError),
-    #[error(transparent)]
-    Receive(#[from] RxError),
-    #[error(transparent)]
-    Send(#[from] TxError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
+    Vnf(VnfError),
     #[error("round {round}: frame {number} of spoke {spoke}")]
     Unexpected { round: u32, spoke: usize, number: u32 },
     #[error("a frame that no hub and no spoke sends")]
     Foreign,
+}
+
+impl<T: Into<VnfError>> From<T> for Error {
+    fn from(error: T) -> Self {
+        Self::Vnf(error.into())
+    }
 }
 
 fn run(vnf: &mut Vnf) -> Result<(), Error> {
@@ -48,7 +46,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     }
 }
 
-/// What a frame says: which spoke it is for, or from, and its number.
+/// The content of a frame: which spoke it is for, or from, and its number.
 struct Mark {
     spoke: usize,
     number: u32,
@@ -65,7 +63,7 @@ impl Mark {
         bytes
     }
 
-    /// What frame `index` of `burst` says, and who sent it.
+    /// Returns the content of frame `index` of `burst`, and its source.
     fn read(burst: &Burst<'_>, index: usize) -> Result<(Self, [u8; 6]), Error> {
         let frame = burst.frame(index)?;
         let (from, kind) = frame.head(6).zip(frame.head(12)).ok_or(Error::Foreign)?;

@@ -1,11 +1,12 @@
-//! Frames between sender and receiver that are not in the capture: they carry what a frame alone does not, its record header.
+//! Frames between sender and receiver that are not in the capture: they carry the record headers, which a frame does
+//! not have.
 //!
-//! A *start* frame has the file header, each *records* frame the headers of the records whose frames come next, the *end* frame
-//! the number of all. So the receiver can write the very file that the sender read.
+//! A *start* frame has the file header, each *records* frame the headers of the records whose frames come next, the
+//! *end* frame the number of all records. So the receiver can write the very file that the sender read.
 //!
-//! **Which frame is an announcement is known by its place alone**: the first, and each that follows the last frame of those announced. What a
-//! frame of the capture holds is never looked at, so a capture may hold anything, announcements included. A record without bytes is
-//! announced, and no frame follows for it.
+//! Only its place tells whether a frame is an announcement: the first frame is one, and each that follows the last
+//! frame of those announced. The bytes of a capture's frame are never looked at, so a capture may hold any frames,
+//! announcements included. A record without bytes is announced, and no frame follows for it.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -17,52 +18,52 @@
 //! | 36.. | start: the file header; records: the record headers |
 //!
 //! # Why not fresh times
-//! A capture program stamps frames as they arrive, and so every run would write another file. Here `cmp` of the two files proves
-//! that each byte arrived, and no tool has to know what may differ.
+//! A capture program stamps frames as they arrive, so every run would write another file. Here `cmp` of the two files
+//! proves that each byte arrived, and no tool has to know what may differ.
 
 use crate::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN, RecordHeader};
 
-/// IEEE 802 "Local Experimental EtherType 1". See: RFC 9542 section 3.
+/// The EtherType "Local Experimental EtherType 1". See: RFC 9542 section 3.
 pub const ETHER_TYPE: u16 = 0x88b5;
-/// What follows the EtherType.
+/// The bytes that follow the EtherType.
 pub const MAGIC: [u8; 8] = *b"SluicePc";
-/// Most record headers in one frame.
+/// The most record headers in one frame.
 pub const MAX_RECORDS: usize = 64;
-/// Bytes of the longest frame of this kind.
+/// The length of the longest announcement, bytes.
 pub const MAX_LEN: usize = BODY + MAX_RECORDS * RECORD_HEADER_LEN;
 
 const BODY: usize = 36;
-/// Shortest Ethernet frame, without its check sequence. See: IEEE 802.3 clause 4.4.2.
+/// The shortest Ethernet frame, without its check sequence, bytes. See: IEEE 802.3 clause 4.4.2.
 const MIN_LEN: usize = 60;
 
-/// Record headers that a frame of `longest` bytes has room for.
+/// Returns the number of record headers that a frame of `longest` bytes has room for.
 pub const fn records_in(longest: usize) -> usize {
     let room = longest.saturating_sub(BODY) / RECORD_HEADER_LEN;
     if room < MAX_RECORDS { room } else { MAX_RECORDS }
 }
 
-/// What a frame announces.
+/// The content of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What<'f> {
     /// The file header.
     Start(&'f [u8; FILE_HEADER_LEN]),
     /// The record headers of the frames that come next, at most [`MAX_RECORDS`].
     Records(&'f [RecordHeader]),
-    /// All was sent.
+    /// All frames were sent.
     End,
 }
 
-/// One such frame.
+/// One announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcement<'f> {
-    /// What it announces.
+    /// The content of the announcement.
     pub what: What<'f>,
-    /// Records of the capture before it.
+    /// The number of records of the capture before this frame.
     pub before: u64,
 }
 
 impl<'f> Announcement<'f> {
-    /// The announcement in `frame`; `None` if it is none.
+    /// Returns the announcement in `frame`, or `None` if it has none.
     pub fn read(frame: &'f [u8]) -> Option<Self> {
         let is_one = frame.get(12..14)? == ETHER_TYPE.to_be_bytes() && frame.get(14..22)? == MAGIC;
         let kind = u16::from_le_bytes(*frame.get(22..)?.first_chunk()?);
@@ -79,7 +80,8 @@ impl<'f> Announcement<'f> {
         Some(Self { what, before })
     }
 
-    /// Writes the announcement, from `source` to `destination`, into `bytes`; the part of `bytes` that it fills.
+    /// Writes the announcement, from `source` to `destination`, into `bytes`. Returns the part of `bytes` that it
+    /// fills.
     pub fn write<'b>(&self, bytes: &'b mut [u8; MAX_LEN], destination: [u8; 6], source: [u8; 6]) -> &'b [u8] {
         bytes.fill(0);
         let (kind, count, body): (u16, u32, &[u8]) = match self.what {
@@ -137,7 +139,9 @@ mod tests {
                 frame[12..14].copy_from_slice(&ETHER_TYPE.to_be_bytes());
                 frame[14..22].copy_from_slice(&MAGIC);
                 frame[22..24].copy_from_slice(&[kind, 0]);
-                prop_assert_eq!(Announcement::read(&frame).is_some(), kind == 3 && frame.len() >= BODY || kind == 1 && frame.len() >= BODY + FILE_HEADER_LEN);
+                let is_start = kind == 1 && frame.len() >= BODY + FILE_HEADER_LEN;
+                let is_end = kind == 3 && frame.len() >= BODY;
+                prop_assert_eq!(Announcement::read(&frame).is_some(), is_start || is_end);
             }
         }
     }

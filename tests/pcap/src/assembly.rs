@@ -5,9 +5,9 @@ use crate::format::{ByteOrder, RECORD_HEADER_LEN, RecordHeader};
 use core::fmt;
 use sluice_vnf::{FileError, Output};
 
-/// Where the file goes.
+/// Where the file is written.
 pub trait Sink {
-    /// Writes `bytes` behind those that were written.
+    /// Writes `bytes` behind those that were written before.
     fn write(&mut self, bytes: &[u8]) -> Result<(), FileError>;
 }
 
@@ -28,14 +28,14 @@ pub struct Assembly<O> {
     finished: bool,
 }
 
-/// Why no file comes of what arrived.
+/// Why the frames make no file.
 #[derive(Debug)]
 pub enum Fault {
-    /// Behind so many records, a frame that does not announce what can come there.
+    /// Behind this number of records came a frame that does not announce what can come there.
     NotAnnounced(u64),
-    /// The frame of this record (from 1) has the first length; the second was announced.
+    /// The frame of this record (from 1) has the first length. The second was announced.
     Length(u64, usize, u32),
-    /// So many records arrived; the second number was sent.
+    /// The first number of records arrived. The second was sent.
     Missing(u64, u64),
     /// A frame could not be read.
     Unreadable(u64),
@@ -61,13 +61,13 @@ impl fmt::Display for Fault {
 }
 
 impl<O: Sink> Assembly<O> {
-    /// An empty file that grows in `out`.
+    /// Returns an empty file that grows in `out`.
     pub const fn new(out: O) -> Self {
         let announced = [[0; RECORD_HEADER_LEN]; MAX_RECORDS];
         Self { out, order: None, announced, announced_len: 0, announced_used: 0, records: 0, finished: false }
     }
 
-    /// Takes what arrived next.
+    /// Takes the frame that arrived next.
     pub fn take(&mut self, frame: &[u8]) -> Result<(), Fault> {
         if let (Some(order), Some(header)) = (self.order, self.next()) {
             self.frame(order, &header, frame)?;
@@ -77,22 +77,22 @@ impl<O: Sink> Assembly<O> {
         self.take_empty()
     }
 
-    /// Records taken so far.
+    /// Returns the number of records taken so far.
     pub const fn records(&self) -> u64 {
         self.records
     }
 
-    /// Whether the end was announced.
+    /// Returns whether the end was announced.
     pub const fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// What was written.
+    /// Returns where the file was written.
     pub fn into_output(self) -> O {
         self.out
     }
 
-    /// The header of the record that comes next, if it was announced.
+    /// Returns the header of the record that comes next, if it was announced.
     fn next(&self) -> Option<RecordHeader> {
         self.announced[..self.announced_len].get(self.announced_used).copied()
     }
@@ -129,7 +129,7 @@ impl<O: Sink> Assembly<O> {
         self.write(frame)
     }
 
-    /// Records without bytes: no frame comes for them.
+    /// Takes records without bytes, for which no frame comes.
     fn take_empty(&mut self) -> Result<(), Fault> {
         while let (Some(order), Some(header)) = (self.order, self.next())
             && order.captured(&header) == 0
@@ -173,7 +173,7 @@ mod tests {
         Announcement { what, before }.write(&mut [0; MAX_LEN], [2; 6], [4; 6]).to_vec()
     }
 
-    /// All that the sender puts on the wire for `file`.
+    /// Returns all frames that the sender puts on the wire for `file`.
     fn wire(file: &[u8], records_at_once: usize) -> Vec<Vec<u8>> {
         let mut capture = Capture::open(file).unwrap();
         let records: Vec<_> = capture.by_ref().map(Result::unwrap).collect();
@@ -191,7 +191,7 @@ mod tests {
         wire
     }
 
-    /// The file, if it is whole.
+    /// Returns the file, if it is whole.
     fn received(wire: &[Vec<u8>]) -> Result<Option<Vec<u8>>, String> {
         let mut assembly = Assembly::new(Vec::new());
         wire.iter().try_for_each(|frame| assembly.take(frame)).map_err(|fault| fault.to_string())?;
@@ -209,7 +209,11 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_that_is_missing_never_goes_unnoticed(count in 1usize..100, gone: prop::sample::Index, at_once in 1..=MAX_RECORDS) {
+        fn a_frame_that_is_missing_never_goes_unnoticed(
+            count in 1usize..100,
+            gone: prop::sample::Index,
+            at_once in 1..=MAX_RECORDS,
+        ) {
             let frames: Vec<_> = (0..count).map(|n| vec![n as u8; 60 + n]).collect();
             let mut wire = wire(&capture(&frames), at_once);
             wire.remove(gone.index(wire.len()));
@@ -217,7 +221,7 @@ mod tests {
         }
     }
 
-    /// The hardest of all is a capture of such a transfer: each frame that means something here is an ordinary one in it.
+    /// The hardest case is a capture of such a transfer: each announcement in it is an ordinary frame.
     #[test]
     fn a_capture_may_hold_announcements() {
         for at_once in [1, 2, MAX_RECORDS] {

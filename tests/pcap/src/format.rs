@@ -1,35 +1,37 @@
-//! Classic capture files, read record by record, whatever their size. See: draft-ietf-opsawg-pcap "PCAP Capture File Format".
+//! Classic capture files, read record by record, whatever their size. See: draft-ietf-opsawg-pcap "PCAP Capture File
+//! Format".
 //!
-//! Both byte orders, microseconds and nanoseconds. A file that is cut off or wrong gives a [`BadFile`] that says what and at
-//! which byte; it never gives half a record.
+//! Both byte orders are read, and microseconds and nanoseconds. A file that is cut off or wrong gives a [`BadFile`]
+//! that says what is wrong, and at which byte. The reader never returns half a record.
 //!
 //! # Why not one of the crates
-//! pcap-parser and pcap-file need `std`; this runs in a VM without an allocator. pcap-file is the oracle of the tests.
+//! pcap-parser and pcap-file need `std`, and this runs in a VM without an allocator. pcap-file is the oracle of the
+//! tests.
 
 use core::fmt;
 use sluice_vnf::{FileError, Module};
 
-/// Bytes of the file header.
+/// The length of the file header, bytes.
 pub const FILE_HEADER_LEN: usize = 24;
-/// Bytes of the header before each record.
+/// The length of the header before each record, bytes.
 pub const RECORD_HEADER_LEN: usize = 16;
 
 const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const VERSION: [u16; 2] = [2, 4];
-/// LINKTYPE_ETHERNET
+/// The number of LINKTYPE_ETHERNET.
 const ETHERNET: u16 = 1;
 
 /// The header of a file with little-endian numbers, microseconds and frames of up to 65,535 bytes.
 pub const FILE_HEADER: [u8; FILE_HEADER_LEN] =
     [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
 
-/// A header as it stands in the file.
+/// A record's header as it stands in the file.
 pub type RecordHeader = [u8; RECORD_HEADER_LEN];
 
-/// Where a capture is read from.
+/// A source that a capture is read from.
 pub trait Source {
-    /// Bytes that there are.
+    /// Returns the length of the source, bytes.
     fn len(&self) -> u64;
 
     /// Fills `bytes` with those from byte `at` on.
@@ -49,34 +51,34 @@ impl Source for Module {
 /// One captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the file, from 1.
+    /// The record's place in the file, from 1.
     pub number: u64,
-    /// Its header as it stands in the file: times and lengths.
+    /// The header as it stands in the file: times and lengths.
     pub header: RecordHeader,
-    /// Bytes that were captured; they follow the header.
+    /// The number of bytes that were captured, which follow the header.
     pub len: u32,
-    /// Where the header starts in the file.
+    /// The offset of the header in the file.
     pub at: u64,
 }
 
-/// Which byte order a file's numbers have.
+/// The byte order of a file's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// Least significant byte first.
+    /// The least significant byte comes first.
     Little,
-    /// Most significant byte first.
+    /// The most significant byte comes first.
     Big,
 }
 
 impl ByteOrder {
-    /// The order in which the magic of `header` makes sense.
+    /// Returns the order in which the magic number of `header` is a known one.
     pub fn of(header: &[u8; FILE_HEADER_LEN]) -> Option<Self> {
         [Self::Little, Self::Big]
             .into_iter()
             .find(|order| [MAGIC_MICROSECONDS, MAGIC_NANOSECONDS].contains(&order.u32(header, 0)))
     }
 
-    /// Captured length of the record with this header, bytes.
+    /// Returns the captured length of the record with this header, bytes.
     pub fn captured(self, header: &RecordHeader) -> u32 {
         self.u32(header, 8)
     }
@@ -101,34 +103,34 @@ impl ByteOrder {
 /// What is wrong with a file, and where.
 #[derive(Debug)]
 pub struct BadFile {
-    /// The record, from 1; 0 in the file header.
+    /// The number of the record, from 1; 0 in the file header.
     pub record: u64,
-    /// Bytes from the start of the file.
+    /// The offset from the start of the file, bytes.
     pub at: u64,
     /// What is wrong.
     pub what: Wrong,
 }
 
-/// Ways in which a file can be wrong.
+/// The ways in which a file can be wrong.
 #[derive(Debug)]
 pub enum Wrong {
-    /// The file ends within its header: so many bytes of it are there.
+    /// The file ends within its header, after this number of bytes.
     FileHeaderCut(u64),
     /// The first four bytes are no known magic number.
     Magic([u8; 4]),
-    /// Not version 2.4.
+    /// The version is not 2.4.
     Version([u16; 2]),
-    /// Not Ethernet.
+    /// The link type is not Ethernet.
     LinkType(u16),
-    /// The file ends within a record's header: so many bytes of it are there.
+    /// The file ends within a record's header, after this number of bytes.
     RecordHeaderCut(u64),
-    /// The file ends within a record: it says the first number of bytes and has the second.
+    /// The file ends within a record, which has the first number of bytes in its header and the second in the file.
     RecordCut(u32, u64),
     /// The record is longer than the frame was on the network.
     LongerThanOriginal(u32, u32),
     /// The frame has the first number of bytes; the peer takes the second.
     TooLong(u32, u32),
-    /// It can't be read.
+    /// The file can't be read.
     Unreadable(FileError),
 }
 
@@ -156,13 +158,13 @@ impl fmt::Display for BadFile {
     }
 }
 
-/// A capture file whose header is right; as an iterator, its records from the first on, up to the first that is wrong.
+/// A capture file whose header is right. As an iterator, it returns the records up to the first that is wrong.
 #[derive(Clone, Debug)]
 pub struct Capture<S> {
     source: S,
     header: [u8; FILE_HEADER_LEN],
     order: ByteOrder,
-    /// Where the next record starts, and its number.
+    /// The offset and the number of the next record.
     at: u64,
     number: u64,
 }
@@ -179,7 +181,7 @@ impl<S: Source> Capture<S> {
         let magic = core::array::from_fn(|i| header[i]);
         let order = ByteOrder::of(&header).ok_or(wrong(0, Wrong::Magic(magic)))?;
         let version = [order.u16(&header, 4), order.u16(&header, 6)];
-        // The upper half of the last word tells about frame check sequences: no matter here.
+        // The upper half of the last word tells about frame check sequences, which do not matter here.
         let link_type = order.u32(&header, 20) as u16;
         match (version, link_type) {
             (VERSION, ETHERNET) => Ok(Self { source, header, order, at: FILE_HEADER_LEN as u64, number: 1 }),
@@ -188,7 +190,7 @@ impl<S: Source> Capture<S> {
         }
     }
 
-    /// The header as it stands in the file.
+    /// Returns the header as it stands in the file.
     pub const fn header(&self) -> &[u8; FILE_HEADER_LEN] {
         &self.header
     }
@@ -204,7 +206,7 @@ impl<S: Source> Capture<S> {
         self.source.read(at, bytes).map_err(|error| record.wrong(at, Wrong::Unreadable(error)))
     }
 
-    /// The record that starts at byte `at`, of the `left` bytes behind which the file ends.
+    /// Reads the record at byte `at`, with `left` bytes from there to the end of the file.
     fn record(&mut self, left: u64) -> Result<Record, BadFile> {
         let (mut record, end) =
             (Record { number: self.number, header: [0; _], len: 0, at: self.at }, self.source.len());
@@ -227,7 +229,7 @@ impl<S: Source> Capture<S> {
 }
 
 impl Record {
-    /// What is wrong with it at byte `at` of the file.
+    /// Returns the error `what` at byte `at` of the file.
     pub const fn wrong(&self, at: u64, what: Wrong) -> BadFile {
         BadFile { record: self.number, at, what }
     }
@@ -267,7 +269,7 @@ mod tests {
         }
     }
 
-    /// The records of `file`, up to the first that is wrong.
+    /// Returns the records of `file`, up to the first that is wrong.
     fn records(file: &[u8]) -> Result<Vec<Record>, BadFile> {
         Capture::open(file)?.collect()
     }
@@ -305,7 +307,8 @@ mod tests {
 
         #[test]
         fn every_cut_is_an_error_that_names_the_end((file, _) in any_file()) {
-            let whole: Vec<u64> = records(&file).unwrap().iter().map(|record| record.at).chain([file.len() as u64]).collect();
+            let starts = records(&file).unwrap().into_iter().map(|record| record.at);
+            let whole: Vec<u64> = starts.chain([file.len() as u64]).collect();
             for cut in 0..file.len() {
                 let cut = cut as u64;
                 let error = records(&file[..cut as usize]).err();

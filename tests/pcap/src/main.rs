@@ -2,12 +2,13 @@
 //!
 //! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
 //!
-//! What lies between the two may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]` sends the frames of FILE and
-//! nothing else, and `record FILE` writes each frame that arrives until none has come for seconds. The records of FILE have no times then: record
-//! number n has the time of n microseconds.
+//! A VNF between the two ends may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]`
+//! sends the frames of FILE alone, and `record FILE` writes each frame that arrives until none has come for seconds.
+//! The records of FILE have no times then: record number n has the time of n microseconds.
 //!
-//! Neither end ever holds the file: a process sends captures of any size. A VM has its modules in its RAM, which bounds them, and writes by its
-//! console. A frame may be as long as the receiver's device says (`mtu`), and as a buffer of ours is.
+//! Neither end ever holds the whole file, so a process sends captures of any size. A VM has its modules in its RAM,
+//! which bounds them, and writes by its console. A frame may be as long as the receiver's device says (`mtu`), and as a
+//! buffer of this VNF is.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod announce;
@@ -34,28 +35,28 @@ fn run(vnf: &mut Vnf) -> Result<(), Error> {
     }
 }
 
-/// The name in an argument `to=NAME`, if there is one.
+/// Returns the name in an argument `to=NAME`, if there is one.
 fn name(to: Option<&'static str>) -> Result<Option<&'static str>, Error> {
     to.map(|to| to.strip_prefix("to=").ok_or(Error::Arguments)).transpose()
 }
 
-/// Why the capture did not get across.
+/// Why the capture did not arrive.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("arguments: send or replay FILE [to=NAME], or receive or record FILE")]
     Arguments,
     #[error(transparent)]
     Vnf(#[from] sluice_vnf::Error),
-    /// No such module.
+    /// There is no such module.
     #[error("{0}: no such module")]
     NoFile(&'static str),
     /// The file can't be opened, or not be written to its end.
     #[error("{0}: {1}")]
     Unusable(&'static str, FileError),
-    /// The file to send.
+    /// The file to send is wrong.
     #[error("{0}: {1}")]
     File(&'static str, BadFile),
-    /// What arrived.
+    /// The frames that arrived make no file.
     #[error("{0}: {1}")]
     Arrived(&'static str, Fault),
 }

@@ -1,4 +1,4 @@
-//! The receiver: writes the file that the sender read.
+//! The receiver writes the file that the sender read.
 
 use crate::Error;
 use crate::announce::MAX_LEN;
@@ -6,7 +6,7 @@ use crate::assembly::{Assembly, Fault};
 use sluice_vnf::Error::Receive as Failed;
 use sluice_vnf::{BURST_SIZE, BufferLen, Options, Receive, Vnf, println};
 
-/// Longest frame that can arrive.
+/// The length of the longest frame that can arrive, bytes.
 const LONGEST: usize = BufferLen::KiB2.bytes() as usize;
 const _: () = assert!(MAX_LEN <= LONGEST);
 

@@ -1,4 +1,4 @@
-//! The recorder: writes each frame that arrives.
+//! The recorder writes each frame that arrives.
 
 use crate::Error;
 use crate::assembly::Fault;
@@ -6,7 +6,7 @@ use crate::format::{FILE_HEADER, RECORD_HEADER_LEN};
 use sluice_vnf::{BURST_SIZE, Frame, Options, Receive, Vnf, println};
 use sluice_vnf::{Error as Failed, Output};
 
-/// Longest frame that can arrive: buffers have their shortest length.
+/// The length of the longest frame that can arrive, bytes: buffers have their shortest length.
 const LONGEST: usize = 2048;
 
 pub fn record(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
@@ -20,7 +20,7 @@ pub fn record(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
         if ports.input.rx_burst(&mut burst, BURST_SIZE).map_err(Failed::Receive)? > 0 {
             patience.renew();
         } else if let Err(error) = patience.wait(vnf) {
-            // Silence behind a frame is the end, silence before the first is an error.
+            // Silence behind a frame is the end. Silence before the first frame is an error.
             if count > 0 { break } else { return Err(error.into()) }
         }
         for frame in burst.frames() {

@@ -1,4 +1,4 @@
-//! The sender: goes through the whole file before the first frame leaves, so a broken one sends nothing.
+//! The sender reads the whole file before the first frame leaves, so it sends nothing of a broken file.
 
 use crate::Error;
 use crate::announce::{Announcement, MAX_LEN, MAX_RECORDS, What, records_in};
@@ -8,10 +8,10 @@ use sluice_vnf::abi::net;
 use sluice_vnf::{BURST_SIZE, BufferLen, Burst, MAX_BURST, Mempool, PeerPort, Transmit};
 use sluice_vnf::{Module, Vnf, println};
 
-/// Bytes before the payload of a frame without VLAN tags, and those of a tag.
+/// The number of bytes before the payload of a frame without VLAN tags, and of a tag.
 const HEADER: u32 = net::ETHERNET_HEADER as u32;
 const TAG: u32 = net::VLAN_TAG as u32;
-/// Longest frame that a buffer of ours has room for.
+/// The length of the longest frame that a buffer has room for, bytes.
 const LONGEST: u32 = BufferLen::KiB2.longest_frame() as u32;
 
 /// Sends the file so that [`crate::receive`] can write the same.
@@ -19,7 +19,7 @@ pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Resu
     with_wire(vnf, file, to, whole_file)
 }
 
-/// Sends the frames of the file, and nothing else.
+/// Sends the frames of the file, without announcements.
 pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
     with_wire(vnf, file, to, |wire, capture, file, _| {
         let mut count = 0;
@@ -32,7 +32,8 @@ pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Re
     })
 }
 
-/// Opens the file and the port to the peer, lets `work` send, and sends what is left. `work` learns the peer's MTU and returns the number of records.
+/// Opens the file and the port to the peer, lets `work` send, and sends the rest. `work` learns the peer's MTU and
+/// returns the number of records.
 fn with_wire(
     vnf: &mut Vnf,
     file: &'static str,
@@ -75,7 +76,8 @@ fn whole_file(wire: &mut Wire<'_>, capture: &mut Capture<Module>, file: &'static
     Ok(count)
 }
 
-/// Whether every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the first.
+/// Checks that every record of the file is whole, and fits where the largest payload is `mtu` bytes. Goes back to the
+/// first record.
 fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
     while let Some(record) = capture.next() {
         let record = record?;
@@ -88,7 +90,8 @@ fn check(capture: &mut Capture<Module>, mtu: u32) -> Result<(), BadFile> {
     Ok(())
 }
 
-/// Bytes of the VLAN tags, two at most, of a frame that is too long without any. See: docs/interfaces.md, "How long a frame may be".
+/// Returns the length of the VLAN tags, two at most, of a frame that is too long without any. See: docs/interfaces.md,
+/// "How long a frame may be".
 fn tag_len(capture: &mut Capture<Module>, record: &Record, mtu: u32) -> Result<u32, BadFile> {
     let mut start = [0; (HEADER + TAG) as usize];
     if record.len <= mtu + HEADER {
@@ -111,7 +114,7 @@ struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    /// Announces `records`, before which there were so many, and sends their frames.
+    /// Announces `records`, with the number of records before them, and sends their frames.
     fn records<'r>(
         &mut self,
         file: &'static str,
@@ -132,10 +135,10 @@ impl Wire<'_> {
         Ok(())
     }
 
-    /// Sends the frame of `record`; a record without bytes has none.
+    /// Sends the frame of `record`. A record without bytes has none.
     fn record(&mut self, file: &'static str, capture: &mut Capture<Module>, record: &Record) -> Result<(), Error> {
         let mut bytes = [0; LONGEST as usize];
-        // No longer than `check` let pass.
+        // The frame is no longer than `check` permitted.
         let frame = &mut bytes[..record.len.min(LONGEST) as usize];
         capture.frame(record, frame).map_err(|error| Error::File(file, error))?;
         if frame.is_empty() { Ok(()) } else { self.frame(frame) }

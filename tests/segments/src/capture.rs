@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use sluice_vnf::{Module, Vnf};
 
-/// Bytes before the first record, and before the frame of each.
+/// The number of bytes before the first record, and before the frame of each.
 const FILE_HEADER: u64 = 24;
 const RECORD_HEADER: u64 = 16;
 
 pub struct Capture {
     file: Module,
     at: u64,
-    /// Frames so far.
+    /// The number of frames so far.
     count: usize,
 }
 
@@ -22,7 +22,7 @@ impl Capture {
         Ok(Self { file, at: FILE_HEADER, count: 0 })
     }
 
-    /// Number of frames that were read.
+    /// Returns the number of frames that were read.
     pub const fn count(&self) -> usize {
         self.count
     }
@@ -31,7 +31,7 @@ impl Capture {
         self.at >= self.file.len()
     }
 
-    /// The next frame; `None` behind the last.
+    /// Returns the next frame, or `None` behind the last.
     pub fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         if self.is_at_end() {
             return Ok(None);

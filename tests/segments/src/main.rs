@@ -7,9 +7,9 @@
 //! | `merged RING FILE` | agrees to the same, with buffers of 2 KiB: a frame lies in as many of them as it takes |
 //! | `plain RING FILE` | agrees to neither |
 //!
-//! A receiver ends once the very frames of its FILE have arrived, and with an error at the first that is another. In the sender's FILE each TCP
-//! frame has the sum of the pseudo header where its checksum belongs: what a receiver that agreed completes, and what is completed here for
-//! one that did not.
+//! A receiver ends once exactly the frames of its FILE have arrived, and with an error at the first that is another. In
+//! the sender's FILE each TCP frame has the sum of the pseudo header where its checksum belongs. A receiver that agreed
+//! completes it, and the sender completes it for one that did not.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -29,11 +29,11 @@ sluice_vnf::heap!(1 << 18);
 /// Why a run fails.
 type Failure = Box<dyn core::error::Error>;
 
-/// What a receiver can do for its senders.
+/// The offloads that a receiver agrees to.
 const OFFLOADS: Offloads = Offloads::CSUM.union(Offloads::TSO4).union(Offloads::TSO6).union(Offloads::ECN);
-/// The same as features of its device.
+/// The same offloads as features of its device.
 const FEATURES: F = F::GUEST_CSUM.union(F::GUEST_TSO4).union(F::GUEST_TSO6).union(F::GUEST_ECN);
-/// Longest frame of a network with an MTU of 1,500 bytes.
+/// The length of the longest frame of a network with an MTU of 1,500 bytes.
 const LONGEST: u16 = 1500 + ETHERNET_HEADER;
 
 fn run(vnf: &mut Vnf) -> Result<(), Failure> {

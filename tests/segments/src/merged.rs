@@ -1,4 +1,4 @@
-//! A receiver whose frames lie in as many buffers as they take, on the driver alone.
+//! A receiver whose frames lie in as many buffers as they need, on the driver alone.
 
 use crate::capture::Capture;
 use crate::{FEATURES, Failure};
@@ -9,11 +9,11 @@ use sluice_vnf::abi::Gpa;
 use sluice_vnf::abi::net::{F, HDR_LEN, receiveq};
 use sluice_vnf::{PacketMemory, PeerSlice, RingFormat, Vnf, println};
 
-/// Entries of the queue: more buffers than the longest frame takes.
+/// The number of entries of the queue: more buffers than the longest frame needs.
 const ENTRIES: usize = 64;
-/// Bytes of a buffer.
+/// The length of a buffer, bytes.
 const BUFFER: u32 = 2048;
-/// Payload that all buffers hold, bytes.
+/// The payload that all buffers hold, bytes.
 const MTU: u16 = 9000;
 
 type Queue = DriverQueue<ENTRIES, u32>;
@@ -58,7 +58,7 @@ fn start(vnf: &Vnf, memory: PacketMemory, ring: RingFormat) -> Result<(Queue, F)
     Ok((queue, features))
 }
 
-/// Gives the device the buffers `indices`.
+/// Gives the buffers `indices` to the device.
 fn give(queue: &mut Queue, buffers: &PacketMemory, mut indices: impl Iterator<Item = u32>) -> Result<(), Failure> {
     let at = |index| Gpa(buffers.gpa.0 + u64::from(index * BUFFER));
     let given = indices.all(|index| queue.give(at(index), BUFFER, index));
@@ -70,7 +70,7 @@ fn buffer(buffers: &PacketMemory, index: u32, start: u32, len: u32) -> Option<Pe
     buffers.memory.sub(u64::from(index * BUFFER + start), len.into()).ok()
 }
 
-/// The bytes of all `parts`.
+/// Returns the bytes of all `parts`.
 fn gather(buffers: &PacketMemory, parts: &[Part<u32>]) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     for part in parts {

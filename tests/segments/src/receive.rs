@@ -5,7 +5,7 @@ use crate::capture::Capture;
 use alloc::vec;
 use sluice_vnf::{BURST_SIZE, BufferLen, Hdr, Offloads, Options, Receive, RingFormat, Vnf, println};
 
-/// Entries of the receive queue.
+/// The number of entries of the receive queue.
 const ENTRIES: u16 = 64;
 
 pub fn receive(vnf: &mut Vnf, ring: RingFormat, offloads: Offloads, file: &str) -> Result<(), Failure> {
@@ -31,12 +31,14 @@ pub fn receive(vnf: &mut Vnf, ring: RingFormat, offloads: Offloads, file: &str) 
     Ok(())
 }
 
-/// Says what the last frame's header asks for, unless that is nothing, and in how many buffers the frame came.
+/// Prints the offloads that the last frame's header asks for, unless it asks for none, and in how many buffers the
+/// frame came.
 pub fn say(expected: &Capture, hdr: Hdr, buffers: usize) {
     let Hdr { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, .. } = hdr;
     if flags != 0 {
         println!(
-            "frame {}: flags {flags}, type {gso_type}, headers {hdr_len}, size {gso_size}, checksum {csum_start}+{csum_offset}, buffers {buffers}",
+            "frame {}: flags {flags}, type {gso_type}, headers {hdr_len}, size {gso_size}, \
+             checksum {csum_start}+{csum_offset}, buffers {buffers}",
             expected.count() - 1
         );
     }

@@ -1,13 +1,15 @@
-//! The sender: each frame as it is; what a peer does not take so is said, and then done here.
+//! The sender sends each frame as it is. If a peer does not take a frame so, the sender prints that, and does the work
+//! itself.
 
 use crate::capture::Capture;
 use crate::{Failure, LONGEST};
 use sluice_vnf::{BufferLen, Burst, FrameMut, Hdr, HdrF, MAX_BURST, Mempool, PeerPort, Transmit, TxError, Vnf};
 use sluice_vnf::{gso, println};
 
-/// Buffers of the pool: the frame, and its segments.
+/// The number of buffers of the pool: the frame, and its segments.
 const BUFFERS: usize = 64;
-/// Congestion Window Reduced: the frame needs a receiver that agreed to segment with ECN. See: RFC 3168, section 6.1.
+/// The TCP flag Congestion Window Reduced: the frame needs a receiver that agreed to segment with ECN. See: RFC 3168,
+/// section 6.1.
 const CWR: u8 = 0x80;
 
 pub fn send(vnf: &mut Vnf, file: &str, peers: impl Iterator<Item = &'static str>) -> Result<(), Failure> {
@@ -50,7 +52,7 @@ fn offload(mut frame: FrameMut<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends all of `burst`, unless the peer never takes some frame as it is: why not.
+/// Sends all of `burst`. Returns the error if the peer never takes some frame as it is.
 fn deliver(vnf: &Vnf, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<Option<TxError>, Failure> {
     let mut patience = vnf.patience();
     while !burst.is_empty() {
@@ -64,8 +66,8 @@ fn deliver(vnf: &Vnf, port: &mut PeerPort<'_>, burst: &mut Burst<'_>) -> Result<
     Ok(None)
 }
 
-/// Does what the frame of `burst` leaves to its receiver; what comes of it is in `segments`. A frame without a segmentation of its own that is too
-/// long is left out. Returns how many there are.
+/// Does the work that the frame of `burst` leaves to its receiver, and puts the result into `segments`. A frame that is
+/// too long and asks for no segmentation is left out. Returns the number of segments.
 fn cut(burst: &mut Burst<'_>, segments: &mut Burst<'_>) -> Result<usize, Failure> {
     let mut frame = burst.frame_mut(0)?;
     match frame.offloads() {

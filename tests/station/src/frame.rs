@@ -1,13 +1,13 @@
 //! The frames that stations exchange: ARP (RFC 826) and ICMP echo (RFC 792) in IPv4, in the network 10.0.0.0.
 
-/// Everybody.
+/// The broadcast address.
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 const ARP: u16 = 0x806;
 const IPV4: u16 = 0x800;
-/// Bytes of every frame that a station makes or looks at.
+/// The length of every frame that a station makes or reads, bytes.
 pub const LEN: usize = 60;
 
-/// The bytes of a frame, as far as a station looks.
+/// The bytes of a frame, as far as a station reads them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame(pub [u8; LEN]);
 
@@ -36,7 +36,7 @@ impl Frame {
         u16::from_be_bytes(self.at(12))
     }
 
-    /// The same to `destination`.
+    /// Returns the same frame to `destination`.
     pub fn to(self, destination: [u8; 6]) -> Self {
         Self::new(destination, self.source(), self.kind(), &self.0[14..])
     }
@@ -57,7 +57,7 @@ pub fn arp_request(mac: [u8; 6], own: u8, host: u8) -> Frame {
     arp(BROADCAST, 1, (mac, own), ([0; 6], host))
 }
 
-/// The operation of an ARP packet, who sent it, and who is meant.
+/// Returns the operation of an ARP packet, its sender, and its target.
 fn parse_arp(frame: &Frame) -> Option<(u8, u8, u8)> {
     let right = frame.kind() == ARP && frame.at(14) == [0, 1, 8, 0, 6, 4, 0];
     let [sender, target] = [28, 38].map(|at| frame.at::<4>(at));
@@ -65,17 +65,17 @@ fn parse_arp(frame: &Frame) -> Option<(u8, u8, u8)> {
     (right && known).then_some((frame.0[21], sender[3], target[3]))
 }
 
-/// The host that sent an ARP request.
+/// Returns the host that sent an ARP request.
 pub fn arp_sender(frame: &Frame) -> Option<u8> {
     parse_arp(frame).filter(|(operation, ..)| *operation == 1).map(|(_, sender, _)| sender)
 }
 
-/// The address of 10.0.0.`host`, if `frame` says it.
+/// Returns the address of 10.0.0.`host`, if `frame` tells it.
 pub fn arp_answer(frame: &Frame, host: u8) -> Option<[u8; 6]> {
     parse_arp(frame).filter(|&(operation, sender, _)| operation == 2 && sender == host).map(|_| frame.at(22))
 }
 
-/// What 10.0.0.`own` at `mac` answers to `frame`, if anything, and the number of the ping that it was.
+/// Returns the answer of 10.0.0.`own` at `mac` to `frame`, if it needs one, and the number of the ping that it was.
 pub fn answer(frame: &Frame, mac: [u8; 6], own: u8) -> Option<(Frame, Option<u16>)> {
     match (parse_arp(frame), Echo::parse(frame)) {
         (Some((1, host, target)), _) if target == own => {
@@ -96,7 +96,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// IPv4 and ICMP without data; addresses are those of the first two stations.
+    /// The headers of IPv4 and ICMP without data. The addresses are those of the first two stations.
     pub fn frame(self, source: [u8; 6], destination: [u8; 6]) -> Frame {
         let (from, to) = if self.is_answer { (2, 1) } else { (1, 2) };
         let mut packet = [0; 28];
@@ -111,7 +111,7 @@ impl Echo {
         Frame::new(destination, source, IPV4, &packet)
     }
 
-    /// `frame` as a ping or an answer to one, if its checksums are right.
+    /// Returns `frame` as a ping or an answer to one, if its checksums are right.
     pub fn parse(frame: &Frame) -> Option<Self> {
         let right = frame.kind() == IPV4 && frame.0[14] == 0x45 && frame.0[23] == 1 && matches!(frame.0[34], 0 | 8);
         let whole = checksum(&frame.0[14..34]) == 0 && checksum(&frame.0[34..42]) == 0;
@@ -120,7 +120,7 @@ impl Echo {
     }
 }
 
-/// See: RFC 1071.
+/// Returns the Internet checksum. See: RFC 1071.
 fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -2,26 +2,25 @@
 
 use crate::frame::{Frame, LEN};
 use sluice_vnf::{
-    BURST_SIZE, Burst, ControlError, Error as VnfError, F, FrameError, LinkStatus, Options, Ports, Receive, RxError,
-    Transmit, TxError, Vnf, println,
+    BURST_SIZE, Burst, ControlError, Error as VnfError, F, LinkStatus, Options, Ports, Receive, Transmit, Vnf, println,
 };
 
 /// Why frames can't be sent or received.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error(transparent)]
-    Open(#[from] VnfError),
+    Vnf(VnfError),
     #[error(transparent)]
-    Control(#[from] ControlError),
-    #[error(transparent)]
-    Receive(#[from] RxError),
-    #[error(transparent)]
-    Send(#[from] TxError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
+    Control(ControlError),
     /// The device asks for no announcement, though the driver agreed to make one.
     #[error("link status {0:?} right after the start")]
     NotAsked(LinkStatus),
+}
+
+impl<T: Into<VnfError>> From<T> for LinkError {
+    fn from(error: T) -> Self {
+        Self::Vnf(error.into())
+    }
 }
 
 /// A started device.
@@ -31,7 +30,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts the device, and says over the control queue that this station is there.
+    /// Starts the device, and announces this station over the control queue.
     pub fn start(vnf: &mut Vnf) -> Result<Self, LinkError> {
         let features = F::CTRL_VQ | F::CTRL_RX | F::GUEST_ANNOUNCE;
         let ports = vnf.open(Options { features, ..Options::default() })?;
@@ -41,7 +40,7 @@ impl Link {
         Ok(link)
     }
 
-    /// The device asks for an announcement at its start, and the driver says that it is made.
+    /// Acknowledges the announcement that the device asks for at its start.
     fn announce(&mut self, vnf: &Vnf) -> Result<(), LinkError> {
         let net = &mut self.ports.input;
         let asked = net.link();
@@ -49,7 +48,7 @@ impl Link {
             vnf.yield_now();
             true
         };
-        net.control(wait).announced()?;
+        net.control(wait).announced().map_err(LinkError::Control)?;
         let done = net.link();
         println!("link {asked:?}, then {done:?}");
         let right = asked == LinkStatus::LINK_UP | LinkStatus::ANNOUNCE && done == LinkStatus::LINK_UP;
@@ -70,7 +69,7 @@ impl Link {
         Ok(())
     }
 
-    /// The next frame, if there is one; one that is shorter than those of stations is filled up with 0.
+    /// Returns the next frame, if there is one. A frame that is shorter than those of stations is filled up with 0.
     pub fn receive(&mut self) -> Result<Option<Frame>, LinkError> {
         if self.arrived.is_empty() && self.ports.input.rx_burst(&mut self.arrived, BURST_SIZE)? == 0 {
             return Ok(None);

@@ -1,11 +1,10 @@
-//! VMs that speak to each other by the host's switch alone: ARP, then ICMP echo, and frames to a VM that the manifest
-//! does not permit. Arguments, for three VMs that are started in this order:
+//! VMs that reach each other by the host's switch alone: ARP, then ICMP echo, and frames to a VM that the manifest does
+//! not permit. Arguments, for three VMs that are started in this order:
 //!
-//! | argument | what it does |
-//! |---|---|
-//! | `ask COUNT` | asks for the address of the second VM, sends a frame to the third one, which is denied to it, and then pings the second so often |
-//! | `answer COUNT` | answers ARP and pings, up to that number, and then asks for the address of the third VM |
-//! | `last` | waits for that question, which must be the first frame that it ever gets, and answers |
+//! - `ask COUNT` asks for the address of the second VM, sends a frame to the third one, which is denied to it, and then
+//!   pings the second COUNT times.
+//! - `answer COUNT` answers ARP and pings, up to that number, and then asks for the address of the third VM.
+//! - `last` waits for that question, which must be the first frame that it ever gets, and answers.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod frame;
@@ -18,10 +17,10 @@ use sluice_vnf::{Patience, Vnf, println};
 
 sluice_vnf::main!(run);
 
-/// Looks at the receive queue after which a question is asked again.
+/// The number of looks at the receive queue after which a question is asked again.
 const LOOKS: usize = 2_000;
 
-/// What a station has to do.
+/// The work of a station.
 #[derive(Clone, Copy)]
 enum Role {
     Ask(u16),
@@ -31,7 +30,6 @@ enum Role {
 
 enum Error {
     Arguments(&'static str),
-    Vnf(sluice_vnf::Error),
     Link(LinkError),
     /// A frame that this station must not get: its source, and its EtherType.
     Unexpected([u8; 6], u16),
@@ -41,22 +39,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments(args) => write!(f, "arguments {args:?}: ask COUNT, answer COUNT or last"),
-            Self::Vnf(error) => error.fmt(f),
             Self::Link(error) => error.fmt(f),
             Self::Unexpected(source, kind) => write!(f, "a frame of type {kind:#06x} from {source:02x?}"),
         }
     }
 }
 
-impl From<sluice_vnf::Error> for Error {
-    fn from(error: sluice_vnf::Error) -> Self {
-        Self::Vnf(error)
-    }
-}
-
-impl From<LinkError> for Error {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
+impl<T: Into<LinkError>> From<T> for Error {
+    fn from(error: T) -> Self {
+        Self::Link(error.into())
     }
 }
 
@@ -89,7 +80,7 @@ struct Station<'v> {
 }
 
 impl Station<'_> {
-    /// The address of the VM with index `host`, and the address of this one on the same network.
+    /// Returns the address of the VM with index `host`, and the address of this VM on the same network.
     fn resolve(&mut self, own: u8, host: u8) -> Result<[u8; 6], Error> {
         let question = frame::arp_request(self.link.mac(), own, host);
         loop {
@@ -101,7 +92,7 @@ impl Station<'_> {
         }
     }
 
-    /// Waits for a frame in which `find` finds what is wanted; `None` if it did not come for some time.
+    /// Waits for a frame in which `find` finds what is wanted. Returns `None` if none came for some time.
     fn wait<T>(&mut self, mut find: impl FnMut(&Frame) -> Option<T>) -> Result<Option<T>, Error> {
         for _ in 0..LOOKS {
             while let Some(frame) = self.link.receive()? {
@@ -143,7 +134,7 @@ impl Station<'_> {
             let mac = self.link.mac();
             let Some((answer, ping)) = self.wait(|frame| frame::answer(frame, mac, 2))? else { continue };
             self.link.send(self.vnf, &answer)?;
-            // One that was sent twice, as its answer took long, is answered twice.
+            // A question that was sent twice, as its answer took long, is answered twice.
             missing = ping.map_or(missing, |sequence| count.saturating_sub(sequence + 1));
         }
         let last = self.resolve(2, 3)?;

@@ -1,10 +1,11 @@
-//! A7, A10, A21, A26: exceptions that a VM prepares for gate and window, and debug exceptions and interrupts in home. (Breakpoints on every instruction: stepping.rs.)
+//! A7, A10, A21, A26: exceptions that a VM prepares for gate and window, and debug exceptions and interrupts in home.
+//! Breakpoints on every instruction are in stepping.rs.
 
 use super::{attack, contained, exits, run, vm};
 use crate::passed;
 
-/// Breakpoints on the window's stack, on its state, on the request block, and one that MOV SS holds back until the VMFUNC is over: each is a
-/// #DB that exits, and the call is aborted.
+/// Sets breakpoints on the window's stack, on its state, on the request block, and one that MOV SS holds back until the
+/// VMFUNC is over. Each is a #DB that exits, and the call is aborted.
 #[test]
 fn breakpoints_on_data_in_bochs_abort_the_call() {
     let report = attack("isolated", "watch");
@@ -17,7 +18,7 @@ fn breakpoints_on_data_in_bochs_abort_the_call() {
     assert_eq!(exits(&report, "triple_fault"), 0, "nothing is injected: {:?}", report.exits);
 }
 
-/// #GP, for each table and each base that could reach into what gate and window map.
+/// Each table and each base that could reach into what gate and window map is #GP.
 #[test]
 fn descriptor_tables_in_the_slot_in_bochs_are_refused() {
     let report = attack("isolated", "descriptors");
@@ -27,8 +28,8 @@ fn descriptor_tables_in_the_slot_in_bochs_are_refused() {
     contained(&report, 0, &["call after that: returned Ok"]);
 }
 
-/// CR0.TS makes the window's vector instructions fault. Nothing is vectored there: a triple fault, the call is aborted and undone, and the
-/// next one delivers.
+/// CR0.TS makes the window's vector instructions fault. The fault is not vectored there: it is a triple fault, the call
+/// is aborted and undone, and the next one delivers.
 #[test]
 fn vector_registers_that_fault_in_bochs_abort_the_call() {
     let all = [
@@ -47,8 +48,9 @@ fn vector_registers_that_fault_in_bochs_abort_the_call() {
     assert_eq!((report.exits["attacker"]["aborts"], exits(&report, "triple_fault")), (1, 1), "{:?}", report.exits);
 }
 
-/// A debug exception in home exits, and its handler finds DR6, DR7 and RIP as it would without a monitor: single steps (bit 14 of DR6), also over
-/// what the monitor executes, breakpoints (bits 3:0), guarded registers (bit 13); and what MOV SS holds back is no refused entry (A26).
+/// A debug exception in home exits, and its handler finds DR6, DR7 and RIP as it would without a monitor: single steps
+/// (bit 14 of DR6), also over what the monitor executes, breakpoints (bits 3:0), guarded registers (bit 13). Exceptions
+/// that MOV SS holds back lead to no refused entry (A26).
 #[test]
 fn debug_exceptions_in_bochs_are_the_kernels_as_they_were() {
     let report = attack("isolated", "debugged");
@@ -69,7 +71,8 @@ fn debug_exceptions_in_bochs_are_the_kernels_as_they_were() {
     contained(&report, 0, &lines);
 }
 
-/// Vectors from 16 on are interrupts', as an APIC has it; an expiry that is masked, or whose timer is armed anew, is none any more.
+/// Vectors from 16 on are interrupts', as an APIC has it. An expiry that is masked, or whose timer is armed anew, is no
+/// interrupt any more.
 #[test]
 fn expiries_that_are_masked_or_taken_back_in_bochs_are_no_interrupts() {
     let report = attack("isolated", "masked");

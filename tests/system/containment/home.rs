@@ -1,8 +1,8 @@
-//! A1: VMFUNC and peer memory, by plain code in home; and the end of the stack.
+//! A1: VMFUNC and peer memory, by plain code in home, and the end of the stack.
 
 use super::{attack, contained, exits, stopped};
 
-/// Even with the gate `direct`, whose home shows the rings and runs of receivers: the victim is none.
+/// This holds even with the gate `direct`, whose home shows the rings and runs of receivers: the victim is no receiver.
 #[test]
 fn reading_peer_memory_in_home_in_bochs_is_exit_48() {
     for gate in ["isolated", "guarded", "hypercall", "direct"] {
@@ -25,8 +25,9 @@ fn a_stack_in_bochs_that_grows_too_far_is_told_as_that() {
     }
 }
 
-/// In the gate view the page tables are the host's, and no page of the VM's is in them (rule G5): the fetch behind the VMFUNC is
-/// a page fault that can't be vectored (rule G14), so a triple fault, which aborts the call (rule G9); the caller is told.
+/// In the gate view the page tables are the host's, and no page of the VM's is in them (rule G5). So the fetch behind
+/// the VMFUNC is a page fault that can't be vectored (rule G14), and a triple fault, which aborts the call (rule G9).
+/// The caller is told.
 #[test]
 fn vmfunc_from_a_page_of_its_own_in_bochs_is_an_aborted_call() {
     let report = attack("isolated", "view 1");

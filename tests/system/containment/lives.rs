@@ -3,10 +3,11 @@
 use super::{numbers, often, run, run_on, vm};
 use crate::passed;
 
-/// A receiver of ring format `ring` that dies `times` times, wherever it is, and its sender.
+/// Runs a receiver of ring format `ring` that dies `times` times, wherever it is, and its sender.
 ///
-/// All that the sender was told was accepted is there, once, whole, in order, over all lives: what one life did not take, the next finds
-/// in its memory. The sender sees a full ring or a peer that is not ready, and nothing else, and goes on.
+/// Each frame that the sender was told was accepted is there, once, whole, in order, over all lives: the next life
+/// finds in its memory what one life did not take. The sender finds a full ring or a peer that is not ready, and no
+/// other error, and goes on.
 fn killed(ring: &str, times: u64) {
     let all = [
         often(),
@@ -22,12 +23,12 @@ fn killed(ring: &str, times: u64) {
     passed(&report);
     let [receiver, sender] = ["receiver", "sender"].map(|name| &report.exits[name]);
     assert_eq!([receiver["restarts"], receiver["triple_fault"]], [times, times]);
-    // Its device is taken away at each end, and the last life did that before.
+    // The device is taken away at each end, and the last life did that before.
     assert_eq!(receiver["revocations"], times + 2);
     let [sent, _] = numbers(&report, "[sender] sent ");
     assert!(report.says(&format!("[receiver] received {sent} wrong 0")), "{:#?}", report.lines);
     assert!(report.says(" 0 aborted, 0 after"), "{:#?}", report.lines);
-    // Traffic ran when it died, and its end found the sender in gate or window.
+    // Traffic ran when the receiver died, and its end found the sender in gate or window.
     let [busy, left] = numbers(&report, &format!("[receiver] lives {}: frames in ", times + 1));
     assert!(busy > times * 3 / 4 && left > times && sender["crossing"] > times / 2, "{:#?}", report.lines);
 }
@@ -42,7 +43,8 @@ fn a_peer_that_dies_and_starts_again_in_bochs_loses_nothing_that_was_accepted_pa
     killed("packed", 200);
 }
 
-/// A sender that ends and starts again: it has to register again, and its peer's queue goes on where it was, in whatever format.
+/// A sender that ends and starts again has to register again, and its peer's queue goes on where it was, in each
+/// format.
 #[test]
 fn a_sender_that_starts_again_in_bochs_goes_on_where_it_was() {
     for ring in ["split", "in-order", "packed"] {

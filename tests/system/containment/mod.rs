@@ -1,8 +1,9 @@
-//! A hostile VM, its victim, and two that go on meanwhile. Each attack of the list in docs/threat-model.md that an emulator can show is
-//! a test here; the attacks themselves are in tests/vm/src.
+//! A hostile VM, its victim, and two VMs that go on meanwhile. Each attack of docs/threat-model.md that an emulator can
+//! show is a test here. The attacks themselves are in tests/vm/src/attacks.
 //!
-//! Beside each attack stands what has to come of it: how it is contained, which counter of the monitor's says so, and what the caller
-//! sees. Always: the victim finds no word of its memory changed, once the attacker is gone, and the others lose nothing.
+//! A test has what has to come of its attack: how it is contained, which counter of the monitor's says so, and what the
+//! caller finds. In each the victim finds no word of its memory changed, once the attacker is gone, and the others lose
+//! no packet.
 
 mod entry;
 mod exceptions;
@@ -20,12 +21,12 @@ mod tables;
 use crate::in_bochs;
 use xtask::{Report, Scenario};
 
-/// A VM's entry in a manifest.
+/// Returns a VM's entry in a manifest.
 fn vm(name: &str, image: &str, args: &str, rest: &str) -> String {
     format!("[[vm]]\nname = \"{name}\"\nram_mib = 8\nimage = \"{image}\"\nargs = \"{args}\"\n{rest}\n")
 }
 
-/// The victim never becomes a receiver, so its packet memory is nobody else's to write.
+/// Runs the attack `args`. The victim never becomes a receiver, so its packet memory is nobody else's to write.
 fn attack(gate: &str, args: &str) -> Report {
     let all = [
         vm("attacker", "attack", args, &format!("gate = \"{gate}\"\npeers = [\"victim\"]")),
@@ -40,17 +41,18 @@ fn run(manifest: &str) -> Report {
     run_on(1, 1800, manifest)
 }
 
-/// Runs it on so many processors, for so many seconds at most.
+/// Runs `manifest` on `processors` processors, for at most `timeout` seconds.
 fn run_on(processors: usize, timeout: u64, manifest: &str) -> Report {
     in_bochs(&Scenario { processors, timeout, ..Scenario::new(manifest) })
 }
 
-/// First line of a manifest whose receivers start their devices often: senders hear of that once in a quantum.
+/// Returns the first line of a manifest whose receivers start their devices often: senders hear of that once in a
+/// quantum.
 fn often() -> String {
     "quantum_ticks = 20_000\n".into()
 }
 
-/// The numbers of the line that starts with `prefix`.
+/// Returns the numbers of the line that starts with `prefix`.
 #[track_caller]
 fn numbers<const N: usize>(report: &Report, prefix: &str) -> [u64; N] {
     let line = report.lines.iter().find_map(|line| line.strip_prefix(prefix)).expect("a line");
@@ -65,7 +67,7 @@ fn unharmed(report: &Report) {
     assert!(report.says("vm c exit code 0") && report.says("vm d exit code 0"));
 }
 
-/// The attacker ended by itself, after `aborts` aborted calls, and said each of `lines`.
+/// Asserts that the attacker ended by itself, after `aborts` aborted calls, and printed each of `lines`.
 #[track_caller]
 fn contained(report: &Report, aborts: u64, lines: &[&str]) {
     crate::passed(report);
@@ -76,7 +78,7 @@ fn contained(report: &Report, aborts: u64, lines: &[&str]) {
     unharmed(report);
 }
 
-/// The monitor stopped the attacker, and said `why`, after `aborts` aborted calls.
+/// Asserts that the monitor stopped the attacker for the reason `why`, after `aborts` aborted calls.
 #[track_caller]
 fn stopped(report: &Report, why: &str, aborts: u64) {
     let verdict = report.verdict.clone().expect("a verdict").expect_err("a VM that was stopped");
@@ -85,7 +87,7 @@ fn stopped(report: &Report, why: &str, aborts: u64) {
     unharmed(report);
 }
 
-/// Exits of the attacker for `reason`.
+/// Returns the number of the attacker's exits for `reason`.
 fn exits(report: &Report, reason: &str) -> u64 {
     report.exits["attacker"].get(reason).copied().unwrap_or(0)
 }

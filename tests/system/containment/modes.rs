@@ -2,8 +2,8 @@
 
 use super::{attack, contained};
 
-/// #GP, for each bit of CR0 and CR4, each MSR, and XCR0. Paging off, PAE off, LA57, PCID, SMEP, SMAP, protection keys, CET, FRED, LAM; DEBUGCTL,
-/// PEBS, the DS area, processor trace: the host owns them all.
+/// Each bit of CR0 and CR4, each MSR, and XCR0 is #GP: paging off, PAE off, LA57, PCID, SMEP, SMAP, protection keys,
+/// CET, FRED, LAM; DEBUGCTL, PEBS, the DS area, processor trace. The host owns them all.
 #[test]
 fn modes_that_the_gate_was_not_made_for_in_bochs_are_refused() {
     let report = attack("isolated", "modes");

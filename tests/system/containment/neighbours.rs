@@ -4,9 +4,10 @@ use super::{often, vm};
 use crate::{in_bochs, passed};
 use xtask::Scenario;
 
-/// A receiver on a processor of its own changes descriptors and rings while the sender's window reads them. The sender is told of faults;
-/// nothing in the window ever faults itself, and the sender's other peer keeps its memory. The receiver also starts its device anew sixty
-/// times: each time its processor has to call the sender's back from wherever it is (rule G13), and goes on.
+/// A receiver on a processor of its own changes descriptors and rings while the sender's window reads them. The sender
+/// is told of faults. The window never faults itself, and the sender's other peer keeps its memory. The receiver also
+/// starts its device anew sixty times: each time its processor interrupts the sender's wherever it is (rule G13), and
+/// goes on.
 fn scribbled(ring: &str) {
     let all = [
         often(),
@@ -36,8 +37,8 @@ fn rings_changed_under_the_window_in_bochs_are_faults_and_no_more_packed() {
     scribbled("packed");
 }
 
-/// A receiver breaks the protocol four times, and four times it has rings that are none; after each its driver starts anew, as it should. The
-/// sender's state word says each of it at once, and frames flow again.
+/// A receiver breaks the protocol four times, and has invalid rings four times. After each its driver starts anew, as
+/// it should. The sender's state word says each of it at once, and frames flow again.
 fn quarantined(gate: &str) {
     for ring in ["split", "in-order", "packed"] {
         let all = [
@@ -70,7 +71,7 @@ fn a_peer_in_quarantine_in_bochs_says_so_until_it_starts_anew_by_hypercall() {
     quarantined("hypercall");
 }
 
-/// A program that sends as long as its peer is ready does not end as if all were well.
+/// A program that sends as long as its peer is ready ends with an error if the peer is in quarantine.
 #[test]
 fn a_program_in_bochs_whose_peer_is_in_quarantine_ends_with_an_error() {
     let gate = "gate = \"isolated\"";
@@ -105,11 +106,12 @@ fn registers_of_one_vm_in_bochs_are_not_seen_by_the_next() {
     }
 }
 
-/// NMIs for 200 starts and resets of a device, each of which takes the receiver some tens of thousands of ticks: as many quanta as that lasts, and some.
+/// The most NMIs for 200 starts and resets of a device, each of which takes the receiver some tens of thousands of
+/// ticks: as many as there are quanta in that time, and some.
 const CALLS: u64 = 30;
 
-/// A receiver starts its device and resets it 200 times, and is over before its sender is. That has a processor of its own, never
-/// exits by itself, and hears of the device now and then.
+/// Runs a receiver that starts its device and resets it 200 times, and ends before its sender does. The sender has a
+/// processor of its own, never exits by itself, and hears of the device now and then.
 fn started(rings: &str) -> xtask::Report {
     let all = [
         vm("sender", "attack", "call 200000", "gate = \"isolated\"\ncpu = 0\npeers = [\"receiver\"]"),
@@ -131,7 +133,8 @@ fn starts_of_a_device_with_bad_rings_in_bochs_cost_its_sender_one_line() {
     assert_eq!(lines, 1, "{:#?}", report.lines);
 }
 
-/// A sender that looks at each of 20 starts, as each lasts for some quanta, finds bad rings each time, and says so once.
+/// A sender that looks at each of 20 starts, as each lasts for some quanta, finds bad rings each time, and the host
+/// prints that once.
 #[test]
 fn rings_that_are_refused_again_and_again_in_bochs_are_one_line() {
     let all = [
@@ -152,7 +155,8 @@ fn starts_of_a_device_in_bochs_cost_its_sender_an_exit_now_and_then() {
     assert_eq!(report.exits["receiver"]["revocations"], 201);
 }
 
-/// Two VMs print at the same time, one of them lines as long as there can be. Each line is whole, and in its place among the VM's own.
+/// Two VMs print at the same time, one of them lines of the greatest length. Each line is whole, and in order among the
+/// VM's own.
 #[test]
 fn lines_of_two_vms_in_bochs_are_whole_and_in_order() {
     let printers = [("long", 40, 4000), ("short", 400, 5)];

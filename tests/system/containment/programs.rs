@@ -1,11 +1,11 @@
-//! A1, A3, A11, A23 to A25: programs of a VM. VMFUNC needs no privilege, so any of them can try, and what the monitor executes in the kernel's place
-//! they can have executed. It must not end their VM, nor get them anywhere.
+//! A1, A3, A11, A23 to A25: programs of a VM. VMFUNC needs no privilege, so any of them can try, and each can make the
+//! monitor execute what it executes in the kernel's place. That must neither end their VM nor give them any access.
 
 use super::{attack, contained, exits, run, stopped, vm};
 use crate::passed;
 
-/// From ring 3 a call is aborted: the host's tables have no page for programs. In compatibility mode the gate is out of reach, and so is the
-/// stub: #UD behind the VMFUNC. The kernel's calls go through as before.
+/// From ring 3 a call is aborted: the host's tables have no page for programs. In compatibility mode gate and stub are
+/// out of reach: #UD behind the VMFUNC. The kernel's calls go through as before.
 #[test]
 fn calls_by_a_program_in_bochs_are_aborted() {
     let report = attack("isolated", "rings");
@@ -18,14 +18,14 @@ fn calls_by_a_program_in_bochs_are_aborted() {
     assert_eq!(exits(&report, "triple_fault"), 2, "{:?}", report.exits);
 }
 
-/// Hypercalls are the kernel's: a program that could end its VM, or register for it, would be one.
+/// Hypercalls are the kernel's. A program that could end its VM, or register for it, would act as the kernel.
 #[test]
 fn hypercalls_by_a_program_in_bochs_are_exceptions() {
     let report = attack("isolated", "hypercalls");
     contained(&report, 0, &["vmcall ring 3: 10 of 10 refused"]);
 }
 
-/// #UD for the program.
+/// The program gets #UD.
 #[test]
 fn a_view_or_leaf_that_is_not_there_in_bochs_does_not_end_a_programs_vm() {
     for (leaf, view) in [(0, 2), (0, 511), (1, 0)] {
@@ -35,15 +35,15 @@ fn a_view_or_leaf_that_is_not_there_in_bochs_does_not_end_a_programs_vm() {
     }
 }
 
-/// Leaves 1 to 63 exit, and end the VM of a kernel that tries; from 64 on they are #UD.
+/// Leaves 1 to 63 exit, and end the VM of a kernel that tries. From 64 on they are #UD.
 #[test]
 fn a_leaf_that_is_not_there_in_bochs_is_exit_59_or_an_exception() {
     stopped(&attack("isolated", "vmfunc 1 0 0"), "VMFUNC in home: ", 0);
     contained(&attack("isolated", "vmfunc 64 0 0"), 0, &["leaf 64 view 0 ring 0: exception 6"]);
 }
 
-/// SGDT, SIDT, SLDT and STR store where the program may write, as many bytes as its mode has, or fault as they would (A23). So does an access to the
-/// device's registers, if the kernel shows them to the program.
+/// SGDT, SIDT, SLDT and STR store where the program may write, as many bytes as its mode has, or fault as on the
+/// processor (A23). So does an access to the device's registers, if the kernel maps them for the program.
 #[test]
 fn what_the_monitor_executes_for_a_program_in_bochs_obeys_its_page_tables() {
     let report = attack("isolated", "emulated");
@@ -66,8 +66,8 @@ fn what_the_monitor_executes_for_a_program_in_bochs_obeys_its_page_tables() {
     contained(&report, 0, &lines);
 }
 
-/// CPUID at the last bytes below 4 GiB goes on at 0 in compatibility mode, where there is an ADD that faults, and above 4 GiB in 64-bit mode; behind
-/// the lower half of the addresses it faults (A24).
+/// CPUID at the last bytes below 4 GiB goes on at 0 in compatibility mode, where an ADD faults, and above 4 GiB in
+/// 64-bit mode. Behind the lower half of the addresses it faults (A24).
 #[test]
 fn rip_in_bochs_wraps_as_the_mode_has_it() {
     let lines = [
@@ -79,8 +79,8 @@ fn rip_in_bochs_wraps_as_the_mode_has_it() {
     contained(&attack("isolated", "ends"), 0, &lines);
 }
 
-/// A program that calls is back with its own flags and stack, and nothing of what its kernel's last call delivered; the kernel has its interrupts,
-/// whenever they come due (A25).
+/// A program that calls comes back with its own flags and stack, and nothing of what its kernel's last call delivered.
+/// The kernel has its interrupts, whenever they come due (A25).
 #[test]
 fn an_aborted_call_of_a_program_in_bochs_costs_its_kernel_nothing() {
     let all = [
@@ -97,7 +97,7 @@ fn an_aborted_call_of_a_program_in_bochs_costs_its_kernel_nothing() {
     ] {
         assert!(report.says(line), "{line}: {:#?}", report.lines);
     }
-    // Some came due before the call, and some during it or after.
+    // Some interrupts came due before the call, and some during it or after.
     let aborted = report.exits["attacker"]["aborts"];
     assert!((136..1236).contains(&aborted), "{:?}", report.exits);
 }

@@ -4,13 +4,14 @@ use super::{numbers, often, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
-/// Ticks in which a revocation ends, where no call takes longer than this sender's: 32 frames of 64 bytes.
+/// The number of ticks in which a revocation ends, where no call takes longer than this sender's: 32 frames of 64
+/// bytes.
 const REVOKED_IN: u64 = 50_000;
 
-/// A receiver of ring format `ring` that takes its device away `times` times, and its sender, on `processors`.
+/// Runs a receiver of ring format `ring` that takes its device away `times` times, and its sender, on `processors`.
 ///
-/// All that the sender was told was accepted arrived, once, whole, in order, over all of that. The sender sees a full ring or a peer that
-/// is not ready, and nothing else, and goes on.
+/// Each frame that the sender was told was accepted arrived, once, whole, in order, over all of that. The sender finds
+/// a full ring or a peer that is not ready, and no other error, and goes on.
 fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     let all = [
         format!("quantum_ticks = {}\n", if processors == 1 { 200_000 } else { 20_000 }),
@@ -20,7 +21,7 @@ fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     ];
     let report = run_on(processors, 200 + times / 2, &all.concat());
     passed(&report);
-    // Its end takes it away once more.
+    // The receiver's end takes the device away once more.
     assert_eq!(report.exits["receiver"]["revocations"], times + 1, "{:#?}", report.lines);
     let [sent, _] = numbers(&report, "[sender] sent ");
     assert!(report.says(&format!("[receiver] received {sent} wrong 0")), "{:#?}", report.lines);
@@ -28,8 +29,8 @@ fn revoked(ring: &str, times: u64, processors: usize) -> Report {
     report
 }
 
-/// The receiver's processor calls the sender's back each time, wherever that is: often in gate or window, where the call ends as if
-/// nothing were, and the next exits before it opens the window.
+/// The receiver's processor interrupts the sender's each time, wherever it is: often in gate or window, where the call
+/// ends as if nothing had happened, and the next exits before it opens the window.
 fn called_back(ring: &str, times: u64) {
     let report = revoked(ring, times, 2);
     let [_, slowest] = numbers(&report, "[receiver] revoked ");
@@ -63,8 +64,9 @@ fn a_peer_taken_away_in_bochs_loses_nothing_that_was_accepted_packed() {
     called_back("packed", 500);
 }
 
-/// On one processor the sender stands still while the device goes and comes again, and finds it where it was: it must not go on where
-/// the ring was. Where the sender's turn ends in the window, its next call makes room for the receiver.
+/// On one processor the sender stands still while the device goes and comes again, and finds the device where it was:
+/// it must not go on where the ring was. Where the sender's turn ends in the window, its next call makes room for the
+/// receiver.
 #[test]
 fn a_peer_that_comes_again_before_its_sender_looks_in_bochs_starts_anew() {
     for ring in ["split", "in-order", "packed"] {
@@ -73,7 +75,7 @@ fn a_peer_that_comes_again_before_its_sender_looks_in_bochs_starts_anew() {
     }
 }
 
-/// Each waits for the other's processor, at the same time. If they did wait for each other, that would not end.
+/// Each VM waits for the other's processor, at the same time. If they waited for each other, that would not end.
 #[test]
 fn two_peers_that_take_their_devices_away_in_bochs_do_not_wait_for_each_other() {
     let all = [("a", 0, "b"), ("b", 1, "a")].map(|(name, cpu, peer)| {

@@ -1,16 +1,16 @@
-//! G1, G13: what windows reach of a VM is its rings and its registered runs, while these come and go.
+//! G1, G13: windows reach a VM's rings and its registered runs, and no other memory, while runs come and go.
 
 use super::{numbers, often, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
-/// A VM with RAM for runs that come and go.
+/// Returns the entry of a VM with RAM for runs that come and go.
 fn large(name: &str, args: &str, rest: &str) -> String {
     vm(name, "attack", args, rest).replace("ram_mib = 8", "ram_mib = 32")
 }
 
-/// A receiver gives a page of its own RAM that is neither ring nor run. With every gate the sender is told of that fault, the page stays as it was, and
-/// what the receiver gives after that is filled.
+/// Runs a receiver that gives a page of its own RAM that is neither ring nor run. With every gate the sender is told of
+/// that fault, the page stays as it was, and the buffers that the receiver gives after that are filled.
 fn stray(gate: &str) {
     for ring in ["split", "packed"] {
         let all = [
@@ -46,8 +46,9 @@ fn a_buffer_that_is_neither_ring_nor_run_in_bochs_is_out_of_reach_direct() {
     stray("direct");
 }
 
-/// A receiver whose buffers move from run to run while its sender calls, which itself sends from runs that come and go. All that was accepted
-/// arrived, once, whole, in order; nobody writes to a run that was removed; nothing is aborted.
+/// Runs a receiver whose buffers move from run to run while its sender calls, which itself sends from runs that come
+/// and go. Each accepted frame arrived, once, whole, in order; nobody writes to a run that was removed; no call is
+/// aborted.
 fn moved(gate: &str, ring: &str, processors: usize) -> Report {
     let gates = format!("gate = \"{gate}\"");
     let all = [
@@ -65,7 +66,7 @@ fn moved(gate: &str, ring: &str, processors: usize) -> Report {
     report
 }
 
-/// The receiver's processor calls the sender's out of gate and window for each run.
+/// The receiver's processor interrupts the sender's in gate and window for each run.
 #[test]
 fn runs_that_come_and_go_while_peers_send_in_bochs_lose_nothing_isolated() {
     for ring in ["split", "packed"] {
@@ -79,7 +80,7 @@ fn runs_that_come_and_go_while_peers_send_in_bochs_lose_nothing_hypercall() {
     moved("hypercall", "in-order", 2);
 }
 
-/// The ring code is the sender's own: what is taken from it in the middle of a call does not end it.
+/// The ring code is the sender's own. Memory that is taken from it in the middle of a call does not end it.
 #[test]
 fn runs_that_come_and_go_while_peers_send_in_bochs_lose_nothing_guarded() {
     moved("guarded", "in-order", 2);
@@ -95,8 +96,9 @@ fn runs_that_come_and_go_on_one_processor_in_bochs_lose_nothing() {
     moved("isolated", "in-order", 1);
 }
 
-/// A receiver removes the run that all its buffers lie in, while its sender's calls fill them on another processor: when that returns, all that was
-/// accepted is there, and nobody writes any more. The sender is told of buffers in no region until the run comes again, and goes on.
+/// Runs a receiver that removes the run that all its buffers lie in, while its sender's calls fill them on another
+/// processor. When that returns, each accepted frame is there, and nobody writes any more. The sender is told of
+/// buffers in no region until the run comes again, and goes on.
 fn pulled(gate: &str, ring: &str) {
     let gate = format!("gate = \"{gate}\"");
     let all = [
@@ -122,7 +124,8 @@ fn a_run_pulled_away_in_bochs_is_left_alone_hypercall() {
     pulled("hypercall", "packed");
 }
 
-/// Each refusal says what and where, to the VM and on the console; a packet across the end of packet memory is refused by its index.
+/// Each refusal names the reason and the run, to the VM and on the console. A packet across the end of packet memory is
+/// refused by its index.
 #[test]
 fn runs_that_are_none_in_bochs_are_refused_by_name() {
     let all = [

@@ -1,18 +1,20 @@
-//! A8, A15, A17, A20: calls that are interrupted, at every instruction, and by the watchdog.
+//! A8, A15, A17, A20: calls that are interrupted at every instruction, and by the watchdog.
 
 use super::{numbers, often, run, run_on, vm};
 use crate::passed;
 use xtask::Report;
 
-/// Calls, and how many instructions of gate page, window page and window code each executes, at least.
+/// The kinds of calls, and the least number of instructions of gate page, window page and window code that each
+/// executes.
 const CALLS: [(&str, u64); 4] = [("0", 100), ("3", 200), ("3 with headers", 400), ("32", 200)];
 
-/// Below this many ticks, a call that is aborted takes longer than one that is not.
+/// A call that is aborted takes less than this number of ticks more than one that is not.
 const ABORT_TICKS: u64 = 2_000;
 
-/// A breakpoint on each instruction of gate page, window page and window code in turn aborts the call there. All packets of the call were
-/// accepted then, or none. What the sender is told was accepted arrives once, whole, in order, and nothing else does; and no register
-/// brings back anything but the status, which packets were accepted, and what the sender put there.
+/// Sets a breakpoint on each instruction of gate page, window page and window code in turn, which aborts the call
+/// there. Either all packets of the call were accepted then, or none. Each frame that the sender was told was accepted
+/// arrives once, whole, in order, and no other does. The registers bring back the status, which packets were accepted,
+/// what the sender put there, and no other value.
 fn interrupted(ring: &str) {
     // A turn that ends in the middle of a call would make that call look slow.
     let all = [
@@ -31,14 +33,14 @@ fn interrupted(ring: &str) {
     }
 }
 
-/// The number between `before` and `after` in a line.
+/// Returns the number between `before` and `after` in a line.
 #[track_caller]
 fn number(report: &Report, before: &str, after: &str) -> u64 {
     let line = report.lines.iter().find_map(|line| line.strip_prefix(before)).expect("a line");
     line.strip_suffix(after).and_then(|number| number.parse().ok()).expect("a number")
 }
 
-/// Checks that all that the attacker was told was accepted arrived; how many calls were aborted.
+/// Asserts that each frame arrived that the attacker was told was accepted. Returns how many calls were aborted.
 #[track_caller]
 fn delivered(report: &Report, attack: &str) -> u64 {
     passed(report);
@@ -67,11 +69,11 @@ fn calls_interrupted_at_every_instruction_in_bochs_deliver_what_they_say_packed(
     interrupted("packed");
 }
 
-/// Below this many ticks are the exits around a call that overruns.
+/// The exits around a call that overruns take less than this number of ticks.
 const EXIT_TICKS: u64 = 8_000;
 
-/// A manifest that gives a call less time than 256 packets take: the watchdog aborts it in the middle, so that none of them is seen. Smaller
-/// calls go through.
+/// Returns the report of a manifest that gives a call less time than 256 packets take: the watchdog aborts it in the
+/// middle, so that none of the packets arrives. Smaller calls go through.
 fn overrun(processors: usize, times: &str) -> Report {
     let all = [
         times.into(),
@@ -96,11 +98,11 @@ fn calls_that_take_too_long_in_bochs_are_back_in_time() {
     assert!((3_000..3_000 + EXIT_TICKS).contains(&ticks), "{ticks}");
 }
 
-/// Instructions of an empty call and of a burst of 32 in the window, at least.
+/// The least number of instructions of an empty call and of a burst of 32 in the window.
 const IN_WINDOW: [u64; 2] = [20, 900];
 
-/// The timer runs out at every instruction of an empty call and of a burst of 32, and what `policy` says becomes of the call. In the gate
-/// it only waits; in the window it is resumed or aborted, whole or not at all.
+/// Lets the timer run out at every instruction of an empty call and of a burst of 32, under the manifest's `policy`. In
+/// the gate it only waits. In the window the call is resumed or aborted, whole or not at all.
 fn run_out(policy: &str, ring: &str) -> Report {
     let all = [
         format!("quantum_ticks = 40_000\n{policy}\n"),
@@ -109,7 +111,7 @@ fn run_out(policy: &str, ring: &str) -> Report {
     ];
     let report = run(&all.concat());
     passed(&report);
-    // With the instructions in the gate. An empty call has as many there as in the window.
+    // The instructions in the gate are included. An empty call has as many there as in the window.
     assert!(report.exits["attacker"]["crossing"] > 2 * IN_WINDOW[0] + IN_WINDOW[1], "{:?}", report.exits);
     report
 }
@@ -132,7 +134,7 @@ fn the_timer_without_grace_at_every_instruction_in_bochs_is_a_clean_abort() {
     }
 }
 
-/// After how many delays, none of which was left out, it happened to calls of `count` frames.
+/// Returns after how many delays, none of which was left out, it happened to calls of `count` frames.
 #[track_caller]
 fn in_a_row(report: &Report, count: u64) -> u64 {
     let prefix = format!("[attacker] burst of {count}: ");
@@ -142,8 +144,8 @@ fn in_a_row(report: &Report, count: u64) -> u64 {
     happened.parse().expect("a number")
 }
 
-/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the call is back, and is injected then,
-/// once; the call delivers what it would have, and so does the next.
+/// The VM's timer expires at every instruction of an empty call and of a burst of 32. The interrupt waits until the
+/// call is back, and is injected then, once. The call delivers what it would have delivered, and so does the next.
 #[test]
 fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
     for ring in ["split", "in-order", "packed"] {
@@ -161,13 +163,14 @@ fn interrupts_at_every_instruction_in_bochs_wait_and_change_nothing() {
     }
 }
 
-/// Instructions of the gate page that a call executes.
+/// The number of instructions of the gate page that a call executes.
 const IN_GATE: u64 = 17;
 
-/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its device right then. The call
-/// delivers what it would have, if the window was open, and the next one exits before it opens the window.
+/// The monitor's NMI comes at every instruction of an empty call and of a burst of 32, as the receiver resets its
+/// device right then. The call delivers what it would have delivered, if the window was open, and the next one exits
+/// before it opens the window.
 ///
-/// As many come in the window as it has instructions, by another count: that of the timer.
+/// As many NMIs come in the window as it has instructions, by another count: that of the timer.
 #[test]
 fn nmis_at_every_instruction_in_bochs_change_nothing() {
     let all = [

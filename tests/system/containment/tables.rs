@@ -1,8 +1,10 @@
-//! A4, A18: CR3 of the VM's choice. In the gate view no table is mapped but the host's, in the place of the registered one.
+//! A4, A18: CR3 of the VM's choice. In the gate view no table is mapped but the host's, in the place of the registered
+//! one.
 
 use super::{attack, contained, exits, stopped};
 
-/// The first walk behind the VMFUNC is an EPT violation, in the gate view, which aborts the call. Bits that are no address don't matter.
+/// The first walk behind the VMFUNC is an EPT violation, in the gate view, which aborts the call. Bits that are not
+/// part of the address don't matter.
 #[test]
 fn page_tables_that_are_not_registered_in_bochs_do_not_lead_into_the_gate() {
     let report = attack("isolated", "tables");
@@ -15,7 +17,8 @@ fn page_tables_that_are_not_registered_in_bochs_do_not_lead_into_the_gate() {
     assert_eq!(exits(&report, "ept_violation"), 1, "{:?}", report.exits);
 }
 
-/// The new ones serve, the old ones do no more: an EPT violation, and not a VMCALL behind the check of CR3, which is the second line.
+/// The new tables serve, and the old ones no more: an EPT violation, and not a VMCALL behind the check of CR3, which is
+/// the second line of defence.
 #[test]
 fn page_tables_that_were_registered_before_in_bochs_are_no_way_in() {
     let report = attack("isolated", "anew");
@@ -24,8 +27,9 @@ fn page_tables_that_were_registered_before_in_bochs_are_no_way_in() {
     assert_eq!(exits(&report, "ept_violation"), 1, "{:?}", report.exits);
 }
 
-/// With everything that home needs global in the TLB, CR3 is aimed at what is mapped in the window only: peer memory, and packet
-/// memory with forged tables in it. The gate view has neither: the call is aborted, and home then ends the VM for it.
+/// With everything that home needs global in the TLB, CR3 is aimed at what is mapped in the window only: peer memory,
+/// and packet memory with forged tables in it. The gate view has neither. The call is aborted, and home then ends the
+/// VM for it.
 #[test]
 fn packets_as_page_tables_in_bochs_are_never_walked() {
     for what in ["forged peer", "forged payload"] {
@@ -35,8 +39,9 @@ fn packets_as_page_tables_in_bochs_are_never_walked() {
     }
 }
 
-/// The same with what the gate view does have. The host's tables, taken for ones of a higher level, lead nowhere; an entry of the list
-/// is never present as a page-table entry: a page fault that can't be vectored, so a triple fault.
+/// Does the same with what the gate view does have. The host's tables, taken for ones of a higher level, lead nowhere.
+/// An entry of the list is never present as a page-table entry: that is a page fault that can't be vectored, so a
+/// triple fault.
 #[test]
 fn the_list_and_the_hosts_tables_as_page_tables_in_bochs_lead_nowhere() {
     for (what, faults) in [("forged list", 1), ("forged tables", 0)] {

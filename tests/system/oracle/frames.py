@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""Writes the captures that the tests of the examples send: frames.py FOLDER. Made with scapy; every run writes the same bytes."""
+"""Writes the captures that the tests of the examples send: frames.py FOLDER.
+
+The captures are made with scapy. Every run writes the same frames."""
 import sys
 from scapy.utils import checksum
-from scapy.all import (ARP, Dot1Q, Ether, ICMP, ICMPv6EchoRequest, IP, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
-                       IPv6ExtHdrHopByHop, Raw, TCP, UDP, fragment, raw, wrpcap)
+from scapy.all import (ARP, Dot1Q, Ether, ICMP, ICMPv6EchoRequest, IP, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt,
+                       IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, Raw, TCP, UDP, fragment, raw, wrpcap)
 
 ROUTER, HOST = "02:53:6c:75:69:01", "02:00:00:00:00:99"
-NET4, NET6 = ["10.1.2.3", "10.1.200.9", "192.0.2.77", "198.51.100.5", "203.0.113.1"], ["2001:db8:1::5", "2001:db8:1:2::9", "2001:db8:2::1", "2001:db9::1"]
+NET4 = ["10.1.2.3", "10.1.200.9", "192.0.2.77", "198.51.100.5", "203.0.113.1"]
+NET6 = ["2001:db8:1::5", "2001:db8:1:2::9", "2001:db8:2::1", "2001:db9::1"]
 
 
 def patched(frame, at, new):
@@ -62,7 +65,8 @@ def odd():
         yield ip4(src=src) / UDP(sport=1, dport=53) / Raw(b"martian")
     for to in ("127.0.0.1", "224.0.0.9", "0.1.2.3", "255.255.255.255", "100.64.0.1"):
         yield ip4(to) / UDP(sport=1, dport=53) / Raw(b"martian")
-    for src, to in (("::1", NET6[0]), ("ff02::1", NET6[0]), ("fe80::9", NET6[0]), ("2a00:f::1", "fe80::9"), ("2a00:f::1", "ff02::5"), ("2a00:f::1", "2a00::1")):
+    martian = [("::1", NET6[0]), ("ff02::1", NET6[0]), ("fe80::9", NET6[0])]
+    for src, to in martian + [("2a00:f::1", to) for to in ("fe80::9", "ff02::5", "2a00::1")]:
         yield ip6(to, src=src) / UDP(sport=1, dport=53) / Raw(b"martian")
     good = ip4() / UDP(sport=9999, dport=53) / Raw(b"p" * 30)
     six = ip6() / UDP(sport=9999, dport=53) / Raw(b"p" * 30)
@@ -79,7 +83,8 @@ def odd():
     yield Raw(raw(good)[:36])                                # ends in the UDP header
     yield Raw(raw(good)[:14])
     for dst in ("ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:09", "02:00:00:00:00:55"):
-        yield Ether(src=HOST, dst=dst) / IP(src="172.16.0.1", dst=NET4[0], id=7) / UDP(sport=1, dport=53) / Raw(b"other address")
+        packet = IP(src="172.16.0.1", dst=NET4[0], id=7) / UDP(sport=1, dport=53) / Raw(b"other address")
+        yield Ether(src=HOST, dst=dst) / packet
     yield Ether(src=HOST, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=HOST, psrc="172.16.0.1", pdst="172.16.0.2")
     yield Ether(src=HOST, dst=ROUTER, type=0x88b5) / Raw(b"unknown EtherType" * 3)
     yield Ether(src=HOST, dst=ROUTER, type=46) / Raw(b"IEEE 802.3 length" + bytes(40))
@@ -95,8 +100,11 @@ def jumbo():
 
 
 def tcp(ip, payload, at=0, flags="FPACE"):
-    """A TCP frame whose payload begins at byte `at` of a stream; sequence numbers and IPv4's identification wrap around in the stream."""
-    header = TCP(sport=40000, dport=80, seq=(0xffff8000 + at) % 2**32, ack=9, flags=flags, options=[("NOP", None), ("NOP", None), ("Timestamp", (1, 2))])
+    """A TCP frame whose payload begins at byte `at` of a stream.
+
+    Sequence numbers and IPv4's identification wrap around in the stream."""
+    options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))]
+    header = TCP(sport=40000, dport=80, seq=(0xffff8000 + at) % 2**32, ack=9, flags=flags, options=options)
     return Ether(src=HOST, dst=ROUTER) / ip / header / Raw(payload)
 
 
@@ -117,12 +125,16 @@ def long_frames(headers, ip, size):
     pieces = [(at, stream[at:at + size]) for at in range(0, len(stream), size)]
     last = pieces[-1][0]
     # Congestion Window Reduced is the first segment's alone; FIN and PSH are the last one's.
-    segments = [tcp(ip(number), piece, at, "A" + "FP" * (at == last) + "C" * (at == 0) + "E") for number, (at, piece) in enumerate(pieces)]
+    flags = [(number, at, piece, "A" + "FP" * (at == last) + "C" * (at == 0) + "E")
+             for number, (at, piece) in enumerate(pieces)]
+    segments = [tcp(ip(number), piece, at, bits) for number, at, piece, bits in flags]
     return tcp(ip(0), stream), segments
 
 
 def padded():
-    """Behind the packets, padding of the link. Linux cuts it off on a bridge, too, so only the router's capture has such."""
+    """Packets with padding of the link behind them.
+
+    Linux cuts it off on a bridge, too, so only the router's capture has such frames."""
     for packet in (ip4(), ip6()):
         yield Raw(raw(packet / UDP(sport=9999, dport=53) / Raw(b"p")) + bytes(17))
 
@@ -135,7 +147,8 @@ def checksums():
 
 def pushed(frame):
     old = Ether(frame)
-    return Ether(src=old.src, dst=old.dst) / Dot1Q(vlan=10, prio=5, type=int.from_bytes(frame[12:14], "big")) / Raw(frame[14:])
+    tag = Dot1Q(vlan=10, prio=5, type=int.from_bytes(frame[12:14], "big"))
+    return Ether(src=old.src, dst=old.dst) / tag / Raw(frame[14:])
 
 
 def popped(frame):
@@ -149,15 +162,16 @@ def write(name, frames):
     wrpcap(f"{sys.argv[1]}/{name}.pcap", [bytes(raw(frame)) for frame in frames], linktype=1)
 
 
-# The last frame of each is one that passes, so that what is before has been decided on when it arrives.
-LAST = [ip4() / TCP(sport=40000, dport=80) / Raw(b"the end"), ip4(NET4[2]) / TCP(sport=40000, dport=80) / Raw(b"the end")]
+# The last frame of each capture passes, so when it arrives all frames before it have been decided on.
+LAST = [ip / TCP(sport=40000, dport=80) / Raw(b"the end") for ip in (ip4(), ip4(NET4[2]))]
 write("packets", [*ordinary(), *odd(), *ordinary(), *LAST])
 # tcprewrite changes the addresses of IPv6 frames, and ends at a damaged header.
 write("ipv4", [frame for frame in [*ordinary(), *LAST] if IP in frame])
 write("pushed", [pushed(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
 write("popped", [popped(raw(frame)) for frame in [*ordinary(), *odd(), *ordinary(), *LAST]])
 write("routed", [*padded(), *ordinary(), *odd(), *checksums(), *LAST])
-four, four_cut = long_frames(66, lambda number: IP(src="172.16.0.1", dst=NET4[0], id=(0xfff0 + number) % 65536, flags="DF"), 1448)
+numbered = lambda number: IP(src="172.16.0.1", dst=NET4[0], id=(0xfff0 + number) % 65536, flags="DF")
+four, four_cut = long_frames(66, numbered, 1448)
 six, six_cut = long_frames(86, lambda _: IPv6(src="2a00:f::1", dst=NET6[0]), 1428)
 short = tcp(IP(src="172.16.0.1", dst=NET4[0], id=7), bytes(range(256)) * 5)
 write("offloads", [jumbo(), left(four), left(six), left(short), ip4() / UDP(sport=1, dport=2) / Raw(b"the end")])

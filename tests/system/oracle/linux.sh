@@ -27,7 +27,8 @@ pair() {
 captures=()
 capture() {
     captures+=("$1")
-    # Without the multicast reports of Linux itself. A short snapshot length makes a buffer of many frames: with the longest there are eight.
+    # The multicast reports of Linux itself are left out. A short snapshot length makes a buffer of many frames: with
+    # the longest length there are eight.
     tcpdump -i "p$1" --direction=in -n -s 2048 -B 16384 -U --immediate-mode -Z root -w "$folder/$1.pcap" \
         'not (ip6 and ip6[6] = 0 and ip6[40] = 58)' 2>"$work/$1.log" &
     for _ in $(seq 600); do grep -q listening "$work/$1.log" && return; sleep 0.05; done

@@ -1,12 +1,11 @@
-//! What is run: sides, formats, features, sizes.
+//! What is run: the combinations of sides, formats, features and sizes.
 
-use crate::backend::{Backend, Offer};
-use crate::frontend::{Frontend, Request};
 use crate::testpmd::{Counters, Options, Testpmd};
 use crate::traffic::{Flow, Plan, Port, Tally};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sluice_abi::net::F;
+use sluice_vhost_user::{Backend, Frontend, Offer, Request};
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,72 +13,72 @@ use std::time::{Duration, Instant};
 /// How long the two ends may take to find each other.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Which end of the rings is ours.
+/// Which end of the rings is Sluice's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// The device's; testpmd is a driver.
+    /// Sluice has the device, and testpmd is a driver.
     Device,
-    /// The driver's; testpmd is a device.
+    /// Sluice has the driver, and testpmd is a device.
     Driver,
 }
 
-/// Format of the rings.
+/// The format of the rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// VIRTIO 2.7 "Split Virtqueues".
+    /// Split rings. See: VIRTIO 2.7 "Split Virtqueues".
     Split,
-    /// VIRTIO 2.8 "Packed Virtqueues".
+    /// Packed rings. See: VIRTIO 2.8 "Packed Virtqueues".
     Packed,
 }
 
 /// One way to set up both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Combination {
-    /// Ours.
+    /// The side that is Sluice's.
     pub side: Side,
-    /// Of all queues.
+    /// The format of all queues.
     pub ring: Format,
-    /// A frame may fill several receive buffers; then some do.
+    /// Whether a frame may fill several receive buffers. If so, some frames do.
     pub mergeable: bool,
-    /// Buffers are used in the order they were given.
+    /// Whether buffers are used in the order in which they were given.
     pub in_order: bool,
-    /// testpmd is asked for its vectorized receive path. That of packed rings needs a processor with AVX-512.
+    /// Whether testpmd is asked for its vectorized receive path. That of packed rings needs a processor with AVX-512.
     pub vectorized: bool,
-    /// Entries of each queue.
+    /// The number of entries of each queue.
     pub queue_size: u16,
-    /// Queue pairs.
+    /// The number of queue pairs.
     pub pairs: u16,
 }
 
-/// What came of one.
+/// What became of the frames of one combination.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What was run.
+    /// The combination that was run.
     #[serde(flatten)]
     pub combination: Combination,
-    /// Frames sent.
+    /// The number of frames that were sent.
     pub packets: u64,
-    /// Never came back.
+    /// The number of frames that never came back.
     pub lost: u64,
-    /// Came back twice.
+    /// The number of frames that came back twice.
     pub doubled: u64,
-    /// Came back out of order.
+    /// The number of frames that came back out of order.
     pub reordered: u64,
-    /// Came back changed.
+    /// The number of frames that came back changed.
     pub torn: u64,
-    /// From the first frame sent to the last taken.
+    /// The time from the first frame sent to the last one taken.
     pub seconds: f64,
-    /// The receive path that testpmd's driver says it takes. Its other end has but one.
+    /// The receive path that testpmd's driver says it takes. Its device has one path only.
     pub receive_path: Option<String>,
-    /// What testpmd counted.
+    /// The counters of testpmd.
     #[serde(skip)]
     pub counters: Counters,
 }
 
 impl Row {
-    /// Whether every frame came back once, whole and in order, and testpmd dropped none.
+    /// Returns whether every frame came back once, whole and in order, and testpmd dropped none.
     pub fn is_clean(&self) -> bool {
         let Self { lost, doubled, reordered, torn, .. } = self;
         [lost, doubled, reordered, torn, &self.counters.dropped].iter().all(|&&count| count == 0)
@@ -87,7 +86,8 @@ impl Row {
 }
 
 impl Combination {
-    /// All there are: both sides, both formats, every set of features that testpmd can have, queue sizes, 1 to 4 pairs.
+    /// Returns all combinations: both sides, both formats, every set of features that testpmd can have, queue sizes, 1
+    /// to 4 pairs.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for side in [Side::Device, Side::Driver] {
@@ -102,7 +102,7 @@ impl Combination {
         all
     }
 
-    /// The features that this takes.
+    /// Returns the features that both ends agree on.
     pub fn features(&self) -> F {
         let mut features = F::VERSION_1 | F::INDIRECT_DESC;
         features.set(F::RING_PACKED, self.ring == Format::Packed);
@@ -112,13 +112,14 @@ impl Combination {
         features
     }
 
-    /// How to start testpmd with its end at `socket`.
+    /// Returns the options of testpmd with its end at `socket`.
     pub fn testpmd(&self, socket: &Path) -> Options {
         let Self { pairs, queue_size, .. } = *self;
         let (path, flag) = (socket.display(), |on: bool| u8::from(on));
         let vdev = match self.side {
             Side::Device => format!(
-                "net_virtio_user0,path={path},queues={pairs},cq={},queue_size={queue_size},packed_vq={},mrg_rxbuf={},in_order={},vectorized={}",
+                "net_virtio_user0,path={path},queues={pairs},cq={},queue_size={queue_size},\
+                 packed_vq={},mrg_rxbuf={},in_order={},vectorized={}",
                 flag(pairs > 1),
                 flag(self.ring == Format::Packed),
                 flag(self.mergeable),
@@ -130,22 +131,23 @@ impl Combination {
         Options { vdev, pairs, ring: queue_size, wide_vectors: self.vectorized && self.ring == Format::Packed }
     }
 
-    /// What to send: at most half a ring on its way, so that neither end ever has to drop.
+    /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a
+    /// frame.
     pub fn plan(&self, packets: u64) -> Plan {
         Plan { pairs: self.pairs, packets, long_frames: self.mergeable, window: usize::from(self.queue_size / 2) }
     }
 
-    /// What our back-end offers.
+    /// Returns what the back-end offers.
     pub fn offer(&self) -> Offer {
         Offer { features: self.features(), pairs: self.pairs }
     }
 
-    /// What our front-end asks for.
+    /// Returns what the front-end asks for.
     pub fn request(&self) -> Request {
         Request { features: self.features(), pairs: self.pairs, size: self.queue_size }
     }
 
-    /// Runs it with `packets` frames.
+    /// Runs the combination with `packets` frames.
     pub fn run(&self, packets: u64) -> Result<Row> {
         self.run_both_ends(packets).with_context(|| self.to_string())
     }
@@ -190,11 +192,11 @@ impl Combination {
     }
 }
 
-/// Mergeable, in-order, vectorized: what testpmd can be asked for.
+/// Returns what testpmd can be asked for: mergeable, in-order, vectorized.
 fn features(side: Side, ring: Format) -> Vec<(bool, bool, bool)> {
     let mut features = vec![(false, false, false), (true, false, false), (false, true, false), (true, true, false)];
     if side == Side::Device {
-        // Its conditions for the vectorized path.
+        // DPDK takes the vectorized path only with these features.
         features.push((false, ring == Format::Packed, true));
     }
     features

@@ -1,23 +1,17 @@
-//! Third-party peers: DPDK's `dpdk-testpmd` on the other side of our rings, over vhost-user.
+//! Third-party peers: DPDK's `dpdk-testpmd` on the other side of Sluice's rings, over vhost-user.
 //!
-//! | side | we are | testpmd has | our ring code |
-//! |---|---|---|---|
-//! | device | vhost-user back-end | `net_virtio_user`, a driver | `sluice_inside::DeviceQueue` |
-//! | driver | vhost-user front-end | `net_vhost`, a device | `sluice_driver::DriverQueue` |
+//! | side | Sluice is | testpmd has |
+//! |---|---|---|
+//! | device | a [`sluice_vhost_user::Backend`] | `net_virtio_user`, a driver |
+//! | driver | a [`sluice_vhost_user::Frontend`] | `net_vhost`, a device |
 //!
-//! testpmd sends every frame back on the queue pair it came from. Each frame carries a number, and length and payload follow from it; so
-//! whatever is lost, doubled, reordered or torn on either ring shows ([`traffic`]). Reading order: [`Combination`] (what is run),
-//! [`backend`] and [`frontend`] (our two ends), [`traffic`], [`testpmd`].
-//!
-//! # Why not vhost-user-backend
-//! That crate brings a ring of its own, `VringT`, and a thread for it. What is to be tested is our ring, so only the messages are the
-//! crate `vhost`'s. Specification: "Vhost-user Protocol", QEMU documentation.
+//! testpmd sends every frame back on the queue pair that the frame came from. Each frame carries a number, from which
+//! its length and payload follow. So a frame that is lost, doubled, reordered or torn on either ring is found
+//! ([`traffic`]). Reading order: [`Combination`] (what is run), [`traffic`], [`testpmd`].
 
-pub mod backend;
 mod combination;
-pub mod frontend;
-pub mod memory;
 mod pattern;
+mod port;
 pub mod testpmd;
 pub mod traffic;
 

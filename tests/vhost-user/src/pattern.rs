@@ -1,35 +1,35 @@
-//! Frames that are known again: length and payload follow from pair and number.
+//! Frames that can be recognized: length and payload follow from pair and number.
 
 use crate::traffic::LONGEST;
 
-/// Where the payload starts: two MAC addresses, ethertype, pair, kind, number.
+/// The offset of the payload, bytes. Before it: two MAC addresses, ethertype, pair, kind, number.
 const PAYLOAD: usize = 28;
 /// "Local Experimental Ethertype 1". See: IEEE 802 "Overview and Architecture", 9.2.4.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// To see whether the peer sends anything back yet; may get lost.
+    /// A probe shows whether the peer sends anything back yet, and may get lost.
     Probe = 1,
-    /// Counted.
+    /// A counted frame has to come back.
     Counted = 2,
 }
 
-/// Makes frames and knows them again.
+/// The payloads of all frames: makes frames, and recognizes them.
 pub struct Pattern(Vec<u8>);
 
 impl Pattern {
-    /// Places where a payload can start.
+    /// The number of offsets at which a payload can start.
     const STARTS: u64 = 4_096;
 
-    /// All payloads there can be, one within the other.
+    /// Makes the bytes that all payloads are parts of.
     pub fn new() -> Self {
         let words = (Self::STARTS as usize + LONGEST).div_ceil(8) as u64;
         Self((1..=words).flat_map(|word| mix(word).to_le_bytes()).collect())
     }
 
-    /// Bytes of frame `number`.
+    /// Returns the length of frame `number`, bytes.
     pub fn len(number: u64, long_frames: bool) -> usize {
         let random = mix(number) as usize >> 1;
         if long_frames && number % 8 == 3 { 60 + random % (LONGEST - 59) } else { 60 + random % 1_441 }
@@ -40,7 +40,7 @@ impl Pattern {
         &self.0[(start % Self::STARTS) as usize..][..len - PAYLOAD]
     }
 
-    /// Makes all of `frame` the one with that number.
+    /// Fills `frame` with the header and payload of frame `number`.
     pub fn write(&self, kind: Kind, pair: u16, number: u64, frame: &mut [u8]) {
         frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
         frame[12..14].copy_from_slice(&ETHERTYPE);
@@ -51,7 +51,7 @@ impl Pattern {
         frame[PAYLOAD..].copy_from_slice(self.payload(pair, number, len));
     }
 
-    /// Number of `frame`, if it is one of that kind, whole.
+    /// Returns the number of `frame`, if all its bytes are those of a frame of that kind.
     pub fn read(&self, kind: Kind, pair: u16, len: impl Fn(u64) -> usize, frame: &[u8]) -> Option<u64> {
         let number = u64::from_le_bytes(frame.get(20..PAYLOAD)?.try_into().ok()?);
         let head = frame.get(12..20)?;
@@ -62,7 +62,7 @@ impl Pattern {
     }
 }
 
-/// Spreads the bits of `value`: each result once, and looking random. Source: the finalizer of MurmurHash3 (public domain).
+/// Spreads the bits of `value`. The function is one to one. Source: the finalizer of MurmurHash3 (public domain).
 const fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

@@ -1,4 +1,4 @@
-//! The peer: DPDK's `dpdk-testpmd`, started, asked and ended.
+//! The peer: DPDK's `dpdk-testpmd`, as a child process.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -10,23 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long anything of it may take.
+/// How long testpmd may take for any answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How to start it.
+/// How to start testpmd.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its one port, as the argument of `--vdev`.
+    /// The argument of `--vdev`: testpmd's one port.
     pub vdev: String,
-    /// Queue pairs.
+    /// The number of queue pairs.
     pub pairs: u16,
-    /// Entries of each queue.
+    /// The number of entries of each queue.
     pub ring: u16,
-    /// Lets it use 512-bit vectors, where the processor has them.
+    /// Whether testpmd may use 512-bit vectors, where the processor has them.
     pub wide_vectors: bool,
 }
 
-/// A running one. It sends every packet back on the queue pair that it came from. Dropped, it is killed.
+/// A running testpmd, which sends every packet back on the queue pair that the packet came from. Dropping this kills
+/// it.
 pub struct Testpmd {
     child: Child,
     input: ChildStdin,
@@ -35,19 +36,19 @@ pub struct Testpmd {
     prefix: String,
 }
 
-/// What it counted since it started to forward.
+/// The counters of testpmd since it started to forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Packets taken.
+    /// The number of packets received.
     pub received: u64,
-    /// Packets sent.
+    /// The number of packets sent.
     pub sent: u64,
-    /// Packets that it took, and that found no room.
+    /// The number of packets received for which the transmit queue had no room.
     pub dropped: u64,
 }
 
 impl Testpmd {
-    /// Starts it; forwarding begins by itself.
+    /// Starts testpmd, which begins to forward by itself.
     pub fn start(options: &Options) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("peers-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -60,16 +61,16 @@ impl Testpmd {
             child.stdout.take().map(|stdout| collect(stdout, output.clone())),
             child.stderr.take().map(|stderr| collect(stderr, output.clone())),
         ];
-        let input = child.stdin.take().context("no way to talk to testpmd")?;
+        let input = child.stdin.take().context("testpmd has no standard input")?;
         Ok(Self { child, input, output, readers: readers.into_iter().flatten().collect(), prefix })
     }
 
-    /// All it said so far.
+    /// Returns all lines that testpmd has printed.
     pub fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// Waits until it said `text`.
+    /// Waits until testpmd has printed `text`.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
         let start = Instant::now();
         while !self.output().contains(text) {
@@ -84,7 +85,7 @@ impl Testpmd {
         Ok(())
     }
 
-    /// Stops forwarding and says what was counted.
+    /// Stops forwarding, and returns the counters.
     pub fn stop(&mut self) -> Result<Counters> {
         writeln!(self.input, "stop")?;
         self.wait_for("Accumulated forward statistics")?;
@@ -93,11 +94,11 @@ impl Testpmd {
         let total = output.split("Accumulated forward statistics").nth(1).unwrap_or_default();
         let number = |name: &str| -> Option<u64> { total.split(name).nth(1)?.split_whitespace().next()?.parse().ok() };
         let counters = number("RX-packets:").zip(number("TX-packets:")).zip(number("TX-dropped:"));
-        let ((received, sent), dropped) = counters.with_context(|| format!("testpmd counted what?\n{total}"))?;
+        let ((received, sent), dropped) = counters.with_context(|| format!("testpmd printed no counters:\n{total}"))?;
         Ok(Counters { received, sent, dropped })
     }
 
-    /// The receive path of net_virtio_user, as it says itself, without what its name has for packed rings.
+    /// Returns the receive path that net_virtio_user says it takes, without the words "packed ring".
     pub fn receive_path(&self) -> Option<String> {
         let output = self.output();
         let (before, _) = output.split_once(" Rx path on port 0")?;
@@ -105,7 +106,7 @@ impl Testpmd {
         Some(path.trim_start_matches("packed ring ").to_owned())
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Kills testpmd, as `kill -9` does.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -115,7 +116,8 @@ impl Testpmd {
 
 impl Drop for Testpmd {
     fn drop(&mut self) {
-        // It may have ended by itself; and its folder, which stays behind when it is killed, may never have been made.
+        // testpmd may have ended by itself. The folder stays behind when testpmd is killed, and may never have been
+        // made.
         let _ = self.kill();
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
         let _ = fs::remove_dir_all(PathBuf::from("/var/run/dpdk").join(&self.prefix));
@@ -124,7 +126,7 @@ impl Drop for Testpmd {
 
 fn arguments(options: &Options, prefix: &str) -> Vec<String> {
     let Options { vdev, pairs, ring, wide_vectors } = options;
-    // The last processor is its own, where there are several.
+    // Where there are several processors, testpmd has the last one to itself.
     let cpu = thread::available_parallelism().map_or(0, |count| count.get() - 1);
     let mut words = vec![
         format!("--lcores=0@{cpu},1@{cpu}"),
@@ -134,7 +136,7 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
         "-m256".into(),
         format!("--file-prefix={prefix}"),
         format!("--vdev={vdev}"),
-        // For receive_path.
+        // The log has the receive path, for receive_path.
         "--log-level=pmd.net.virtio.init:info".into(),
     ];
     if *wide_vectors {

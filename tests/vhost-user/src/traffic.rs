@@ -1,77 +1,78 @@
-//! Frames that tell what became of them.
+//! Frames that are counted: each one is lost, doubled, reordered, torn, or came back as it was sent.
 
 use crate::pattern::{Kind, Pattern};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// One end of rings whose other end sends everything back.
+/// One end of rings whose other end sends every frame back.
 pub trait Port {
-    /// Puts `frame` on its way; `false`, and nothing is sent, if there is no room. Seen by the peer after [`Port::flush`].
+    /// Puts `frame` on the ring, and returns whether there was room. The peer finds the frame after [`Port::flush`].
     fn send(&mut self, pair: u16, frame: &[u8]) -> Result<bool>;
-    /// Shows the peer all that was sent and taken.
+    /// Publishes to the peer all that was sent and taken.
     fn flush(&mut self, pair: u16) -> Result<()>;
-    /// Takes a frame into the front of `into`: its length.
+    /// Takes a frame into the front of `into`, and returns its length.
     fn receive(&mut self, pair: u16, into: &mut [u8]) -> Result<Option<usize>>;
-    /// Control messages, if any came.
+    /// Handles the control messages that have come.
     fn serve(&mut self) -> Result<()>;
 }
 
-/// Longest frame that is ever sent, bytes.
+/// The longest frame that is sent, bytes.
 pub const LONGEST: usize = 5_000;
-/// Bytes of frame that a receive buffer of either side holds at least.
+/// The least bytes of a frame that a receive buffer of either side holds.
 const BUFFER: usize = 2_000;
-/// Bytes of a probe.
+/// The length of a probe, bytes.
 const PROBE: usize = 64;
-/// Frames sent, or taken, at a time.
+/// The number of frames that are sent, or taken, at a time.
 const BURST: usize = 32;
-/// With no frame coming back for so long, what is missing is lost.
+/// Frames are lost if none has come back for this long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Queue pairs.
+    /// The number of queue pairs.
     pub pairs: u16,
-    /// Frames, all pairs together.
+    /// The number of frames of all pairs together.
     pub packets: u64,
     /// Whether frames may be longer than a receive buffer.
     pub long_frames: bool,
-    /// Buffers, at most, that frames on their way take on a pair. No peer has to drop anything if each of its rings holds as many.
+    /// The largest number of buffers that frames on their way take on a pair. No peer has to drop a frame if each of
+    /// its rings holds as many.
     pub window: usize,
 }
 
-/// What became of the frames.
+/// What became of the frames, as counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Sent.
+    /// Frames that were sent.
     pub packets: u64,
-    /// Sent, and never came back.
+    /// Frames that never came back.
     pub lost: u64,
-    /// Came back once more.
+    /// Frames that came back a second time.
     pub doubled: u64,
-    /// Came back after one that was sent later.
+    /// Frames that came back after one that was sent later.
     pub reordered: u64,
-    /// Came back with another length, header or payload than it was sent with.
+    /// Frames that came back with another length, header or payload than they were sent with.
     pub torn: u64,
 }
 
 impl Tally {
-    /// Whether every frame came back once, whole and in order.
+    /// Returns whether every frame came back once, whole and in order.
     pub fn is_clean(&self) -> bool {
         *self == Self { packets: self.packets, ..Self::default() }
     }
 }
 
-/// One queue pair's frames.
+/// The frames of one queue pair.
 #[derive(Default)]
 struct Pair {
     sent: u64,
-    /// One more than the largest number that came back.
+    /// The largest number that came back, plus 1.
     next: u64,
-    /// Smaller numbers that did not come back.
+    /// The smaller numbers that have not come back.
     missing: BTreeSet<u64>,
-    /// Buffers that frames on their way take.
+    /// The number of buffers that frames on their way take.
     in_flight: usize,
     tally: Tally,
 }
@@ -92,7 +93,7 @@ impl Pair {
 
     fn tally(&self) -> Tally {
         let lost = self.sent - self.next + self.missing.len() as u64;
-        // A torn one is missing, too; it is counted as what it is.
+        // A torn frame is missing too, and is counted as torn alone.
         Tally { packets: self.sent, lost: lost.saturating_sub(self.tally.torn), ..self.tally }
     }
 }
@@ -107,13 +108,13 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Nothing sent yet.
+    /// Returns a flow of which no frame is sent yet.
     pub fn new(plan: Plan) -> Self {
         let pairs = (0..plan.pairs).map(|_| Pair::default()).collect();
         Self { plan, pattern: Pattern::new(), pairs, frame: vec![0; LONGEST], progress: Instant::now() }
     }
 
-    /// Sends probes until one came back on each pair and no more come: the peer forwards now.
+    /// Sends probes until one has come back on each pair and no more come. From then on the peer forwards.
     pub fn warm_up(&mut self, port: &mut impl Port, patience: Duration) -> Result<()> {
         let (start, mut number) = (Instant::now(), 0);
         let mut last_of = vec![None::<Instant>; self.pairs.len()];
@@ -154,7 +155,7 @@ impl Flow {
         Ok(())
     }
 
-    /// Sends and takes a burst on each pair. `false`: there is nothing left to do, or to hope for.
+    /// Sends and takes a burst on each pair. Returns whether frames are left to send or take, and came in time.
     pub fn round(&mut self, port: &mut impl Port) -> Result<bool> {
         port.serve()?;
         let mut moved = false;
@@ -198,7 +199,7 @@ impl Flow {
             let Some(len) = port.receive(pair, frame)? else { return Ok(taken) };
             let (frame, len_of) = (&frame[..len], |number| Pattern::len(number, plan.long_frames));
             let number = pattern.read(Kind::Counted, pair, len_of, frame);
-            // A probe that took its time.
+            // A probe that comes late is not counted.
             if number.is_none() && pattern.read(Kind::Probe, pair, |_| PROBE, frame).is_some() {
                 continue;
             }
@@ -211,7 +212,7 @@ impl Flow {
         Ok(BURST)
     }
 
-    /// Frames for `pair`.
+    /// Returns the number of frames for `pair`.
     fn quota(&self, pair: u16) -> u64 {
         let pairs = u64::from(self.plan.pairs);
         self.plan.packets / pairs + u64::from(u64::from(pair) < self.plan.packets % pairs)
@@ -221,7 +222,7 @@ impl Flow {
         (0..).zip(&self.pairs).all(|(pair, state)| state.next == self.quota(pair) && state.missing.is_empty())
     }
 
-    /// What became of all frames sent so far; those on their way count as lost.
+    /// Returns what became of all frames sent so far. Those on their way count as lost.
     pub fn tally(&self) -> Tally {
         self.pairs.iter().map(Pair::tally).fold(Tally::default(), |sum, tally| Tally {
             packets: sum.packets + tally.packets,
@@ -233,7 +234,7 @@ impl Flow {
     }
 }
 
-/// Slots of a ring that a frame of `len` bytes takes at most: its buffers, and one for the header.
+/// Returns the most slots of a ring that a frame of `len` bytes takes: its buffers, and one for the header.
 fn buffers(len: usize) -> usize {
     len.div_ceil(BUFFER) + 1
 }

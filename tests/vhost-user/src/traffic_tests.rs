@@ -1,7 +1,7 @@
 use super::*;
 use std::collections::VecDeque;
 
-/// A peer that sends back what it gets, with a fault now and then.
+/// A peer that sends back what it gets, with faults in between.
 struct Peer {
     frames: VecDeque<Vec<u8>>,
     fault: fn(u64, &mut VecDeque<Vec<u8>>),
@@ -31,7 +31,7 @@ impl Port for Peer {
     }
 }
 
-/// 1,000 frames through a peer that has `fault` after each frame it gets.
+/// Returns what became of 1,000 frames through a peer that commits `fault` after each frame it gets.
 fn tally(fault: fn(u64, &mut VecDeque<Vec<u8>>)) -> Tally {
     let mut peer = Peer { frames: VecDeque::new(), fault, count: 0 };
     let mut flow = Flow::new(Plan { pairs: 1, packets: 1_000, long_frames: true, window: 128 });

@@ -1,11 +1,12 @@
 //! Every combination, with few packets. `cargo xtask peers` runs them with many.
 
+#[path = "../../../host/vhost-user/tests/common/mod.rs"]
 #[allow(dead_code, reason = "a part is needed here")]
 mod common;
 
 use vhost_peers::{Combination, Format, Side};
 
-/// Packets for each.
+/// Packets of each combination.
 const PACKETS: u64 = 20_000;
 
 fn all_are_clean(side: Side, ring: Format) {

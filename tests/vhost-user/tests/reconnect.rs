@@ -1,12 +1,12 @@
 //! testpmd killed and started again, 20 times on either side.
 
+#[path = "../../../host/vhost-user/tests/common/mod.rs"]
 mod common;
 
 use common::Open;
 use sluice_abi::net::F;
+use sluice_vhost_user::{Backend, Frontend};
 use std::time::{Duration, Instant};
-use vhost_peers::backend::Backend;
-use vhost_peers::frontend::Frontend;
 use vhost_peers::testpmd::Testpmd;
 use vhost_peers::traffic::{Flow, Port};
 use vhost_peers::{Combination, Format, Side};
@@ -15,7 +15,7 @@ const TIMES: u16 = 20;
 const PACKETS: u64 = 5_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// By turns all formats; features and sizes as they come.
+/// Returns the combination of a time: formats by turns, and features that change in other steps.
 fn combination(side: Side, time: u16) -> Combination {
     let ring = if time.is_multiple_of(2) { Format::Split } else { Format::Packed };
     let mergeable = time.is_multiple_of(3);
@@ -30,7 +30,8 @@ fn combination(side: Side, time: u16) -> Combination {
     }
 }
 
-/// All is right through `port`; then testpmd is killed with packets on their way, and `port` notices.
+/// Asserts that all packets come back through `port`, and that `port` notices when testpmd is killed with packets on
+/// their way.
 fn traffic_until_killed(combination: &Combination, port: &mut impl Port, mut peer: Testpmd) {
     let mut flow = Flow::new(combination.plan(PACKETS));
     flow.warm_up(port, PATIENCE).unwrap_or_else(|error| panic!("{combination}: {error:?}\n{}", peer.output()));
@@ -86,7 +87,7 @@ fn a_killed_back_end_leaves_nothing_and_the_next_is_used_with_testpmd() {
         assert_ne!(Open::now(), before);
         traffic_until_killed(&combination, &mut frontend, peer);
         drop(frontend);
-        // A server that was killed leaves its socket's name behind, which the next can't use.
+        // A server that was killed leaves its socket behind, whose name the next one can't take.
         std::fs::remove_file(&socket).unwrap();
         assert_eq!(Open::now(), before, "after {}", time + 1);
     }

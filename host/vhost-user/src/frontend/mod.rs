@@ -1,0 +1,162 @@
+//! The front-end: the driver side of a back-end's device, in memory that the back-end maps.
+
+mod pair;
+
+use crate::error::receive;
+use crate::memory::Mapping;
+use crate::wait::is_readable;
+use crate::{Error, ROUNDS, Result};
+use pair::{PAIR_LEN, Pair};
+use sluice_abi::Gpa;
+use sluice_abi::net::{F, receiveq, transmitq};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use vhost::vhost_user::message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost::vhost_user::{Frontend as Messages, VhostUserFrontend};
+use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+
+pub use pair::MAX_FRAME;
+
+/// Where the memory starts in the guest-physical space, which the front-end makes up. The address is neither 0, which
+/// some back-ends take for no address, nor the one in this process, so that a back-end that mistakes one space for the
+/// other fails at once.
+const GPA: u64 = 0x1_0000_0000;
+
+/// What a front-end asks of a back-end.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The virtio features, all of which the back-end must offer.
+    pub features: F,
+    /// The number of queue pairs.
+    pub pairs: u16,
+    /// The number of entries of each queue.
+    pub size: u16,
+}
+
+/// The device of a back-end, and the driver side of its rings.
+pub struct Frontend {
+    pairs: Vec<Pair>,
+    messages: Messages,
+    socket: UnixStream,
+    rounds: u32,
+    memory: Rc<Mapping>,
+    _file: File,
+}
+
+impl Frontend {
+    /// Connects to the back-end at `path` and starts the device.
+    pub fn connect(path: &Path, request: &Request) -> Result<Self> {
+        let socket = UnixStream::connect(path)?;
+        let messages = Messages::from_stream(socket.try_clone()?, 2 * u64::from(request.pairs));
+        negotiate(&messages, request)?;
+        let (memory, file) = Mapping::shared(PAIR_LEN * u64::from(request.pairs))?;
+        messages.set_mem_table(&[VhostUserMemoryRegionInfo {
+            guest_phys_addr: GPA,
+            memory_size: memory.slice().len(),
+            userspace_addr: memory.slice().as_ptr() as u64,
+            mmap_offset: 0,
+            mmap_handle: file.as_raw_fd(),
+        }])?;
+        let memory = Rc::new(memory);
+        let pairs =
+            (0..request.pairs).map(|pair| Pair::new(pair, &memory, GPA, request)).collect::<Result<Vec<_>>>()?;
+        let mut frontend = Self { pairs, messages, socket, rounds: 0, memory, _file: file };
+        frontend.start(request.features.contains(F::RING_PACKED))?;
+        Ok(frontend)
+    }
+
+    /// Sets up every ring at the back-end, and enables it. A packed ring starts with a wrap counter of 1.
+    fn start(&mut self, packed: bool) -> Result<()> {
+        let (base, messages) = (self.memory.slice().as_ptr() as u64, &mut self.messages);
+        let user = |gpa: Gpa| gpa.0 - GPA + base;
+        for (number, pair) in (0..).zip(&self.pairs) {
+            for (index, ring, event) in [(receiveq(number), &pair.receive, 0), (transmitq(number), &pair.transmit, 1)] {
+                let (index, at) = (usize::from(index), ring.addresses());
+                messages.set_vring_num(index, ring.size())?;
+                messages.set_vring_base(index, if packed { 1 << 15 } else { 0 })?;
+                let config = VringConfigData {
+                    desc_table_addr: user(at.desc),
+                    avail_ring_addr: user(at.driver),
+                    used_ring_addr: user(at.device),
+                    ..VringConfigData::default()
+                };
+                messages.set_vring_addr(index, &config)?;
+                messages.set_vring_call(index, &pair.call[event])?;
+                messages.set_vring_kick(index, &pair.kick[event])?;
+            }
+        }
+        (0..2 * self.pairs.len()).try_for_each(|index| Ok(messages.set_vring_enable(index, true)?))
+    }
+
+    /// Puts `frame` on the transmit queue of `pair`, and returns whether there was room. The device finds it after
+    /// [`Frontend::flush`].
+    pub fn send(&mut self, pair: u16, frame: &[u8]) -> Result<bool> {
+        self.send_in_pieces(pair, frame, 1)
+    }
+
+    /// Sends as [`Frontend::send`] does, with header and frame in 1, 2 or 3 descriptors.
+    pub fn send_in_pieces(&mut self, pair: u16, frame: &[u8], pieces: usize) -> Result<bool> {
+        self.pair(pair)?.send(frame, pieces)
+    }
+
+    /// Publishes to the device all that was sent and taken on `pair`, notifies it if it asks for that, and takes back
+    /// the buffers of frames that it has taken.
+    pub fn flush(&mut self, pair: u16) -> Result<()> {
+        let pair = self.pair(pair)?;
+        pair.publish()?;
+        pair.reap()
+    }
+
+    /// Takes a frame into the front of `into`, and returns its length.
+    pub fn receive(&mut self, pair: u16, into: &mut [u8]) -> Result<Option<usize>> {
+        self.pair(pair)?.receive(into)
+    }
+
+    /// Returns [`Error::HungUp`] if the back-end has closed its socket. Only each 256th call looks, so it may stand in
+    /// a polling loop.
+    pub fn serve(&mut self) -> Result<()> {
+        self.rounds = (self.rounds + 1) % ROUNDS;
+        if self.rounds == 0 && self.is_over()? { Err(Error::HungUp) } else { Ok(()) }
+    }
+
+    /// Asks the device to notify of the next frame on `pair`. Frames that came before are not notified of.
+    pub fn ask_for_notifications(&mut self, pair: u16) -> Result<()> {
+        self.pair(pair)?.receive.suppress_interrupts(false);
+        Ok(())
+    }
+
+    /// Waits until the device notifies of frames on `pair`, and returns whether it did within `patience`.
+    pub fn wait(&self, pair: u16, patience: Duration) -> Result<bool> {
+        let found = self.pairs.get(usize::from(pair));
+        found.ok_or_else(|| receive(pair, "no such pair"))?.wait(patience)
+    }
+
+    /// Returns whether the back-end has closed its socket.
+    pub fn is_over(&self) -> Result<bool> {
+        is_readable(&self.socket, Duration::ZERO)
+    }
+
+    fn pair(&mut self, pair: u16) -> Result<&mut Pair> {
+        self.pairs.get_mut(usize::from(pair)).ok_or_else(|| receive(pair, "no such pair"))
+    }
+}
+
+fn negotiate(messages: &Messages, request: &Request) -> Result<()> {
+    let messages = &mut messages.clone();
+    messages.set_owner()?;
+    let offered = messages.get_features()?;
+    let wanted = request.features.bits() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+    if wanted & !offered != 0 {
+        return Err(Error::NotOffered(wanted & !offered));
+    }
+    let both = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
+    let both = both & messages.get_protocol_features()?;
+    messages.set_protocol_features(both)?;
+    // Every message is answered, so the device runs as soon as the last one was sent.
+    messages.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+    Ok(messages.set_features(wanted)?)
+}
