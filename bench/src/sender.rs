@@ -8,7 +8,7 @@ use sluice_abi::call::Packet;
 use sluice_abi::directory::{Peer, PeerState, Queue};
 use sluice_abi::net::ETHERNET_HEADER;
 use sluice_abi::{PeerIdx, map};
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::PeerSlice;
 
 /// The rings of a window's peers, by place.
@@ -62,6 +62,6 @@ fn peer(arena: &Arena, queue: Queue, longest: u16) -> Peer {
 #[allow(unsafe_code, reason = "vouches for the driver's memory")]
 fn attach(window: &mut Window, index: PeerIdx, peer: &Peer) -> Result<()> {
     // SAFETY: the one region is the arena's, which is mapped there and stays so; only slices and cells lead into it.
-    let attached = unsafe { window.attach_peer(index, peer, map::SLOT_VA as *mut u8) };
+    let attached = window.attach_peer(index, peer, unsafe { Slot::at(map::SLOT_VA as *mut u8) });
     attached.map_err(|clause| anyhow!("our ring code refuses the queue: {clause:?}"))
 }

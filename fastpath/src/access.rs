@@ -12,7 +12,7 @@ use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::directory::{GateKind, PeerState};
 use sluice_abi::{Gpa, PeerIdx, map};
 use sluice_gate::hypercall;
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::{Avx, PeerSlice, Table, Words};
 
 /// A run of this VM's RAM that is registered for packets. Each thread has a run of its own: see
@@ -118,7 +118,7 @@ enum Kind {
 struct Local {
     window: &'static mut Window,
     seen: Seen,
-    slot: *mut u8,
+    slot: Slot,
 }
 
 impl Crossing {
@@ -133,7 +133,9 @@ impl Crossing {
             // an access is used once.
             let window = unsafe { Window::init(memory.state.cast()) };
             window.set_packets(memory.packets);
-            Kind::Here { local: RefCell::new(Local { window, seen: Seen::new(), slot: memory.slot }), guarded }
+            // SAFETY: the host maps the regions that its directory lists, by the same contract.
+            let slot = unsafe { Slot::at(memory.slot) };
+            Kind::Here { local: RefCell::new(Local { window, seen: Seen::new(), slot }), guarded }
         };
         let number = directory.gate();
         let kind = match GateKind::from_word(number).ok_or(GateError::Kind(number))? {
@@ -228,8 +230,7 @@ impl Local {
         let (window, slot) = (&mut *self.window, self.slot);
         self.seen.refresh(directory, |index, peer| {
             let ready = PeerState::from_word(peer.state) == PeerState::Ready;
-            // SAFETY: the host maps the regions that its directory lists (contract of `Access::new`).
-            let attached = ready && unsafe { window.attach_peer(index, peer, slot) }.is_ok();
+            let attached = ready && window.attach_peer(index, peer, slot).is_ok();
             if !attached {
                 // Sending to it says so.
                 window.detach_peer(index);

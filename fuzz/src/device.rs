@@ -8,7 +8,7 @@ use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::virtq::{self, Desc, DescF, QueueAddresses, avail};
 use sluice_abi::{Gpa, call};
 use sluice_abi::{PeerIdx, packed};
-use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Window, transmit};
+use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Slot, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
 use std::cell::OnceCell;
 
@@ -195,7 +195,7 @@ impl<'m> Case<'m> {
         }
         peer.queues[0] = self.entry;
         // SAFETY: the regions are mapped for ever at these distances from the first, and only slices reach them.
-        unsafe { self.window.attach_peer(PeerIdx(0), &peer, ram.as_ptr()) }.expect("a lawful queue");
+        self.window.attach_peer(PeerIdx(0), &peer, unsafe { Slot::at(ram.as_ptr()) }).expect("a lawful queue");
     }
 
     fn ram(&self) -> PeerSlice<'static> {

@@ -10,7 +10,7 @@ use sluice_abi::directory::{Peer, Queue, Region};
 use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::{Gpa, PeerIdx};
 use sluice_driver::DriverQueue;
-use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Window, transmit};
+use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Slot, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
 use sluice_test_memory::{read, zeroed};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,7 +148,7 @@ fn window(memory: PeerSlice<'static>, entry: Queue) -> Window {
     peer.queues[0] = entry;
     let mut window = Window::new();
     // SAFETY: the memory is never freed, and only slices lead into it.
-    unsafe { window.attach_peer(PeerIdx(0), &peer, memory.as_ptr()) }.expect("a lawful queue");
+    window.attach_peer(PeerIdx(0), &peer, unsafe { Slot::at(memory.as_ptr()) }).expect("a lawful queue");
     window
 }
 

@@ -51,6 +51,7 @@ mod phase;
 mod queue;
 mod regions;
 mod runs;
+mod slot;
 mod transmit;
 mod window;
 
@@ -62,6 +63,7 @@ pub const BUILD_ID: u64 = match u64::from_str_radix(env!("SLUICE_BUILD_ID"), 16)
 
 pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
 pub use regions::Regions;
+pub use slot::Slot;
 pub use transmit::{tags, transmit};
 pub use window::Window;
 

@@ -1,6 +1,6 @@
 //! A peer's memory, as its directory entry lists it.
-#![allow(unsafe_code, reason = "turns the host's list of regions into checked memory, once per peer")]
 
+use crate::Slot;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::{self, MAX_REGIONS, Peer};
 use sluice_abi::{Gpa, map};
@@ -21,22 +21,15 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// Returns the regions of `peer`, with slot offset 0 at `base`.
-    ///
-    /// # Safety
-    /// Wherever the result is used, the regions that `peer` lists are mapped at `base` + their slot offsets, readable
-    /// and writable, and no Rust reference leads into them.
-    pub unsafe fn new(peer: &Peer, base: *mut u8) -> Result<Self, Clause> {
+    /// Returns the regions of `peer`, which are mapped in `slot`.
+    pub fn new(peer: &Peer, slot: Slot) -> Result<Self, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
         let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
         if !listed.iter().enumerate().all(|(index, region)| guesses_stay(region, reach(index))) {
             return Err(Clause::Layout);
         }
         Self::collect(listed.iter().map(|region| {
-            let end = region.slot_offset.checked_add(region.len).filter(|&end| end <= map::SLOT_LEN);
-            end.ok_or(Clause::Layout)?;
-            // SAFETY: inside the slot (checked), mapped there (the contract above).
-            let memory = unsafe { PeerSlice::from_raw(base.wrapping_add(region.slot_offset as usize), region.len) };
+            let memory = slot.memory(region.slot_offset, region.len).ok_or(Clause::Layout)?;
             Ok((region.gpa, memory))
         }))
     }

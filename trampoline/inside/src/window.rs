@@ -1,10 +1,10 @@
 //! The state that outlives a call: the peers that can be reached, and how far the call in hand has come.
 
-use crate::Regions;
 use crate::peer_window::PeerWindow;
 use crate::phase::Phase;
 use crate::queue::DirtyLog;
 use crate::runs::Runs;
+use crate::{Regions, Slot};
 use core::mem::offset_of;
 use sluice_abi::call::{Accepted, Clause};
 use sluice_abi::directory::{MAX_PEERS, Peer};
@@ -18,16 +18,16 @@ pub struct Window {
     /// What the last call delivered, unless it delivered everything. The gate's code hands it to the caller.
     pub(crate) accepted: Accepted,
     /// RSP of the caller, which the gate's code writes.
-    caller_rsp: u64,
-    calls: u64,
+    pub(crate) caller_rsp: u64,
+    pub(crate) calls: u64,
     /// How far the call is. The gate's code resets it when a call enters.
-    phase: Phase,
+    pub(crate) phase: Phase,
     /// Number of packets of the call.
-    count: u16,
+    pub(crate) count: u16,
     /// Index of the peer whose queue the call may have changed first. A number that is no peer's index does no harm.
-    first: u16,
+    pub(crate) first: u16,
     /// All other peers whose queues the call may have changed, or an earlier call did, by bits.
-    touched: u64,
+    pub(crate) touched: u64,
     pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
 }
@@ -52,29 +52,6 @@ impl Window {
         }
     }
 
-    /// Makes a window as [`Window::new`] does, but in place: a stack may not have room for one.
-    ///
-    /// # Safety
-    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is
-    /// the only one who does while it lives.
-    #[allow(unsafe_code, reason = "there is no allocator to ask")]
-    pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
-        // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
-        unsafe {
-            (&raw mut (*state).accepted).write(Accepted([0; _]));
-            (&raw mut (*state).caller_rsp).write(0);
-            (&raw mut (*state).calls).write(0);
-            (&raw mut (*state).phase).write(Phase::new());
-            (&raw mut (*state).count).write(0);
-            (&raw mut (*state).first).write(0);
-            (&raw mut (*state).touched).write(0);
-            (&raw mut (*state).packets).write(Runs::new());
-            let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
-            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
-            &mut *state
-        }
-    }
-
     /// Returns the number of calls that have begun so far.
     pub const fn calls(&self) -> u64 {
         self.calls
@@ -88,19 +65,13 @@ impl Window {
     /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already goes on where
     /// it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an error the
     /// window is as it was. The peer's memory is not touched yet.
-    ///
-    /// # Safety
-    /// Wherever this window is used while the peer is attached, the regions that `peer` lists are mapped at `base` +
-    /// their slot offsets, readable and writable, and no Rust reference leads into them.
-    #[allow(unsafe_code, reason = "passes on the contract of Regions::new")]
-    pub unsafe fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, base: *mut u8) -> Result<(), Clause> {
+    pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, slot: Slot) -> Result<(), Clause> {
         let extent = self.packets.extent();
         let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
         let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
         let known = place.as_ref().filter(|known| Some(known.entry) == entry);
         let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
-        // SAFETY: the contract above.
-        let regions = unsafe { Regions::new(peer, base) }?;
+        let regions = Regions::new(peer, slot)?;
         let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
         attached.retarget(extent);
         *place = Some(attached);

@@ -10,7 +10,7 @@ use sluice_abi::call::{Clause, Outcome};
 use sluice_abi::directory::Peer;
 use sluice_abi::{Hpa, PeerIdx, map};
 use sluice_control::{Manifest, Switch};
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::{PeerSlice, Words};
 
 /// Pages of the heap that one VM's window view maps at [`map::STATE`].
@@ -46,7 +46,8 @@ impl OwnWindow {
     pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
         // SAFETY: the base is that of the slot, in the window view and here. Slot offsets of a peer never change, no reference
         // leads into the slot, and an access to a page that is not mapped is an exception, which ends the call or the monitor.
-        unsafe { self.get().attach_peer(index, peer, map::SLOT_VA as *mut u8) }
+        let slot = unsafe { Slot::at(map::SLOT_VA as *mut u8) };
+        self.get().attach_peer(index, peer, slot)
     }
 
     /// Transmits `count` packets of the request block, as the window does.

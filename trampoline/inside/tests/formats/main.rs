@@ -20,7 +20,7 @@ use peer::Memory;
 use sluice_abi::PeerIdx;
 use sluice_abi::call::Packet;
 use sluice_abi::net::{F, Hdr};
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::PeerSlice;
 use zerocopy::IntoBytes;
 
@@ -59,7 +59,7 @@ fn window_to(driver: &Driver) -> (Window, Memory, Memory) {
 fn window_with_mtu(driver: &Driver, mtu: u16) -> (Window, Memory, Memory) {
     let (mut window, packets, request) = (Window::new(), Memory::new(&[0x4000]), Memory::new(&[4096]));
     // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-    let attached = unsafe { window.attach_peer(PeerIdx(0), &driver.entry(mtu), driver.base()) };
+    let attached = window.attach_peer(PeerIdx(0), &driver.entry(mtu), unsafe { Slot::at(driver.base()) });
     assert_eq!(attached, Ok(()));
     window.set_packets(packets.run(0));
     (window, packets, request)

@@ -18,7 +18,7 @@ use sluice_abi::directory::{PeerState, Queue, Region};
 use sluice_abi::net::{F, Hdr};
 use sluice_abi::virtq::{Desc, QueueAddresses, avail, used};
 use sluice_abi::{Gpa, PeerIdx, directory, packed};
-use sluice_inside::{Dequeue, DeviceQueue, Regions, Window, transmit};
+use sluice_inside::{Dequeue, DeviceQueue, Regions, Slot, Window, transmit};
 use sluice_memory::Words;
 use std::cell::Cell;
 use zerocopy::IntoBytes;
@@ -145,7 +145,7 @@ impl Ring {
         entry.regions[0] = Region { gpa: Gpa(GPA), len: LEN, slot_offset: 0 };
         entry.queues[0] = self.queue();
         // SAFETY: the memory is never freed, is as long as the entry says, and only slices lead into it.
-        assert_eq!(unsafe { window.attach_peer(index, &entry, self.memory.run(0).as_ptr()) }, Ok(()));
+        assert_eq!(window.attach_peer(index, &entry, unsafe { Slot::at(self.memory.run(0).as_ptr()) }), Ok(()));
     }
 
     /// What the driver sees as used: `used.idx`, or whether the first slot is.

@@ -5,7 +5,7 @@ use sluice_abi::call::Clause;
 use sluice_abi::directory::{PeerState, Region};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_abi::{Gpa, PeerIdx, RingIdx, directory, net};
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::PeerSlice;
 
 /// How far behind a peer's own areas and buffers its twin has them.
@@ -59,7 +59,8 @@ impl Peer {
     pub fn attach(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
         // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices
         // lead into it. An entry that a test made wrong is refused before anything is read or written.
-        unsafe { window.attach_peer(index, &self.entry, self.memory.all().as_ptr()) }
+        let slot = unsafe { Slot::at(self.memory.all().as_ptr()) };
+        window.attach_peer(index, &self.entry, slot)
     }
 
     /// The driver starts the queue anew.
