@@ -30,9 +30,10 @@ impl Crate {
     /// Reads the sources of the crate whose root is in `folder`.
     pub fn read(folder: &str, sources: &[Source]) -> Self {
         let mut all = Self::default();
+        let library = sources.iter().any(|source| source.path == format!("{folder}/lib.rs"));
         for source in sources.iter().filter(|source| !source.is_test()) {
             let parsed = syn::parse_file(&source.text).unwrap_or_else(|error| panic!("{}: {error}", source.path));
-            let module = module(source.path.strip_prefix(folder).unwrap_or(&source.path));
+            let module = module(source.path.strip_prefix(folder).unwrap_or(&source.path), library);
             let file = File { path: source.path.clone(), ..File::default() };
             let mut reader = Reader { here: module.clone(), file };
             reader.names(&parsed.items);
@@ -84,10 +85,11 @@ impl Crate {
     }
 }
 
-/// Returns the module that the file `path`, counted from the crate's root, is.
-fn module(path: &str) -> Place {
+/// Returns the module that the file `path`, counted from the crate's root, is. A program beside a library is no root.
+fn module(path: &str, library: bool) -> Place {
     let mut parts: Place = path.trim_start_matches('/').trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-    if parts.last().is_some_and(|last| ["mod", "main", "lib"].contains(&last.as_str())) {
+    let roots = if library { ["mod", "lib"] } else { ["mod", "main"] };
+    if parts.last().is_some_and(|last| roots.contains(&last.as_str())) {
         parts.pop();
     }
     parts
@@ -239,6 +241,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 fn a_file_uses_what_its_paths_name() {
     let sources = [
         ("c/src/lib.rs", "mod a; mod b; mod d; pub use b::Thing;"),
+        ("c/src/main.rs", "use c::Thing;"),
         ("c/src/a.rs", "use crate::b; fn f() { b::inner::g(); } #[cfg(test)] mod tests { use crate::d; }"),
         ("c/src/b/mod.rs", "pub mod inner; pub struct Thing;"),
         ("c/src/b/inner.rs", "use super::super::Thing; use std::fmt; pub fn g() {}"),

@@ -34,15 +34,6 @@ enum As {
     Vnf,
 }
 
-impl From<As> for Kind {
-    fn from(kind: As) -> Self {
-        match kind {
-            As::Window => Self::Window,
-            As::Vnf => Self::Vnf,
-        }
-    }
-}
-
 /// Audits and prints.
 pub fn run(options: &Options) -> Result<()> {
     let rules = match &options.path {
@@ -50,7 +41,8 @@ pub fn run(options: &Options) -> Result<()> {
         Some(path) => {
             let bytes = fs::read(path).with_context(|| path.display().to_string())?;
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            sluice_audit::file(&name, &bytes, options.kind.map(Kind::from))?
+            let kind = options.kind.map(|kind| if matches!(kind, As::Window) { Kind::Window } else { Kind::Vnf });
+            sluice_audit::file(&name, &bytes, kind)?
         }
     };
     println!("{}", if options.json { serde_json::to_string_pretty(&rules)? } else { table(&rules) });

@@ -1,8 +1,9 @@
 //! The monitor in Bochs, without a screen. See: Bochs user manual, "bochsrc".
 
-use crate::{Report, Scenario, iso};
+use crate::{Scenario, iso};
 use anyhow::{Result, bail};
 use sluice_guard::bounded;
+use sluice_report::Report;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;

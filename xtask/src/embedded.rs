@@ -1,8 +1,9 @@
 //! The launcher: VMs as plain processes.
 
-use crate::{Report, Scenario, artifacts};
+use crate::{Scenario, artifacts};
 use anyhow::{Result, bail, ensure};
 use sluice_guard::bounded;
+use sluice_report::Report;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;

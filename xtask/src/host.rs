@@ -1,7 +1,8 @@
 //! The hosts that run a scenario: the monitor in the emulator, or the launcher.
 
-use crate::{Report, Scenario, artifacts, bochs, embedded, tools};
+use crate::{Scenario, artifacts, bochs, embedded, tools};
 use anyhow::{Result, ensure};
+use sluice_report::Report;
 
 /// A host that runs scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A boot image in QEMU, which emulates no VMX: how far the boot loader gets, and what the monitor then says.
 
-use crate::Report;
 use anyhow::Result;
 use sluice_guard::bounded;
+use sluice_report::Report;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

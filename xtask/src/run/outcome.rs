@@ -1,10 +1,10 @@
 //! The outcome of a run: consoles by VM, or one JSON object.
 
 use super::manifest::Source;
-use crate::{Host, Report};
+use crate::Host;
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sluice_report::is_piece;
+use sluice_report::{Report, is_piece};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
