@@ -41,24 +41,60 @@ pub struct Input {
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
     /// The driver writes a descriptor, a word, an entry, an index.
-    Desc { index: u8, addr: Addr, len: Len, flags: u16, next: u16 },
-    Word { at: u16, value: u32 },
-    Avail { index: u8, head: u16 },
-    Idx { ahead: i8 },
-    Events { at: u8, value: u16 },
+    Desc {
+        index: u8,
+        addr: Addr,
+        len: Len,
+        flags: u16,
+        next: u16,
+    },
+    Word {
+        at: u16,
+        value: u32,
+    },
+    Avail {
+        index: u8,
+        head: u16,
+    },
+    Idx {
+        ahead: i8,
+    },
+    Events {
+        at: u8,
+        value: u16,
+    },
     /// The driver makes a chain available, as it should, with pieces that may be wrong.
-    Offer { pieces: [(Addr, Len); 3], count: u8, writable: bool, indirect: bool },
+    Offer {
+        pieces: [(Addr, Len); 3],
+        count: u8,
+        writable: bool,
+        indirect: bool,
+    },
     /// The device acts.
-    Enqueue { len: Len, hdr: [u8; 12] },
-    Plain { len: Len },
-    Dequeue { room: Len },
+    Enqueue {
+        len: Len,
+        hdr: [u8; 12],
+    },
+    Plain {
+        len: Len,
+    },
+    Dequeue {
+        room: Len,
+    },
     Publish,
     Rewind,
-    Notify { ask: bool },
+    Notify {
+        ask: bool,
+    },
     Resume,
-    Log { on: bool },
+    Log {
+        on: bool,
+    },
     /// The sender calls through a window on the same memory.
-    Transmit { packets: [(u32, u16, u8); 4], count: u8 },
+    Transmit {
+        packets: [(u32, u16, u8); 4],
+        count: u8,
+    },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]

@@ -27,18 +27,46 @@ pub struct Input {
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
     /// The driver acts.
-    Give { len: u32 },
-    Request { readable: u8, writable: u8, len: u16 },
+    Give {
+        len: u32,
+    },
+    Request {
+        readable: u8,
+        writable: u8,
+        len: u16,
+    },
     Publish,
-    Take { most: u8 },
-    Notify { suppress: bool },
+    Take {
+        most: u8,
+    },
+    Notify {
+        suppress: bool,
+    },
     Reset,
     /// The device writes a used element: a split ring's at its index, a packed ring's in its slot.
-    Use { id: u8, len: u16, ahead: u8 },
-    Used { at: u8, id: u32, len: u32 },
-    UsedIdx { idx: u16 },
-    Slot { at: u8, id: u16, len: u32, flags: u16 },
-    Word { at: u16, value: u32 },
+    Use {
+        id: u8,
+        len: u16,
+        ahead: u8,
+    },
+    Used {
+        at: u8,
+        id: u32,
+        len: u32,
+    },
+    UsedIdx {
+        idx: u16,
+    },
+    Slot {
+        at: u8,
+        id: u16,
+        len: u32,
+        flags: u16,
+    },
+    Word {
+        at: u16,
+        value: u32,
+    },
 }
 
 thread_local! {
