@@ -46,12 +46,12 @@
 //! through a pointer (rule G12).
 #![cfg_attr(not(test), no_std)]
 
+mod host;
 mod peer_window;
 mod phase;
 mod queue;
 mod regions;
 mod runs;
-mod slot;
 mod transmit;
 mod window;
 
@@ -61,9 +61,9 @@ pub const BUILD_ID: u64 = match u64::from_str_radix(env!("SLUICE_BUILD_ID"), 16)
     Err(_) => panic!("build.rs writes 16 hexadecimal digits"),
 };
 
+pub use host::Slot;
 pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
 pub use regions::Regions;
-pub use slot::Slot;
 pub use transmit::{tags, transmit};
 pub use window::Window;
 

@@ -77,7 +77,7 @@ impl PeerWindow {
     /// of the next buffer and the rings' arrays go, and returns how many it filled.
     #[inline(never)]
     pub fn enqueue_more(&mut self, packets: Table<'static, Packet>, peer: PeerIdx, lanes: impl Lanes) -> u16 {
-        let first = packets.len_and_peer(0).filter(|first| first >> 16 == peer.0.into());
+        let first = packets.len_and_peer(0).filter(|first| first >> 16 == u32::from(peer.0));
         let Some(first) = first else { return 0 };
         match self.enqueue_like(packets, first, lanes) {
             0 => self.enqueue_elsewhere(packets, first, lanes),

@@ -1,9 +1,8 @@
 //! A peer's memory, as its directory entry lists it.
 
-use crate::Slot;
+use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
-use sluice_abi::directory::{self, MAX_REGIONS, Peer};
-use sluice_abi::{Gpa, map};
+use sluice_abi::directory::MAX_REGIONS;
 use sluice_memory::{OutOfRegion, PeerSlice, SharedMemory};
 
 /// One run of a peer's guest-physical space, and where it is mapped.
@@ -21,26 +20,15 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// Returns the regions of `peer`, which are mapped in `slot`.
-    pub fn new(peer: &Peer, slot: Slot) -> Result<Self, Clause> {
-        let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
-        let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
-        if !listed.iter().enumerate().all(|(index, region)| guesses_stay(region, reach(index))) {
-            return Err(Clause::Layout);
-        }
-        Self::collect(listed.iter().map(|region| {
-            let memory = slot.memory(region.slot_offset, region.len).ok_or(Clause::Layout)?;
-            Ok((region.gpa, memory))
-        }))
-    }
-
     /// Returns the regions that start at these addresses of the peer's space, anywhere in this process. Speculation is
     /// not bounded here: that is the host's own risk.
     pub fn from_slices(slices: &[(Gpa, PeerSlice<'static>)]) -> Result<Self, Clause> {
         Self::collect(slices.iter().map(|&slice| Ok(slice)))
     }
 
-    fn collect(mut regions: impl Iterator<Item = Result<(Gpa, PeerSlice<'static>), Clause>>) -> Result<Self, Clause> {
+    pub(crate) fn collect(
+        mut regions: impl Iterator<Item = Result<(Gpa, PeerSlice<'static>), Clause>>,
+    ) -> Result<Self, Clause> {
         let region = |(gpa, memory): (Gpa, PeerSlice<'static>)| {
             gpa.checked_add(memory.len()).ok_or(Clause::Layout)?;
             Ok(Region { gpa: gpa.0, memory })
@@ -97,14 +85,6 @@ impl Regions {
         }
         Err(OutOfRegion { at, len })
     }
-}
-
-/// Returns whether what speculation reaches from `region` is this peer's: `reach` bytes from its start, and a
-/// descriptor's index behind its end. (The address of a buffer is speculated on from the start of the first region
-/// alone.)
-fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
-    let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
-    (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE
 }
 
 impl SharedMemory for Regions {

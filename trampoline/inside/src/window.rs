@@ -4,10 +4,9 @@ use crate::peer_window::PeerWindow;
 use crate::phase::Phase;
 use crate::queue::DirtyLog;
 use crate::runs::Runs;
-use crate::{Regions, Slot};
 use core::mem::offset_of;
 use sluice_abi::call::{Accepted, Clause};
-use sluice_abi::directory::{MAX_PEERS, Peer};
+use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::{PeerIdx, map};
 use sluice_memory::PeerSlice;
 use sluice_memory::guess::pick_mut;
@@ -60,22 +59,6 @@ impl Window {
     /// Returns RSP of the caller of the last call through a gate.
     pub const fn caller_rsp(&self) -> u64 {
         self.caller_rsp
-    }
-
-    /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already goes on where
-    /// it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an error the
-    /// window is as it was. The peer's memory is not touched yet.
-    pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, slot: Slot) -> Result<(), Clause> {
-        let extent = self.packets.extent();
-        let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
-        let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
-        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
-        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
-        let regions = Regions::new(peer, slot)?;
-        let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
-        attached.retarget(extent);
-        *place = Some(attached);
-        Ok(())
     }
 
     /// Sends nothing more to the peer at `index` until its queue begins anew.

@@ -1,7 +1,7 @@
 //! A chain of descriptors of either format, followed to its end. Each descriptor is read once, and their number is
 //! bounded (rule G10).
 
-use super::packed::Position;
+use super::position::Position;
 use crate::Regions;
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;

@@ -1,7 +1,7 @@
 //! Frames that the driver sends, taken out of buffers of any shape.
 
-use super::DeviceQueue;
 use super::chain::Chain;
+use super::device::DeviceQueue;
 use crate::Regions;
 use sluice_abi::call::Clause;
 use sluice_abi::net::{HDR_LEN, Hdr};
@@ -24,27 +24,25 @@ pub enum Dequeue {
     TooLong,
 }
 
-pub(super) fn drain(
-    queue: &mut DeviceQueue,
-    regions: &Regions,
-    into: PeerSlice<'_>,
-    lanes: impl Lanes,
-) -> Result<Dequeue, Clause> {
-    let Some(mut chain) = queue.next_chain()? else { return Ok(Dequeue::Empty) };
-    let mut draining = Draining { hdr: [0; _], done: 0, into, lanes };
-    let drained = draining.drain(&mut chain, regions);
-    lanes.scrub();
-    drained?;
-    let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
-    let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?.known();
-    let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, queue.features.offloads_to_device()));
-    if !fits {
-        return Err(Clause::Header);
+impl DeviceQueue {
+    /// Takes the next frame that the driver sends into `into`.
+    pub fn dequeue(&mut self, regions: &Regions, into: PeerSlice<'_>, lanes: impl Lanes) -> Result<Dequeue, Clause> {
+        let Some(mut chain) = self.next_chain()? else { return Ok(Dequeue::Empty) };
+        let mut draining = Draining { hdr: [0; _], done: 0, into, lanes };
+        let drained = draining.drain(&mut chain, regions);
+        lanes.scrub();
+        drained?;
+        let len = draining.done.checked_sub(HDR_LEN.into()).filter(|&len| len > 0).ok_or(Clause::TooShort)?;
+        let hdr = Hdr::read_from_bytes(&draining.hdr).map_err(|_| Clause::Header)?.known();
+        let fits = u32::try_from(len).is_ok_and(|len| hdr.fits(len, self.features.offloads_to_device()));
+        if !fits {
+            return Err(Clause::Header);
+        }
+        if !self.use_chain(&chain, 0) {
+            return Ok(Dequeue::Empty);
+        }
+        Ok(if len > into.len() { Dequeue::TooLong } else { Dequeue::Frame { hdr, len: len as u32 } })
     }
-    if !queue.use_chain(&chain, 0) {
-        return Ok(Dequeue::Empty);
-    }
-    Ok(if len > into.len() { Dequeue::TooLong } else { Dequeue::Frame { hdr, len: len as u32 } })
 }
 
 /// Header and frame on their way out of a buffer.

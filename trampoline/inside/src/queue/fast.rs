@@ -8,9 +8,9 @@
 //! A burst has one format, and the shortest frames are all alike. Where both are constants, registers suffice for the
 //! whole loop.
 
+use super::device::{DeviceQueue, Ring};
 use super::packed::Packed;
 use super::split::Split;
-use super::{DeviceQueue, Ring};
 use sluice_abi::Gpa;
 use sluice_abi::call::{MAX_BURST, Packet};
 use sluice_abi::net::HDR_LEN;

@@ -2,7 +2,8 @@
 //! is kept out of the way of the common case.
 
 use super::chain::Chain;
-use super::{DeviceQueue, DirtyLog};
+use super::device::DeviceQueue;
+use super::log::DirtyLog;
 use crate::Regions;
 use core::mem::offset_of;
 use sluice_abi::call::Clause;
@@ -25,27 +26,31 @@ pub enum Enqueue {
     BadHeader,
 }
 
-#[cold]
-#[inline(never)]
-pub(super) fn fill(
-    queue: &mut DeviceQueue,
-    regions: &Regions,
-    hdr: &Hdr,
-    frame: PeerSlice<'_>,
-    min_buffer: u32,
-    lanes: impl Lanes,
-) -> Result<Enqueue, Clause> {
-    if !hdr.fits(u32::try_from(frame.len()).unwrap_or(0), queue.features.offloads_to_driver()) {
-        return Ok(Enqueue::BadHeader);
+impl DeviceQueue {
+    /// Fills the next buffer, or buffers, of any shape with `hdr` and `frame`. `min_buffer` is the longest frame, in
+    /// bytes, that one of the driver's buffers must hold if buffers are not merged.
+    #[cold]
+    #[inline(never)]
+    pub fn enqueue(
+        &mut self,
+        regions: &Regions,
+        hdr: &Hdr,
+        frame: PeerSlice<'_>,
+        min_buffer: u32,
+        lanes: impl Lanes,
+    ) -> Result<Enqueue, Clause> {
+        if !hdr.fits(u32::try_from(frame.len()).unwrap_or(0), self.features.offloads_to_driver()) {
+            return Ok(Enqueue::BadHeader);
+        }
+        let before = self.pending();
+        let mut filling = Filling::new(hdr, frame, self.log(), lanes);
+        let done = filling.fill(self, regions, min_buffer);
+        lanes.scrub();
+        if done != Ok(Enqueue::Filled) {
+            self.keep(before);
+        }
+        done
     }
-    let before = queue.pending();
-    let mut filling = Filling::new(hdr, frame, queue.log, lanes);
-    let done = filling.fill(queue, regions, min_buffer);
-    lanes.scrub();
-    if done != Ok(Enqueue::Filled) {
-        queue.keep(before);
-    }
-    done
 }
 
 /// Header and frame on their way into buffers.

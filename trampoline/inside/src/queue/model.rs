@@ -1,12 +1,13 @@
 //! Any sequence of steps of a driver and of the device side against a model: what goes in comes out, once and in order,
 //! each side is told when it asked to be, and all that is written is logged. The model counts without end; what the
-//! queue keeps of it goes round.
+//! queue keeps of it wraps around.
 
 use super::*;
+use crate::Regions;
 use crate::driver::{Driver, Piece};
 use crate::peer::{Memory, read};
 use proptest::prelude::*;
-use sluice_abi::net::HDR_LEN;
+use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::packed::event;
 use sluice_memory::Words;
 use std::collections::VecDeque;
@@ -20,7 +21,7 @@ enum Step {
         lens: Vec<u32>,
         indirect: bool,
     },
-    /// The device uses a buffer, or as many as a frame of so many bytes takes.
+    /// The device uses a buffer, or as many as a frame of `len` bytes takes.
     Use {
         len: u32,
     },

@@ -7,6 +7,7 @@
 //! is published: the first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
+use super::position::Position;
 use crate::Regions;
 use core::cell::Cell;
 use core::hint::cold_path;
@@ -22,41 +23,6 @@ use sluice_memory::{Cell16, PackedEvents, PeerSlice, Table};
 /// Word of the shadow for a slot that nothing is written to, as it belongs to a chain that began before it. No used
 /// descriptor has this flag.
 const SKIP: u64 = (DescF::NEXT.bits() as u64) << 48;
-
-/// Where a side is: slot, and wrap counter of the lap. See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub slot: u16,
-    pub wrap: bool,
-}
-
-impl Position {
-    /// Returns the position `count` slots further on in a ring of `size`; `count` is at most `size`.
-    pub fn advance(self, count: u16, size: u16) -> Self {
-        let slot = u32::from(self.slot) + u32::from(count);
-        match slot.checked_sub(size.into()) {
-            Some(slot) => Self { slot: slot as u16, wrap: !self.wrap },
-            None => Self { slot: slot as u16, ..self },
-        }
-    }
-
-    /// Returns whether a descriptor here, with these flags, is available.
-    #[inline(always)]
-    pub fn is_available(self, flags: DescF) -> bool {
-        flags & (DescF::AVAIL | DescF::USED) == DescF::available(self.wrap)
-    }
-
-    /// Returns the flags of a descriptor that is used here, with `written` bytes.
-    pub fn used(self, written: u32) -> DescF {
-        let write = if written > 0 { DescF::WRITE } else { DescF::empty() };
-        DescF::used(self.wrap) | write
-    }
-
-    /// Returns the position in vhost-user's form.
-    fn to_base(self) -> u32 {
-        u32::from(self.slot) | u32::from(self.wrap) << 15
-    }
-}
 
 /// First slot that the driver does not see as used (bits 15:0), its wrap counter (16), and how many slots behind it are
 /// used, which are words of the shadow (47:32). In one word: a call that is interrupted leaves all of it as it was, or

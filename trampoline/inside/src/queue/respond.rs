@@ -1,28 +1,33 @@
 //! Requests that the device answers: bytes that it reads, then room for the answer. Control queues hold them.
 //! See: VIRTIO 5.1.6.5 "Control Virtqueue". Hosts use this module, the window does not.
 
-use super::DeviceQueue;
 use super::chain::Chain;
+use super::device::DeviceQueue;
 use crate::Regions;
 use sluice_abi::call::Clause;
 use sluice_memory::PeerSlice;
 
-pub(super) fn respond(
-    queue: &mut DeviceQueue,
-    regions: &Regions,
-    into: &mut [u8],
-    answer: impl FnOnce(Option<&[u8]>) -> u8,
-) -> Result<bool, Clause> {
-    // With nothing pending there is room for every chain, so no request is carried out and then found again.
-    queue.publish();
-    let Some(mut chain) = queue.next_chain()? else { return Ok(false) };
-    let Request { len, room } = Request::read(&mut chain, regions, into)?;
-    let room = room.ok_or(Clause::TooShort)?;
-    let bytes = usize::try_from(len).ok().and_then(|len| into.get(..len));
-    room.write(0, answer(bytes)).map_err(|_| Clause::Region)?;
-    let used = queue.use_chain(&chain, 1);
-    queue.publish();
-    if used { Ok(true) } else { Err(Clause::ChainLength) }
+impl DeviceQueue {
+    /// Takes the next request, answers it, and shows the driver the answer. Returns `false` if there is no request.
+    /// `into` is room for the bytes of a request. `answer` gets them, or `None` where they are more than that, and
+    /// returns the byte that the driver reads.
+    pub fn respond(
+        &mut self,
+        regions: &Regions,
+        into: &mut [u8],
+        answer: impl FnOnce(Option<&[u8]>) -> u8,
+    ) -> Result<bool, Clause> {
+        // With nothing pending there is room for every chain, so no request is carried out and then found again.
+        self.publish();
+        let Some(mut chain) = self.next_chain()? else { return Ok(false) };
+        let Request { len, room } = Request::read(&mut chain, regions, into)?;
+        let room = room.ok_or(Clause::TooShort)?;
+        let bytes = usize::try_from(len).ok().and_then(|len| into.get(..len));
+        room.write(0, answer(bytes)).map_err(|_| Clause::Region)?;
+        let used = self.use_chain(&chain, 1);
+        self.publish();
+        if used { Ok(true) } else { Err(Clause::ChainLength) }
+    }
 }
 
 /// The request that a chain holds.

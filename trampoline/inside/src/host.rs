@@ -1,0 +1,96 @@
+//! The host's side of a window: where its state lies, and where its peers' memory is mapped. The host vouches for both.
+#![allow(unsafe_code, reason = "turns addresses that a host laid out into checked memory")]
+
+use crate::Regions;
+use crate::peer_window::PeerWindow;
+use crate::phase::Phase;
+use crate::runs::Runs;
+use crate::window::Window;
+use sluice_abi::call::{Accepted, Clause};
+use sluice_abi::directory::{self, MAX_PEERS, Peer};
+use sluice_abi::{PeerIdx, map};
+use sluice_memory::PeerSlice;
+
+/// The sluice slot of a window, where the host maps the peers' memory. See: [`sluice_abi::map`].
+#[derive(Clone, Copy, Debug)]
+pub struct Slot(*mut u8);
+
+impl Slot {
+    /// Returns the slot whose first byte is at `base`.
+    ///
+    /// # Safety
+    /// Wherever a window uses a peer that was attached with this slot, the regions that the peer's entry lists are
+    /// mapped at `base` + their slot offsets, readable and writable, or an access to them ends the program. No Rust
+    /// reference leads into them.
+    pub const unsafe fn at(base: *mut u8) -> Self {
+        Self(base)
+    }
+
+    /// Returns `len` bytes at slot offset `offset`, or `None` if the slot ends before.
+    fn memory(self, offset: u64, len: u64) -> Option<PeerSlice<'static>> {
+        offset.checked_add(len).filter(|&end| end <= map::SLOT_LEN)?;
+        // SAFETY: the range is inside the slot, and mapped there by the contract of `at`.
+        Some(unsafe { PeerSlice::from_raw(self.0.wrapping_add(offset as usize), len) })
+    }
+
+    /// Returns the regions of `peer`, which are mapped in this slot.
+    fn regions(self, peer: &Peer) -> Result<Regions, Clause> {
+        let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
+        let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
+        if !listed.iter().enumerate().all(|(index, region)| guesses_stay(region, reach(index))) {
+            return Err(Clause::Layout);
+        }
+        Regions::collect(listed.iter().map(|region| {
+            let memory = self.memory(region.slot_offset, region.len).ok_or(Clause::Layout)?;
+            Ok((region.gpa, memory))
+        }))
+    }
+}
+
+impl Window {
+    /// Makes a window as [`Window::new`] does, but in place: a stack may not have room for one.
+    ///
+    /// # Safety
+    /// `state` has room for a window ([`map::STATE_LEN`] bytes do), aligned to 8 bytes, and whoever uses the result is
+    /// the only one who does while it lives.
+    pub unsafe fn init<'s>(state: *mut Self) -> &'s mut Self {
+        // SAFETY: the contract above; each field is written, so what is referred to is a valid window.
+        unsafe {
+            (&raw mut (*state).accepted).write(Accepted([0; _]));
+            (&raw mut (*state).caller_rsp).write(0);
+            (&raw mut (*state).calls).write(0);
+            (&raw mut (*state).phase).write(Phase::new());
+            (&raw mut (*state).count).write(0);
+            (&raw mut (*state).first).write(0);
+            (&raw mut (*state).touched).write(0);
+            (&raw mut (*state).packets).write(Runs::new());
+            let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
+            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
+            &mut *state
+        }
+    }
+
+    /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already goes on where
+    /// it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an error the
+    /// window is as it was. The peer's memory is not touched yet.
+    pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, slot: Slot) -> Result<(), Clause> {
+        let extent = self.packets.extent();
+        let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
+        let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
+        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
+        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
+        let regions = slot.regions(peer)?;
+        let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
+        attached.retarget(extent);
+        *place = Some(attached);
+        Ok(())
+    }
+}
+
+/// Returns whether what speculation reaches from `region` is this peer's: `reach` bytes from its start, and a
+/// descriptor's index behind its end. (The address of a buffer is speculated on from the start of the first region
+/// alone.)
+fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
+    let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
+    (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE
+}
