@@ -26,7 +26,8 @@ pub struct Manifest {
     /// Ticks of the time-stamp counter that a call may stay in the window when nothing else interrupts it (rule G10).
     #[serde(default = "default_watchdog")]
     pub watchdog_ticks: u64,
-    /// Ticks that a call which the watchdog saw may then go on, if `watchdog_ticks` are not fewer; 0: it is aborted at once.
+    /// Ticks that a call which the watchdog saw may then go on, if `watchdog_ticks` are not fewer; 0: it is aborted at
+    /// once.
     #[serde(default = "default_grace")]
     pub grace_ticks: u64,
     /// Ticks after which a VM that shares its processor makes room for the next.
@@ -143,7 +144,7 @@ pub enum VmError {
     #[error("name: used twice")]
     NameTwice,
     /// RAM size.
-    #[error("ram_mib = {0}: an even number from {least} to {most} is needed", least = RAM_MIB.start(), most = RAM_MIB.end())]
+    #[error("ram_mib = {0}: an even number from {a} to {z} is needed", a = RAM_MIB.start(), z = RAM_MIB.end())]
     Ram(u32),
     /// MTU.
     #[error("mtu = {0}: {least} to {most} are possible", least = MTU.start(), most = MTU.end())]

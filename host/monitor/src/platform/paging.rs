@@ -29,15 +29,15 @@ impl HostSpace {
         self.tables.root.hpa()
     }
 
-    /// Puts the space, as it is now, in force on this processor. An exit loads CR3 as well, but where the guest has a VPID it
-    /// need not drop what the processor holds of another space, or of an earlier state of this one.
+    /// Puts the space, as it is now, in force on this processor. An exit loads CR3 as well, but where the guest has a
+    /// VPID it need not drop what the processor holds of another space, or of an earlier state of this one.
     /// See: SDM volume 3, "Operations that Invalidate Cached Mappings".
     pub fn load(&self) {
         cpu::load_page_tables(self.tables.root);
     }
 
-    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores. The processor drops older mappings
-    /// at the next [`HostSpace::load`].
+    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores. The processor drops older
+    /// mappings at the next [`HostSpace::load`].
     pub fn map(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
         self.tables.map(map::SLOT_VA + offset, hpa, len, FORMAT.link | NO_EXECUTE)
     }

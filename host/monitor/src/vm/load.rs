@@ -150,7 +150,8 @@ fn load_modules(ram: PeerSlice<'_>, contents: &Contents, info: &mut BootInfo) ->
     Ok(end)
 }
 
-/// Writes page tables that map the first 4 GiB one to one, and the sluice slot. See: SDM volume 3, "4-Level Paging and 5-Level Paging".
+/// Writes page tables that map the first 4 GiB one to one, and the sluice slot. See: SDM volume 3, "4-Level Paging and
+/// 5-Level Paging".
 fn write_tables(ram: PeerSlice<'_>) -> Result<(), sluice_memory::OutOfRegion> {
     zero(ram.sub(PML4, BOOT_INFO - PML4)?, 0);
     ram.write(PML4, IDENTITY_PDPT | PRESENT_WRITE)?;

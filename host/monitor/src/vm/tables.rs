@@ -1,8 +1,8 @@
 //! The host's page tables for gate and window views (rule G5).
 //!
-//! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the host's,
-//! whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with accessed and dirty
-//! bits set in advance, so the processor has nothing to write.
+//! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the
+//! host's, whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with
+//! accessed and dirty bits set in advance, so the processor has nothing to write.
 
 use crate::platform::hierarchy::{ADDRESS, LARGE, LARGE_PAGE, index};
 use crate::platform::physical::OutOfFrames;

@@ -1,7 +1,7 @@
 //! From a guest's linear addresses to its memory, by the guest's own tables, with the access rights of the processor.
 //!
-//! Nothing is written before all of an access is allowed. SMEP, SMAP, protection keys and five levels are off, and write protection
-//! is on: the host owns these bits (rule G6).
+//! Nothing is written before all of an access is allowed. SMEP, SMAP, protection keys and five levels are off, and
+//! write protection is on: the host owns these bits (rule G6).
 
 use super::fault::Fault;
 use crate::platform::hierarchy::{ADDRESS, LARGE};
@@ -36,8 +36,8 @@ const _: () = assert!(
         == 0
 );
 
-/// An access to memory, and whether it is made for a program (ring 3). Accesses of the processor itself, such as to descriptors, are
-/// made as for a kernel. See: SDM volume 3, "Access Rights".
+/// An access to memory, and whether it is made for a program (ring 3). Accesses of the processor itself, such as to
+/// descriptors, are made as for a kernel. See: SDM volume 3, "Access Rights".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// A load.
@@ -64,7 +64,8 @@ impl Access {
         Self::Fetch { user: guest::ring() == 3 }
     }
 
-    /// Returns the bits of the access in the error code of a page fault. See: SDM volume 3, figure "Page-Fault Error Code".
+    /// Returns the bits of the access in the error code of a page fault. See: SDM volume 3, figure "Page-Fault Error
+    /// Code".
     const fn error(self) -> u32 {
         match self {
             Self::Read { user } => (user as u32) << 2,
@@ -102,7 +103,8 @@ impl Span {
         Self { at, len, mask: u64::MAX }
     }
 
-    /// Returns the parts of the span, none of which crosses the end of a page: the first address of each, and its bytes.
+    /// Returns the parts of the span, none of which crosses the end of a page: the first address of each, and its
+    /// bytes.
     fn parts(self) -> impl Iterator<Item = (u64, Range<usize>)> {
         let first = self.len.min((PAGE - self.at % PAGE) as usize);
         let second = self.at.wrapping_add(first as u64) & self.mask;
@@ -188,8 +190,8 @@ impl Path {
     }
 }
 
-/// Calls `each` for all parts of `span` after all of them were found accessible. Each table is read once, so a change by the guest
-/// meanwhile has no effect.
+/// Calls `each` for all parts of `span` after all of them were found accessible. Each table is read once, so a change
+/// by the guest meanwhile has no effect.
 fn access(ram: &Ram, span: Span, access: Access, mut each: impl FnMut(Gpa, Range<usize>)) -> Result<(), Fault> {
     let mut paths = [const { None }; 2];
     for (path, (at, range)) in paths.iter_mut().zip(span.parts()) {
