@@ -16,7 +16,8 @@ pub const MAX_VMS: usize = MAX_PEERS + 1;
 const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
 /// Range of a VM's RAM in MiB. The lower bound leaves room for an image; the upper is the most that a window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
-/// Range of an MTU in bytes. The lower bound is that of RFC 791 section 3.2; the upper, that frames have 16-bit lengths.
+/// Range of an MTU in bytes. The lower bound is that of RFC 791 section 3.2; the upper, that frames have 16-bit
+/// lengths.
 const MTU: core::ops::RangeInclusive<u16> = 68..=65_517;
 
 /// A manifest: all VMs, and how they share processors.
@@ -26,7 +27,8 @@ pub struct Manifest {
     /// Ticks of the time-stamp counter that a call may stay in the window if nothing else interrupts it (rule G10).
     #[serde(default = "default_watchdog")]
     pub watchdog_ticks: u64,
-    /// Ticks that a call may go on after the watchdog first saw it, at most `watchdog_ticks`. With 0 it is aborted at once.
+    /// Ticks that a call may go on after the watchdog first saw it, at most `watchdog_ticks`. With 0 it is aborted at
+    /// once.
     #[serde(default = "default_grace")]
     pub grace_ticks: u64,
     /// Ticks after which a VM that shares its processor makes room for the next.
