@@ -6,6 +6,23 @@ use crate::platform::table::Table;
 use sluice_abi::Hpa;
 use sluice_abi::map::PAGE;
 
+/// Bits of a page-table entry. See: SDM volume 3, figure "Formats of CR3 and Paging-Structure Entries with 4-Level Paging
+/// and 5-Level Paging".
+pub mod bits {
+    /// P: the entry maps a page or links to a table.
+    pub const PRESENT: u64 = 1;
+    /// R/W: stores are allowed.
+    pub const WRITABLE: u64 = 1 << 1;
+    /// U/S: ring 3 has access.
+    pub const USER: u64 = 1 << 2;
+    /// A: the processor used the entry.
+    pub const ACCESSED: u64 = 1 << 5;
+    /// D: the processor stored to the page.
+    pub const DIRTY: u64 = 1 << 6;
+    /// XD: instruction fetches are not allowed.
+    pub const NO_EXECUTE: u64 = 1 << 63;
+}
+
 /// Length of a large page in bytes.
 pub const LARGE_PAGE: u64 = 2 << 20;
 /// The bit of an entry that maps a large page.

@@ -4,7 +4,8 @@
 //! write protection is on: the host owns these bits (rule G6).
 
 use super::fault::Fault;
-use crate::platform::hierarchy::{ADDRESS, LARGE};
+use crate::platform::hierarchy::bits::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use crate::platform::hierarchy::{ADDRESS, LARGE, index};
 use crate::vm::ram::Ram;
 use crate::vmx::field::Field;
 use crate::vmx::guest;
@@ -17,12 +18,6 @@ use sluice_memory::SharedMemory;
 use spin::LazyLock;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags};
 
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const NO_EXECUTE: u64 = 1 << 63;
 const PAGE: u64 = 4096;
 
 const _: () = assert!(CR0_OWNED & Cr0Flags::WRITE_PROTECT.bits() != 0);
@@ -127,7 +122,7 @@ fn walk(ram: &Ram, at: u64, access: Access) -> Result<Path, Fault> {
     let mut path = Path { entries: [(Gpa(0), 0); 4], levels: 0, to: Gpa(0) };
     let (mut table, mut rights) = (field(Field::GuestCr3) & ADDRESS, ALL);
     for level in (0..4).rev() {
-        let (shift, place) = (12 + 9 * level, Gpa(table + (at >> (12 + 9 * level) & 511) * 8));
+        let (shift, place) = (12 + 9 * level, Gpa(table + index(at, level) as u64 * 8));
         let word: u64 = ram.slice(place, 8).and_then(|word| word.read(0)).map_err(|_| Fault::PROTECTION)?;
         if word & PRESENT == 0 {
             return Err(Fault::page(access.error(), at));
