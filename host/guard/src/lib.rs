@@ -14,7 +14,8 @@
 //! See: prctl(2), `PR_SET_CHILD_SUBREAPER` and `PR_SET_PDEATHSIG`.
 //!
 //! # Why not `PR_SET_PDEATHSIG` alone
-//! It reaches a child, not the child's children. [`tie`] uses it for a child that must not outlive both processes.
+//! That signal reaches a child, not the child's children. [`tie`] uses it for a child that must not outlive both
+//! processes.
 //!
 //! # Why not a PID namespace
 //! The end of its first process ends all others, but on most machines only root may make one.

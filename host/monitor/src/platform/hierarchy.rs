@@ -6,8 +6,8 @@ use crate::platform::table::Table;
 use sluice_abi::Hpa;
 use sluice_abi::map::PAGE;
 
-/// Bits of a page-table entry. See: SDM volume 3, figure "Formats of CR3 and Paging-Structure Entries with 4-Level Paging
-/// and 5-Level Paging".
+/// Bits of a page-table entry. See: SDM volume 3, figure "Formats of CR3 and Paging-Structure Entries with 4-Level
+/// Paging and 5-Level Paging".
 pub mod bits {
     /// P: the entry maps a page or links to a table.
     pub const PRESENT: u64 = 1;

@@ -127,9 +127,12 @@ pub const WORDS: usize = 512;
 
 /// Returns the words of the frame at `hpa`; `None` unless it was given out.
 pub fn words(hpa: Hpa) -> Option<&'static [AtomicU64; WORDS]> {
-    let frame = slice(hpa, FRAME)?.as_ptr().cast::<[AtomicU64; WORDS]>();
-    // SAFETY: the frame is mapped for ever and aligned. Others may write its words at any time, as atomics allow.
-    frame.is_aligned().then(|| unsafe { &*frame })
+    let [[a, b], [c, d]] = &SHARED;
+    let Hpa(at) = hpa;
+    let given = at >= a.load(SeqCst) && at < b.load(SeqCst) || at >= c.load(SeqCst) && at < d.load(SeqCst);
+    // SAFETY: memory is given out in whole frames, which are mapped for ever (the contract of Room). Others may write the
+    // words at any time, as atomics allow.
+    (given && at & (FRAME - 1) == 0).then(|| unsafe { &*(at as *const [AtomicU64; WORDS]) })
 }
 
 #[cfg(target_os = "none")]
