@@ -1,9 +1,9 @@
 //! A virtio-net device behind virtio-mmio registers: control plane only. See: VIRTIO 4.2 "Virtio Over MMIO".
 //!
-//! The driver may write any register at any time and in any order. A write that is not allowed is ignored, since the device has no
-//! way to report an error. A queue's size and addresses are only passed on: the code that uses the queue checks them against the
-//! VM's memory. `queues` has the queues, `command` the commands of the control queue, `filter` the frames that the driver wants to
-//! receive.
+//! The driver may write any register at any time and in any order. A write that is not allowed is ignored, since the
+//! device has no way to report an error. A queue's size and addresses are only passed on: the code that uses the queue
+//! checks them against the VM's memory. `queues` has the queues, `command` the commands of the control queue, `filter`
+//! the frames that the driver wants to receive.
 
 mod command;
 mod filter;
@@ -50,8 +50,8 @@ pub struct Device {
     /// Number of queue pairs that the driver lets the device use.
     pairs: u16,
     filter: Filter,
-    /// Value of InterruptStatus: causes that the driver has not acknowledged. While it is not 0, the device's interrupt line is
-    /// asserted.
+    /// Value of InterruptStatus: causes that the driver has not acknowledged. While it is not 0, the device's interrupt
+    /// line is asserted.
     interrupt: Interrupt,
 }
 
@@ -91,8 +91,8 @@ impl Device {
         self.config.mac
     }
 
-    /// Returns the largest payload of a frame to the driver in bytes: the device's MTU if the driver negotiated it, and else at most
-    /// what any driver expects.
+    /// Returns the largest payload of a frame to the driver in bytes: the device's MTU if the driver negotiated it, and
+    /// else at most what any driver expects.
     /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", 5.1.6.3 "Setting Up Receive Buffers".
     pub fn mtu(&self) -> u16 {
         let agreed = self.features & F::MTU.bits() != 0;
@@ -190,8 +190,9 @@ impl Device {
         self.features = self.features & !(0xffff_ffff << shift) | u64::from(value) << shift;
     }
 
-    /// Writes the status. The driver can set bits, and clear them only all at once by writing 0. DEVICE_NEEDS_RESET belongs to the
-    /// device. See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device Initialization".
+    /// Writes the status. The driver can set bits, and clear them only all at once by writing 0. DEVICE_NEEDS_RESET
+    /// belongs to the device. See: VIRTIO 2.1 "Device Status Field", 3.1.1 "Driver Requirements: Device
+    /// Initialization".
     fn set_status(&mut self, value: u32) {
         if value == 0 {
             self.reset();
@@ -211,8 +212,8 @@ impl Device {
         }
     }
 
-    /// Resets the device, except for the numbers that tell one start or one configuration from another. The device is changed in place:
-    /// it has room for many queues, and a driver may reset it any number of times.
+    /// Resets the device, except for the numbers that tell one start or one configuration from another. The device is
+    /// changed in place: it has room for many queues, and a driver may reset it any number of times.
     fn reset(&mut self) {
         let queues = usize::from(net::controlq(self.config.max_virtqueue_pairs)) + 1;
         let Self {

@@ -5,8 +5,8 @@ use sluice_abi::PeerIdx;
 use sluice_abi::directory::{Header, MAX_PEERS, Peer};
 use zerocopy::IntoBytes;
 
-/// A directory before it is [published](crate::publish()): header and entries. [`crate::publish()`] sets the sequence numbers and
-/// the number of entries.
+/// A directory before it is [published](crate::publish()): header and entries. [`crate::publish()`] sets the sequence
+/// numbers and the number of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Directory {
     /// The header of the directory.

@@ -1,8 +1,9 @@
-//! The parts that all Sluice hosts share, independent of processor and operating system: the [`Manifest`] that describes the VMs,
-//! the [`Device`] of each VM's network driver, the [`Network`] that turns both into window directories, how a directory is
-//! [published](publish()), and the [`Switch`] behind the transmit queues.
+//! The parts that all Sluice hosts share, independent of processor and operating system: the [`Manifest`] that
+//! describes the VMs, the [`Device`] of each VM's network driver, the [`Network`] that turns both into window
+//! directories, how a directory is [published](publish()), and the [`Switch`] behind the transmit queues.
 //!
-//! Two hosts use this crate: the monitor, and the launcher of the embedded default. Packets that a window carries do not pass it.
+//! Two hosts use this crate: the monitor, and the launcher of the embedded default. Packets that a window carries do
+//! not pass it.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The manifest: a TOML file that says which VMs there are. See: docs/interfaces.md.
+//! The manifest: a TOML file that describes the VMs. See: docs/interfaces.md.
 
 mod lan;
 
@@ -10,23 +10,25 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
 use sluice_abi::directory::{GateKind, MAX_PEERS, NAME_LEN};
 
-/// VMs that one host runs: one, and as many peers as it can have.
+/// Largest number of VMs of a host: one, and as many peers as it can have.
 pub const MAX_VMS: usize = MAX_PEERS + 1;
-/// VMs that may send to one: each has a queue pair of its own, behind the switch's.
+/// Largest number of VMs that may send to one. Each has a queue pair of its own, after the switch's.
 const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
-/// MiB of RAM that a VM may have. The lower bound leaves room for an image, the upper is what one window maps.
+/// Range of a VM's RAM in MiB. The lower bound leaves room for an image; the upper is the most that a window maps.
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
-/// See: RFC 791 section 3.2 for the lower bound; frames have 16-bit lengths.
+/// Range of an MTU in bytes. The lower bound is that of RFC 791 section 3.2; the upper, that frames have 16-bit
+/// lengths.
 const MTU: core::ops::RangeInclusive<u16> = 68..=65_517;
 
-/// All VMs, and how they share processors.
+/// A manifest: all VMs, and how they share processors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Ticks of the time-stamp counter that a call may stay in the window when nothing else interrupts it (rule G10).
+    /// Ticks of the time-stamp counter that a call may stay in the window if nothing else interrupts it (rule G10).
     #[serde(default = "default_watchdog")]
     pub watchdog_ticks: u64,
-    /// Ticks that a call which the watchdog saw may then go on, if `watchdog_ticks` are not fewer; 0: it is aborted at once.
+    /// Ticks that a call may go on after the watchdog first saw it, at most `watchdog_ticks`. With 0 it is aborted at
+    /// once.
     #[serde(default = "default_grace")]
     pub grace_ticks: u64,
     /// Ticks after which a VM that shares its processor makes room for the next.
@@ -57,45 +59,45 @@ const fn default_ageing() -> u64 {
     300_000_000_000
 }
 
-/// One VM.
+/// The entry of one VM.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmConfig {
-    /// Its name: a-z, 0-9, - and _, at most 16 bytes.
+    /// Name of the VM: a-z, 0-9, - and _, at most 16 bytes.
     pub name: String,
-    /// Its RAM, MiB, an even number.
+    /// RAM of the VM in MiB, an even number.
     pub ram_mib: u32,
-    /// Boot module that holds its image.
+    /// Boot module with the VM's image.
     pub image: String,
-    /// What the image gets as arguments.
+    /// Arguments for the image.
     #[serde(default)]
     pub args: String,
-    /// Processor that runs it; without, the host chooses.
+    /// Processor that runs the VM; the host chooses if the key is missing.
     pub cpu: Option<usize>,
-    /// How it reaches its peers.
+    /// Gate through which the VM reaches its peers.
     #[serde(deserialize_with = "gate")]
     pub gate: GateKind,
-    /// VMs it may send to.
+    /// VMs to which this one may send.
     #[serde(default)]
     pub peers: Vec<String>,
-    /// Boot modules it gets as files.
+    /// Boot modules that the VM gets as files.
     #[serde(default)]
     pub modules: Vec<String>,
-    /// Largest payload of a frame to it, bytes.
+    /// Largest payload of a frame to the VM in bytes.
     #[serde(default = "default_mtu")]
     pub mtu: u16,
-    /// Times that the host starts it again after it ended, however it did.
+    /// Number of times that the host starts the VM again after it ended in any way.
     #[serde(default)]
     pub restarts: u32,
-    /// VMs to which the switch forwards what it transmits; without, its peers.
+    /// VMs to which the switch forwards the VM's frames; its peers if the key is missing.
     pub lan: Option<Vec<String>>,
-    /// Source addresses that it may use on the switch, beside its device's own.
+    /// Source addresses that the VM may use on the switch, beside its device's own.
     #[serde(default)]
     pub macs: Addresses,
-    /// Whether its driver may give the device another address.
+    /// Whether the driver may give the device another address.
     #[serde(default)]
     pub set_mac: bool,
-    /// File into which all frames go that the switch takes from it and forwards to it.
+    /// File for the capture of all frames that the switch takes from the VM and forwards to it.
     pub tap: Option<String>,
 }
 
@@ -112,23 +114,23 @@ fn gate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GateKind, D::Error
 /// What is wrong with a manifest, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not TOML, or not these keys.
+    /// The text is not TOML, or has other keys.
     #[error("manifest: line {line}: {what}")]
     Syntax {
-        /// Where, from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// What the parser says.
+        /// Message of the parser.
         what: String,
     },
-    /// Too many, or none.
+    /// The manifest has too many VMs, or none.
     #[error("manifest: {0} VMs; 1 to {MAX_VMS} are possible")]
     Count(usize),
-    /// One VM's entry.
+    /// The entry of a VM is wrong.
     #[error("manifest: vm \"{vm}\": {what}")]
     Vm {
-        /// Its name.
+        /// Name of the VM.
         vm: String,
-        /// What is wrong with it.
+        /// What is wrong with the entry.
         what: VmError,
     },
 }
@@ -136,55 +138,55 @@ pub enum ManifestError {
 /// What is wrong with one VM's entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VmError {
-    /// The name itself.
+    /// The name has other characters, or is too long.
     #[error("name: a-z, 0-9, - and _, 1 to {NAME_LEN} bytes")]
     Name,
-    /// Two VMs have it.
+    /// Two VMs have this name.
     #[error("name: used twice")]
     NameTwice,
-    /// RAM size.
-    #[error("ram_mib = {0}: an even number from {least} to {most} is needed", least = RAM_MIB.start(), most = RAM_MIB.end())]
+    /// The RAM size is not possible.
+    #[error("ram_mib = {0}: an even number from {a} to {z} is needed", a = RAM_MIB.start(), z = RAM_MIB.end())]
     Ram(u32),
-    /// MTU.
+    /// The MTU is not possible.
     #[error("mtu = {0}: {least} to {most} are possible", least = MTU.start(), most = MTU.end())]
     Mtu(u16),
-    /// Arguments.
+    /// The arguments are too long.
     #[error("args: {0} bytes; at most {ARGS_LEN} are possible")]
     Args(usize),
-    /// Files.
+    /// There are too many files.
     #[error("modules: {0}; at most {MAX_MODULES} are possible")]
     Modules(usize),
-    /// A file's name.
+    /// The name of a file is not possible.
     #[error("module \"{0}\": a name of 1 to 32 bytes without white space is needed")]
     ModuleName(String),
-    /// Too many peers.
+    /// There are too many peers.
     #[error("peers: {0}; at most {MAX_PEERS} are possible")]
     Peers(usize),
     /// The device of a peer has no queue pair left for this VM.
     #[error("peer \"{0}\": {1} vms send to it; at most {MAX_SENDERS} are possible")]
     Senders(String, usize),
-    /// Nobody has that name.
+    /// No VM has that name.
     #[error("peer \"{0}\": no such vm")]
     NoSuchPeer(String),
-    /// Its own name.
+    /// The name is that of the VM itself.
     #[error("peer \"{0}\": a vm can't be its own peer")]
     Itself(String),
-    /// What it has sent would be forgotten.
+    /// The ring positions of a VM that may start again would be lost.
     #[error("restarts: a vm that has peers needs the gate isolated or hypercall for that")]
     Restarts,
-    /// A name that is in a list twice.
+    /// A list has a name twice.
     #[error("{0} \"{1}\": named twice")]
     Twice(&'static str, String),
-    /// Nobody has that name.
+    /// No VM has that name.
     #[error("lan \"{0}\": no such vm")]
     NoSuchPort(String),
-    /// Its own name.
+    /// The name is that of the VM itself.
     #[error("lan \"{0}\": the switch forwards nothing to the vm that it comes from")]
     OwnPort(String),
     /// Two VMs would have one address.
     #[error("mac {0}: the address of vm \"{1}\"")]
     MacOf(Mac, String),
-    /// A file's name.
+    /// The name of a file is not possible.
     #[error("tap \"{0}\": a file name of 1 to 32 bytes without white space and / is needed")]
     TapName(String),
     /// Two VMs would write one file.
@@ -193,7 +195,7 @@ pub enum VmError {
 }
 
 impl VmError {
-    /// The key that is wrong.
+    /// Returns the key that is wrong.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Name | Self::NameTwice => "name",
@@ -228,13 +230,13 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The ids of the VMs that VM `id` may send to, in the order of its directory.
+    /// Returns the ids of the VMs to which VM `id` may send, in the order of its directory.
     pub fn peers_of(&self, id: usize) -> impl Iterator<Item = usize> {
         let names = self.vms.get(id).map_or(&[][..], |vm| &vm.peers);
         names.iter().filter_map(|name| self.id_of(name))
     }
 
-    /// The ids of the VMs that may send to VM `id` by a window, in their order.
+    /// Returns the ids of the VMs that may send to VM `id` by a window, in ascending order.
     pub fn senders_to(&self, id: usize) -> impl Iterator<Item = usize> {
         (0..self.vms.len()).filter(move |&sender| self.peers_of(sender).any(|peer| peer == id))
     }

@@ -1,7 +1,7 @@
 //! The devices of all VMs, and the directories that follow from them.
 //!
-//! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that may send to it
-//! by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
+//! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that
+//! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
 
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
@@ -85,7 +85,8 @@ impl Network {
         self.vms.get(vm as usize).is_some_and(|node| node.device.interrupts())
     }
 
-    /// Adds `run` to the packet memory of VM `vm`. After that the directories of all [`Network::senders_to`] it may have changed.
+    /// Adds `run` to the packet memory of VM `vm`. After that the directories of all [`Network::senders_to`] it may
+    /// have changed.
     pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
         self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))
     }
@@ -101,8 +102,8 @@ impl Network {
         self.vms.get(vm as usize).map_or_else(Vec::new, |node| node.runs.extents())
     }
 
-    /// Carries out a command from the control queue of VM `vm`. Returns the acknowledgement, and an event that concerns all
-    /// [`Network::senders_to`] the VM.
+    /// Carries out a command from the control queue of VM `vm`. Returns the acknowledgement, and an event that concerns
+    /// all [`Network::senders_to`] the VM.
     pub fn command(&mut self, vm: u32, bytes: &[u8]) -> (u8, Option<Event>) {
         let others: Vec<_> = self.others(vm).collect();
         match self.vms.get_mut(vm as usize) {
@@ -149,8 +150,8 @@ impl Network {
         switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
-    /// Resets the device of VM `vm`, which ended, and forgets its runs. Its senders see it as absent if the manifest lets it start
-    /// again, and else as revoked.
+    /// Resets the device of VM `vm`, which ended, and forgets its runs. Its senders see it as absent if the manifest
+    /// lets it start again, and else as revoked.
     pub fn remove(&mut self, vm: u32) {
         self.change(vm, |node| node.gone = node.restarts == 0);
     }

@@ -5,17 +5,18 @@ use crate::directory::words;
 use sluice_abi::directory::{Header, MAX_PEERS, Peer, word};
 use sluice_memory::SharedWords;
 
-/// Writes `new` to `page`, which nobody else writes. If the page has that content already, nothing is written. The sequence
-/// numbers are those of the page, not of `new`.
+/// Writes `new` to `page`, which nobody else writes. If the page has that content already, nothing is written. The
+/// sequence numbers are those of the page, not of `new`.
 ///
-/// The order is that of [`sluice_abi::directory`]: the sequence number becomes odd, the entries that change get the next even
-/// number, the words that differ are written, the peers' states last, and the sequence number becomes even. Between the first
-/// store and the last nothing can fail.
+/// The order is that of [`sluice_abi::directory`]: the sequence number becomes odd, the entries that change get the
+/// next even number, the words that differ are written, the peers' states last, and the sequence number becomes even.
+/// Between the first store and the last nothing can fail.
 ///
 /// # Why it compares with the page
-/// The host can't rely on a copy of the page, since a writer may have been stopped in the middle (its thread was ended, or it
-/// panicked in `page`). The page itself shows what is missing, so the next call completes it. No VM can write it. An entry's own
-/// sequence number is written before its other words, so no entry that a stopped writer began to change has its old number.
+/// The host can't rely on a copy of the page, since a writer may have been stopped in the middle (its thread was ended,
+/// or it panicked in `page`). The page itself shows what is missing, so the next call completes it. No VM can write it.
+/// An entry's own sequence number is written before its other words, so no entry that a stopped writer began to change
+/// has its old number.
 pub fn publish<W: SharedWords>(page: &W, new: &Directory) {
     let before = page.load(word::SEQUENCE);
     let header = header(new);

@@ -1,5 +1,5 @@
-//! The parts of a VM's RAM that the windows of others map: the pages of its receive rings, and its runs. Nothing else is
-//! mapped (rule G1).
+//! The parts of a VM's RAM that the windows of others map: the pages of its receive rings, and its runs. Nothing else
+//! is mapped (rule G1).
 
 use crate::Runs;
 use alloc::vec::Vec;
@@ -11,9 +11,9 @@ use sluice_abi::net::F;
 use sluice_abi::packed::{EventSuppress, ring_len};
 use sluice_abi::virtq::{avail, desc_table_len, used};
 
-/// Lists in `peer` the regions to map for its queues and for `runs`, of a VM with `ram_len` bytes of RAM, where GPA 0 of that
-/// VM has the slot offset `base`. Ranges that touch become one region. The longest region, in which most buffers lie, is the
-/// first.
+/// Lists in `peer` the regions to map for its queues and for `runs`, of a VM with `ram_len` bytes of RAM, where GPA 0
+/// of that VM has the slot offset `base`. Ranges that touch become one region. The longest region, in which most
+/// buffers lie, is the first.
 ///
 /// An area of a queue that is not within RAM is left out. The user of the queue then finds that it lies in no region.
 pub fn list(peer: &mut Peer, runs: &Runs, ram_len: u64, base: u64) {
@@ -95,7 +95,8 @@ mod tests {
         regions.iter().map(|region| (region.gpa.0, region.len)).collect()
     }
 
-    /// The descriptor table takes 4 KiB, the available ring 518 bytes, the used ring 2,054 bytes. Exactly their pages are listed.
+    /// The descriptor table takes 4 KiB, the available ring 518 bytes, the used ring 2,054 bytes. Exactly their pages
+    /// are listed.
     #[test]
     fn a_ring_without_runs_is_its_pages() {
         assert_eq!(listed([0x1000, 0x3000, 0x5000], &[]), [(0x1000, 0x1000), (0x3000, 0x1000), (0x5000, 0x1000)]);

@@ -1,5 +1,5 @@
-//! The host's switch, which forwards the frames that VMs transmit to their network devices: those that no window carries,
-//! such as broadcasts and frames to unknown destinations.
+//! The host's switch, which forwards the frames that VMs transmit to their network devices: those that no window
+//! carries, such as broadcasts and frames to unknown destinations.
 //!
 //! Ports are the VMs' devices. Frames come out of a port's transmit queues, are forwarded by their destination, and go
 //! into pair 0 of the receivers ([`Network::switched_queue`]), by the ring code of `trampoline/inside` on both sides. A
@@ -44,18 +44,18 @@ pub use tap::{PCAP_HEADER, Tap, pcap_record};
 const COMMANDS: usize = 16;
 /// Largest number of frames that one service takes.
 const FRAMES: u32 = 64;
-/// Number of copied bytes after which a service takes no more frames. The last frame may have any length, and go to every
-/// port.
+/// Number of copied bytes after which a service takes no more frames. The last frame may have any length, and go to
+/// every port.
 const BYTES: u64 = 64 << 10;
 
-/// A used buffer notification that a driver asked for and that is due now. See: VIRTIO 2.7.7.2 "Device Requirements: Used
-/// Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
+/// A used buffer notification that a driver asked for and that is due now. See: VIRTIO 2.7.7.2 "Device Requirements:
+/// Used Buffer Notification Suppression", 2.8.10 "Driver and Device Event Suppression".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
     /// The driver's VM.
     pub vm: u32,
-    /// Address of the four bytes that changed when the buffer was used, for a host whose VMs wait for a change of memory.
-    /// The driver chose it: the bytes are within the VM's RAM, but need not be aligned.
+    /// Address of the four bytes that changed when the buffer was used, for a host whose VMs wait for a change of
+    /// memory. The driver chose it: the bytes are within the VM's RAM, but need not be aligned.
     pub word: Gpa,
 }
 
@@ -89,8 +89,8 @@ impl Switch {
     /// Length in bytes of the memory that a switch needs for itself.
     pub const ROOM_LEN: u64 = Room::LEN;
 
-    /// Returns a switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room` has
-    /// [`Self::ROOM_LEN`] bytes that nobody else uses. Returns `None` if either is too short.
+    /// Returns a switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room`
+    /// has [`Self::ROOM_LEN`] bytes that nobody else uses. Returns `None` if either is too short.
     pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
         let port = |id: usize| Port::new(*rams.get(id)?, manifest.lan_of(id).collect());
         let ports = (0..manifest.vms.len()).map(port).collect::<Option<_>>()?;
@@ -103,8 +103,8 @@ impl Switch {
     }
 
     /// Serves the port of VM `vm`, whose driver notified a queue: carries out the commands on the control queue, and
-    /// forwards the frames on the transmit queues, up to the limits of one service. `now` is the time in the unit of the
-    /// manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
+    /// forwards the frames on the transmit queues, up to the limits of one service. `now` is the time in the unit of
+    /// the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
     pub fn serve(&mut self, network: &mut Network, vm: u32, now: u64, tap: &mut impl Tap) -> Served {
         if vm as usize >= self.ports.len() {
             return Served::default();
@@ -154,7 +154,8 @@ impl Switch {
         served
     }
 
-    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it. Returns how many bytes were copied.
+    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it. Returns how many bytes were
+    /// copied.
     fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
         let port = &mut self.ports[from];
         let (ring, regions) = port.ring(device.queue(index))?;
@@ -203,8 +204,8 @@ impl Switch {
         targets.into_iter().map(|to| self.deliver(turn, from, to, &frame)).sum()
     }
 
-    /// Returns the ports to which a frame from port `from` to `destination` goes; none if the manifest permits none of them
-    /// to the sender.
+    /// Returns the ports to which a frame from port `from` to `destination` goes; none if the manifest permits none of
+    /// them to the sender.
     fn targets(&self, turn: &Turn<'_, impl Tap>, from: usize, destination: [u8; 6]) -> Vec<usize> {
         let owner = turn.network.owner_of(destination).map(|vm| vm as usize);
         let known = owner.or_else(|| self.addresses.find(destination, turn.now)).filter(|_| !is_multicast(destination));
@@ -212,8 +213,8 @@ impl Switch {
         lan.filter(|&to| known.is_none_or(|port| port == to)).collect()
     }
 
-    /// Puts `frame` into the receive queue of port `to`, in a form that its driver negotiated. Returns how many bytes went
-    /// there.
+    /// Puts `frame` into the receive queue of port `to`, in a form that its driver negotiated. Returns how many bytes
+    /// went there.
     fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &Frame) -> u64 {
         let port = &mut self.ports[to];
         let Some(device) = turn.network.device(to as u32).filter(|device| device.takes(frame.destination)) else {

@@ -3,7 +3,8 @@
 use sluice_abi::mmio::reg;
 use sluice_control::Device;
 
-/// Nothing that it reads twice can be of two configurations. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device Register Layout".
+/// Nothing that it reads twice can be of two configurations. See: VIRTIO 4.2.2.1 "Device Requirements: MMIO Device
+/// Register Layout".
 #[test]
 fn the_configuration_never_changes_nor_does_its_generation() {
     let mut device = Device::new([2, 3, 4, 5, 6, 7], 1500, 1);

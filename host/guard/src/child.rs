@@ -21,8 +21,8 @@ pub fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Has the kernel kill the process that `command` starts when the thread that starts it ends. Children of that process are not
-/// reached: see [`crate::run`].
+/// Has the kernel kill the process that `command` starts when the thread that starts it ends. Children of that process
+/// are not reached: see [`crate::run`].
 pub fn tie(command: &mut Command) -> &mut Command {
     let parent = getpid();
     let set = move || {
@@ -30,6 +30,7 @@ pub fn tie(command: &mut Command) -> &mut Command {
         // A parent that ended before this call sends no signal.
         if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     };
-    // SAFETY: the closure makes two system calls, and uses no memory or lock that another thread of the parent could hold.
+    // SAFETY: the closure makes two system calls, and uses no memory or lock that another thread of the parent could
+    // hold.
     unsafe { command.pre_exec(set) }
 }

@@ -10,8 +10,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Kills all descendants of this process, which is a subreaper.
 ///
-/// The children of a killed process become children of this one, so the function looks for children again, until it has found none
-/// twice in a row: while it looks, a process may get a new parent and be missed. It leaves the waiting to others.
+/// The children of a killed process become children of this one, so the function looks for children again, until it has
+/// found none twice in a row: while it looks, a process may get a new parent and be missed. It leaves the waiting to
+/// others.
 pub fn end_descendants() {
     let (end, mut quiet) = (Instant::now() + PATIENCE, 0);
     while quiet < 2 && Instant::now() < end {

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 /// Time that the inner process has to end in order after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs `work` in an inner process, until that and all processes that it started have ended. Returns the exit code of `work`, or
-/// 128 plus the number of the signal that ended the run. `killed` is called with the name of a signal that the inner process did
-/// not catch.
+/// Runs `work` in an inner process, until that and all processes that it started have ended. Returns the exit code of
+/// `work`, or 128 plus the number of the signal that ended the run. `killed` is called with the name of a signal that
+/// the inner process did not catch.
 ///
-/// This function is to be called before a second thread is started: otherwise, or if fork(2) fails, `work` runs in this process.
+/// This function is to be called before a second thread is started: otherwise, or if fork(2) fails, `work` runs in this
+/// process.
 pub fn run(work: impl FnOnce() -> ExitCode, killed: impl FnOnce(&str)) -> ExitCode {
     let outer = getpid();
     // Old kernels refuse this. Children are killed there, but their children are not.
@@ -52,8 +53,8 @@ fn watch(inner: Pid, killed: impl FnOnce(&str)) -> ExitCode {
     }
 }
 
-/// Waits for `inner`. Returns how it ended; `None` if the kernel does not tell, because SIGCHLD was ignored when this process was
-/// started. A signal is passed on to `inner`, and SIGKILL follows after [`GRACE`].
+/// Waits for `inner`. Returns how it ended; `None` if the kernel does not tell, because SIGCHLD was ignored when this
+/// process was started. A signal is passed on to `inner`, and SIGKILL follows after [`GRACE`].
 fn ended(inner: Pid, signals: Option<&Signals>) -> Option<WaitStatus> {
     let mut limit = None;
     loop {

@@ -13,7 +13,8 @@ use std::time::Instant;
 
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-/// The caught signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT, which no longer end this process, and SIGCHLD, which ends a wait.
+/// The caught signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT, which no longer end this process, and SIGCHLD, which ends a
+/// wait.
 pub struct Signals {
     wake: UnixStream,
     raised: Arc<AtomicUsize>,

@@ -12,8 +12,8 @@ const LAST: Duration = Duration::from_secs(1);
 /// Number of bytes that a writable pipe takes at once. See: pipe(7), `PIPE_BUF`.
 const PIECE: usize = 4096;
 
-/// Standard output, to which all lines go. A reader that closes its end is no error; any other error is kept, since lines are
-/// missing then.
+/// Standard output, to which all lines go. A reader that closes its end is no error; any other error is kept, since
+/// lines are missing then.
 #[derive(Default)]
 pub struct Console<'s> {
     /// Signals that end a wait for the reader.

@@ -99,8 +99,8 @@ fn named(vm: &VmConfig, what: &'static str, folder: &Path, name: &str, why: Stri
     FileError::Named { vm: vm.name.clone(), what, name: name.into(), why, folder: folder.into() }
 }
 
-/// Returns whether the file at `path` is a script or an ELF program: a shell would be asked to run any other file. A file that
-/// can't be read passes. See: execve(2); System V ABI, "ELF Header".
+/// Returns whether the file at `path` is a script or an ELF program: a shell would be asked to run any other file. A
+/// file that can't be read passes. See: execve(2); System V ABI, "ELF Header".
 fn is_program(path: &Path) -> bool {
     const ELF64: &[u8] = b"\x7fELF\x02";
     const X86_64: [u8; 2] = 62u16.to_le_bytes();

@@ -165,7 +165,8 @@ fn processor(processors: &[usize], parts: &NewProcess<'_>, console: &mut Console
     Some(chosen)
 }
 
-/// Returns processor `cpu` of those that may be used, counted from 0 and modulo their number; `None` if there is no choice.
+/// Returns processor `cpu` of those that may be used, counted from 0 and modulo their number; `None` if there is no
+/// choice.
 fn chosen(processors: &[usize], cpu: usize) -> Option<usize> {
     if processors.len() > 1 { Some(processors[cpu % processors.len()]) } else { None }
 }

@@ -1,9 +1,9 @@
-//! The embedded default: the VMs of a manifest as plain Linux processes over shared memory. No root, no hypervisor, and no
-//! protection: every gate is `Direct`.
+//! The embedded default: the VMs of a manifest as plain Linux processes over shared memory. No root, no hypervisor, and
+//! no protection: every gate is `Direct`.
 //!
-//! Reading order: [`launch`] (from the manifest to the verdict), `files` (the files that the manifest names), `run` (all processes,
-//! until the last has ended), `process` (one process), `console` (standard output), `shared` (devices, directories and the switch),
-//! `taps` (captures), `memory`.
+//! Reading order: [`launch`] (from the manifest to the verdict), `files` (the files that the manifest names), `run`
+//! (all processes, until the last has ended), `process` (one process), `console` (standard output), `shared` (devices,
+//! directories and the switch), `taps` (captures), `memory`.
 
 mod console;
 mod files;
@@ -22,9 +22,9 @@ use std::process::ExitCode;
 
 /// Runs the VMs of a manifest as Linux processes that share memory: Sluice without a hypervisor.
 ///
-/// Each VM's image is the program of that name in IMAGES. Console lines carry the VM's name. The run ends with the last VM, or with
-/// the first that fails and is not to be started again. All processes that any VM started are killed then, or when the launcher
-/// itself ends in any way. The last line says RESULT pass, or RESULT fail and why.
+/// Each VM's image is the program of that name in IMAGES. Console lines carry the VM's name. The run ends with the last
+/// VM, or with the first that fails and is not to be started again. All processes that any VM started are killed then,
+/// or when the launcher itself ends in any way. The last line says RESULT pass, or RESULT fail and why.
 #[derive(Parser)]
 #[command(
     version,

@@ -22,21 +22,21 @@ pub fn ram(name: &str, len: u64) -> io::Result<OwnedFd> {
 
 /// Maps all `len` bytes of `file`, which is a VM's RAM that nobody can resize, for as long as this process lives.
 pub fn map(file: &OwnedFd, len: u64) -> io::Result<PeerSlice<'static>> {
-    // SAFETY: the kernel chooses where the new mapping is. It is never unmapped, and reached through slices only. The mapping is as
-    // long as the file, which is sealed.
+    // SAFETY: the kernel chooses where the new mapping is. It is never unmapped, and reached through slices only. The
+    // mapping is as long as the file, which is sealed.
     unsafe {
         let start = mmap(null_mut(), len as usize, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?;
         Ok(PeerSlice::from_raw(start.cast(), len))
     }
 }
 
-/// Wakes a thread that sleeps on the futex at `at` of a VM's `ram`. Returns whether one did. The driver chose the address: a word
-/// that is not within RAM, or not aligned, is no futex.
+/// Wakes a thread that sleeps on the futex at `at` of a VM's `ram`. Returns whether one did. The driver chose the
+/// address: a word that is not within RAM, or not aligned, is no futex.
 pub fn wake(ram: PeerSlice<'_>, at: Gpa) -> bool {
     let word = ram.sub(at.0, size_of::<AtomicU32>() as u64).ok().map(|word| word.as_ptr().cast::<AtomicU32>());
     let Some(word) = word.filter(|word| word.is_aligned()) else { return false };
-    // SAFETY: the slice has four mapped, aligned bytes there. This process does not access them by the reference: the kernel takes
-    // the address.
+    // SAFETY: the slice has four mapped, aligned bytes there. This process does not access them by the reference: the
+    // kernel takes the address.
     let word = unsafe { AtomicU32::from_ptr(word.cast()) };
     futex::wake(word, Flags::empty(), 1).is_ok_and(|woken| woken > 0)
 }

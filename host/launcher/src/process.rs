@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, and the peers'
-/// RAM, in this order.
+/// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, and the
+/// peers' RAM, in this order.
 const FIRST_FD: i32 = 3;
 /// Number of bytes that are read from a process's console before other processes have their turn.
 const CONSOLE_TURN: usize = 1 << 16;
@@ -114,8 +114,8 @@ impl Process {
         }
     }
 
-    /// Returns how the process ended, if it did. The rest of its process group is killed before the process is waited for: until
-    /// then its process id can't belong to another.
+    /// Returns how the process ended, if it did. The rest of its process group is killed before the process is waited
+    /// for: until then its process id can't belong to another.
     pub fn ended(&mut self, console: &mut Console<'_>) -> io::Result<Option<End>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::Pid(self.group), options)?.is_none() {
@@ -208,9 +208,9 @@ fn words(status: ExitStatus) -> (String, bool) {
     }
 }
 
-/// The control socket of a process. Each message is four words, and each answer one. The first word of a message is 0 to read
-/// REGISTER, 1 to write REGISTER VALUE, 2 to add the run GPA LENGTH OFFSET, 3 to remove the run 0 LENGTH OFFSET. The numbers of runs
-/// are in units of 2 MiB; the answer is a status then.
+/// The control socket of a process. Each message is four words, and each answer one. The first word of a message is 0
+/// to read REGISTER, 1 to write REGISTER VALUE, 2 to add the run GPA LENGTH OFFSET, 3 to remove the run 0 LENGTH
+/// OFFSET. The numbers of runs are in units of 2 MiB; the answer is a status then.
 struct Registers {
     socket: UnixStream,
     message: Vec<u8>,
@@ -219,8 +219,8 @@ struct Registers {
 impl Registers {
     const LEN: usize = 16;
 
-    /// Answers messages for one turn, and calls `refuse` for each run that is refused. Returns `false` if the socket is closed, or the
-    /// process broke the protocol.
+    /// Answers messages for one turn, and calls `refuse` for each run that is refused. Returns `false` if the socket is
+    /// closed, or the process broke the protocol.
     fn serve(&mut self, vm: u32, shared: &mut Shared, mut refuse: impl FnMut(RunError)) -> bool {
         for _ in 0..REGISTER_TURN {
             let mut bytes = [0; Self::LEN];

@@ -9,7 +9,8 @@ use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Time that a VM which ended soon after its start waits before it is started again. The time doubles with each such end in a row.
+/// Time that a VM which ended soon after its start waits before it is started again. The time doubles with each such
+/// end in a row.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Time after which the end of a VM is not counted as soon after its start.

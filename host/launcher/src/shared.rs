@@ -88,7 +88,8 @@ impl Shared {
         self.notified.contains(&true)
     }
 
-    /// Notifies a driver that its device used a buffer. A process has no interrupts: it sleeps on the word that changed.
+    /// Notifies a driver that its device used a buffer. A process has no interrupts: it sleeps on the word that
+    /// changed.
     fn tell(&mut self, told: &Told) {
         self.network.tell(told.vm);
         if let Some(ram) = self.rams.get(told.vm as usize) {

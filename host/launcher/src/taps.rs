@@ -1,4 +1,5 @@
-//! Capture files of the frames that the switch takes from VMs and forwards to them: one for each VM with a tap in the manifest.
+//! Capture files of the frames that the switch takes from VMs and forwards to them: one for each VM with a tap in the
+//! manifest.
 
 use crate::Options;
 use sluice_control::{Manifest, PCAP_HEADER, Tap, pcap_record};

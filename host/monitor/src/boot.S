@@ -1,9 +1,9 @@
 # From the boot loader to Rust.
 #
-# GRUB (BIOS or UEFI) loads the image where linker/monitor.ld put it and enters `start` in 32-bit protected mode, paging off:
-# EAX the Multiboot2 magic, EBX the boot information. See: Multiboot2, "I386 machine state".
+# GRUB (BIOS or UEFI) loads the image where linker/monitor.ld put it and enters `start` in 32-bit protected mode, paging
+# off: EAX the Multiboot2 magic, EBX the boot information. See: Multiboot2, "I386 machine state".
 #
-#   1  builds page tables: all of the first 4 GiB one to one in 2 MiB pages, the rest of 512 GiB in 1 GiB pages if there are any
+#   1  builds page tables: the first 4 GiB one to one in 2 MiB pages, the rest of 512 GiB in 1 GiB pages if possible
 #   2  turns on long mode with no-execute and write protection
 #   3  calls monitor_main(magic, information) (boot.rs) on the boot stack
 

@@ -1,4 +1,5 @@
-//! The entry point, and what the boot loader hands over: memory and modules. See: Multiboot2, "Boot information format".
+//! The entry point, and what the boot loader hands over: memory and modules. See: Multiboot2, "Boot information
+//! format".
 #![allow(unsafe_code, reason = "the entry point, and memory that the boot loader filled")]
 
 use crate::platform::physical::{self, Room};
@@ -65,7 +66,8 @@ unsafe fn load(magic: u32, at: u32) -> Result<BootInformation<'static>, BootErro
     if magic != multiboot2::MAGIC {
         return Err(BootError::Magic(magic));
     }
-    // SAFETY: a Multiboot2 loader (checked by its magic) left its information here, mapped one to one; nobody writes it.
+    // SAFETY: a Multiboot2 loader (checked by its magic) left its information here, mapped one to one; nobody writes
+    // it.
     unsafe { BootInformation::load(at as usize as *const BootInformationHeader) }.map_err(BootError::Information)
 }
 
@@ -103,7 +105,7 @@ fn free(information: &BootInformation) -> Result<Room, BootError> {
         .filter(|(start, end)| start < end)
         .max_by_key(|(start, end)| end - start)
         .ok_or(BootError::NoMemory)?;
-    // SAFETY: boot.S maps the first 4 GiB one to one. The loader says that this is memory; monitor, modules and information
-    // end before it.
+    // SAFETY: boot.S maps the first 4 GiB one to one. The loader says that this is memory; monitor, modules and
+    // information end before it.
     Ok(unsafe { Room::new(largest.0, largest.1) })
 }

@@ -1,10 +1,10 @@
 //! The reference hypervisor: boots from a Multiboot2 loader, builds views, runs VMs and counts their exits.
 //!
-//! Layers, each of which uses only those below it: `boot` and `start` (from the boot loader to running VMs), `vm` (what a VM is and may do),
-//! `vmx` (the processor's virtual-machine extensions), `platform` (memory, console, processors).
+//! Layers, each of which uses only those below it: `boot` and `start` (from the boot loader to running VMs), `vm` (what
+//! a VM is and may do), `vmx` (the processor's virtual-machine extensions), `platform` (memory, console, processors).
 //!
-//! The monitor runs on bare metal only. Built for any other target, it is a program that says so; the files that need no VMX are
-//! tested there.
+//! The monitor runs on bare metal only. Built for any other target, it is a program that says so; the files that need
+//! no VMX are tested there.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -20,7 +20,8 @@ mod vm;
 #[cfg(target_os = "none")]
 mod vmx;
 
-// The files that need neither VMX nor ring 0, for unit tests: memory is the test's own, and a fake stands for the processor.
+// The files that need neither VMX nor ring 0, for unit tests: memory is the test's own, and a fake stands for the
+// processor.
 #[cfg(all(test, not(target_os = "none")))]
 #[allow(dead_code, reason = "the rest of the monitor is left out")]
 mod platform {

@@ -5,8 +5,8 @@
 //!
 //! # Why the number of queue pairs does not become smaller
 //! A sender that uses a pair would have to be out of its window before the driver reads the answer, and a queue that is
-//! used again would continue at the position of its last sender, which only that sender knows. A driver that wants fewer
-//! pairs resets the device.
+//! used again would continue at the position of its last sender, which only that sender knows. A driver that wants
+//! fewer pairs resets the device.
 
 use super::filter::is_multicast;
 use super::{Device, Event};
@@ -17,8 +17,8 @@ use sluice_abi::net::{self, F, LinkStatus, ctrl};
 pub const COMMAND_LEN: usize = 1024;
 
 impl Device {
-    /// Carries out the command `bytes`. Returns the acknowledgement, and a change that others must know. `may_have` says
-    /// whether the device may get the address that the driver asks for.
+    /// Carries out the command `bytes`. Returns the acknowledgement, and a change that others must know. `may_have`
+    /// says whether the device may get the address that the driver asks for.
     pub fn command(&mut self, bytes: &[u8], may_have: impl FnOnce([u8; 6]) -> bool) -> (u8, Option<Event>) {
         let (before, mac) = (self.in_use(), self.mac());
         let command = bytes.split_first_chunk();

@@ -34,8 +34,8 @@ impl Filter {
         self.promiscuous || all || table.has(destination)
     }
 
-    /// Sets the tables of unicast and multicast addresses from `data`. Returns `None` and changes nothing if `data` is not
-    /// exactly two tables.
+    /// Sets the tables of unicast and multicast addresses from `data`. Returns `None` and changes nothing if `data` is
+    /// not exactly two tables.
     pub fn set_tables(&mut self, data: &[u8]) -> Option<()> {
         let (unicast, data) = Table::parse(data)?;
         let (multicast, rest) = Table::parse(data)?;

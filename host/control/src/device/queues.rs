@@ -55,8 +55,8 @@ impl Device {
         features.contains(F::CTRL_VQ).then_some(net::controlq(pairs))
     }
 
-    /// Returns queue `index`, if the driver has it in use: the queue is ready, the status has DRIVER_OK and not FAILED, and the
-    /// driver lets the device use its pair.
+    /// Returns queue `index`, if the driver has it in use: the queue is ready, the status has DRIVER_OK and not FAILED,
+    /// and the driver lets the device use its pair.
     pub fn queue(&self, index: u16) -> Option<Queue> {
         let queue = self.queues.get(usize::from(index)).filter(|queue| queue.ready)?;
         let driven = self.status.contains(Status::DRIVER_OK) && !self.status.contains(Status::FAILED);
@@ -84,8 +84,8 @@ impl Device {
         (1..=QUEUE_SIZE_MAX).contains(&size) && (packed || size.is_power_of_two())
     }
 
-    /// Returns the change that others must know, if the queues `before` were in use before. A queue that is put into use gets a
-    /// new start number.
+    /// Returns the change that others must know, if the queues `before` were in use before. A queue that is put into
+    /// use gets a new start number.
     pub(super) fn news(&mut self, before: InUse) -> Option<Event> {
         let now = self.in_use();
         let mut begun = now.all & !before.all;
@@ -111,7 +111,8 @@ impl Device {
         self.queue_sel < u32::from(net::controlq(pairs)) || Some(self.queue_sel) == self.controlq().map(u32::from)
     }
 
-    /// Writes size or address of the selected queue, unless the queue is ready. See: VIRTIO 4.2.3.2 "Virtqueue Configuration".
+    /// Writes size or address of the selected queue, unless the queue is ready. See: VIRTIO 4.2.3.2 "Virtqueue
+    /// Configuration".
     pub(super) fn set_up_queue(&mut self, offset: u32, value: u32) {
         if !self.has_selected() {
             return;
@@ -132,8 +133,8 @@ impl Device {
         }
     }
 
-    /// Writes QueueReady of the selected queue. The value 1 has an effect only after FEATURES_OK, and if the queue's format
-    /// allows its size.
+    /// Writes QueueReady of the selected queue. The value 1 has an effect only after FEATURES_OK, and if the queue's
+    /// format allows its size.
     pub(super) fn set_ready(&mut self, value: u32) {
         let may =
             self.status.contains(Status::FEATURES_OK) && self.selected().is_some_and(|queue| self.is_size(queue.size));

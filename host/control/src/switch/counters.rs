@@ -1,7 +1,7 @@
 //! The counters of the switch.
 
-/// Counters of one port, which only the switch writes. Units are frames unless a counter says otherwise. A frame that was
-/// taken is forwarded or dropped at each port to which it goes.
+/// Counters of one port, which only the switch writes. Units are frames unless a counter says otherwise. A frame that
+/// was taken is forwarded or dropped at each port to which it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that the VM transmitted.
@@ -15,11 +15,13 @@ pub struct Counters {
     pub source_refused: u64,
     /// Frames that the VM transmitted to a destination that the manifest does not permit to it. No VM received them.
     pub denied: u64,
-    /// Frames that the VM transmitted from an address for which the table had no room. They were forwarded all the same.
+    /// Frames that the VM transmitted from an address for which the table had no room. They were forwarded all the
+    /// same.
     pub not_learned: u64,
     /// Frames for the VM that its driver does not want.
     pub filtered: u64,
-    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or a window fills the queue.
+    /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or a window fills the
+    /// queue.
     pub no_queue: u64,
     /// Frames for the VM while its receive queue was full.
     pub full: u64,

@@ -48,8 +48,8 @@ impl Room {
         Some(Frame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
     }
 
-    /// Executes the offloads of `frame`, and calls `each` with the frame with its checksum completed, or with its segments.
-    /// Returns `None` if the headers do not allow that.
+    /// Executes the offloads of `frame`, and calls `each` with the frame with its checksum completed, or with its
+    /// segments. Returns `None` if the headers do not allow that.
     fn make(&self, frame: &Frame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
         let mut bytes = alloc::vec![0; frame.bytes.len() as usize];
         frame.bytes.copy_to_slice(0, &mut bytes).ok()?;
@@ -81,7 +81,8 @@ pub(super) struct Delivery<'d, T> {
 }
 
 impl<T: Tap> Delivery<'_, T> {
-    /// Puts `frame` into the queue. Returns `None` if an offload has to be executed first and the headers do not allow that.
+    /// Puts `frame` into the queue. Returns `None` if an offload has to be executed first and the headers do not allow
+    /// that.
     pub fn send(&mut self, room: &Room, frame: &Frame) -> Option<()> {
         let Some(queue) = self.queue else {
             self.port.counters.no_queue += 1;

@@ -17,8 +17,8 @@ const TCP_CSUM: usize = 16;
 const FIN_AND_PSH: u8 = 0b1001;
 const CWR: u8 = 0x80;
 
-/// Completes the checksum of `frame` as `hdr` says. Its field holds the sum of the pseudo header. Returns `None` if the field
-/// is outside the frame.
+/// Completes the checksum of `frame` as `hdr` says. Its field holds the sum of the pseudo header. Returns `None` if the
+/// field is outside the frame.
 pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
     let start = usize::from(hdr.csum_start);
     let sum = checksum(frame.get(start..)?, 0);
@@ -29,7 +29,8 @@ pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
 }
 
 /// Cuts the TCP segment in `frame` into segments of `hdr.gso_size` bytes with complete headers and checksums, and calls
-/// `each` with them in order. Returns `None` if `frame` is no TCP segment, has too many bytes, or `each` returns `None`.
+/// `each` with them in order. Returns `None` if `frame` is no TCP segment, has too many bytes, or `each` returns
+/// `None`.
 pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let headers = Headers::parse(frame, hdr)?;
     let (head, payload) = frame.split_at_checked(headers.len)?;
@@ -86,7 +87,8 @@ impl Headers {
         (right && tcp + tcp_len <= frame.len()).then_some(Self { ip, tcp, len: tcp + tcp_len, is_ipv6 })
     }
 
-    /// Adapts the headers of `segment` for segment `index`, whose payload begins `offset` bytes after that of the first.
+    /// Adapts the headers of `segment` for segment `index`, whose payload begins `offset` bytes after that of the
+    /// first.
     fn correct(&self, segment: &mut [u8], index: usize, offset: usize, is_last: bool) -> Option<()> {
         let Self { ip, tcp, .. } = *self;
         let behind = u16::try_from(segment.len() - ip).ok()?;

@@ -35,8 +35,8 @@ impl Port {
         Some(Self { regions, queues: [const { None }; MAX_QUEUES], first: 0, lan, counters: Counters::default() })
     }
 
-    /// Returns the device side of `queue`, which the driver has in use, and the memory that its descriptors may name; `None`
-    /// if there is no such queue, or it broke the protocol since it was started.
+    /// Returns the device side of `queue`, which the driver has in use, and the memory that its descriptors may name;
+    /// `None` if there is no such queue, or it broke the protocol since it was started.
     pub fn ring(&mut self, queue: Option<Queue>) -> Option<(&mut DeviceQueue, &Regions)> {
         let queue = queue?;
         let attached = self.queues.get_mut(usize::from(queue.index))?;
@@ -49,8 +49,8 @@ impl Port {
         Some((ring, &self.regions))
     }
 
-    /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that always has
-    /// frames does not block another.
+    /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that
+    /// always has frames does not block another.
     pub const fn next_pair(&mut self, pairs: u16) -> u16 {
         let first = if self.first < pairs { self.first } else { 0 };
         self.first = first + 1;

@@ -1,4 +1,5 @@
-//! Commands over the control queue, by our own driver side, and as bytes that no driver sends. See: VIRTIO 5.1.6.5 "Control Virtqueue".
+//! Commands over the control queue, by our own driver side, and as bytes that no driver sends. See: VIRTIO 5.1.6.5
+//! "Control Virtqueue".
 
 use super::*;
 use sluice_abi::mmio::{Interrupt, reg};

@@ -318,7 +318,8 @@ proptest! {
                 2 => 72 | (value & 7) << 32 | (value & 31) << 48,
                 _ => value & 0x1f_001f,
             };
-            a.ram().write(RINGS + queue * RING_STRIDE + 8 * (word % if round % 2 == 0 { 80 } else { 2048 }), value).expect("inside");
+            let words = if round % 2 == 0 { 80 } else { 2048 };
+            a.ram().write(RINGS + queue * RING_STRIDE + 8 * (word % words), value).expect("inside");
             a.ram().copy_from_slice(SENT + 12, &frame(mac(1), mac(0), 1)).expect("inside");
             a.device().write(reg::QUEUE_NOTIFY, 1 + round as u32 % 2);
             for arrived in b.received() {

@@ -29,8 +29,8 @@ fn a_driver_that_polls_is_told_of_nothing() {
     }
 }
 
-/// Of the first frame after the request, at the word that it changed; with an event index, and of a driver that takes its
-/// request back, of no other.
+/// Of the first frame after the request, at the word that it changed; with an event index, and of a driver that takes
+/// its request back, of no other.
 #[test]
 fn a_driver_that_asks_is_told_until_it_polls_again() {
     for features in FORMATS {

@@ -76,7 +76,8 @@ impl Launcher {
         command
     }
 
-    /// The launcher's command. A hangup counts, whatever the tests were started by: `nohup` makes all that it starts ignore it.
+    /// The launcher's command. A hangup counts, whatever the tests were started by: `nohup` makes all that it starts
+    /// ignore it.
     pub fn command(&self) -> Command {
         self.command_behind(&["env", "--default-signal=HUP"])
     }

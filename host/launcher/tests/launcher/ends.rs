@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// Notes the numbers of a process, of one in its group, and of one in a session of its own; then goes on for long.
 const FAMILY: &str =
     "sleep 1000 & echo $! >> $SLUICE_OUT/pids; setsid sh -c 'echo $$ >> $SLUICE_OUT/pids; exec sleep 1000' &
-                      echo $$ >> $SLUICE_OUT/pids; until [ $(wc -l < $SLUICE_OUT/pids) = 3 ]; do :; done; echo ready; while :; do sleep 1000; done";
+     echo $$ >> $SLUICE_OUT/pids; until [ $(wc -l < $SLUICE_OUT/pids) = 3 ]; do :; done; echo ready
+     while :; do sleep 1000; done";
 
 fn signal(child: u32, name: &str) {
     let pid = child.to_string();

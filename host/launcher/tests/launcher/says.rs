@@ -64,7 +64,7 @@ fn runs_of_packet_memory_come_and_go_and_are_refused_by_name() {
     let answers: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("[a]  ")).collect();
     assert_eq!(answers, ["08 00 00 00", "03 04 00 00", "03 02 00 00", "08 00 00 00", "03 06 00 00", "08 00 00 00"]);
     for said in [
-        "run of 0x200000 bytes at GPA 0x0, offset 0x0: the run shares RAM or offsets with another run, 0x200000 bytes at",
+        "run of 0x200000 bytes at GPA 0x0, offset 0x0: the run shares RAM or offsets with another run",
         "run of 0x200000 bytes at GPA 0x400000, offset 0x200000: the run is not within RAM",
         "run of 0x200000 bytes at offset 0x0: no run of this length starts at this offset",
     ] {

@@ -79,8 +79,8 @@ macro_rules! println {
     ($($arguments:tt)*) => { $crate::platform::console::own_line(format_args!($($arguments)*)) };
 }
 
-/// Prints the last line of a processor that found a fault in the monitor, by a stream of its own: the lock of the other may be
-/// held by the code that the fault interrupted. A line that is in hand is broken.
+/// Prints the last line of a processor that found a fault in the monitor, by a stream of its own: the lock of the other
+/// may be held by the code that the fault interrupted. A line that is in hand is broken.
 pub fn last_line(text: fmt::Arguments) {
     // Writing to the stream does not fail.
     let _ = writeln!(Stream::new(Sink::Unknown), "\n[monitor] {text}");

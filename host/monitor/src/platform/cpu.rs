@@ -1,7 +1,7 @@
 //! The registers and ports of the processor that executes: whatever needs an instruction of its own, ring 0 or both.
 //!
-//! Each function is safe for every caller: none can change which memory is mapped where, or make a device write to memory. In
-//! ring 3, where unit tests run, those that need ring 0 are an exception (#GP) and no more.
+//! Each function is safe for every caller: none can change which memory is mapped where, or make a device write to
+//! memory. In ring 3, where unit tests run, those that need ring 0 are an exception (#GP) and no more.
 #![allow(unsafe_code, reason = "privileged instructions")]
 
 use crate::platform::table::Table;
@@ -65,12 +65,13 @@ pub fn ticks() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// The state components that XCR0 switches on, for monitor and guests alike, as (EAX, EDX): x87, SSE, AVX. XSETBV by a guest
-/// exits. See: SDM volume 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features".
+/// The state components that XCR0 switches on, for monitor and guests alike, as (EAX, EDX): x87, SSE, AVX. XSETBV by a
+/// guest exits. See: SDM volume 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features".
 pub const XCR0: (u32, u32) = (0b111, 0);
 
-/// Sets the bits of CR0 and CR4 that VMX operation requires, switches XSAVE on, and clears the bits that VMX operation forbids.
-/// `cr0` and `cr4` are (must be 1, may be 1). The bits on which the monitor's own code depends stay set in any case.
+/// Sets the bits of CR0 and CR4 that VMX operation requires, switches XSAVE on, and clears the bits that VMX operation
+/// forbids. `cr0` and `cr4` are (must be 1, may be 1). The bits on which the monitor's own code depends stay set in any
+/// case.
 pub fn set_control_registers(cr0: (u64, u64), cr4: (u64, u64)) {
     const KEPT0: Cr0Flags = Cr0Flags::PAGING.union(Cr0Flags::PROTECTED_MODE_ENABLE).union(Cr0Flags::WRITE_PROTECT);
     const KEPT4: Cr4Flags = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION;
@@ -96,17 +97,19 @@ pub fn identity_entry() -> u64 {
     unsafe { table.read_volatile() }
 }
 
-/// Puts the page tables below `root` in force, and drops what the processor holds of those before. A root that does not map
-/// physical memory as the tables in force do is left alone.
+/// Puts the page tables below `root` in force, and drops what the processor holds of those before. A root that does not
+/// map physical memory as the tables in force do is left alone.
 pub fn load_page_tables(root: Table) {
     if root.get(0) == identity_entry() {
         let Hpa(root) = root.hpa();
-        // SAFETY: the monitor and its memory stay mapped as they are. What else the tables map is reached by slices alone.
+        // SAFETY: the monitor and its memory stay mapped as they are. What else the tables map is reached by slices
+        // alone.
         unsafe { asm!("mov cr3, {0}", in(reg) root, options(nostack, preserves_flags)) };
     }
 }
 
-/// A model-specific register that the monitor writes. None of them changes which memory the monitor's own code finds where.
+/// A model-specific register that the monitor writes. None of them changes which memory the monitor's own code finds
+/// where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum OwnMsr {

@@ -1,4 +1,5 @@
-//! GDT, TSS and IDT of a processor. An exception in the monitor is a fault of the monitor: the handler reports it and stops.
+//! GDT, TSS and IDT of a processor. An exception in the monitor is a fault of the monitor: the handler reports it and
+//! stops.
 #![allow(unsafe_code, reason = "loads descriptor tables")]
 
 use crate::platform::cpu::Port;
@@ -13,8 +14,8 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::idt::InterruptDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
-// One entry for each vector, 16 bytes apart. All push an error code (0 where the processor pushes none) and the vector, except
-// the NMI's: processors call one another out of a guest by it, and its handler has nothing to do.
+// One entry for each vector, 16 bytes apart. All push an error code (0 where the processor pushes none) and the vector,
+// except the NMI's: processors call one another out of a guest by it, and its handler has nothing to do.
 global_asm!(
     ".balign 16",
     "exception_entries:",

@@ -1,5 +1,5 @@
-//! Stands for `msr.rs` where there is no VMX: a processor on which every control can be on or off, and on which the other
-//! registers are those that a test provides.
+//! Stands for `msr.rs` where there is no VMX: a processor on which every control can be on or off, and on which the
+//! other registers are those that a test provides.
 
 use super::cpu::OwnMsr;
 use std::cell::RefCell;

@@ -6,6 +6,23 @@ use crate::platform::table::Table;
 use sluice_abi::Hpa;
 use sluice_abi::map::PAGE;
 
+/// Bits of a page-table entry. See: SDM volume 3, figure "Formats of CR3 and Paging-Structure Entries with 4-Level
+/// Paging and 5-Level Paging".
+pub mod bits {
+    /// P: the entry maps a page or links to a table.
+    pub const PRESENT: u64 = 1;
+    /// R/W: stores are allowed.
+    pub const WRITABLE: u64 = 1 << 1;
+    /// U/S: ring 3 has access.
+    pub const USER: u64 = 1 << 2;
+    /// A: the processor used the entry.
+    pub const ACCESSED: u64 = 1 << 5;
+    /// D: the processor stored to the page.
+    pub const DIRTY: u64 = 1 << 6;
+    /// XD: instruction fetches are not allowed.
+    pub const NO_EXECUTE: u64 = 1 << 63;
+}
+
 /// Length of a large page in bytes.
 pub const LARGE_PAGE: u64 = 2 << 20;
 /// The bit of an entry that maps a large page.
@@ -41,8 +58,8 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Maps `len` bytes at `address` to `hpa`, all page-aligned, by entries with the bits `leaf`. Large pages are used where both
-    /// addresses are aligned for one and no small page was ever mapped there.
+    /// Maps `len` bytes at `address` to `hpa`, all page-aligned, by entries with the bits `leaf`. Large pages are used
+    /// where both addresses are aligned for one and no small page was ever mapped there.
     pub fn map(self, address: u64, hpa: Hpa, len: u64, leaf: u64) -> Result<(), OutOfFrames> {
         let mut done = 0;
         while done < len {
@@ -59,8 +76,8 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// Unmaps the `len` bytes at `address`, page-aligned, as far as they are mapped. A large page that lies only partly among
-    /// them is split into small pages.
+    /// Unmaps the `len` bytes at `address`, page-aligned, as far as they are mapped. A large page that lies only partly
+    /// among them is split into small pages.
     pub fn unmap(self, address: u64, len: u64) -> Result<(), OutOfFrames> {
         let mut done = 0;
         while done < len {
@@ -85,9 +102,9 @@ impl Hierarchy {
         Ok(self.table(address, 2)?.get(index(address, 1)))
     }
 
-    /// Returns the table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the path to `address`. A missing table is
-    /// allocated, and a large page on the path is split into small ones. Tables are never freed, so their number is bounded by
-    /// the addresses that are ever mapped, however often that happens.
+    /// Returns the table of level `level` (1: leaves of 4 KiB, 2: leaves of 2 MiB) on the path to `address`. A missing
+    /// table is allocated, and a large page on the path is split into small ones. Tables are never freed, so their
+    /// number is bounded by the addresses that are ever mapped, however often that happens.
     fn table(self, address: u64, level: u32) -> Result<Table, OutOfFrames> {
         let mut table = self.root;
         for above in (level..4).rev() {

@@ -1,14 +1,14 @@
 //! The monitor's own page tables: physical memory one to one, plus the sluice slot of the VM that is being served.
 
 use crate::platform::cpu;
+use crate::platform::hierarchy::bits::{NO_EXECUTE, PRESENT, WRITABLE};
 use crate::platform::hierarchy::{Format, Hierarchy};
 use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
 use sluice_abi::{Hpa, map};
 
-/// Page-table entries: present (bit 0); present and writable (bits 1:0); all zero.
-const FORMAT: Format = Format { present: 1, link: 0b11, nothing: 0 };
-const NO_EXECUTE: u64 = 1 << 63;
+/// Page tables: a link leaves all restrictions to the leaf.
+const FORMAT: Format = Format { present: PRESENT, link: PRESENT | WRITABLE, nothing: 0 };
 
 /// The monitor's page tables while it serves one VM. Entry 0 of the top-level table is the same in all of them; entry
 /// [`map::SLOT_PML4_INDEX`] maps this VM's slot.
@@ -29,15 +29,15 @@ impl HostSpace {
         self.tables.root.hpa()
     }
 
-    /// Puts the space, as it is now, in force on this processor. An exit loads CR3 as well, but where the guest has a VPID it
-    /// need not drop what the processor holds of another space, or of an earlier state of this one.
+    /// Puts the space, as it is now, in force on this processor. An exit loads CR3 as well, but where the guest has a
+    /// VPID it need not drop what the processor holds of another space, or of an earlier state of this one.
     /// See: SDM volume 3, "Operations that Invalidate Cached Mappings".
     pub fn load(&self) {
         cpu::load_page_tables(self.tables.root);
     }
 
-    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores. The processor drops older mappings
-    /// at the next [`HostSpace::load`].
+    /// Maps `len` bytes at slot offset `offset` to `hpa`, page-aligned, for loads and stores. The processor drops older
+    /// mappings at the next [`HostSpace::load`].
     pub fn map(&mut self, offset: u64, hpa: Hpa, len: u64) -> Result<(), OutOfFrames> {
         self.tables.map(map::SLOT_VA + offset, hpa, len, FORMAT.link | NO_EXECUTE)
     }

@@ -1,8 +1,8 @@
 //! Host-physical memory behind the monitor and its modules: who has which part of it, and how it is read and written.
 //!
-//! The first bytes are the heap's and belong to Rust alone. All other memory is given out as frames: of page tables, of VMs'
-//! RAM, of VMCSs. A processor or a guest may write those at any time, so no Rust reference leads there; [`slice`] is the only
-//! way to their bytes. Frames are never taken back, since a VM lives as long as the monitor.
+//! The first bytes are the heap's and belong to Rust alone. All other memory is given out as frames: of page tables, of
+//! VMs' RAM, of VMCSs. A processor or a guest may write those at any time, so no Rust reference leads there; [`slice`]
+//! is the only way to their bytes. Frames are never taken back, since a VM lives as long as the monitor.
 #![allow(unsafe_code, reason = "turns physical addresses, which are mapped one to one, into checked memory")]
 
 use core::fmt;
@@ -24,7 +24,8 @@ impl fmt::Display for OutOfFrames {
     }
 }
 
-/// A run of physical memory that nobody uses: mapped one to one, readable and writable, for as long as the monitor runs.
+/// A run of physical memory that nobody uses: mapped one to one, readable and writable, for as long as the monitor
+/// runs.
 pub struct Room {
     from: u64,
     to: u64,
@@ -43,13 +44,14 @@ impl Room {
     #[cfg(test)]
     fn from_words(words: &'static mut [u64]) -> Self {
         let words = words.as_mut_ptr_range();
-        // SAFETY: the words are borrowed exclusively and for ever; a test's physical addresses are its own virtual ones.
+        // SAFETY: the words are borrowed exclusively and for ever; a test's physical addresses are its own virtual
+        // ones.
         unsafe { Self::new(words.start as u64, words.end as u64) }
     }
 }
 
-/// The memory that is not given out: small runs come from `small` up, large ones from `large` down, so that alignment wastes
-/// little.
+/// The memory that is not given out: small runs come from `small` up, large ones from `large` down, so that alignment
+/// wastes little.
 struct Free {
     small: u64,
     large: u64,
@@ -115,8 +117,8 @@ fn take(free: &mut Free, len: u64, align: u64) -> Option<u64> {
 pub fn slice(hpa: Hpa, len: u64) -> Option<PeerSlice<'static>> {
     let end = hpa.0.checked_add(len)?;
     let inside = |[from, to]: &[AtomicU64; 2]| hpa.0 >= from.load(SeqCst) && end <= to.load(SeqCst);
-    // SAFETY: frames are mapped one to one for ever (the contract of Room), and no reference leads into them: the heap takes
-    // only memory that was never given out as frames.
+    // SAFETY: frames are mapped one to one for ever (the contract of Room), and no reference leads into them: the heap
+    // takes only memory that was never given out as frames.
     SHARED.iter().any(inside).then(|| unsafe { PeerSlice::from_raw(hpa.0 as *mut u8, len) })
 }
 
@@ -125,9 +127,12 @@ pub const WORDS: usize = 512;
 
 /// Returns the words of the frame at `hpa`; `None` unless it was given out.
 pub fn words(hpa: Hpa) -> Option<&'static [AtomicU64; WORDS]> {
-    let frame = slice(hpa, FRAME)?.as_ptr().cast::<[AtomicU64; WORDS]>();
-    // SAFETY: the frame is mapped for ever and aligned. Others may write its words at any time, as atomics allow.
-    frame.is_aligned().then(|| unsafe { &*frame })
+    let [[a, b], [c, d]] = &SHARED;
+    let Hpa(at) = hpa;
+    let given = at >= a.load(SeqCst) && at < b.load(SeqCst) || at >= c.load(SeqCst) && at < d.load(SeqCst);
+    // SAFETY: memory is given out in whole frames, which are mapped for ever (the contract of Room). Others may write the
+    // words at any time, as atomics allow.
+    (given && at & (FRAME - 1) == 0).then(|| unsafe { &*(at as *const [AtomicU64; WORDS]) })
 }
 
 #[cfg(target_os = "none")]

@@ -60,7 +60,8 @@ const START_UP: u32 = 6 << 8;
 /// Starts every other processor. Returns once no more of them start.
 pub fn start() {
     APIC_IDS[0].store(own_apic_id(), SeqCst);
-    // SAFETY: AP_PAGE is conventional memory that nobody uses, mapped one to one; the code between the labels is made for it.
+    // SAFETY: AP_PAGE is conventional memory that nobody uses, mapped one to one; the code between the labels is made
+    // for it.
     unsafe {
         let from = &raw const ap_start;
         let len = (&raw const ap_end as usize) - from as usize;
@@ -140,7 +141,8 @@ fn register(base: u64, offset: u64) -> VolatilePtr<'static, u32> {
     unsafe { VolatilePtr::new(at) }
 }
 
-/// Waits for `us` microseconds by channel 2 of the timer chip, which runs at 1.193182 MHz on every PC, but for no longer than
+/// Waits for `us` microseconds by channel 2 of the timer chip, which runs at 1.193182 MHz on every PC, but for no
+/// longer than
 /// 100 M ticks at a time: there may be no such chip.
 fn delay_us(us: u64) {
     let mut left = us * 1_193_182 / 1_000_000;

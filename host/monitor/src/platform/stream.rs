@@ -6,7 +6,8 @@ pub trait Sink {
     fn send(&mut self, bytes: &[u8]) -> usize;
 }
 
-/// Number of bytes that are sent at once, and for which another writer waits at most: the FIFO of a 16550 holds as many.
+/// Number of bytes that are sent at once, and for which another writer waits at most: the FIFO of a 16550 holds as
+/// many.
 pub const PIECE: usize = 16;
 
 /// Outcome of sending a piece of a line.
@@ -14,7 +15,8 @@ pub const PIECE: usize = 16;
 pub enum Sent {
     /// This number of bytes was sent.
     Bytes(usize),
-    /// Nothing was sent: another writer's line is in hand. This writer's line follows, or comes after those of others that wait.
+    /// Nothing was sent: another writer's line is in hand. This writer's line follows, or comes after those of others
+    /// that wait.
     NotItsTurn,
 }
 

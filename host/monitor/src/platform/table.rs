@@ -27,8 +27,8 @@ impl Table {
         Self(Hpa(self.0.0 + index as u64 * FRAME))
     }
 
-    /// Returns the table at `hpa`, to which a word of another table links. Where no frame was given out, all its words are 0
-    /// and stay so.
+    /// Returns the table at `hpa`, to which a word of another table links. Where no frame was given out, all its words
+    /// are 0 and stay so.
     pub const fn at(hpa: Hpa) -> Self {
         Self(hpa)
     }

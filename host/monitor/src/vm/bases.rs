@@ -1,5 +1,5 @@
-//! Bases of descriptor tables and TSS, none of which may reach the sluice slot (rule G14): for an event in the window the processor
-//! would read an IDT or TSS in the slot through the window's tables.
+//! Bases of descriptor tables and TSS, none of which may reach the sluice slot (rule G14): for an event in the window
+//! the processor would read an IDT or TSS in the slot through the window's tables.
 
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 use sluice_abi::{Hpa, PeerIdx, map};
 use sluice_control::{Manifest, Network};
 
-/// Builds every VM of the manifest, gives each to `keep`, and puts the network in place. The error says what is wrong with the
-/// machine or the manifest.
+/// Builds every VM of the manifest, gives each to `keep`, and puts the network in place. The error says what is wrong
+/// with the machine or the manifest.
 pub fn build(files: &BootFiles, mut keep: impl FnMut(usize, Vm)) -> Result<(), String> {
     let manifest = &files.manifest;
     let window = files.module("window").ok_or("module \"window\": missing")?;
@@ -90,7 +90,8 @@ fn assign(manifest: &Manifest, id: usize) {
     println!("vm {}: gate {}, {} MiB, processor {cpu}", config.name, config.gate.name(), config.ram_mib);
 }
 
-/// Returns the MSR bitmap: a VM may read and write FS and GS base itself. Accesses to all other MSRs exit, and are refused.
+/// Returns the MSR bitmap: a VM may read and write FS and GS base itself. Accesses to all other MSRs exit, and are
+/// refused.
 fn msr_bitmap() -> Result<Hpa, OutOfFrames> {
     const FS_AND_GS_BASE: u64 = 0b11;
     /// Byte 1,024: reads of MSRs from C000_0000; byte 3,072: writes. See: SDM volume 3, "MSR-Bitmap Address".

@@ -1,7 +1,8 @@
 //! One console for each VM: whole lines, tagged with the VM's name, which the VM prints in its own time.
 //!
-//! A line is printed in pieces. Meanwhile the VM waits, and others of its processor may run. While a line of another VM is printed,
-//! this VM goes on, and its lines wait. So a VM's printing takes no time of other VMs, and no more than its share of the console.
+//! A line is printed in pieces. Meanwhile the VM waits, and others of its processor may run. While a line of another VM
+//! is printed, this VM goes on, and its lines wait. So a VM's printing takes no time of other VMs, and no more than its
+//! share of the console.
 //!
 //! # Why lines are not cut into shorter ones
 //! Programs read the console by lines: a measured row, a piece of a file.

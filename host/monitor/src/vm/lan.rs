@@ -1,8 +1,8 @@
 //! The switch behind the VMs' transmit queues: when a VM is served, which frames are captured, and what was counted.
 //!
-//! A VM's transmit queues are served by its own processor, in the VM's time: the VM does not execute until they are empty, though
-//! others of its processor may. The lock that all processors share is held for one service, which is bounded. Packets that a
-//! window carries do not pass the switch.
+//! A VM's transmit queues are served by its own processor, in the VM's time: the VM does not execute until they are
+//! empty, though others of its processor may. The lock that all processors share is held for one service, which is
+//! bounded. Packets that a window carries do not pass the switch.
 
 use super::console::Console;
 use super::network;

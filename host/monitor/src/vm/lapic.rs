@@ -61,7 +61,8 @@ impl LocalApic {
         self.lint0 & MASKED == 0
     }
 
-    /// Returns whether the VM has nothing to do before its timer expires or its device's line, which is `line` now, is high.
+    /// Returns whether the VM has nothing to do before its timer expires or its device's line, which is `line` now, is
+    /// high.
     pub fn sleeps(&mut self, line: bool) -> bool {
         self.expire();
         let enabled = self.is_line_enabled() && self.interruptible && !self.in_service;
@@ -74,7 +75,8 @@ impl LocalApic {
         (self.halted, self.interruptible) = (true, interruptible);
     }
 
-    /// Requests the timer's interrupt if the deadline has passed. An expiry ends a HLT, also if the interrupt is masked.
+    /// Requests the timer's interrupt if the deadline has passed. An expiry ends a HLT, also if the interrupt is
+    /// masked.
     pub fn expire(&mut self) {
         if self.deadline != 0 && cpu::ticks() >= self.deadline {
             (self.deadline, self.halted) = (0, false);

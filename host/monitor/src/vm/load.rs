@@ -3,6 +3,7 @@
 //! What the image and the manifest say is checked before it is used. See: `sluice_abi::boot`.
 
 use crate::platform::hierarchy::LARGE;
+use crate::platform::hierarchy::bits::{PRESENT, WRITABLE};
 use crate::vmx::registers::Registers;
 use alloc::format;
 use alloc::string::String;
@@ -22,7 +23,7 @@ const IDENTITY_PD: u64 = 0x3000;
 const SLOT_PDPT: u64 = 0x7000;
 const BOOT_INFO: u64 = 0x8000;
 
-const PRESENT_WRITE: u64 = 0b11;
+const PRESENT_WRITE: u64 = PRESENT | WRITABLE;
 const GIB: u64 = 1 << 30;
 
 /// The state in which a loaded VM starts.
@@ -150,7 +151,8 @@ fn load_modules(ram: PeerSlice<'_>, contents: &Contents, info: &mut BootInfo) ->
     Ok(end)
 }
 
-/// Writes page tables that map the first 4 GiB one to one, and the sluice slot. See: SDM volume 3, "4-Level Paging and 5-Level Paging".
+/// Writes page tables that map the first 4 GiB one to one, and the sluice slot. See: SDM volume 3, "4-Level Paging and
+/// 5-Level Paging".
 fn write_tables(ram: PeerSlice<'_>) -> Result<(), sluice_memory::OutOfRegion> {
     zero(ram.sub(PML4, BOOT_INFO - PML4)?, 0);
     ram.write(PML4, IDENTITY_PDPT | PRESENT_WRITE)?;

@@ -1,12 +1,13 @@
 //! How processors ask one another to read a directory again before its VM goes on.
 //!
-//! A processor that takes something away (a receiver resets its device, a VM ends) must not go on while a sender that can reach the
-//! device may be in its window (rule G13). The processor sets `refresh` for the sender, calls the sender's processor by NMI, and waits
-//! until the sender is out of its window. A sender that is found in the window finishes its call, but its window is held: its next
-//! call exits instead of opening the window.
+//! A processor that takes something away (a receiver resets its device, a VM ends) must not go on while a sender that
+//! can reach the device may be in its window (rule G13). The processor sets `refresh` for the sender, calls the
+//! sender's processor by NMI, and waits until the sender is out of its window. A sender that is found in the window
+//! finishes its call, but its window is held: its next call exits instead of opening the window.
 //!
-//! An NMI takes the sender's time, so the number of NMIs is kept low: changes that take nothing away are not told at once
-//! (`news.rs`), senders that never knew the device are not waited for, and the time between two NMIs to the same sender doubles.
+//! An NMI takes the sender's time, so the number of NMIs is kept low: changes that take nothing away are not told at
+//! once (`news.rs`), senders that never knew the device are not waited for, and the time between two NMIs to the same
+//! sender doubles.
 
 use crate::platform::smp;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -15,8 +16,8 @@ use crossbeam_utils::CachePadded;
 /// Largest number of VMs that one monitor runs.
 pub const MAX_VMS: usize = sluice_control::MAX_VMS;
 
-/// Spins between the first two NMIs of a wait. The number doubles from then on. An NMI may be lost in the monitor itself, so it is
-/// repeated.
+/// Spins between the first two NMIs of a wait. The number doubles from then on. An NMI may be lost in the monitor
+/// itself, so it is repeated.
 const PATIENCE: usize = 2_000;
 
 struct Mailbox {
@@ -46,7 +47,8 @@ impl Mailbox {
         }
     }
 
-    /// Returns whether the VM executes on a processor other than `own_cpu`, and has not read its directory since it was asked.
+    /// Returns whether the VM executes on a processor other than `own_cpu`, and has not read its directory since it was
+    /// asked.
     fn is_called_for(&self, own_cpu: usize) -> bool {
         self.cpu.load(SeqCst) != own_cpu && self.busy.load(SeqCst) && self.refresh.load(SeqCst)
     }
@@ -91,8 +93,8 @@ pub fn ask(vm: u32) {
     of(vm).refresh.store(true, SeqCst);
 }
 
-/// Waits until VM `vm` can no longer act on its old directory: it has read the new one, will do so before it executes, or is outside
-/// the window.
+/// Waits until VM `vm` can no longer act on its old directory: it has read the new one, will do so before it executes,
+/// or is outside the window.
 pub fn wait(vm: u32, own_cpu: usize) {
     let (mut spins, mut patience) = (0usize, PATIENCE);
     while of(vm).is_called_for(own_cpu) {
@@ -127,8 +129,8 @@ pub fn reaches(vm: u32, peer: u32) -> bool {
     word.is_some_and(|word| word.load(SeqCst) >> (peer % 64) & 1 == 1)
 }
 
-/// Notes that VM `vm` is about to execute. Returns whether it must read its directory first, which it can only if it is not in the
-/// window (`outside`). From the window it goes on, and stays busy.
+/// Notes that VM `vm` is about to execute. Returns whether it must read its directory first, which it can only if it is
+/// not in the window (`outside`). From the window it goes on, and stays busy.
 pub fn begin(vm: u32, outside: bool) -> bool {
     of(vm).busy.store(true, SeqCst);
     outside && of(vm).refresh.swap(false, SeqCst)
@@ -149,8 +151,8 @@ pub fn cpu(vm: u32) -> usize {
     of(vm).cpu.load(SeqCst)
 }
 
-/// Sets the interrupt line of VM `vm`'s device. If it becomes high, and the VM executes on another processor and would take the
-/// interrupt, that processor is called once.
+/// Sets the interrupt line of VM `vm`'s device. If it becomes high, and the VM executes on another processor and would
+/// take the interrupt, that processor is called once.
 pub fn set_line(vm: u32, high: bool, own_cpu: usize) {
     let mailbox = of(vm);
     mailbox.line.store(high, SeqCst);

@@ -1,7 +1,7 @@
 //! Virtual machines: what each is made of, and how it runs.
 //!
-//! Reading order: `vm` (the parts of a VM), `build` (how the manifest's VMs are made), `schedule` (one processor's share),
-//! `exit` (what an exit means), `view` (what a VM can reach), `window` (how its view of its peers changes).
+//! Reading order: `vm` (the parts of a VM), `build` (how the manifest's VMs are made), `schedule` (one processor's
+//! share), `exit` (what an exit means), `view` (what a VM can reach), `window` (how its view of its peers changes).
 //!
 //! No file here imports one that imports it. In particular nothing calls the dispatcher `exit` but `schedule`.
 

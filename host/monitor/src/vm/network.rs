@@ -1,4 +1,5 @@
-//! What the processors share: every VM's network device, who may reach whom, and the switch. VMs are known by their ids here.
+//! What the processors share: every VM's network device, who may reach whom, and the switch. VMs are known by their ids
+//! here.
 
 use super::mailbox;
 use super::ring_code::SharedSwitch;

@@ -1,8 +1,8 @@
 //! When the senders to a VM are called because its device changed.
 //!
-//! A call by NMI is an exit of the sender, so a receiver could take its senders' time by starting its device without end. A sender
-//! that exits anyway reads its directory by itself. Another is called once for all changes so far, and not again before a quantum
-//! has passed.
+//! A call by NMI is an exit of the sender, so a receiver could take its senders' time by starting its device without
+//! end. A sender that exits anyway reads its directory by itself. Another is called once for all changes so far, and
+//! not again before a quantum has passed.
 
 /// The changes of one VM's device that its senders do not know yet.
 pub struct News {
@@ -25,8 +25,8 @@ impl News {
         self.pending = true;
     }
 
-    /// Notes that senders were called at tick `now`. With `again` they are called once more later: a call may be lost, or find a sender
-    /// in the window.
+    /// Notes that senders were called at tick `now`. With `again` they are called once more later: a call may be lost,
+    /// or find a sender in the window.
     pub const fn told(&mut self, now: u64, again: bool) {
         (self.pending, self.not_before) = (again, now.saturating_add(self.quantum));
     }
@@ -58,7 +58,8 @@ mod tests {
 
     const QUANTUM: u64 = 1000;
 
-    /// Senders are called at once for the first change. However often the device starts from then on, they are called once in a quantum.
+    /// Senders are called at once for the first change. However often the device starts from then on, they are called
+    /// once in a quantum.
     #[test]
     fn senders_are_called_once_in_a_quantum() {
         let mut news = News::new(QUANTUM);

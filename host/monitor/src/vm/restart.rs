@@ -1,7 +1,7 @@
 //! Starting a VM again after it ended.
 //!
-//! Its device was removed, and no sender is in a window on it any more (`network::remove` waited for that). The positions of the
-//! peers' queues stay: the VM goes on sending where it was.
+//! Its device was removed, and no sender is in a window on it any more (`network::remove` waited for that). The
+//! positions of the peers' queues stay: the VM goes on sending where it was.
 
 use super::lapic::LocalApic;
 use super::load::Start;

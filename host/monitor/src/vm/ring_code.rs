@@ -1,5 +1,5 @@
-//! The memory that the monitor lends to the ring code of `trampoline/inside`, which it runs for the gate `Hypercall`, for the
-//! recovery of calls, and for the switch.
+//! The memory that the monitor lends to the ring code of `trampoline/inside`, which it runs for the gate `Hypercall`,
+//! for the recovery of calls, and for the switch.
 #![allow(unsafe_code, reason = "says which memory the ring code may use, and when")]
 
 use super::ram::Ram;
@@ -36,16 +36,17 @@ impl OwnWindow {
 
     /// Returns the state, while the VM does not execute.
     pub fn get(&mut self) -> &mut Window {
-        // SAFETY: `new` wrote a valid state. The vCPU, the only other writer, has exited to this processor, as the VM's lock is
-        // held; &mut self makes the reference unique in the monitor.
+        // SAFETY: `new` wrote a valid state. The vCPU, the only other writer, has exited to this processor, as the VM's
+        // lock is held; &mut self makes the reference unique in the monitor.
         unsafe { &mut *(self.0.0 as *mut Window) }
     }
 
-    /// Makes `peer` reachable at `index`. The view that shows peers and the monitor's own page tables map the peer's regions
-    /// before anybody touches them.
+    /// Makes `peer` reachable at `index`. The view that shows peers and the monitor's own page tables map the peer's
+    /// regions before anybody touches them.
     pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer) -> Result<(), Clause> {
-        // SAFETY: the base is that of the slot, in the window view and here. Slot offsets of a peer never change, no reference
-        // leads into the slot, and an access to a page that is not mapped is an exception, which ends the call or the monitor.
+        // SAFETY: the base is that of the slot, in the window view and here. Slot offsets of a peer never change, no
+        // reference leads into the slot, and an access to a page that is not mapped is an exception, which ends the
+        // call or the monitor.
         let slot = unsafe { Slot::at(map::SLOT_VA as *mut u8) };
         self.get().attach_peer(index, peer, slot)
     }
@@ -66,16 +67,16 @@ impl OwnWindow {
 /// ([`crate::platform::paging::HostSpace`]).
 fn slot(offset: u64, len: u64) -> PeerSlice<'static> {
     let (offset, len) = (offset.min(map::SLOT_LEN), len.min(map::SLOT_LEN - offset.min(map::SLOT_LEN)));
-    // SAFETY: the slot is shared memory without references, of the VM that is served; an access to a page that is not mapped is
-    // an exception, which ends the monitor.
+    // SAFETY: the slot is shared memory without references, of the VM that is served; an access to a page that is not
+    // mapped is an exception, which ends the monitor.
     unsafe { PeerSlice::from_raw((map::SLOT_VA + offset) as *mut u8, len) }
 }
 
 /// The switch, which all processors use in turn.
 pub struct SharedSwitch(Switch);
 
-// SAFETY: the switch points to VMs' RAM and to room of its own, all of which `new` takes from frames: they are mapped at the same
-// addresses on every processor and never unmapped.
+// SAFETY: the switch points to VMs' RAM and to room of its own, all of which `new` takes from frames: they are mapped
+// at the same addresses on every processor and never unmapped.
 unsafe impl Send for SharedSwitch {}
 
 impl SharedSwitch {

@@ -24,8 +24,8 @@ static FILES: Once<BootFiles> = Once::new();
 static VMS: [Mutex<Option<Vm>>; MAX_VMS] = [const { Mutex::new(None) }; MAX_VMS];
 static PROCESSORS_DONE: AtomicUsize = AtomicUsize::new(0);
 
-/// Builds every VM of the manifest, runs all of them to their ends, and reports. The error says what is wrong with the machine
-/// or the manifest, or which VM failed.
+/// Builds every VM of the manifest, runs all of them to their ends, and reports. The error says what is wrong with the
+/// machine or the manifest, or which VM failed.
 pub fn run(files: BootFiles) -> Result<(), String> {
     let files = FILES.call_once(|| files);
     features::check().map_err(|missing| format!("{missing}"))?;
@@ -158,15 +158,16 @@ fn step(vm: &mut Vm) -> Next {
     next
 }
 
-/// Returns when the monitor has to look after the VM although nothing of its own is due: its senders are to be called, lines
-/// wait to be printed, or its device's line may have been raised.
+/// Returns when the monitor has to look after the VM although nothing of its own is due: its senders are to be called,
+/// lines wait to be printed, or its device's line may have been raised.
 fn reminder(vm: &Vm) -> u64 {
     let again = vm.console.is_pending() || vm.lapic.is_line_enabled();
     let quantum = if again { vm.limits.quantum } else { u64::MAX };
     vm.news.deadline().min(cpu::ticks().saturating_add(quantum))
 }
 
-/// Returns the value of the preemption timer for `ticks` ticks of the time-stamp counter: the timer counts once in 2^n of them.
+/// Returns the value of the preemption timer for `ticks` ticks of the time-stamp counter: the timer counts once in 2^n
+/// of them.
 /// See: SDM volume 3, appendix "Miscellaneous Data".
 fn preemption_timer(ticks: u64) -> u64 {
     const VMX_MISC: u32 = 0x485;

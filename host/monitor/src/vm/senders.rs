@@ -7,8 +7,8 @@ use crate::platform::{cpu, smp};
 use sluice_control::Event;
 
 impl Vm {
-    /// The VM's device is another one for its senders. After a reset, none of them can use the old one any more on return (rule
-    /// G13); anything else is news.
+    /// The VM's device is another one for its senders. After a reset, none of them can use the old one any more on
+    /// return (rule G13); anything else is news.
     pub(super) fn device_changed(&mut self, event: Event) {
         let senders = ask_senders(self.id);
         if event == Event::Reset {
@@ -24,8 +24,8 @@ impl Vm {
         cpu::ticks() < self.news.not_before() && senders_to(self.id).into_iter().any(reaches)
     }
 
-    /// Returns once no sender acts on what its directory said of the VM before (rule G13). Senders that do not reach the VM read
-    /// their directories before they do.
+    /// Returns once no sender acts on what its directory said of the VM before (rule G13). Senders that do not reach
+    /// the VM read their directories before they do.
     pub(super) fn tell_senders(&mut self) {
         let senders = ask_senders(self.id);
         let reaching: alloc::vec::Vec<_> =

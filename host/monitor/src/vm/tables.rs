@@ -1,9 +1,10 @@
 //! The host's page tables for gate and window views (rule G5).
 //!
-//! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the host's,
-//! whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with accessed and dirty
-//! bits set in advance, so the processor has nothing to write.
+//! A VMFUNC keeps CR3. In the gate and window views the guest-physical page that CR3 names is backed by a root of the
+//! host's, whose one entry leads to tables at [`map::TABLES`] of the sluice slot. All of them are EPT-read-only, with
+//! accessed and dirty bits set in advance, so the processor has nothing to write.
 
+use crate::platform::hierarchy::bits::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, WRITABLE};
 use crate::platform::hierarchy::{ADDRESS, LARGE, LARGE_PAGE, index};
 use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
@@ -11,11 +12,6 @@ use crate::vmx::ept::{Access, View};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::{Gpa, map};
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const NO_EXECUTE: u64 = 1 << 63;
 /// Number of tables of one view without peers: one of the third level, and those for packet memory and small pages.
 pub const FEW: usize = 16;
 /// Number of further tables for each peer, whose 2 GiB may begin and end anywhere in a GiB.
@@ -61,7 +57,7 @@ impl SlotTables {
         let bits = PRESENT
             | ACCESSED
             | DIRTY
-            | if usage == Use::Data { WRITE } else { 0 }
+            | if usage == Use::Data { WRITABLE } else { 0 }
             | if usage == Use::Code { 0 } else { NO_EXECUTE };
         let mut at = offset;
         while at < offset + len {
@@ -98,5 +94,5 @@ impl SlotTables {
 
 /// Returns an entry that links to table `number` of the run.
 fn link(number: usize) -> u64 {
-    (map::SLOT_GPA + map::TABLES + number as u64 * map::PAGE) | PRESENT | WRITE | ACCESSED
+    (map::SLOT_GPA + map::TABLES + number as u64 * map::PAGE) | PRESENT | WRITABLE | ACCESSED
 }

@@ -52,7 +52,8 @@ enum Crossing {
     Isolated(Isolated),
 }
 
-/// A peer's RAM, and where a sender sees parts of it: the peer's guest-physical address `g` is at slot offset `offset + g`.
+/// A peer's RAM, and where a sender sees parts of it: the peer's guest-physical address `g` is at slot offset `offset +
+/// g`.
 #[derive(Clone, Copy)]
 pub struct PeerMemory {
     /// Slot offset of the peer's first page.
@@ -70,7 +71,8 @@ pub struct HomePages {
 }
 
 impl Views {
-    /// Returns the views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`. None of the peers' memory is mapped yet.
+    /// Returns the views of a VM with RAM `ram`, gate `gate` and permitted peers `peers`. None of the peers' memory is
+    /// mapped yet.
     pub fn new(
         gate: GateKind,
         ram: Ram,
@@ -137,8 +139,8 @@ impl Views {
 
     /// Unmaps `len` bytes of a peer's memory at slot offset `offset` (rules G1, G13). The vCPU is not in the window.
     ///
-    /// With the gates `Direct` and `Guarded` the ring code is the VM's own, and may be interrupted in the middle of a call. A page that
-    /// nobody uses is mapped for it then: with an EPT violation instead, a peer could end its sender.
+    /// With the gates `Direct` and `Guarded` the ring code is the VM's own, and may be interrupted in the middle of a
+    /// call. A page that nobody uses is mapped for it then: with an EPT violation instead, a peer could end its sender.
     pub fn hide(&mut self, offset: u64, len: u64) -> Result<(), OutOfFrames> {
         let Some(view) = self.peers() else { return Ok(()) };
         let Some(sink) = self.sink else {
@@ -154,7 +156,8 @@ impl Views {
         Ok(())
     }
 
-    /// Closes the window and puts the vCPU in home, for a call that is aborted. Returns `false` if the VM has no such gate.
+    /// Closes the window and puts the vCPU in home, for a call that is aborted. Returns `false` if the VM has no such
+    /// gate.
     pub fn end_call(&mut self, vpid: u16) -> bool {
         let home = self.home();
         let Some(isolated) = self.isolated() else { return false };
@@ -163,7 +166,8 @@ impl Views {
         true
     }
 
-    /// Returns which view the EPTP field names at an exit; `None` if that is home and the list is not as it must be there (rule G3).
+    /// Returns which view the EPTP field names at an exit; `None` if that is home and the list is not as it must be
+    /// there (rule G3).
     pub fn place_at_exit(&self, eptp: u64) -> Option<Place> {
         let place = self.place(eptp);
         let rests = match &self.crossing {
@@ -286,7 +290,8 @@ impl Isolated {
         Ok(())
     }
 
-    /// Restores the state before the first [`Isolated::register`] and [`Isolated::show_run`], for a VM that starts again.
+    /// Restores the state before the first [`Isolated::register`] and [`Isolated::show_run`], for a VM that starts
+    /// again.
     pub fn unregister(&mut self, vpid: u16) -> Result<(), OutOfFrames> {
         self.list.set(WINDOW, self.window.at_rest().0 | EptPointer::DISABLED);
         self.constant.set(map::CONSTANT_WORD as usize / 8, NO_CR3);
@@ -322,8 +327,8 @@ impl Isolated {
         Ok(())
     }
 
-    /// Keeps the window from being opened again, or lets it be opened (rule G13). Before the first [`Isolated::register`] it is never
-    /// opened.
+    /// Keeps the window from being opened again, or lets it be opened (rule G13). Before the first
+    /// [`Isolated::register`] it is never opened.
     pub fn hold(&mut self, held: bool) {
         let entry = self.list.get(WINDOW) & !EptPointer::DISABLED;
         let held = held || self.cr3_page.is_none();
@@ -335,15 +340,16 @@ impl Isolated {
         self.cr3_page.is_some() && self.list.get(WINDOW) & EptPointer::DISABLED != 0
     }
 
-    /// Closes the window from outside (rule G9): the low byte of its entry becomes what the closing store of the gate leaves, and bit 63
-    /// stays. The processor drops mappings of page tables other than the registered ones (rule G11).
+    /// Closes the window from outside (rule G9): the low byte of its entry becomes what the closing store of the gate
+    /// leaves, and bit 63 stays. The processor drops mappings of page tables other than the registered ones (rule G11).
     pub fn disarm(&mut self, vpid: u16) {
         let entry = self.list.get(WINDOW);
         self.list.set(WINDOW, entry & !0xff | u64::from(EptPointer::AT_REST));
         invvpid(vpid);
     }
 
-    /// Returns whether the list is as it must be while the vCPU is in home: the window at rest, and all other entries unchanged.
+    /// Returns whether the list is as it must be while the vCPU is in home: the window at rest, and all other entries
+    /// unchanged.
     pub fn at_rest(&self, home: EptPointer) -> bool {
         let window = self.list.get(WINDOW) & !EptPointer::DISABLED;
         self.list.get(HOME) == home.0

@@ -225,8 +225,8 @@ impl Vm {
         }
     }
 
-    /// Returns what follows when the preemption timer ran out where the VM can be left alone: its turn is over, or something of
-    /// its own is due.
+    /// Returns what follows when the preemption timer ran out where the VM can be left alone: its turn is over, or
+    /// something of its own is due.
     pub fn after_timer(&self) -> Next {
         if cpu::ticks() < self.turn_ends { Next::Resume } else { Next::Switch }
     }

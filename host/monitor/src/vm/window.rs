@@ -1,8 +1,9 @@
-//! How a VM's view of its peers and of packet memory changes: in its directory, in its window, and in the page tables by which
-//! the monitor runs the ring code.
+//! How a VM's view of its peers and of packet memory changes: in its directory, in its window, and in the page tables
+//! by which the monitor runs the ring code.
 //!
-//! The window state holds addresses in the sluice slot. While the monitor serves a VM, it has that VM's slot at the same
-//! addresses ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in the window.
+//! The window state holds addresses in the sluice slot. While the monitor serves a VM, it has that VM's slot at the
+//! same addresses ([`crate::platform::paging::HostSpace`]), so the code of `trampoline/inside` runs here as it does in
+//! the window.
 
 use super::mailbox::{self, Reach};
 use super::network;
@@ -57,8 +58,8 @@ impl Vm {
         self.host.unmap(map::PACKETS, map::PACKETS_LEN)
     }
 
-    /// Updates the directory before the VM executes, if another processor asked for that. If the VM is in the window, the update
-    /// comes later, but before its next call opens the window.
+    /// Updates the directory before the VM executes, if another processor asked for that. If the VM is in the window,
+    /// the update comes later, but before its next call opens the window.
     pub(super) fn answer(&mut self) {
         let outside = !self.in_window();
         if mailbox::begin(self.id, outside) {
@@ -74,8 +75,8 @@ impl Vm {
         if matches!(self.gate, GateKind::Isolated | GateKind::Hypercall) { sluice_inside::BUILD_ID } else { 0 }
     }
 
-    /// Brings directory and window up to date. The VM is not in the window. The window changes before the directory says so,
-    /// whether a peer comes or goes.
+    /// Brings directory and window up to date. The VM is not in the window. The window changes before the directory
+    /// says so, whether a peer comes or goes.
     pub(super) fn refresh(&mut self) {
         // Until the reach is known, every VM that takes something away waits for this one.
         mailbox::set_reach(self.id, Reach::ALL);
@@ -114,8 +115,8 @@ impl Vm {
         }
     }
 
-    /// Maps the memory of the peer at `index` that is in the regions `now`, and unmaps what was in `old` alone: in the view that
-    /// shows peers, and in the monitor.
+    /// Maps the memory of the peer at `index` that is in the regions `now`, and unmaps what was in `old` alone: in the
+    /// view that shows peers, and in the monitor.
     fn show_regions(&mut self, index: PeerIdx, old: &[Region], now: &[Region]) -> Result<(), OutOfFrames> {
         self.hide_regions(index, old, now)?;
         let Some(&PeerMemory { offset, ram }) = self.peers.get(index.get()) else { return Ok(()) };
@@ -142,8 +143,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Reports why the queue of the peer at `index` is not used, once for each peer and clause: the peer decides how often it
-    /// happens.
+    /// Reports why the queue of the peer at `index` is not used, once for each peer and clause: the peer decides how
+    /// often it happens.
     fn refuse(&mut self, index: PeerIdx, peer: &str, clause: Clause) {
         let before = self.refused[index.get()];
         self.refused[index.get()] |= 1 << clause as u8;
@@ -152,8 +153,9 @@ impl Vm {
         }
     }
 
-    /// Writes the directory `new` to the VM's pages. The VM's only vCPU has exited to this processor, but it may stand between two
-    /// loads of its directory, and has to see that the first is out of date. So the pages are written as if it read meanwhile.
+    /// Writes the directory `new` to the VM's pages. The VM's only vCPU has exited to this processor, but it may stand
+    /// between two loads of its directory, and has to see that the first is out of date. So the pages are written as if
+    /// it read meanwhile.
     fn write_directory(&self, new: &Directory) {
         // The pages have room for a directory (asserted in sluice-abi) and are aligned.
         let pages = physical::slice(self.directory_pages, map::DIRECTORY_LEN);

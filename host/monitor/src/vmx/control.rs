@@ -1,4 +1,5 @@
-//! Execution controls. See: SDM volume 3, "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control Fields".
+//! Execution controls. See: SDM volume 3, "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control
+//! Fields".
 
 use bitflags::bitflags;
 

@@ -34,7 +34,8 @@ const SUPPRESS_VE: u64 = 1 << 63;
 /// An entry maps something if it allows any access; only the leaf restricts the accesses to a page.
 const FORMAT: Format = Format { present: Access::all().bits(), link: Access::all().bits(), nothing: SUPPRESS_VE };
 
-/// The value of the EPTP field and of an entry of the EPTP list. See: SDM volume 3, table "Format of Extended-Page-Table Pointer".
+/// The value of the EPTP field and of an entry of the EPTP list. See: SDM volume 3, table "Format of
+/// Extended-Page-Table Pointer".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EptPointer(pub u64);
 
@@ -85,15 +86,15 @@ impl View {
         EptPointer(self.tables.root.hpa().0 | EptPointer::AT_REST as u64)
     }
 
-    /// Maps `len` bytes at `gpa` to `hpa`, both page-aligned. Large pages are used where both addresses are aligned for one and
-    /// no small page was ever mapped there. Older mappings must be flushed.
+    /// Maps `len` bytes at `gpa` to `hpa`, both page-aligned. Large pages are used where both addresses are aligned for
+    /// one and no small page was ever mapped there. Older mappings must be flushed.
     pub fn map(self, gpa: Gpa, hpa: Hpa, len: u64, access: Access) -> Result<Flush, OutOfFrames> {
         let leaf = access.bits() | WRITE_BACK | IGNORE_PAT | SUPPRESS_VE;
         self.tables.map(gpa.0, hpa, len, leaf).map(|()| Flush(()))
     }
 
-    /// Unmaps the `len` bytes at `gpa`, page-aligned, as far as they are mapped. A large page that lies only partly among them is
-    /// split into small pages.
+    /// Unmaps the `len` bytes at `gpa`, page-aligned, as far as they are mapped. A large page that lies only partly
+    /// among them is split into small pages.
     pub fn unmap(self, gpa: Gpa, len: u64) -> Result<Flush, OutOfFrames> {
         self.tables.unmap(gpa.0, len).map(|()| Flush(()))
     }

@@ -1,5 +1,5 @@
-//! Stands for `instruction.rs` where there is no VMX: a processor that records the fields of the VMCS that are written, and the
-//! mappings that it is told to drop.
+//! Stands for `instruction.rs` where there is no VMX: a processor that records the fields of the VMCS that are written,
+//! and the mappings that it is told to drop.
 
 use super::field::Field;
 use sluice_abi::Hpa;

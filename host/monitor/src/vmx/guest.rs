@@ -1,4 +1,5 @@
-//! The state of the guest that exited, as the current VMCS has it: mode, ring, flags, RIP, and the event to be injected.
+//! The state of the guest that exited, as the current VMCS has it: mode, ring, flags, RIP, and the event to be
+//! injected.
 
 use super::field::Field;
 use super::instruction::{read, write};
@@ -20,8 +21,8 @@ const BLOCKING_BY_STI_OR_MOV_SS: u64 = 0b11;
 /// A debug exception of a single step is pending. See: SDM volume 3, table "Format of Pending-Debug-Exceptions".
 const SINGLE_STEP: u64 = 1 << 14;
 
-/// Returns whether the guest is in 64-bit mode (bit 13 of CS's access rights). Else it is in compatibility mode: there is no
-/// third mode, since the host owns EFER, CR0.PG and CR0.PE. See: SDM volume 3, "Guest Register State".
+/// Returns whether the guest is in 64-bit mode (bit 13 of CS's access rights). Else it is in compatibility mode: there
+/// is no third mode, since the host owns EFER, CR0.PG and CR0.PE. See: SDM volume 3, "Guest Register State".
 pub fn is_64_bit() -> bool {
     read(Field::GuestCsRights) >> 13 & 1 == 1
 }
@@ -36,8 +37,8 @@ pub fn in_kernel() -> bool {
     ring() == 0
 }
 
-/// Returns whether the guest can pass the gate, which needs ring 0 and 64-bit mode: the gate reads CR3, and programs have no
-/// access to its page.
+/// Returns whether the guest can pass the gate, which needs ring 0 and 64-bit mode: the gate reads CR3, and programs
+/// have no access to its page.
 pub fn can_call() -> bool {
     in_kernel() && is_64_bit()
 }
@@ -47,8 +48,8 @@ pub fn interrupts_are_on() -> bool {
     read(Field::GuestRflags) & flags::INTERRUPT != 0
 }
 
-/// Returns whether an interrupt can be injected: interrupts are on, the instruction before does not block them, and no debug
-/// exception is pending, which would be lost.
+/// Returns whether an interrupt can be injected: interrupts are on, the instruction before does not block them, and no
+/// debug exception is pending, which would be lost.
 /// See: SDM volume 3, "Checks on Guest Non-Register State", "Delivery of Pending Debug Exceptions after VM Entry".
 pub fn takes_interrupts() -> bool {
     interrupts_are_on()
@@ -61,9 +62,9 @@ fn unblock() {
     write(Field::GuestInterruptibility, read(Field::GuestInterruptibility) & !BLOCKING_BY_STI_OR_MOV_SS);
 }
 
-/// Has the exception with the interruption information `event` injected at the next entry. Blocking by STI or MOV SS ends: it
-/// does not block exceptions, and with it the processor would refuse to enter a guest that single-steps and has no single step
-/// pending.
+/// Has the exception with the interruption information `event` injected at the next entry. Blocking by STI or MOV SS
+/// ends: it does not block exceptions, and with it the processor would refuse to enter a guest that single-steps and
+/// has no single step pending.
 /// See: SDM volume 3, "Checks on Guest Non-Register State".
 pub fn inject(event: u64) {
     unblock();
@@ -75,8 +76,8 @@ pub fn skip() {
     advance(read(Field::InstructionLength));
 }
 
-/// Moves RIP past an instruction of `length` bytes that the monitor executed. Outside 64-bit mode RIP wraps at 32 bits, also in a
-/// 16-bit segment, where it is past the limit then. A single step becomes pending, as after any instruction.
+/// Moves RIP past an instruction of `length` bytes that the monitor executed. Outside 64-bit mode RIP wraps at 32 bits,
+/// also in a 16-bit segment, where it is past the limit then. A single step becomes pending, as after any instruction.
 /// See: SDM volume 3, "Checks on Guest RIP, RFLAGS, and SSP", "Segment Wraparound".
 pub fn advance(length: u64) {
     let next = read(Field::GuestRip).wrapping_add(length);

@@ -18,8 +18,8 @@ macro_rules! with_region {
         $(#[$doc])*
         pub fn $name(region: Hpa) -> Result<(), VmFail> {
             let failed: u8;
-            // SAFETY: the monitor runs at CPL 0; the operand is a live 64-bit variable; the frame named by it belongs to
-            // the processor until vmclear or vmxoff, and nobody else writes it.
+            // SAFETY: the monitor runs at CPL 0; the operand is a live 64-bit variable; the frame named by it belongs
+            // to the processor until vmclear or vmxoff, and nobody else writes it.
             unsafe {
                 asm!(concat!($instruction, " [{0}]"), "setna {1}", in(reg) &raw const region, out(reg_byte) failed);
             }
@@ -45,7 +45,8 @@ with_region! {
 #[inline(always)]
 pub fn read(field: Field) -> u64 {
     let value: u64;
-    // SAFETY: CPL 0, VMX root; reads nothing but the current VMCS. A refused read leaves the zero that value starts with.
+    // SAFETY: CPL 0, VMX root; reads nothing but the current VMCS. A refused read leaves the zero that value starts
+    // with.
     unsafe {
         asm!("vmread {0}, {1}", inout(reg) 0u64 => value, in(reg) u64::from(field as u32), options(nomem, nostack))
     };
@@ -57,8 +58,8 @@ pub fn read(field: Field) -> u64 {
 /// The processor refuses a field that it lacks; the next VM entry then fails with an error number of its own.
 #[inline(always)]
 pub fn write(field: Field, value: u64) {
-    // SAFETY: CPL 0, VMX root; writes nothing but the current VMCS. Only vmcs.rs writes fields of the host state, and says
-    // there why their values are valid.
+    // SAFETY: CPL 0, VMX root; writes nothing but the current VMCS. Only vmcs.rs writes fields of the host state, and
+    // says there why their values are valid.
     unsafe { asm!("vmwrite {1}, {0}", in(reg) value, in(reg) u64::from(field as u32), options(nostack)) };
 }
 
@@ -84,8 +85,8 @@ unsafe extern "sysv64" {
 
 /// Runs the guest of the current VMCS until its next exit. An error means that the processor refused the entry.
 pub fn enter(registers: &mut Registers, launched: bool) -> Result<(), VmFail> {
-    // SAFETY: the current VMCS was written by vmcs.rs: host state is this processor's own, and the guest can touch only what
-    // its EPT maps. enter.S keeps every callee-saved register.
+    // SAFETY: the current VMCS was written by vmcs.rs: host state is this processor's own, and the guest can touch only
+    // what its EPT maps. enter.S keeps every callee-saved register.
     let refused = unsafe { vmx_enter(registers, u8::from(launched)) };
     if refused == 0 { Ok(()) } else { Err(VmFail("VM entry")) }
 }
@@ -130,9 +131,9 @@ pub fn clear_vectors() {
     const X87: u32 = 1;
     static INITIAL: Xsave = Xsave::initial();
     let mut control = 0u16;
-    // SAFETY: XSAVE and AVX are switched on by vmcs::enable, and the area's header says that x87 state is as after a reset. The
-    // monitor is built for a target that keeps nothing in these registers. The control word is a live variable, and FLDCW takes
-    // any.
+    // SAFETY: XSAVE and AVX are switched on by vmcs::enable, and the area's header says that x87 state is as after a
+    // reset. The monitor is built for a target that keeps nothing in these registers. The control word is a live
+    // variable, and FLDCW takes any.
     unsafe {
         asm!(
             "fnstcw [{control}]", "xrstor64 [{initial}]", "fldcw [{control}]", "vzeroall",

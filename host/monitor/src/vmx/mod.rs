@@ -1,6 +1,7 @@
 //! Virtual-machine extensions: the processor's side of the monitor, without any policy.
 //!
-//! Every field, control and structure cites the SDM, volume 3, by chapter title, since chapter numbers move with revisions.
+//! Every field, control and structure cites the SDM, volume 3, by chapter title, since chapter numbers move with
+//! revisions.
 
 pub mod control;
 pub mod ept;

@@ -1,8 +1,10 @@
-//! Transactions (TSX) are off on every processor. See: SDM volume 1, "Programming with Intel Transactional Synchronization Extensions".
+//! Transactions (TSX) are off on every processor. See: SDM volume 1, "Programming with Intel Transactional
+//! Synchronization Extensions".
 //!
-//! A transaction that begins in home and aborts in the window continues in home, past the gate's close, with all registers as
-//! they were at XBEGIN. Its abort is a way out of the window that no check of the gate sees (attack A28), and its speculative
-//! loads leave traces in the caches. Hiding TSX from CPUID does not switch it off: XBEGIN is not privileged, and does not exit.
+//! A transaction that begins in home and aborts in the window continues in home, past the gate's close, with all
+//! registers as they were at XBEGIN. Its abort is a way out of the window that no check of the gate sees (attack A28),
+//! and its speculative loads leave traces in the caches. Hiding TSX from CPUID does not switch it off: XBEGIN is not
+//! privileged, and does not exit.
 
 use crate::platform::cpu::OwnMsr;
 use crate::platform::msr;
@@ -47,8 +49,8 @@ impl Leaf7 {
     }
 }
 
-/// Switches transactions off on this processor, whose CPUID reports `leaf`. Returns `false` if it has transactions that can't be
-/// switched off.
+/// Switches transactions off on this processor, whose CPUID reports `leaf`. Returns `false` if it has transactions that
+/// can't be switched off.
 ///
 /// IA32_TSX_CTRL is written whatever `leaf` says: firmware may hide transactions and leave them on.
 #[must_use]

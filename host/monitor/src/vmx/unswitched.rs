@@ -1,12 +1,13 @@
-//! Guest state that neither the VMCS nor an XSAVE area holds. The monitor switches it, so that VMs on one processor do not see
-//! each other's.
+//! Guest state that neither the VMCS nor an XSAVE area holds. The monitor switches it, so that VMs on one processor do
+//! not see each other's.
 
 use crate::platform::cpu::{self, OwnMsr};
 use crate::platform::msr;
 use x86_64::registers::control::Cr2;
 use x86_64::registers::debug::{DebugAddressRegister, Dr0, Dr1, Dr2, Dr3};
 
-/// The state of one guest that the processor does not switch. DR7 is in the VMCS, and after an exit it enables no breakpoint.
+/// The state of one guest that the processor does not switch. DR7 is in the VMCS, and after an exit it enables no
+/// breakpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct UnswitchedState {
     /// DR0 to DR3.

@@ -21,8 +21,8 @@ pub const CR0_OWNED: u64 = Cr0Flags::PAGING.bits()
     | Cr0Flags::NUMERIC_ERROR.bits()
     | Cr0Flags::ALIGNMENT_MASK.bits();
 
-/// Bits of CR4 that the guest may change (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. MCE is not among
-/// them: without it a machine check shuts the processor down instead of raising #MC, which exits (rule G14).
+/// Bits of CR4 that the guest may change (rule G6): TSD, DE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE. MCE is not
+/// among them: without it a machine check shuts the processor down instead of raising #MC, which exits (rule G14).
 pub const CR4_GUEST: u64 = Cr4Flags::TIMESTAMP_DISABLE.bits()
     | Cr4Flags::DEBUGGING_EXTENSIONS.bits()
     | Cr4Flags::PAGE_GLOBAL.bits()

@@ -202,7 +202,8 @@ fn a_device_that_was_reset_is_as_a_new_one() {
     }
 }
 
-/// Length and address of a region that is not there are -1, and here none is. See: VIRTIO 4.2.2 "MMIO Device Register Layout".
+/// Length and address of a region that is not there are -1, and here none is. See: VIRTIO 4.2.2 "MMIO Device Register
+/// Layout".
 #[test]
 fn there_is_no_shared_memory() {
     let mut device = Device::new(MAC, 1500, 1);
@@ -250,7 +251,8 @@ fn a_write_into_the_middle_of_a_register_is_none() {
     assert_eq!((device.read(reg::STATUS), device.read(reg::QUEUE_READY)), (15, 1));
 }
 
-/// The configuration is read from any byte on, and nothing is behind it. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO Device Register Layout".
+/// The configuration is read from any byte on, and nothing is behind it. See: VIRTIO 4.2.2.2 "Driver Requirements: MMIO
+/// Device Register Layout".
 #[test]
 fn the_configuration_is_read_by_bytes() {
     let device = Device::new(MAC, 0x2328, 1);

@@ -39,7 +39,8 @@ fn three() -> [Console; 3] {
     [(0, "a"), (1, "b"), (2, "c")].map(|(id, name)| Console::new(id, name))
 }
 
-/// A page of text without an end of line takes 0.36 s of a serial line of 115,200 baud. Another VM goes on meanwhile, however often it prints.
+/// A page of text without an end of line takes 0.36 s of a serial line of 115,200 baud. Another VM goes on meanwhile,
+/// however often it prints.
 #[test]
 fn a_vm_goes_on_while_another_prints_a_long_line() {
     let (stream, [mut a, mut b, _]) = (slow(), three());

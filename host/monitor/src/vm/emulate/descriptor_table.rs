@@ -1,7 +1,7 @@
 //! LGDT, LIDT, LLDT, LTR and their stores: bases that reach the sluice slot are refused (`bases.rs`).
 //!
-//! The stores need no privilege, so a program may execute them. They write only where the program itself could, and fault
-//! elsewhere. See: SDM volume 2, the instructions' pages.
+//! The stores need no privilege, so a program may execute them. They write only where the program itself could, and
+//! fault elsewhere. See: SDM volume 2, the instructions' pages.
 
 use super::fault::Fault;
 use super::segment::is_canonical;
@@ -86,8 +86,8 @@ impl Executed<'_> {
         Ok(())
     }
 
-    /// Executes SLDT or STR: stores two bytes in memory, or fills a register of the operand size, which only the instruction
-    /// itself tells.
+    /// Executes SLDT or STR: stores two bytes in memory, or fills a register of the operand size, which only the
+    /// instruction itself tells.
     fn store_selector(&mut self, field: Field) -> Result<(), Fault> {
         let selector = read(field) as u16;
         let Some(number) = operand::in_register(self.info) else { return self.store(&selector.to_le_bytes()) };

@@ -13,8 +13,8 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 const MAX_INSTRUCTION: usize = 15;
 const PAGE: u64 = 4096;
 
-/// Decodes the instruction at RIP. The bytes up to the end of the page are fetched together, and more of them one by one: the page
-/// behind the instruction may be missing, or past the end of the segment.
+/// Decodes the instruction at RIP. The bytes up to the end of the page are fetched together, and more of them one by
+/// one: the page behind the instruction may be missing, or past the end of the segment.
 pub fn instruction(ram: &Ram) -> Result<Instruction, Fault> {
     let (mut bytes, rip) = ([0; MAX_INSTRUCTION], read(Field::GuestRip));
     let in_page = MAX_INSTRUCTION.min((PAGE - rip % PAGE) as usize);
@@ -46,8 +46,8 @@ fn bitness() -> u32 {
     }
 }
 
-/// Returns whether an EPT violation was caused by the operand of the instruction at RIP, not by a page table, an instruction fetch,
-/// or the stack or descriptor that the delivery of an event needs.
+/// Returns whether an EPT violation was caused by the operand of the instruction at RIP, not by a page table, an
+/// instruction fetch, or the stack or descriptor that the delivery of an event needs.
 /// See: SDM volume 3, table "Exit Qualification for EPT Violations".
 pub fn is_for_operand() -> bool {
     const FETCH: u64 = 1 << 2;

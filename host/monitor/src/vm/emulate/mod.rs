@@ -1,5 +1,5 @@
-//! Instructions of a guest that the monitor executes in the processor's place: from operands to memory, with the checks and
-//! exceptions of the processor. Nothing here knows of VMs, only of RAM, registers and the current VMCS.
+//! Instructions of a guest that the monitor executes in the processor's place: from operands to memory, with the checks
+//! and exceptions of the processor. Nothing here knows of VMs, only of RAM, registers and the current VMCS.
 
 pub mod descriptor_table;
 pub mod fault;

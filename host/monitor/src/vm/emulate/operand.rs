@@ -1,6 +1,6 @@
 //! Operands of the descriptor-table instructions, from the VM-exit instruction information.
-//! See: SDM volume 3, tables "Format of the VM-Exit Instruction-Information Field as Used for LIDT, LGDT, SIDT, or SGDT", "… for LLDT, LTR,
-//! SLDT, and STR".
+//! See: SDM volume 3, tables "Format of the VM-Exit Instruction-Information Field as Used for LIDT, LGDT, SIDT, or
+//! SGDT", "… for LLDT, LTR, SLDT, and STR".
 
 use super::fault::Fault;
 use super::segment::Segment;

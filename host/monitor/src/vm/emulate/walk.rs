@@ -1,10 +1,11 @@
 //! From a guest's linear addresses to its memory, by the guest's own tables, with the access rights of the processor.
 //!
-//! Nothing is written before all of an access is allowed. SMEP, SMAP, protection keys and five levels are off, and write protection
-//! is on: the host owns these bits (rule G6).
+//! Nothing is written before all of an access is allowed. SMEP, SMAP, protection keys and five levels are off, and
+//! write protection is on: the host owns these bits (rule G6).
 
 use super::fault::Fault;
-use crate::platform::hierarchy::{ADDRESS, LARGE};
+use crate::platform::hierarchy::bits::{ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use crate::platform::hierarchy::{ADDRESS, LARGE, index};
 use crate::vm::ram::Ram;
 use crate::vmx::field::Field;
 use crate::vmx::guest;
@@ -17,12 +18,6 @@ use sluice_memory::SharedMemory;
 use spin::LazyLock;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags};
 
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const NO_EXECUTE: u64 = 1 << 63;
 const PAGE: u64 = 4096;
 
 const _: () = assert!(CR0_OWNED & Cr0Flags::WRITE_PROTECT.bits() != 0);
@@ -36,8 +31,8 @@ const _: () = assert!(
         == 0
 );
 
-/// An access to memory, and whether it is made for a program (ring 3). Accesses of the processor itself, such as to descriptors, are
-/// made as for a kernel. See: SDM volume 3, "Access Rights".
+/// An access to memory, and whether it is made for a program (ring 3). Accesses of the processor itself, such as to
+/// descriptors, are made as for a kernel. See: SDM volume 3, "Access Rights".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// A load.
@@ -64,7 +59,8 @@ impl Access {
         Self::Fetch { user: guest::ring() == 3 }
     }
 
-    /// Returns the bits of the access in the error code of a page fault. See: SDM volume 3, figure "Page-Fault Error Code".
+    /// Returns the bits of the access in the error code of a page fault. See: SDM volume 3, figure "Page-Fault Error
+    /// Code".
     const fn error(self) -> u32 {
         match self {
             Self::Read { user } => (user as u32) << 2,
@@ -102,7 +98,8 @@ impl Span {
         Self { at, len, mask: u64::MAX }
     }
 
-    /// Returns the parts of the span, none of which crosses the end of a page: the first address of each, and its bytes.
+    /// Returns the parts of the span, none of which crosses the end of a page: the first address of each, and its
+    /// bytes.
     fn parts(self) -> impl Iterator<Item = (u64, Range<usize>)> {
         let first = self.len.min((PAGE - self.at % PAGE) as usize);
         let second = self.at.wrapping_add(first as u64) & self.mask;
@@ -125,7 +122,7 @@ fn walk(ram: &Ram, at: u64, access: Access) -> Result<Path, Fault> {
     let mut path = Path { entries: [(Gpa(0), 0); 4], levels: 0, to: Gpa(0) };
     let (mut table, mut rights) = (field(Field::GuestCr3) & ADDRESS, ALL);
     for level in (0..4).rev() {
-        let (shift, place) = (12 + 9 * level, Gpa(table + (at >> (12 + 9 * level) & 511) * 8));
+        let (shift, place) = (12 + 9 * level, Gpa(table + index(at, level) as u64 * 8));
         let word: u64 = ram.slice(place, 8).and_then(|word| word.read(0)).map_err(|_| Fault::PROTECTION)?;
         if word & PRESENT == 0 {
             return Err(Fault::page(access.error(), at));
@@ -188,8 +185,8 @@ impl Path {
     }
 }
 
-/// Calls `each` for all parts of `span` after all of them were found accessible. Each table is read once, so a change by the guest
-/// meanwhile has no effect.
+/// Calls `each` for all parts of `span` after all of them were found accessible. Each table is read once, so a change
+/// by the guest meanwhile has no effect.
 fn access(ram: &Ram, span: Span, access: Access, mut each: impl FnMut(Gpa, Range<usize>)) -> Result<(), Fault> {
     let mut paths = [const { None }; 2];
     for (path, (at, range)) in paths.iter_mut().zip(span.parts()) {

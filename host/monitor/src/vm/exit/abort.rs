@@ -12,8 +12,8 @@ use crate::vmx::registers::Registers;
 use sluice_abi::call::{Accepted, Code, Status};
 use sluice_abi::map;
 
-/// Handles an expiry of the preemption timer in the window: the call is long, the VM's turn is over, or an interrupt is due. The
-/// first expiry gives the call the manifest's `grace_ticks` to end, after which it is aborted.
+/// Handles an expiry of the preemption timer in the window: the call is long, the VM's turn is over, or an interrupt is
+/// due. The first expiry gives the call the manifest's `grace_ticks` to end, after which it is aborted.
 pub fn watch(vm: &mut Vm) -> Next {
     let (calls, now, grace) = (vm.window.get().calls(), cpu::ticks(), vm.limits.grace);
     let ends = match &vm.watched {
@@ -31,8 +31,8 @@ pub fn watch(vm: &mut Vm) -> Next {
     Next::Resume
 }
 
-/// Brings the vCPU back to home, at the stub's abort label, with the packets that the call delivered. Where it stood is read from
-/// the VMCS: the guest chooses what its registers hold.
+/// Brings the vCPU back to home, at the stub's abort label, with the packets that the call delivered. Where it stood is
+/// read from the VMCS: the guest chooses what its registers hold.
 pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     vm.aborts += 1;
     vm.watched = None;
@@ -46,8 +46,8 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     }
     clear_events();
     if !guest::is_64_bit() {
-        // Neither stub nor gate can be reached from compatibility mode: none of their instructions was executed, so the registers
-        // are the caller's.
+        // Neither stub nor gate can be reached from compatibility mode: none of their instructions was executed, so the
+        // registers are the caller's.
         return inject::invalid_opcode();
     }
     vm.registers = Registers::default();
@@ -59,9 +59,9 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     Next::Resume
 }
 
-/// Returns whether the window began this call: RIP, which is at offset `at` of the gate's page, is past the window's first store,
-/// or in the gate behind the window. A program's call does not come so far. A kernel that enters the gate behind the window gets
-/// the result of its previous call; that harms only itself.
+/// Returns whether the window began this call: RIP, which is at offset `at` of the gate's page, is past the window's
+/// first store, or in the gate behind the window. A program's call does not come so far. A kernel that enters the gate
+/// behind the window gets the result of its previous call; that harms only itself.
 fn begun(place: Place, at: u64) -> bool {
     let behind = u64::from(sluice_gate::CLOSE)..u64::from(sluice_gate::RETURN);
     match place {
@@ -75,8 +75,8 @@ fn has_own_stack(at: u64) -> bool {
     !(u64::from(sluice_gate::ENTER)..u64::from(sluice_gate::STACK_SAVED)).contains(&at)
 }
 
-/// Returns RFLAGS after an aborted call. The stub restores a kernel's from its stack. A program can't restore IF and IOPL, and has
-/// executed nothing that changes them.
+/// Returns RFLAGS after an aborted call. The stub restores a kernel's from its stack. A program can't restore IF and
+/// IOPL, and has executed nothing that changes them.
 fn flags() -> u64 {
     if guest::in_kernel() { flags::FIXED } else { read(Field::GuestRflags) & !flags::RESUME }
 }

@@ -14,7 +14,8 @@ const LEAF1_ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 12 | 1 << 17 | 1 << 21 | 1 
 const HYPERVISOR: u32 = 1 << 31;
 /// Bits of leaf 1 EDX that are hidden: APIC, debug store.
 const LEAF1_EDX_HIDDEN: u32 = 1 << 9 | 1 << 21;
-/// Bits of leaf 7 EBX that are shown: FSGSBASE, BMI1, BMI2, ERMS (so no SMEP, SMAP, TSX, INVPCID, MPX, PT, AVX2, AVX-512).
+/// Bits of leaf 7 EBX that are shown: FSGSBASE, BMI1, BMI2, ERMS (so no SMEP, SMAP, TSX, INVPCID, MPX, PT, AVX2,
+/// AVX-512).
 const LEAF7_EBX_SHOWN: u32 = 1 << 0 | 1 << 3 | 1 << 8 | 1 << 9;
 /// Bits of leaf 7 ECX that are shown: UMIP (so no PKU, LA57, CET, PKS).
 const LEAF7_ECX_SHOWN: u32 = 1 << 2;

@@ -1,5 +1,5 @@
-//! Which exits are events of the machine. They come wherever a VM stands, in home, gate or window, and are handled alike there
-//! (rules G9, G14); all other exits are caused by the VM.
+//! Which exits are events of the machine. They come wherever a VM stands, in home, gate or window, and are handled
+//! alike there (rules G9, G14); all other exits are caused by the VM.
 
 use crate::vmx::reason;
 
@@ -12,8 +12,8 @@ pub enum Event {
     Refused,
     /// An NMI, of the monitor or of the machine.
     Nmi,
-    /// An interrupt of the machine, INIT or SIPI, or the VM can take interrupts now. The VM goes on; in gate and window an
-    /// interrupt for it waits until the call is over (`interrupts.rs`).
+    /// An interrupt of the machine, INIT or SIPI, or the VM can take interrupts now. The VM goes on; in gate and window
+    /// an interrupt for it waits until the call is over (`interrupts.rs`).
     Hosts,
     /// The VMX-preemption timer ran out.
     Timer,
@@ -29,8 +29,8 @@ const HARDWARE_EXCEPTION: u64 = 3;
 /// Bit 31 of the exit reason. See: SDM volume 3, table "Format of Exit Reason".
 const ENTRY_FAILURE: u64 = 1 << 31;
 
-/// Returns the cause of the exit with the reason field `exit`. `interruption` is the interruption-information field, which is
-/// valid for exceptions and NMIs.
+/// Returns the cause of the exit with the reason field `exit`. `interruption` is the interruption-information field,
+/// which is valid for exceptions and NMIs.
 pub fn of(exit: u64, interruption: u64) -> Event {
     match (exit as u16, interruption >> 8 & 7) {
         (reason::MACHINE_CHECK_AT_ENTRY, _) => Event::MachineCheck,
@@ -52,8 +52,8 @@ mod tests {
         1 << 31 | kind << 8 | vector
     }
 
-    /// Reasons by their numbers in SDM volume 3, appendix "VMX Basic Exit Reasons". For other exits the content of the interruption
-    /// field is ignored.
+    /// Reasons by their numbers in SDM volume 3, appendix "VMX Basic Exit Reasons". For other exits the content of the
+    /// interruption field is ignored.
     #[test]
     fn each_exit_is_the_machines_or_the_vms() {
         let hosts = [1, 3, 4, 7];
@@ -80,7 +80,8 @@ mod tests {
         }
     }
 
-    /// Reasons 33 and 34, and all others, with bit 31 set. See: SDM volume 3, "VM-Entry Failures During or After Loading Guest State".
+    /// Reasons 33 and 34, and all others, with bit 31 set. See: SDM volume 3, "VM-Entry Failures During or After
+    /// Loading Guest State".
     #[test]
     fn an_entry_that_fails_is_refused_or_a_machine_check() {
         for exit in [0, 1, 7, 33, 34, 52] {

@@ -15,8 +15,8 @@ const VECTOR: u64 = 0xff;
 const HARDWARE_EXCEPTION: u64 = 3 << 8;
 const DEBUG: u64 = 1;
 
-/// Ends an NMI, which was only meant to cause an exit: NMIs are unblocked on this processor and in the guest's interruptibility
-/// state.
+/// Ends an NMI, which was only meant to cause an exit: NMIs are unblocked on this processor and in the guest's
+/// interruptibility state.
 /// See: SDM volume 3, table "Format of Interruptibility State".
 pub fn end_nmi() -> Next {
     const BLOCKING_BY_NMI: u64 = 1 << 3;

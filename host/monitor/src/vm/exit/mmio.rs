@@ -48,8 +48,8 @@ fn store(vm: &mut Vm, offset: u32, value: u32) {
     }
 }
 
-/// Handles an instruction that is not emulated. A program that can reach the device's registers may execute any; that must not
-/// end its VM.
+/// Handles an instruction that is not emulated. A program that can reach the device's registers may execute any; that
+/// must not end its VM.
 fn unknown(vm: &mut Vm, offset: u64) -> Next {
     if !guest::in_kernel() {
         return inject::invalid_opcode();

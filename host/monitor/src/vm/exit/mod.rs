@@ -48,8 +48,8 @@ pub fn handle(vm: &mut Vm) -> Next {
     }
 }
 
-/// Handles an exit from the gate or the window, where nothing is emulated and nothing injected (rule G9): the monitor waits, or
-/// aborts the call. A call in the gate, where the window is closed, may wait for any time.
+/// Handles an exit from the gate or the window, where nothing is emulated and nothing injected (rule G9): the monitor
+/// waits, or aborts the call. A call in the gate, where the window is closed, may wait for any time.
 fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
     let held = vm.views.isolated().is_some_and(|isolated| isolated.is_held());
     match reason {
@@ -118,8 +118,8 @@ fn xsetbv(vm: &mut Vm) -> Next {
     if allowed { skip() } else { inject::general_protection() }
 }
 
-/// Handles VMFUNC in home for a leaf or view that does not exist, or for the window, which home can't reach (rule G3). Any
-/// program can execute it, which must not end its VM.
+/// Handles VMFUNC in home for a leaf or view that does not exist, or for the window, which home can't reach (rule G3).
+/// Any program can execute it, which must not end its VM.
 fn vmfunc(vm: &mut Vm) -> Next {
     if !guest::in_kernel() {
         return inject::invalid_opcode();

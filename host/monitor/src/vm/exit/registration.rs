@@ -1,5 +1,5 @@
-//! What a vCPU may register for its gate: request block and page tables, any number of times. Packet memory belongs to the VM:
-//! see `sluice_control::Runs`.
+//! What a vCPU may register for its gate: request block and page tables, any number of times. Packet memory belongs to
+//! the VM: see `sluice_control::Runs`.
 
 use crate::vm::bases;
 use crate::vm::ram::Ram;
@@ -16,8 +16,8 @@ pub struct Registered {
     pub cr3: u64,
 }
 
-/// Checks the request block at `request` and the page tables of the vCPU whose VMCS is current, of the VM with RAM `ram`. The error
-/// says why they are refused.
+/// Checks the request block at `request` and the page tables of the vCPU whose VMCS is current, of the VM with RAM
+/// `ram`. The error says why they are refused.
 pub fn check(ram: &Ram, request: Gpa) -> Result<Registered, &'static str> {
     let cr3 = read(Field::GuestCr3);
     let place = ram.host(request, map::PAGE).filter(|_| request.0.is_multiple_of(map::PAGE));

@@ -1,8 +1,9 @@
 //! Packet memory that a VM adds and removes while it runs. See: `sluice_abi::run`.
 //!
-//! Both calls return when every sender that can reach the VM has read its new directory. Before that, a sender does not know the
-//! buffers of an added run, and may still write into a removed one, which the VM uses for something else afterwards. That takes the
-//! senders' time, so a VM that senders reach may change its runs once in a quantum. Until then it executes the call again.
+//! Both calls return when every sender that can reach the VM has read its new directory. Before that, a sender does not
+//! know the buffers of an added run, and may still write into a removed one, which the VM uses for something else
+//! afterwards. That takes the senders' time, so a VM that senders reach may change its runs once in a quantum. Until
+//! then it executes the call again.
 
 use crate::platform::physical::OutOfFrames;
 use crate::vm::network;

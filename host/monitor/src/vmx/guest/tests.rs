@@ -13,8 +13,8 @@ fn skipped(code: u64, rip: u64) -> u64 {
     read(Field::GuestRip)
 }
 
-/// RIP has 32 bits in compatibility mode, and the processor refuses any more (attack A24). There is no wrap at 16 bits: what lies behind the limit is
-/// a fault of the next fetch.
+/// RIP has 32 bits in compatibility mode, and the processor refuses any more (attack A24). There is no wrap at 16 bits:
+/// what lies behind the limit is a fault of the next fetch.
 #[test]
 fn rip_wraps_where_the_mode_has_it_wrap() {
     assert_eq!([0xffff_fffe, 0xffff_ffff, 0xffff_fffd].map(|rip| skipped(CODE_32, rip)), [0, 1, 0xffff_ffff]);

@@ -50,8 +50,9 @@ fn translations_carry_the_number_of_the_vm() {
     );
 }
 
-/// A VM that starts again finds nothing to be injected, and nothing pending or held back, of the life before: that life may have ended with an entry
-/// that was refused, which leaves all of it (attack A24). See: SDM volume 3, "VM-Entry Failures During or After Loading Guest State".
+/// A VM that starts again finds nothing to be injected, and nothing pending or held back, of the life before: that life
+/// may have ended with an entry that was refused, which leaves all of it (attack A24). See: SDM volume 3, "VM-Entry
+/// Failures During or After Loading Guest State".
 #[test]
 fn a_life_begins_with_nothing_pending() {
     let left = [
@@ -68,7 +69,8 @@ fn a_life_begins_with_nothing_pending() {
 }
 
 /// HLT, RDPMC, CR8, WBINVD, ports, MSRs by the bitmap, and the bits of CR0 and CR4 that lead to other modes (rule G6).
-/// See: SDM volume 3, "Primary Processor-Based VM-Execution Controls", "Guest/Host Masks and Read Shadows for CR0 and CR4".
+/// See: SDM volume 3, "Primary Processor-Based VM-Execution Controls", "Guest/Host Masks and Read Shadows for CR0 and
+/// CR4".
 #[test]
 fn modes_are_the_hosts() {
     controls();

@@ -26,7 +26,8 @@ const LTR: u64 = AT_DISPLACEMENT | 3 << 28;
 /// RBX for the operand.
 const IN_RBX: u64 = 1 << 10 | 3 << 3;
 
-/// A guest with page 0 open to programs and full of ones, page 1 not, code in page 2, and the rest of its RAM open to its kernel.
+/// A guest with page 0 open to programs and full of ones, page 1 not, code in page 2, and the rest of its RAM open to
+/// its kernel.
 fn guest(code: u64, stack: u64) -> Guest {
     let guest = Guest::new();
     for page in 1..Guest::PAGES {

@@ -57,7 +57,8 @@ fn an_instruction_means_what_its_mode_says() {
     assert_eq!(instruction(&guest.ram).unwrap().mnemonic(), Mnemonic::Dec, "no REX");
 }
 
-/// Bits 7 and 8: there is a linear address, and the violation is behind its translation; bit 2: a fetch. No event was being delivered.
+/// Bits 7 and 8: there is a linear address, and the violation is behind its translation; bit 2: a fetch. No event was
+/// being delivered.
 #[test]
 fn a_violation_may_be_for_something_else() {
     for (qualification, vectoring, wanted) in [

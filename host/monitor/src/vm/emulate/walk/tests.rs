@@ -13,7 +13,8 @@ const KERNEL_FETCH: Access = Access::Fetch { user: false };
 const ALL: [Access; 6] = [READ, WRITE, FETCH, KERNEL_READ, KERNEL_WRITE, KERNEL_FETCH];
 const OPEN: u64 = PRESENT | WRITABLE | USER;
 
-/// A guest, one for each test at a time. Pages 1 to 4 of its RAM are tables, from the top-level one down; the rest is memory.
+/// A guest, one for each test at a time. Pages 1 to 4 of its RAM are tables, from the top-level one down; the rest is
+/// memory.
 pub struct Guest {
     pub ram: Ram,
 }
@@ -63,7 +64,8 @@ fn try_all(guest: &Guest, address: u64) -> [Result<(), Fault>; 6] {
     ALL.map(|kind| load(&guest.ram, at(address, 1), kind, &mut [0]))
 }
 
-/// Each access, with each of the bits on the page or on a table on the way: the error code of the page fault, if there is one.
+/// Each access, with each of the bits on the page or on a table on the way: the error code of the page fault, if there
+/// is one.
 #[test]
 fn an_access_needs_the_rights_that_the_processor_asks_for() {
     const FINE: Option<u32> = None;
@@ -88,7 +90,8 @@ fn an_access_needs_the_rights_that_the_processor_asks_for() {
     }
 }
 
-/// What the processor marks: every table on the way as accessed, a page that is written as dirty; nothing where it faults.
+/// What the processor marks: every table on the way as accessed, a page that is written as dirty; nothing where it
+/// faults.
 #[test]
 fn an_access_is_marked_in_the_tables() {
     let guest = Guest::new();

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// What is taken out of a view is dropped from the processor (rule G11): of both views where CR3 is another, and of the VM's linear addresses there and
-/// where a call was aborted.
+/// What is taken out of a view is dropped from the processor (rule G11): of both views where CR3 is another, and of the
+/// VM's linear addresses there and where a call was aborted.
 #[test]
 fn what_was_mapped_before_is_dropped_from_the_processor() {
     let mut views = registered();
@@ -21,8 +21,8 @@ fn what_was_mapped_before_is_dropped_from_the_processor() {
     assert_eq!(dropped(), [Dropped::Vpid(VPID)]);
 }
 
-/// The views of a VM that starts again are as before it registered, and the processor holds nothing else (rules G3, G4, G11, G13). Then it registers
-/// as for the first time.
+/// The views of a VM that starts again are as before it registered, and the processor holds nothing else (rules G3, G4,
+/// G11, G13). Then it registers as for the first time.
 #[test]
 fn a_vm_that_starts_again_has_nothing_in_the_window() {
     let mut views = registered();
@@ -55,8 +55,8 @@ fn peers_in(view: View) -> Vec<(u64, u64, u64)> {
     ranges.map(|range| (range.from - first, range.to.wrapping_sub(PEER.hpa.0), range.len)).collect()
 }
 
-/// What a peer takes back is in the view no more, page by page, and the processor holds none of it (rules G1, G11, G13). However often a peer does
-/// that, it costs the host no memory.
+/// What a peer takes back is in the view no more, page by page, and the processor holds none of it (rules G1, G11,
+/// G13). However often a peer does that, it costs the host no memory.
 #[test]
 fn what_a_peer_takes_back_is_gone_and_costs_no_memory() {
     let mut views = registered();
@@ -93,7 +93,8 @@ fn what_a_peer_takes_back_is_gone_and_costs_no_memory() {
     dropped();
 }
 
-/// A VM whose ring code runs in itself can't be ended by a peer that takes its memory back while it is used: there is a page of nobody's (rule G13).
+/// A VM whose ring code runs in itself can't be ended by a peer that takes its memory back while it is used: there is a
+/// page of nobody's (rule G13).
 #[test]
 fn what_is_taken_from_a_vms_own_ring_code_is_nobodys() {
     for gate in [GateKind::Direct, GateKind::Guarded] {

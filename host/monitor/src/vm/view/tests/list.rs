@@ -29,7 +29,8 @@ fn the_list_holds_three_views_and_nothing_else() {
     }
 }
 
-/// The host's bit outlives the gate's store, which a slot of 0 would not (rule G3). Nothing opens the window of a VM that has not registered.
+/// The host's bit outlives the gate's store, which a slot of 0 would not (rule G3). Nothing opens the window of a VM
+/// that has not registered.
 #[test]
 fn a_window_that_is_disabled_can_not_be_armed() {
     let mut views = views();
@@ -50,8 +51,8 @@ fn a_window_that_is_disabled_can_not_be_armed() {
     assert_eq!((armed(isolated), isolated.list.get(WINDOW)), (window, window & ADDRESS | 6));
 }
 
-/// A call that is ended from outside leaves the window at rest and the vCPU in home, whatever it exited for (rule G9): the gate's own VMCALL, and any
-/// other reason.
+/// A call that is ended from outside leaves the window at rest and the vCPU in home, whatever it exited for (rule G9):
+/// the gate's own VMCALL, and any other reason.
 #[test]
 fn a_call_that_is_ended_leaves_nothing_armed() {
     let mut views = registered();

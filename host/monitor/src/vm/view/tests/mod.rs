@@ -1,5 +1,5 @@
-//! What a processor finds when it walks the tables that the monitor makes. An emulator does not look at memory types, flushes more than it
-//! must, and shows a page that nothing of ours touches to nobody.
+//! What a processor finds when it walks the tables that the monitor makes. An emulator does not look at memory types,
+//! flushes more than it must, and shows a page that nothing of ours touches to nobody.
 
 mod changes;
 mod list;
@@ -89,8 +89,8 @@ impl Range {
     }
 }
 
-/// Walks the tables below `root`, whose entries are there if they have one of the bits `present`; `find` is where a table is. All entries
-/// on the way to a leaf have the bits `link`.
+/// Walks the tables below `root`, whose entries are there if they have one of the bits `present`; `find` is where a
+/// table is. All entries on the way to a leaf have the bits `link`.
 fn walk(root: Hpa, present: u64, link: u64, find: &dyn Fn(u64) -> Hpa) -> Vec<Range> {
     let mut tables = vec![(root, 0, 3)];
     let mut leaves = Vec::new();
@@ -141,8 +141,9 @@ fn led(ranges: &[Range], gpa: u64) -> Hpa {
     Hpa(range.to + gpa - range.from)
 }
 
-/// The table of docs/memory-map.md, and nothing else. The list is in the gate view alone (rule G3), peers in the window alone (rule G1), all
-/// page tables are read-only (rule G5), and nothing is writable and executable but the VM's own memory in home.
+/// The table of docs/memory-map.md, and nothing else. The list is in the gate view alone (rule G3), peers in the window
+/// alone (rule G1), all page tables are read-only (rule G5), and nothing is writable and executable but the VM's own
+/// memory in home.
 #[test]
 fn each_view_maps_what_the_memory_map_says() {
     let mut views = registered();
@@ -189,7 +190,8 @@ fn each_view_maps_what_the_memory_map_says() {
     );
 }
 
-/// In the gate view nothing is a VM's; in the window packet memory, request block and what peers show are, and nothing else.
+/// In the gate view nothing is a VM's; in the window packet memory, request block and what peers show are, and nothing
+/// else.
 #[test]
 fn gate_and_window_lead_to_no_other_memory_of_a_vm() {
     let mut views = registered();
@@ -219,8 +221,8 @@ fn all_that_is_mapped_is_write_back_and_raises_no_exception() {
     }
 }
 
-/// The page that CR3 names has the host's table in it, with one entry; from there on all is the host's. Nothing is left for the processor to
-/// write, nothing is a program's, and what is written is not executed (rules G5, G14).
+/// The page that CR3 names has the host's table in it, with one entry; from there on all is the host's. Nothing is left
+/// for the processor to write, nothing is a program's, and what is written is not executed (rules G5, G14).
 #[test]
 fn the_hosts_page_tables_lead_where_the_slot_has_its_memory() {
     const PRESENT: u64 = 1;
@@ -258,7 +260,8 @@ fn the_hosts_page_tables_lead_where_the_slot_has_its_memory() {
     }
 }
 
-/// Write-back tables of four levels, and no accessed and dirty flags: the processor writes nothing into tables (rule G5).
+/// Write-back tables of four levels, and no accessed and dirty flags: the processor writes nothing into tables (rule
+/// G5).
 /// See: SDM volume 3, table "Format of Extended-Page-Table Pointer".
 #[test]
 fn a_processor_writes_no_flags_into_the_views() {
