@@ -21,6 +21,7 @@
 //! An entry begins [`Header::entry_len`] bytes behind the one before it. Entries of a later host may be longer than a
 //! reader's; the reader looks at the part that it knows.
 
+pub use crate::peer_idx::MAX_PEERS;
 use crate::{Gpa, net, virtq};
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -29,8 +30,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceWd");
 /// Version of this layout. A reader refuses any other.
 pub const VERSION: u32 = 3;
-/// Largest number of peers of one VM.
-pub const MAX_PEERS: usize = 64;
 /// Largest number of memory regions of one peer.
 pub const MAX_REGIONS: usize = 32;
 /// Largest number of queues of one peer that this VM may fill.

@@ -4,8 +4,7 @@
 //! home, gate and window alike, and in an ordinary process the address `reservation + o`. The views differ in which
 //! offsets are backed, and by what: docs/memory-map.md has the table.
 
-use crate::PeerIdx;
-use crate::directory::MAX_PEERS;
+use crate::peer_idx::{MAX_PEERS, PeerIdx};
 
 /// Guest-physical start of the slot: 64 GiB, above any VM's RAM, within 39 address bits.
 /// Above 4 GiB, so no code in compatibility mode or with paging off reaches the gate (rule G6).

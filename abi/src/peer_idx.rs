@@ -1,8 +1,10 @@
 //! The index of a peer in the directory.
 
-use crate::directory::MAX_PEERS;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Largest number of peers of one VM.
+pub const MAX_PEERS: usize = 64;
 
 /// Index of a peer in the window directory of the VM that names it, 0 to [`MAX_PEERS`] - 1. A peer with a larger number
 /// is always absent.

@@ -107,8 +107,8 @@ static int start_port(uint16_t port, char *text, size_t len) {
 }
 
 /* Opens a port of DPDK's virtio driver, the front-end of a device at `path`, with a queue of `FRAMES` entries,
- * `options` for the driver, and buffers of `room` bytes. The name of the way by which the driver receives is put into `text`.
- * Returns the port, or a number below 0 that says what failed. */
+ * `options` for the driver, and buffers of `room` bytes. The name of the way by which the driver receives is put into
+ * `text`. Returns the port, or a number below 0 that says what failed. */
 int bench_port(const char *path, const char *options, unsigned room, char *text, unsigned len) {
     char name[32], args[256];
     uint16_t port;

@@ -1,5 +1,7 @@
 //! The device side, as [`DeviceQueue`] and in a window, while its driver writes random values to random places.
 
+mod steps;
+
 use crate::Guarded;
 use arbitrary::Arbitrary;
 use sluice_abi::call::{Packet, Status};
@@ -11,6 +13,7 @@ use sluice_abi::{PeerIdx, packed};
 use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Slot, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
 use std::cell::OnceCell;
+use steps::{Addr, Len, Step};
 
 /// The start of the first region in the driver's space. The second region follows it there, and lies elsewhere here.
 const GPA: u64 = 0x8000_0000;
@@ -35,104 +38,6 @@ pub struct Input {
     size: u8,
     base: Option<u32>,
     steps: Vec<Step>,
-}
-
-/// A step of one of the sides.
-#[derive(Arbitrary, Clone, Debug)]
-enum Step {
-    /// The driver writes a descriptor, a word, an entry, an index.
-    Desc {
-        index: u8,
-        addr: Addr,
-        len: Len,
-        flags: u16,
-        next: u16,
-    },
-    Word {
-        at: u16,
-        value: u32,
-    },
-    Avail {
-        index: u8,
-        head: u16,
-    },
-    Idx {
-        ahead: i8,
-    },
-    Events {
-        at: u8,
-        value: u16,
-    },
-    /// The driver makes a chain available, as it should, with pieces that may be wrong.
-    Offer {
-        pieces: [(Addr, Len); 3],
-        count: u8,
-        writable: bool,
-        indirect: bool,
-    },
-    /// The device acts.
-    Enqueue {
-        len: Len,
-        hdr: [u8; 12],
-    },
-    Plain {
-        len: Len,
-    },
-    Dequeue {
-        room: Len,
-    },
-    Publish,
-    Rewind,
-    Notify {
-        ask: bool,
-    },
-    Resume,
-    Log {
-        on: bool,
-    },
-    /// The sender calls through a window on the same memory.
-    Transmit {
-        packets: [(u32, u16, u8); 4],
-        count: u8,
-    },
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Addr {
-    Buffer(u16),
-    End(u8),
-    Table(u8),
-    Any(u64),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Len {
-    Short(u8),
-    Long(u16),
-    Usual,
-    Any(u32),
-}
-
-impl Addr {
-    fn get(self) -> Gpa {
-        Gpa(match self {
-            Self::Buffer(at) => GPA + BUFFERS + u64::from(at) % 0x4e00,
-            Self::End(before) => GPA + (RAM + SECOND) as u64 - u64::from(before),
-            Self::Table(index) => GPA + TABLES + 16 * u64::from(index % 32),
-            Self::Any(at) => at,
-        })
-    }
-}
-
-impl Len {
-    fn get(self) -> u32 {
-        match self {
-            Self::Short(len) => len.into(),
-            Self::Long(len) => len.into(),
-            Self::Usual => 1526,
-            Self::Any(len) => len,
-        }
-    }
 }
 
 /// The memory that outlives a run, as it takes time to make.

@@ -4,7 +4,7 @@ use crate::lanes::sealed::Lanes as _;
 use crate::word::zero_if_above;
 use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use sluice_abi::Gpa;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -89,6 +89,13 @@ impl<'m> PeerSlice<'m> {
         let part = self.sub(offset, 2).ok()?;
         // SAFETY: sub checked the bounds, and the rest is the contract of from_raw.
         part.base.cast::<u16>().is_aligned().then(|| unsafe { Cell16::new(part.base.cast()) })
+    }
+
+    /// Returns the 32-bit word at `offset`, such as a futex, or `None` if it is outside or not 4-byte aligned.
+    pub fn atomic32(self, offset: u64) -> Option<&'m AtomicU32> {
+        let part = self.sub(offset, 4).ok()?;
+        // SAFETY: sub checked the bounds, and shared memory is only touched atomically or volatilely.
+        part.base.cast::<u32>().is_aligned().then(|| unsafe { AtomicU32::from_ptr(part.base.cast()) })
     }
 
     /// Returns `count` elements from `offset`, indexed by a free-running index, or `None` if they are outside or not

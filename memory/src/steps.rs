@@ -8,11 +8,10 @@ use crate::{Plain, Table};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::offset_of;
+pub use rings::Rings;
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::{Desc, UsedElem};
 use sluice_abi::{Gpa, packed};
-
-pub use rings::Rings;
 
 /// Packets of a request, each with its entries in a ring. All pointers lead behind the last element, so that one
 /// counter from a negative number up to 0 is the index for each array and the end of the loop.

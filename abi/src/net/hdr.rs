@@ -1,6 +1,6 @@
 //! The header before each frame. See: VIRTIO 5.1.6 "Device Operation".
 
-use super::F;
+use super::features::F;
 use bitflags::bitflags;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

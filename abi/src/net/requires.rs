@@ -1,6 +1,6 @@
 //! Features that need other features. See: VIRTIO 5.1.3.1 "Feature bit requirements".
 
-use super::F;
+use super::features::F;
 
 /// A feature, and those of which it needs at least one. A feature comes after all that it needs.
 const REQUIRED: [(F, F); 13] = [

@@ -27,8 +27,8 @@ pub struct Ended {
     pub errors: Vec<u8>,
 }
 
-/// Runs `command` to its end. A program that takes longer than `patience` gets SIGINT, and a little later SIGKILL; it does not outlive
-/// the thread that started it.
+/// Runs `command` to its end. A program that takes longer than `patience` gets SIGINT, and a little later SIGKILL; it
+/// does not outlive the thread that started it.
 ///
 /// The program writes into files in memory: the other end of a pipe could be kept open by a process that outlives it.
 ///

@@ -208,11 +208,10 @@ impl sealed::Lanes for Avx {
 unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
     assembly!({
         let last = len - TURN;
-        // Stores are aligned behind the first register: one that is not costs two where it crosses a cache line.
+        // Stores are aligned behind the first register, as one across cache lines costs two.
         let aligned = VECTOR - (to as usize) % VECTOR;
-        // SAFETY: the caller's contract. The last turn comes first, so that what the loop leaves is done; then the
-        // first register, within or behind which the loop begins; each access starts at 0 or later and ends at `len` or
-        // before.
+        // SAFETY: the caller's contract. The last turn comes first, so that the loop may leave it out; then the first
+        // register, within or behind which the loop begins. Each access starts at 0 or later and ends at `len` or before.
         unsafe {
             vectors!(
                 ".irp piece, 0, 64",

@@ -21,6 +21,7 @@ fn a_slice_ends_where_it_ends() {
         assert_eq!(all.read_own::<u64>(offset).is_ok(), there);
     }
     assert!(all.sub(0, 4).is_ok_and(|short| short.read_own::<u64>(0).is_err()));
+    assert!(all.atomic32(29).is_none() && all.atomic32(2).is_none() && all.atomic32(28).is_some());
     assert!(all.cell16(31).is_none() && all.cell16(1).is_none() && all.cell16(30).is_some());
     assert!(all.ring::<u16>(0, 3).is_none() && all.ring::<u16>(0, 16).is_some() && all.ring::<u16>(0, 32).is_none());
     assert!(all.table::<Desc>(0, 3).is_none() && all.table::<u64>(8, 4).is_none() && all.table::<u64>(40, 0).is_none());

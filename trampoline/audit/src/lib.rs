@@ -1,8 +1,8 @@
 //! The audit: what the machine code of gate and window is, whatever compiler and assembler made it.
 //!
-//! [`gate()`] judges the gate's three pages, [`window()`] a window image with the page that enters it, [`file()`] any ELF
-//! file. Each returns rows: a [`Rule`], what was counted, and the [`Finding`]s that break it. Nothing here builds or
-//! prints; `cargo xtask audit` does.
+//! [`gate()`] judges the gate's three pages, [`window()`] a window image with the page that enters it, [`file()`] any
+//! ELF file. Each returns rows: a [`Rule`], what was counted, and the [`Finding`]s that break it. Nothing here builds
+//! or prints; `cargo xtask audit` does.
 //!
 //! | module | contents |
 //! |---|---|

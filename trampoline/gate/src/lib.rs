@@ -25,8 +25,9 @@
 //! Start with [`Pages`] as a host, with [`isolated`] as a VM.
 #![no_std]
 
-mod call;
-mod page;
+mod code;
 
-pub use call::{guarded, hypercall, isolated};
-pub use page::{CLOSE, ENTER, OPEN, Pages, RETURN, STACK_SAVED, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, pages};
+pub use code::{
+    CLOSE, ENTER, OPEN, Pages, RETURN, STACK_SAVED, STUB_ABORT, STUB_ENTRY, STUB_OUTSIDE, guarded, hypercall, isolated,
+    pages,
+};

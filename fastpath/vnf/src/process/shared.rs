@@ -1,6 +1,6 @@
 //! What the launcher shares with this process: descriptors of fixed numbers, and the memory behind them, mapped into
 //! one sluice slot.
-#![allow(unsafe_code, reason = "takes descriptors by number, maps memory, and has a futex there")]
+#![allow(unsafe_code, reason = "takes descriptors by number, and maps memory")]
 
 use crate::SetupError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,6 @@ use sluice::{Access, AccessMemory, PacketMemory, PeerSlice};
 use sluice_abi::map::{self, SLOT_LEN};
 use std::io;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicU32;
 
 /// Returns a copy of descriptor `number`, which the launcher passed.
 pub fn inherited(number: u16) -> io::Result<OwnedFd> {
@@ -104,13 +103,4 @@ impl AccessPages {
         // lead to the rest.
         unsafe { Access::new(AccessMemory { directory, request, packets: packets.memory, slot, state }) }
     }
-}
-
-/// Returns the first four bytes of `memory` as the word of a futex; `None` if they are not there or not aligned.
-pub fn futex(memory: PeerSlice<'static>) -> Option<&'static AtomicU32> {
-    let word = memory.as_ptr().cast::<u32>();
-    let fits = memory.len() >= size_of::<AtomicU32>() as u64 && word.is_aligned();
-    // SAFETY: the bytes are mapped for as long as this process lives, and aligned; shared memory is only touched
-    // atomically or volatilely.
-    fits.then(|| unsafe { AtomicU32::from_ptr(word) })
 }

@@ -1,6 +1,5 @@
 //! Sleeping until a word of shared memory changes.
 
-use super::shared::futex as word_of;
 use rustix::thread::futex::{self, Flags};
 use rustix::time::Timespec;
 use sluice::WatchWord;
@@ -10,7 +9,7 @@ use std::time::Duration;
 /// Sleeps until `word` is no longer as it was seen and somebody wakes this process by the futex there, or `at_most` has
 /// passed.
 pub fn until_changed(word: WatchWord, at_most: Duration) {
-    let Some(place) = word_of(word.memory) else { return thread::sleep(at_most) };
+    let Some(place) = word.memory.atomic32(0) else { return thread::sleep(at_most) };
     let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
     // The caller polls, whatever ended the sleep.
     let _ = futex::wait(place, Flags::empty(), word.seen, Some(&timeout));
@@ -50,7 +49,7 @@ mod tests {
     #[test]
     fn who_changes_the_word_can_wake_the_sleeper() {
         let (word, before) = (word(), Instant::now());
-        let place = word_of(word.memory).expect("aligned");
+        let place = word.memory.atomic32(0).expect("aligned");
         let waker = thread::spawn(move || {
             place.store(1, std::sync::atomic::Ordering::Release);
             // The other thread may not sleep yet.

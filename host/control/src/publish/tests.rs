@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use sluice_abi::directory::PeerState;
 
-/// A page that notes every store, and that takes so many and no more.
+/// A page that notes every store, and takes only a given number of them.
 struct Page {
     words: RefCell<Vec<u64>>,
     stores: RefCell<Vec<(usize, u64)>>,

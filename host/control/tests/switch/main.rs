@@ -190,7 +190,7 @@ impl<'w> Driver<'w> {
         Device(self.world, self.vm)
     }
 
-    /// Gives so many receive buffers to the first receive queue.
+    /// Gives `count` receive buffers to the first receive queue.
     fn give(&mut self, count: u32) {
         for token in 0..count {
             assert!(self.receive[0].give(Gpa(RECEIVED + u64::from(token * BUFFER)), BUFFER, token));

@@ -25,7 +25,7 @@ fn folded(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// A TCP segment from a to b over IPv4 or IPv6, behind so many VLAN tags, with `payload` bytes, and its header: the sum
+/// A TCP segment from a to b over IPv4 or IPv6, behind `tags` VLAN tags, with `payload` bytes, and its header: the sum
 /// of the pseudo header is where the checksum goes.
 fn tcp(ipv6: bool, tags: usize, payload: usize, gso_size: u16, flags: u8) -> (Hdr, Vec<u8>) {
     let mut frame = [mac(1), mac(0)].concat();

@@ -1,18 +1,16 @@
 //! A driver chooses on which word its process sleeps.
-#![allow(unsafe_code, reason = "sleeps on a word of shared memory")]
 
 use super::*;
 use rustix::event::Timespec;
 use rustix::thread::gettid;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
 use std::{fs, thread};
 
 const LEN: u64 = 0x1000;
 
-/// Sends the id of this thread to `who`, and sleeps on the futex at `at`.
-fn sleep_on(at: usize, who: &mpsc::Sender<i32>) {
-    // SAFETY: mapped for as long as the process lives, and aligned; only the kernel reads it.
-    let word = unsafe { AtomicU32::from_ptr(at as *mut u32) };
+/// Sends the id of this thread to `who`, and sleeps on `word`.
+fn sleep_on(word: &AtomicU32, who: &mpsc::Sender<i32>) {
     who.send(gettid().as_raw_nonzero().get()).expect("the test");
     // The limit is longer than any test run.
     let limit = Timespec { tv_sec: 100_000, tv_nsec: 0 };
@@ -31,7 +29,7 @@ fn a_word_that_is_not_in_ram_or_not_aligned_is_no_futex() {
     let all = map(&file, 2 * LEN).expect("a mapping");
     let ram = all.sub(0, LEN).expect("inside");
     let (send, receive) = mpsc::channel();
-    let behind = all.as_ptr().addr() + LEN as usize;
+    let behind = all.atomic32(LEN).expect("aligned");
     let sleeper = thread::spawn(move || sleep_on(behind, &send));
     let thread = receive.recv().expect("a thread");
     while !is_asleep(thread) {

@@ -130,8 +130,8 @@ pub fn words(hpa: Hpa) -> Option<&'static [AtomicU64; WORDS]> {
     let [[a, b], [c, d]] = &SHARED;
     let Hpa(at) = hpa;
     let given = at >= a.load(SeqCst) && at < b.load(SeqCst) || at >= c.load(SeqCst) && at < d.load(SeqCst);
-    // SAFETY: memory is given out in whole frames, which are mapped for ever (the contract of Room). Others may write the
-    // words at any time, as atomics allow.
+    // SAFETY: memory is given out in whole frames, which are mapped for ever (the contract of Room). Others may write
+    // the words at any time, as atomics allow.
     (given && at & (FRAME - 1) == 0).then(|| unsafe { &*(at as *const [AtomicU64; WORDS]) })
 }
 

@@ -4,8 +4,8 @@
 //! Nothing that is used is seen before [`DeviceQueue::publish`], and until then [`DeviceQueue::rewind`] takes it back.
 //!
 //! # Why an enum and not a trait
-//! The format of a queue is known when it is attached, and a burst asks once. A trait object would be an indirect branch
-//! (rule G12), and a type parameter would run through window, peers and calls.
+//! The format of a queue is known when it is attached, and a burst asks once. A trait object would be an indirect
+//! branch (rule G12), and a type parameter would run through window, peers and calls.
 
 use super::chain::Chain;
 use super::log::DirtyLog;

@@ -1,7 +1,7 @@
 //! One queue of a peer, from the device side. The driver is the peer, and writes its areas at any time.
 //!
-//! Reading order: `device.rs` (what a queue offers), `fast.rs` (the loop for common frames), `fill.rs` (all other frames),
-//! `split.rs` and `packed.rs` (the formats), `chain.rs` (descriptors followed to their end).
+//! Reading order: `device.rs` (what a queue offers), `fast.rs` (the loop for common frames), `fill.rs` (all other
+//! frames), `split.rs` and `packed.rs` (the formats), `chain.rs` (descriptors followed to their end).
 
 mod chain;
 mod device;

@@ -4,7 +4,7 @@ use super::*;
 use crate::platform::stream::PIECE;
 use std::string::ToString;
 
-/// Takes so many bytes at a time, and notes them.
+/// Takes a given number of bytes at a time, and notes them.
 struct Slow {
     room: usize,
     text: Vec<u8>,
