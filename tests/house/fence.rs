@@ -62,7 +62,6 @@ const OTHERS: &[&str] = &[
     "guest-driver/tests/interop.rs",
     "guest-driver/tests/orders.rs",
     "memory/src/transfer/tests.rs",
-    "tests/house/fence.rs",
     "tests/vm/src/attacks/alias.rs",
     "tests/vm/src/attacks/control.rs",
     "tests/vm/src/attacks/crossing.rs",

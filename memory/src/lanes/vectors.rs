@@ -211,7 +211,7 @@ unsafe fn copy_long(to: *mut u8, from: *const u8, len: usize) {
         // Stores are aligned behind the first register, as one across cache lines costs two.
         let aligned = VECTOR - (to as usize) % VECTOR;
         // SAFETY: the caller's contract. The last turn comes first, so that the loop may leave it out; then the first
-        // register, within or behind which the loop begins. Each access starts at 0 or later and ends at `len` or before.
+        // register, within or behind which the loop begins. Each access is within the `len` bytes.
         unsafe {
             vectors!(
                 ".irp piece, 0, 64",
