@@ -71,10 +71,10 @@ pub const PEER_STRIDE: u64 = 0x1_9000_0000;
 /// Largest RAM of a VM in bytes.
 pub const MAX_RAM: u64 = 2 << 30;
 
-/// Distance that a speculative access may reach, in bytes. While the processor guesses that a bound check passes, an
+/// Distance that a speculative access may reach, in bytes. While the processor speculates that a bound check passes, an
 /// offset from the start of packet memory or of a peer's first region may be anything below 4 GiB, and a header and a
 /// frame of a 16-bit length lie behind it. So nothing of anybody else lies below this distance (rule G8).
-pub const GUESS_REACH: u64 = (1 << 32) + (1 << 17);
+pub const SPECULATION_REACH: u64 = (1 << 32) + (1 << 17);
 /// Distance that a speculative access may reach behind the end of each of a peer's regions, in bytes: an index of 16
 /// bits into a table of descriptors of 16 bytes.
 pub const INDEX_REACH: u64 = 1 << 20;
@@ -100,6 +100,7 @@ const _: () = assert!(request(MAX_VCPUS) <= TABLES && TABLES + TABLES_LEN <= DIR
 const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= PACKETS);
 // A speculative access from packet memory ends before the peers, and one from a peer's first region before the next
 // peer.
-const _: () =
-    assert!(PACKETS + GUESS_REACH + PACKETS_LEN <= PEERS && MAX_RAM + GUESS_REACH + INDEX_REACH <= PEER_STRIDE);
+const _: () = assert!(
+    PACKETS + SPECULATION_REACH + PACKETS_LEN <= PEERS && MAX_RAM + SPECULATION_REACH + INDEX_REACH <= PEER_STRIDE
+);
 const _: () = assert!(PEERS.is_multiple_of(PEER_STRIDE));

@@ -53,7 +53,7 @@ macro_rules! assembly {
     }};
 }
 
-pub mod guess;
+pub mod speculation;
 
 mod lanes;
 mod notify;

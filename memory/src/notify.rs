@@ -4,11 +4,6 @@
 //! side asks for. The side that wants a notification asks, executes a full fence, and looks whether something is there
 //! already. One of the two sees the other's write, so nothing is missed. Without the fences both could look too early;
 //! the tests in memory/tests/notify.rs show it by trying all orders.
-//!
-//! Both sides follow one handshake. Who publishes: publish, full fence, look what the other side asks for. Who wants to
-//! be told: ask, full fence, look whether there is something already. One of the two sees the other's write, so nothing
-//! is missed; without the fences both could look too early (the tests in memory/tests/notify.rs show it, by trying all
-//! orders).
 
 use crate::Cell16;
 use sluice_abi::packed::event;
@@ -54,8 +49,6 @@ impl<W: SharedWord> SplitEvents<W> {
     /// before `new` since it last asked.
     ///
     /// The entries are counted because indices wrap around: the distance between two of them is 0 after 65,536 entries.
-    ///
-    /// The entries are counted because indices go round: the distance between two of them is 0 after 65,536 entries.
     pub fn wanted(&self, new: RingIdx, count: u64) -> bool {
         W::full_fence();
         match &self.event {

@@ -16,8 +16,6 @@ impl<T: FromBytes + IntoBytes + Copy> Plain for T {}
 /// A run of shared memory whose bounds were checked when it was made.
 ///
 /// Anyone who shares the memory may write it at any time.
-///
-/// Who may write it: anyone who shares the memory, at any time.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSlice<'m> {
     base: *mut u8,

@@ -1,7 +1,7 @@
 //! Frames copied from one run into another, with the checks of a whole burst made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
-use crate::guess::masked;
+use crate::speculation::masked;
 use crate::word::{against, opaque, prefetch_for_write};
 use crate::{Headed, Lanes, PeerSlice};
 use core::cmp::Ordering;
@@ -11,8 +11,8 @@ use sluice_abi::net::HDR_LEN;
 
 /// A pair of runs between which frames of bounded length are copied, each behind a header.
 ///
-/// What lies within [`sluice_abi::map::GUESS_REACH`] behind the start of either run must be no secret from whoever
-/// chooses the offsets: while the processor guesses that a check passes, it may touch that.
+/// What lies within [`sluice_abi::map::SPECULATION_REACH`] behind the start of either run must be no secret from whoever
+/// chooses the offsets: while the processor speculates that a check passes, it may touch that.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer<'m> {
     from: *const u8,
@@ -38,8 +38,6 @@ pub struct Frame<'m> {
 ///
 /// The bias makes the most frequent class of lengths, 65 to 128 bytes, the numbers below 64, which one comparison
 /// tells.
-///
-/// The bias makes the most frequent class of lengths, 65 to 128 bytes, those below 64, which one comparison tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Excess(u64);
 

@@ -1,7 +1,7 @@
 //! The driver's notes of the buffers that the device has, in private memory, out of the device's reach.
 
 use super::{DeviceFault, Received, Token};
-use sluice_memory::guess::pick;
+use sluice_memory::speculation::pick;
 
 /// The notes of one buffer.
 #[derive(Clone, Copy, Debug)]

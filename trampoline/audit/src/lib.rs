@@ -7,7 +7,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`pages`] | the rules of the three pages; [`pages::walk`] follows every path from every byte of the gate page |
-//! | `window` | the rules of the window's code: instructions, calls, stack, registers, vectors, guesses |
+//! | `window` | the rules of the window's code: instructions, calls, stack, registers, vectors, speculation |
 //! | `image`, `vnf`, `vmfunc` | the rules of an ELF file: what it maps and names, where the bytes of a VMFUNC lie |
 //! | `code`, `flow` | machine code that is reached along direct branches, and what is known at each instruction of it |
 //! | `binary`, `access`, [`rule`] | an ELF file; how an instruction uses memory and registers; rows |

@@ -76,11 +76,11 @@ fn audit_holds_for_what_is_released() {
     assert_eq!(broken(&rules), [""; 0], "{rules:#?}");
     let count = |image: &str| rules.iter().filter(|rule| rule.image == image).count();
     assert_eq!((count("gate"), count("window"), count("monitor")), (5, 18, 2));
-    let guesses = rules.iter().find(|rule| rule.rule == "bounded guesses").expect("a rule");
-    assert!(!guesses.figure.starts_with("0 ") && !guesses.figure.contains(" 0 "), "{guesses:?}");
+    let bounded = rules.iter().find(|rule| rule.rule == "bounded speculation").expect("a rule");
+    assert!(!bounded.figure.starts_with("0 ") && !bounded.figure.contains(" 0 "), "{bounded:?}");
 }
 
-/// The masks of the peers' places left out, one at a time: what is compared before is guessed.
+/// The masks of the peers' places left out, one at a time: a comparison before is a branch that is predicted.
 #[test]
 fn audit_finds_places_that_are_compared_and_not_masked() {
     // and, 63; imul
@@ -93,12 +93,12 @@ fn audit_finds_places_that_are_compared_and_not_masked() {
     };
     let found: Vec<_> = masks.into_iter().map(without).filter(|broken| !broken.is_empty()).collect();
     // Where an index comes from the window's own list of peers, the mask is not needed.
-    assert!(found.len() >= 2 && found.iter().all(|broken| broken == &["bounded guesses"]), "{found:?}");
+    assert!(found.len() >= 2 && found.iter().all(|broken| broken == &["bounded speculation"]), "{found:?}");
     // and what a ring's address is cut by: mov edi, edi; mov ebp, ebp.
     let cuts = built("window").find_all(|bytes| matches!(bytes, [0x89, 0xff | 0xed, ..]));
     assert!(!cuts.is_empty());
     let uncut = |image: &mut Image| cuts.iter().for_each(|at| image.0[*at..*at + 2].copy_from_slice(&[0x66, 0x90]));
-    in_image("window", uncut, &["bounded guesses"]);
+    in_image("window", uncut, &["bounded speculation"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn audit_follows_what_a_packet_names_to_where_it_leads() {
     let place = [0x48, 0x69, 0xc0, 0xa8, 0x09, 0, 0]; // imul rax, rax, 0x9a8
     let touch = [0x8b, 0x44, 0x06, 0x50, 0xc3]; // mov eax, [rsi + rax + 0x50]; ret
     let code = |between: &[u8]| [&load[..], between, &place, &touch].concat();
-    let rule = ["bounded guesses"];
+    let rule = ["bounded speculation"];
     in_window(&code(&[]), &rule);
     in_window(&code(&[0x83, 0xf8, 64, 0x72, 1, 0xc3]), &rule); // cmp eax, 64; jb; ret
     in_window(&code(&[0x83, 0xe0, 0x7f]), &rule); // and eax, 127
@@ -273,9 +273,9 @@ fn audit_finds_what_the_window_page_must_not_do() {
     in_page(window, &[0x48, 0x89, 0xc2], &[0x48, 0x89, 0xfa], &["registers scrubbed"]); // mov rdx, rdi
     in_page(window, &[0x31, 0xf6, 0x31, 0xff], &[0x39, 0xf7, 0x39, 0xf7], &["registers scrubbed"]); // cmp edi, esi
     // lea rax, not rsp
-    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded guesses", "balanced stack"]);
+    in_page(window, &[0x48, 0x8d, 0x25], &[0x48, 0x8d, 0x05], &["bounded speculation", "balanced stack"]);
     in_page(window, &[0xcc; 16], &[0x0f, 0x01, 0xd4], &["VMFUNC", "filler", "VMFUNC"]);
-    in_page(window, &[0x9c], &[0x9d], &["instructions", "bounded guesses", "balanced stack"]); // popfq
+    in_page(window, &[0x9c], &[0x9d], &["instructions", "bounded speculation", "balanced stack"]); // popfq
 }
 
 #[test]

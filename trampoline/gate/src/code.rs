@@ -94,9 +94,6 @@ pub unsafe fn isolated(count: u64) -> Outcome {
 /// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or make sure that no handler
 /// touches a peer.
 ///
-/// An interrupt handler that runs meanwhile sees the guarded view too: mask interrupts, or see to it that none touches
-/// a peer.
-///
 /// # Safety
 /// The VM runs under a Sluice host with the gate `Guarded`.
 #[inline(always)]

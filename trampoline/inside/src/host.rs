@@ -36,8 +36,8 @@ impl Slot {
     /// Returns the regions of `peer`, which are mapped in this slot.
     fn regions(self, peer: &Peer) -> Result<Regions, Clause> {
         let listed = peer.regions.get(..peer.region_count as usize).ok_or(Clause::Layout)?;
-        let reach = |index| if index == 0 { map::GUESS_REACH } else { 0 };
-        if !listed.iter().enumerate().all(|(index, region)| guesses_stay(region, reach(index))) {
+        let reach = |index| if index == 0 { map::SPECULATION_REACH } else { 0 };
+        if !listed.iter().enumerate().all(|(index, region)| speculation_stays(region, reach(index))) {
             return Err(Clause::Layout);
         }
         Regions::collect(listed.iter().map(|region| {
@@ -90,7 +90,7 @@ impl Window {
 /// Returns whether what speculation reaches from `region` is this peer's: `reach` bytes from its start, and a
 /// descriptor's index behind its end. (The address of a buffer is speculated on from the start of the first region
 /// alone.)
-fn guesses_stay(region: &directory::Region, reach: u64) -> bool {
+fn speculation_stays(region: &directory::Region, reach: u64) -> bool {
     let reach = reach.max(region.len.saturating_add(map::INDEX_REACH));
     (region.slot_offset % map::PEER_STRIDE).saturating_add(reach) <= map::PEER_STRIDE
 }

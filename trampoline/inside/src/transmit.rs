@@ -12,7 +12,7 @@ use crate::runs::Runs;
 use crate::window::{Window, bit};
 use sluice_abi::call::{Accepted, Clause, Code, HDR, MAX_BURST, Outcome, Packet, Status};
 use sluice_abi::net::{self, HDR_LEN, Hdr, PLAIN_HDR};
-use sluice_memory::{Lanes, PeerSlice, Table, guess};
+use sluice_memory::{Lanes, PeerSlice, Table, speculation};
 use zerocopy::FromBytes;
 
 /// Sends the first `count` packets of `request`, an array of [`Packet`] that the sender may be changing: whatever is
@@ -23,7 +23,7 @@ use zerocopy::FromBytes;
 /// refused with all that follow it. `lanes`: the registers that the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
-    let count = guess::within(count, MAX_BURST as u64).map(|count| count as u16);
+    let count = speculation::within(count, MAX_BURST as u64).map(|count| count as u16);
     let Some((count, block)) = count.zip(request.table(0, MAX_BURST as u16)) else {
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));

@@ -9,7 +9,7 @@ use sluice_abi::call::{Accepted, Clause};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::{PeerIdx, map};
 use sluice_memory::PeerSlice;
-use sluice_memory::guess::pick_mut;
+use sluice_memory::speculation::pick_mut;
 
 /// State of one sender. In the window view it lies at [`map::STATE`], and only window code and the host write it.
 #[repr(C)]

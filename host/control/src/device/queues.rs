@@ -6,7 +6,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::mmio::{Status, reg};
 use sluice_abi::net::{self, F};
 use sluice_abi::virtq::QueueAddresses;
-use sluice_memory::guess::{pick, pick_mut};
+use sluice_memory::speculation::{pick, pick_mut};
 
 /// Largest number of queue pairs of a device: one for the host's switch, and one for each sender that may have a
 /// window.

@@ -2,9 +2,9 @@
 
 mod allowed;
 mod calls;
-mod guesses;
 mod kept;
 mod registers;
+mod speculation;
 mod stack;
 mod value;
 mod vectors;
@@ -44,7 +44,7 @@ pub fn rules(page: &Page, binary: &Binary) -> Vec<Rule> {
         allowed::inside(&code),
         allowed::segments(&code),
         allowed::statics(&code, binary),
-        guesses::bounded(&code, ENTERED),
+        speculation::bounded(&code, ENTERED),
         vectors::registers(&code),
         vectors::scrubbed(&code, &order, binary.entry),
         registers::scrubbed(&code, ENTERED),

@@ -2,7 +2,7 @@
 
 use sluice_abi::map;
 
-/// The kinds of values. A comparison before a branch changes none, because the processor may guess its outcome.
+/// The kinds of values. A comparison before a branch changes none, because the processor may predict its outcome.
 ///
 /// What becomes of a number that somebody else named is followed through moves, sums, differences, products and masks.
 /// Where ways meet that have nothing else in common, or another instruction computes with it, it is lost sight of

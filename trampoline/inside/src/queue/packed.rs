@@ -2,9 +2,6 @@
 //!
 //! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
 //! is published. The first slot is written last, as the driver looks at no slot behind one that is not used.
-//!
-//! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
-//! is published: the first slot last, as the driver looks at no slot behind one that is not used.
 
 use super::chain::Chain;
 use super::position::Position;

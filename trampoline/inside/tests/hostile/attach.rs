@@ -54,12 +54,12 @@ fn a_region_outside_the_slot_or_around_the_address_space_is_refused() {
 
 #[test]
 fn a_region_too_near_to_the_next_peer_is_refused() {
-    let last = map::PEER_STRIDE - map::GUESS_REACH;
+    let last = map::PEER_STRIDE - map::SPECULATION_REACH;
     refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = last + map::PAGE);
     refuses(Clause::Layout, |entry| entry.regions[0].slot_offset = map::peer_base(PeerIdx(1)) - map::PAGE);
 }
 
-/// Behind the end of each region lies what a descriptor's index may reach on a wrong guess, be the region as long as it
+/// Behind the end of each region lies what a descriptor's index may reach speculatively, be the region as long as it
 /// may.
 #[test]
 fn a_region_that_ends_too_near_to_the_next_peer_is_refused() {

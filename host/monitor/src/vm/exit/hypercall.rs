@@ -11,7 +11,7 @@ use alloc::format;
 use sluice_abi::call::{Code, Hypercall, MAX_BURST, Outcome, Status};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, directory::GateKind, map};
-use sluice_memory::{SharedMemory, guess};
+use sluice_memory::{SharedMemory, speculation};
 use zerocopy::IntoBytes;
 
 /// Executes the call whose number is in RAX. Only the VM's kernel may call.
@@ -44,7 +44,7 @@ fn give_way(vm: &mut Vm) -> Next {
 
 fn console(vm: &mut Vm, at: Gpa, len: u64) -> Code {
     let mut bytes = [0; map::PAGE as usize];
-    let len_here = guess::within(len, map::PAGE).map(|len| len as usize);
+    let len_here = speculation::within(len, map::PAGE).map(|len| len as usize);
     let Some(bytes) = len_here.and_then(|len| bytes.get_mut(..len)) else { return Code::BadRequest };
     if vm.ram.slice(at, len).and_then(|text| text.copy_to_slice(0, bytes)).is_err() {
         return Code::BadRequest;

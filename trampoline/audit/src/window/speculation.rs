@@ -3,7 +3,7 @@
 //! Follows the code from the window page on, through calls and spills. What is loaded from request, packets and rings
 //! is named by somebody else; an AND, a conditional move behind its comparison, or the width of a load bounds it, and
 //! nothing else does. Within the state such a number must choose a place of the state; behind any other pointer it must
-//! stay below [`map::GUESS_REACH`], where nothing of anybody else lies. What the window itself stored in the state is
+//! stay below [`map::SPECULATION_REACH`], where nothing of anybody else lies. What the window itself stored in the state is
 //! taken for its own.
 
 use super::value::{ANYTHING, Value};
@@ -42,7 +42,7 @@ pub fn bounded(code: &Code<'_>, page: u64) -> Rule {
     let findings: Vec<_> = walk.seen.values().filter_map(|(_, wrong)| wrong.clone()).collect();
     let of = |kind| walk.seen.values().filter(|(seen, _)| *seen == kind).count();
     let (state, reach) = (of(Kind::State), of(Kind::Reach));
-    Rule::new("bounded guesses", "G8", format!("{state} masked, {reach} within reach"), findings)
+    Rule::new("bounded speculation", "G8", format!("{state} masked, {reach} within reach"), findings)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -118,7 +118,7 @@ impl Walk<'_> {
         for value in operand.then_some(place).into_iter().chain(string.into_iter().flatten()) {
             let Some((kind, holds)) = judge(value, one.memory_size().size() as u64) else { continue };
             let wrong =
-                (!holds).then(|| self.code.finding(one, "may touch anything on a wrong guess: no mask bounds where"));
+                (!holds).then(|| self.code.finding(one, "may touch anything speculatively: no mask bounds where"));
             let seen = self.seen.entry(one.ip()).or_insert((kind, None));
             seen.1 = seen.1.take().or(wrong);
         }
@@ -132,7 +132,7 @@ fn judge(value: Value, len: u64) -> Option<(Kind, bool)> {
             let end = last.saturating_add(len);
             Some((Kind::State, end <= map::STATE_LEN || first >= REQUEST.start && end <= REQUEST.end))
         }
-        Value::Reach(most) => Some((Kind::Reach, most.saturating_add(len) <= map::GUESS_REACH)),
+        Value::Reach(most) => Some((Kind::Reach, most.saturating_add(len) <= map::SPECULATION_REACH)),
         _ => None,
     }
 }

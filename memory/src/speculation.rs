@@ -5,11 +5,6 @@
 //! of an instruction that is not predicted: an AND, or a conditional move. Both are kept from the compiler (`word.rs`),
 //! which would leave out what an earlier check makes superfluous.
 //!
-//! A check alone is a branch, and a branch is guessed: what lies beyond the bound is then read, and a later access
-//! tells which value it had. So the number that goes on is not the one that was checked but what an instruction makes
-//! of it that is not guessed: an AND, or a conditional move. Both are in assembly (`word.rs`), as the compiler would
-//! leave out what a check before makes superfluous.
-//!
 //! # Why not LFENCE behind each check
 //! It waits for all that came before, in every call; what is here is one to three instructions.
 
