@@ -1,7 +1,7 @@
 //! Stands for `instruction.rs` where there is no VMX: a processor that records the fields of the VMCS that are written,
 //! and the mappings that it is told to drop.
 
-use super::field::Field;
+use super::field::{Field, HostField};
 use sluice_abi::Hpa;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -50,6 +50,11 @@ pub fn read(field: Field) -> u64 {
 
 /// Stands for VMWRITE.
 pub fn write(field: Field, value: u64) {
+    VMCS.with_borrow_mut(|vmcs| vmcs.insert(field as u32, value));
+}
+
+/// Stands for VMWRITE of a field of the host state.
+pub(super) fn write_host(field: HostField, value: u64) {
     VMCS.with_borrow_mut(|vmcs| vmcs.insert(field as u32, value));
 }
 

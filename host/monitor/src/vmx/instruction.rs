@@ -3,7 +3,7 @@
 //! `fake.rs` stands for this file in unit tests.
 #![allow(unsafe_code, reason = "privileged instructions")]
 
-use super::field::Field;
+use super::field::{Field, HostField};
 use super::registers::Registers;
 use crate::platform::cpu::XCR0;
 use core::arch::{asm, global_asm};
@@ -58,9 +58,20 @@ pub fn read(field: Field) -> u64 {
 /// The processor refuses a field that it lacks; the next VM entry then fails with an error number of its own.
 #[inline(always)]
 pub fn write(field: Field, value: u64) {
-    // SAFETY: CPL 0, VMX root; writes nothing but the current VMCS. Only vmcs.rs writes fields of the host state, and
-    // says there why their values are valid.
-    unsafe { asm!("vmwrite {1}, {0}", in(reg) value, in(reg) u64::from(field as u32), options(nostack)) };
+    vmwrite(field as u32, value);
+}
+
+/// Writes a field of the host state of the current VMCS. The value must be one that this processor can go on with: the
+/// next exit loads it.
+pub(super) fn write_host(field: HostField, value: u64) {
+    vmwrite(field as u32, value);
+}
+
+#[inline(always)]
+fn vmwrite(field: u32, value: u64) {
+    // SAFETY: CPL 0, VMX root; writes nothing but the current VMCS. Fields of a guest change the guest alone, and
+    // vmcs.rs, which writes the others, says why their values are valid.
+    unsafe { asm!("vmwrite {1}, {0}", in(reg) value, in(reg) u64::from(field), options(nostack)) };
 }
 
 /// Drops every mapping that this processor derived from the EPT with pointer `eptp`. See [`super::ept::Flush`].
@@ -77,7 +88,7 @@ pub fn invvpid(vpid: u16) {
     unsafe { asm!("invvpid {0}, [{1}]", in(reg) 1u64, in(reg) &raw const descriptor, options(nostack)) };
 }
 
-global_asm!(include_str!("enter.S"), HOST_RSP = const Field::HostRsp as u32, HOST_RIP = const Field::HostRip as u32);
+global_asm!(include_str!("enter.S"), HOST_RSP = const HostField::Rsp as u32, HOST_RIP = const HostField::Rip as u32);
 
 unsafe extern "sysv64" {
     fn vmx_enter(registers: *mut Registers, launched: u8) -> u8;

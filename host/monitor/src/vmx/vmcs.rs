@@ -2,8 +2,8 @@
 
 use super::control::{Entry, Exit, Pin, Primary, Secondary, VM_FUNCTION_EPTP_SWITCHING};
 use super::ept::EptPointer;
-use super::field::Field;
-use super::instruction::{self, VmFail, write};
+use super::field::{Field, HostField};
+use super::instruction::{self, VmFail, write, write_host};
 use super::{features, tsx};
 use crate::platform::physical::OutOfFrames;
 use crate::platform::table::Table;
@@ -146,29 +146,29 @@ fn write_controls(setup: &Setup) {
 fn write_host_state(cr3: Hpa) {
     let host = cpu::state();
     let selectors = [
-        (Field::HostCsSelector, host.code),
-        (Field::HostSsSelector, host.data),
-        (Field::HostDsSelector, host.data),
-        (Field::HostEsSelector, host.data),
-        (Field::HostFsSelector, 0),
-        (Field::HostGsSelector, 0),
-        (Field::HostTrSelector, host.task),
+        (HostField::CsSelector, host.code),
+        (HostField::SsSelector, host.data),
+        (HostField::DsSelector, host.data),
+        (HostField::EsSelector, host.data),
+        (HostField::FsSelector, 0),
+        (HostField::GsSelector, 0),
+        (HostField::TrSelector, host.task),
     ];
     for (field, selector) in selectors {
-        write(field, u64::from(selector & !7));
+        write_host(field, u64::from(selector & !7));
     }
-    write(Field::HostCr0, host.cr0);
-    write(Field::HostCr3, cr3.0);
-    write(Field::HostCr4, host.cr4);
-    write(Field::HostTrBase, host.task_base);
-    write(Field::HostGdtrBase, host.gdt);
-    write(Field::HostIdtrBase, host.idt);
-    write(Field::HostFsBase, 0);
-    write(Field::HostGsBase, 0);
-    write(Field::HostPat, msr::read(PAT));
-    write(Field::HostEfer, msr::read(EFER));
-    for field in [Field::HostSysenterCs, Field::HostSysenterEsp, Field::HostSysenterEip] {
-        write(field, 0);
+    write_host(HostField::Cr0, host.cr0);
+    write_host(HostField::Cr3, cr3.0);
+    write_host(HostField::Cr4, host.cr4);
+    write_host(HostField::TrBase, host.task_base);
+    write_host(HostField::GdtrBase, host.gdt);
+    write_host(HostField::IdtrBase, host.idt);
+    write_host(HostField::FsBase, 0);
+    write_host(HostField::GsBase, 0);
+    write_host(HostField::Pat, msr::read(PAT));
+    write_host(HostField::Efer, msr::read(EFER));
+    for field in [HostField::SysenterCs, HostField::SysenterEsp, HostField::SysenterEip] {
+        write_host(field, 0);
     }
 }
 
