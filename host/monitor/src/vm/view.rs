@@ -21,7 +21,7 @@ const WINDOW: usize = 2;
 
 /// The view in which a vCPU was when it exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WhichView {
     /// The view of its own RAM.
     Home,
     /// The view of its own RAM and of peers (gate `Guarded`).
@@ -111,12 +111,12 @@ impl Views {
     }
 
     /// Returns which view the EPTP field names.
-    pub fn place(&self, eptp: u64) -> Place {
+    pub fn place(&self, eptp: u64) -> WhichView {
         match &self.crossing {
-            Crossing::Guarded { view, .. } if view.pointer().0 == eptp => Place::Guarded,
-            Crossing::Isolated(isolated) if isolated.gate.pointer().0 == eptp => Place::Gate,
-            Crossing::Isolated(isolated) if isolated.window.pointer().0 == eptp => Place::Window,
-            _ => Place::Home,
+            Crossing::Guarded { view, .. } if view.pointer().0 == eptp => WhichView::Guarded,
+            Crossing::Isolated(isolated) if isolated.gate.pointer().0 == eptp => WhichView::Gate,
+            Crossing::Isolated(isolated) if isolated.window.pointer().0 == eptp => WhichView::Window,
+            _ => WhichView::Home,
         }
     }
 
@@ -168,10 +168,10 @@ impl Views {
 
     /// Returns which view the EPTP field names at an exit; `None` if that is home and the list is not as it must be
     /// there (rule G3).
-    pub fn place_at_exit(&self, eptp: u64) -> Option<Place> {
+    pub fn place_at_exit(&self, eptp: u64) -> Option<WhichView> {
         let place = self.place(eptp);
         let rests = match &self.crossing {
-            Crossing::Isolated(isolated) => place != Place::Home || isolated.at_rest(self.home()),
+            Crossing::Isolated(isolated) => place != WhichView::Home || isolated.at_rest(self.home()),
             _ => true,
         };
         rests.then_some(place)

@@ -8,7 +8,7 @@ use super::network;
 use super::news::News;
 use super::ram::Ram;
 use super::ring_code::OwnWindow;
-use super::view::{HomePages, PeerMemory, Place, Views};
+use super::view::{HomePages, PeerMemory, Views, WhichView};
 use crate::platform::cpu;
 use crate::platform::paging::HostSpace;
 use crate::platform::physical::{self, OutOfFrames};
@@ -210,12 +210,12 @@ impl Vm {
 
     /// Returns whether the vCPU, whose VMCS is current, stands in the gate or the window.
     pub fn in_crossing(&self) -> bool {
-        matches!(self.views.place(read(Field::EptPointer)), Place::Gate | Place::Window)
+        matches!(self.views.place(read(Field::EptPointer)), WhichView::Gate | WhichView::Window)
     }
 
     /// Returns whether the vCPU, whose VMCS is current, stands in the window.
     pub fn in_window(&self) -> bool {
-        self.views.place(read(Field::EptPointer)) == Place::Window
+        self.views.place(read(Field::EptPointer)) == WhichView::Window
     }
 
     /// Keeps the next call from opening the window (it exits instead), or lets it.

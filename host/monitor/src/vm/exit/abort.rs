@@ -2,7 +2,7 @@
 
 use super::inject;
 use crate::platform::cpu;
-use crate::vm::view::Place;
+use crate::vm::view::WhichView;
 use crate::vm::vm::{Next, Vm, Watched};
 use crate::vmx::field::Field;
 use crate::vmx::guest::{self, flags};
@@ -21,7 +21,7 @@ pub fn watch(vm: &mut Vm) -> Next {
         _ => now.saturating_add(grace),
     };
     if ends <= now {
-        return call(vm, Place::Window, reason::PREEMPTION_TIMER);
+        return call(vm, WhichView::Window, reason::PREEMPTION_TIMER);
     }
     vm.watched = Some(Watched { calls, ends });
     if vm.turn_ends <= now {
@@ -33,7 +33,7 @@ pub fn watch(vm: &mut Vm) -> Next {
 
 /// Brings the vCPU back to home, at the stub's abort label, with the packets that the call delivered. Where it stood is
 /// read from the VMCS: the guest chooses what its registers hold.
-pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
+pub fn call(vm: &mut Vm, place: WhichView, reason: u16) -> Next {
     vm.aborts += 1;
     vm.watched = None;
     let at = read(Field::GuestRip).wrapping_sub(map::SLOT_VA + map::GATE);
@@ -41,7 +41,7 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
     if !vm.views.end_call(vm.vpid()) {
         return vm.stop(alloc::format!("exit reason {reason} outside home without a gate"));
     }
-    if place == Place::Window && has_own_stack(at) {
+    if place == WhichView::Window && has_own_stack(at) {
         write(Field::GuestRsp, vm.window.get().caller_rsp());
     }
     clear_events();
@@ -62,10 +62,10 @@ pub fn call(vm: &mut Vm, place: Place, reason: u16) -> Next {
 /// Returns whether the window began this call: RIP, which is at offset `at` of the gate's page, is past the window's
 /// first store, or in the gate behind the window. A program's call does not come so far. A kernel that enters the gate
 /// behind the window gets the result of its previous call; that harms only itself.
-fn begun(place: Place, at: u64) -> bool {
+fn begun(place: WhichView, at: u64) -> bool {
     let behind = u64::from(sluice_gate::CLOSE)..u64::from(sluice_gate::RETURN);
     match place {
-        Place::Window => at != u64::from(sluice_gate::ENTER),
+        WhichView::Window => at != u64::from(sluice_gate::ENTER),
         _ => guest::can_call() && behind.contains(&at),
     }
 }

@@ -14,7 +14,7 @@ mod registration;
 mod runs;
 
 use super::emulate::descriptor_table;
-use super::view::Place;
+use super::view::WhichView;
 use super::vm::{Next, Vm};
 use crate::platform::cpu::XCR0;
 use crate::platform::verdict;
@@ -37,25 +37,25 @@ pub fn handle(vm: &mut Vm) -> Next {
     let Some(place) = vm.views.place_at_exit(read(Field::EptPointer)) else {
         return vm.stop(format!("EPTP list changed in home (exit reason {reason})"));
     };
-    vm.crossing_exits += u64::from(matches!(place, Place::Gate | Place::Window));
+    vm.crossing_exits += u64::from(matches!(place, WhichView::Gate | WhichView::Window));
     match (event, place) {
         (Event::Refused, _) => vm.stop(format!("VM entry refused: invalid guest state (exit reason {reason})")),
         (Event::Nmi, _) => inject::end_nmi(),
         (Event::Hosts, _) => Next::Resume,
         (Event::Timer, _) if vm.reminded => Next::Resume,
-        (_, Place::Home | Place::Guarded) => in_home(vm, reason),
+        (_, WhichView::Home | WhichView::Guarded) => in_home(vm, reason),
         (_, place) => in_crossing(vm, reason, place),
     }
 }
 
 /// Handles an exit from the gate or the window, where nothing is emulated and nothing injected (rule G9): the monitor
 /// waits, or aborts the call. A call in the gate, where the window is closed, may wait for any time.
-fn in_crossing(vm: &mut Vm, reason: u16, place: Place) -> Next {
+fn in_crossing(vm: &mut Vm, reason: u16, place: WhichView) -> Next {
     let held = vm.views.isolated().is_some_and(|isolated| isolated.is_held());
     match reason {
-        reason::PREEMPTION_TIMER if place == Place::Window => abort::watch(vm),
+        reason::PREEMPTION_TIMER if place == WhichView::Window => abort::watch(vm),
         reason::PREEMPTION_TIMER => vm.after_timer(),
-        reason::VMFUNC if place == Place::Gate && held => Next::Switch,
+        reason::VMFUNC if place == WhichView::Gate && held => Next::Switch,
         _ => abort::call(vm, place, reason),
     }
 }

@@ -74,7 +74,10 @@ fn places_are_told_by_the_pointer() {
     let home = views.home();
     let isolated = views.isolated().unwrap();
     let [gate, window] = [isolated.gate, isolated.window].map(|view| view.pointer().0);
-    assert_eq!([home.0, gate, window].map(|eptp| views.place(eptp)), [Place::Home, Place::Gate, Place::Window]);
+    assert_eq!(
+        [home.0, gate, window].map(|eptp| views.place(eptp)),
+        [WhichView::Home, WhichView::Gate, WhichView::Window]
+    );
 }
 
 /// The list is looked at where nothing of the host's changes it. Whatever it says in the crossing, the vCPU is there.
@@ -89,10 +92,13 @@ fn a_list_that_is_not_at_rest_in_home_is_told_at_an_exit() {
         let before = list.get(place);
         list.set(place, if place == WINDOW { before & !0xff | u64::from(EptPointer::ARMED) } else { before ^ 0x1000 });
         assert_eq!(views.place_at_exit(home), None, "{place}");
-        assert_eq!([gate, window].map(|eptp| views.place_at_exit(eptp)), [Some(Place::Gate), Some(Place::Window)]);
+        assert_eq!(
+            [gate, window].map(|eptp| views.place_at_exit(eptp)),
+            [Some(WhichView::Gate), Some(WhichView::Window)]
+        );
         list.set(place, before);
-        assert_eq!(views.place_at_exit(home), Some(Place::Home));
+        assert_eq!(views.place_at_exit(home), Some(WhichView::Home));
     }
     views.isolated().unwrap().hold(true);
-    assert_eq!(views.place_at_exit(home), Some(Place::Home), "what is held rests");
+    assert_eq!(views.place_at_exit(home), Some(WhichView::Home), "what is held rests");
 }
