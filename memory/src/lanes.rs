@@ -7,13 +7,11 @@
 
 mod vectors;
 
-use crate::slice::Unaligned;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 pub use vectors::Avx;
 
 /// Bytes of a frame that [`Lanes`] move at once.
 pub const LINE: usize = 64;
-/// Bytes of the header before a frame.
 const HDR: usize = HDR_LEN as usize;
 const WORD: usize = size_of::<u64>();
 /// Bytes from which on the string instruction moves words faster: `cargo xtask bench rings`, frames of 512 and 1,024
@@ -50,7 +48,7 @@ impl<L: Lanes> Headed<L> {
 }
 
 pub(crate) mod sealed {
-    pub trait Lanes {
+    pub trait Lanes: Sized {
         /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from + from_at`, a frame of [`super::LINE`] bytes to `to +
         /// to_at`. Offsets are folded into the addressing mode, and the stores are few, as the store buffer is small.
         ///
@@ -62,14 +60,16 @@ pub(crate) mod sealed {
         /// registers of 32 bytes from the frame's start, and as many to its end.
         ///
         /// # Safety
-        /// Those bytes are valid for reads and for writes, and the frame has as many bytes as `PIECES` registers, or up
-        /// to twice as many.
+        /// Those bytes are valid, and the frame has as many bytes as `PIECES` registers, or up to twice as many.
         unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(
             self,
             to: *mut u8,
             from: *const u8,
             beyond: usize,
-        );
+        ) {
+            // SAFETY: the caller's contract; registers without classes of lengths take any.
+            unsafe { self.headed_long(to, from, LEAST + beyond) }
+        }
 
         /// Writes [`sluice_abi::net::PLAIN_HDR`] and, from `from`, a frame of `len` bytes to `to`.
         ///
@@ -84,10 +84,10 @@ pub(crate) mod sealed {
         unsafe fn copy(self, to: *mut u8, from: *const u8, len: usize);
 
         /// Loads the header of the frames that follow.
-        fn load(self);
+        fn load(self) {}
 
         /// Clears the vector registers that the copies use.
-        fn clear(self);
+        fn clear(self) {}
     }
 }
 
@@ -101,23 +101,16 @@ impl sealed::Lanes for Words {
     unsafe fn line(self, to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
         // SAFETY: the caller's contract.
         unsafe {
-            let to = to.add(to_at);
-            store_plain_header(to);
-            copy_line(to.add(HDR), from.add(from_at));
+            store_plain_header(to, to_at);
+            copy_line::<HDR>(to, to_at, from, from_at);
         }
-    }
-
-    #[inline(always)]
-    unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(self, to: *mut u8, from: *const u8, beyond: usize) {
-        // SAFETY: the caller's contract.
-        unsafe { self.headed_long(to, from, LEAST + beyond) }
     }
 
     #[inline(always)]
     unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract.
         unsafe {
-            store_plain_header(to);
+            store_plain_header(to, 0);
             self.copy(to.add(HDR), from, len);
         }
     }
@@ -131,59 +124,81 @@ impl sealed::Lanes for Words {
                 copy_string(to, from, len);
             } else if let Some(last) = len.checked_sub(LINE) {
                 while at < last {
-                    copy_line(to.add(at), from.add(at));
+                    copy_line::<0>(to, at, from, at);
                     at += LINE;
                 }
-                copy_line(to.add(last), from.add(last));
+                copy_line::<0>(to, last, from, last);
             } else {
                 copy_short(to, from, len);
             }
         }
     }
-
-    #[inline(always)]
-    fn load(self) {}
-
-    #[inline(always)]
-    fn clear(self) {}
 }
 
-/// Copies a value of any alignment by one access each way.
-///
-/// # Safety
-/// `to` is valid for writes and `from` for reads of a `T`, every bit pattern of which is valid.
-#[inline(always)]
-unsafe fn copy_one<T>(to: *mut u8, from: *const u8) {
-    // SAFETY: the caller's contract; the packed wrapper has alignment 1.
-    unsafe { to.cast::<Unaligned<T>>().write_volatile(from.cast::<Unaligned<T>>().read_volatile()) };
-}
-
-/// Writes [`PLAIN_HDR`] to `to`.
+/// Writes [`PLAIN_HDR`] to `to + at`.
 ///
 /// # Safety
 /// Those bytes are valid for writes.
 #[inline(always)]
-unsafe fn store_plain_header(to: *mut u8) {
-    const LOW: u64 = 0;
-    const HIGH: [u8; HDR - WORD] = [PLAIN_HDR[8], PLAIN_HDR[9], PLAIN_HDR[10], PLAIN_HDR[11]];
+unsafe fn store_plain_header(to: *mut u8, at: usize) {
     const { assert!(matches!(PLAIN_HDR, [0, 0, 0, 0, 0, 0, 0, 0, ..]), "an instruction holds the first word as 0") };
-    // SAFETY: the caller's contract; the packed wrapper has alignment 1.
-    unsafe {
-        to.cast::<Unaligned<u64>>().write_volatile(Unaligned(LOW));
-        to.add(WORD).cast::<Unaligned<u32>>().write_volatile(Unaligned(u32::from_le_bytes(HIGH)));
-    }
+    assembly!({
+        const HIGH: u32 = u32::from_le_bytes([PLAIN_HDR[8], PLAIN_HDR[9], PLAIN_HDR[10], PLAIN_HDR[11]]);
+        // SAFETY: the caller's contract.
+        unsafe {
+            core::arch::asm!(
+                "mov qword ptr [{to} + {at}], 0", "mov dword ptr [{to} + {at} + 8], {high}",
+                to = in(reg) to, at = in(reg) at, high = const HIGH, options(nostack, preserves_flags)
+            );
+        }
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { to.add(at).cast::<[u8; HDR]>().write(PLAIN_HDR) };
+    });
 }
 
-/// Copies [`LINE`] bytes.
+/// Copies [`LINE`] bytes from `from + from_at` to `to + to_at + GAP`, word by word, each read once.
 ///
 /// # Safety
-/// As [`sealed::Lanes::copy`].
+/// Those bytes are valid for reads and for writes.
 #[inline(always)]
-unsafe fn copy_line(to: *mut u8, from: *const u8) {
-    for word in 0..LINE / WORD {
+unsafe fn copy_line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+    assembly!({
         // SAFETY: the caller's contract: eight words from 0 to 64.
-        unsafe { copy_one::<u64>(to.add(word * WORD), from.add(word * WORD)) };
-    }
+        unsafe {
+            core::arch::asm!(
+                ".irp word, 0, 8, 16, 24, 32, 40, 48, 56",
+                "mov {value}, qword ptr [{from} + {from_at} + \\word]",
+                "mov qword ptr [{to} + {to_at} + {gap} + \\word], {value}",
+                ".endr",
+                value = out(reg) _, from = in(reg) from, from_at = in(reg) from_at,
+                to = in(reg) to, to_at = in(reg) to_at, gap = const GAP, options(nostack, preserves_flags)
+            );
+        }
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), LINE) };
+    });
+}
+
+/// Copies a word of any alignment, read once.
+///
+/// # Safety
+/// `to` is valid for writes and `from` for reads of 8 bytes.
+#[inline(always)]
+unsafe fn copy_word(to: *mut u8, from: *const u8) {
+    assembly!({
+        // SAFETY: the caller's contract.
+        unsafe {
+            core::arch::asm!(
+                "mov {value}, qword ptr [{from}]", "mov qword ptr [{to}], {value}",
+                value = out(reg) _, from = in(reg) from, to = in(reg) to, options(nostack, preserves_flags)
+            );
+        }
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { core::ptr::copy(from, to, WORD) };
+    });
 }
 
 /// Copies less than [`LINE`] bytes.
@@ -197,13 +212,13 @@ unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
     unsafe {
         if let Some(last) = len.checked_sub(WORD) {
             while at < last {
-                copy_one::<u64>(to.add(at), from.add(at));
+                copy_word(to.add(at), from.add(at));
                 at += WORD;
             }
-            copy_one::<u64>(to.add(last), from.add(last));
+            copy_word(to.add(last), from.add(last));
         } else {
             while at < len {
-                copy_one::<u8>(to.add(at), from.add(at));
+                to.add(at).write_volatile(from.add(at).read_volatile());
                 at += 1;
             }
         }
@@ -217,20 +232,16 @@ unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
 #[inline(always)]
 unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) {
     assembly!({
-        let (count, to, from) = (len, to, from);
         // SAFETY: the caller's contract. The direction flag is clear, as the ABI says and the gate makes sure of.
         unsafe {
             core::arch::asm!(
-                "rep movsb",
-                inout("rcx") count => _,
-                inout("rdi") to => _,
-                inout("rsi") from => _,
+                "rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
                 options(nostack, preserves_flags)
             );
         }
     } else {
         // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from, to, len) }
+        unsafe { core::ptr::copy(from, to, len) };
     });
 }
 

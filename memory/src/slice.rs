@@ -193,7 +193,7 @@ const fn last_offset(run: u64, len: u64) -> u64 {
 
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
-pub(crate) struct Unaligned<T>(pub T);
+struct Unaligned<T>(T);
 
 #[cfg(test)]
 mod tests;

@@ -152,7 +152,7 @@ impl sealed::Lanes for Avx {
     unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: the caller's contract.
         unsafe {
-            store_plain_header(to);
+            store_plain_header(to, 0);
             copy_long(to.add(HDR), from, len);
         }
     }
