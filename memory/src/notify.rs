@@ -175,7 +175,9 @@ mod tests {
     fn a_packed_ring_is_told_as_its_flags_and_its_slot_say() {
         let mut events = PackedEvents { desc: word(), flags: word(), event_idx: false, size: 6 };
         events.ask(Some((3, true)));
-        assert!(events.wanted(1, false, 1));
+        assert!(events.wanted(1, false, 1) && events.flags.load_acquire() == event::ENABLE);
+        events.flags.store_release(event::DESC);
+        assert!(events.wanted(1, false, 1), "without the feature, a slot that is named is none");
         events.ask(None);
         assert!(!events.wanted(1, false, 1) && !events.wanted(1, false, u64::MAX), "it polls, for however long");
         events.event_idx = true;

@@ -76,3 +76,37 @@ fn store_backwards(descs: &[[AtomicU64; 2]], words: &[Cell<u64>]) {
         desc[1].store(word.get(), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::PeerSlice;
+
+    /// Returns the last words of a ring of 20 descriptors after `write`, all of which were 9.
+    fn written(write: impl Fn(&Table<'_, packed::Desc>)) -> std::vec::Vec<u64> {
+        let mut words = std::vec![9u64; 40];
+        let ring = PeerSlice::from_mut(&mut words).table::<packed::Desc>(0, 20).expect("aligned");
+        write(&ring);
+        assert_eq!((ring.load_acquire(20), ring.addr(20)), (None, None));
+        assert!((0..20).all(|slot| ring.addr(slot) == Some(Gpa(9))), "addresses stay");
+        (0..20).map(|slot| ring.load_acquire(slot).expect("inside")).collect()
+    }
+
+    #[test]
+    fn each_word_is_written_into_its_slot_and_none_behind_the_ring() {
+        for (first, count) in [(0, 0), (3, 1), (0, 7), (5, 8), (1, 13), (2, 17), (0, 20), (12, 20), (20, 4), (60, 1)] {
+            let words: std::vec::Vec<_> = (0..count).map(|at| Cell::new(100 + at as u64)).collect();
+            let expected = |skip: Option<u64>| -> std::vec::Vec<u64> {
+                let word = |slot: usize| slot.checked_sub(first).and_then(|at| words.get(at)).map(Cell::get);
+                (0..20).map(|slot| word(slot).filter(|&word| Some(word) != skip).unwrap_or(9)).collect()
+            };
+            assert_eq!(written(|ring| ring.store_release_all(first as u16, &words)), expected(None));
+            assert_eq!(written(|ring| ring.store_release_some(first as u16, &words, 101)), expected(Some(101)));
+        }
+        let one = written(|ring| {
+            [(4, 7), (20, 1), (u16::MAX, 1)].into_iter().for_each(|(at, to)| ring.store_release(at, to))
+        });
+        assert_eq!(one, (0..20).map(|slot| if slot == 4 { 7 } else { 9 }).collect::<std::vec::Vec<_>>());
+    }
+}

@@ -2,7 +2,7 @@
 
 extern crate std;
 use super::*;
-use crate::PeerSlice;
+use crate::{PeerSlice, SharedWord};
 
 #[test]
 fn a_buffer_is_writable_where_flags_and_length_say_so() {
@@ -38,4 +38,16 @@ fn a_descriptor_written_by_words_is_the_same() {
     slots.set_addr(0, Gpa(5));
     slots.set_addr(2, Gpa(6));
     assert_eq!((slots.addr(0), slots.addr(1)), (Some(Gpa(5)), Some(desc.addr)));
+}
+
+#[test]
+fn a_cell_is_the_word_in_memory() {
+    let mut words = std::vec![0u64; 2];
+    let all = PeerSlice::from_mut(&mut words);
+    let cell = all.cell16(6).unwrap();
+    cell.store_release(0x1234);
+    assert_eq!((cell.load_acquire(), all.read(6)), (0x1234, Ok(0x1234_u16)));
+    SharedWord::store_release(&cell, 0x5678);
+    assert_eq!((SharedWord::load_acquire(&cell), all.read::<u64>(0)), (0x5678, Ok(0x5678 << 48)));
+    assert_eq!([1, 2, 4].map(|count| all.ring::<u16>(0, count).unwrap().size()), [1, 2, 4]);
 }
