@@ -1,7 +1,7 @@
 //! Bytes through vector registers: YMM0 to YMM2, and no others (rule G12).
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
-use super::{HDR, LINE, copy_short, sealed, store_plain_header};
+use super::{HDR, LINE, copy_short, sealed};
 use sluice_abi::net::PLAIN_HDR;
 
 /// Bytes of a vector register.
@@ -93,9 +93,7 @@ macro_rules! headed_ends {
             ".endr",
             from = in(reg) $from, to = in(reg) $to, beyond = in(reg) $beyond,
             back = const LEAST as isize - (PIECES * VECTOR) as isize,
-            hdr = const HDR,
-            header = sym HEADER,
-            options(nostack, preserves_flags),
+            hdr = const HDR, header = sym HEADER, options(nostack, preserves_flags),
         )
     };
 }
@@ -118,9 +116,7 @@ impl sealed::Lanes for Avx {
                     "vmovdqu ymmword ptr [{to} + {to_at} + {hdr} + 32], ymm1",
                     from = in(reg) from, from_at = in(reg) from_at,
                     to = in(reg) to, to_at = in(reg) to_at,
-                    hdr = const HDR,
-                    header = sym HEADER,
-                    options(nostack, preserves_flags),
+                    hdr = const HDR, header = sym HEADER, options(nostack, preserves_flags),
                 );
             }
         } else {
@@ -150,9 +146,17 @@ impl sealed::Lanes for Avx {
 
     #[inline(always)]
     unsafe fn headed_long(self, to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: the caller's contract.
+        // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the header's
+        // store.
         unsafe {
-            store_plain_header(to, 0);
+            assembly!({
+                vectors!(
+                    header!(), "vmovdqu xmmword ptr [{to}], xmm2",
+                    to = in(reg) to, header = sym HEADER, options(nostack, preserves_flags),
+                );
+            } else {
+                to.cast::<[u8; 16]>().write_unaligned(HEADER);
+            });
             copy_long(to.add(HDR), from, len);
         }
     }
@@ -176,11 +180,7 @@ impl sealed::Lanes for Avx {
         #[cfg(all(target_arch = "x86_64", not(miri), not(target_feature = "sse2")))]
         // SAFETY: the value says that there is AVX; the constant has 16 bytes.
         unsafe {
-            core::arch::asm!(
-                "vmovdqu xmm2, xmmword ptr [rip + {header}]",
-                header = sym HEADER,
-                options(nostack, preserves_flags)
-            );
+            core::arch::asm!("vmovdqu xmm2, xmmword ptr [rip + {}]", sym HEADER, options(nostack, preserves_flags));
         }
     }
 

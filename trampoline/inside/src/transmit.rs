@@ -23,8 +23,9 @@ use zerocopy::FromBytes;
 /// refused with all that follow it. `lanes`: the registers that the frames pass through; what is left there is cleared.
 #[inline]
 pub fn transmit(window: &mut Window, request: PeerSlice<'static>, count: u64, lanes: impl Lanes) -> Outcome {
-    let count = speculation::within(count, MAX_BURST as u64).map(|count| count as u16);
-    let Some((count, block)) = count.zip(request.table(0, MAX_BURST as u16)) else {
+    let room = (request.len() / size_of::<Packet>() as u64).min(MAX_BURST as u64);
+    let count = speculation::within(count, room).map(|count| count as u16);
+    let Some((count, block)) = count.zip(request.table(0, room as u16)) else {
         window.refuse();
         return Outcome::nothing(Status::new(Code::BadRequest));
     };

@@ -215,3 +215,17 @@ fn mistaken(offset: u64, len: u16) {
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();
 }
+
+/// A library's user may have a request block of any length: no packet behind its end is read.
+#[test]
+fn a_request_block_has_as_many_packets_as_fit_into_it() {
+    let mut sender = Sender::new(1, 8);
+    sender.peers[0].give(4);
+    let block = sender.request().sub(0, 24).expect("inside");
+    for index in 0..3 {
+        block.write(8 * index, Packet::new(0, 64, PeerIdx(0))).expect("inside");
+    }
+    let mut send = |count| transmit(&mut sender.window, block, count, Words).status;
+    assert_eq!([4, 256, u64::MAX].map(&mut send).map(Status::code), [Code::BadRequest; 3]);
+    assert_eq!(send(3), Status::OK);
+}
