@@ -59,16 +59,14 @@ struct Free {
 
 static FREE: Mutex<Free> = Mutex::new(Free { small: 0, large: 0 });
 
-/// The memory that was given out as frames: small runs and large ones, each as first byte and end.
-static SHARED: [[AtomicU64; 2]; 2] = [const { [const { AtomicU64::new(0) }; 2] }; 2];
+/// The memory that is given out as frames and not to the heap, from the first frame on: its first byte, and its length.
+static SHARED: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// Gives the allocator its memory. Only the first call has an effect.
 pub fn init(room: Room) {
     let mut free = FREE.lock();
     if free.large == 0 {
         *free = Free { small: room.from, large: room.to };
-        SHARED[0].iter().for_each(|bound| bound.store(room.from, SeqCst));
-        SHARED[1].iter().for_each(|bound| bound.store(room.to, SeqCst));
     }
 }
 
@@ -93,11 +91,13 @@ pub fn alloc() -> Result<Hpa, OutOfFrames> {
 /// Returns `len` zeroed bytes in a row, at a multiple of `align` (a power of two, at least [`FRAME`]).
 pub fn alloc_contiguous(len: u64, align: u64) -> Result<Hpa, OutOfFrames> {
     let mut free = FREE.lock();
+    if SHARED[1].load(SeqCst) == 0 {
+        SHARED[0].store(free.small, SeqCst);
+        SHARED[1].store(free.large - free.small, SeqCst);
+    }
     let at = take(&mut free, len, align).ok_or(OutOfFrames)?;
     // SAFETY: the bytes are mapped one to one (the contract of Room), and were taken just now, so nobody else has them.
     unsafe { core::ptr::write_bytes(at as *mut u8, 0, len as usize) };
-    SHARED[0][1].store(free.small, SeqCst);
-    SHARED[1][0].store(free.large, SeqCst);
     Ok(Hpa(at))
 }
 
@@ -113,26 +113,27 @@ fn take(free: &mut Free, len: u64, align: u64) -> Option<u64> {
     }
 }
 
-/// Returns the `len` bytes at `hpa`; `None` unless all of them were given out as frames.
+/// Returns whether the `len` bytes at `at` are in the memory of frames.
+fn is_shared(at: u64, len: u64) -> bool {
+    let [from, room] = SHARED.each_ref().map(|word| word.load(SeqCst));
+    room.checked_sub(len).is_some_and(|last| at.wrapping_sub(from) <= last)
+}
+
+/// Returns the `len` bytes at `hpa`, or `None` unless all of them are in the memory of frames.
 pub fn slice(hpa: Hpa, len: u64) -> Option<PeerSlice<'static>> {
-    let end = hpa.0.checked_add(len)?;
-    let inside = |[from, to]: &[AtomicU64; 2]| hpa.0 >= from.load(SeqCst) && end <= to.load(SeqCst);
-    // SAFETY: frames are mapped one to one for ever (the contract of Room), and no reference leads into them: the heap
-    // takes only memory that was never given out as frames.
-    SHARED.iter().any(inside).then(|| unsafe { PeerSlice::from_raw(hpa.0 as *mut u8, len) })
+    // SAFETY: the memory of frames is mapped one to one for ever (the contract of Room), and no reference leads into it:
+    // the heap takes no memory once there is a frame.
+    is_shared(hpa.0, len).then(|| unsafe { PeerSlice::from_raw(hpa.0 as *mut u8, len) })
 }
 
 /// Number of 64-bit words in a frame.
 pub const WORDS: usize = 512;
 
-/// Returns the words of the frame at `hpa`; `None` unless it was given out.
+/// Returns the words of the frame at `hpa`, or `None` unless it is in the memory of frames.
 pub fn words(hpa: Hpa) -> Option<&'static [AtomicU64; WORDS]> {
-    let [[a, b], [c, d]] = &SHARED;
     let Hpa(at) = hpa;
-    let given = at >= a.load(SeqCst) && at < b.load(SeqCst) || at >= c.load(SeqCst) && at < d.load(SeqCst);
-    // SAFETY: memory is given out in whole frames, which are mapped for ever (the contract of Room). Others may write
-    // the words at any time, as atomics allow.
-    (given && at & (FRAME - 1) == 0).then(|| unsafe { &*(at as *const [AtomicU64; WORDS]) })
+    // SAFETY: as in slice, and aligned. Others may write the words at any time, as atomics allow.
+    (is_shared(at, FRAME) && at & (FRAME - 1) == 0).then(|| unsafe { &*(at as *const [AtomicU64; WORDS]) })
 }
 
 #[cfg(target_os = "none")]
@@ -151,11 +152,10 @@ mod heap {
     pub fn grow(more: u64) -> Result<(), OutOfFrames> {
         let more = more.next_multiple_of(FRAME);
         let mut free = FREE.lock();
-        if free.small != SHARED[0][0].load(SeqCst) {
+        if SHARED[1].load(SeqCst) != 0 {
             return Err(OutOfFrames);
         }
         let at = take(&mut free, more, FRAME).ok_or(OutOfFrames)? as *mut u8;
-        SHARED[0].iter().for_each(|bound| bound.store(free.small, SeqCst));
         let mut heap = HEAP.lock();
         match heap.size() {
             // SAFETY: the heap is empty. The bytes are mapped one to one, and never become frames.

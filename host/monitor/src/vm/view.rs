@@ -9,7 +9,7 @@ use crate::platform::table::Table;
 use crate::vmx::ept::{Access, EptPointer, View};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::{invvpid, write};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sluice_abi::boot::{IMAGE_START, STACK_GUARD};
 use sluice_abi::directory::GateKind;
 use sluice_abi::{Gpa, Hpa, map};
@@ -355,8 +355,16 @@ impl Isolated {
         self.list.get(HOME) == home.0
             && self.list.get(FIRST) == self.gate.pointer().0
             && window == self.window.at_rest().0
-            && self.list.words().is_some_and(|list| list[WINDOW + 1..].iter().all(|word| word.load(Relaxed) == 0))
+            && self.list.words().is_some_and(|list| are_zero(&list[WINDOW + 1..]))
     }
+}
+
+/// Returns whether all `words` are 0. Each turn takes several, as the compiler unrolls no loop of atomic accesses, and
+/// every exit from home asks.
+fn are_zero(words: &[AtomicU64]) -> bool {
+    let any = |words: &[AtomicU64]| words.iter().fold(0, |any, word| any | word.load(Relaxed));
+    let (turns, rest) = words.as_chunks::<8>();
+    turns.iter().fold(any(rest), |all, turn| all | any(turn)) == 0
 }
 
 #[cfg(all(test, not(target_os = "none")))]
