@@ -11,8 +11,8 @@ use sluice_abi::net::HDR_LEN;
 
 /// A pair of runs between which frames of bounded length are copied, each behind a header.
 ///
-/// What lies within [`sluice_abi::map::SPECULATION_REACH`] behind the start of either run must be no secret from whoever
-/// chooses the offsets: while the processor speculates that a check passes, it may touch that.
+/// What lies within [`sluice_abi::map::SPECULATION_REACH`] behind the start of either run must be no secret from
+/// whoever chooses the offsets: while the processor speculates that a check passes, it may touch that.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer<'m> {
     from: *const u8,

@@ -121,8 +121,8 @@ fn is_shared(at: u64, len: u64) -> bool {
 
 /// Returns the `len` bytes at `hpa`, or `None` unless all of them are in the memory of frames.
 pub fn slice(hpa: Hpa, len: u64) -> Option<PeerSlice<'static>> {
-    // SAFETY: the memory of frames is mapped one to one for ever (the contract of Room), and no reference leads into it:
-    // the heap takes no memory once there is a frame.
+    // SAFETY: the memory of frames is mapped one to one for ever (the contract of Room), and no reference leads into
+    // it: the heap takes no memory once there is a frame.
     is_shared(hpa.0, len).then(|| unsafe { PeerSlice::from_raw(hpa.0 as *mut u8, len) })
 }
 

@@ -3,8 +3,8 @@
 //! Follows the code from the window page on, through calls and spills. What is loaded from request, packets and rings
 //! is named by somebody else; an AND, a conditional move behind its comparison, or the width of a load bounds it, and
 //! nothing else does. Within the state such a number must choose a place of the state; behind any other pointer it must
-//! stay below [`map::SPECULATION_REACH`], where nothing of anybody else lies. What the window itself stored in the state is
-//! taken for its own.
+//! stay below [`map::SPECULATION_REACH`], where nothing of anybody else lies. What the window itself stored in the
+//! state is taken for its own.
 
 use super::value::{ANYTHING, Value};
 use crate::access::writes;
