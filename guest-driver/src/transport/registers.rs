@@ -60,38 +60,33 @@ impl RegisterBlock {
         self.len == 0
     }
 
-    /// Reads the register of `width` at byte `offset`.
-    ///
-    /// # Panics
-    /// If no such register lies inside the block.
+    /// Reads the register of `width` at byte `offset`. Where the block has no such register, all bits are 1, as where
+    /// no device answers.
     pub fn read(self, offset: u32, width: Width) -> u32 {
         match width {
-            Width::One => load(self.register::<u8>(offset)).into(),
-            Width::Two => load(self.register::<u16>(offset)).into(),
-            Width::Four => load(self.register::<u32>(offset)),
+            Width::One => self.register::<u8>(offset).map_or(u8::MAX, load).into(),
+            Width::Two => self.register::<u16>(offset).map_or(u16::MAX, load).into(),
+            Width::Four => self.register::<u32>(offset).map_or(u32::MAX, load),
         }
     }
 
-    /// Writes the register of `width` at byte `offset`; bits of `value` above the width are dropped.
-    ///
-    /// # Panics
-    /// If no such register lies inside the block.
+    /// Writes the register of `width` at byte `offset`; bits of `value` above the width are dropped. Where the block
+    /// has no such register, nothing is written.
     pub fn write(self, offset: u32, width: Width, value: u32) {
         match width {
-            Width::One => store(self.register(offset), value as u8),
-            Width::Two => store(self.register(offset), value as u16),
-            Width::Four => store(self.register(offset), value),
+            Width::One => self.register(offset).into_iter().for_each(|register| store(register, value as u8)),
+            Width::Two => self.register(offset).into_iter().for_each(|register| store(register, value as u16)),
+            Width::Four => self.register(offset).into_iter().for_each(|register| store(register, value)),
         }
     }
 
-    fn register<T>(self, offset: u32) -> VolatilePtr<'static, T> {
+    fn register<T>(self, offset: u32) -> Option<VolatilePtr<'static, T>> {
         let (at, size) = (u64::from(offset), size_of::<T>() as u64);
-        assert!(at + size <= self.len && at.is_multiple_of(size), "no register of {size} bytes at {offset:#x}");
-        // A block that has a register has an address.
-        let register = NonNull::new(self.base.wrapping_add(offset as usize)).unwrap_or(NonNull::dangling());
-        // SAFETY: the assertion holds the register to the bytes that `new` was promised, or that `from_words` borrows
-        // for ever; their base is a multiple of 4.
-        unsafe { VolatilePtr::new(register.cast()) }
+        let inside = at + size <= self.len && at.is_multiple_of(size);
+        let register = NonNull::new(self.base.wrapping_add(offset as usize)).filter(|_| inside)?;
+        // SAFETY: the register is within the bytes that `new` was promised, or that `from_words` borrows for ever;
+        // their base is a multiple of 4.
+        Some(unsafe { VolatilePtr::new(register.cast()) })
     }
 }
 
@@ -108,4 +103,32 @@ fn load<T: Copy>(register: VolatilePtr<'static, T>) -> T {
 #[inline(never)]
 fn store<T: Copy>(register: VolatilePtr<'static, T>, value: T) {
     register.write(value);
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    #[test]
+    fn where_no_register_is_all_bits_are_1_and_nothing_is_written() {
+        let block = RegisterBlock::from_words(std::vec![0x0403_0201, 0x0807_0605].leak());
+        assert_eq!(
+            (block.read(5, Width::One), block.read(6, Width::Two), block.read(4, Width::Four)),
+            (6, 0x807, 0x0807_0605)
+        );
+        for (offset, width, ones) in [
+            (8, Width::One, 0xff),
+            (7, Width::Two, 0xffff),
+            (5, Width::Two, 0xffff),
+            (8, Width::Two, 0xffff),
+            (6, Width::Four, u32::MAX),
+            (8, Width::Four, u32::MAX),
+            (u32::MAX, Width::Four, u32::MAX),
+        ] {
+            block.write(offset, width, 0);
+            assert_eq!(block.read(offset, width), ones, "{offset} {width:?}");
+        }
+        assert_eq!([0, 4].map(|offset| block.read(offset, Width::Four)), [0x0403_0201, 0x0807_0605]);
+    }
 }

@@ -1,13 +1,14 @@
 //! Access to a PCI function.
 
 use crate::transport::registers::{RegisterBlock, Width};
-use sluice_abi::pci::CONFIG_LEN;
 
 /// Configuration space and BARs of a PCI function.
 pub trait Function {
-    /// Reads the 32 bits of configuration space at byte `offset`, a multiple of 4 below [`CONFIG_LEN`].
+    /// Reads the 32 bits of configuration space at byte `offset`, a multiple of 4 below
+    /// [`sluice_abi::pci::CONFIG_LEN`].
     fn config(&mut self, offset: u16) -> u32;
-    /// Writes the 32 bits of configuration space at byte `offset`, a multiple of 4 below [`CONFIG_LEN`].
+    /// Writes the 32 bits of configuration space at byte `offset`, a multiple of 4 below
+    /// [`sluice_abi::pci::CONFIG_LEN`].
     fn set_config(&mut self, offset: u16, value: u32);
     /// Returns the length of BAR `bar` in bytes; 0 if there is no such BAR.
     fn bar_len(&mut self, bar: u8) -> u64;
@@ -25,19 +26,11 @@ pub struct MappedFunction {
 }
 
 impl MappedFunction {
-    /// Returns the function whose configuration space is `config`, as PCI Express maps it, and whose BARs are `bars`,
-    /// by number. A BAR that the function does not have is an empty block.
-    ///
-    /// # Panics
-    /// If `config` is shorter than [`CONFIG_LEN`] bytes.
+    /// Returns the function whose configuration space is `config`, as PCI Express maps it
+    /// ([`sluice_abi::pci::CONFIG_LEN`] bytes), and whose BARs are `bars`, by number. A BAR that the function does not
+    /// have is an empty block.
     pub const fn new(config: RegisterBlock, bars: [RegisterBlock; 6]) -> Self {
-        assert!(config.len() >= CONFIG_LEN as u64, "the configuration space of a PCI function is cut short");
         Self { config, bars }
-    }
-
-    fn bar(&self, bar: u8) -> RegisterBlock {
-        assert!(usize::from(bar) < self.bars.len(), "no BAR {bar}");
-        self.bars[usize::from(bar)]
     }
 }
 
@@ -55,10 +48,12 @@ impl Function for MappedFunction {
     }
 
     fn read(&mut self, bar: u8, offset: u32, width: Width) -> u32 {
-        self.bar(bar).read(offset, width)
+        self.bars.get(usize::from(bar)).map_or(u32::MAX, |block| block.read(offset, width))
     }
 
     fn write(&mut self, bar: u8, offset: u32, width: Width, value: u32) {
-        self.bar(bar).write(offset, width, value);
+        if let Some(block) = self.bars.get(usize::from(bar)) {
+            block.write(offset, width, value);
+        }
     }
 }
