@@ -15,7 +15,7 @@ pub const ATTACKS: &[super::Attack] = &[("interrupts", |machine, _| each(machine
 
 /// The kinds of calls: the number of frames, and the number of instructions from the request of an expiry to its exit,
 /// and to the end of the call.
-const CALLS: [(u64, Range<u64>); 2] = [(0, 2_000..2_800), (BURST_SIZE as u64, 2_000..4_500)];
+const CALLS: [(u64, Range<u64>); 2] = [(0, 1_300..2_400), (BURST_SIZE as u64, 1_300..4_200)];
 /// Ticks from the handler of one expiry to the next, unless another is requested: more than a request ever takes.
 const NEVER: u64 = 1 << 32;
 /// The exits from one question for their number to the next, if the interrupt waits for the call: the timer is set, it
