@@ -31,7 +31,7 @@ const PERIOD: u64 = 1 << 15;
 /// The number of ticks after which the other side must be gone.
 const LIMIT: u64 = 1 << 26;
 /// The number of instructions that the sender waits, so that the receiver's exit takes no longer.
-const HEAD_START: u64 = 4700;
+const HEAD_START: u64 = 4400;
 /// The exits of a turn in whose call the window was open when the NMI came: the NMI, the next call's, and the question
 /// for their number.
 const IN_WINDOW: u64 = 3;
