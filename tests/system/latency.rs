@@ -89,11 +89,12 @@ fn interrupts_that_come_due_at_each_instruction_in_bochs_come_in_home() {
 }
 
 /// Whatever the peer's ring makes of a call: once an interrupt is due the call has `watchdog_ticks`, and is aborted
-/// then. A call of 256 long frames takes 61,000 instructions here. Aborted calls are made again.
+/// then. A call of 256 long frames takes 50,000 instructions here, of which the period is no multiple. Aborted calls
+/// are made again.
 #[test]
 fn interrupts_in_bochs_wait_for_long_calls_as_long_as_the_watchdog_lets_them() {
     const WATCHDOG: u64 = 5_000;
-    let args = "expiries count=60 period=200003 load=256x1518";
+    let args = "expiries count=60 period=180001 load=256x1518";
     let scenario = bochs(args);
     let manifest = format!("watchdog_ticks = {WATCHDOG}\n{}", scenario.manifest);
     let (row, report) = expiries(&Scenario { manifest, ..scenario });
