@@ -197,18 +197,15 @@ proptest! {
 #[cfg(not(miri))]
 mod oracle {
     use super::*;
+    use sluice_test_memory::shared;
     use virtio_queue::{Queue, QueueOwnedT, QueueT};
-    use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+    use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
-    /// Returns memory that both sides see.
-    #[allow(unsafe_code, reason = "vouches for memory of another crate")]
-    fn mapped() -> (GuestMemoryMmap, PeerSlice<'static>) {
-        let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN as usize)]).unwrap();
-        let base = mmap.get_host_address(GuestAddress(0)).unwrap();
-        std::mem::forget(mmap.clone());
-        // SAFETY: the mapping is never undone, and nobody makes references into it.
-        let memory = unsafe { PeerSlice::from_raw(base, LEN) };
-        (mmap, memory)
+    /// Returns memory as rust-vmm's crates and as ours see it.
+    fn memory() -> (GuestMemoryMmap, PeerSlice<'static>) {
+        let (memory, file) = shared(LEN);
+        let range = (GuestAddress(0), LEN as usize, Some(FileOffset::new(file, 0)));
+        (GuestMemoryMmap::from_ranges_with_files([range]).unwrap(), memory)
     }
 
     /// Returns the device side of `queue` by `virtio-queue`.
@@ -237,7 +234,7 @@ mod oracle {
             indirect: bool,
         ) {
             let features = features(usize::from(in_order), [false, event_idx, indirect]);
-            let (mmap, memory) = mapped();
+            let (mmap, memory) = memory();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             let (mut token, mut given, mut held) = (0u32, VecDeque::new(), Vec::new());
@@ -294,7 +291,7 @@ mod oracle {
     fn virtio_queue_and_we_agree_on_who_is_to_be_told() {
         for event_idx in [false, true] {
             let features = features(0, [false, event_idx, false]);
-            let (mmap, memory) = mapped();
+            let (mmap, memory) = memory();
             let mut queue = driver(memory, 64, features);
             let mut device = oracle(&mmap, &queue, event_idx);
             for round in 0..3 {

@@ -3,7 +3,6 @@
 //! Threads as the processor runs them show little. Under Miri a load may see an older value where nothing orders it
 //! behind the newer one, threads change at any instruction, and two accesses that nothing orders are an error;
 //! `tests/orders` runs these tests there with many schedules.
-#![allow(unsafe_code, reason = "moves queues into threads, and vouches for the memory that both sides see")]
 
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{Peer, Queue, Region};
@@ -14,6 +13,7 @@ use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions, Slot, Window, transm
 use sluice_memory::{PeerSlice, Words};
 use sluice_test_memory::{read, zeroed};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 const LEN: u64 = 0x4000;
@@ -30,17 +30,6 @@ const FORMATS: [(F, u16); 4] = [
     (F::RING_PACKED, 5),
     (F::from_bits_retain(F::RING_PACKED.bits() | F::IN_ORDER.bits()), 5),
 ];
-
-/// A value that goes into another thread, though it holds pointers into memory that both threads see.
-struct Moved<T>(T);
-// SAFETY: one thread at a time has it, and the memory behind it is never freed.
-unsafe impl<T> Send for Moved<T> {}
-
-impl<T> Moved<T> {
-    fn take(self) -> T {
-        self.0
-    }
-}
 
 /// Returns the driver side of an empty queue, its memory, and its directory entry.
 fn driver(features: F, size: u16) -> (DriverQueue<8>, PeerSlice<'static>, Queue) {
@@ -93,12 +82,12 @@ impl Drop for Guard<'_> {
 }
 
 /// Runs both sides at once, to their ends.
-fn both(device: impl FnOnce(&Other), driver: impl FnOnce(&Other)) {
-    let (other, device) = (Other::default(), Moved(device));
+fn both(device: impl FnOnce(&Other) + Send, driver: impl FnOnce(&Other)) {
+    let other = Other::default();
     thread::scope(|scope| {
         scope.spawn(|| {
             let _guard = Guard(&other);
-            device.take()(&other);
+            device(&other);
         });
         let _guard = Guard(&other);
         driver(&other);
@@ -127,10 +116,12 @@ fn receive(
 fn a_burst_through_a_window_is_seen_whole_by_another_thread() {
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features, size);
-        let (mut window, packets) = (window(memory, entry), zeroed(0x1000));
-        window.set_packets(packets);
         both(
-            |other| (0..ROUNDS).for_each(|round| send_burst(other, &mut window, packets, round)),
+            move |other| {
+                let (mut window, packets) = (window(memory, entry), zeroed(0x1000));
+                window.set_packets(packets);
+                (0..ROUNDS).for_each(|round| send_burst(other, &mut window, packets, round));
+            },
             |other| {
                 receive(other, &mut queue, memory, FRAME + HDR_LEN, |round, frames| {
                     let sent = (0..BURST).map(|index| frame(round * BURST + index).to_vec());
@@ -147,8 +138,7 @@ fn window(memory: PeerSlice<'static>, entry: Queue) -> Window {
     peer.regions[0] = Region { gpa: Gpa(0), len: LEN, slot_offset: 0 };
     peer.queues[0] = entry;
     let mut window = Window::new();
-    // SAFETY: the memory is never freed, and only slices lead into it.
-    window.attach_peer(PeerIdx(0), &peer, unsafe { Slot::at(memory.as_ptr()) }).expect("a lawful queue");
+    window.attach_peer(PeerIdx(0), &peer, Slot::of(memory)).expect("a lawful queue");
     window
 }
 
@@ -177,9 +167,9 @@ fn a_frame_merged_over_buffers_is_seen_whole_by_another_thread() {
     let len = 30;
     for (features, size) in FORMATS {
         let (mut queue, memory, entry) = driver(features | F::MRG_RXBUF, size);
-        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
         both(
-            |other| {
+            move |other| {
+                let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
                 for round in 0..ROUNDS {
                     source.copy_from_slice(0, &frame(round)).unwrap();
                     other.wait(|| fill(&mut device, &regions, source));
@@ -220,9 +210,9 @@ fn chains_that_are_sent_are_seen_whole_by_another_thread() {
         FORMATS.into_iter().chain([FORMATS[0], FORMATS[2]].map(|it| (it.0 | F::INDIRECT_DESC, it.1)))
     {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), into) = (device(memory, &entry), zeroed(64));
         both(
-            |other| {
+            move |other| {
+                let ((mut device, regions), into) = (device(memory, &entry), zeroed(64));
                 for round in 0..ROUNDS {
                     let first = other.wait(|| taken(&mut device, &regions, into));
                     let second = taken(&mut device, &regions, into).expect("a batch that is shown whole");
@@ -259,56 +249,109 @@ fn notified() -> impl Iterator<Item = (F, u16)> {
         .flat_map(|(features, size)| [(features, size), (features | F::EVENT_IDX, size)])
 }
 
+/// What a device side in a thread of its own does, with a frame at hand, when it is told to. Returns what it found.
+type Step = fn(&mut DeviceQueue, &Regions, PeerSlice<'static>) -> bool;
+
+/// A device side in a thread of its own, which makes the next of its steps, one after the other and from the first one
+/// again, each time it is told to.
+struct Device {
+    told: Sender<()>,
+    found: Receiver<bool>,
+}
+
+impl Device {
+    /// Tells the device to make its next step, and does not wait for it.
+    fn tell(&self) {
+        self.told.send(()).expect("a device");
+    }
+
+    /// Waits until the step is made, and returns what the device found.
+    fn found(&self) -> bool {
+        self.found.recv().expect("a device")
+    }
+
+    fn step(&self) -> bool {
+        self.tell();
+        self.found()
+    }
+}
+
+/// Runs `driver` beside a device side with these `steps`.
+fn beside((memory, entry): (PeerSlice<'static>, Queue), steps: &'static [Step], driver: impl FnOnce(&Device)) {
+    let ((told, tells), (finds, found)) = (channel(), channel());
+    let device = Device { told, found };
+    thread::scope(move |scope| {
+        scope.spawn(move || {
+            let ((mut queue, regions), source) = (self::device(memory, &entry), zeroed(64));
+            for (step, ()) in steps.iter().cycle().zip(tells) {
+                finds.send(step(&mut queue, &regions, source)).expect("a driver");
+            }
+        });
+        driver(&device);
+        drop(device);
+    });
+}
+
+fn enqueue(device: &mut DeviceQueue, regions: &Regions, source: PeerSlice<'static>) -> bool {
+    device.enqueue(regions, &Hdr::default(), source, 0, Words) == Ok(Enqueue::Filled)
+}
+
 #[test]
 fn a_driver_that_asks_and_looks_once_more_misses_no_buffer() {
+    const STEPS: [Step; 2] = [enqueue, |device, _, _| {
+        device.publish();
+        device.needs_notification()
+    }];
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
-        for _ in 0..ROUNDS {
-            assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
-            queue.publish();
-            assert_eq!(device.enqueue(&regions, &Hdr::default(), source, 0, Words), Ok(Enqueue::Filled));
-            let publisher = Moved(device);
-            let publisher = thread::spawn(move || {
-                let mut device = publisher.take();
-                device.publish();
-                let told = device.needs_notification();
-                Moved((device, told))
-            });
-            queue.suppress_interrupts(false);
-            let seen = queue.is_ready().expect("no fault");
-            let told;
-            (device, told) = publisher.join().expect("no fault").take();
-            assert!(seen || told, "a lost notification");
-            assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
-            queue.suppress_interrupts(true);
-        }
+        beside((memory, entry), &STEPS, |device| {
+            for _ in 0..ROUNDS {
+                assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
+                queue.publish();
+                assert!(device.step());
+                device.tell();
+                queue.suppress_interrupts(false);
+                let seen = queue.is_ready().expect("no fault");
+                let told = device.found();
+                assert!(seen || told, "a lost notification");
+                assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
+                queue.suppress_interrupts(true);
+            }
+        });
     }
 }
 
 #[test]
 fn a_device_that_asks_and_looks_once_more_misses_no_buffer() {
+    const STEPS: [Step; 3] = [
+        |device, _, _| {
+            device.ask_for_notifications(false);
+            true
+        },
+        |device, _, _| {
+            device.ask_for_notifications(true);
+            device.available().expect("no fault") > 0
+        },
+        |device, regions, source| {
+            let filled = enqueue(device, regions, source);
+            device.publish();
+            filled
+        },
+    ];
     for (features, size) in notified() {
         let (mut queue, memory, entry) = driver(features, size);
-        let ((mut device, regions), source) = (device(memory, &entry), zeroed(64));
-        for _ in 0..ROUNDS {
-            assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
-            device.ask_for_notifications(false);
-            let publisher = Moved(queue);
-            let publisher = thread::spawn(move || {
-                let mut queue = publisher.take();
+        beside((memory, entry), &STEPS, |device| {
+            for _ in 0..ROUNDS {
+                assert!(queue.give(Gpa(buffer(0)), FRAME + HDR_LEN, 0));
+                assert!(device.step());
+                device.tell();
                 queue.publish();
                 let told = queue.needs_notification();
-                Moved((queue, told))
-            });
-            device.ask_for_notifications(true);
-            let seen = device.available().expect("no fault") > 0;
-            let told;
-            (queue, told) = publisher.join().expect("no fault").take();
-            assert!(seen || told, "a lost notification");
-            assert_eq!(device.enqueue(&regions, &Hdr::default(), source, 0, Words), Ok(Enqueue::Filled));
-            device.publish();
-            assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
-        }
+                let seen = device.found();
+                assert!(seen || told, "a lost notification");
+                assert!(device.step());
+                assert!(queue.is_ready().expect("no fault") && queue.take().is_ok());
+            }
+        });
     }
 }

@@ -23,6 +23,11 @@ pub struct PeerSlice<'m> {
     memory: PhantomData<&'m ()>,
 }
 
+// SAFETY: for all of `'m` the bytes are at the same addresses in each thread. Whatever another thread does to them,
+// whoever shares them may do at any time: nothing here believes anything of them.
+#[allow(unsafe_code, reason = "a run may be used in a thread that did not make it")]
+unsafe impl Send for PeerSlice<'_> {}
+
 #[allow(
     unsafe_code,
     reason = "the one place where shared memory is touched; every block relies on the contract of from_raw"
@@ -31,8 +36,8 @@ impl<'m> PeerSlice<'m> {
     /// Returns the `len` bytes at `base`.
     ///
     /// # Safety
-    /// For all of `'m` the bytes are mapped, readable and writable, do not wrap around the address space, and no Rust
-    /// reference to any of them is in use. They may change at any time.
+    /// For all of `'m` the bytes are mapped, readable and writable, or an access to them ends the program. They do not
+    /// wrap around the address space, and no Rust reference to any of them is in use. They may change at any time.
     pub const unsafe fn from_raw(base: *mut u8, len: u64) -> Self {
         Self { base, len, memory: PhantomData }
     }

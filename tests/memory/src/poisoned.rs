@@ -1,53 +1,42 @@
 //! Memory with poison around it.
 
-use crate::{ALIGN, read, zeroed};
-use sluice_memory::PeerSlice;
+use crate::{ALIGN, Runs, read, zeroed};
+use std::ops::Deref;
 
 const POISON: u8 = 0xA5;
 
 /// Runs of bytes with a page of poison before and after each. Dropping this checks the poison.
 #[derive(Clone)]
-pub struct Memory {
-    all: PeerSlice<'static>,
-    runs: Vec<(u64, u64)>,
+pub struct Memory(Runs);
+
+impl Deref for Memory {
+    type Target = Runs;
+
+    fn deref(&self) -> &Runs {
+        &self.0
+    }
 }
 
 impl Memory {
     /// Returns zeroed runs of `lens` bytes. Each starts at a page.
     pub fn new(lens: &[u64]) -> Self {
         let mut len = ALIGN;
-        let mut runs = Vec::new();
+        let mut extents = Vec::new();
         for run in lens {
-            runs.push((len, *run));
+            extents.push((len, *run));
             len += run.next_multiple_of(ALIGN) + ALIGN;
         }
-        let memory = Self { all: zeroed(len), runs };
+        let memory = Self(Runs { all: zeroed(len), extents });
         for (start, end) in memory.gaps() {
             memory.all.copy_from_slice(start, &vec![POISON; (end - start) as usize]).expect("inside");
         }
         memory
     }
 
-    /// Returns the run of number `index`.
-    pub fn run(&self, index: usize) -> PeerSlice<'static> {
-        let (offset, len) = self.runs[index];
-        self.all.sub(offset, len).expect("inside")
-    }
-
-    /// Returns runs and poison as one.
-    pub const fn all(&self) -> PeerSlice<'static> {
-        self.all
-    }
-
-    /// Returns where in [`Memory::all`] the run of number `index` starts, and its length, in bytes.
-    pub fn extent(&self, index: usize) -> (u64, u64) {
-        self.runs[index]
-    }
-
     /// Returns where the bytes of no run start and end.
     fn gaps(&self) -> Vec<(u64, u64)> {
-        let starts = [0].into_iter().chain(self.runs.iter().map(|(offset, len)| offset + len));
-        let ends = self.runs.iter().map(|(offset, _)| *offset).chain([self.all.len()]);
+        let starts = [0].into_iter().chain(self.extents.iter().map(|(offset, len)| offset + len));
+        let ends = self.extents.iter().map(|(offset, _)| *offset).chain([self.all.len()]);
         starts.zip(ends).collect()
     }
 

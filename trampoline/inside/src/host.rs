@@ -13,24 +13,23 @@ use sluice_memory::PeerSlice;
 
 /// The sluice slot of a window, where the host maps the peers' memory. See: [`sluice_abi::map`].
 #[derive(Clone, Copy, Debug)]
-pub struct Slot(*mut u8);
+pub struct Slot(PeerSlice<'static>);
 
 impl Slot {
-    /// Returns the slot whose first byte is at `base`.
+    /// Returns the slot that is all of `memory`: a peer whose regions do not lie in it is refused.
+    pub const fn of(memory: PeerSlice<'static>) -> Self {
+        Self(memory)
+    }
+
+    /// Returns the slot of [`map::SLOT_LEN`] bytes whose first byte is at `base`.
     ///
     /// # Safety
     /// Wherever a window uses a peer that was attached with this slot, the regions that the peer's entry lists are
     /// mapped at `base` + their slot offsets, readable and writable, or an access to them ends the program. No Rust
     /// reference leads into them.
     pub const unsafe fn at(base: *mut u8) -> Self {
-        Self(base)
-    }
-
-    /// Returns `len` bytes at slot offset `offset`, or `None` if the slot ends before.
-    fn memory(self, offset: u64, len: u64) -> Option<PeerSlice<'static>> {
-        offset.checked_add(len).filter(|&end| end <= map::SLOT_LEN)?;
-        // SAFETY: the range is inside the slot, and mapped there by the contract of `at`.
-        Some(unsafe { PeerSlice::from_raw(self.0.wrapping_add(offset as usize), len) })
+        // SAFETY: what is used of the slot is mapped there, by the contract above.
+        Self(unsafe { PeerSlice::from_raw(base, map::SLOT_LEN) })
     }
 
     /// Returns the regions of `peer`, which are mapped in this slot.
@@ -41,7 +40,7 @@ impl Slot {
             return Err(Clause::Layout);
         }
         Regions::collect(listed.iter().map(|region| {
-            let memory = self.memory(region.slot_offset, region.len).ok_or(Clause::Layout)?;
+            let memory = self.0.sub(region.slot_offset, region.len).map_err(|_| Clause::Layout)?;
             Ok((region.gpa, memory))
         }))
     }

@@ -1,5 +1,4 @@
 //! Our device side under a driver of rust-vmm's `virtio-queue`, which knows nothing of ours.
-#![allow(unsafe_code, reason = "vouches for the memory that both see")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,9 +8,10 @@ use sluice_abi::net::{F, HDR_LEN, Hdr};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::shared;
 use virtio_queue::desc::{RawDescriptor, split::Descriptor};
 use virtio_queue::mock::MockSplitQueue;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Address, Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 const LEN: usize = 0x4_0000;
 const BUFFERS: u64 = 0x2_0000;
@@ -21,12 +21,11 @@ const MOST: usize = SIZE as usize / 2;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 
+/// Returns memory as rust-vmm's crates and as ours see it.
 fn memory() -> (GuestMemoryMmap, PeerSlice<'static>) {
-    let mmap = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), LEN)]).unwrap();
-    let base = mmap.get_host_address(GuestAddress(0)).unwrap();
-    std::mem::forget(mmap.clone());
-    // SAFETY: the mapping is never undone, and nobody makes references into it.
-    (mmap, unsafe { PeerSlice::from_raw(base, LEN as u64) })
+    let (ram, file) = shared(LEN as u64);
+    let range = (GuestAddress(0), LEN, Some(FileOffset::new(file, 0)));
+    (GuestMemoryMmap::from_ranges_with_files([range]).unwrap(), ram)
 }
 
 fn device(mock: &MockSplitQueue<'_, GuestMemoryMmap>, ram: PeerSlice<'static>) -> (DeviceQueue, Regions) {

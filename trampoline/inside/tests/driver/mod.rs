@@ -79,7 +79,7 @@ impl Driver {
         Regions::from_slices(&[(Gpa(GPA), self.ram())]).expect("one region")
     }
 
-    /// As a directory entry. Slot offset 0 is at [`Driver::base`].
+    /// As a directory entry. Slot offset 0 is the start of [`Driver::ram`].
     pub fn entry(&self, mtu: u16) -> directory::Peer {
         let mut entry = directory::Peer {
             state: PeerState::Ready as u32,
@@ -94,11 +94,7 @@ impl Driver {
     }
 
     /// The memory that [`Driver::entry`] speaks of.
-    pub fn base(&self) -> *mut u8 {
-        self.ram().as_ptr()
-    }
-
-    fn ram(&self) -> PeerSlice<'static> {
+    pub fn ram(&self) -> PeerSlice<'static> {
         self.memory.run(0)
     }
 

@@ -55,12 +55,9 @@ fn window_to(driver: &Driver) -> (Window, Memory, Memory) {
 }
 
 /// The same for frames whose payload is at most `mtu` bytes long.
-#[allow(unsafe_code, reason = "vouches for the driver's memory")]
 fn window_with_mtu(driver: &Driver, mtu: u16) -> (Window, Memory, Memory) {
     let (mut window, packets, request) = (Window::new(), Memory::new(&[0x4000]), Memory::new(&[4096]));
-    // SAFETY: the driver's memory is never freed, is as long as the entry says, and only slices lead into it.
-    let attached = window.attach_peer(PeerIdx(0), &driver.entry(mtu), unsafe { Slot::at(driver.base()) });
-    assert_eq!(attached, Ok(()));
+    assert_eq!(window.attach_peer(PeerIdx(0), &driver.entry(mtu), Slot::of(driver.ram())), Ok(()));
     window.set_packets(packets.run(0));
     (window, packets, request)
 }

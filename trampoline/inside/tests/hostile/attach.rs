@@ -3,7 +3,8 @@
 use super::*;
 use sluice_abi::directory::{MAX_PEERS, MAX_REGIONS};
 use sluice_abi::{Gpa, PeerIdx, directory, map, net};
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
+use sluice_test_memory::reserved;
 
 #[test]
 fn a_queue_of_a_wrong_size_is_refused() {
@@ -97,10 +98,17 @@ fn a_refused_peer_leaves_the_one_before_it_attached() {
     sender.check();
 }
 
-/// A peer whose directory entry `spoil` changed is not attached, for breaking `clause`.
+thread_local! {
+    /// A slot as long as a window's, with nothing behind it: to attach a peer touches none of its memory.
+    static SLOT: Slot = Slot::of(reserved(map::SLOT_LEN));
+}
+
+/// A peer that can be attached is not attached once `spoil` has changed its directory entry, for breaking `clause`.
 #[track_caller]
 fn refuses(clause: Clause, spoil: impl Fn(&mut directory::Peer)) {
-    let mut peer = Peer::new(SIZE);
-    spoil(&mut peer.entry);
-    assert_eq!(peer.attach(&mut Window::new(), PeerIdx(0)), Err(clause));
+    let mut entry = Peer::new(SIZE).entry;
+    let attach = |entry: &_| Window::new().attach_peer(PeerIdx(0), entry, SLOT.with(|slot| *slot));
+    assert_eq!(attach(&entry), Ok(()));
+    spoil(&mut entry);
+    assert_eq!(attach(&entry), Err(clause));
 }

@@ -133,7 +133,6 @@ impl Ring {
         (DeviceQueue::new(&self.queue(), &regions).expect("a lawful queue"), regions)
     }
 
-    #[allow(unsafe_code, reason = "vouches for the ring's memory")]
     fn attach(&self, window: &mut Window, index: PeerIdx) {
         let mut entry = directory::Peer {
             state: PeerState::Ready as u32,
@@ -144,8 +143,7 @@ impl Ring {
         };
         entry.regions[0] = Region { gpa: Gpa(GPA), len: LEN, slot_offset: 0 };
         entry.queues[0] = self.queue();
-        // SAFETY: the memory is never freed, is as long as the entry says, and only slices lead into it.
-        assert_eq!(window.attach_peer(index, &entry, unsafe { Slot::at(self.memory.run(0).as_ptr()) }), Ok(()));
+        assert_eq!(window.attach_peer(index, &entry, Slot::of(self.memory.run(0))), Ok(()));
     }
 
     /// What the driver sees as used: `used.idx`, or whether the first slot is.

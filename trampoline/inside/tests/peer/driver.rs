@@ -55,12 +55,8 @@ impl Peer {
     }
 
     /// Makes this peer reachable at `index`.
-    #[allow(unsafe_code, reason = "vouches for the memory of this peer")]
     pub fn attach(&self, window: &mut Window, index: PeerIdx) -> Result<(), Clause> {
-        // SAFETY: the regions are runs of memory that is never freed, at these offsets from its start, and only slices
-        // lead into it. An entry that a test made wrong is refused before anything is read or written.
-        let slot = unsafe { Slot::at(self.memory.all().as_ptr()) };
-        window.attach_peer(index, &self.entry, slot)
+        window.attach_peer(index, &self.entry, Slot::of(self.memory.all()))
     }
 
     /// The driver starts the queue anew.
