@@ -3,7 +3,7 @@
 //!
 //! A [`Crossing`] is made once, of an [`Access`]. The promise that comes with the access is what every block below
 //! relies on, so whoever uses a crossing has nothing to promise.
-#![allow(unsafe_code, reason = "crosses into memory of other machines, as `Access::new` was promised it can")]
+#![allow(unsafe_code, reason = "calls the gates, as `Access::new` was promised it can")]
 
 use crate::GateError;
 use crate::directory::{Directory, Seen};
@@ -27,11 +27,6 @@ pub struct PacketMemory {
     pub memory: PeerSlice<'static>,
 }
 
-// SAFETY: the memory is mapped for as long as the program runs (`'static`), at the same addresses in each of its
-// threads. Whatever another thread does to the bytes, a peer may do at any time: they are reached through PeerSlice
-// alone, which believes nothing of them.
-unsafe impl Send for PacketMemory {}
-
 impl PacketMemory {
     /// Returns `memory`, which starts at `gpa`, as all of packet memory; `None` for 4 GiB or more.
     pub fn new(gpa: Gpa, memory: PeerSlice<'static>) -> Option<Self> {
@@ -53,7 +48,6 @@ impl PacketMemory {
 
 /// The memory by which a host lets a VM or a process reach its peers. See: [`sluice_abi::map`] for how the slot is laid
 /// out.
-#[derive(Clone, Copy, Debug)]
 pub struct AccessMemory {
     /// The window directory, [`map::DIRECTORY_LEN`] bytes. Only the host writes it.
     pub directory: PeerSlice<'static>,
@@ -61,37 +55,42 @@ pub struct AccessMemory {
     pub request: PeerSlice<'static>,
     /// The packet memory that is registered.
     pub packets: PeerSlice<'static>,
-    /// First byte of the sluice slot.
-    pub slot: *mut u8,
-    /// [`map::STATE_LEN`] bytes of this VM's own, aligned to a page: the gates `Direct` and `Guarded` keep there what
-    /// they know of the peers.
-    pub state: *mut u8,
+    /// The sluice slot.
+    pub slot: Slot,
+    /// What the gates `Direct` and `Guarded` know of the peers.
+    pub state: &'static mut Window,
 }
 
-/// A host's leave to reach the peers of this VM: [`AccessMemory`], with the promise that it is what it says.
-/// [`crate::Gate::discover`] makes a gate of it. An access can be moved to the thread, or vCPU, that is to use it; the
-/// gate can't.
-#[derive(Debug)]
-pub struct Access(AccessMemory);
+/// A host's leave to reach the peers of this VM. [`crate::Gate::discover`] makes a gate of it. An access can be moved
+/// to the thread, or vCPU, that is to use it; the gate can't.
+pub struct Access {
+    memory: AccessMemory,
+    /// Gates other than `Direct` may be used, by the promise of [`Access::new`].
+    any_gate: bool,
+}
 
-// SAFETY: as for PacketMemory. Slot and state are addresses that nobody else uses, and are the same in each thread.
+// SAFETY: a window refers to memory by PeerSlices, which are Send, and by addresses that were made of those.
 unsafe impl Send for Access {}
 
 impl Access {
-    /// Returns the access by `memory`.
+    /// Returns the access by `memory` with the gate `Direct`. A directory that names another gate is refused by
+    /// [`crate::Gate::discover`].
+    pub const fn direct(memory: AccessMemory) -> Self {
+        Self { memory, any_gate: false }
+    }
+
+    /// Returns the access by `memory` with whatever gate its directory names.
     ///
     /// # Safety
-    /// A host gave `memory`: the slot is laid out as [`sluice_abi::map`] says, the directory is the host's, packet
-    /// memory and request block are registered, and all stays so for as long as the program runs. Nothing else uses the
-    /// state, and no Rust reference leads into any of them or into a peer's memory. In a VM, the gate that comes of
-    /// this is used at CPL 0.
+    /// The directory is a host's, which offers the gate that it names; packet memory and request block are registered
+    /// there, and all stays so for as long as the program runs. The gate that comes of this is used at CPL 0.
     pub const unsafe fn new(memory: AccessMemory) -> Self {
-        Self(memory)
+        Self { memory, any_gate: true }
     }
 
     /// Returns the request block.
     pub const fn request(&self) -> PeerSlice<'static> {
-        self.0.request
+        self.memory.request
     }
 }
 
@@ -123,28 +122,23 @@ struct Local {
 
 impl Crossing {
     /// Returns the way that `access` gives.
-    pub fn new(Access(memory): Access) -> Result<Self, GateError> {
-        let directory = Directory::in_pages(memory.directory)?;
-        if memory.request.len() < map::PAGE {
+    pub fn new(Access { memory, any_gate }: Access) -> Result<Self, GateError> {
+        let AccessMemory { directory, request, packets, slot, state } = memory;
+        let directory = Directory::in_pages(directory)?;
+        if request.len() < map::PAGE {
             return Err(GateError::Request);
         }
-        let here = |guarded| {
-            // SAFETY: the state is long enough, aligned, and this crossing's alone, by the contract of `Access::new`:
-            // an access is used once.
-            let window = unsafe { Window::init(memory.state.cast()) };
-            window.set_packets(memory.packets);
-            // SAFETY: the host maps the regions that its directory lists, by the same contract.
-            let slot = unsafe { Slot::at(memory.slot) };
-            Kind::Here { local: RefCell::new(Local { window, seen: Seen::new(), slot }), guarded }
-        };
         let number = directory.gate();
-        let kind = match GateKind::from_word(number).ok_or(GateError::Kind(number))? {
-            GateKind::Direct => here(false),
-            GateKind::Guarded => here(true),
-            GateKind::Isolated => Kind::Isolated,
-            GateKind::Hypercall => Kind::Hypercall,
+        let gate = GateKind::from_word(number).ok_or(GateError::Kind(number))?;
+        let guarded = match gate {
+            _ if !any_gate && gate != GateKind::Direct => return Err(GateError::NotDirect(gate)),
+            GateKind::Isolated => return Ok(Self { request, directory, kind: Kind::Isolated }),
+            GateKind::Hypercall => return Ok(Self { request, directory, kind: Kind::Hypercall }),
+            GateKind::Direct | GateKind::Guarded => gate == GateKind::Guarded,
         };
-        Ok(Self { request: memory.request, directory, kind })
+        state.set_packets(packets);
+        let local = RefCell::new(Local { window: state, seen: Seen::new(), slot });
+        Ok(Self { request, directory, kind: Kind::Here { local, guarded } })
     }
 
     /// Returns the window directory.

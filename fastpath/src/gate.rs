@@ -28,6 +28,8 @@ pub enum GateError {
     Version(u32),
     /// This program does not know the kind of gate.
     Kind(u32),
+    /// The directory names this gate, and the access is for the gate `Direct` alone: see [`Access::direct`].
+    NotDirect(GateKind),
     /// The directory is shorter than its header says, or its entries are shorter than those of this version.
     Directory,
     /// The request block is smaller than a page.
@@ -40,6 +42,7 @@ impl fmt::Display for GateError {
             Self::NoDirectory(magic) => write!(f, "no window directory: it starts with {magic:#x}"),
             Self::Version(version) => write!(f, "window directory of version {version}; this program knows {VERSION}"),
             Self::Kind(kind) => write!(f, "window directory names gate {kind}, which this program does not know"),
+            Self::NotDirect(kind) => write!(f, "window directory names gate {}; this program has direct", kind.name()),
             Self::Directory => write!(f, "the window directory is cut short"),
             Self::Request => write!(f, "the request block is too small"),
         }
@@ -50,7 +53,8 @@ impl Gate {
     /// Returns the gate that the directory of `access` names.
     ///
     /// # Errors
-    /// [`GateError`], if this program does not understand the directory, or the request block is too short.
+    /// [`GateError`], if this program does not understand the directory or may not use the gate, or the request block is
+    /// too short.
     pub fn discover(access: Access) -> Result<Self, GateError> {
         // Only the window knows what an earlier life of this machine found out about its peers.
         let doubts = [const { Cell::new(true) }; MAX_PEERS];

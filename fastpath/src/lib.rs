@@ -99,7 +99,7 @@ pub use sluice_abi::call::{Accepted, Clause, MAX_BURST, Outcome, Packet, Status}
 pub use sluice_abi::directory::{GateKind, PeerState};
 pub use sluice_abi::net::{F, Hdr, HdrF, LinkStatus, Offloads, gso};
 pub use sluice_driver::{ControlError, DeviceFault, StartError};
-pub use sluice_inside::BUILD_ID;
+pub use sluice_inside::{BUILD_ID, Slot, Window};
 pub use sluice_memory::PeerSlice;
 pub use stats::{RxStats, TxStats};
 pub use tx_error::TxError;

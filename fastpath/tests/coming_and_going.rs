@@ -4,12 +4,10 @@
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
-use sluice::{
-    AccessMemory, BufferLen, Burst, Gate, PacketMemory, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError,
-};
+use sluice::{BufferLen, Burst, Gate, PeerError, PeerIdx, PeerSlice, Scatter, Transmit, TxError};
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, Header, MAX_PEERS, Peer, PeerState, Queue, Region, word};
-use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
+use sluice_abi::map::DIRECTORY_LEN;
 use sluice_abi::net::{F, HDR_LEN};
 use sluice_abi::virtq::{Desc, DescF, QueueAddresses, UsedElem, avail, used};
 use sluice_control::{Directory, publish};
@@ -95,29 +93,26 @@ fn delivered(ram: PeerSlice<'_>, index: usize, number: u32, from: u16) -> Vec<u6
 /// The memory that all threads share.
 #[derive(Clone, Copy)]
 struct Shared {
-    directory: PacketMemory,
-    slot: PacketMemory,
+    directory: PeerSlice<'static>,
+    slot: PeerSlice<'static>,
 }
 
 impl Shared {
     fn new() -> Self {
-        let shared = |len| PacketMemory::new(Gpa(0), zeroed(len)).expect("small");
-        Self { directory: shared(DIRECTORY_LEN), slot: shared(MAX_PEERS as u64 * RAM) }
+        Self { directory: zeroed(DIRECTORY_LEN), slot: zeroed(MAX_PEERS as u64 * RAM) }
     }
 
     fn gate(self, packets: PeerSlice<'static>) -> Gate {
-        let (slot, state) = (self.slot.memory.as_ptr(), zeroed(STATE_LEN).as_ptr());
-        let (directory, request) = (self.directory.memory, zeroed(4096));
-        world::gate(world::access(AccessMemory { directory, request, packets, slot, state }))
+        world::gate(world::access(self.directory, self.slot, packets))
     }
 
     /// Returns the words of the directory.
     fn words(self) -> Table<'static, u64> {
-        self.directory.memory.table(0, word::COUNT as u16).expect("a directory")
+        self.directory.table(0, word::COUNT as u16).expect("a directory")
     }
 
     fn ram(self, index: usize) -> PeerSlice<'static> {
-        self.slot.memory.sub(index as u64 * RAM, RAM).expect("inside")
+        self.slot.sub(index as u64 * RAM, RAM).expect("inside")
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod steps;
 
-use crate::Guarded;
+use crate::fill;
 use arbitrary::Arbitrary;
 use sluice_abi::call::{Packet, Status};
 use sluice_abi::directory::{self, Queue, Region};
@@ -12,13 +12,14 @@ use sluice_abi::{Gpa, call};
 use sluice_abi::{PeerIdx, packed};
 use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions, Slot, Window, transmit};
 use sluice_memory::{PeerSlice, Words};
+use sluice_test_memory::{Runs, guarded, read};
 use std::cell::OnceCell;
 use steps::{Addr, Len, Step};
 
 /// The start of the first region in the driver's space. The second region follows it there, and lies elsewhere here.
 const GPA: u64 = 0x8000_0000;
-const RAM: usize = 0x4000;
-const SECOND: usize = 0x2000;
+const RAM: u64 = 0x4000;
+const SECOND: u64 = 0x2000;
 const DRIVER: u64 = 0x800;
 const DEVICE: u64 = 0xa00;
 const TABLES: u64 = 0xd00;
@@ -26,9 +27,9 @@ const BUFFERS: u64 = 0x1000;
 /// The number of entries of the longest ring: the areas have room for no more.
 const MOST: u16 = 64;
 /// The length of a page of the dirty log's bitmap, bytes: one bit for each page up to behind the second region.
-const LOG: usize = (GPA as usize + RAM + SECOND) / 4096 / 8 + 16;
-const FRAMES: usize = 0x11000;
-const SINK: usize = 0x2000;
+const LOG: u64 = (GPA + RAM + SECOND) / 4096 / 8 + 16;
+const FRAMES: u64 = 0x11000;
+const SINK: u64 = 0x2000;
 const OWED: u32 = 1514;
 
 /// A ring, and the steps on it.
@@ -42,12 +43,12 @@ pub struct Input {
 
 /// The memory that outlives a run, as it takes time to make.
 struct Memory {
-    ram: Guarded,
-    second: Guarded,
-    log: Guarded,
-    frames: Guarded,
-    sink: Guarded,
-    request: Guarded,
+    /// The driver's two regions.
+    slot: Runs,
+    log: PeerSlice<'static>,
+    frames: PeerSlice<'static>,
+    sink: PeerSlice<'static>,
+    request: PeerSlice<'static>,
 }
 
 thread_local! {
@@ -56,14 +57,22 @@ thread_local! {
 
 impl Memory {
     fn new() -> Self {
-        let [ram, second, log, frames, sink, request] = [RAM, SECOND, LOG, FRAMES, SINK, 4096].map(Guarded::new);
-        frames.fill(0x5a);
-        Self { ram, second, log, frames, sink, request }
+        let [log, frames, sink, request] = [LOG, FRAMES, SINK, 4096].map(|len| guarded(&[len]).run(0));
+        fill(frames, 0x5a);
+        Self { slot: guarded(&[RAM, SECOND]), log, frames, sink, request }
+    }
+
+    fn ram(&self) -> PeerSlice<'static> {
+        self.slot.run(0)
+    }
+
+    fn second(&self) -> PeerSlice<'static> {
+        self.slot.run(1)
     }
 
     fn clear(&self) {
-        self.ram.fill(0);
-        self.second.fill(0);
+        fill(self.ram(), 0);
+        fill(self.second(), 0);
     }
 }
 
@@ -109,7 +118,7 @@ impl<'m> Case<'m> {
         let addresses = QueueAddresses { desc: at(0), driver: at(DRIVER), device: at(DEVICE) };
         let features = features(input.features, packed).bits();
         let entry = Queue { addresses, features, size, ..Default::default() };
-        let slices = [(Gpa(GPA), memory.ram.slice()), (Gpa(GPA + RAM as u64), memory.second.slice())];
+        let slices = [(Gpa(GPA), memory.ram()), (Gpa(GPA + RAM), memory.second())];
         let regions = Regions::from_slices(&slices).expect("two regions");
         let queue = match input.base {
             Some(base) => DeviceQueue::resume(&entry, &regions, base).ok()?,
@@ -118,29 +127,25 @@ impl<'m> Case<'m> {
         let base = queue.base();
         let (given, wrap) = if packed { (base as u16 & 0x7fff, base >> 15 & 1 == 1) } else { (base as u16, true) };
         let mut case = Self { memory, entry, regions, queue, window: Window::new(), given, wrap, packed };
-        case.window.set_packets(memory.frames.slice());
+        case.window.set_packets(memory.frames);
         case.attach();
         Some(case)
     }
 
     /// Makes the same queue reachable through the window, from its start.
     fn attach(&mut self) {
-        let ram = self.memory.ram.slice();
-        let second = self.memory.second.slice().as_ptr() as usize;
-        let mut peer = directory::Peer { mtu: 1500, region_count: 1, queue_count: 1, ..Default::default() };
-        peer.regions[0] = Region { gpa: Gpa(GPA), len: RAM as u64, slot_offset: 0 };
-        if let Some(slot_offset) = second.checked_sub(ram.as_ptr() as usize).filter(|&at| at < 1 << 30) {
-            peer.region_count = 2;
-            let slot_offset = slot_offset as u64;
-            peer.regions[1] = Region { gpa: Gpa(GPA + RAM as u64), len: SECOND as u64, slot_offset };
+        let mut peer = directory::Peer { mtu: 1500, region_count: 2, queue_count: 1, ..Default::default() };
+        for (index, gpa) in [GPA, GPA + RAM].into_iter().enumerate() {
+            let (slot_offset, len) = self.memory.slot.extent(index);
+            peer.regions[index] = Region { gpa: Gpa(gpa), len, slot_offset };
         }
         peer.queues[0] = self.entry;
-        // SAFETY: the regions are mapped for ever at these distances from the first, and only slices reach them.
-        self.window.attach_peer(PeerIdx(0), &peer, unsafe { Slot::at(ram.as_ptr()) }).expect("a lawful queue");
+        let slot = Slot::of(self.memory.slot.all());
+        self.window.attach_peer(PeerIdx(0), &peer, slot).expect("a lawful queue");
     }
 
     fn ram(&self) -> PeerSlice<'static> {
-        self.memory.ram.slice()
+        self.memory.ram()
     }
 
     fn desc(&self, offset: u64, at: Gpa, len: u32, (flags, last): (u16, u16)) {
@@ -167,7 +172,7 @@ impl<'m> Case<'m> {
                 self.queue = DeviceQueue::resume(&self.entry, &self.regions, self.queue.base()).expect("where it was");
             }
             Step::Log { on } => {
-                let log = on.then(|| DirtyLog::new(self.memory.log.slice()));
+                let log = on.then(|| DirtyLog::new(self.memory.log));
                 assert!(self.queue.set_log(log, &self.regions));
             }
             _ => self.write(step),
@@ -181,7 +186,7 @@ impl<'m> Case<'m> {
             Step::Desc { index, addr, len, flags, next } => {
                 self.desc(16 * u64::from(u16::from(index) % size), addr.get(), len.get(), (flags, next));
             }
-            Step::Word { at, value } => self.ram().write(u64::from(at) % (RAM as u64 - 3), value).expect("inside"),
+            Step::Word { at, value } => self.ram().write(u64::from(at) % (RAM - 3), value).expect("inside"),
             Step::Avail { index, head } => {
                 self.ram().write(DRIVER + avail::RING + 2 * u64::from(u16::from(index) % size), head).expect("inside");
             }
@@ -249,7 +254,7 @@ impl<'m> Case<'m> {
     }
 
     fn enqueue(&mut self, len: u32, hdr: &Hdr) {
-        let frame = self.memory.frames.slice().sub(0, u64::from(len) % 0x1_0000).expect("inside");
+        let frame = self.memory.frames.sub(0, u64::from(len) % 0x1_0000).expect("inside");
         match self.queue.enqueue(&self.regions, hdr, frame, OWED, Words) {
             Ok(Enqueue::Filled) | Err(_) => {}
             // No part of the frame may be visible.
@@ -258,7 +263,7 @@ impl<'m> Case<'m> {
     }
 
     fn dequeue(&mut self, room: u64) {
-        let (sink, room) = (self.memory.sink.slice(), room % SINK as u64);
+        let (sink, room) = (self.memory.sink, room % SINK);
         let behind = sink.sub(room, 1).expect("inside");
         behind.write(0, 0xc3u8).expect("inside");
         let done = self.queue.dequeue(&self.regions, sink.sub(0, room).expect("inside"), Words);
@@ -270,7 +275,7 @@ impl<'m> Case<'m> {
     }
 
     fn transmit(&mut self, packets: &[(u32, u16, u8)], count: u8) {
-        let request = self.memory.request.slice();
+        let request = self.memory.request;
         for (place, &(offset, len, peer)) in (0u64..).zip(packets) {
             // Most packets are for the peer that exists, and within packet memory.
             let offset = if peer & 1 == 0 { offset % FRAMES as u32 } else { offset };
@@ -290,7 +295,7 @@ impl<'m> Case<'m> {
     /// Asserts that nobody wrote into the sender's own memory.
     fn check(&self) {
         if self.entry.size & 1 == 1 {
-            assert!(self.memory.frames.bytes().iter().all(|&byte| byte == 0x5a), "a frame was changed");
+            assert!(read(self.memory.frames, 0, FRAMES).iter().all(|&byte| byte == 0x5a), "a frame was changed");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The driver side, while its device writes random values to random places in the queue's memory.
 
-use crate::Guarded;
+use crate::fill;
 use arbitrary::Arbitrary;
 use sluice_abi::net::F;
 use sluice_abi::virtq::{UsedElem, used};
 use sluice_abi::{Gpa, packed};
 use sluice_driver::{DeviceFault, DriverQueue};
 use sluice_memory::PeerSlice;
+use sluice_test_memory::guarded;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -70,15 +71,15 @@ enum Step {
 }
 
 thread_local! {
-    static MEMORY: OnceCell<Guarded> = const { OnceCell::new() };
+    static MEMORY: OnceCell<PeerSlice<'static>> = const { OnceCell::new() };
 }
 
 /// Runs a script.
 pub fn run(input: &Input, packed: bool) {
     MEMORY.with(|memory| {
-        let memory = memory.get_or_init(|| Guarded::new(LEN as usize));
-        memory.fill(input.features);
-        let mut case = Case::new(memory.slice(), input, packed);
+        let memory = *memory.get_or_init(|| guarded(&[LEN]).run(0));
+        fill(memory, input.features);
+        let mut case = Case::new(memory, input, packed);
         input.steps.iter().for_each(|step| case.step(step));
     });
 }

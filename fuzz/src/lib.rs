@@ -1,10 +1,14 @@
-//! The parts that the fuzz targets share: memory between guards, and a script of steps for either side of a queue.
+//! The parts that the fuzz targets share: a script of steps for either side of a queue, in memory between guards.
 //!
 //! A step is data, so an input can be minimised and read. A step is done as far as it makes sense. Only the steps
 //! `Offer` and `Use` write what a driver or device may write, which leads the fuzzer behind the first check.
 
 pub mod device;
 pub mod driver;
-mod guarded;
 
-pub use guarded::Guarded;
+use sluice_memory::PeerSlice;
+
+/// Sets every byte of `memory` to `value`.
+fn fill(memory: PeerSlice<'_>, value: u8) {
+    memory.copy_from_slice(0, &vec![value; memory.len() as usize]).expect("all of it");
+}

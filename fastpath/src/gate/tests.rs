@@ -5,23 +5,31 @@ extern crate std;
 use super::*;
 use crate::AccessMemory;
 use sluice_abi::directory::{Header, word};
-use sluice_abi::map::STATE_LEN;
 use sluice_control::Directory as Layout;
 use sluice_control::publish;
+use sluice_inside::Slot;
 use sluice_memory::PeerSlice;
 use sluice_test_memory::zeroed;
+use std::boxed::Box;
 
 /// Returns memory as long as a directory.
 fn page() -> PeerSlice<'static> {
     zeroed(8 * word::COUNT as u64)
 }
 
-#[allow(unsafe_code, reason = "stands in for the host, which makes the memory")]
+/// Returns memory of `directory`, and no peer's.
+fn memory(directory: PeerSlice<'static>) -> AccessMemory {
+    AccessMemory {
+        directory,
+        request: page(),
+        packets: page(),
+        slot: Slot::of(page()),
+        state: Box::leak(Box::default()),
+    }
+}
+
 fn discover(directory: PeerSlice<'static>) -> Result<Gate, GateError> {
-    let (request, packets, state) = (page(), page(), zeroed(STATE_LEN).as_ptr());
-    let memory = AccessMemory { directory, request, packets, slot: core::ptr::null_mut(), state };
-    // SAFETY: no peer is ready, so nothing is reached; memory here is reached through slices alone.
-    Gate::discover(unsafe { Access::new(memory) })
+    Gate::discover(Access::direct(memory(directory)))
 }
 
 /// Returns the gate of a directory without peers, and the directory.
@@ -63,8 +71,12 @@ fn a_page_without_a_directory_has_no_gate() {
     assert_eq!(discover(directory).err(), Some(GateError::Version(VERSION + 1)));
     says(Header { gate: 4, ..Header::default() });
     assert_eq!(discover(directory).err(), Some(GateError::Kind(4)));
+    for kind in GateKind::ALL {
+        says(Header { gate: kind as u32, ..Header::default() });
+        let refused = discover(directory).err();
+        assert_eq!(refused, Some(kind).filter(|kind| *kind != GateKind::Direct).map(GateError::NotDirect));
+    }
     says(Header::default());
-    assert!(discover(directory).is_ok());
     for len in [0, 7, 8, 11, 32, 64, 8 * word::COUNT as u64 - 1] {
         assert_eq!(discover(directory.sub(0, len).unwrap()).err(), Some(GateError::Directory), "{len} bytes");
     }

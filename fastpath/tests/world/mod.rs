@@ -1,14 +1,13 @@
 //! A sender with the gate `Direct`, its peers and the host, in one process: the host writes the directory whenever a
 //! peer's driver wants it to.
-#![allow(unsafe_code, reason = "stands in for the host, which says what a gate may reach")]
 
 use sluice::{
     Access, AccessMemory, BufferLen, Burst, Frame, Gate, MAX_BURST, Mempool, PacketMemory, PeerSlice, RX_SIZE, Receive,
-    RingFormat, VirtioNet,
+    RingFormat, Slot, VirtioNet,
 };
 use sluice_abi::Gpa;
 use sluice_abi::directory::{GateKind, word};
-use sluice_abi::map::{DIRECTORY_LEN, STATE_LEN};
+use sluice_abi::map::DIRECTORY_LEN;
 use sluice_abi::run::Run;
 use sluice_abi::virtq::QueueAddresses;
 use sluice_control::{Directory, Manifest, Network, publish};
@@ -59,11 +58,10 @@ impl Registers for Device {
     }
 }
 
-/// Returns the access by `memory`, which is laid out as a [`World`] lays it out.
-pub fn access(memory: AccessMemory) -> Access {
-    // SAFETY: the slot is all receivers' RAM, where the directory says; memory here is never freed, and reached through
-    // slices alone.
-    unsafe { Access::new(memory) }
+/// Returns the access of a sender with this packet memory to the peers that `directory` places in `slot`.
+pub fn access(directory: PeerSlice<'static>, slot: PeerSlice<'static>, packets: PeerSlice<'static>) -> Access {
+    let (request, state) = (zeroed(4096), Box::leak(Box::default()));
+    Access::direct(AccessMemory { directory, request, packets, slot: Slot::of(slot), state })
 }
 
 /// Returns the gate of `access`.
@@ -152,8 +150,7 @@ impl World {
 
     /// Returns the access that the host gives a sender with this packet memory.
     pub fn access(&self, packets: PeerSlice<'static>) -> Access {
-        let (request, slot, state) = (zeroed(4096), self.slot.as_ptr(), zeroed(STATE_LEN).as_ptr());
-        access(AccessMemory { directory: self.page, request, packets, slot, state })
+        access(self.page, self.slot, packets)
     }
 
     /// Returns a gate for a sender with this packet memory.

@@ -197,11 +197,12 @@ fn pin() {
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use sluice::PeerSlice;
 
     #[test]
     fn memory_is_handed_out_once() {
         let mut slot = Slot::reserve().expect("addresses");
-        let ram = slot.map_private(map::PACKETS, map::PAGE).expect("a page");
+        let ram = PeerSlice::from_mut(vec![0u8; map::PAGE as usize].leak());
         let directory = memfd_create("directory", MemfdFlags::CLOEXEC).expect("a file");
         ftruncate(&directory, map::DIRECTORY_LEN).expect("room");
         slot.map_directory(&directory).expect("room");

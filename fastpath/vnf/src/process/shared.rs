@@ -21,7 +21,7 @@ pub fn inherited(number: u16) -> io::Result<OwnedFd> {
 /// A range of addresses as long as the sluice slot, with shared memory mapped into it at the slot's offsets. The range
 /// stays for as long as the process.
 pub struct Slot {
-    base: *mut u8,
+    all: PeerSlice<'static>,
     directory: Option<PeerSlice<'static>>,
     /// An [`Access`] was made.
     is_taken: bool,
@@ -34,7 +34,9 @@ impl Slot {
         let base = unsafe {
             mmap_anonymous(null_mut(), SLOT_LEN as usize, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
         }?;
-        Ok(Self { base: base.cast(), directory: None, is_taken: false })
+        // SAFETY: the range stays, and only this slice and its parts lead into it.
+        let all = unsafe { PeerSlice::from_raw(base.cast(), SLOT_LEN) };
+        Ok(Self { all, directory: None, is_taken: false })
     }
 
     /// Maps all of `file` at slot offset `offset`, for reading and writing.
@@ -50,57 +52,39 @@ impl Slot {
 
     fn map_with(&self, offset: u64, file: &impl AsFd, access: ProtFlags) -> io::Result<PeerSlice<'static>> {
         let len = fstat(file)?.st_size as u64;
-        if offset.checked_add(len).is_none_or(|end| end > SLOT_LEN) {
-            return Err(io::Error::other(format!("{len} bytes do not fit at slot offset {offset:#x}")));
-        }
+        let part = self.all.sub(offset, len);
+        let part = part.map_err(|_| io::Error::other(format!("{len} bytes do not fit at slot offset {offset:#x}")))?;
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
         // SAFETY: replaces a part of the reservation, to which only PeerSlices lead.
-        unsafe {
-            let at = self.base.wrapping_add(offset as usize);
-            mmap(at.cast(), len as usize, access, MapFlags::SHARED | MapFlags::FIXED, file, 0)?;
-            Ok(PeerSlice::from_raw(at, len))
-        }
+        unsafe { mmap(part.as_ptr().cast(), len as usize, access, flags, file, 0) }?;
+        Ok(part)
     }
 
-    /// Maps `len` bytes of this process's own at slot offset `offset`, zeroed.
-    pub fn map_private(&self, offset: u64, len: u64) -> io::Result<PeerSlice<'static>> {
-        if offset.checked_add(len).is_none_or(|end| end > SLOT_LEN) {
-            return Err(io::Error::other(format!("{len} bytes do not fit at slot offset {offset:#x}")));
-        }
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
-        // SAFETY: replaces a part of the reservation, to which only PeerSlices lead.
-        unsafe {
-            let at = self.base.wrapping_add(offset as usize);
-            mmap_anonymous(at.cast(), len as usize, ProtFlags::READ | ProtFlags::WRITE, flags)?;
-            Ok(PeerSlice::from_raw(at, len))
-        }
-    }
-
-    /// Returns the pages for an access to the peers, once.
+    /// Returns what an access to the peers needs beside packet memory, once.
     pub fn access_pages(&mut self) -> Result<AccessPages, SetupError> {
         if std::mem::replace(&mut self.is_taken, true) {
             return Err(SetupError::Taken);
         }
-        let private = |offset, len| self.map_private(offset, len).map_err(|_| SetupError::NoMemory);
-        let (request, state) = (private(map::request(0), map::PAGE)?, private(map::STATE, map::STATE_LEN)?.as_ptr());
-        Ok(AccessPages { directory: self.directory.ok_or(SetupError::NoMemory)?, request, state, slot: self.base })
+        Ok(AccessPages { directory: self.directory.ok_or(SetupError::NoMemory)?, slot: self.all })
     }
 }
 
-/// The memory that an [`Access`] needs, beside packet memory. There is one of these.
+/// What an [`Access`] needs, beside packet memory.
 pub struct AccessPages {
     directory: PeerSlice<'static>,
-    request: PeerSlice<'static>,
-    slot: *mut u8,
-    state: *mut u8,
+    slot: PeerSlice<'static>,
 }
 
 impl AccessPages {
     /// Returns the access to the peers, for packets in `packets`.
     pub fn access(self, packets: PacketMemory) -> Access {
-        let Self { directory, request, slot, state } = self;
-        // SAFETY: the launcher passed the directory, and the memory of the peers, which is mapped where the directory
-        // says; all of it stays. The state is used by nobody else, as there is one AccessPages, and only PeerSlices
-        // lead to the rest.
-        unsafe { Access::new(AccessMemory { directory, request, packets: packets.memory, slot, state }) }
+        let request = PeerSlice::from_mut(vec![0u64; map::PAGE as usize / 8].leak());
+        Access::direct(AccessMemory {
+            directory: self.directory,
+            request,
+            packets: packets.memory,
+            slot: sluice::Slot::of(self.slot),
+            state: Box::leak(Box::default()),
+        })
     }
 }

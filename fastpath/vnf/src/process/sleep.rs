@@ -18,16 +18,13 @@ pub fn until_changed(word: WatchWord, at_most: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::shared::Slot;
-    use sluice_abi::map::PAGE;
+    use sluice::PeerSlice;
     use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(60);
 
     fn word() -> WatchWord {
-        let page = Slot::reserve().and_then(|slot| slot.map_private(0, PAGE)).expect("a page");
-        let memory = page.sub(0, 4).expect("inside");
-        WatchWord { memory, seen: 0 }
+        WatchWord { memory: PeerSlice::from_mut(vec![0u32].leak()), seen: 0 }
     }
 
     #[test]

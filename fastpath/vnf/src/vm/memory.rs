@@ -10,7 +10,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::slice::from_raw_parts;
-use sluice::{Access, AccessMemory, PacketMemory};
+use sluice::{Access, AccessMemory, PacketMemory, Slot, Window};
 use sluice_abi::boot::{ARGS_LEN, BootInfo, MAGIC, MAX_MODULES, Module};
 use sluice_abi::run::RUN_ALIGN;
 use sluice_abi::{Gpa, map};
@@ -93,9 +93,11 @@ impl AccessPages {
         // SAFETY: the host maps these pages for as long as the VM runs. They are read-only there: nobody writes through
         // this slice.
         let directory = unsafe { PeerSlice::from_raw((map::SLOT_VA + map::DIRECTORY) as *mut u8, map::DIRECTORY_LEN) };
-        let (slot, state) = (map::SLOT_VA as *mut u8, (&raw mut STATE).cast());
-        // SAFETY: this is a host's, as `host` proves, which registered both; the state is static, and there is one
-        // AccessPages.
+        // SAFETY: the host maps the regions that its directory lists, and only slices lead to them.
+        let slot = unsafe { Slot::at(map::SLOT_VA as *mut u8) };
+        // SAFETY: static pages that nothing else refers to: there is one AccessPages.
+        let state = unsafe { Window::init((&raw mut STATE).cast()) };
+        // SAFETY: the directory is a host's, as `host` proves, which registered both.
         Ok(unsafe { Access::new(AccessMemory { directory, request, packets: packets.memory, slot, state }) })
     }
 }
