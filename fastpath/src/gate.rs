@@ -53,8 +53,8 @@ impl Gate {
     /// Returns the gate that the directory of `access` names.
     ///
     /// # Errors
-    /// [`GateError`], if this program does not understand the directory or may not use the gate, or the request block is
-    /// too short.
+    /// [`GateError`], if this program does not understand the directory or may not use the gate, or the request block
+    /// is too short.
     pub fn discover(access: Access) -> Result<Self, GateError> {
         // Only the window knows what an earlier life of this machine found out about its peers.
         let doubts = [const { Cell::new(true) }; MAX_PEERS];

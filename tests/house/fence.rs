@@ -55,13 +55,7 @@ const OTHERS: &[&str] = &[
     "bench/src/sender.rs",
     "bench/src/sluice_window.rs",
     "bench/src/virtio_queue.rs",
-    "fastpath/src/gate/tests.rs",
-    "fastpath/tests/world/mod.rs",
-    "fuzz/src/device.rs",
-    "fuzz/src/guarded.rs",
-    "guest-driver/tests/interop.rs",
-    "guest-driver/tests/orders.rs",
-    "memory/src/transfer/tests.rs",
+    "tests/memory/src/mapped.rs",
     "tests/vm/src/attacks/alias.rs",
     "tests/vm/src/attacks/control.rs",
     "tests/vm/src/attacks/crossing.rs",
@@ -81,10 +75,6 @@ const OTHERS: &[&str] = &[
     "tests/vm/src/attacks/timer.rs",
     "tests/vm/src/attacks/vectors.rs",
     "tests/vm/src/attacks/x87.rs",
-    "trampoline/inside/tests/formats/main.rs",
-    "trampoline/inside/tests/hostile_formats/main.rs",
-    "trampoline/inside/tests/mock.rs",
-    "trampoline/inside/tests/peer/driver.rs",
 ];
 
 /// Whether the keyword `unsafe` stands in `tokens`: a block, a function, an attribute, also inside a macro.

@@ -1,5 +1,5 @@
-//! Memory for tests, which is shared and never freed: plain ([`zeroed`]), with poison ([`Memory`]) or guards ([`guarded`])
-//! around it, behind a file ([`shared`]), or addresses alone ([`reserved`]).
+//! Memory for tests, which is shared and never freed: plain ([`zeroed`]), with poison ([`Memory`]) or guards
+//! ([`guarded`]) around it, behind a file ([`shared`]), or addresses alone ([`reserved`]).
 
 mod mapped;
 mod poisoned;

@@ -32,8 +32,8 @@ pub fn shared(len: u64) -> (PeerSlice<'static>, File) {
     (unsafe { PeerSlice::from_raw(base.cast(), len) }, file.into())
 }
 
-/// Returns zeroed runs of `lens` bytes, each of which ends at the end of its last page, with guards around them: whoever
-/// reads or writes there ends the program.
+/// Returns zeroed runs of `lens` bytes, each of which ends at the end of its last page, with guards around them:
+/// whoever reads or writes there ends the program.
 pub fn guarded(lens: &[u64]) -> Runs {
     let mut len = GUARD;
     let mut extents = Vec::new();
