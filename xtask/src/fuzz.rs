@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: builds the fuzz targets, runs them, and prints a line for each.
 
-use crate::artifacts;
 use crate::progress::step;
-use anyhow::{Context, Result, bail};
+use crate::{artifacts, tools};
+use anyhow::{Context, Error, Result, bail};
 use sluice_fuzzer::{AFFECTED, Fuzzer, TARGETS};
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct Options {
     /// Compile one bound check out, and fail unless each target that meets it finds that
     #[arg(long)]
     planted: bool,
-    /// Instead, merge inputs that the corpus lacks into it, from this folder with one folder for each target
+    /// Instead, add inputs to the corpus and minimize it; this folder has a folder of them for each target
     #[arg(long)]
     merge: Option<PathBuf>,
 }
@@ -32,11 +32,12 @@ pub fn run(options: &Options) -> Result<()> {
         [] => defaults.to_vec(),
         named => named.iter().map(|name| known(name)).collect::<Result<_>>()?,
     };
+    tools::fuzzer().map_err(Error::msg)?;
     let fuzzer = fuzzer();
     let what = if options.planted { "building fuzz targets with a planted bug" } else { "building fuzz targets" };
     step(what, || fuzzer.build(options.planted))?;
     if let Some(from) = &options.merge {
-        return targets.iter().try_for_each(|target| fuzzer.merge(target, from));
+        return targets.iter().try_for_each(|target| step(&format!("merging {target}"), || fuzzer.merge(target, from)));
     }
     let mut rows = Vec::new();
     for target in targets {

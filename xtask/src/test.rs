@@ -23,7 +23,7 @@ struct Count {
 
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
-    let (emulator, qemu, testpmd, compiler) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::compiler());
+    let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("in_bochs", &emulator),
         ("in_qemu", &qemu),
         ("with_testpmd", &testpmd),
-        ("fuzz_", &compiler),
+        ("fuzz_", &fuzzer),
         ("audit_", &bare),
         ("in_miri", &interpreter),
         ("deny_", &deny),

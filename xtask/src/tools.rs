@@ -93,9 +93,9 @@ pub fn testpmd() -> Result<(), String> {
     all(&[packages(&TESTPMD)])
 }
 
-/// Installs the C++ compiler that the fuzzer's runtime needs.
-pub fn compiler() -> Result<(), String> {
-    all(&[packages(&[("g++", "/usr/bin/g++")])])
+/// Installs cargo-fuzz and the C++ compiler that the fuzzer's runtime needs.
+pub fn fuzzer() -> Result<(), String> {
+    all(&[packages(&[("g++", "/usr/bin/g++")]), program("cargo-fuzz")])
 }
 
 /// Installs cargo-deny.

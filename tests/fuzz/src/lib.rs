@@ -1,7 +1,7 @@
-//! The targets in fuzz/, built as cargo-fuzz builds them without a sanitizer, but by the stable compiler, and run.
+//! The targets in fuzz/, built by cargo-fuzz without a sanitizer, which the stable compiler does not have, and run.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::env;
 use std::ffi::OsString;
@@ -14,18 +14,10 @@ use std::process::{Command, Output, Stdio};
 pub const TARGETS: [&str; 4] = ["device_split", "device_packed", "driver_split", "driver_packed"];
 /// The targets that run the code with the planted bug.
 pub const AFFECTED: [&str; 2] = ["device_split", "device_packed"];
-/// Given to the compiler, so that build scripts and macros are not instrumented.
+/// The platform that cargo-fuzz builds for.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
-/// Coverage as libFuzzer reads it.
-const FLAGS: [&str; 7] = [
-    "--cfg=fuzzing",
-    "-Cpasses=sancov-module",
-    "-Cllvm-args=-sanitizer-coverage-level=4",
-    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-    "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Ccodegen-units=1",
-    "-Cdebug-assertions",
-];
+/// Bytes of an input, at most.
+const LONGEST: &str = "-max_len=2048";
 const PLANTED: &str = "--cfg=sluice_planted_bug";
 
 /// The result of one target.
@@ -62,17 +54,25 @@ impl Fuzzer {
         self.target_dir(planted).join(PLATFORM).join("release").join(target)
     }
 
+    /// Returns `cargo fuzz VERB`, which builds with one bound check missing if `planted`.
+    fn cargo_fuzz(&self, verb: &str, planted: bool) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.args(["fuzz", verb, "--sanitizer", "none", "--fuzz-dir"]).arg(&self.folder);
+        command.arg("--target-dir").arg(self.target_dir(planted)).env_remove("CARGO_ENCODED_RUSTFLAGS");
+        command.env("RUSTFLAGS", if planted { PLANTED } else { "" }).stdin(Stdio::null());
+        command
+    }
+
     /// Builds all targets, with one bound check missing if `planted`.
     ///
     /// # Errors
-    /// The targets do not build; they need a C++ compiler, too.
+    /// The targets do not build (they need a C++ compiler, too), or fuzz/Cargo.lock is not what they need.
     pub fn build(&self, planted: bool) -> Result<()> {
-        let flags = FLAGS.iter().copied().chain(planted.then_some(PLANTED)).collect::<Vec<_>>().join("\x1f");
-        let mut command = Command::new(&self.cargo);
-        command.current_dir(&self.folder).args(["build", "--quiet", "--release", "--locked", "--bins"]);
-        command.args(["--target", PLATFORM, "--target-dir"]).arg(self.target_dir(planted));
-        command.env("CARGO_ENCODED_RUSTFLAGS", flags).env_remove("RUSTFLAGS");
-        ensure!(command.status()?.success(), "fuzz targets do not build (they need a C++ compiler, too)");
+        let mut fetch = Command::new(&self.cargo);
+        fetch.args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(self.folder.join("Cargo.toml"));
+        ensure!(fetch.status()?.success(), "fuzz/Cargo.lock is not up to date, or its packages can't be had");
+        let output = self.cargo_fuzz("build", planted).output()?;
+        ensure!(output.status.success(), "{}\nfuzz targets do not build", tail(&output));
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl Fuzzer {
         let mut command = Command::new(self.program(target, planted));
         command.arg(grown).arg(corpus);
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", found.display()));
-        command.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=1024", "-max_len=2048"]);
+        command.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=1024", LONGEST]);
         let output = sluice_guard::tie(command.stdin(Stdio::null())).output().with_context(|| target.to_owned())?;
         let row = Row::of(target, seconds, &output);
         if row.findings > 0 && !planted {
@@ -101,25 +101,18 @@ impl Fuzzer {
         Ok(row)
     }
 
-    /// Adds to the corpus the inputs in `from` that cover something new, and leaves out all others.
+    /// Adds the inputs in `from` to the corpus, and leaves of all only those that cover something of their own.
     ///
     /// # Errors
     /// The target fails, or a file can't be written.
     pub fn merge(&self, target: &str, from: &Path) -> Result<()> {
         let corpus = self.folder.join("corpus").join(target);
-        let merged = tempfile::tempdir()?;
-        let mut command = Command::new(self.program(target, false));
-        command.args(["-merge=1", "-max_len=2048"]).args([merged.path(), &corpus, &from.join(target)]);
-        fs::create_dir_all(&corpus)?;
-        if !command.stdin(Stdio::null()).stderr(Stdio::null()).status()?.success() {
-            bail!("{target}: merging failed");
-        }
-        fs::remove_dir_all(&corpus)?;
-        fs::create_dir_all(&corpus)?;
-        for entry in fs::read_dir(merged.path())? {
+        for entry in fs::read_dir(from.join(target)).with_context(|| from.join(target).display().to_string())? {
             let entry = entry?;
             fs::copy(entry.path(), corpus.join(entry.file_name()))?;
         }
+        let output = self.cargo_fuzz("cmin", false).arg(target).arg(&corpus).args(["--", LONGEST]).output()?;
+        ensure!(output.status.success(), "{}\n{target}: merging failed", tail(&output));
         Ok(())
     }
 }
