@@ -37,6 +37,7 @@
 //! Nor the pointers of the crate `volatile`: they are typed and aligned, where frames are neither, and every access
 //! would check its bounds anew. What is checked once for a burst is a [`Transfer`] and its [`Steps`].
 #![no_std]
+#![cfg_attr(miri, allow(unused_imports, unused_macros, reason = "the assembly that needs them is not interpreted"))]
 
 /// Chooses `$assembly` where an x86-64 processor executes it, and `$rust` for Miri and other processors, which predict
 /// nothing.

@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// The command that runs the unit tests, or those whose names contain `filter`.
 pub fn command(filter: Option<&str>) -> Command {
-    let mut command = interpreted(FLAGS.into());
+    let mut command = interpreted(&["nextest", "run", "--no-tests=pass"], FLAGS.into());
     command.arg("--lib");
     for package in PACKAGES {
         command.args(["--package", package]);
@@ -52,16 +52,17 @@ pub fn command(filter: Option<&str>) -> Command {
 /// The command that runs both sides of a queue in two threads, each test or those whose names contain `filter`, in many
 /// schedules.
 pub fn schedules(filter: Option<&str>) -> Command {
-    let mut command = interpreted(format!("{FLAGS} -Zmiri-many-seeds=0..{SCHEDULES}"));
+    let mut command = interpreted(&["test"], format!("{FLAGS} -Zmiri-many-seeds=0..{SCHEDULES}"));
     command.args(["--package", "sluice-driver", "--test", "orders", "--"]).args(filter);
     command
 }
 
-fn interpreted(flags: String) -> Command {
+/// The cargo command `verb` under Miri.
+fn interpreted(verb: &[&str], flags: String) -> Command {
     let mut command = Command::new("cargo");
     // The toolchain that cargo was started with would go before the one that is named.
     command.current_dir(artifacts::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-    command.args(["+nightly", "miri", "test", "--locked"]);
+    command.args(["+nightly", "miri"]).args(verb).arg("--locked");
     command.arg("--target-dir").arg(artifacts::results().join("miri"));
     // A backtrace would be interpreted, too.
     command.env("MIRIFLAGS", flags).env("RUST_BACKTRACE", "0");

@@ -1,9 +1,9 @@
 //! `cargo xtask test`: all tests, and how many there were.
 
 use crate::{artifacts, miri, tools};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Which tests.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,25 +13,22 @@ pub struct Options {
 }
 
 /// Numbers of tests.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Count {
     passed: u64,
     failed: u64,
-    ignored: u64,
-    filtered: u64,
+    left_out: u64,
 }
 
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
+    tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
     artifacts::build_hosted()?;
-    let mut command = Command::new(artifacts::program());
-    command.current_dir(artifacts::root()).args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
-    command.args(&options.filter);
     let left_out = [
         ("in_bochs", &emulator),
         ("in_qemu", &qemu),
@@ -42,50 +39,65 @@ pub fn run(options: &Options) -> Result<()> {
         ("deny_", &deny),
     ];
     let left_out: Vec<_> = left_out.iter().filter_map(|(name, tool)| Some((name, tool.as_ref().err()?))).collect();
+    let mut tests = cargo(&["nextest", "run", "--no-tests=pass"], options);
     for (name, _) in &left_out {
-        command.args(["--skip", name]);
+        tests.args(["--skip", name]);
     }
     let mut count = Count::default();
-    let mut succeeded = count.run(&mut command)?;
+    let mut succeeded = count.run(tests)? & count.run(cargo(&["test", "--doc", "--no-fail-fast"], options))?;
     if interpreter.is_ok() {
-        succeeded &= count.run(&mut miri::command(options.filter.as_deref()))?;
+        succeeded &= count.run(miri::command(options.filter.as_deref()))?;
     }
-    let Count { passed, failed, ignored, filtered } = count;
-    println!("\n{passed} passed, {failed} failed, {ignored} ignored, {filtered} left out");
+    println!("\n{} passed, {} failed, {} left out", count.passed, count.failed, count.left_out);
     for (name, why) in left_out {
         println!("Tests named {name} were left out: {why}");
     }
     if let Err(why) = &interpreter {
         println!("Miri did not run the unit tests: {why}");
     }
-    if !succeeded || failed > 0 || passed == 0 {
+    if !succeeded || count.failed > 0 || count.passed == 0 {
         bail!("not all tests passed");
     }
     Ok(())
 }
 
+/// The cargo command `verb` for the tests of all packages.
+fn cargo(verb: &[&str], options: &Options) -> Command {
+    let mut command = Command::new(artifacts::program());
+    command.current_dir(artifacts::root()).args(verb).args(["--workspace", "--locked", "--"]).args(&options.filter);
+    command
+}
+
 impl Count {
     /// Runs `command`, shows and counts what it prints; whether it succeeded.
-    fn run(&mut self, command: &mut Command) -> Result<bool> {
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cargo test")?;
-        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
+    fn run(&mut self, mut command: Command) -> Result<bool> {
+        // cargo-nextest reports on standard error, where cargo reports what it builds; cargo test on standard output.
+        let (from, into) = std::io::pipe()?;
+        let mut child = command.stdout(into.try_clone()?).stderr(into).spawn().context("cargo")?;
+        drop(command);
+        for line in BufReader::new(from).lines() {
+            let line = line?;
             println!("{line}");
             self.add(&line);
         }
         Ok(child.wait()?.success())
     }
 
-    /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` says.
+    /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` of cargo test says, or one like `Summary [ 1.5s]
+    /// 4 tests run: 3 passed, 1 failed, 2 skipped` of cargo-nextest.
     fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let line = line.trim_start();
+        if !line.starts_with("test result: ") && !line.starts_with("Summary [") {
+            return;
+        }
+        let words: Vec<&str> = line.split([' ', ';', ',', '.', '(', ')']).filter(|word| !word.is_empty()).collect();
         let number = |what: &str| {
-            let words: Vec<&str> = result.split([' ', ';', '.']).collect();
-            words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+            let found = words.windows(2).find(|pair| pair[1] == what);
+            found.and_then(|pair| pair[0].parse::<u64>().ok()).unwrap_or(0)
         };
         self.passed += number("passed");
-        self.failed += number("failed");
-        self.ignored += number("ignored");
-        self.filtered += number("filtered");
+        self.failed += number("failed") + number("timed") + number("exec");
+        self.left_out += number("ignored") + number("filtered") + number("skipped");
     }
 }
 
@@ -99,10 +111,11 @@ mod tests {
         for line in [
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
             "test x ... ok",
+            "     Summary [   1.234s] 7 tests run: 4 passed (1 slow), 1 failed, 2 timed out, 5 skipped",
+            "        PASS [   0.005s] (1/7) sluice-abi tests::a",
         ] {
             count.add(line);
-            count.add(line);
         }
-        assert_eq!((count.passed, count.failed, count.ignored, count.filtered), (6, 0, 2, 4));
+        assert_eq!(count, Count { passed: 7, failed: 3, left_out: 8 });
     }
 }

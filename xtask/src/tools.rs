@@ -98,6 +98,11 @@ pub fn fuzzer() -> Result<(), String> {
     all(&[packages(&[("g++", "/usr/bin/g++")]), program("cargo-fuzz")])
 }
 
+/// Installs cargo-nextest.
+pub fn runner() -> Result<(), String> {
+    all(&[program("cargo-nextest")])
+}
+
 /// Installs cargo-deny.
 pub fn deny() -> Result<(), String> {
     all(&[program("cargo-deny")])

@@ -1,21 +1,13 @@
 //! Each fuzz target for 20 seconds, and a bug that was planted for them to find.
 
-use std::sync::Mutex;
 use xtask::fuzz::fuzzer;
 
 const SECONDS: u32 = 20;
 
-/// One build at a time: the first one does the work.
-fn built(planted: bool) {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _turn = BUILDING.lock();
-    fuzzer().build(planted).expect("the targets build");
-}
-
 /// Nothing is found, and what was reached says that the target gets behind the first checks.
 #[track_caller]
 fn nothing_is_found(target: &str, executions: u64, coverage: u64) {
-    built(false);
+    fuzzer().build(false).expect("the targets build");
     let row = fuzzer().fuzz(target, SECONDS, false).expect("it runs");
     println!("{row}");
     assert_eq!(row.findings, 0, "see fuzz/artifacts/{target}");
@@ -24,7 +16,7 @@ fn nothing_is_found(target: &str, executions: u64, coverage: u64) {
 
 #[track_caller]
 fn the_planted_bug_is_found(target: &str) {
-    built(true);
+    fuzzer().build(true).expect("the targets build");
     let row = fuzzer().fuzz(target, SECONDS, true).expect("it runs");
     println!("{row}");
     assert_eq!(row.findings, 1, "{row}");
