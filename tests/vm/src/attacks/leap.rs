@@ -1,9 +1,10 @@
 //! Leaps: into any address with any registers, and back by the next exception in home.
 //!
 //! # Why a leap is safe to call
-//! Where it goes is an attack's to choose, and this VM's host has to survive it. The code there is the host's gate, or a
-//! few bytes of a [`Page`], which refer to nothing of this image. Its stack and what the attack's registers point to are
-//! pages as well, or lie in the slot. An exception that finds no landing ends the VM in the handlers of `sluice_vnf`.
+//! Where it goes is an attack's to choose, and this VM's host has to survive it. The code there is the host's gate, or
+//! a few bytes of a [`Page`], which refer to nothing of this image. Its stack and what the attack's registers point to
+//! are pages as well, or lie in the slot. An exception that finds no landing ends the VM in the handlers of
+//! `sluice_vnf`.
 #![allow(unsafe_code, reason = "IRETQ, and what it comes back by")]
 
 use super::descriptors::{KERNEL_CODE, KERNEL_DATA};
@@ -121,8 +122,8 @@ static KEPT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 /// [`descriptors::install`](super::descriptors::install), which the caller has called.
 pub fn leap(state: &State) -> Landing {
     let mut landing = Landing::default();
-    // SAFETY: `away` and `landed` together keep the registers that an ordinary function keeps, and write `landing`. What
-    // runs in between is as this file's start has it.
+    // SAFETY: `away` and `landed` together keep the registers that an ordinary function keeps, and write `landing`.
+    // What runs in between is as this file's start has it.
     unsafe { away(state, &raw mut landing) };
     landing
 }
