@@ -6,7 +6,7 @@ use super::leap::{self, AC, DF, End, FLAGS, IF, Landing, NT, State, TF};
 use super::masked::VECTOR;
 use super::numbered::Sender;
 use super::{Error, install, register};
-use super::{alias, crossing, msr};
+use super::{alias, cpu, crossing};
 use sluice_abi::lapic::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_abi::map;
 use sluice_gate::{CLOSE, OPEN, RETURN, STUB_ABORT};
@@ -87,15 +87,15 @@ fn interrupted() -> Result<(), Error> {
     for delay in delays {
         let rip = alias::vmfunc_before(OPEN);
         alias::put(STUB_ABORT + LOOP.len() as u16, &LOOP);
-        msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
-        msr::write(IA32_TSC_DEADLINE, clock::now() + delay);
+        cpu::write_msr(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
+        cpu::write_msr(IA32_TSC_DEADLINE, clock::now() + delay);
         let landing = called(FLAGS | IF, rip, 64);
         if landing.vector != VECTOR || landing.cs & 3 != 3 {
             return Err(Error::NotStopped(delay));
         }
         seen += 1;
-        msr::write(IA32_TSC_DEADLINE, 0);
-        msr::write(sluice_abi::lapic::X2APIC_EOI, 0);
+        cpu::write_msr(IA32_TSC_DEADLINE, 0);
+        cpu::write_msr(sluice_abi::lapic::X2APIC_EOI, 0);
     }
     println!("interrupts: {seen} of {all}");
     Ok(())

@@ -1,55 +1,18 @@
 //! A page of the VM's own at the gate's address. Home's page tables are the VM's, so the VM may map one.
-#![allow(unsafe_code, reason = "page tables, and code that is data")]
 
-use super::control;
+use super::cpu::{cr3, peek, poke, set_cr3, set_cr4};
 use super::leap::GATE;
-use core::arch::asm;
-use core::cell::UnsafeCell;
+use super::page::Page;
 use sluice_abi::map;
+use x86_64::registers::control::{Cr4, Cr4Flags};
 
 const PRESENT_WRITE_USER: u64 = 0b111;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LARGE_PAGE: u64 = 2 << 20;
-const INT3: u8 = 0xcc;
+/// A word of INT3.
+pub const INT3: u64 = u64::from_ne_bytes([0xcc; 8]);
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
-
-/// A page, as words: a table or code. The page is mapped one to one, so its address is its guest-physical address.
-#[repr(C, align(4096))]
-pub struct Page(UnsafeCell<[u64; 512]>);
-
-// SAFETY: there is one CPU without interrupts, and all accesses are the raw ones below.
-unsafe impl Sync for Page {}
-
-impl Page {
-    pub const fn new() -> Self {
-        Self(UnsafeCell::new([0; 512]))
-    }
-
-    /// Returns the page's guest-physical address.
-    pub fn gpa(&self) -> u64 {
-        self.0.get().addr() as u64
-    }
-
-    pub fn set(&self, index: usize, word: u64) {
-        // SAFETY: the address is inside the page, which nobody makes references to; `index` is checked.
-        unsafe { (*self.0.get().cast::<[UnsafeCell<u64>; 512]>())[index].get().write_volatile(word) };
-    }
-
-    pub fn get(&self, index: usize) -> u64 {
-        // SAFETY: as in `set`.
-        unsafe { (*self.0.get().cast::<[UnsafeCell<u64>; 512]>())[index].get().read_volatile() }
-    }
-
-    fn set_byte(&self, index: usize, byte: u8) {
-        // SAFETY: as in `set`.
-        unsafe { (*self.0.get().cast::<[UnsafeCell<u8>; 4096]>())[index].get().write_volatile(byte) };
-    }
-
-    pub fn fill(&self, byte: u8) {
-        (0..512).for_each(|index| self.set(index, u64::from_ne_bytes([byte; 8])));
-    }
-}
 
 /// Tables for the slot's first GiB and for the memory just below the slot, and two pages: below the gate's address, and
 /// at it.
@@ -65,7 +28,7 @@ static ALIAS: Alias =
 /// Maps the alias into the tables in force, for every ring.
 pub fn install() {
     let root = cr3() & ADDRESS;
-    let entry = word(root + 8 * map::SLOT_PML4_INDEX as u64);
+    let entry = peek(root + 8 * map::SLOT_PML4_INDEX as u64);
     let [middle, last] = &ALIAS.slot;
     for index in 0..512 {
         middle.set(index, (map::SLOT_GPA + index as u64 * LARGE_PAGE) | PRESENT_WRITE_USER | LARGE);
@@ -77,9 +40,9 @@ pub fn install() {
     upper.set(511, middle_below.gpa() | PRESENT_WRITE_USER);
     middle_below.set(511, last_below.gpa() | PRESENT_WRITE_USER);
     last_below.set(511, ALIAS.code[0].gpa() | PRESENT_WRITE_USER);
-    set_word(entry & ADDRESS, middle.gpa() | PRESENT_WRITE_USER);
-    set_word(root + 8 * map::SLOT_PML4_INDEX as u64, entry | PRESENT_WRITE_USER);
-    set_word(root + 8 * (map::SLOT_PML4_INDEX as u64 - 1), upper.gpa() | PRESENT_WRITE_USER);
+    poke(entry & ADDRESS, middle.gpa() | PRESENT_WRITE_USER);
+    poke(root + 8 * map::SLOT_PML4_INDEX as u64, entry | PRESENT_WRITE_USER);
+    poke(root + 8 * (map::SLOT_PML4_INDEX as u64 - 1), upper.gpa() | PRESENT_WRITE_USER);
     set_cr3(root);
     ALIAS.code.iter().for_each(|page| page.fill(INT3));
 }
@@ -118,11 +81,11 @@ pub fn open(at: u64) {
     let (mut table, mut shift) = (cr3() & ADDRESS, 39);
     loop {
         let place = table + 8 * (at >> shift & 511);
-        set_word(place, word(place) | PRESENT_WRITE_USER);
-        if shift == 12 || word(place) & LARGE != 0 {
+        poke(place, peek(place) | PRESENT_WRITE_USER);
+        if shift == 12 || peek(place) & LARGE != 0 {
             break;
         }
-        (table, shift) = (word(place) & ADDRESS, shift - 9);
+        (table, shift) = (peek(place) & ADDRESS, shift - 9);
     }
     set_cr3(cr3());
 }
@@ -131,9 +94,9 @@ pub fn open(at: u64) {
 pub fn end_of_4_gib(code: &[u8]) -> u64 {
     const END: u64 = 1 << 32;
     put(0, code);
-    let upper = word(cr3() & ADDRESS) & ADDRESS;
-    let middle = word(upper + 8 * 3) & ADDRESS;
-    set_word(middle + 8 * 511, ALIAS.below[2].gpa() | PRESENT_WRITE_USER);
+    let upper = peek(cr3() & ADDRESS) & ADDRESS;
+    let middle = peek(upper + 8 * 3) & ADDRESS;
+    poke(middle + 8 * 511, ALIAS.below[2].gpa() | PRESENT_WRITE_USER);
     open(END - map::PAGE);
     END - code.len() as u64
 }
@@ -142,7 +105,7 @@ pub fn end_of_4_gib(code: &[u8]) -> u64 {
 pub fn end_of_lower_half(code: &[u8]) -> u64 {
     const END: u64 = 1 << 47;
     put(0, code);
-    set_word((cr3() & ADDRESS) + 8 * 255, ALIAS.below[0].gpa() | PRESENT_WRITE_USER);
+    poke((cr3() & ADDRESS) + 8 * 255, ALIAS.below[0].gpa() | PRESENT_WRITE_USER);
     set_cr3(cr3());
     END - code.len() as u64
 }
@@ -158,32 +121,6 @@ pub fn map(index: u64, gpa: u64, bits: u64) -> u64 {
 pub fn make_global() {
     const GLOBAL: u64 = 1 << 8;
     ALIAS.slot[1].set(0, ALIAS.code[1].gpa() | PRESENT_WRITE_USER | GLOBAL);
-    control::allow_global();
+    set_cr4(Cr4::read_raw() | Cr4Flags::PAGE_GLOBAL.bits());
     set_cr3(cr3());
-}
-
-/// Returns CR3.
-pub fn cr3() -> u64 {
-    let value;
-    // SAFETY: this is ring 0, and only reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
-
-/// Loads CR3. `root` has to map this image as the tables before did.
-pub fn set_cr3(root: u64) {
-    // SAFETY: this is ring 0, and the code that runs and the memory that it uses stay where they are.
-    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-}
-
-/// Returns a word of a boot table.
-pub fn word(gpa: u64) -> u64 {
-    // SAFETY: RAM below the image is mapped one to one and holds the boot tables, to which nobody has references.
-    unsafe { (gpa as *const u64).read_volatile() }
-}
-
-/// Changes a word of a boot table.
-pub fn set_word(gpa: u64, value: u64) {
-    // SAFETY: as in `word`.
-    unsafe { (gpa as *mut u64).write_volatile(value) };
 }

@@ -1,11 +1,8 @@
 //! Calls through the gate without the stub: a VMFUNC of the VM's own where the stub has its own, and registers as the
 //! attack wants them.
-#![allow(unsafe_code, reason = "leaps")]
 
-use super::Error;
 use super::leap::{self, End, Landing, State};
-use super::{alias, vectors};
-use sluice_abi::call::Outcome;
+use super::{Error, alias, cpu};
 use sluice_gate::OPEN;
 
 /// Returns the state that a call starts with: VMFUNC to the gate's first instruction, `count` packets, and 0 in all
@@ -19,15 +16,7 @@ pub fn proper(count: u64) -> State {
 
 /// Calls with `state`.
 pub fn call(state: &State) -> Landing {
-    // SAFETY: landings are installed, and the window writes no memory that Rust refers to: PeerSlice reaches packet
-    // memory.
-    unsafe { leap::leap(state) }
-}
-
-/// Calls through the host's stub, which must be in the slot, as a VNF does, and with interrupts as they are.
-pub fn through_stub(count: u64) -> Outcome {
-    // SAFETY: images run in ring 0 under a Sluice host, and call with the gate `isolated`.
-    unsafe { sluice_gate::isolated(count) }
+    leap::leap(state)
 }
 
 /// The registers that the window keeps, by number: RBX, RBP, R12 to R15.
@@ -40,9 +29,9 @@ const MARK: u64 = 0x6b65_7074_6b65_7074;
 /// accepted packets, those marks (A15), the stack pointer as it was, and no other value.
 pub fn checked(mut state: State) -> Result<Landing, Error> {
     KEPT.iter().for_each(|&number| state.general[number] = MARK);
-    vectors::mark(MARK);
+    cpu::fill_vectors(MARK);
     let landing = call(&state);
-    let vectors = vectors::read();
+    let vectors = cpu::vectors();
     let aborted = landing.end() == End::Aborted;
     let kept = if aborted { 0 } else { MARK };
     for (number, &value) in landing.general.iter().enumerate() {

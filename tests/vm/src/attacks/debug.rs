@@ -1,7 +1,7 @@
 //! Breakpoints in the debug registers. See: SDM volume 3, "Debug Registers".
-#![allow(unsafe_code, reason = "debug registers")]
 
-use core::arch::asm;
+use super::cpu;
+use x86_64::registers::debug::{DebugAddressRegister, Dr0, Dr1, Dr2, Dr3, Dr6, Dr7};
 
 /// The value of DR7 without breakpoints: only the bit that is always set.
 const NONE: u64 = 1 << 10;
@@ -29,14 +29,9 @@ pub fn set(address: u64, on: On) {
 
 /// Sets a breakpoint on execution at `address` and at each of the three bytes behind it.
 pub fn set_four(address: u64) {
-    // SAFETY: as in `load`, which sets the first.
-    unsafe {
-        asm!(
-            "mov dr1, {}", "mov dr2, {}", "mov dr3, {}",
-            in(reg) address + 1, in(reg) address + 2, in(reg) address + 3,
-            options(nomem, nostack)
-        );
-    }
+    Dr1::write(address + 1);
+    Dr2::write(address + 2);
+    Dr3::write(address + 3);
     load(address, NONE | ALL);
 }
 
@@ -53,13 +48,13 @@ pub fn guard() {
 /// Returns DR6, and sets it as a reset does.
 pub fn take_status() -> u64 {
     const RESET: u64 = 0xffff_0ff0;
-    let value;
-    // SAFETY: this is ring 0, and nothing depends on the register.
-    unsafe { asm!("mov {}, dr6", "mov dr6, {}", out(reg) value, in(reg) RESET, options(nomem, nostack)) };
+    let value = Dr6::read_raw();
+    cpu::set_dr6(RESET);
     value
 }
 
+/// Sets the address of breakpoint 0 and what all of them do. An exception that one raises is a landing (`leap.rs`).
 fn load(address: u64, control: u64) {
-    // SAFETY: this is ring 0. A breakpoint raises an exception, which is a landing (see `leap.rs`).
-    unsafe { asm!("mov dr0, {}", "mov dr7, {}", in(reg) address, in(reg) control, options(nomem, nostack)) };
+    Dr0::write(address);
+    Dr7::write_raw(control);
 }

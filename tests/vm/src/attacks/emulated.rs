@@ -1,13 +1,15 @@
 //! A23: a program, ring 3, uses what the monitor executes in its kernel's place, to reach what its page tables forbid.
 
-use super::alias::{self, Page};
-use super::control;
+use super::alias;
+use super::cpu;
 use super::descriptors::{USER_CODE, USER_CODE_32, USER_DATA};
 use super::leap::{self, Landing, State};
+use super::page::Page;
 use super::snippet;
 use super::{Error, arm};
 use sluice_abi::map;
 use sluice_vnf::{Vnf, println};
+use x86_64::registers::control::{Cr2, Cr4, Cr4Flags};
 
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("emulated", |machine, _| by_a_program(machine))];
@@ -64,13 +66,13 @@ fn program(at: u64) -> State {
 
 /// Fills both pages with ones, maps them with these rights, and returns the address of the first.
 fn pages(first: u64, second: u64) -> u64 {
-    MEMORY.iter().for_each(|page| page.fill(0xff));
+    MEMORY.iter().for_each(|page| page.fill(ONES));
     alias::map(PAGES[1], MEMORY[1].gpa(), second);
     alias::map(PAGES[0], MEMORY[0].gpa(), first)
 }
 
 fn untouched() -> bool {
-    MEMORY.iter().all(|page| (0..512).all(|word| page.get(word) == ONES))
+    MEMORY.iter().all(|page| page.others(ONES) == 0)
 }
 
 /// Stores where the program may write, and where it may not.
@@ -89,7 +91,7 @@ fn stores(name: &str, code: &[u8], len: u64) -> Result<(), Error> {
         pages(first, second);
         let landing = snippet::land(code, &program(at));
         let told = fault.map_or((13, 0, 0), |(error, address)| (14, error, address));
-        let address = if fault.is_some() { control::cr2() } else { 0 };
+        let address = if fault.is_some() { Cr2::read_raw() } else { 0 };
         if (landing.vector, landing.error, address) != told || !untouched() {
             println!("{name} {what}: {} {:#x} at {address:#x}", landing.vector, landing.error);
             return Err(Error::NotStopped(at));
@@ -97,7 +99,7 @@ fn stores(name: &str, code: &[u8], len: u64) -> Result<(), Error> {
     }
     pages(OPEN, OPEN);
     let landing = snippet::land(code, &program(end - 1));
-    let stored = (0..512)
+    let stored = (0..Page::WORDS)
         .rev()
         .flat_map(|word| MEMORY[1].get(word).to_be_bytes())
         .rev()
@@ -123,9 +125,10 @@ fn privileged() {
         (vector, error) == (13, 0)
     };
     println!("loads: {} of 4 refused", LOADS.iter().filter(|(_, code)| refused(code)).count());
-    control::prevent_user_mode_instructions(true);
+    let allowed = Cr4::read_raw();
+    cpu::set_cr4(allowed | Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION.bits());
     println!("umip: {} of 4 refused", STORES.iter().filter(|(_, code, _)| refused(code)).count());
-    control::prevent_user_mode_instructions(false);
+    cpu::set_cr4(allowed);
 }
 
 /// Executes SGDT in compatibility mode: six bytes, within the segment.
@@ -133,10 +136,10 @@ fn compatibility() {
     for (what, code, at) in [("ds", &SGDT_SS[1..], 0), ("ss", &SGDT_SS, 0), ("ss at the end", &SGDT_SS, 0xffff_fffe)] {
         let rip = alias::below_4_gib(code);
         let operand = rip + map::PAGE / 2;
-        alias::set_word(operand, ONES);
+        cpu::poke(operand, ONES);
         let state = State { rip, cs: USER_CODE_32, rsp: 0, ..program(if at == 0 { operand } else { at }) };
         let landing = super::crossing::call(&state);
-        let untouched = alias::word(operand) >> 48 == 0xffff;
+        let untouched = cpu::peek(operand) >> 48 == 0xffff;
         println!("sgdt {what}: exception {}, {}", landing.vector, if untouched { "6 bytes at most" } else { "more" });
     }
 }

@@ -2,13 +2,14 @@
 
 use super::alias;
 use super::debug::{self, On};
-use super::descriptors::{self, KERNEL_DATA, Pointer};
+use super::descriptors::{self, KERNEL_DATA};
 use super::leap;
 use super::{Error, arm, ask_one, install, register};
-use super::{control, crossing, snippet};
+use super::{cpu, crossing, snippet};
 use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, println};
+use x86_64::registers::control::{Cr0, Cr0Flags};
 
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[
@@ -65,7 +66,8 @@ fn descriptor_tables(machine: &mut Vnf) -> Result<(), Error> {
     const LGDT: [u8; 3] = [0x0f, 0x01, 0x10];
     arm(machine)?;
     for (name, code) in [("idt", LIDT), ("gdt", LGDT)] {
-        let refused = BASES.iter().filter(|&&base| snippet::run(&code, &Pointer::new(base, 4096)) == snippet::REFUSED);
+        let pointers = BASES.map(|base| descriptors::pointer(base, 4096));
+        let refused = pointers.iter().filter(|pointer| snippet::run(&code, *pointer) == snippet::REFUSED);
         println!("{name} in the slot: {} of {} refused", refused.count(), BASES.len());
     }
     let refused = BASES.iter().filter(|&&base| descriptors::load_task(base) == snippet::REFUSED);
@@ -76,16 +78,16 @@ fn descriptor_tables(machine: &mut Vnf) -> Result<(), Error> {
 
 /// Raises #NM in the window: the frames go through vector registers, and CR0.TS is the guest's.
 fn task_switched(machine: &mut Vnf) -> Result<(), Error> {
-    const TS: u64 = 1 << 3;
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
     let mut sender = super::numbered::Sender::new(armed.own, armed.request);
-    for (name, on) in [("set", TS), ("clear", 0)] {
+    let clear = Cr0::read_raw() & !Cr0Flags::TASK_SWITCHED.bits();
+    for (name, ts) in [("set", Cr0Flags::TASK_SWITCHED), ("clear", Cr0Flags::empty())] {
         sender.ask(2, false)?;
-        control::set_cr0(TS, on);
+        cpu::set_cr0(clear | ts.bits());
         let landing = crossing::call(&crossing::proper(2));
-        control::set_cr0(TS, 0);
+        cpu::set_cr0(clear);
         sender.note(&landing, 2)?;
         println!("ts {name}: {}, {} sent", landing.end(), sender.sent);
     }

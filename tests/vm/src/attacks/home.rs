@@ -1,7 +1,9 @@
 //! A1: attacks from home, by plain code. Each should end the VM, or tell it so.
-#![allow(unsafe_code, reason = "attacks are what safe code can't do")]
 
-use super::{Error, prepare};
+use super::alias::INT3;
+use super::leap::{self, FLAGS, RAX, RCX, State};
+use super::page::Page;
+use super::{Error, cpu, descriptors, prepare};
 use sluice::{BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, Status, Transmit};
 use sluice_abi::map;
 use sluice_vnf::{Vnf, println};
@@ -15,23 +17,20 @@ pub const ATTACKS: &[super::Attack] = &[
 ];
 
 /// Returns the address at which the window maps the first word of the first peer's pattern.
-pub fn peer_word(own: PacketMemory) -> *mut u64 {
-    (map::SLOT_VA + map::peer_base(PeerIdx(0)) + own.gpa.0) as *mut u64
+fn peer_word(own: PacketMemory) -> u64 {
+    map::SLOT_VA + map::peer_base(PeerIdx(0)) + own.gpa.0
 }
 
 /// Reads peer memory in home.
 fn read(machine: &mut Vnf) -> Result<(), Error> {
     let (_, own) = prepare(machine)?;
-    // SAFETY: nothing is mapped there, or memory that nobody here refers to.
-    let word = unsafe { peer_word(own).read_volatile() };
-    Err(Error::NotStopped(word))
+    Err(Error::NotStopped(cpu::peek(peer_word(own))))
 }
 
 /// Writes peer memory in home.
 fn write(machine: &mut Vnf) -> Result<(), Error> {
     let (_, own) = prepare(machine)?;
-    // SAFETY: as in `read`.
-    unsafe { peer_word(own).write_volatile(0) };
+    cpu::poke(peer_word(own), 0);
     Err(Error::NotStopped(0))
 }
 
@@ -49,6 +48,7 @@ fn deeper(depth: u64) -> u64 {
 /// Executes VMFUNC to view `view` from a page of the VM's own. Then makes a proper call: does the gate still work?
 fn vmfunc(machine: &mut Vnf, view: u32) -> Result<(), Error> {
     let (gate, own) = prepare(machine)?;
+    descriptors::install();
     println!("told: {:?}", forge(view));
     let mut free = [0; 1];
     let pool = Mempool::new(own, BufferLen::default(), &mut free).map_err(|error| Error::Machine(error.into()))?;
@@ -63,30 +63,20 @@ pub fn switch_to(view: u32) -> Result<(), Error> {
     Err(Error::NotStopped(forge(view).0))
 }
 
+/// The code of [`forge`], and a stack.
+static FORGED: Page = Page::new();
+
 /// Switches to view `view`, with the registers and the stack that the stub would have, so that an aborted call comes
-/// back.
+/// back: the stub's abort path takes the frame down and returns to an INT3.
 fn forge(view: u32) -> Status {
-    let status: u64;
-    // SAFETY: the frame is the one that the stub makes, and the stub's abort path takes it down.
-    unsafe {
-        core::arch::asm!(
-            "lea rax, [rip + 2f]",
-            "push rax",
-            "push rbx",
-            "push rbp",
-            "push r12",
-            "push r13",
-            "push r14",
-            "push r15",
-            "pushfq",
-            "xor eax, eax",
-            "vmfunc",
-            "ud2",
-            "2:",
-            out("rax") status,
-            inout("ecx") view => _,
-            clobber_abi("sysv64"),
-        );
-    }
-    Status(status)
+    const VMFUNC_UD2: u64 = u64::from_le_bytes([0x0f, 0x01, 0xd4, 0x0f, 0x0b, 0xcc, 0xcc, 0xcc]);
+    /// The words of the frame: RFLAGS, six registers, which may have any value, and the address to return to.
+    const FRAME: usize = 8;
+    FORGED.fill(INT3);
+    FORGED.set(0, VMFUNC_UD2);
+    FORGED.set(Page::WORDS - FRAME, FLAGS);
+    FORGED.set(Page::WORDS - 1, FORGED.gpa() + 8);
+    let mut state = State { rsp: FORGED.end() - 8 * FRAME as u64, ..State::at(FORGED.gpa()) };
+    state.general[RCX] = view.into();
+    Status(leap::leap(&state).general[RAX])
 }

@@ -1,7 +1,7 @@
 //! A20: the VM's own timer expires at every instruction of a call, one after the other. Calls go through the stub, with
 //! interrupts on.
 
-use super::crossing;
+use super::host;
 use super::numbered::Sender;
 use super::row::Row;
 use super::{Armed, Error, register};
@@ -69,7 +69,7 @@ fn waits(machine: &Vnf, sender: &mut Sender, count: u64, delay: u64) -> Result<b
 }
 
 fn call(count: u64) -> Result<(), Error> {
-    match crossing::through_stub(count).status {
+    match host::through_stub(count).status {
         Status::OK => Ok(()),
         status => Err(Error::NotStopped(status.0)),
     }

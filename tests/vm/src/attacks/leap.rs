@@ -1,13 +1,21 @@
 //! Leaps: into any address with any registers, and back by the next exception in home.
+//!
+//! # Why a leap is safe to call
+//! Where it goes is an attack's to choose, and this VM's host has to survive it. The code there is the host's gate, or
+//! a few bytes of a [`Page`], which refer to nothing of this image. Its stack and what the attack's registers point to
+//! are pages as well, or lie in the slot. An exception that finds no landing ends the VM in the handlers of
+//! `sluice_vnf`.
 #![allow(unsafe_code, reason = "IRETQ, and what it comes back by")]
 
 use super::descriptors::{KERNEL_CODE, KERNEL_DATA};
-use core::arch::naked_asm;
-use core::cell::UnsafeCell;
+use super::page::Page;
+use core::arch::{global_asm, naked_asm};
 use core::fmt;
+use core::sync::atomic::AtomicU64;
 use sluice_abi::call::Status;
 use sluice_abi::map;
 use sluice_gate::STUB_ABORT;
+use x86_64::registers::rflags::RFlags;
 
 /// The indices of registers in [`State::general`] and [`Landing::general`].
 pub const RAX: usize = 0;
@@ -25,13 +33,13 @@ pub const ABORT: u64 = GATE + STUB_ABORT as u64;
 
 /// The bits of RFLAGS: the one that is always set, and those that matter to a gate.
 pub const FLAGS: u64 = 1 << 1;
-pub const ZF: u64 = 1 << 6;
-pub const TF: u64 = 1 << 8;
-pub const IF: u64 = 1 << 9;
-pub const DF: u64 = 1 << 10;
-pub const NT: u64 = 1 << 14;
-pub const RF: u64 = 1 << 16;
-pub const AC: u64 = 1 << 18;
+pub const ZF: u64 = RFlags::ZERO_FLAG.bits();
+pub const TF: u64 = RFlags::TRAP_FLAG.bits();
+pub const IF: u64 = RFlags::INTERRUPT_FLAG.bits();
+pub const DF: u64 = RFlags::DIRECTION_FLAG.bits();
+pub const NT: u64 = RFlags::NESTED_TASK.bits();
+pub const RF: u64 = RFlags::RESUME_FLAG.bits();
+pub const AC: u64 = RFlags::ALIGNMENT_CHECK.bits();
 
 /// The registers to leap with. The last five words are those that IRETQ takes.
 #[derive(Clone, Copy)]
@@ -49,7 +57,7 @@ pub struct State {
 impl State {
     /// Returns a state in ring 0, with a stack of this image's and 0 in the other registers.
     pub fn at(rip: u64) -> Self {
-        Self { general: [0; 16], rip, cs: KERNEL_CODE, rflags: FLAGS, rsp: scratch_top(), ss: KERNEL_DATA }
+        Self { general: [0; 16], rip, cs: KERNEL_CODE, rflags: FLAGS, rsp: SCRATCH.end(), ss: KERNEL_DATA }
     }
 }
 
@@ -104,47 +112,24 @@ impl fmt::Display for End {
     }
 }
 
-const STACK_LEN: usize = 4096;
+/// The stack of the code that is leapt into, unless the state brings its own.
+static SCRATCH: Page = Page::new();
 
-/// What a leap needs besides its state.
-#[repr(C, align(16))]
-struct Kept {
-    /// The stack of the code that is leapt into, unless the state brings its own.
-    scratch: [u8; STACK_LEN],
-    /// RSP and landing of the leap under way.
-    leap: [u64; 2],
-}
+/// RSP and landing of the leap under way.
+static KEPT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-struct Shared(UnsafeCell<Kept>);
-
-// SAFETY: there is one CPU, without interrupts. Only `leap` touches it, and the code that it leaps into.
-unsafe impl Sync for Shared {}
-
-static KEPT: Shared = Shared(UnsafeCell::new(Kept { scratch: [0; STACK_LEN], leap: [0; 2] }));
-
-fn scratch_top() -> u64 {
-    // SAFETY: this is an address within the static, and nothing is read.
-    let scratch = unsafe { &raw const (*KEPT.0.get()).scratch };
-    (scratch.addr() + STACK_LEN) as u64
-}
-
-/// Goes on with `state`, until an exception brings the processor back.
-///
-/// # Safety
-/// [`descriptors::install`](super::descriptors::install) was called, and what runs meanwhile writes nothing that Rust
-/// refers to.
-pub unsafe fn leap(state: &State) -> Landing {
+/// Goes on with `state`, until an exception brings the processor back: to a landing of
+/// [`descriptors::install`](super::descriptors::install), which the caller has called.
+pub fn leap(state: &State) -> Landing {
     let mut landing = Landing::default();
-    // SAFETY: the contract above; `away` and `landed` together keep the registers that an ordinary function keeps.
-    unsafe {
-        let kept = &raw mut (*KEPT.0.get()).leap;
-        away(state, &raw mut landing, kept);
-    }
+    // SAFETY: `away` and `landed` together keep the registers that an ordinary function keeps, and write `landing`.
+    // What runs in between is as this file's start has it.
+    unsafe { away(state, &raw mut landing) };
     landing
 }
 
 #[unsafe(naked)]
-unsafe extern "sysv64" fn away(state: *const State, landing: *mut Landing, kept: *mut [u64; 2]) {
+unsafe extern "sysv64" fn away(state: *const State, landing: *mut Landing) {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -152,8 +137,8 @@ unsafe extern "sysv64" fn away(state: *const State, landing: *mut Landing, kept:
         "push r13",
         "push r14",
         "push r15",
-        "mov [rdx], rsp",
-        "mov [rdx + 8], rsi",
+        "mov [rip + {kept}], rsp",
+        "mov [rip + {kept} + 8], rsi",
         "lea rsp, [rdi + 16 * 8]",
         "mov rax, [rdi]",
         "mov rcx, [rdi + 8]",
@@ -171,16 +156,16 @@ unsafe extern "sysv64" fn away(state: *const State, landing: *mut Landing, kept:
         "mov r15, [rdi + 120]",
         "mov rdi, [rdi + 56]",
         "iretq",
+        kept = sym KEPT,
     )
 }
 
-/// Entered by the stubs of `descriptors.rs`, with vector, error code and what the processor pushed on the landing
-/// stack.
+/// Entered by the stubs, with vector, error code and what the processor pushed on the landing stack.
 #[unsafe(naked)]
-pub unsafe extern "sysv64" fn landed() {
+unsafe extern "sysv64" fn landed() {
     naked_asm!(
         "push rax",
-        "mov rax, [rip + {kept} + {leap} + 8]",
+        "mov rax, [rip + {kept} + 8]",
         "mov [rax + 8], rcx",
         "mov [rax + 16], rdx",
         "mov [rax + 24], rbx",
@@ -203,7 +188,7 @@ pub unsafe extern "sysv64" fn landed() {
         "pop qword ptr [rax + 160]",
         "pop qword ptr [rax + 168]",
         "pop qword ptr [rax + 176]",
-        "mov rsp, [rip + {kept} + {leap}]",
+        "mov rsp, [rip + {kept}]",
         "mov ecx, {data}",
         "mov ss, ecx",
         "push 2",
@@ -216,7 +201,38 @@ pub unsafe extern "sysv64" fn landed() {
         "pop rbx",
         "ret",
         kept = sym KEPT,
-        leap = const core::mem::offset_of!(Kept, leap),
         data = const KERNEL_DATA,
     )
+}
+
+/// The number of vectors with a stub: all exceptions.
+pub const VECTORS: usize = 32;
+const STUB_LEN: usize = 16;
+
+// There is one stub for each vector, STUB_LEN bytes apart: error code (0 where the processor pushes none), vector, jump
+// to `landed`.
+global_asm!(
+    ".balign 16",
+    "attack_landing_stubs:",
+    ".set vector, 0",
+    ".rept 32",
+    ".balign 16",
+    // The vectors with an error code are 8, 10 to 14, 17, 21, 29 and 30.
+    ".if (0x60227d00 >> vector) & 1 == 0",
+    "push 0",
+    ".endif",
+    "push vector",
+    "jmp {landed}",
+    ".set vector, vector + 1",
+    ".endr",
+    landed = sym landed,
+);
+
+unsafe extern "C" {
+    static attack_landing_stubs: [u8; VECTORS * STUB_LEN];
+}
+
+/// Returns the address of the stub that makes exception `vector` a landing.
+pub fn stub(vector: usize) -> u64 {
+    ((&raw const attack_landing_stubs).addr() + vector * STUB_LEN) as u64
 }

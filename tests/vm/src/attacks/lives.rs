@@ -3,21 +3,21 @@
 //!
 //! A VM that starts again finds in its RAM what its image does not fill: the ring as it was, and a record of how far it
 //! was read. So it can tell whether all frames that were accepted before it died are there, and once.
-#![allow(unsafe_code, reason = "tables without an interrupt gate, the interrupt flag")]
 
 use super::Error;
-use super::crossing;
+use super::cpu;
+use super::descriptors;
+use super::host;
 use super::hostile::Random;
-use super::msr;
 use super::numbered::{self, Seen};
 use super::revoke::{Calls, fill, push};
 use super::ring::{Idle, Ring, SIZE};
-use core::arch::asm;
 use sluice::{BURST_SIZE, BufferLen, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Status};
 use sluice_abi::call::Code;
 use sluice_abi::lapic::{FIRST_VECTOR, IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_memory::PeerSlice;
 use sluice_vnf::{Vnf, clock, println};
+use x86_64::instructions::interrupts;
 
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[
@@ -147,13 +147,10 @@ fn take_what_is_left(record: Record, memory: PacketMemory, format: RingFormat, s
 /// Dies in `ticks` ticks: an interrupt comes, there is no gate for it nor for the faults that follow, and the processor
 /// shuts down.
 fn die_in(ticks: u64) {
-    let no_gates = [0u16; 5];
-    // SAFETY: no exception is expected before the end that this is for.
-    unsafe { asm!("lidt [{0}]", in(reg) &raw const no_gates, options(nostack, preserves_flags, readonly)) };
-    msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | FIRST_VECTOR);
-    msr::write(IA32_TSC_DEADLINE, clock::now() + ticks);
-    // SAFETY: as above.
-    unsafe { asm!("sti", options(nomem, nostack)) };
+    cpu::load_idt(&descriptors::pointer(0, 1));
+    cpu::write_msr(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | FIRST_VECTOR);
+    cpu::write_msr(IA32_TSC_DEADLINE, clock::now() + ticks);
+    interrupts::enable();
 }
 
 /// Sends numbered frames in bursts until the peer is gone for good.
@@ -200,6 +197,6 @@ fn again(machine: &mut Vnf, times: u64) -> Result<(), Error> {
 
 /// Checks that a VM that starts again has to register again: before that its calls are aborted.
 fn not_registered() -> Result<(), Error> {
-    let status = crossing::through_stub(0).status;
+    let status = host::through_stub(0).status;
     if status == Status::new(Code::Aborted) { Ok(()) } else { Err(Error::NotStopped(status.0)) }
 }

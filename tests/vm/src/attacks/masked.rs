@@ -2,9 +2,10 @@
 //!
 //! The interrupts have a vector that is a landing.
 
+use super::host::exit_once;
 use super::leap::{self, FLAGS, IF, State};
-use super::{Error, arm, exit_once};
-use super::{msr, snippet};
+use super::{Error, arm};
+use super::{cpu, snippet};
 use sluice_abi::lapic::{IA32_TSC_DEADLINE, MASKED, MODE_TSC_DEADLINE, X2APIC_EOI, X2APIC_LVT_TIMER};
 use sluice_vnf::{Vnf, println};
 
@@ -33,12 +34,12 @@ fn expire(machine: &mut Vnf) -> Result<(), Error> {
     }
     for (name, value) in [("as it was", VECTOR), ("masked", MASKED | VECTOR), ("masked, vector 3", MASKED | 3)] {
         due();
-        msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | value);
+        cpu::write_msr(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | value);
         told(name);
     }
     for (name, deadline) in [("armed anew", u64::MAX), ("taken back", 0)] {
         due();
-        msr::write(IA32_TSC_DEADLINE, deadline);
+        cpu::write_msr(IA32_TSC_DEADLINE, deadline);
         told(name);
     }
     Ok(())
@@ -46,8 +47,8 @@ fn expire(machine: &mut Vnf) -> Result<(), Error> {
 
 /// Makes the timer expire. The interrupt waits until interrupts are on.
 fn due() {
-    msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
-    msr::write(IA32_TSC_DEADLINE, 1);
+    cpu::write_msr(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
+    cpu::write_msr(IA32_TSC_DEADLINE, 1);
     exit_once();
 }
 
@@ -55,6 +56,6 @@ fn due() {
 fn told(name: &str) {
     let landing = snippet::land(&NOPS, &State { rflags: FLAGS | IF, ..State::at(0) });
     println!("{name}: {}", if landing.vector == VECTOR { "an interrupt" } else { "none" });
-    msr::write(IA32_TSC_DEADLINE, 0);
-    msr::write(X2APIC_EOI, 0);
+    cpu::write_msr(IA32_TSC_DEADLINE, 0);
+    cpu::write_msr(X2APIC_EOI, 0);
 }

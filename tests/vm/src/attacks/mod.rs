@@ -3,7 +3,7 @@
 mod aborted;
 mod alias;
 mod chains;
-mod control;
+mod cpu;
 mod crossing;
 mod debug;
 mod debugged;
@@ -11,6 +11,7 @@ mod descriptors;
 mod emulated;
 mod exceptions;
 mod home;
+mod host;
 mod hostile;
 mod interrupts;
 mod leap;
@@ -18,10 +19,10 @@ mod leftovers;
 mod lives;
 mod masked;
 mod modes;
-mod msr;
 mod nmi;
 mod numbered;
 mod overrun;
+mod page;
 mod processor;
 mod quarantine;
 mod registers;
@@ -38,17 +39,14 @@ mod stepping;
 mod sweep;
 mod tables;
 mod timer;
-mod vectors;
 mod victim;
 mod wrap;
-mod x87;
 
 use core::fmt;
 use core::str::FromStr;
 use sluice::{Gate, PacketMemory, PeerIdx, RingFormat, Status};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
-use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
 use sluice_vnf::Vnf;
 
@@ -168,21 +166,11 @@ pub fn ask_one(armed: &Armed) -> Result<(), Error> {
 }
 
 /// Registers the same request block again, with the CR3 that is in force now.
-#[allow(unsafe_code, reason = "a hypercall")]
 pub fn register_again(armed: &Armed) -> Result<(), Error> {
-    let request = Gpa(armed.request.as_ptr().addr() as u64);
-    // SAFETY: this runs under a Sluice host, in ring 0, and the host has had the block before.
-    match unsafe { hypercall::register(request) } {
+    match host::register(Gpa(armed.request.as_ptr().addr() as u64)) {
         Status::OK => Ok(()),
         status => Err(Error::NotStopped(status.0)),
     }
-}
-
-/// Makes one exit from home, at which the monitor looks at the EPTP list.
-#[allow(unsafe_code, reason = "a hypercall")]
-pub fn exit_once() {
-    // SAFETY: this runs under a Sluice host, in ring 0, and prints no byte.
-    unsafe { hypercall::console(Gpa(0), 0) };
 }
 
 /// Why an attack ended early, or failed to be stopped.

@@ -1,10 +1,11 @@
 //! A11, A12, A19: modes and features that the gate was not made for. The host owns every bit that leads to one.
 
+use super::crossing;
 use super::leap::{self, State};
 use super::snippet::{self, REFUSED};
 use super::{Error, arm};
-use super::{control, crossing};
 use sluice_vnf::{Vnf, println};
+use x86_64::registers::control::{Cr0, Cr4};
 
 /// The attacks of this file.
 pub const ATTACKS: &[super::Attack] = &[("modes", |machine, _| change(machine))];
@@ -49,9 +50,9 @@ fn change(machine: &mut Vnf) -> Result<(), Error> {
         (state.general[leap::RAX], state.general[leap::RCX]) = (rax, rcx.into());
         snippet::execute(code, &state) == REFUSED
     };
-    let count = CR0.iter().filter(|&&bit| refused(&MOV_CR0_RAX, control::cr0() ^ 1 << bit, 0)).count();
+    let count = CR0.iter().filter(|&&bit| refused(&MOV_CR0_RAX, Cr0::read_raw() ^ 1 << bit, 0)).count();
     println!("cr0: {count} of {} refused", CR0.len());
-    let count = CR4.iter().filter(|&&bit| refused(&MOV_CR4_RAX, control::cr4() ^ 1 << bit, 0)).count();
+    let count = CR4.iter().filter(|&&bit| refused(&MOV_CR4_RAX, Cr4::read_raw() ^ 1 << bit, 0)).count();
     println!("cr4: {count} of {} refused", CR4.len());
     let count = MSRS.iter().filter(|&&msr| refused(&WRMSR, 0, msr)).count();
     println!("msr: {count} of {} refused", MSRS.len());

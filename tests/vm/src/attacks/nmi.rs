@@ -5,15 +5,13 @@
 //! many of the next. The counter, which all share, is the same meanwhile, and moves by as many. An NMI is noticed where
 //! a slot begins. So sender and receiver wait for the same value of the counter, each to the instruction. From one turn
 //! to the next the sender goes on an instruction earlier, and every fifth time the receiver a slot later.
-#![allow(unsafe_code, reason = "loops of so many instructions")]
 
-use super::crossing;
+use super::cpu::wait_until;
+use super::host;
 use super::numbered::{Seen, Sender};
 use super::ring::{Idle, Ring};
 use super::row::Row;
-use super::timer::delay;
 use super::{Armed, Error, register};
-use core::arch::asm;
 use core::ops::Range;
 use sluice::{BURST_SIZE, Gate, PeerIdx, RingFormat, Status};
 use sluice_abi::call::Code;
@@ -77,7 +75,7 @@ fn sender(machine: &mut Vnf) -> Result<(), Error> {
     println!("nmi: 0 aborted, {} sent", sender.sent);
     until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     sender.ask_last()?;
-    match crossing::through_stub(1).status {
+    match host::through_stub(1).status {
         Status::OK => Ok(()),
         status => Err(Error::NotStopped(status.0)),
     }
@@ -90,9 +88,9 @@ fn called_back(gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Resu
     until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     let exits = sluice_clock::exits();
     wait_until(next(), HEAD_START + later.next_multiple_of(SLOT) - later);
-    let called = crossing::through_stub(count);
+    let called = host::through_stub(count);
     // The window is held, if it was open.
-    crossing::through_stub(0);
+    host::through_stub(0);
     let exits = sluice_clock::exits() - exits;
     match called.status {
         Status::OK => sender.sent += count,
@@ -115,36 +113,4 @@ fn until(condition: impl Fn() -> bool) -> Result<(), Error> {
 
 fn next() -> u64 {
     (clock::now() + 1).next_multiple_of(PERIOD)
-}
-
-/// Waits until the counter is `target`, and then for the given number of instructions.
-///
-/// The first loop ends only when its two readings, four instructions apart, are in one slot. Of seven instructions, it
-/// tries every place of a slot. The second loop has as many as a slot, so it stays at its place, and ends in the first
-/// slot at or behind `target`.
-#[inline(never)]
-fn wait_until(target: u64, instructions: u64) {
-    // SAFETY: these are two loops that read a counter, and touch no memory.
-    unsafe {
-        asm!(
-            "2: rdtsc",
-            "mov {low:e}, eax",
-            "nop",
-            "nop",
-            "rdtsc",
-            "cmp eax, {low:e}",
-            "jne 2b",
-            "3: rdtsc",
-            "shl rdx, 32",
-            "or rax, rdx",
-            "cmp rax, {target}",
-            "jb 3b",
-            low = out(reg) _,
-            target = in(reg) target,
-            out("rax") _,
-            out("rdx") _,
-            options(nomem, nostack),
-        );
-    }
-    delay(instructions);
 }

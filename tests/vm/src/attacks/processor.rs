@@ -83,10 +83,8 @@ fn entries(planted: &str) -> (u64, u64) {
     (opening, if planted == "open" { opening } else { closed })
 }
 
-#[allow(unsafe_code, reason = "leaps")]
 fn enter(rip: u64) -> End {
     let mut state = State::at(rip);
     (state.general[RAX], state.general[RCX], state.general[RDI]) = (0, 1, 0);
-    // SAFETY: landings are installed, and a call of no packets writes nothing of this VM's.
-    unsafe { leap::leap(&state) }.end()
+    leap::leap(&state).end()
 }

@@ -1,9 +1,10 @@
 //! A5, A6, A10: proper calls, but for the stack pointer, the flags or the segment bases.
 
+use super::cpu::{self, Saved};
+use super::host::exit_once;
 use super::leap::{self, AC, DF, FLAGS, IF, NT, RF, TF};
-use super::x87::{self, Saved};
-use super::{Error, arm, ask_one, exit_once};
-use super::{alias, crossing, msr, segments, snippet};
+use super::{Error, arm, ask_one};
+use super::{alias, crossing, segments, snippet};
 use sluice_abi::lapic::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
 use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
@@ -51,17 +52,25 @@ fn flags(machine: &mut Vnf) -> Result<(), Error> {
     Ok(())
 }
 
+/// A control word that no reset leaves: all exceptions masked, and results rounded down.
+const CONTROL: u16 = 0x077f;
+
 /// Makes a call that is aborted, with a value in every x87 register. A load in the gate, where the list is mapped,
 /// would leave a value there.
 fn x87(machine: &mut Vnf) -> Result<(), Error> {
     ask_one(&arm(machine)?)?;
-    x87::mark();
-    let (before, landing) =
-        (Saved::now().is_clear(), crossing::call(&leap::State { rflags: FLAGS | TF, ..crossing::proper(1) }));
-    let saved = Saved::now();
-    println!("x87: {}, clear before {before}, after {}", landing.end(), saved.is_clear());
-    println!("x87: control word kept {}", saved.control() == x87::CONTROL);
+    cpu::fill_x87(CONTROL);
+    let before = is_clear(&cpu::saved_x87());
+    let landing = crossing::call(&leap::State { rflags: FLAGS | TF, ..crossing::proper(1) });
+    let saved = cpu::saved_x87();
+    println!("x87: {}, clear before {before}, after {}", landing.end(), is_clear(&saved));
+    println!("x87: control word kept {}", saved.0[..2] == CONTROL.to_le_bytes());
     Ok(())
+}
+
+/// Returns whether nothing is in the registers, nor in status, tags and last instruction.
+fn is_clear(Saved(bytes): &Saved) -> bool {
+    bytes[2..24].iter().chain(&bytes[32..160]).all(|&byte| byte == 0)
 }
 
 /// Lets the timer come due while interrupts are off. STI holds the interrupt back for one instruction more, the VMFUNC,
@@ -72,8 +81,8 @@ fn sti(machine: &mut Vnf) -> Result<(), Error> {
     /// The vector is behind the end of the IDT, so its delivery is a #GP.
     const VECTOR: u64 = 0x40;
     ask_one(&arm(machine)?)?;
-    msr::write(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
-    msr::write(IA32_TSC_DEADLINE, clock::now() + 1);
+    cpu::write_msr(X2APIC_LVT_TIMER, MODE_TSC_DEADLINE | VECTOR);
+    cpu::write_msr(IA32_TSC_DEADLINE, clock::now() + 1);
     exit_once();
     let mut state = crossing::proper(1);
     state.rip = alias::put(OPEN, &STI_VMFUNC);

@@ -1,10 +1,10 @@
 //! Packet memory that comes and goes while peers send, and memory that was never registered.
 
 use super::numbered::{self, Frame, Seen};
+use super::page::Page;
 use super::revoke;
 use super::ring::{Idle, Ring, SIZE};
-use super::{Error, register};
-use core::cell::UnsafeCell;
+use super::{Error, host, register};
 use sluice::{
     BURST_SIZE, BufferLen, Clause, Gate, Mempool, PacketMemory, PeerIdx, PeerPort, RingFormat, Transmit, TxError,
 };
@@ -12,7 +12,6 @@ use sluice_abi::call::Packet;
 use sluice_abi::directory::PeerState;
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, map};
-use sluice_gate::hypercall;
 use sluice_memory::PeerSlice;
 use sluice_vnf::{Vnf, clock, println};
 
@@ -45,20 +44,7 @@ const LATE: u64 = 3_000;
 const MARK: u64 = 0x5357_4c49_5055_5421;
 
 /// A page of this image's data, which is neither ring nor run.
-#[repr(C, align(4096))]
-struct Page(UnsafeCell<[u8; map::PAGE as usize]>);
-
-#[allow(unsafe_code, reason = "see SAFETY")]
-// SAFETY: only the PeerSlice of `page` touches it, which makes no references.
-unsafe impl Sync for Page {}
-
-static PAGE: Page = Page(UnsafeCell::new([0; map::PAGE as usize]));
-
-#[allow(unsafe_code, reason = "hands out a static page")]
-fn page() -> PeerSlice<'static> {
-    // SAFETY: this is a static page that nothing else refers to.
-    unsafe { PeerSlice::from_raw(PAGE.0.get().cast(), map::PAGE) }
-}
+static PAGE: Page = Page::new();
 
 fn mark(memory: PeerSlice<'static>) {
     // The write is inside, as at < len.
@@ -72,16 +58,15 @@ fn changed(memory: PeerSlice<'static>) -> usize {
 /// Receives with buffers that are first a page of this VM's RAM that is neither ring nor run, and then lie in a run.
 fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     let (_, memory) = vnf.connect()?;
-    mark(page());
+    PAGE.fill(MARK);
     let mut ring = Ring::new(memory, format)?;
     for index in 0..u64::from(SIZE) {
-        let at = page().as_ptr().addr() as u64;
-        memory.memory.write(DESC_LEN * index, at).map_err(|_| Error::Arguments)?;
+        memory.memory.write(DESC_LEN * index, PAGE.gpa()).map_err(|_| Error::Arguments)?;
     }
     ring.start(vnf);
     // The wait is long enough for the sender's call.
     (0..TURNS).for_each(|_| vnf.yield_now());
-    println!("stray: {} words changed", changed(page()));
+    println!("stray: {} words changed", PAGE.others(MARK));
     Ring::stop(vnf);
     (0..TURNS).for_each(|_| vnf.yield_now());
     ring = Ring::new(memory, format)?;
@@ -90,7 +75,7 @@ fn stray(vnf: &mut Vnf, format: RingFormat) -> Result<(), Error> {
     while !ring.take(|_| ())? {
         idle.turn(vnf, false)?;
     }
-    if changed(page()) == 0 { Ok(()) } else { Err(Error::Harmed(changed(page()))) }
+    if PAGE.others(MARK) == 0 { Ok(()) } else { Err(Error::Harmed(PAGE.others(MARK))) }
 }
 
 /// Sends to that receiver, and checks what the sender is told, and that the next start of the device is a proper one.
@@ -250,7 +235,6 @@ fn told(port: &mut PeerPort<'_>, pool: &Mempool<'_>) -> Result<(), Error> {
 
 /// Tries to add invalid runs, each with what the host says of it. Then makes a call with packets in and out of the
 /// valid ones.
-#[allow(unsafe_code, reason = "hypercalls")]
 fn refused(vnf: &mut Vnf) -> Result<(), Error> {
     let armed = register(vnf)?;
     let (gpa, len) = (armed.own.gpa.0, armed.own.memory.len());
@@ -261,12 +245,10 @@ fn refused(vnf: &mut Vnf) -> Result<(), Error> {
         (0, 2 * RUN_LEN, map::PACKETS_LEN - RUN_LEN),
         (0, 0, 1 << 26),
     ] {
-        // SAFETY: this runs under a Sluice host, in ring 0, and all of these are refused.
-        let status = unsafe { hypercall::add_run(Run { gpa: Gpa(gpa), len, offset }) };
+        let status = host::add_run(Run { gpa: Gpa(gpa), len, offset });
         println!("told: {:?}", status.refusal());
     }
-    // SAFETY: as above.
-    println!("told: {:?}", unsafe { hypercall::remove_run(0, len / 2) }.refusal());
+    println!("told: {:?}", host::remove_run(0, len / 2).refusal());
     let mut idle = Idle::default();
     while armed.gate.peer_state(PeerIdx(0)) != PeerState::Ready {
         idle.turn(vnf, false)?;
@@ -280,8 +262,7 @@ fn refused(vnf: &mut Vnf) -> Result<(), Error> {
     for (index, offset) in (0..).zip([64, len as u32 - 64, len as u32 - 63, 64]) {
         armed.request.write(8 * index, Packet::new(offset, 64, PeerIdx(0))).map_err(|_| Error::Arguments)?;
     }
-    // SAFETY: as above; the gate is `isolated`.
-    let outcome = unsafe { sluice_gate::isolated(4) };
+    let outcome = host::through_stub(4);
     println!("call: {:?}, {} accepted", outcome.status, outcome.accepted.count());
     Ok(())
 }

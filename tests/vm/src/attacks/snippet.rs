@@ -1,5 +1,4 @@
 //! One instruction in home that may raise an exception.
-#![allow(unsafe_code, reason = "leaps")]
 
 use super::alias;
 use super::leap::{self, Landing, State};
@@ -15,8 +14,7 @@ pub fn execute(code: &[u8], state: &State) -> u64 {
 /// Executes `code` with `state`, and returns where that ends.
 pub fn land(code: &[u8], state: &State) -> Landing {
     let rip = alias::alone(code);
-    // SAFETY: landings are installed; the code is what the caller chose, and an INT3.
-    unsafe { leap::leap(&State { rip, ..*state }) }
+    leap::leap(&State { rip, ..*state })
 }
 
 /// Does the same in ring 0, with RAX at `operand` and 0 in the other registers.

@@ -1,6 +1,6 @@
 //! A29: a receiver that starts its device and resets it without end; and its sender, which has other work to do.
 
-use super::crossing;
+use super::host;
 use super::ring::Ring;
 use super::{Error, ask_one, register};
 use sluice::RingFormat;
@@ -44,7 +44,7 @@ fn receiver(machine: &mut Vnf, bad: bool, times: u64, pause: u64) -> Result<(), 
 fn sender(machine: &mut Vnf, times: u64) -> Result<(), Error> {
     ask_one(&register(machine)?)?;
     for _ in 0..times {
-        crossing::through_stub(1);
+        host::through_stub(1);
     }
     println!("called {times} times");
     Ok(())

@@ -7,8 +7,9 @@
 //! monitor has no code that is for this test. After the last entry the VM tries slot 2 from home, which has to end it
 //! with exit reason 59. The victim, whose memory the window maps, finds what the entries wrote elsewhere.
 
+use super::host::exit_once;
 use super::leap::{self, End, Landing, State};
-use super::{Error, arm, exit_once, install};
+use super::{Error, arm, install};
 use super::{alias, debug, home, hostile};
 use sluice_gate::STUB_ABORT;
 use sluice_vnf::{Vnf, println};
@@ -82,7 +83,6 @@ impl Tally {
 }
 
 /// Leaps to `state`. The byte behind the VMFUNC there is byte `offset` of the gate page.
-#[allow(unsafe_code, reason = "leaps")]
 fn leap_from(offset: u16, mut state: State) -> Landing {
     // The monitor resumes an aborted call where this VMFUNC is. A breakpoint stops it there, which RF holds back the
     // first time.
@@ -91,8 +91,7 @@ fn leap_from(offset: u16, mut state: State) -> Landing {
         debug::set(leap::ABORT, debug::On::Execution);
         state.rflags |= leap::RF;
     }
-    // SAFETY: landings are installed. The sweep finds out what the gate does to memory of this VM.
-    let landing = unsafe { leap::leap(&state) };
+    let landing = leap::leap(&state);
     if resumed_at_vmfunc {
         debug::clear();
     }

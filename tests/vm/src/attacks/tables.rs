@@ -1,9 +1,8 @@
 //! A4, A18: page tables of the VM's choice for the gate to be walked with.
 
-use super::alias::{self, Page};
-use super::crossing;
-use super::leap;
+use super::page::Page;
 use super::{Armed, Error, arm, ask_one, register_again};
+use super::{alias, cpu, crossing, leap};
 use sluice_abi::{PeerIdx, map};
 use sluice_gate::OPEN;
 use sluice_vnf::{Vnf, println};
@@ -19,12 +18,12 @@ pub const ATTACKS: &[super::Attack] = &[
 static OTHER: Page = Page::new();
 
 fn copy_root(root: u64) -> u64 {
-    (0..512).for_each(|index| OTHER.set(index as usize, alias::word(root + 8 * index)));
+    (0..512).for_each(|index| OTHER.set(index as usize, cpu::peek(root + 8 * index)));
     OTHER.gpa()
 }
 
 fn call_with(root: u64, what: &str) -> Result<(), Error> {
-    alias::set_cr3(root);
+    cpu::set_cr3(root);
     let landing = crossing::checked(crossing::proper(1));
     println!("{what}: {}", landing?.end());
     Ok(())
@@ -34,7 +33,7 @@ fn call_with(root: u64, what: &str) -> Result<(), Error> {
 fn own(machine: &mut Vnf) -> Result<(), Error> {
     const PWT_PCD: u64 = 0b11 << 3;
     ask_one(&arm(machine)?)?;
-    let root = alias::cr3();
+    let root = cpu::cr3();
     call_with(copy_root(root), "tables of its own")?;
     call_with(root | PWT_PCD, "registered tables, uncached")?;
     call_with(root, "registered tables")
@@ -44,9 +43,9 @@ fn own(machine: &mut Vnf) -> Result<(), Error> {
 fn anew(machine: &mut Vnf) -> Result<(), Error> {
     let armed: Armed = arm(machine)?;
     ask_one(&armed)?;
-    let root = alias::cr3();
+    let root = cpu::cr3();
     let other = copy_root(root);
-    alias::set_cr3(other);
+    cpu::set_cr3(other);
     register_again(&armed)?;
     call_with(other, "tables registered anew")?;
     call_with(root, "tables registered before")

@@ -2,14 +2,13 @@
 //!
 //! The timer starts when the VM's turn does, and counts instructions in Bochs. A delay of one instruction less makes it
 //! run out one instruction later in the call.
-#![allow(unsafe_code, reason = "a delay of so many instructions")]
 
+use super::cpu::delay;
 use super::crossing;
 use super::leap::{self, State};
 use super::numbered::Sender;
 use super::row::Row;
 use super::{Error, install, register};
-use core::arch::asm;
 use core::ops::Range;
 use sluice::BURST_SIZE;
 use sluice_vnf::{Vnf, println};
@@ -54,23 +53,4 @@ fn one(machine: &Vnf, sender: &mut Sender, state: &State, instructions: u64) -> 
     delay(instructions);
     let landing = crossing::checked(*state)?;
     sender.note_whole(&landing, count)
-}
-
-/// Executes `instructions` instructions more than for 0.
-#[inline(never)]
-pub fn delay(instructions: u64) {
-    // SAFETY: this is a loop of two instructions, and one more where the number is odd, and touches no memory.
-    unsafe {
-        asm!(
-            "2: dec {pairs}",
-            "jnz 2b",
-            "test {odd}, 1",
-            "jz 3f",
-            "nop",
-            "3:",
-            pairs = inout(reg) 1 + instructions / 2 => _,
-            odd = in(reg) instructions,
-            options(nomem, nostack),
-        );
-    }
 }
