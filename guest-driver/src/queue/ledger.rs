@@ -134,13 +134,18 @@ impl<const N: usize, T: Token> Ledger<N, T> {
     /// place `place`.
     #[inline(always)]
     pub fn replace(&mut self, number: u32, as_number: u16, token: T, len: u32, place: u32) {
-        if number != as_number.into()
-            && let Some(held) = self.held.get_mut(number as usize)
-        {
-            held.slots = 0;
+        if number != as_number.into() {
+            self.set_slots(number as usize, 0);
+            self.set_slots(as_number.into(), 1);
         }
         if let Some(held) = self.held.get_mut(usize::from(as_number)) {
-            *held = Held { token, len, slots: 1, next: held.next, place };
+            (held.token, held.len, held.place) = (token, len, place);
+        }
+    }
+
+    fn set_slots(&mut self, number: usize, slots: u16) {
+        if let Some(held) = self.held.get_mut(number) {
+            held.slots = slots;
         }
     }
 
