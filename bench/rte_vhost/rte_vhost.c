@@ -1,8 +1,8 @@
 /* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
  * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
  *
- * This is a library because DPDK's headers are C. It has one user at a time. All functions but bench_enqueue, bench_rx
- * and bench_free are called outside the clock.
+ * This is a library because DPDK's headers are C. src/dpdk.rs calls it, one thread at a time, and sees to the bounds
+ * that are not checked here. All functions but bench_enqueue, bench_rx and bench_free are called outside the clock.
  */
 #include <rte_dev.h>
 #include <rte_eal.h>

@@ -3,14 +3,13 @@
 //!
 //! A buffer, or a frame, is an odd number of cache lines away from the next, as in any packet pool: at a power of two
 //! all of them would fight for the same few sets of the caches.
-#![allow(unsafe_code, reason = "maps memory at fixed addresses")]
 
+use crate::slot::map_at;
 use anyhow::{Context, Result, anyhow, bail};
-use core::ffi::c_void;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice_abi::directory::Region;
 use sluice_abi::{Gpa, PeerIdx, map};
+use sluice_inside::Slot;
 use sluice_memory::PeerSlice;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -52,7 +51,6 @@ pub struct Arena {
     pub packets: PeerSlice<'static>,
     /// Bytes of a buffer.
     pub buffer_len: u32,
-    place: u8,
     rings: u64,
     more: u32,
 }
@@ -80,7 +78,6 @@ impl Arena {
             packets: map_at(map::PACKETS + u64::from(place) * PACKETS_STRIDE, all(FRAME_GAP), None)?,
             file,
             buffer_len,
-            place,
             rings: 0,
             more,
         };
@@ -116,29 +113,13 @@ impl Arena {
         u64::from(index) * (u64::from(self.buffer_len) + FRAME_GAP)
     }
 
-    /// The driver's memory as a directory lists it.
-    pub fn region(&self) -> Region {
-        Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: map::peer_base(PeerIdx(self.place)) }
+    /// The driver's memory as a directory lists it, and the slot that the entry refers to: the memory alone.
+    pub fn region(&self) -> (Region, Slot) {
+        (Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: 0 }, Slot::of(self.memory))
     }
 }
 
 /// Returns the first bytes of frame `index`; no other frame begins with the same byte.
 pub fn frame(index: u16, len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7) as u8 ^ (at >> 8) as u8 ^ index as u8).collect()
-}
-
-/// Zeroed memory, or `file`, at slot offset `offset`.
-pub fn map_at(offset: u64, len: u64, file: Option<&OwnedFd>) -> Result<PeerSlice<'static>> {
-    let (at, len) = ((map::SLOT_VA + offset) as *mut c_void, len.next_multiple_of(map::PAGE) as usize);
-    let rights = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: NOREPLACE takes nothing that is already mapped.
-    let mapped = unsafe {
-        match file {
-            Some(file) => mmap(at, len, rights, MapFlags::SHARED | MapFlags::FIXED_NOREPLACE, file, 0),
-            None => mmap_anonymous(at, len, rights, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE),
-        }
-    };
-    let mapped = mapped.ok().filter(|&mapped| mapped == at).with_context(|| format!("no memory at {at:p}"))?;
-    // SAFETY: just mapped, never unmapped, and only slices lead into it, or what the caller makes of its address.
-    Ok(unsafe { PeerSlice::from_raw(mapped.cast(), len as u64) })
 }

@@ -1,19 +1,9 @@
 //! The time-stamp counter, and threads that stay where they are.
-#![allow(unsafe_code, reason = "RDTSC")]
 
 use anyhow::{Result, anyhow};
-use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 /// Ticks so far. Everything before it has ended, stores on their way to memory excepted.
-#[inline(always)]
-pub fn ticks() -> u64 {
-    // SAFETY: a fence, which every x86-64 processor has, and a counter that programs may read.
-    unsafe {
-        _mm_lfence();
-        _rdtsc()
-    }
-}
+pub use sluice_vnf::clock::now as ticks;
 
 /// Ticks from one reading of the clock to the next.
 pub fn empty() -> u64 {

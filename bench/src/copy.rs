@@ -22,6 +22,8 @@ pub struct Copy {
     rings: Vec<(Ring, Layout, u16)>,
     frames: Vec<*const u8>,
     buffers: Vec<*mut u8>,
+    /// Bytes that a frame, and a buffer, has room for.
+    room: u32,
     places: Vec<Place>,
     ring: usize,
     len: u16,
@@ -36,6 +38,7 @@ impl Copy {
             rings: rings.into_iter().map(|(ring, layout)| (ring, layout, 0)).collect(),
             frames: (0..SIZE).map(|index| from.wrapping_add(arena.frame_at(index) as usize).cast_const()).collect(),
             buffers: (0..SIZE).map(|slot| to.wrapping_add(arena.buffer_at(slot).0 as usize)).collect(),
+            room: arena.buffer_len,
             places: Vec::new(),
             ring: 0,
             len: 0,
@@ -160,6 +163,10 @@ unsafe fn vectors<const LEN: usize>(from: *const u8, to: *mut u8) {
 impl Device for Copy {
     fn prepare(&mut self, ring: Ring, count: u16, len: u16) -> Result<()> {
         self.ring = self.rings.iter().position(|(known, ..)| *known == ring).context("no such ring")?;
+        let longest = (0..count).map(|index| imix::len(len, index.into())).max().unwrap_or(0);
+        if u32::from(longest) + HDR_LEN > self.room {
+            bail!("no room for {longest} bytes and a header");
+        }
         (self.len, self.burst) = (len, burst_of(len)?);
         self.aim(count.into());
         Ok(())
@@ -167,8 +174,8 @@ impl Device for Copy {
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        // SAFETY: frames and buffers are the arena's, which has room for as many bytes as the drivers expect; AVX was
-        // looked for.
+        // SAFETY: frames and buffers are the arena's, and prepare() saw that each has room for a header and the longest
+        // of the frames; AVX was looked for.
         unsafe { (self.burst)(&self.places) };
         self.places.len()
     }

@@ -163,8 +163,3 @@ impl Driver {
         Ok(())
     }
 }
-
-#[allow(unsafe_code, reason = "a driver is handed from thread to thread")]
-// SAFETY: it owns all but shared memory, which it touches through slices and cells: by single volatile or atomic
-// accesses.
-unsafe impl Send for Driver {}

@@ -1,76 +1,29 @@
-//! DPDK's `rte_vhost_enqueue_burst`. We are its front-end, over vhost-user; rte_vhost/rte_vhost.c makes a library of
-//! it.
-#![allow(unsafe_code, reason = "calls a library of C")]
+//! DPDK's `rte_vhost_enqueue_burst`. We are its front-end, over vhost-user.
 
-use crate::arena::{Arena, SIZE, frame};
-use crate::device::{Device, Ring};
+use crate::arena::{Arena, frame};
+use crate::device::{self, Ring};
+use crate::dpdk::{Device, Dpdk, Frames};
 use crate::driver::Driver;
 use crate::imix;
-use crate::receive::Functions;
-use anyhow::{Context, Result, anyhow, bail};
-use core::ffi::{c_char, c_int, c_uint};
-use libloading::{Library, Symbol};
+use anyhow::{Context, Result, bail};
 use sluice_abi::directory::Queue;
-use std::ffi::CString;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::path::Path;
 use vhost::vhost_user::Frontend;
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vmm_sys_util::eventfd::EventFd;
 
-/// Milliseconds in which the library must have a device ready.
-pub const PATIENCE: c_uint = 5000;
 /// Where a packed ring starts: slot 0, wrap counter 1. See: "Vhost-user Protocol", VHOST_USER_SET_VRING_BASE.
 const PACKED_BASE: u16 = 1 << 15;
 
-type Start = unsafe extern "C" fn(*const c_char) -> c_int;
-type Ready = unsafe extern "C" fn(c_uint) -> c_int;
-type Frame = unsafe extern "C" fn(c_uint, c_uint, c_uint) -> *mut u8;
-type Enqueue = unsafe extern "C" fn(c_int, c_uint) -> c_uint;
-
-/// The library, started. It has one set of frames, so one user at a time.
-pub struct Vhost {
-    socket: PathBuf,
-    pub ready: Ready,
-    frame: Frame,
-    pub enqueue: Enqueue,
-    /// For DPDK's driver.
-    pub receive: &'static Functions,
-}
-
-/// The library of file `library`, started once.
-pub fn vhost(library: &Path) -> Result<&'static Mutex<Vhost>> {
-    static VHOST: OnceLock<Result<Mutex<Vhost>, String>> = OnceLock::new();
-    let started = VHOST.get_or_init(|| start(library).map(Mutex::new).map_err(|error| format!("{error:#}")));
-    started.as_ref().map_err(|what| anyhow!("{what}"))
-}
-
-impl Vhost {
-    /// Makes frames 0 to `count` of `len` bytes each, in buffers of `buffer_len` bytes.
-    pub fn prepare(&self, count: u16, len: u16, buffer_len: u32) -> Result<()> {
-        for index in 0..count.min(SIZE) {
-            let len = imix::len(len, index.into());
-            let bytes = frame(index, len.into());
-            // SAFETY: the library's function with this signature.
-            let at = unsafe { (self.frame)(index.into(), len.into(), buffer_len) };
-            if at.is_null() {
-                bail!("rte_vhost: no mbufs of {buffer_len} bytes");
-            }
-            // SAFETY: the frame has as many bytes, and nobody else uses them now.
-            unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        }
-        Ok(())
-    }
-}
-
 /// Devices of the library.
 pub struct RteVhost {
-    vhost: MutexGuard<'static, Vhost>,
-    devices: Vec<(Ring, c_int)>,
+    dpdk: Dpdk,
+    devices: Vec<(Ring, Device)>,
     buffer_len: u32,
-    vid: c_int,
-    count: u16,
+    /// Where the frames go that are sent.
+    device: Device,
+    frames: Frames,
     /// Connections: a device ends with its own.
     _frontends: Vec<Frontend>,
 }
@@ -78,42 +31,21 @@ pub struct RteVhost {
 impl RteVhost {
     /// A device for each of `queues` of the driver in `arena`; `library` is the file of our C library.
     pub fn new(library: &Path, arena: &mut Arena, queues: &[(Ring, Queue)]) -> Result<Self> {
-        let vhost = vhost(library)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let dpdk = Dpdk::hold(library)?;
         let (mut devices, mut frontends) = (Vec::new(), Vec::new());
         for &(ring, queue) in queues {
-            frontends.push(connect(&vhost.socket, arena, ring, queue).with_context(|| format!("{ring:?}"))?);
-            // SAFETY: the library's function with this signature.
-            let vid = unsafe { (vhost.ready)(PATIENCE) };
-            if vid < 0 {
-                bail!("rte_vhost does not take the {ring:?} ring");
-            }
-            devices.push((ring, vid));
+            frontends.push(connect(dpdk.socket(), arena, ring, queue).with_context(|| format!("{ring:?}"))?);
+            devices.push((ring, dpdk.device().with_context(|| format!("{ring:?}"))?));
         }
-        Ok(Self { buffer_len: arena.buffer_len, vhost, devices, vid: -1, count: 0, _frontends: frontends })
+        let (_, device) = *devices.first().context("no queue")?;
+        let (buffer_len, frames) = (arena.buffer_len, Frames::default());
+        Ok(Self { dpdk, devices, buffer_len, device, frames, _frontends: frontends })
     }
 }
 
-fn start(library: &Path) -> Result<Vhost> {
-    let socket = tempfile::tempdir()?.keep().join("socket");
-    let path = CString::new(socket.to_string_lossy().as_bytes())?;
-    // SAFETY: our own library, whose functions have these signatures; it is never unloaded.
-    unsafe {
-        let library: &'static Library = Box::leak(Box::new(Library::new(library)?));
-        let start: Symbol<'_, Start> = library.get(b"bench_start")?;
-        match start(path.as_ptr()) {
-            0 => {}
-            1 => bail!("rte_eal_init failed"),
-            _ => bail!("no socket at {}", socket.display()),
-        }
-        let (ready, frame) = (*library.get(b"bench_device")?, *library.get(b"bench_frame")?);
-        let receive = Box::leak(Box::new(Functions {
-            port: *library.get(b"bench_port")?,
-            rx: *library.get(b"bench_rx")?,
-            taken: *library.get(b"bench_taken")?,
-            free: *library.get(b"bench_free")?,
-        }));
-        Ok(Vhost { socket, ready, frame, enqueue: *library.get(b"bench_enqueue")?, receive })
-    }
+/// Makes frames 0 to `count`, of `len` bytes or of the mix, in buffers of `buffer_len` bytes.
+pub fn make_frames(dpdk: &Dpdk, count: u16, len: u16, buffer_len: u32) -> Result<Frames> {
+    dpdk.make((0..count).map(|index| frame(index, imix::len(len, index.into()).into())), buffer_len)
 }
 
 /// A connection that tells of the driver's memory, of `queue` as receive queue, and of a transmit queue, which the
@@ -157,16 +89,16 @@ fn set_up(frontend: &Frontend, index: usize, queue: &Queue, base: u64, ring: Rin
     Ok(frontend.set_vring_kick(index, &EventFd::new(0)?)?)
 }
 
-impl Device for RteVhost {
+impl device::Device for RteVhost {
     fn prepare(&mut self, ring: Ring, count: u16, len: u16) -> Result<()> {
         let found = self.devices.iter().find(|(known, _)| *known == ring);
-        (self.vid, self.count) = (found.context("no such ring")?.1, count);
-        self.vhost.prepare(count, len, self.buffer_len)
+        self.device = found.context("no such ring")?.1;
+        self.frames = make_frames(&self.dpdk, count, len, self.buffer_len)?;
+        Ok(())
     }
 
     #[inline(never)]
     fn enqueue(&mut self) -> usize {
-        // SAFETY: the library's function with this signature; prepare() made the frames.
-        unsafe { (self.vhost.enqueue)(self.vid, self.count.into()) as usize }
+        self.dpdk.enqueue(self.device, self.frames)
     }
 }

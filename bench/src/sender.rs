@@ -4,11 +4,11 @@ use crate::arena::{Arena, SIZE};
 use crate::device::Ring;
 use crate::imix;
 use anyhow::{Context, Result, anyhow};
+use sluice_abi::PeerIdx;
 use sluice_abi::call::Packet;
 use sluice_abi::directory::{Peer, PeerState, Queue};
 use sluice_abi::net::ETHERNET_HEADER;
-use sluice_abi::{PeerIdx, map};
-use sluice_inside::{Slot, Window};
+use sluice_inside::Window;
 use sluice_memory::PeerSlice;
 
 /// The rings of a window's peers, by place.
@@ -30,7 +30,7 @@ impl Sender {
     ) -> Result<Self> {
         window.set_packets(arena.packets);
         for (place, (_, queue)) in queues.iter().enumerate() {
-            attach(window, PeerIdx(place as u8), &peer(arena, *queue, longest))?;
+            attach(window, PeerIdx(place as u8), arena, *queue, longest)?;
         }
         let rings = queues.iter().map(|(ring, _)| *ring).collect();
         Ok(Self { rings, offsets: (0..SIZE).map(|index| arena.frame_at(index)).collect(), request })
@@ -47,7 +47,8 @@ impl Sender {
     }
 }
 
-fn peer(arena: &Arena, queue: Queue, longest: u16) -> Peer {
+/// Makes the driver in `arena` peer `index`, with `queue` as receive queue, for frames of at most `longest` bytes.
+fn attach(window: &mut Window, index: PeerIdx, arena: &Arena, queue: Queue, longest: u16) -> Result<()> {
     let mut peer = Peer {
         state: PeerState::Ready as u32,
         mtu: longest - ETHERNET_HEADER,
@@ -55,13 +56,8 @@ fn peer(arena: &Arena, queue: Queue, longest: u16) -> Peer {
         queue_count: 1,
         ..Default::default()
     };
-    (peer.regions[0], peer.queues[0]) = (arena.region(), queue);
-    peer
-}
-
-#[allow(unsafe_code, reason = "vouches for the driver's memory")]
-fn attach(window: &mut Window, index: PeerIdx, peer: &Peer) -> Result<()> {
-    // SAFETY: the one region is the arena's, which is mapped there and stays so; only slices and cells lead into it.
-    let attached = window.attach_peer(index, peer, unsafe { Slot::at(map::SLOT_VA as *mut u8) });
+    let (region, slot) = arena.region();
+    (peer.regions[0], peer.queues[0]) = (region, queue);
+    let attached = window.attach_peer(index, &peer, slot);
     attached.map_err(|clause| anyhow!("our ring code refuses the queue: {clause:?}"))
 }

@@ -137,3 +137,40 @@ fn a_device_side_that_does_not_deliver_is_found_out() {
         assert!(long.contains("77 bytes came back"), "{long}");
     }
 }
+
+#[test]
+fn dpdk_is_not_asked_for_frames_that_there_are_not() {
+    let Some(file) = built(artifacts::results().join("librte_vhost_bench.so")) else { return };
+    let Ok(dpdk) = dpdk::Dpdk::hold(&file) else { return };
+    let make = |count, len| dpdk.make((0..count).map(|_| vec![0; len]), BUFFER).map(drop).map_err(|it| it.to_string());
+    assert_eq!(make(arena::SIZE, BUFFER as usize), Ok(()));
+    assert!(make(arena::SIZE + 1, 64).unwrap_err().contains("frame 256 of 64"));
+    assert!(make(1, BUFFER as usize + 1).unwrap_err().contains("frame 0 of 2049"));
+    let (port, device, _) = dpdk.open(c"mrg_rxbuf=0,in_order=1", BUFFER).unwrap();
+    let frames = dpdk.make((0..3).map(|index| arena::frame(index, 64)), BUFFER).unwrap();
+    let reads = |index| {
+        let mut bytes = Vec::new();
+        dpdk.read(index, &mut bytes).map(|()| bytes).map_err(|error| error.to_string())
+    };
+    assert!(reads(0).is_err());
+    // More than the library's list has room for is no more than that.
+    assert_eq!((dpdk.enqueue(device, frames), dpdk.take(port, usize::MAX)), (3, 3));
+    assert_eq!((reads(2), reads(3)), (Ok(arena::frame(2, 64)), Err("3 frames were taken".to_owned())));
+    dpdk.free();
+    assert_eq!(reads(0), Err("0 frames were taken".to_owned()));
+    // Nothing is freed twice.
+    dpdk.free();
+    assert_eq!((dpdk.enqueue(device, frames), dpdk.take(port, 3)), (3, 3));
+    dpdk.free();
+}
+
+#[test]
+fn the_floor_copies_no_frame_for_which_a_buffer_has_no_room() {
+    use crate::device::Device;
+    let mut arena = Arena::new(BUFFER).unwrap();
+    let driver = Driver::new(&mut arena, Ring::Split).unwrap();
+    let mut floor = copy::Copy::new(&arena, vec![(Ring::Split, driver.layout())]);
+    floor.prepare(Ring::Split, 32, IMIX).unwrap();
+    floor.prepare(Ring::Split, 32, SHORT).unwrap();
+    assert!(floor.prepare(Ring::Split, 32, 9000).unwrap_err().to_string().contains("no room for 9000 bytes"));
+}

@@ -4,11 +4,11 @@
 use crate::arena::{Arena, SIZE};
 use crate::device::{Device, Ring};
 use crate::imix;
+use crate::slot::region;
 use anyhow::{Context, Result, bail};
 use sluice_abi::directory::Queue as Vring;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory,
     VolatileSlice,
@@ -40,15 +40,6 @@ impl VirtioQueue {
         let offsets = (0..SIZE).map(|index| arena.frame_at(index)).collect();
         Ok(Self { memory, packets: region(arena.packets)?, offsets, queue, count: 0, lens: Vec::new() })
     }
-}
-
-/// The arena's memory as rust-vmm addresses it.
-#[allow(unsafe_code, reason = "one mapping, two ways to touch it")]
-fn region(memory: sluice_memory::PeerSlice<'static>) -> Result<MmapRegion> {
-    let builder = MmapRegionBuilder::new(memory.len() as usize);
-    // SAFETY: mapped for as long as the program runs.
-    let builder = unsafe { builder.with_raw_mmap_pointer(memory.as_ptr()) };
-    Ok(builder.build()?)
 }
 
 /// Puts a frame into the next chain, and returns its head.

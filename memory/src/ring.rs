@@ -17,6 +17,10 @@ pub struct Cell16<'m> {
     memory: PhantomData<&'m ()>,
 }
 
+// SAFETY: as of `PeerSlice`: for all of `'m` the word is at the same address in each thread, which may touch it at any
+// time as whoever shares it may.
+unsafe impl Send for Cell16<'_> {}
+
 impl Cell16<'_> {
     /// # Safety
     /// `at` is aligned, and the bytes are as [`crate::PeerSlice::from_raw`] wants them.
@@ -51,6 +55,9 @@ pub struct Ring<'m, T> {
     pub(crate) mask: usize,
     memory: PhantomData<&'m ()>,
 }
+
+// SAFETY: as of `Cell16`; elements are read and written whole, as plain values.
+unsafe impl<T: Plain> Send for Ring<'_, T> {}
 
 impl<'m, T: Plain> Ring<'m, T> {
     /// Returns the ring that `table` is, if its size is a power of two.

@@ -42,19 +42,10 @@ const FENCE: &[&str] = &[
 
 /// Files of tests, examples, benchmarks and tools with unsafe code.
 const OTHERS: &[&str] = &[
-    "bench/clock/src/vm/idt.rs",
-    "bench/clock/src/vm/mod.rs",
-    "bench/clock/src/vm/timer.rs",
-    "bench/latency/src/stub.rs",
-    "bench/src/arena.rs",
-    "bench/src/clock.rs",
+    "bench/clock/src/vm/cpu.rs",
     "bench/src/copy.rs",
-    "bench/src/driver.rs",
-    "bench/src/receive/dpdk.rs",
-    "bench/src/rte_vhost.rs",
-    "bench/src/sender.rs",
-    "bench/src/sluice_window.rs",
-    "bench/src/virtio_queue.rs",
+    "bench/src/dpdk.rs",
+    "bench/src/slot.rs",
     "tests/memory/src/mapped.rs",
     "tests/vm/src/attacks/cpu.rs",
     "tests/vm/src/attacks/host.rs",

@@ -1,9 +1,9 @@
-//! What a measuring VNF asks its machine besides what every VNF may: how many exits there were, and a timer whose
-//! expiries are counted.
+//! What a measuring VNF asks its machine besides what every VNF may: how many exits there were, a timer whose expiries
+//! are counted, and how long a call's window is open.
 //!
-//! Both are the machine's, not a VNF's: there is one of each, so these are functions. As a Linux process a VNF has no
-//! exits, and its timer is a thread that sleeps. Reading order: [`tick`] (runs the timer), [`Expiries`] (what came of
-//! it), [`exits`].
+//! Exits and timer are the machine's, not a VNF's: there is one of each, so these are functions. As a Linux process a
+//! VNF has no exits and no windows, and its timer is a thread that sleeps. Reading order: [`tick`] (runs the timer),
+//! [`Expiries`] (what came of it), [`exits`], [`WindowTimer`].
 #![cfg_attr(target_os = "none", no_std)]
 
 mod expiries;
@@ -15,4 +15,4 @@ mod machine;
 mod machine;
 
 pub use expiries::{Expiries, Ticker};
-pub use machine::{busy, exits, expire_in, sleep, tick, tick_unit, untimed};
+pub use machine::{WindowTimer, busy, exits, expire_in, sleep, tick, tick_unit, untimed};

@@ -5,6 +5,7 @@ use crate::options::Calls;
 use crate::sender::{Sender, with_sender};
 use crate::spread::Spread;
 use core::fmt;
+use sluice_clock::WindowTimer;
 use sluice_vnf::{Vnf, clock, println};
 
 /// Calls before the first that counts.
@@ -73,22 +74,12 @@ fn one(sender: &mut Sender<'_>, rows: &mut [Row; 2], burst: u16, frame: u16) -> 
 }
 
 /// The same burst once more: what its window was open for, where there is one that can be told from the rest of a call.
-#[cfg(target_os = "none")]
 fn window(sender: &mut Sender<'_>, burst: u16) -> Result<Option<u64>, Error> {
-    use sluice_vnf::abi::directory::GateKind;
-    use sluice_vnf::clock::Counter;
-    if sender.gate.kind() != GateKind::Isolated || clock::counter() != Counter::Instructions {
-        return Ok(None);
-    }
+    let Some(timer) = WindowTimer::of(sender.gate) else { return Ok(None) };
     sender.make_room(burst);
-    let open = crate::stub::open(burst).map_err(sluice_vnf::Error::Send)?;
+    let open = timer.open(burst).map_err(sluice_vnf::Error::Send)?;
     sender.note(burst);
     Ok(Some(open))
-}
-
-#[cfg(not(target_os = "none"))]
-fn window(_: &mut Sender<'_>, _: u16) -> Result<Option<u64>, Error> {
-    Ok(None)
 }
 
 /// As JSON.

@@ -14,8 +14,6 @@ mod options;
 mod receive;
 mod sender;
 mod spread;
-#[cfg(target_os = "none")]
-mod stub;
 mod wakeups;
 
 use options::{BadArgument, Options};

@@ -12,11 +12,11 @@ mod transport;
 use crate::arena::frame as bytes_of;
 use crate::clock::{cost, empty, ticks};
 use crate::device::Ring;
+use crate::dpdk::Dpdk;
 use crate::series::{Row, Side, WARM_UP_TURNS, calls, median, turns};
 use crate::{Options, imix, statistics};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-pub use dpdk::Functions;
 
 /// Frames at the start of each series that are looked at byte by byte.
 const CHECKED: usize = 512;
@@ -66,13 +66,15 @@ impl World {
     /// Buffers of `buffer_len` bytes, frames of at most `longest`.
     pub fn new(options: &Options, buffer_len: u32, longest: u16) -> Result<Self> {
         let mut rivals = Vec::new();
+        let library = options.rte_vhost.as_deref().map(Dpdk::hold).transpose();
+        // Not everywhere can DPDK be started where it is installed.
+        let dpdk = library.inspect_err(|error| eprintln!("No rows of dpdk-virtio: {error:#}")).ok().flatten();
         for &ring in &options.ring {
             let receiver = Box::new(sluice::Sluice::new(ring, buffer_len, longest)?);
             rivals.push(Rival { who: Driver::Sluice, ring, receiver });
-            let Some(library) = &options.rte_vhost else { continue };
-            match dpdk::Dpdk::new(library, ring, buffer_len) {
+            let Some(dpdk) = &dpdk else { continue };
+            match dpdk::DpdkVirtio::new(dpdk, ring, buffer_len) {
                 Ok(receiver) => rivals.push(Rival { who: Driver::DpdkVirtio, ring, receiver: Box::new(receiver) }),
-                // Not everywhere can DPDK be started where it is installed.
                 Err(error) => eprintln!("No row of dpdk-virtio, {ring:?}: {error:#}"),
             }
         }

@@ -1,0 +1,197 @@
+//! DPDK, by way of our library of C (rte_vhost/rte_vhost.c): every call of it.
+//!
+//! The library has one set of frames and one list of what was taken, and checks nothing of what it is asked for. So one
+//! thread has it at a time, and what a call relies on is a value that an earlier call returned.
+#![allow(unsafe_code, reason = "calls a library of C")]
+
+use crate::arena::SIZE;
+use anyhow::{Context, Result, anyhow, bail};
+use core::ffi::{c_char, c_int, c_uint};
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Milliseconds in which the library must have a device ready.
+const PATIENCE: c_uint = 5000;
+/// Bytes for what DPDK's driver says of its way to receive.
+const PATH_LEN: usize = 64;
+
+/// The library, started.
+struct Library {
+    socket: PathBuf,
+    device: unsafe extern "C" fn(c_uint) -> c_int,
+    frame: unsafe extern "C" fn(c_uint, c_uint, c_uint) -> *mut u8,
+    enqueue: unsafe extern "C" fn(c_int, c_uint) -> c_uint,
+    port: unsafe extern "C" fn(*const c_char, *const c_char, c_uint, *mut c_char, c_uint) -> c_int,
+    rx: unsafe extern "C" fn(c_int, c_uint) -> c_uint,
+    taken: unsafe extern "C" fn(c_uint, *mut c_uint) -> *const u8,
+    free: unsafe extern "C" fn(c_uint),
+    /// Frames that were taken and not freed: entries of the library's list that hold one.
+    held: AtomicU32,
+}
+
+/// The library while its thread has it to itself. All clones are that thread's.
+#[derive(Clone)]
+pub struct Dpdk {
+    library: &'static Library,
+    _lock: Rc<MutexGuard<'static, ()>>,
+}
+
+/// A device of rte_vhost.
+#[derive(Clone, Copy)]
+pub struct Device(c_int);
+
+/// A port of DPDK's virtio driver.
+#[derive(Clone, Copy)]
+pub struct Port(c_int);
+
+/// A number of frames, all of which the library has: the first ones.
+#[derive(Clone, Copy, Default)]
+pub struct Frames(c_uint);
+
+impl Library {
+    fn start(file: &Path) -> Result<Self> {
+        let socket = new_socket()?;
+        let path = c_path(&socket)?;
+        // SAFETY: our own library, whose functions have these signatures; it is never unloaded.
+        unsafe {
+            let library = Box::leak(Box::new(libloading::Library::new(file)?));
+            let start = library.get::<unsafe extern "C" fn(*const c_char) -> c_int>(b"bench_start")?;
+            match start(path.as_ptr()) {
+                0 => {}
+                1 => bail!("rte_eal_init failed"),
+                _ => bail!("no socket at {}", socket.display()),
+            }
+            Ok(Self {
+                socket,
+                device: *library.get(b"bench_device")?,
+                frame: *library.get(b"bench_frame")?,
+                enqueue: *library.get(b"bench_enqueue")?,
+                port: *library.get(b"bench_port")?,
+                rx: *library.get(b"bench_rx")?,
+                taken: *library.get(b"bench_taken")?,
+                free: *library.get(b"bench_free")?,
+                held: AtomicU32::new(0),
+            })
+        }
+    }
+}
+
+impl Dpdk {
+    /// Returns the library of file `file`, which is started once. Waits until no other thread has it; a thread that has
+    /// it must not ask for it again.
+    pub fn hold(file: &Path) -> Result<Self> {
+        static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
+        static LOCK: Mutex<()> = Mutex::new(());
+        let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = LIBRARY.get_or_init(|| Library::start(file).map_err(|error| format!("{error:#}")));
+        let library = started.as_ref().map_err(|what| anyhow!("{what}"))?;
+        Ok(Self { library, _lock: Rc::new(lock) })
+    }
+
+    /// Returns where the library listens for front-ends.
+    pub fn socket(&self) -> &Path {
+        &self.library.socket
+    }
+
+    /// Returns the device whose front-end has just set up its queues.
+    pub fn device(&self) -> Result<Device> {
+        // SAFETY: the lock is held; there is nothing else to rely on.
+        let vid = unsafe { (self.library.device)(PATIENCE) };
+        (vid >= 0).then_some(Device(vid)).context("rte_vhost has no device ready")
+    }
+
+    /// Makes the frames `frames`, at most [`SIZE`], in buffers of `buffer_len` bytes.
+    pub fn make(&self, frames: impl Iterator<Item = Vec<u8>>, buffer_len: u32) -> Result<Frames> {
+        let mut made = 0;
+        for bytes in frames {
+            let len = c_uint::try_from(bytes.len())?;
+            // SAFETY: the lock is held; the function refuses a frame that it has not, and one that is too long.
+            let at = unsafe { (self.library.frame)(made, len, buffer_len) };
+            if at.is_null() {
+                bail!("rte_vhost: no mbuf of {buffer_len} bytes for frame {made} of {len}");
+            }
+            // SAFETY: the frame has as many bytes, and nobody else uses them now.
+            unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            made += 1;
+        }
+        Ok(Frames(made))
+    }
+
+    /// Lets rte_vhost put `frames` into the receive queue of `device`, and returns how many it took.
+    #[inline(always)]
+    pub fn enqueue(&self, device: Device, frames: Frames) -> usize {
+        // SAFETY: the lock is held; a device whose front-end is gone takes nothing; the frames were made, and an
+        // enqueue leaves them where they are.
+        unsafe { (self.library.enqueue)(device.0, frames.0) as usize }
+    }
+
+    /// Opens a port of DPDK's virtio driver with `options` and buffers of `buffer_len` bytes. Returns the port, the
+    /// device at its other end, and the name of the way by which the port receives.
+    pub fn open(&self, options: &CStr, buffer_len: u32) -> Result<(Port, Device, String)> {
+        let socket = c_path(&new_socket()?)?;
+        let mut path = [0; PATH_LEN];
+        // SAFETY: the lock is held; both strings end with 0, and `path` has `PATH_LEN` bytes.
+        let port = unsafe {
+            (self.library.port)(socket.as_ptr(), options.as_ptr(), buffer_len, path.as_mut_ptr(), PATH_LEN as c_uint)
+        };
+        if port < 0 {
+            bail!("DPDK's virtio driver does not start: {port}");
+        }
+        let bytes = path.map(|byte: c_char| byte as u8);
+        let path = CStr::from_bytes_until_nul(&bytes)?.to_string_lossy().into_owned();
+        Ok((Port(port), self.device()?, path))
+    }
+
+    /// Takes at most `most` frames from `port`, and returns how many. Frames that another call took, and that were not
+    /// freed, are lost.
+    #[inline(always)]
+    pub fn take(&self, port: Port, most: usize) -> usize {
+        let most = most.min(SIZE.into()) as c_uint;
+        // SAFETY: the lock is held; the port was opened, and the library's list has `SIZE` entries.
+        let taken = unsafe { (self.library.rx)(port.0, most) };
+        self.library.held.store(taken, Relaxed);
+        taken as usize
+    }
+
+    /// Puts the bytes of frame `index` of those taken into `bytes`.
+    ///
+    /// # Errors
+    /// No such frame was taken, or it was freed.
+    pub fn read(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let held = self.library.held.load(Relaxed);
+        let index = c_uint::try_from(index).ok().filter(|&index| index < held);
+        let index = index.with_context(|| format!("{held} frames were taken"))?;
+        let mut len = 0;
+        // SAFETY: the lock is held; the frame was taken and not freed, and has `len` bytes in one piece at `at`, as
+        // the driver's options merge no buffers.
+        let frame = unsafe {
+            let at = (self.library.taken)(index, &raw mut len);
+            core::slice::from_raw_parts(at, len as usize)
+        };
+        bytes.clear();
+        bytes.extend_from_slice(frame);
+        Ok(())
+    }
+
+    /// Frees the frames that were taken.
+    #[inline(always)]
+    pub fn free(&self) {
+        let held = self.library.held.load(Relaxed);
+        // SAFETY: the lock is held; the first `held` entries of the library's list were taken and not freed.
+        unsafe { (self.library.free)(held) };
+        self.library.held.store(0, Relaxed);
+    }
+}
+
+/// Returns a path for a socket, in a new folder.
+fn new_socket() -> Result<PathBuf> {
+    Ok(tempfile::tempdir()?.keep().join("socket"))
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
