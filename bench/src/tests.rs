@@ -55,8 +55,8 @@ fn every_driver_receives_short_and_long_frames() {
             Ok(())
         };
         receive::run(&options, &mut world, frame, count).unwrap();
-        // Of bursts of 1 and 7 DPDK has no row where its vectorized way is taken.
-        assert!(ours == 9 && (options.rte_vhost.is_none() || theirs >= 7), "{ours} and {theirs}");
+        // Of bursts of 1 and 7, and with some releases of 64, DPDK has no row where its vectorized way is taken.
+        assert!(ours == 9 && (options.rte_vhost.is_none() || theirs >= 6), "{ours} and {theirs}");
     }
 }
 
@@ -153,7 +153,7 @@ fn dpdk_is_not_asked_for_frames_that_there_are_not() {
         dpdk.read(index, &mut bytes).map(|()| bytes).map_err(|error| error.to_string())
     };
     assert!(reads(0).is_err());
-    // More than the library's list has room for is no more than that.
+    // All that there are.
     assert_eq!((dpdk.enqueue(device, frames), dpdk.take(port, usize::MAX)), (3, 3));
     assert_eq!((reads(2), reads(3)), (Ok(arena::frame(2, 64)), Err("3 frames were taken".to_owned())));
     dpdk.free();

@@ -1,6 +1,7 @@
 //! DPDK's virtio driver, over a ring that its vhost library fills: both in this process, by a socket.
 
 use super::Receiver;
+use crate::arena::SIZE;
 use crate::device::Ring;
 use crate::dpdk::{Device, Dpdk, Frames, Port};
 use crate::rte_vhost::make_frames;
@@ -8,9 +9,15 @@ use anyhow::Result;
 
 /// Frames that its vectorized way takes at once; it takes no fewer.
 const AT_ONCE: u16 = 8;
-/// Its vectorized way gives new buffers at the start of a call only, so that many of the ring's 256 are never filled at
-/// once.
-const MOST: u16 = 128;
+/// The name of that way.
+const VECTORIZED: &str = "vectorized";
+/// Bursts that are tried with its vectorized way, which gives new buffers at the start of a call only. So no burst may
+/// fill more than half of the ring, and with a DPDK that gives 32 buffers a call, such as 22.11, none may be longer.
+const TRIED: [u16; 3] = [128, 64, 32];
+/// Calls after which a ring has no buffers left whose driver gives fewer than it takes.
+const CALLS: u16 = SIZE / AT_ONCE;
+/// Bytes of the frames that are sent for a try.
+const SHORT: u16 = 64;
 
 /// A port of the driver and the device behind it.
 pub struct DpdkVirtio {
@@ -20,6 +27,8 @@ pub struct DpdkVirtio {
     path: String,
     buffer_len: u32,
     frames: Frames,
+    /// The longest burst that the driver gives buffers for as fast as it takes frames.
+    longest: u16,
 }
 
 impl DpdkVirtio {
@@ -31,7 +40,38 @@ impl DpdkVirtio {
             Ring::Packed => c"mrg_rxbuf=0,in_order=0,packed_vq=1,vectorized=1",
         };
         let (port, device, path) = dpdk.open(options, buffer_len)?;
-        Ok(Self { dpdk: dpdk.clone(), port, device, path, buffer_len, frames: Frames::default() })
+        let (dpdk, frames) = (dpdk.clone(), Frames::default());
+        let mut driver = Self { dpdk, port, device, path, buffer_len, frames, longest: SIZE };
+        if driver.path == VECTORIZED {
+            driver.longest = 0;
+            for burst in TRIED {
+                if driver.keeps_up(burst)? {
+                    driver.longest = burst;
+                    break;
+                }
+            }
+        }
+        Ok(driver)
+    }
+
+    /// Returns whether the ring does not run out of buffers with bursts of `burst` frames. Afterwards it has all of
+    /// them again.
+    fn keeps_up(&mut self, burst: u16) -> Result<bool> {
+        self.prepare(burst, SHORT)?;
+        let keeps_up = (0..CALLS).all(|_| self.passes(burst));
+        self.prepare(AT_ONCE, SHORT)?;
+        for _ in 0..CALLS {
+            self.passes(AT_ONCE);
+        }
+        Ok(keeps_up)
+    }
+
+    /// Returns whether there are buffers for the `burst` frames that were prepared; what arrives is taken and freed.
+    fn passes(&mut self, burst: u16) -> bool {
+        let filled = self.fill();
+        self.take(burst.into());
+        self.free();
+        filled == usize::from(burst)
     }
 }
 
@@ -41,7 +81,7 @@ impl Receiver for DpdkVirtio {
     }
 
     fn takes(&self, burst: u16) -> bool {
-        self.path != "vectorized" || burst.is_multiple_of(AT_ONCE) && burst <= MOST
+        self.path != VECTORIZED || burst.is_multiple_of(AT_ONCE) && burst <= self.longest
     }
 
     fn prepare(&mut self, count: u16, len: u16) -> Result<()> {
