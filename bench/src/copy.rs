@@ -7,11 +7,14 @@ use crate::imix::{self, IMIX};
 use crate::layout::Layout;
 use anyhow::{Context, Result, bail};
 use core::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_storeu_si256};
+use core::hint::black_box;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 
 const HDR: usize = HDR_LEN as usize;
 /// Bytes of a vector register.
 const VECTOR: usize = size_of::<__m256i>();
+/// Bytes from which on a frame is long.
+const LONG: usize = 1024;
 
 /// From where to where: a frame, the buffer of a slot.
 type Place = (*const u8, *mut u8);
@@ -136,15 +139,20 @@ unsafe fn mix_avx(places: &[Place]) {
 
 /// Whole registers, the last of them ending where the bytes end.
 ///
+/// Of a long frame the compiler may not know the length: else it makes an instruction of its own for each register, and
+/// from such an instruction some processors foresee the next frame's bytes, because here all frames are equally far
+/// apart. They are not in a packet pool that is in use.
+///
 /// # Safety
 /// `LEN` bytes, at least [`VECTOR`], are valid at both.
 #[inline]
 #[target_feature(enable = "avx")]
 unsafe fn vectors<const LEN: usize>(from: *const u8, to: *mut u8) {
-    // SAFETY: each piece ends at `LEN` or before.
+    let len = if LEN < LONG { LEN } else { black_box(LEN) };
+    // SAFETY: each piece ends at `len` or before.
     unsafe {
         let mut at = 0;
-        while at + 4 * VECTOR <= LEN {
+        while at + 4 * VECTOR <= len {
             let part = |index| _mm256_loadu_si256(from.add(at + index * VECTOR).cast());
             let parts: [__m256i; 4] = [part(0), part(1), part(2), part(3)];
             for (index, part) in parts.into_iter().enumerate() {
@@ -152,8 +160,8 @@ unsafe fn vectors<const LEN: usize>(from: *const u8, to: *mut u8) {
             }
             at += 4 * VECTOR;
         }
-        while at < LEN {
-            let piece = at.min(LEN - VECTOR);
+        while at < len {
+            let piece = at.min(len - VECTOR);
             _mm256_storeu_si256(to.add(piece).cast(), _mm256_loadu_si256(from.add(piece).cast()));
             at += VECTOR;
         }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 /// Folders of production code.
 const PRODUCTION: [&str; 6] = ["abi/", "memory/", "trampoline/", "fastpath/", "guest-driver/", "host/"];
-/// Files of production code that may have unsafe code, at most.
+/// Files of production code that may have unsafe code, at most, and other files.
 const MOST: usize = 25;
+const MOST_OTHERS: usize = 8;
 /// Lines of a file with unsafe code: fewer than these.
 const LINES: usize = 250;
 
@@ -99,6 +100,7 @@ fn unsafe_code_stands_in_the_files_that_are_listed() {
 #[test]
 fn the_fence_is_narrow() {
     assert!(FENCE.len() <= MOST, "{} files with unsafe code, not {MOST}", FENCE.len());
+    assert!(OTHERS.len() <= MOST_OTHERS, "{} other files with unsafe code, not {MOST_OTHERS}", OTHERS.len());
 }
 
 #[test]
