@@ -12,14 +12,14 @@ use sluice_inside::Window;
 use sluice_memory::PeerSlice;
 
 /// The rings of a window's peers, by place.
-pub struct Sender {
+pub struct RingSender {
     rings: Vec<Ring>,
     offsets: Vec<u64>,
     /// The request block.
     pub request: PeerSlice<'static>,
 }
 
-impl Sender {
+impl RingSender {
     /// Makes the queues reachable for `window`, for frames of at most `longest` bytes.
     pub fn new(
         window: &mut Window,

@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::device::{Device, Ring};
-use crate::sender::Sender;
+use crate::sender::RingSender;
 use anyhow::Result;
 use sluice_abi::call::Status;
 use sluice_abi::directory::Queue;
@@ -13,7 +13,7 @@ use sluice_memory::{Avx, PeerSlice, Words};
 /// A window in ordinary memory.
 pub struct SluiceNative {
     window: Box<Window>,
-    sender: Sender,
+    sender: RingSender,
     lanes: Option<Avx>,
     count: u16,
 }
@@ -22,7 +22,7 @@ impl SluiceNative {
     /// With `queues` of the driver in `arena`.
     pub fn new(arena: &Arena, queues: &[(Ring, Queue)], longest: u16) -> Result<Self> {
         let mut window = Box::new(Window::new());
-        let sender = Sender::new(&mut window, page(), arena, queues, longest)?;
+        let sender = RingSender::new(&mut window, page(), arena, queues, longest)?;
         Ok(Self { window, sender, lanes: Avx::detect(), count: 0 })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::arena::Arena;
 use crate::device::{Device, Ring};
-use crate::sender::Sender;
+use crate::sender::RingSender;
 use crate::slot::Image;
 use anyhow::{Context, Result};
 use sluice_abi::call::Status;
@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// The image with a driver's queues.
 pub struct SluiceWindow {
     image: MutexGuard<'static, Image>,
-    sender: Sender,
+    sender: RingSender,
     count: u16,
 }
 
@@ -33,7 +33,7 @@ impl SluiceWindow {
         drop(loading);
         let mut image = IMAGE.get().context("no image")?.lock().unwrap_or_else(PoisonError::into_inner);
         let request = image.request;
-        let sender = Sender::new(image.new_window(), request, arena, queues, longest)?;
+        let sender = RingSender::new(image.new_window(), request, arena, queues, longest)?;
         Ok(Self { image, sender, count: 0 })
     }
 }

@@ -4,7 +4,9 @@
 use crate::{Options, PacketMemory, RX_SIZE, RxError, VirtioNetError};
 use sluice_abi::Gpa;
 use sluice_abi::net::{ETHERNET_HEADER, HDR_LEN, Hdr, receiveq};
-use sluice_driver::{Arrival, DeviceFault, DriverQueue, Frame, Part, Receiver, Setup, Started, Transport, Wanted};
+use sluice_driver::{
+    Arrival, ArrivedFrame, DeviceFault, DriverQueue, Part, Receiver, Setup, Started, Transport, Wanted,
+};
 
 /// A buffer that was posted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,7 +170,9 @@ impl ReceiveQueue {
         let Buffer { offset, token } = part[0].token;
         Ok(match arrival {
             Arrival::Nothing => Arrived::Nothing,
-            Arrival::Frame(Frame { hdr, len, .. }) => Arrived::Frame { token, offset: offset + HDR_LEN, len, hdr },
+            Arrival::Frame(ArrivedFrame { hdr, len, .. }) => {
+                Arrived::Frame { token, offset: offset + HDR_LEN, len, hdr }
+            }
             Arrival::Dropped(_) => Arrived::Dropped { token },
         })
     }

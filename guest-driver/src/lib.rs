@@ -46,7 +46,7 @@ mod transport;
 pub use control::{Cause, Command, ControlError, ControlQueue};
 pub use init::{Setup, StartError, Started, Wanted, link_status, renew_queue, reset};
 pub use queue::{DeviceFault, DriverQueue, QueueError, Received, Token};
-pub use receive::{Arrival, Frame, Part, Receiver, asks_nothing};
+pub use receive::{Arrival, ArrivedFrame, Part, Receiver, asks_nothing};
 pub use send::{SendError, Sender};
 pub use transport::{
     Function, MappedFunction, PciError, RegisterBlock, Registers, Transport, VirtioMmio, VirtioPci, Width, acknowledge,

@@ -19,7 +19,7 @@ pub struct Part<T = u32> {
 
 /// A frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct ArrivedFrame {
     /// Header of the frame. It fits the frame and asks for nothing that was not agreed on.
     pub hdr: Hdr,
     /// Number of parts.
@@ -34,7 +34,7 @@ pub enum Arrival {
     /// No frame is there.
     Nothing,
     /// A frame arrived.
-    Frame(Frame),
+    Frame(ArrivedFrame),
     /// This number of buffers came back without a frame: the header does not fit, there are no bytes, or more parts
     /// than there is room for.
     Dropped(usize),
@@ -87,7 +87,7 @@ impl Receiver {
         let len = self.rest(queue, count, parts)?;
         let frame = hdr.filter(|hdr| count > 0 && count <= parts.len() && len > 0 && hdr.fits(len, self.offloads));
         Ok(match frame {
-            Some(hdr) => Arrival::Frame(Frame { hdr, parts: count, len }),
+            Some(hdr) => Arrival::Frame(ArrivedFrame { hdr, parts: count, len }),
             None => self.drop(count.max(1).min(parts.len())),
         })
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sluice_abi::Gpa;
 use sluice_abi::directory::Queue as QueueEntry;
 use sluice_abi::net::{F, HDR_LEN, Hdr, HdrF};
-use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Sender};
+use sluice_driver::{Arrival, ArrivedFrame, DriverQueue, Part, Receiver, Sender};
 use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
 use sluice_test_memory::{read, zeroed};
@@ -93,7 +93,7 @@ impl Receive {
             let buffer = |token: u32| memory.sub(BUFFERS + u64::from(token) * STRIDE, STRIDE).ok();
             match self.receiver.take(&mut self.queue, buffer, &mut parts).expect("no fault") {
                 Arrival::Nothing => return,
-                Arrival::Frame(Frame { parts: count, .. }) => {
+                Arrival::Frame(ArrivedFrame { parts: count, .. }) => {
                     let place = |part: &Part| BUFFERS + u64::from(part.token) * STRIDE + u64::from(part.start);
                     let got: Vec<u8> =
                         parts[..count].iter().flat_map(|part| read(memory, place(part), part.len.into())).collect();

@@ -73,7 +73,7 @@ pub use shared_words::SharedWords;
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
 pub use steps::{Entries, Heads, InOrder, Rings, Slots, Step, Steps};
-pub use transfer::{Bias, Excess, Frame, Transfer, Upcoming};
+pub use transfer::{Bias, Excess, FrameSource, Transfer, Upcoming};
 
 /// Memory that a descriptor can point into.
 pub trait SharedMemory {

@@ -28,7 +28,7 @@ pub struct Transfer<'m> {
 
 /// A frame whose length is not known yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Frame<'m> {
+pub struct FrameSource<'m> {
     transfer: Transfer<'m>,
     offset: usize,
 }
@@ -126,12 +126,12 @@ impl<'m> Transfer<'m> {
 
     /// Returns the frame that starts at `offset`, or `None` if less than the longest frame is left behind it.
     #[inline(always)]
-    pub fn at(self, offset: u32) -> Option<Frame<'m>> {
-        (u64::from(offset) <= self.last_from).then_some(Frame { transfer: self, offset: offset as usize })
+    pub fn at(self, offset: u32) -> Option<FrameSource<'m>> {
+        (u64::from(offset) <= self.last_from).then_some(FrameSource { transfer: self, offset: offset as usize })
     }
 }
 
-impl Frame<'_> {
+impl FrameSource<'_> {
     /// Writes [`sluice_abi::net::PLAIN_HDR`] and the frame, of [`crate::LINE`] bytes, to offset `to`. Returns `None`,
     /// and writes nothing, if less than header and longest frame is left behind `to`. Speculation stays below 4 GiB.
     #[inline(always)]
@@ -147,7 +147,7 @@ impl Frame<'_> {
         Some(())
     }
 
-    /// Writes as [`Frame::put_line`] does, but a frame of `excess`. Returns `None`, too, if that is no length, less
+    /// Writes as [`FrameSource::put_line`] does, but a frame of `excess`. Returns `None`, too, if that is no length, less
     /// than 32 bytes, or more than the longest. `next` is the buffer that is worth fetching while a long frame is
     /// copied.
     #[inline(always)]

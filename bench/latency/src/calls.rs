@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::options::Calls;
-use crate::sender::{Sender, with_sender};
+use crate::sender::{PeerSender, with_sender};
 use crate::spread::Spread;
 use core::fmt;
 use sluice_clock::WindowTimer;
@@ -40,7 +40,7 @@ struct Row {
 }
 
 /// At least `count` calls: those that stay within the ring's arrays, and those that go over their end.
-fn measure(sender: &mut Sender<'_>, burst: u16, frame: u16, count: u64) -> Result<[Row; 2], Error> {
+fn measure(sender: &mut PeerSender<'_>, burst: u16, frame: u16, count: u64) -> Result<[Row; 2], Error> {
     let unit = clock::counter().unit();
     let row = |over_the_end| Row { burst, frame, over_the_end, unit, calls: Spread::new(), windows: Spread::new() };
     let mut rows = [row(false), row(true)];
@@ -60,7 +60,7 @@ fn measure(sender: &mut Sender<'_>, burst: u16, frame: u16, count: u64) -> Resul
     Ok(rows)
 }
 
-fn one(sender: &mut Sender<'_>, rows: &mut [Row; 2], burst: u16, frame: u16) -> Result<(), Error> {
+fn one(sender: &mut PeerSender<'_>, rows: &mut [Row; 2], burst: u16, frame: u16) -> Result<(), Error> {
     if let Some(call) = sender.call(burst, frame)? {
         rows[usize::from(call.over_the_end)].calls.note(call.ticks);
     }
@@ -74,7 +74,7 @@ fn one(sender: &mut Sender<'_>, rows: &mut [Row; 2], burst: u16, frame: u16) -> 
 }
 
 /// The same burst once more: what its window was open for, where there is one that can be told from the rest of a call.
-fn window(sender: &mut Sender<'_>, burst: u16) -> Result<Option<u64>, Error> {
+fn window(sender: &mut PeerSender<'_>, burst: u16) -> Result<Option<u64>, Error> {
     let Some(timer) = WindowTimer::of(sender.gate) else { return Ok(None) };
     sender.make_room(burst);
     let open = timer.open(burst).map_err(sluice_vnf::Error::Send)?;

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::options::{Expiries as Options, Load};
-use crate::sender::{LAST, Sender, with_sender};
+use crate::sender::{LAST, PeerSender, with_sender};
 use core::fmt;
 use sluice_clock::{Expiries, Ticker};
 use sluice_vnf::{Vnf, clock, println};
@@ -33,7 +33,7 @@ pub fn expiries(vnf: &mut Vnf, options: &Options) -> Result<(), Error> {
 }
 
 /// One call, and an expiry `at` ticks after it was asked for.
-fn expire_in_call(sender: &mut Sender<'_>, at: u64) -> Result<(), Error> {
+fn expire_in_call(sender: &mut PeerSender<'_>, at: u64) -> Result<(), Error> {
     sender.make_room(1);
     if !sluice_clock::expire_in(at) {
         return Err(Error::NoTimer);

@@ -13,7 +13,7 @@ pub const LAST: u16 = 60;
 const MOST_TURNS: usize = 64;
 
 /// Sends to the first peer.
-pub struct Sender<'a> {
+pub struct PeerSender<'a> {
     pub vnf: &'a Vnf,
     pub gate: &'a Gate,
     port: PeerPort<'a>,
@@ -39,7 +39,7 @@ pub struct Call {
 }
 
 /// Does `work` with a sender to a peer that is ready.
-pub fn with_sender(vnf: &mut Vnf, work: impl FnOnce(&mut Sender<'_>) -> Result<(), Error>) -> Result<(), Error> {
+pub fn with_sender(vnf: &mut Vnf, work: impl FnOnce(&mut PeerSender<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let peer = vnf.wait_for_peer(&gate, None)?;
     let mut free = [0; MAX_BURST];
@@ -47,10 +47,10 @@ pub fn with_sender(vnf: &mut Vnf, work: impl FnOnce(&mut Sender<'_>) -> Result<(
     let empty = (0..16).map(|_| clock::now().abs_diff(clock::now())).min().unwrap_or(0);
     let port = PeerPort::new(&gate, peer);
     let burst = pool.burst();
-    work(&mut Sender { vnf, gate: &gate, port, burst, sent: 0, since_turn: 0, turns: 1, aborted: 0, empty })
+    work(&mut PeerSender { vnf, gate: &gate, port, burst, sent: 0, since_turn: 0, turns: 1, aborted: 0, empty })
 }
 
-impl Sender<'_> {
+impl PeerSender<'_> {
     /// Sends one burst; what that took, unless the ring was too full for all of it.
     pub fn call(&mut self, burst: u16, frame: u16) -> Result<Option<Call>, Error> {
         self.make_room(burst);

@@ -38,18 +38,18 @@ pub fn proof(vnf: &mut Vnf, options: &Proof<'static>) -> Result<(), Error> {
 fn with_sender(
     vnf: &mut Vnf,
     to: Option<&'static str>,
-    work: impl FnOnce(&mut Sender<'_>) -> Result<(), Error>,
+    work: impl FnOnce(&mut BurstSender<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (gate, memory) = vnf.connect()?;
     let peer = vnf.wait_for_peer(&gate, to)?;
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, BufferLen::default(), &mut free).map_err(sluice_vnf::Error::Pool)?;
-    let mut sender = Sender::new(vnf, &gate, &pool, peer);
+    let mut sender = BurstSender::new(vnf, &gate, &pool, peer);
     work(&mut sender)?;
     sender.finish()
 }
 
-struct Sender<'a> {
+struct BurstSender<'a> {
     vnf: &'a Vnf,
     gate: &'a Gate,
     port: PeerPort<'a>,
@@ -63,7 +63,7 @@ struct Sender<'a> {
     empty: u64,
 }
 
-impl<'a> Sender<'a> {
+impl<'a> BurstSender<'a> {
     fn new(vnf: &'a Vnf, gate: &'a Gate, pool: &'a Mempool<'a>, peer: PeerIdx) -> Self {
         let destination = gate.peer(peer).map_or([0; 6], |peer| peer.mac);
         let addresses = Addresses { destination, source: [2, 0, 0, 0, 0, 1] };

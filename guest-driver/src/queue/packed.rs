@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Piece, Tables};
 use super::ledger::{Held, Ledger};
-use super::slot::{Position, START, Word};
+use super::slot::{PackedPosition, START, Word};
 use super::{DeviceFault, LINE, QueueError, Received, Swap, Token};
 use core::mem::offset_of;
 use sluice_abi::Gpa;
@@ -42,9 +42,9 @@ pub(super) struct Packed {
     driver: PackedEvents<Cell16<'static>>,
     front: Front,
     /// Position of the next descriptor that the device will mark used.
-    used: Position,
+    used: PackedPosition,
     /// Position of the first slot that is not published.
-    published: Position,
+    published: PackedPosition,
     /// Number of slots published since the device was last notified, or was found to want no notification.
     unnotified: u64,
 }
@@ -53,7 +53,7 @@ pub(super) struct Packed {
 #[derive(Clone, Copy)]
 struct Front {
     /// Position of the next buffer.
-    next: Position,
+    next: PackedPosition,
     /// Number of slots that were written and are not published yet. `first` is the first of them, with the last word,
     /// which publishes them all.
     hidden: u32,

@@ -5,13 +5,13 @@ use sluice_abi::packed::DescF;
 /// A slot of the ring in bits 30:0, and in bit 31 the wrap counter of its lap.
 /// See: VIRTIO 2.8.1 "Driver and Device Ring Wrap Counters".
 #[derive(Clone, Copy)]
-pub(super) struct Position(u32);
+pub(super) struct PackedPosition(u32);
 
 const WRAP: u32 = 1 << 31;
 /// The position at which both sides begin.
-pub(super) const START: Position = Position(WRAP);
+pub(super) const START: PackedPosition = PackedPosition(WRAP);
 
-impl Position {
+impl PackedPosition {
     #[inline(always)]
     pub const fn slot(self) -> u16 {
         self.0 as u16

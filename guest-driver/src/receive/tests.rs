@@ -76,7 +76,7 @@ fn a_frame_in_one_buffer_arrives() {
         rig.finish(0, HDR_LEN + 60);
         assert_eq!(rig.take(), Ok(Arrival::Nothing));
         rig.show();
-        assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+        assert_eq!(rig.take(), Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 60 })));
         assert_eq!(rig.parts[0], Part { token: 0, start: HDR_LEN, len: 60 });
         assert_eq!(rig.take(), Ok(Arrival::Nothing));
     }
@@ -93,11 +93,11 @@ fn a_frame_over_several_buffers_is_put_together() {
     rig.show();
     assert_eq!(
         rig.take(),
-        Ok(Arrival::Frame(Frame { hdr: Hdr { num_buffers: 3, ..PLAIN }, parts: 3, len: 244 + 256 + 10 }))
+        Ok(Arrival::Frame(ArrivedFrame { hdr: Hdr { num_buffers: 3, ..PLAIN }, parts: 3, len: 244 + 256 + 10 }))
     );
     let parts: Vec<_> = rig.parts[..3].iter().map(|part| (part.token, part.start, part.len)).collect();
     assert_eq!(parts, [(2, HDR_LEN, 244), (0, 0, 256), (1, 0, 10)]);
-    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 1 })));
+    assert_eq!(rig.take(), Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 1 })));
 }
 
 #[test]
@@ -110,7 +110,11 @@ fn num_buffers_0_is_dropped_and_counted() {
     rig.show();
     assert_eq!((rig.take(), rig.receiver.dropped()), (Ok(Arrival::Dropped(1)), 1));
     assert_eq!(rig.parts[0].token, 0);
-    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 61 })), "the next one is unharmed");
+    assert_eq!(
+        rig.take(),
+        Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 61 })),
+        "the next one is unharmed"
+    );
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn num_buffers_beyond_what_was_used_is_a_fault() {
 fn without_merged_buffers_num_buffers_means_nothing() {
     for num_buffers in [0, 1, 9] {
         let hdr = Hdr { num_buffers, ..PLAIN };
-        assert_eq!(Rig::one(F::empty(), hdr, 60), Ok(Arrival::Frame(Frame { hdr, parts: 1, len: 60 })));
+        assert_eq!(Rig::one(F::empty(), hdr, 60), Ok(Arrival::Frame(ArrivedFrame { hdr, parts: 1, len: 60 })));
     }
 }
 
@@ -190,7 +194,7 @@ fn less_than_a_header_is_dropped_though_more_buffers_follow() {
     rig.finish(1, HDR_LEN + 60);
     rig.show();
     assert_eq!((rig.take(), rig.receiver.dropped()), (Ok(Arrival::Dropped(1)), 1));
-    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+    assert_eq!(rig.take(), Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 60 })));
 }
 
 #[test]
@@ -202,7 +206,7 @@ fn without_room_for_a_part_no_frame_is_taken() {
     let buffers = rig.buffers;
     let taken = rig.receiver.take(&mut rig.queue, |_| Some(buffers), &mut []);
     assert_eq!((taken, rig.receiver.dropped(), rig.queue.ready()), (Ok(Arrival::Nothing), 0, Ok(1)));
-    assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "it is still there");
+    assert_eq!(rig.take(), Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 60 })), "it is still there");
 }
 
 /// All buffers of the frame are taken, so that the next frame begins where it should.
@@ -219,10 +223,10 @@ fn a_frame_of_more_parts_than_there_is_room_for_is_dropped_whole() {
         let buffer = |token: u32| buffers.sub(u64::from(token * BUFFER), BUFFER.into()).ok();
         let taken = rig.receiver.take(&mut rig.queue, buffer, &mut rig.parts[..room]);
         let (fits, len) = (usize::from(count) <= room, u32::from(count) * BUFFER - HDR_LEN);
-        let frame = Frame { hdr: Hdr { num_buffers: count, ..PLAIN }, parts: count.into(), len };
+        let frame = ArrivedFrame { hdr: Hdr { num_buffers: count, ..PLAIN }, parts: count.into(), len };
         let expected = if fits { Arrival::Frame(frame) } else { Arrival::Dropped(room) };
         assert_eq!((taken, rig.receiver.dropped()), (Ok(expected), u64::from(!fits)), "{count} {room}");
-        assert_eq!(rig.take(), Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })));
+        assert_eq!(rig.take(), Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 60 })));
     }
 }
 
@@ -241,7 +245,7 @@ fn a_header_flag_that_is_not_known_does_not_drop_the_frame() {
     for bit in (0..8).map(|bit| 1 << bit).filter(|bit| !known.contains(HdrF::from_bits_retain(*bit))) {
         for features in [F::empty(), OFFLOADS] {
             let arrival = Rig::one(features, Hdr { flags: bit, ..PLAIN }, 60);
-            assert_eq!(arrival, Ok(Arrival::Frame(Frame { hdr: PLAIN, parts: 1, len: 60 })), "{bit:#x}");
+            assert_eq!(arrival, Ok(Arrival::Frame(ArrivedFrame { hdr: PLAIN, parts: 1, len: 60 })), "{bit:#x}");
         }
     }
 }
@@ -253,7 +257,7 @@ fn a_header_length_that_is_wrong_does_not_drop_the_frame() {
     let tcp = Hdr { gso_type: gso::TCPV4, gso_size: 100, ..csum };
     for hdr_len in [0, 1, 54, 200, 201, u16::MAX] {
         for hdr in [PLAIN, csum, tcp].map(|hdr| Hdr { hdr_len, ..hdr }) {
-            assert_eq!(Rig::one(OFFLOADS, hdr, 200), Ok(Arrival::Frame(Frame { hdr, parts: 1, len: 200 })));
+            assert_eq!(Rig::one(OFFLOADS, hdr, 200), Ok(Arrival::Frame(ArrivedFrame { hdr, parts: 1, len: 200 })));
         }
     }
 }
@@ -263,6 +267,6 @@ fn a_header_length_that_is_wrong_does_not_drop_the_frame() {
 fn checksum_fields_mean_nothing_without_the_flag() {
     for features in [F::empty(), OFFLOADS] {
         let hdr = Hdr { csum_start: u16::MAX, csum_offset: u16::MAX, ..PLAIN };
-        assert_eq!(Rig::one(features, hdr, 60), Ok(Arrival::Frame(Frame { hdr, parts: 1, len: 60 })));
+        assert_eq!(Rig::one(features, hdr, 60), Ok(Arrival::Frame(ArrivedFrame { hdr, parts: 1, len: 60 })));
     }
 }

@@ -32,7 +32,7 @@ use addresses::Addresses;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 pub use counters::Counters;
-use delivery::{Delivery, Frame, Room};
+use delivery::{Delivery, Room, TransmittedFrame};
 use port::Port;
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, Hdr};
@@ -215,7 +215,7 @@ impl Switch {
 
     /// Puts `frame` into the receive queue of port `to`, in a form that its driver negotiated. Returns how many bytes
     /// went there.
-    fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &Frame) -> u64 {
+    fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &TransmittedFrame) -> u64 {
         let port = &mut self.ports[to];
         let Some(device) = turn.network.device(to as u32).filter(|device| device.takes(frame.destination)) else {
             port.counters.filtered += 1;

@@ -4,7 +4,7 @@ use crate::capture::Capture;
 use crate::{FEATURES, Failure};
 use alloc::vec::Vec;
 use alloc::{format, vec};
-use sluice_driver::{Arrival, DriverQueue, Frame, Part, Receiver, Setup, Wanted};
+use sluice_driver::{Arrival, ArrivedFrame, DriverQueue, Part, Receiver, Setup, Wanted};
 use sluice_vnf::abi::Gpa;
 use sluice_vnf::abi::net::{F, HDR_LEN, receiveq};
 use sluice_vnf::{PacketMemory, PeerSlice, RingFormat, Vnf, println};
@@ -32,7 +32,7 @@ pub fn receive(vnf: &mut Vnf, ring: RingFormat, file: &str) -> Result<(), Failur
         match receiver.take(&mut queue, header, &mut parts).map_err(|fault| format!("{fault:?}"))? {
             Arrival::Nothing => patience.wait(vnf)?,
             Arrival::Dropped(parts) => return Err(format!("{parts} buffers without a frame").into()),
-            Arrival::Frame(Frame { hdr, parts: count, .. }) => {
+            Arrival::Frame(ArrivedFrame { hdr, parts: count, .. }) => {
                 patience.renew();
                 expected.expect(&gather(&buffers, &parts[..count])?)?;
                 crate::receive::say(&expected, hdr, count);

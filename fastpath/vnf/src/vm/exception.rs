@@ -9,7 +9,7 @@ const EXIT_CODE: u64 = 102;
 
 /// The stack that the stubs of [`super::cpu`] leave.
 #[repr(C)]
-pub struct Frame {
+pub struct ExceptionFrame {
     vector: u64,
     error: u64,
     rip: u64,
@@ -20,7 +20,7 @@ pub struct Frame {
 }
 
 /// Prints what happened, and ends the VM.
-pub extern "sysv64" fn report(frame: &Frame) -> ! {
+pub extern "sysv64" fn report(frame: &ExceptionFrame) -> ! {
     console::print_last(format_args!(
         "exception {} ({}), error code {:#x}, at RIP {:#x}, RSP {:#x}, CR2 {:#x}\n",
         frame.vector,

@@ -18,7 +18,7 @@ pub(super) struct Room {
 }
 
 /// A frame that was transmitted.
-pub(super) struct Frame {
+pub(super) struct TransmittedFrame {
     /// Offloads that the sender leaves to the device. Flags that only a device may set are cleared: no VM vouches for a
     /// checksum to another.
     hdr: Hdr,
@@ -37,7 +37,7 @@ impl Room {
     }
 
     /// Returns the frame of `len` bytes that was transmitted with `hdr`, if it has a whole Ethernet header.
-    pub fn frame(&self, hdr: Hdr, len: u32) -> Option<Frame> {
+    pub fn frame(&self, hdr: Hdr, len: u32) -> Option<TransmittedFrame> {
         let (bytes, mut head) = (self.frame.sub(0, len.into()).ok()?, [0; net::ETHERNET_HEADER as usize]);
         bytes.copy_to_slice(0, &mut head).ok()?;
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = head;
@@ -45,12 +45,12 @@ impl Room {
             0 => Hdr::default(),
             flags => Hdr { flags, num_buffers: 0, ..hdr },
         };
-        Some(Frame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
+        Some(TransmittedFrame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
     }
 
     /// Executes the offloads of `frame`, and calls `each` with the frame with its checksum completed, or with its
     /// segments. Returns `None` if the headers do not allow that.
-    fn make(&self, frame: &Frame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
+    fn make(&self, frame: &TransmittedFrame, mut each: impl FnMut(PeerSlice<'static>)) -> Option<()> {
         let mut bytes = alloc::vec![0; frame.bytes.len() as usize];
         frame.bytes.copy_to_slice(0, &mut bytes).ok()?;
         let put = |bytes: &[u8]| {
@@ -83,7 +83,7 @@ pub(super) struct Delivery<'d, T> {
 impl<T: Tap> Delivery<'_, T> {
     /// Puts `frame` into the queue. Returns `None` if an offload has to be executed first and the headers do not allow
     /// that.
-    pub fn send(&mut self, room: &Room, frame: &Frame) -> Option<()> {
+    pub fn send(&mut self, room: &Room, frame: &TransmittedFrame) -> Option<()> {
         let Some(queue) = self.queue else {
             self.port.counters.no_queue += 1;
             return Some(());

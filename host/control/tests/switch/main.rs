@@ -10,7 +10,9 @@ mod offload;
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, F, HDR_LEN, Hdr};
 use sluice_control::{Counters, Event, Manifest, Network, Served, Switch, Tap, Told};
-use sluice_driver::{Arrival, ControlQueue, DriverQueue, Frame, Part, Receiver, Registers, Setup, Started, Wanted};
+use sluice_driver::{
+    Arrival, ArrivedFrame, ControlQueue, DriverQueue, Part, Receiver, Registers, Setup, Started, Wanted,
+};
 use sluice_memory::PeerSlice;
 use std::cell::{Cell, RefCell};
 use zerocopy::IntoBytes;
@@ -234,7 +236,7 @@ impl<'w> Driver<'w> {
             let mut parts = [Part::default(); N];
             match self.receiver.take(&mut self.receive[0], buffer, &mut parts).expect("no fault") {
                 Arrival::Nothing => break,
-                Arrival::Frame(Frame { hdr, parts: count, .. }) => {
+                Arrival::Frame(ArrivedFrame { hdr, parts: count, .. }) => {
                     let part = |part: &Part| bytes(buffer(part.token).expect("its own"), part.start.into(), part.len);
                     all.push((hdr, parts[..count].iter().flat_map(part).collect()));
                     for part in &parts[..count] {

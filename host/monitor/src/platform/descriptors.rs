@@ -47,13 +47,13 @@ unsafe extern "C" {
 }
 
 #[repr(C)]
-struct Frame {
+struct InterruptFrame {
     vector: u64,
     error: u64,
     rip: u64,
 }
 
-extern "sysv64" fn exception(frame: &Frame) -> ! {
+extern "sysv64" fn exception(frame: &InterruptFrame) -> ! {
     verdict::finish_faulted(format_args!(
         "exception {} in the monitor, error code {:#x}, RIP {:#x}, CR2 {:#x}",
         frame.vector,

@@ -4,7 +4,7 @@
 use super::descriptors::{USER_CODE, USER_DATA};
 use super::leap::{self, AC, DF, End, FLAGS, IF, Landing, NT, State, TF};
 use super::masked::VECTOR;
-use super::numbered::Sender;
+use super::numbered::NumberedSender;
 use super::{Error, install, register};
 use super::{alias, cpu, crossing};
 use sluice_abi::lapic::{IA32_TSC_DEADLINE, MODE_TSC_DEADLINE, X2APIC_LVT_TIMER};
@@ -28,7 +28,7 @@ fn of_a_program(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
-    let mut sender = Sender::new(armed.own, armed.request);
+    let mut sender = NumberedSender::new(armed.own, armed.request);
     sender.ask(2, false)?;
     sender.note(&crossing::call(&crossing::proper(2)), 2)?;
     let kept = FLAG_SETS

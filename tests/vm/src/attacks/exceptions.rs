@@ -81,7 +81,7 @@ fn task_switched(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
-    let mut sender = super::numbered::Sender::new(armed.own, armed.request);
+    let mut sender = super::numbered::NumberedSender::new(armed.own, armed.request);
     let clear = Cr0::read_raw() & !Cr0Flags::TASK_SWITCHED.bits();
     for (name, ts) in [("set", Cr0Flags::TASK_SWITCHED), ("clear", Cr0Flags::empty())] {
         sender.ask(2, false)?;

@@ -2,7 +2,7 @@
 //! interrupts on.
 
 use super::host;
-use super::numbered::Sender;
+use super::numbered::NumberedSender;
 use super::row::Row;
 use super::{Armed, Error, register};
 use core::ops::Range;
@@ -26,7 +26,7 @@ const WAITED: u64 = 6;
 fn each(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
     machine.wait_for_peer(&gate, None)?;
-    let mut sender = Sender::new(own, request);
+    let mut sender = NumberedSender::new(own, request);
     let mut rows = CALLS.map(|(_, delays)| Row::new(delays));
     let mut expiries =
         CALLS.into_iter().enumerate().flat_map(|(row, (count, delays))| delays.map(move |delay| (row, count, delay)));
@@ -49,7 +49,7 @@ fn each(machine: &mut Vnf) -> Result<(), Error> {
 
 /// Makes a call, and requests an expiry `delay` instructions later. Returns whether the interrupt waited for the call,
 /// which changes nothing for the call.
-fn waits(machine: &Vnf, sender: &mut Sender, count: u64, delay: u64) -> Result<bool, Error> {
+fn waits(machine: &Vnf, sender: &mut NumberedSender, count: u64, delay: u64) -> Result<bool, Error> {
     if sender.ends_the_ring(count) {
         sender.ask(count, false)?;
         call(count)?;

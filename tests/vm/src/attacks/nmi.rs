@@ -8,7 +8,7 @@
 
 use super::cpu::wait_until;
 use super::host;
-use super::numbered::{Seen, Sender};
+use super::numbered::{NumberedSender, Seen};
 use super::ring::{Idle, Ring};
 use super::row::Row;
 use super::{Armed, Error, register};
@@ -62,7 +62,7 @@ fn receiver(machine: &mut Vnf, format: RingFormat) -> Result<(), Error> {
 /// Runs the sender.
 fn sender(machine: &mut Vnf) -> Result<(), Error> {
     let Armed { gate, own, request } = register(machine)?;
-    let mut sender = Sender::new(own, request);
+    let mut sender = NumberedSender::new(own, request);
     for (count, range) in CALLS {
         let mut row = Row::new(range.clone());
         for later in range {
@@ -83,7 +83,7 @@ fn sender(machine: &mut Vnf) -> Result<(), Error> {
 
 /// Runs one turn, and returns whether the NMI came while the window was open. The call is as if no NMI had come, unless
 /// the NMI came before it.
-fn called_back(gate: &Gate, sender: &mut Sender, count: u64, later: u64) -> Result<bool, Error> {
+fn called_back(gate: &Gate, sender: &mut NumberedSender, count: u64, later: u64) -> Result<bool, Error> {
     sender.ask(count, false)?;
     until(|| gate.peer_state(PeerIdx(0)) == PeerState::Ready)?;
     let exits = sluice_clock::exits();

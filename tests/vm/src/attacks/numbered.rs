@@ -35,7 +35,7 @@ pub const fn last(count: u64) -> Frame {
 }
 
 /// Sends frames in order, whatever becomes of a call.
-pub struct Sender {
+pub struct NumberedSender {
     own: PacketMemory,
     request: PeerSlice<'static>,
     /// The number of frames that the gate has taken.
@@ -44,7 +44,7 @@ pub struct Sender {
     room: u64,
 }
 
-impl Sender {
+impl NumberedSender {
     pub fn new(own: PacketMemory, request: PeerSlice<'static>) -> Self {
         Self { own, request, sent: 0, room: RX_SIZE as u64 }
     }

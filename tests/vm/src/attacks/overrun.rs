@@ -2,7 +2,7 @@
 
 use super::crossing;
 use super::leap::End;
-use super::numbered::Sender;
+use super::numbered::NumberedSender;
 use super::{Error, install, register};
 use sluice_abi::call::MAX_BURST;
 use sluice_vnf::{Vnf, clock, println};
@@ -18,7 +18,7 @@ fn overrun(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
-    let mut sender = Sender::new(armed.own, armed.request);
+    let mut sender = NumberedSender::new(armed.own, armed.request);
     let (mut count, mut aborted, mut slowest) = (MAX_BURST as u64, 0, 0);
     while sender.sent < FRAMES {
         sender.ask(count, false)?;

@@ -7,7 +7,7 @@
 use super::crossing;
 use super::debug::{self, On};
 use super::leap::{GATE, RETURN, State};
-use super::numbered::Sender;
+use super::numbered::NumberedSender;
 use super::{Error, install, register};
 use sluice::BURST_SIZE;
 use sluice_abi::map;
@@ -25,7 +25,7 @@ fn step(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
-    let mut sender = Sender::new(armed.own, armed.request);
+    let mut sender = NumberedSender::new(armed.own, armed.request);
     let mut aborted = 0;
     for (count, headers) in CALLS {
         let mut calls = Calls {
@@ -50,7 +50,7 @@ fn step(machine: &mut Vnf) -> Result<(), Error> {
 /// The calls of one kind.
 struct Calls<'a> {
     machine: &'a Vnf,
-    sender: &'a mut Sender,
+    sender: &'a mut NumberedSender,
     state: State,
     count: u64,
     headers: bool,

@@ -6,7 +6,7 @@
 use super::cpu::delay;
 use super::crossing;
 use super::leap::{self, State};
-use super::numbered::Sender;
+use super::numbered::NumberedSender;
 use super::row::Row;
 use super::{Error, install, register};
 use core::ops::Range;
@@ -26,7 +26,7 @@ fn run_out(machine: &mut Vnf) -> Result<(), Error> {
     let armed = register(machine)?;
     machine.wait_for_peer(&armed.gate, None)?;
     install();
-    let mut sender = Sender::new(armed.own, armed.request);
+    let mut sender = NumberedSender::new(armed.own, armed.request);
     let mut aborted = 0;
     for count in [0, BURST_SIZE as u64] {
         let (mut row, state) = (Row::new(DELAYS), crossing::proper(count));
@@ -46,7 +46,7 @@ fn run_out(machine: &mut Vnf) -> Result<(), Error> {
 }
 
 /// Makes a call after a delay, and returns whether it was aborted. All of the call was delivered, or nothing.
-fn one(machine: &Vnf, sender: &mut Sender, state: &State, instructions: u64) -> Result<bool, Error> {
+fn one(machine: &Vnf, sender: &mut NumberedSender, state: &State, instructions: u64) -> Result<bool, Error> {
     let count = state.general[leap::RDI];
     sender.ask(count, false)?;
     machine.yield_now();

@@ -1,14 +1,14 @@
 //! Calls that were interrupted, at places that no test from outside can stop at.
 
 use super::*;
-use crate::peer::{SECOND_GPA, SECOND_LEN, Sender};
+use crate::peer::{SECOND_GPA, SECOND_LEN, WindowSender};
 use sluice_abi::call::Packet;
 use sluice_abi::virtq::DescF;
 use sluice_memory::Words;
 
 /// Returns a window that has filled two buffers of peer 0 when it is interrupted.
-fn interrupted() -> Sender {
-    let mut sender = Sender::new(1, 8);
+fn interrupted() -> WindowSender {
+    let mut sender = WindowSender::new(1, 8);
     sender.peers[0].give(4);
     let request = sender.request();
     for index in 0..2 {
@@ -24,7 +24,7 @@ fn interrupted() -> Sender {
 #[test]
 fn buffers_in_several_regions_are_all_filled_by_the_loop() {
     for lines in [64, 100] {
-        let mut sender = Sender::new(1, 8);
+        let mut sender = WindowSender::new(1, 8);
         sender.peers[0].give(2);
         for at in [0, 2048] {
             sender.peers[0].give_buffer((SECOND_GPA + at, 2048), DescF::WRITE);
@@ -44,7 +44,7 @@ fn buffers_in_several_regions_are_all_filled_by_the_loop() {
 /// late.
 #[test]
 fn a_buffer_in_no_region_is_left_to_the_general_path() {
-    let mut sender = Sender::new(1, 8);
+    let mut sender = WindowSender::new(1, 8);
     sender.peers[0].give_buffer((SECOND_GPA + SECOND_LEN, 2048), DescF::WRITE);
     sender.request().write(0, Packet::new(0, 64, PeerIdx(0))).expect("inside");
     let packets = sender.request().table(0, 1).expect("aligned");

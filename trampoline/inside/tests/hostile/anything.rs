@@ -13,7 +13,7 @@ proptest! {
     /// Peers 0 and 1 write anything, peer 2 is honest, and the sender asks for anything.
     #[test]
     fn whatever_is_written_only_lawful_packets_arrive(rounds in vec(round(), 1..8)) {
-        let mut sender = Sender::new(3, SIZE);
+        let mut sender = WindowSender::new(3, SIZE);
         let packets = read(sender.packets(), 0, PACKETS_LEN);
         for round in rounds {
             play(&mut sender, &round);
@@ -39,7 +39,7 @@ struct HostileRing {
 }
 
 /// One call after both rings are written; whatever comes of it, the books agree.
-fn play(sender: &mut Sender, round: &Round) {
+fn play(sender: &mut WindowSender, round: &Round) {
     for (place, ring) in round.rings.iter().enumerate() {
         if sender.window.is_quarantined(PeerIdx(place as u8)) {
             sender.peers[place].restart();
@@ -75,7 +75,7 @@ fn write_ring(peer: &Peer, ring: &HostileRing) {
 }
 
 /// The honest peer got what was accepted for it, whole and in order.
-fn check_honest(sender: &mut Sender, accepted: &[Packet]) {
+fn check_honest(sender: &mut WindowSender, accepted: &[Packet]) {
     let packets = sender.packets();
     for packet in accepted.iter().filter(|packet| packet.peer == PeerIdx(2)) {
         let (_, bytes) = sender.peers[2].take().expect("accepted, so published");

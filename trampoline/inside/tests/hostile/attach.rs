@@ -89,7 +89,7 @@ fn a_feature_that_nobody_knows_is_refused() {
 
 #[test]
 fn a_refused_peer_leaves_the_one_before_it_attached() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(1);
     let mut other = Peer::new(SIZE);
     other.entry.queues[0].size = 7;

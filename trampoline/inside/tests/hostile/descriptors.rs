@@ -25,7 +25,7 @@ fn a_loop_of_empty_descriptors_is_blamed() {
 #[test]
 fn a_chain_longer_than_any_driver_needs_is_blamed() {
     let chain = |len: u16| {
-        let mut sender = Sender::new(1, 128);
+        let mut sender = WindowSender::new(1, 128);
         let pieces: Vec<_> = (0..len).map(|index| (GPA + BUFFERS + 2 * u64::from(index), 2)).collect();
         sender.peers[0].give_chain(&pieces, DescF::WRITE, 0);
         let burst = sender.transmit_one(0, 2 * len - HEADER.len() as u16);
@@ -102,7 +102,7 @@ fn a_chain_too_short_is_blamed() {
 
 #[test]
 fn a_buffer_one_byte_shorter_than_it_must_be_is_blamed() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     let len = HDR_LEN + u32::from(OWED) - 1;
     sender.peers[0].give_buffer((GPA + BUFFERS, len), DescF::WRITE);
     assert_eq!(sender.transmit_one(0, OWED).status, Status::peer_fault(Clause::TooShort, PeerIdx(0)));
@@ -114,7 +114,7 @@ fn a_buffer_one_byte_shorter_than_it_must_be_is_blamed() {
 fn a_descriptor_that_changes_during_the_call_is_checked_as_it_is_used() {
     // None of the loops, the one for all lengths, the one for 64 bytes.
     for len in [16, 32, 64, 100] {
-        let mut sender = Sender::new(1, SIZE);
+        let mut sender = WindowSender::new(1, SIZE);
         let peer = &mut sender.peers[0];
         peer.describe(0, (GPA + TABLE + 7 * 16 - u64::from(HDR_LEN), BUFFER_LEN), DescF::WRITE, 0);
         peer.describe(7, (peer.buffer(7), BUFFER_LEN), DescF::WRITE, 0);

@@ -7,7 +7,7 @@ use sluice_abi::virtq::UsedElem;
 
 #[test]
 fn a_burst_arrives_whole_and_in_order() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(SIZE);
     let burst = sender.send(&[0; 5]);
     assert_eq!(burst, Burst { status: Status::OK, accepted: vec![0, 1, 2, 3, 4] });
@@ -17,7 +17,7 @@ fn a_burst_arrives_whole_and_in_order() {
 
 #[test]
 fn a_used_entry_names_buffer_and_bytes() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(2);
     sender.transmit(&[Packet::new(0, 100, PeerIdx(0)), Packet::new(1000, 61, PeerIdx(0))]);
     let expected = |offset, len| with_header(&read(sender.packets(), offset, len));
@@ -32,7 +32,7 @@ fn a_used_entry_names_buffer_and_bytes() {
 /// The frames are the used ring itself, so each shows how the ring stood when it was copied.
 #[test]
 fn the_used_index_moves_once_at_the_end() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(3);
     sender.window.set_packets(sender.peers[0].ram());
     sender.transmit(&[Packet::new(DEVICE as u32, 64, PeerIdx(0)); 3]);
@@ -45,7 +45,7 @@ fn the_used_index_moves_once_at_the_end() {
 
 #[test]
 fn indices_wrap_past_65_535() {
-    let mut sender = Sender::new(1, 16);
+    let mut sender = WindowSender::new(1, 16);
     let mut sent = 0u32;
     for count in (1..=16).cycle() {
         if sent >= 70_000 {
@@ -62,7 +62,7 @@ fn indices_wrap_past_65_535() {
 
 #[test]
 fn a_full_ring_refuses_the_rest_and_a_later_call_goes_on() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(5);
     assert_eq!(sender.send(&[0; 8]), Burst { status: Status::FULL, accepted: vec![0, 1, 2, 3, 4] });
     assert_eq!(sender.send(&[0; 3]), Burst { status: Status::FULL, accepted: vec![] });
@@ -75,7 +75,7 @@ fn a_full_ring_refuses_the_rest_and_a_later_call_goes_on() {
 
 #[test]
 fn a_full_peer_holds_up_no_other() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     sender.peers[0].give(1);
     sender.peers[1].give(4);
     assert_eq!(sender.send(&[0, 0, 1, 0, 1, 1, 0]), Burst { status: Status::FULL, accepted: vec![0, 2, 4, 5] });
@@ -85,7 +85,7 @@ fn a_full_peer_holds_up_no_other() {
 /// Peer 1's buffer is peer 0's available ring: the frame to it makes another buffer available at peer 0.
 #[test]
 fn a_peer_that_was_full_stays_full_for_the_call() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     let mut twin = sender.peers[0].twin();
     assert_eq!(twin.attach(&mut sender.window, PeerIdx(1)), Ok(()));
     twin.give_buffer((GPA + DRIVER - u64::from(HDR_LEN), BUFFER_LEN), DescF::WRITE);
@@ -100,7 +100,7 @@ fn a_peer_that_was_full_stays_full_for_the_call() {
 #[test]
 fn a_burst_scatters_over_three_peers() {
     for lines in [false, true] {
-        let mut sender = Sender::new(3, SIZE);
+        let mut sender = WindowSender::new(3, SIZE);
         sender.lines = lines;
         sender.peers.iter_mut().for_each(|peer| peer.give(SIZE));
         let burst = sender.send(&[0, 1, 2, 2, 1, 0, 0, 0, 1, 2, 1]);
@@ -166,7 +166,7 @@ fn a_buffer_at_the_end_of_a_region_arrives_right() {
 /// A frame of 260 bytes goes into what `give` makes available.
 #[track_caller]
 fn arrives(give: impl Fn(&mut Peer)) {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     give(&mut sender.peers[0]);
     assert_eq!(sender.transmit_one(300, 260), Burst { status: Status::OK, accepted: vec![0] });
     sender.check();

@@ -21,7 +21,7 @@ fn a_head_beyond_the_table_is_blamed() {
 
 #[test]
 fn a_used_index_moved_by_the_peer_is_not_believed() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(3);
     sender.send(&[0]);
     sender.check();

@@ -6,7 +6,7 @@ use sluice_abi::call::{Accepted, Packet};
 
 #[test]
 fn what_arrived_before_a_fault_stays() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(2));
     sender.peers[0].offer(SIZE);
     sender.peers[0].give(1);
@@ -18,7 +18,7 @@ fn what_arrived_before_a_fault_stays() {
 
 #[test]
 fn the_first_of_two_faults_is_reported_and_both_peers_are_quarantined() {
-    let mut sender = Sender::new(3, SIZE);
+    let mut sender = WindowSender::new(3, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(2));
     sender.peers[0].offer(SIZE);
     sender.peers[2].set_avail_idx(SIZE + 1);
@@ -31,7 +31,7 @@ fn the_first_of_two_faults_is_reported_and_both_peers_are_quarantined() {
 
 #[test]
 fn a_peer_attached_anew_is_no_longer_quarantined() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].offer(SIZE);
     sender.send(&[0]);
     assert!(sender.window.is_quarantined(PeerIdx(0)));
@@ -46,7 +46,7 @@ fn a_peer_attached_anew_is_no_longer_quarantined() {
 /// what broke a rule stays out.
 #[test]
 fn a_queue_goes_on_where_it_is_whatever_else_of_its_peer_changes() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     for round in 1..10 {
         sender.peers.iter_mut().for_each(|peer| peer.give(2));
         assert_eq!(sender.send(&[0, 1, 0]).accepted, [0, 1, 2]);
@@ -64,7 +64,7 @@ fn a_queue_goes_on_where_it_is_whatever_else_of_its_peer_changes() {
 
 #[test]
 fn a_detached_peer_is_not_ready() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(1));
     sender.window.detach_peer(PeerIdx(0));
     let burst = sender.send(&[0, 1]);
@@ -74,7 +74,7 @@ fn a_detached_peer_is_not_ready() {
 
 #[test]
 fn recovering_from_a_finished_call_changes_nothing() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     assert_eq!(sender.window.recover(), Accepted::default());
     sender.peers.iter_mut().for_each(|peer| peer.give(2));
     let burst = sender.transmit(&[0, 1, 1, 1].map(|peer| Packet::new(0, 60, PeerIdx(peer))));
@@ -90,7 +90,7 @@ fn recovering_from_a_finished_call_changes_nothing() {
 
 #[test]
 fn calls_are_counted_whatever_their_end() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.send(&[]);
     sender.send(&[0]);
     sender.send(&[1]);

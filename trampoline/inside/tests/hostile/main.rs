@@ -30,14 +30,14 @@ const MORE: DescF = DescF::WRITE.union(DescF::NEXT);
 #[track_caller]
 fn blames(clause: Clause, lie: impl Fn(&mut Peer)) {
     for lines in [false, true] {
-        let mut sender = Sender::new(2, SIZE);
+        let mut sender = WindowSender::new(2, SIZE);
         sender.lines = lines;
         blames_with(sender, clause, &lie);
     }
 }
 
 #[track_caller]
-fn blames_with(mut sender: Sender, clause: Clause, lie: impl Fn(&mut Peer)) {
+fn blames_with(mut sender: WindowSender, clause: Clause, lie: impl Fn(&mut Peer)) {
     sender.peers[0].give(1);
     assert_eq!(sender.send(&[0]).accepted, [0]);
     sender.check();

@@ -14,7 +14,7 @@ fn a_frame_that_leaves_packet_memory_is_the_senders_mistake() {
             mistaken(offset, len);
         }
     }
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(1);
     assert_eq!(sender.transmit_one(PACKETS_LEN - 60, 60), Burst { status: Status::OK, accepted: vec![0] });
     sender.check();
@@ -25,7 +25,7 @@ fn a_frame_without_bytes_is_the_senders_mistake() {
     for offset in [0, 1, PACKETS_LEN - 1, PACKETS_LEN] {
         mistaken(offset, 0);
     }
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(4);
     let packet = |len| Packet::new(0, len, PeerIdx(0));
     let burst = sender.transmit(&[packet(60), packet(64), packet(0), packet(60)]);
@@ -39,7 +39,7 @@ const TOO_LONG: Status = Status::of_peer(Code::TooLong, PeerIdx(0));
 /// A later frame goes on.
 #[track_caller]
 fn takes(len: u16, types: &[u16]) -> bool {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(2);
     sender.packets().copy_from_slice(12, &[0; 16]).expect("inside");
     for (at, kind) in types.iter().enumerate() {
@@ -75,7 +75,7 @@ fn a_frame_longer_than_the_mtu_allows_is_refused_alone() {
 
 #[test]
 fn what_surrounds_a_frame_that_is_too_long_is_sent() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
     let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
     let packets =
@@ -91,7 +91,7 @@ fn what_surrounds_a_frame_that_is_too_long_is_sent() {
 fn a_frame_too_long_for_a_lawful_buffer_is_refused_alone_and_the_buffer_stays() {
     let agreed = [(true, 68, 82), (true, MTU, OWED), (true, 9000, 9014)];
     for (agreed, mtu, holds) in agreed.into_iter().chain([(false, MTU, 1500), (false, 9000, OWED), (false, 68, 61)]) {
-        let mut sender = Sender::new(1, SIZE);
+        let mut sender = WindowSender::new(1, SIZE);
         let entry = &mut sender.peers[0].entry;
         entry.mtu = mtu;
         entry.queues[0].features &= if agreed { u64::MAX } else { !net::F::MTU.bits() };
@@ -109,7 +109,7 @@ fn a_frame_too_long_for_a_lawful_buffer_is_refused_alone_and_the_buffer_stays() 
 
 #[test]
 fn a_mistake_refuses_what_follows_and_keeps_what_precedes() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     sender.peers.iter_mut().for_each(|peer| peer.give(4));
     let packet = |len, peer| Packet::new(0, len, PeerIdx(peer));
     let burst = sender.transmit(&[packet(60, 0), packet(60, 1), packet(0, 0), packet(60, 0), packet(60, 1)]);
@@ -131,7 +131,7 @@ fn the_packet_that_is_named_is_the_one_that_is_wrong() {
         (vec![packet(60, 1), packet(60, 2), packet(60, 0), packet(60, 2)], Code::PeerNotReady, 1, vec![2]),
     ] {
         // Peer 1 has no buffer, and peer 2 is not there.
-        let mut sender = Sender::new(2, SIZE);
+        let mut sender = WindowSender::new(2, SIZE);
         sender.peers[0].give(4);
         let burst = sender.transmit(&packets);
         assert_eq!((burst.status.code(), sender.named, burst.accepted), (code, Some(named), accepted));
@@ -140,7 +140,7 @@ fn the_packet_that_is_named_is_the_one_that_is_wrong() {
 
 #[test]
 fn more_packets_than_a_burst_has_are_the_senders_mistake() {
-    let mut sender = Sender::new(1, 16);
+    let mut sender = WindowSender::new(1, 16);
     sender.peers[0].give(16);
     let burst = sender.transmit(&[Packet::new(0, 60, PeerIdx(0)); MAX_BURST]);
     assert_eq!(burst, Burst { status: Status::FULL, accepted: (0..16).collect() });
@@ -154,7 +154,7 @@ fn more_packets_than_a_burst_has_are_the_senders_mistake() {
 
 #[test]
 fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(4);
     let block = sender.request();
     // The fourth lies behind the end.
@@ -167,7 +167,7 @@ fn a_request_block_too_short_for_the_count_is_the_senders_mistake() {
 
 #[test]
 fn a_peer_that_is_not_there_is_not_ready() {
-    let mut sender = Sender::new(2, SIZE);
+    let mut sender = WindowSender::new(2, SIZE);
     for index in [2, MAX_PEERS as u8 - 1, MAX_PEERS as u8, 0x80, u8::MAX] {
         sender.peers.iter_mut().for_each(|peer| peer.give(1));
         let burst = sender.send(&[0, index, 1]);
@@ -183,7 +183,7 @@ fn a_peer_that_is_not_there_is_not_ready() {
 fn a_queue_or_a_flag_that_there_is_not_is_the_senders_mistake_and_named() {
     for (len, before) in [(64, 0), (64, 1), (100, 0), (100, 2)] {
         for flags in [1 << 4, 15 << 4, 1 << 1, 1 << 2, 1 << 3, 1 << 4 | HDR, u8::MAX] {
-            let mut sender = Sender::new(2, SIZE);
+            let mut sender = WindowSender::new(2, SIZE);
             sender.peers.iter_mut().for_each(|peer| peer.give(4));
             let right = Packet::new(100, len, PeerIdx(0));
             let mut packets = vec![right; before];
@@ -208,7 +208,7 @@ fn without_packet_memory_nothing_is_sent() {
 /// A packet of `len` bytes at `offset` is refused, and nobody else is blamed.
 #[track_caller]
 fn mistaken(offset: u64, len: u16) {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(1);
     assert_eq!(sender.transmit_one(offset, len), Burst { status: Status::new(Code::BadRequest), accepted: vec![] });
     assert!(!sender.window.is_quarantined(PeerIdx(0)));
@@ -219,7 +219,7 @@ fn mistaken(offset: u64, len: u16) {
 /// A library's user may have a request block of any length: no packet behind its end is read.
 #[test]
 fn a_request_block_has_as_many_packets_as_fit_into_it() {
-    let mut sender = Sender::new(1, 8);
+    let mut sender = WindowSender::new(1, 8);
     sender.peers[0].give(4);
     let block = sender.request().sub(0, 24).expect("inside");
     for index in 0..3 {

@@ -6,19 +6,19 @@ use sluice_abi::directory::Region;
 use sluice_abi::{Gpa, run};
 use sluice_memory::PeerSlice;
 
-/// Where the packet memory of a [`Sender`] lies in these tests: a half from offset 0, the other far behind it.
+/// Where the packet memory of a [`WindowSender`] lies in these tests: a half from offset 0, the other far behind it.
 const FAR: u32 = 3 << 21;
 const HALF: u64 = PACKETS_LEN / 2;
 
 /// A sender with two runs, and four buffers in the ring of peer 0.
-fn two_runs() -> Sender {
-    let mut sender = Sender::new(1, SIZE);
+fn two_runs() -> WindowSender {
+    let mut sender = WindowSender::new(1, SIZE);
     assert!(sender.window.set_runs(runs(&sender)));
     sender.peers[0].give(4);
     sender
 }
 
-fn runs(sender: &Sender) -> [(u32, PeerSlice<'static>); 2] {
+fn runs(sender: &WindowSender) -> [(u32, PeerSlice<'static>); 2] {
     [(0, 0), (FAR, HALF)].map(|(offset, at)| (offset, sender.packets().sub(at, HALF).expect("inside")))
 }
 
@@ -84,7 +84,7 @@ fn a_run_that_is_gone_sends_nothing() {
 /// A peer takes a region back and gives it again: its queue goes on where it is.
 #[test]
 fn a_queue_goes_on_where_it_is_when_its_regions_change() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     let both = sender.peers[0].entry;
     sender.peers[0].give(3);
     assert_eq!(sender.send(&[0]).accepted, [0]);
@@ -102,7 +102,7 @@ fn a_queue_goes_on_where_it_is_when_its_regions_change() {
 /// other does.
 #[test]
 fn quarantine_ends_with_the_region_that_was_missing() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].entry.region_count = 1;
     assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
     sender.peers[0].give_buffer((SECOND_GPA, 2048), DescF::WRITE);
@@ -122,7 +122,7 @@ fn quarantine_ends_with_the_region_that_was_missing() {
 /// Another queue, or the same one started again, begins at its start.
 #[test]
 fn a_queue_that_is_another_begins_at_its_start() {
-    let mut sender = Sender::new(1, SIZE);
+    let mut sender = WindowSender::new(1, SIZE);
     sender.peers[0].give(3);
     assert_eq!(sender.send(&[0, 0]).accepted, [0, 1]);
     sender.check();

@@ -4,7 +4,7 @@ mod driver;
 mod sender;
 
 pub use driver::Peer;
-pub use sender::{Burst, Sender};
+pub use sender::{Burst, WindowSender};
 use sluice_abi::net;
 pub use sluice_test_memory::{Memory, read};
 

@@ -9,14 +9,14 @@ use sluice_memory::{PeerSlice, Words};
 use std::collections::VecDeque;
 
 /// A window, what it sends from, and whom it sends to.
-pub struct Sender {
+pub struct WindowSender {
     /// The window.
     pub window: Window,
     /// Its peers, by place.
     pub peers: Vec<Peer>,
     packets: Memory,
     request: Memory,
-    /// Frames that [`Sender::send`] made so far.
+    /// Frames that [`WindowSender::send`] made so far.
     frames: u64,
     /// Whether these have 64 bytes each, for which the window has a loop of its own.
     pub lines: bool,
@@ -35,7 +35,7 @@ pub struct Burst {
     pub accepted: Vec<usize>,
 }
 
-impl Sender {
+impl WindowSender {
     /// A sender to `count` peers, each with a queue of `size` entries.
     pub fn new(count: u16, size: u16) -> Self {
         let mut window = Window::new();

@@ -5,7 +5,7 @@
 
 use super::fault::Fault;
 use super::segment::is_canonical;
-use super::walk::{Access, Span};
+use super::walk::{MemoryAccess, Span};
 use super::{fetch, operand, walk};
 use crate::vm::bases::reaches_slot;
 use crate::vm::ram::Ram;
@@ -60,12 +60,12 @@ impl Executed<'_> {
     }
 
     fn store(&self, bytes: &[u8]) -> Result<(), Fault> {
-        let access = Access::write();
+        let access = MemoryAccess::write();
         walk::store(self.ram, operand::in_memory(self.registers, self.info, bytes.len(), access)?, access, bytes)
     }
 
     fn load(&self, bytes: &mut [u8]) -> Result<(), Fault> {
-        let access = Access::read();
+        let access = MemoryAccess::read();
         walk::load(self.ram, operand::in_memory(self.registers, self.info, bytes.len(), access)?, access, bytes)
     }
 
@@ -139,7 +139,7 @@ fn load_task(ram: &Ram, selector: u16) -> Result<(), Fault> {
         return bad;
     }
     let mut bytes = [0; 16];
-    walk::load(ram, Span::system(at, len as usize), Access::Read { user: false }, &mut bytes[..len as usize])?;
+    walk::load(ram, Span::system(at, len as usize), MemoryAccess::Read { user: false }, &mut bytes[..len as usize])?;
     let word = u128::from_le_bytes(bytes);
     let (low, high) = (word as u64, (word >> 64) as u64);
     let base = (low >> 16 & 0xff_ffff) | (low >> 32 & 0xff00_0000) | high << 32;
@@ -149,7 +149,7 @@ fn load_task(ram: &Ram, selector: u16) -> Result<(), Fault> {
     if low >> 40 & PRESENT == 0 {
         return Err(Fault::not_present(selector));
     }
-    walk::store(ram, Span::system(at, 8), Access::Write { user: false }, &(low | BUSY).to_le_bytes())?;
+    walk::store(ram, Span::system(at, 8), MemoryAccess::Write { user: false }, &(low | BUSY).to_le_bytes())?;
     write(Field::GuestTrSelector, u64::from(selector));
     write(Field::GuestTrBase, base);
     write(Field::GuestTrLimit, (low & 0xffff) | (low >> 32 & 0xf_0000));

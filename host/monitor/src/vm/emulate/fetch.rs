@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::segment::Segment;
-use super::walk::{self, Access};
+use super::walk::{self, MemoryAccess};
 use crate::vm::ram::Ram;
 use crate::vmx::field::Field;
 use crate::vmx::guest;
@@ -31,8 +31,8 @@ pub fn instruction(ram: &Ram) -> Result<Instruction, Fault> {
 }
 
 fn fetch(ram: &Ram, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-    let span = Segment::CODE.span(offset, bytes.len(), Access::fetch())?;
-    walk::load(ram, span, Access::fetch(), bytes)
+    let span = Segment::CODE.span(offset, bytes.len(), MemoryAccess::fetch())?;
+    walk::load(ram, span, MemoryAccess::fetch(), bytes)
 }
 
 /// Returns the default operand size, by L and D (bits 13 and 14 of CS's access rights).

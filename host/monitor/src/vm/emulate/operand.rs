@@ -4,7 +4,7 @@
 
 use super::fault::Fault;
 use super::segment::Segment;
-use super::walk::{Access, Span};
+use super::walk::{MemoryAccess, Span};
 use crate::vmx::field::Field;
 use crate::vmx::instruction::read;
 use crate::vmx::registers::Registers;
@@ -24,7 +24,7 @@ pub fn in_register(info: u64) -> Option<u64> {
 }
 
 /// Returns where the operand of `len` bytes in memory lies, if the segment allows `access` there.
-pub fn in_memory(registers: &Registers, info: u64, len: usize, access: Access) -> Result<Span, Fault> {
+pub fn in_memory(registers: &Registers, info: u64, len: usize, access: MemoryAccess) -> Result<Span, Fault> {
     const INDEX_INVALID: u64 = 1 << 22;
     const BASE_INVALID: u64 = 1 << 27;
     let mut offset = read(Field::ExitQualification);

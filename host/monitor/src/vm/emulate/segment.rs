@@ -2,7 +2,7 @@
 //! See: SDM volume 3, "Limit Checking", "Type Checking"; volume 1, "Canonical Addressing".
 
 use super::fault::Fault;
-use super::walk::{Access, Span};
+use super::walk::{MemoryAccess, Span};
 use crate::vmx::field::Field;
 use crate::vmx::guest;
 use crate::vmx::instruction::read;
@@ -53,7 +53,7 @@ impl Segment {
     }
 
     /// Returns where the `len` bytes at `offset` are, if the segment allows `access` there.
-    pub fn span(self, offset: u64, len: usize, access: Access) -> Result<Span, Fault> {
+    pub fn span(self, offset: u64, len: usize, access: MemoryAccess) -> Result<Span, Fault> {
         let span = if guest::is_64_bit() { self.flat(offset, len) } else { self.bounded(offset, len as u64, access) };
         span.ok_or(if self == Self::STACK { Fault::STACK } else { Fault::PROTECTION })
     }
@@ -67,14 +67,14 @@ impl Segment {
     }
 
     /// Returns the span in compatibility mode.
-    fn bounded(self, offset: u64, len: u64, access: Access) -> Option<Span> {
+    fn bounded(self, offset: u64, len: u64, access: MemoryAccess) -> Option<Span> {
         let Fields { base, limit, rights } = &FIELDS[self.0];
         let (rights, limit) = (read(*rights), read(*limit));
         let code = rights & rights::CODE != 0;
         let allowed = match access {
-            Access::Write { .. } => !code && rights & rights::WRITE_OR_READ != 0,
-            Access::Read { .. } => !code || rights & rights::WRITE_OR_READ != 0,
-            Access::Fetch { .. } => true,
+            MemoryAccess::Write { .. } => !code && rights & rights::WRITE_OR_READ != 0,
+            MemoryAccess::Read { .. } => !code || rights & rights::WRITE_OR_READ != 0,
+            MemoryAccess::Fetch { .. } => true,
         };
         let (first, last) = match !code && rights & rights::DOWN != 0 {
             true => (limit + 1, if rights & rights::BIG != 0 { 0xffff_ffff } else { 0xffff }),

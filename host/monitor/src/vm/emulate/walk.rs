@@ -34,7 +34,7 @@ const _: () = assert!(
 /// An access to memory, and whether it is made for a program (ring 3). Accesses of the processor itself, such as to
 /// descriptors, are made as for a kernel. See: SDM volume 3, "Access Rights".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum MemoryAccess {
     /// A load.
     Read { user: bool },
     /// A store.
@@ -43,7 +43,7 @@ pub enum Access {
     Fetch { user: bool },
 }
 
-impl Access {
+impl MemoryAccess {
     /// Returns a load by the instruction that exited.
     pub fn read() -> Self {
         Self::Read { user: guest::ring() == 3 }
@@ -117,7 +117,7 @@ struct Path {
 /// Follows the tables to `at`. See: SDM volume 3, "4-Level Paging and 5-Level Paging".
 ///
 /// Tables or memory outside RAM raise #GP: no processor has an exception for memory that does not exist.
-fn walk(ram: &Ram, at: u64, access: Access) -> Result<Path, Fault> {
+fn walk(ram: &Ram, at: u64, access: MemoryAccess) -> Result<Path, Fault> {
     const ALL: u64 = WRITABLE | USER;
     let mut path = Path { entries: [(Gpa(0), 0); 4], levels: 0, to: Gpa(0) };
     let (mut table, mut rights) = (field(Field::GuestCr3) & ADDRESS, ALL);
@@ -173,9 +173,9 @@ static ENTRIES: LazyLock<Entries> = LazyLock::new(|| Entries {
 
 impl Path {
     /// Sets the accessed and dirty flags. See: SDM volume 3, "Accessed and Dirty Flags".
-    fn mark(&self, ram: &Ram, access: Access) {
+    fn mark(&self, ram: &Ram, access: MemoryAccess) {
         for (index, &(place, word)) in self.entries[..self.levels].iter().enumerate() {
-            let dirty = index + 1 == self.levels && matches!(access, Access::Write { .. });
+            let dirty = index + 1 == self.levels && matches!(access, MemoryAccess::Write { .. });
             let marked = word | ACCESSED | if dirty { DIRTY } else { 0 };
             if marked != word {
                 // The entry was read from there, so it is in RAM.
@@ -187,7 +187,7 @@ impl Path {
 
 /// Calls `each` for all parts of `span` after all of them were found accessible. Each table is read once, so a change
 /// by the guest meanwhile has no effect.
-fn access(ram: &Ram, span: Span, access: Access, mut each: impl FnMut(Gpa, Range<usize>)) -> Result<(), Fault> {
+fn access(ram: &Ram, span: Span, access: MemoryAccess, mut each: impl FnMut(Gpa, Range<usize>)) -> Result<(), Fault> {
     let mut paths = [const { None }; 2];
     for (path, (at, range)) in paths.iter_mut().zip(span.parts()) {
         let found = walk(ram, at, access)?;
@@ -202,7 +202,7 @@ fn access(ram: &Ram, span: Span, access: Access, mut each: impl FnMut(Gpa, Range
 }
 
 /// Copies the bytes of `span` into `bytes`, which is as long.
-pub fn load(ram: &Ram, span: Span, kind: Access, bytes: &mut [u8]) -> Result<(), Fault> {
+pub fn load(ram: &Ram, span: Span, kind: MemoryAccess, bytes: &mut [u8]) -> Result<(), Fault> {
     access(ram, span, kind, |from, range| {
         // The bounds were checked.
         let _ = ram.slice(from, range.len() as u64).and_then(|from| from.copy_to_slice(0, &mut bytes[range]));
@@ -210,7 +210,7 @@ pub fn load(ram: &Ram, span: Span, kind: Access, bytes: &mut [u8]) -> Result<(),
 }
 
 /// Copies `bytes` to `span`, which is as long. On a fault nothing is written.
-pub fn store(ram: &Ram, span: Span, kind: Access, bytes: &[u8]) -> Result<(), Fault> {
+pub fn store(ram: &Ram, span: Span, kind: MemoryAccess, bytes: &[u8]) -> Result<(), Fault> {
     access(ram, span, kind, |to, range| {
         // The bounds were checked.
         let _ = ram.slice(to, range.len() as u64).and_then(|to| to.copy_from_slice(0, &bytes[range]));

@@ -27,8 +27,8 @@ pub fn emulate(vm: &mut Vm) -> Next {
     };
     let Some(access) = decode(vm, &instruction) else { return unknown(vm, offset) };
     match access {
-        Access::Store(value) => store(vm, offset as u32, value),
-        Access::Load { register, size, widens } => {
+        Move::Store(value) => store(vm, offset as u32, value),
+        Move::Load { register, size, widens } => {
             let value = network::device_read(vm.id, offset as u32);
             let mask = u64::MAX >> (64 - 8 * size as u32);
             set_register(vm, register, u64::from(value) & mask, widens);
@@ -70,7 +70,7 @@ fn describe(gpa: u64) -> alloc::string::String {
 }
 
 /// A MOV or MOVZX to or from memory.
-enum Access {
+enum Move {
     /// A store of this value.
     Store(u32),
     /// A load.
@@ -84,18 +84,18 @@ enum Access {
     },
 }
 
-fn decode(vm: &Vm, instruction: &Instruction) -> Option<Access> {
+fn decode(vm: &Vm, instruction: &Instruction) -> Option<Move> {
     let movzx = instruction.mnemonic() == Mnemonic::Movzx;
     if !movzx && instruction.mnemonic() != Mnemonic::Mov {
         return None;
     }
     let size = instruction.memory_size().size();
     match (instruction.op0_kind(), instruction.op1_kind()) {
-        (OpKind::Memory, source) if size == 4 => Some(Access::Store(operand(vm, instruction, source)?)),
+        (OpKind::Memory, source) if size == 4 => Some(Move::Store(operand(vm, instruction, source)?)),
         (OpKind::Register, OpKind::Memory) if matches!(size, 1 | 2 | 4) => {
             let register = instruction.op0_register();
             general(register)?;
-            Some(Access::Load { register, size, widens: movzx && register.size() > 2 || size == 4 })
+            Some(Move::Load { register, size, widens: movzx && register.size() > 2 || size == 4 })
         }
         _ => None,
     }

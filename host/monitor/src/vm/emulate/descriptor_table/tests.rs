@@ -135,12 +135,12 @@ fn an_offset_wraps_as_its_address_size_says() {
     // Base RBX, index RBX times 2.
     let both = 3 << 15 | 3 << 18 | 3 << 23 | 1;
     for (size, wanted) in [(0, 0), (1, 0), (2, 0)] {
-        let span = operand::in_memory(&registers, both | size << 7, 1, Access::read()).unwrap();
+        let span = operand::in_memory(&registers, both | size << 7, 1, MemoryAccess::read()).unwrap();
         assert_eq!(span.at, wanted);
     }
     registers.0[Registers::RBX] = 0x1_2345_6780;
     for (size, wanted) in [(0, 0x6780 + 0x30), (1, 0x2345_67b0), (2, 0x1_2345_67b0)] {
-        let span = operand::in_memory(&registers, (both | 1 << 22) & !3 | size << 7, 1, Access::read()).unwrap();
+        let span = operand::in_memory(&registers, (both | 1 << 22) & !3 | size << 7, 1, MemoryAccess::read()).unwrap();
         assert_eq!(span.at, wanted);
     }
 }

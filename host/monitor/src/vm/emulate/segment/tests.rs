@@ -3,8 +3,8 @@
 use super::*;
 use crate::vmx::instruction::write;
 
-const READ: Access = Access::Read { user: true };
-const WRITE: Access = Access::Write { user: true };
+const READ: MemoryAccess = MemoryAccess::Read { user: true };
+const WRITE: MemoryAccess = MemoryAccess::Write { user: true };
 const DATA: u64 = 0xc0f3;
 const READ_ONLY: u64 = 0xc0f1;
 const DOWN: u64 = 0xc0f7;

@@ -4,13 +4,13 @@ use super::*;
 use crate::platform::physical;
 use crate::vmx::instruction::write;
 
-const READ: Access = Access::Read { user: true };
-const WRITE: Access = Access::Write { user: true };
-const FETCH: Access = Access::Fetch { user: true };
-const KERNEL_READ: Access = Access::Read { user: false };
-const KERNEL_WRITE: Access = Access::Write { user: false };
-const KERNEL_FETCH: Access = Access::Fetch { user: false };
-const ALL: [Access; 6] = [READ, WRITE, FETCH, KERNEL_READ, KERNEL_WRITE, KERNEL_FETCH];
+const READ: MemoryAccess = MemoryAccess::Read { user: true };
+const WRITE: MemoryAccess = MemoryAccess::Write { user: true };
+const FETCH: MemoryAccess = MemoryAccess::Fetch { user: true };
+const KERNEL_READ: MemoryAccess = MemoryAccess::Read { user: false };
+const KERNEL_WRITE: MemoryAccess = MemoryAccess::Write { user: false };
+const KERNEL_FETCH: MemoryAccess = MemoryAccess::Fetch { user: false };
+const ALL: [MemoryAccess; 6] = [READ, WRITE, FETCH, KERNEL_READ, KERNEL_WRITE, KERNEL_FETCH];
 const OPEN: u64 = PRESENT | WRITABLE | USER;
 
 /// A guest, one for each test at a time. Pages 1 to 4 of its RAM are tables, from the top-level one down; the rest is
@@ -168,8 +168,8 @@ fn an_instruction_accesses_in_the_name_of_its_ring() {
     for (rights, user) in [(0xc093, false), (0xc0b3, false), (0xc0d3, false), (0xc0f3, true)] {
         write(Field::GuestSsRights, rights);
         assert_eq!(
-            [Access::read(), Access::write(), Access::fetch()],
-            [Access::Read { user }, Access::Write { user }, Access::Fetch { user }]
+            [MemoryAccess::read(), MemoryAccess::write(), MemoryAccess::fetch()],
+            [MemoryAccess::Read { user }, MemoryAccess::Write { user }, MemoryAccess::Fetch { user }]
         );
     }
 }
