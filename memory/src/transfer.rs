@@ -26,7 +26,7 @@ pub struct Transfer<'m> {
     memory: PhantomData<&'m ()>,
 }
 
-/// A frame whose length is not known yet.
+/// Where a frame is read from, as long as its length is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameSource<'m> {
     transfer: Transfer<'m>,
@@ -147,8 +147,8 @@ impl FrameSource<'_> {
         Some(())
     }
 
-    /// Writes as [`FrameSource::put_line`] does, but a frame of `excess`. Returns `None`, too, if that is no length, less
-    /// than 32 bytes, or more than the longest. `next` is the buffer that is worth fetching while a long frame is
+    /// Writes as [`FrameSource::put_line`] does, but a frame of `excess`. Returns `None`, too, if that is no length,
+    /// less than 32 bytes, or more than the longest. `next` is the buffer that is worth fetching while a long frame is
     /// copied.
     #[inline(always)]
     pub fn put(self, excess: Excess, to: u64, Headed(lanes): Headed<impl Lanes>, next: impl Upcoming) -> Option<()> {
