@@ -29,7 +29,7 @@ enum Kind {
     Exact,
     /// 32, under 16 masks, looked up in the subtables alone.
     Masks,
-    /// The same, with an exact-match front of as many places as there are flows, and at least 4,096.
+    /// The same, with an exact-match front of twice as many places as there are flows, and at least 4,096.
     Front,
 }
 
@@ -51,7 +51,7 @@ fn row(kind: Kind, flows: u32, chunks: usize) {
     let memory: Vec<_> = (0..shape.lines()).map(|_| CacheLine::default()).collect();
     let mut writer = Writer::new(&memory, shape, Seed::new(SEED)).expect("a table");
     fill(&mut writer, kind, flows);
-    let mut words = vec![0; flows.next_power_of_two().max(4096) as usize];
+    let mut words = vec![0; (2 * flows).next_power_of_two().max(4096) as usize];
     let front = (kind == Kind::Front).then(|| Front::new(&mut words).expect("a power of two"));
     let reader = Reader::new(&memory, shape, Seed::new(SEED), front).expect("a table");
     let packets = PeerSlice::from_mut(vec![0u64; 64 << 10].leak());

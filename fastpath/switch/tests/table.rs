@@ -1,72 +1,20 @@
 //! The table beside a model of it, over epochs, full, and full of rubbish.
 
+mod flows;
+
+use flows::{SHAPE, key, mask, memory, output, port_of, reader, seed, writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_memory::CacheLine;
-use sluice_switch::{
-    Action, ActionList, BURST, EntryId, Front, Hit, Key, Layers, Mask, Reader, SUBTABLES, Seed, Shape, ShapeError,
-    TableError, Writer,
-};
+use sluice_switch::{BURST, EntryId, Front, Key, Reader, SUBTABLES, Shape, ShapeError, TableError};
 use std::collections::HashMap;
-use zerocopy::network_endian::U16;
-
-const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
-const SHAPE: Shape = Shape { entries: 64, lists: 16 };
-
-fn memory(shape: Shape) -> Vec<CacheLine> {
-    (0..shape.lines()).map(|_| CacheLine::default()).collect()
-}
-
-fn writer(memory: &[CacheLine], shape: Shape) -> Writer<'_> {
-    Writer::new(memory, shape, Seed::new(SEED)).expect("a table")
-}
-
-fn reader<'m>(memory: &'m [CacheLine], shape: Shape, front: Option<&'m mut [u64]>) -> Reader<'m> {
-    let front = front.map(|words| Front::new(words).expect("a power of two"));
-    Reader::new(memory, shape, Seed::new(SEED), front).expect("a table")
-}
-
-fn output(port: u16) -> ActionList {
-    ActionList::new(&[Action::Output(port)], 1 << 15).expect("a list")
-}
-
-/// Returns the key of a flow of TCP over IPv4, or over IPv6 if `long`.
-fn key(number: u32, long: bool) -> Key {
-    let ip = if long { Layers::IPV6 } else { Layers::IPV4 };
-    let mut key = Key { layers: Layers::ETHERNET | ip | Layers::TRANSPORT | Layers::TCP, ..Key::default() };
-    (key.ether_type, key.protocol) = (U16::new(if long { 0x86dd } else { 0x0800 }), 6);
-    (key.source_port, key.destination_port) = (U16::new(number as u16), U16::new((number >> 16) as u16));
-    if long {
-        key.ipv6_source[12..].copy_from_slice(&number.to_be_bytes());
-    } else {
-        key.ipv4_source = number.to_be_bytes();
-    }
-    key
-}
-
-/// Returns a mask of `which` fields, each of which is in a key of [`key`].
-fn mask(which: u8) -> Mask {
-    let field = |bit: u8, len: usize| if which >> bit & 1 == 1 { len } else { 0 };
-    let mut mask = Key { layers: Layers::ETHERNET, ..Key::default() };
-    mask.ipv4_source[..field(0, 4)].fill(0xff);
-    mask.ipv6_source[..field(1, 16)].fill(0xff);
-    [mask.source_port, mask.destination_port] = [2, 3].map(|bit| U16::new(field(bit, 0xffff) as u16));
-    mask.protocol = field(4, 0xff) as u8;
-    Mask::closed(mask)
-}
+use std::sync::atomic::Ordering;
 
 /// Returns the port to which each key goes in `epoch`.
 fn ports(reader: &mut Reader<'_>, epoch: u64, keys: &[Key]) -> Vec<Option<u16>> {
     let mut hits = vec![None; keys.len()];
     reader.look_up(epoch, keys, &mut hits);
-    hits.iter().map(|hit| hit.as_ref().and_then(|hit| port(reader, hit))).collect()
-}
-
-fn port(reader: &Reader<'_>, hit: &Hit) -> Option<u16> {
-    match reader.actions(hit)?.actions().next()? {
-        Action::Output(port) => Some(port),
-        other => panic!("{other:?}"),
-    }
+    hits.iter().map(|hit| hit.as_ref().and_then(|hit| port_of(reader, hit))).collect()
 }
 
 #[test]
@@ -126,7 +74,7 @@ fn an_entry_is_used_again_after_all_readers_reported() {
     writer.publish();
     writer.reclaim(1);
     assert_eq!(writer.insert(&key(9, false), &all, &output(1)), Err(TableError::Full(4)));
-    assert_eq!(port(&reader, &hit), Some(1));
+    assert_eq!(port_of(&reader, &hit), Some(1));
     writer.reclaim(2);
     let id = writer.insert(&key(9, false), &all, &output(1)).expect("room");
     assert_eq!((id.index(), reader.actions(&hit)), (hit.entry, None));
@@ -196,7 +144,7 @@ fn the_order_of_look_up_changes_no_result() {
 #[test]
 fn shape_and_memory_are_checked() {
     let memory = memory(SHAPE);
-    let of = |entries, lists| Reader::new(&memory, Shape { entries, lists }, Seed::new(SEED), None).err();
+    let of = |entries, lists| Reader::new(&memory, Shape { entries, lists }, seed(), None).err();
     assert_eq!(of(64, 16), None);
     for (entries, lists) in [(0, 1), (3, 1), (2, 1), (4, 0), (1 << 25, 1), (4, 1 << 25)] {
         assert_eq!(of(entries, lists), Some(ShapeError::Shape(Shape { entries, lists })));
@@ -335,7 +283,7 @@ proptest! {
         for (at, word) in words {
             let line = &memory[usize::from(at) / 8 % memory.len()];
             let word = if dense { word & 0x0000_0007_0700_0007 } else { word };
-            line.words()[usize::from(at) % 8].store(word, core::sync::atomic::Ordering::Relaxed);
+            line.words()[usize::from(at) % 8].store(word, Ordering::Relaxed);
         }
         let mut front = [0; 4];
         let keys: Vec<_> = numbers.iter().map(|&(number, long)| key(number, long)).collect();
@@ -358,7 +306,7 @@ proptest! {
 fn is_match(memory: &[CacheLine], epoch: u64, key: &Key, number: usize) -> bool {
     let record = |line: usize| -> Vec<u64> {
         let words = memory[line..line + 2].iter().flat_map(CacheLine::words);
-        words.map(|word| word.load(core::sync::atomic::Ordering::Relaxed)).collect()
+        words.map(|word| word.load(Ordering::Relaxed)).collect()
     };
     let lives = |record: &[u64]| record[0] >> 32 & 1 == 0 && record[1] <= epoch && epoch < record[2];
     let entry = record(2 + 2 * SUBTABLES + 2 + 2 * number);

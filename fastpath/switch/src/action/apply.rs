@@ -1,6 +1,7 @@
 //! Actions on a frame.
 
 use super::checksum::update;
+use super::list::Taker;
 use super::{Action, ActionList, Nsh};
 use crate::head::Head;
 use crate::key::Layers;
@@ -58,13 +59,10 @@ impl ActionList {
         let Parsed { key, network, transport, routed } = *parsed;
         let (network, transport) = (network.into(), transport.into());
         let mut work = Work { frame, head, layers: key.layers, protocol: key.protocol, network, transport, routed };
-        for action in self.actions() {
-            let done = match action {
-                Action::Output(port) => work.head.store(work.frame).map(|()| Some(port)),
-                _ => work.act(&action).map(|()| None),
-            };
+        let mut at = 0;
+        while let Some((done, next)) = self.decode(at, &mut work) {
             match done {
-                Ok(None) => {}
+                Ok(None) => at = next,
                 Ok(Some(port)) => return Verdict::Output(port),
                 Err(cause) => return Verdict::Drop(cause),
             }
@@ -84,11 +82,14 @@ struct Work<'w, 'b> {
     routed: bool,
 }
 
-impl Work<'_, '_> {
+impl Taker for &mut Work<'_, '_> {
+    type Result = Result<Option<u16>, Cause>;
+
+    /// Does an action. Returns the port, if it was the output.
     #[inline(always)]
-    fn act(&mut self, action: &Action) -> Result<(), Cause> {
-        match *action {
-            Action::Output(_) => Ok(()),
+    fn take(self, action: Action) -> Self::Result {
+        match action {
+            Action::Output(port) => return self.head.store(self.frame).map(|()| Some(port)),
             Action::SetDestination(address) => self.head.exchange(0, &address).map(|_| ()),
             Action::SetSource(address) => self.head.exchange(6, &address).map(|_| ()),
             Action::SetTag { control, mask } => self.set_tag(control, mask),
@@ -106,8 +107,11 @@ impl Work<'_, '_> {
             Action::PushNsh(nsh) => self.push_nsh(&nsh),
             Action::PopNsh => self.pop_nsh(),
         }
+        .map(|()| None)
     }
+}
 
+impl Work<'_, '_> {
     fn needs(&self, layers: Layers) -> Result<(), Cause> {
         if self.layers.contains(layers) { Ok(()) } else { Err(Cause::Unfit) }
     }

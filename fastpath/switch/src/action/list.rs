@@ -69,7 +69,7 @@ impl ActionList {
         let list = Self(words);
         let (mut at, mut ended) = (0, false);
         while at < LIST_WORDS && words[at] != 0 {
-            let (action, next) = list.decode(at).ok_or(ActionError::Word { at, word: words[at] })?;
+            let (action, next) = list.decode(at, Whole).ok_or(ActionError::Word { at, word: words[at] })?;
             if ended {
                 return Err(ActionError::BehindOutput);
             }
@@ -95,43 +95,62 @@ impl ActionList {
     pub fn actions(&self) -> impl Iterator<Item = Action> {
         let mut at = 0;
         iter::from_fn(move || {
-            let (action, next) = self.decode(at)?;
+            let (action, next) = self.decode(at, Whole)?;
             at = next;
             Some(action)
         })
     }
 
-    /// Returns the action at word `at`, and where the next one is.
+    /// Gives the action at word `at` to `taker`. Returns what comes of it, and where the next action is.
     #[inline(always)]
-    fn decode(&self, at: usize) -> Option<(Action, usize)> {
+    pub(super) fn decode<T: Taker>(&self, at: usize, taker: T) -> Option<(T::Result, usize)> {
         let word = *self.0.get(at)?;
         let (code, operand) = (word as u8, word >> 8);
         let (low, high) = (operand as u16, (operand >> 16) as u16);
-        let sixteen = || Some((bytes_of(*self.0.get(at + 1)?, *self.0.get(at + 2)?), at + 3));
-        let action = match code {
-            1 => Action::Output(low),
-            2 => Action::SetDestination(first(operand)),
-            3 => Action::SetSource(first(operand)),
-            4 => Action::SetTag { control: low, mask: high },
-            5 => Action::PushTag { service: high != 0, control: low },
-            6 => Action::PopTag,
-            7 => Action::SetIpv4Source(first(operand)),
-            8 => Action::SetIpv4Destination(first(operand)),
-            9 => return sixteen().map(|(address, next)| (Action::SetIpv6Source(address), next)),
-            10 => return sixteen().map(|(address, next)| (Action::SetIpv6Destination(address), next)),
-            11 => Action::SetTos { value: low as u8, mask: (low >> 8) as u8 },
-            12 => Action::SetTtl(low as u8),
-            13 => Action::DecrementTtl,
-            14 => Action::SetSourcePort(low),
-            15 => Action::SetDestinationPort(low),
+        let sixteen = || Some(bytes_of(*self.0.get(at + 1)?, *self.0.get(at + 2)?));
+        let result = match code {
+            1 => taker.take(Action::Output(low)),
+            2 => taker.take(Action::SetDestination(first(operand))),
+            3 => taker.take(Action::SetSource(first(operand))),
+            4 => taker.take(Action::SetTag { control: low, mask: high }),
+            5 => taker.take(Action::PushTag { service: high != 0, control: low }),
+            6 => taker.take(Action::PopTag),
+            7 => taker.take(Action::SetIpv4Source(first(operand))),
+            8 => taker.take(Action::SetIpv4Destination(first(operand))),
+            9 => return Some((taker.take(Action::SetIpv6Source(sixteen()?)), at + 3)),
+            10 => return Some((taker.take(Action::SetIpv6Destination(sixteen()?)), at + 3)),
+            11 => taker.take(Action::SetTos { value: low as u8, mask: (low >> 8) as u8 }),
+            12 => taker.take(Action::SetTtl(low as u8)),
+            13 => taker.take(Action::DecrementTtl),
+            14 => taker.take(Action::SetSourcePort(low)),
+            15 => taker.take(Action::SetDestinationPort(low)),
             16 => {
                 let (path, ttl) = (operand as u32, (operand >> 32) as u8);
-                return sixteen().map(|(context, next)| (Action::PushNsh(Nsh { path, ttl, context }), next));
+                return Some((taker.take(Action::PushNsh(Nsh { path, ttl, context: sixteen()? })), at + 3));
             }
-            17 => Action::PopNsh,
+            17 => taker.take(Action::PopNsh),
             _ => return None,
         };
-        Some((action, at + 1))
+        Some((result, at + 1))
+    }
+}
+
+/// Who takes an action as it is decoded. Where this is inlined, each operation is decoded and done in one place: an
+/// action that is put together first, in memory, is read back from there before it has arrived.
+pub(super) trait Taker {
+    type Result;
+    fn take(self, action: Action) -> Self::Result;
+}
+
+/// Takes the action as it is.
+struct Whole;
+
+impl Taker for Whole {
+    type Result = Action;
+
+    #[inline(always)]
+    fn take(self, action: Action) -> Action {
+        action
     }
 }
 
@@ -178,8 +197,7 @@ fn no_action(at: usize, words: &[u64; LIST_WORDS]) -> ActionError {
     ActionError::Word { at, word: words[at] }
 }
 
-/// Returns the first bytes of an operand. Bytes that are taken one by one would be put together in memory, and read
-/// back from there before they have arrived.
+/// Returns the first bytes of an operand.
 #[inline(always)]
 fn first<const N: usize>(operand: u64) -> [u8; N] {
     const { assert!(N <= 8) };
