@@ -141,6 +141,50 @@ fn the_order_of_look_up_changes_no_result() {
     assert_eq!(exact(&mut reader).iter().flatten().count(), 4);
 }
 
+/// Stores to each word of the buckets what `change` makes of the word and its place.
+fn rewrite_buckets(memory: &[CacheLine], change: impl Fn(usize, u64) -> u64) {
+    let buckets = &memory[2 + 2 * SUBTABLES..][..SHAPE.entries as usize / 4];
+    for (at, word) in buckets.iter().flat_map(|line| line.words().iter().enumerate()) {
+        word.store(change(at, word.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+}
+
+/// A bucket that leads to an entry of another subtable, whose key has the words that are looked for under this mask.
+#[test]
+fn an_entry_of_another_subtable_is_not_taken() {
+    let memory = memory(SHAPE);
+    let (mut writer, mut reader) = (writer(&memory, SHAPE), reader(&memory, SHAPE, None));
+    writer.insert(&key(5, false), &mask(0b1_0000), &output(1)).expect("room");
+    let narrow = writer.insert(&key(0, false), &mask(0b1_0001), &output(2)).expect("room");
+    writer.publish();
+    assert_eq!(ports(&mut reader, 1, &[key(5, false)]), [Some(1)]);
+    let index = u64::from(narrow.index());
+    rewrite_buckets(&memory, |at, word| if (2..6).contains(&at) { index << 32 | index } else { word });
+    assert_eq!(ports(&mut reader, 1, &[key(5, false)]), [None]);
+}
+
+/// Without buckets, only the front knows an entry. It is asked from the third subtable on.
+#[test]
+fn the_front_finds_what_was_found_before() {
+    for subtables in 1..5 {
+        let (memory, mut words) = (memory(SHAPE), [0; 64]);
+        let (mut writer, mut reader) = (writer(&memory, SHAPE), reader(&memory, SHAPE, Some(&mut words)));
+        let keys = [key(1, false), key(2, true), key(3, false), key(4, true)];
+        for (number, key) in keys[..subtables].iter().enumerate() {
+            let mask = mask([0b1_1101, 0b1_1110, 0b0_1101, 0b0_1110][number]);
+            writer.insert(key, &mask, &output(number as u16)).expect("room");
+        }
+        writer.publish();
+        let found = ports(&mut reader, 1, &keys[..subtables]);
+        assert!(found.iter().all(Option::is_some));
+        rewrite_buckets(&memory, |_, _| 0);
+        let wanted = if subtables > 2 { found } else { vec![None; subtables] };
+        assert_eq!(ports(&mut reader, 1, &keys[..subtables]), wanted, "{subtables} subtables");
+        // Another key at the same place of the front, and an entry that is no longer.
+        assert_eq!(ports(&mut reader, 2, &[key(9, false)]), [None]);
+    }
+}
+
 #[test]
 fn shape_and_memory_are_checked() {
     let memory = memory(SHAPE);

@@ -15,3 +15,30 @@ pub fn update<const N: usize>(checksum: u16, old: &[u8; N], new: &[u8; N]) -> u1
 fn be(word: [u8; 2]) -> u32 {
     u16::from_be_bytes(word).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the checksum of these words. See: RFC 1071.
+    fn checksum(words: [u16; 3]) -> u16 {
+        let mut sum: u32 = words.iter().map(|&word| u32::from(word)).sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !sum as u16
+    }
+
+    #[test]
+    fn an_updated_checksum_is_that_of_the_new_words() {
+        const WORDS: [u16; 10] = [0, 1, 2, 0x00ff, 0x7fff, 0x8000, 0xff00, 0xfffd, 0xfffe, 0xffff];
+        let bytes = |a: u16, b: u16| (u32::from(a) << 16 | u32::from(b)).to_be_bytes();
+        for number in 0..100_000 {
+            let [rest, a, b, c, d] = [1, 10, 100, 1_000, 10_000].map(|power| WORDS[number / power % 10]);
+            let updated = update(checksum([rest, a, b]), &bytes(a, b), &bytes(c, d));
+            // Words that are all 0 have a sum of +0, and an updated one of -0. See: RFC 1624, section 3.
+            let wanted = if [rest, c, d] == [0; 3] { updated } else { checksum([rest, c, d]) };
+            assert_eq!(updated, wanted, "{rest:#x} {a:#x} {b:#x} to {c:#x} {d:#x}");
+        }
+    }
+}

@@ -118,6 +118,8 @@ fn extension_headers_are_followed_up_to_a_bound() {
     assert_eq!((many.protocol, many.layers), (60, Layers::ETHERNET | Layers::IPV6));
     // Hop-by-hop options stand first or not at all. See: RFC 8200, 4.1.
     assert_eq!(of(&[Destination(0), HopByHop(0)]).key.layers, Layers::ETHERNET | Layers::IPV6);
+    // A second fragment header takes back nothing that the first one says.
+    assert!(of(&[Fragment(1), Fragment(0)]).key.layers.contains(Layers::FRAGMENT | Layers::TCP));
     let later = of(&[Fragment(0x0101)]).key;
     assert_eq!(later.layers, Layers::ETHERNET | Layers::IPV6 | Layers::FRAGMENT | Layers::LATER);
     assert_eq!((later.protocol, later.source_port.get()), (44, 0));
@@ -174,7 +176,9 @@ fn a_network_service_header_that_lies_is_opaque() {
 #[test]
 fn padding_of_any_length_hides_no_header() {
     for padding in [0, 1, 255, 256, 1400] {
-        for network in [Network::ipv4(), Network::ipv6(&[])] {
+        let Network::Ipv4 { tos, ttl, source, destination, fragment, .. } = Network::ipv4() else { unreachable!() };
+        let options = Network::Ipv4 { tos, ttl, source, destination, options: 1, fragment };
+        for network in [Network::ipv4(), options, Network::ipv6(&[]), Network::ipv6(&[Extension::Destination(0)])] {
             let spec = Spec { padding, ..Spec::new(network, tcp(0)) };
             assert_eq!(key(&spec), key(&Spec { padding: 0, ..spec.clone() }));
             assert!(key(&spec).layers.contains(Layers::TCP));

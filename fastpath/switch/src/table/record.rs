@@ -156,3 +156,51 @@ impl<'m> Record<'m> {
         list.words().iter().enumerate().for_each(|(at, &word)| self.word(at).store(word, Release));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(word: u64) -> Key {
+        Key::from_words([word; WORDS])
+    }
+
+    /// The record becomes another one, in the middle of a comparison that would find each word equal.
+    #[test]
+    fn a_record_that_changes_while_it_is_read_matches_nothing() {
+        for change in 0..=SHORT {
+            let lines = [CacheLine::default(), CacheLine::default()];
+            let record = Record(&lines);
+            record.write(3, 0, 0, &key(1));
+            // What is asked for is what was read just before.
+            let changed = record.matches::<false>(
+                5,
+                |_| true,
+                |at| {
+                    if at == change {
+                        record.write(3, 1, 0, &key(2));
+                    }
+                    if at <= change { 1 } else { 2 }
+                },
+            );
+            assert_eq!(changed.is_some(), change == SHORT, "{change}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_written_matches_nothing() {
+        let lines = [CacheLine::default(), CacheLine::default()];
+        let record = Record(&lines);
+        record.write(3, 7, 2, &key(1));
+        let matches = |epoch| record.matches::<true>(epoch, |_| true, |_| 1);
+        let stamp = matches(2).expect("whole");
+        assert_eq!((stamp.generation(), stamp.subtable(), stamp.list(), matches(1)), (2, 3, 7, None));
+        let word = record.word(0).load(Relaxed);
+        record.begin();
+        assert_eq!((matches(2), record.whole()), (None, None));
+        record.word(0).store(word, Relaxed);
+        assert_eq!(matches(2), Some(stamp));
+        record.revoke();
+        assert_eq!((matches(2), record.stamp().generation(), record.still(stamp)), (None, 4, false));
+    }
+}

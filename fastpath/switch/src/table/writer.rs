@@ -63,7 +63,8 @@ struct Subtable {
     entries: u32,
 }
 
-/// The one writer of a table. It reads nothing back but what it alone writes.
+/// The one writer of a table. What it knows of the table is its own: whoever else writes the memory harms only those who
+/// read it.
 ///
 /// A change is of the epoch that [`Writer::publish`] opens: a burst sees all changes of an epoch or none. An entry that
 /// was removed is used again when [`Writer::reclaim`] is told that no burst of an older epoch goes on.
@@ -80,8 +81,10 @@ pub struct Writer<'m> {
     subtables: [Option<Subtable>; SUBTABLES],
     /// Numbers of the subtables in use, in the order of look-up.
     order: Vec<u8>,
-    /// The number of each list in use, and of the entries that have it.
-    lists: BTreeMap<ActionList, (u32, u32)>,
+    /// Each list by its number, and the number of entries that have it.
+    lists: Vec<(ActionList, u32)>,
+    /// The number of each list in use.
+    numbers: BTreeMap<ActionList, u32>,
     free_lists: Vec<u32>,
 }
 
@@ -102,7 +105,8 @@ impl<'m> Writer<'m> {
             dying: VecDeque::new(),
             subtables: [None; SUBTABLES],
             order: Vec::new(),
-            lists: BTreeMap::new(),
+            lists: (0..shape.lists).map(|_| (ActionList::DROP, 0)).collect(),
+            numbers: BTreeMap::new(),
             free_lists: (0..shape.lists).rev().collect(),
         })
     }
@@ -203,10 +207,10 @@ impl<'m> Writer<'m> {
 
     /// Returns the list with these actions, or one that is free, in which they are written.
     fn list_for(&self, actions: &ActionList) -> Result<u32, TableError> {
-        if let Some(&(number, _)) = self.lists.get(actions) {
+        if let Some(&number) = self.numbers.get(actions) {
             return Ok(number);
         }
-        let &number = self.free_lists.last().ok_or(TableError::Lists(self.parts.lists.len() as u32))?;
+        let &number = self.free_lists.last().ok_or(TableError::Lists(self.lists.len() as u32))?;
         self.parts.list(number).write_list(actions);
         Ok(number)
     }
@@ -220,10 +224,15 @@ impl<'m> Writer<'m> {
     /// Returns the flow of a subtable with `key`, unless it dies.
     fn find_at(&self, place: Place, number: u8, key: &Key) -> Option<EntryId> {
         place.each(self.parts.buckets).find_map(|index| {
-            let slot = self.slots[index as usize].filter(|slot| slot.subtable == number && !slot.dying)?;
+            let slot = self.slot_at(index).filter(|slot| slot.subtable == number && !slot.dying)?;
             let (_, found) = self.parts.entry(index).whole()?;
             (found == *key).then_some(EntryId { index, serial: slot.serial })
         })
+    }
+
+    /// Returns what is known of an entry, whose number may come from a table that somebody else wrote.
+    fn slot_at(&self, index: u32) -> Option<Slot> {
+        *self.slots.get(index as usize)?
     }
 
     fn slot(&mut self, id: EntryId) -> Option<&mut Slot> {
@@ -238,7 +247,9 @@ impl<'m> Writer<'m> {
             self.order.push(number);
         }
         subtable.get_or_insert(Subtable { mask: *mask, entries: 0 }).entries += 1;
-        self.lists.entry(*actions).or_insert((list, 0)).1 += 1;
+        let (known, entries) = &mut self.lists[list as usize];
+        (*known, *entries) = (*actions, *entries + 1);
+        self.numbers.insert(*actions, list);
         self.free_lists.pop_if(|free| *free == list);
         self.write_order();
     }
@@ -264,13 +275,11 @@ impl<'m> Writer<'m> {
             self.order.retain(|number| *number != slot.subtable);
             self.write_order();
         }
-        let list = self.parts.list(slot.list).list();
-        if let Some((_, entries)) = self.lists.get_mut(&list) {
-            *entries -= 1;
-            if *entries == 0 {
-                self.lists.remove(&list);
-                self.free_lists.push(slot.list);
-            }
+        let (list, entries) = &mut self.lists[slot.list as usize];
+        *entries -= 1;
+        if *entries == 0 {
+            self.numbers.remove(list);
+            self.free_lists.push(slot.list);
         }
     }
 
@@ -308,7 +317,7 @@ impl<'m> Writer<'m> {
     fn makes_room(&self, place: Place) -> bool {
         let entries = self.buckets(place).map(|bucket| (0..PLACES).map(move |at| (bucket, bucket.index(at))));
         entries.into_iter().flatten().any(|(bucket, index)| {
-            let Some(slot) = self.slots[index as usize] else { return false };
+            let Some(slot) = self.slot_at(index) else { return false };
             let [home, other] = self.buckets(slot.place);
             let goes_home = !ptr::eq(home.0, bucket.0);
             let target = if goes_home { home } else { other };
