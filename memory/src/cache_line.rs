@@ -30,7 +30,6 @@ impl CacheLine {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::*;
     use crate::PeerSlice;
     use core::sync::atomic::Ordering;
 

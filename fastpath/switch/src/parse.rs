@@ -41,7 +41,18 @@ impl Parsed {
     /// `head` is not proven, so [`HEAD`] bytes are enough of an ordinary frame.
     #[inline]
     pub fn of(in_port: u16, head: &[u8], len: u16) -> Self {
-        fast::parse(in_port, head, len.into()).unwrap_or_else(|| Self::by_steps(in_port, head, len))
+        let mut parsed = Self::default();
+        parsed.take(in_port, head, len);
+        parsed
+    }
+
+    /// Becomes what [`Parsed::of`] returns, in its place: a key that is copied right after its words were written is
+    /// waited for.
+    #[inline]
+    pub fn take(&mut self, in_port: u16, head: &[u8], len: u16) {
+        if fast::parse(self, in_port, head, len.into()).is_none() {
+            *self = Self::by_steps(in_port, head, len);
+        }
     }
 
     /// Returns what [`Parsed::of`] returns, header by header.

@@ -50,12 +50,22 @@ fn tcp_over_ipv4_fills_the_first_words() {
 
 #[test]
 fn the_plain_frames_take_the_path_of_fixed_offsets() {
-    let fast = |spec: &Spec| fast::parse(PORT, &spec.bytes(), spec.bytes().len());
+    let fast = |spec: &Spec| {
+        let mut parsed = Parsed::default();
+        fast::parse(&mut parsed, PORT, &spec.bytes(), spec.bytes().len()).map(|()| parsed)
+    };
     for network in [Network::ipv4(), Network::ipv6(&[])] {
         for transport in [tcp(0), tcp(3), Transport::Udp { source: 1, destination: 2 }] {
             for tags in [Vec::new(), vec![(false, 0x2005)]] {
-                let spec = Spec { tags, padding: 12, ..Spec::new(network.clone(), transport.clone()) };
-                assert_eq!(fast(&spec), Some(parse(&spec.bytes())), "{spec:?}");
+                for nsh in [None, Some(NshSpec { md2: None, ethernet: true, path: 0x1234_5678, ttl: 9, o: true })] {
+                    let (network, transport) = (network.clone(), transport.clone());
+                    let spec = Spec { tags: tags.clone(), nsh, padding: 12, ..Spec::new(network, transport) };
+                    assert_eq!(
+                        fast(&spec),
+                        Some(Parsed::by_steps(PORT, &spec.bytes(), spec.bytes().len() as u16)),
+                        "{spec:?}"
+                    );
+                }
             }
         }
     }

@@ -88,10 +88,10 @@ impl<'m> Reader<'m> {
         let count = (count as usize).min(SUBTABLES);
         let mut pending = u32::MAX >> (BURST - burst.keys.len().min(hits.len()).clamp(1, BURST));
         let mut places = [Place(0); BURST];
-        let front = self.front.take_if(|_| count > WITHOUT_FRONT);
-        if let Some(front) = &front {
+        let has_front = count > WITHOUT_FRONT && self.front.is_some();
+        if has_front {
             (0..SUBTABLES).for_each(|number| self.refresh(number, burst.epoch));
-            pending = self.front_pass(front, burst, &mut places, pending, hits);
+            pending = self.front_pass(burst, &mut places, pending, hits);
         }
         let missed = pending;
         for place in 0..count {
@@ -106,7 +106,9 @@ impl<'m> Reader<'m> {
                 Subtable { .. } => self.subtable_pass::<false, _>(number, burst, pending, hits),
             };
         }
-        self.front = front.map(|front| front.noting(missed & !pending, &places, hits)).or(self.front.take());
+        if let Some(front) = self.front.as_mut().filter(|_| has_front) {
+            front.note(missed & !pending, &places, hits);
+        }
     }
 
     /// Reads the subtable anew if it is another one by now, and notes whether it lives.
@@ -127,12 +129,12 @@ impl<'m> Reader<'m> {
     /// `places` afterwards.
     fn front_pass<K: AsRef<Key>>(
         &self,
-        front: &Front<'_>,
         burst: &Burst<'_, K>,
         places: &mut [Place; BURST],
         pending: u32,
         hits: &mut [Option<Hit>],
     ) -> u32 {
+        let Some(front) = &self.front else { return pending };
         for at in bits(pending) {
             places[at] = Front::place(&self.seed, burst.key(at));
         }
@@ -225,13 +227,12 @@ impl<K: AsRef<Key>> Burst<'_, K> {
 
 impl Front<'_> {
     /// Notes what the keys of `found` matched.
-    fn noting(mut self, found: u32, places: &[Place; BURST], hits: &[Option<Hit>]) -> Self {
+    fn note(&mut self, found: u32, places: &[Place; BURST], hits: &[Option<Hit>]) {
         for at in bits(found) {
             if let Some(Hit { entry, stamp }) = hits[at] {
                 self.put(places[at], entry, stamp.generation());
             }
         }
-        self
     }
 }
 

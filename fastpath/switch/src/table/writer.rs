@@ -63,8 +63,8 @@ struct Subtable {
     entries: u32,
 }
 
-/// The one writer of a table. What it knows of the table is its own: whoever else writes the memory harms only those who
-/// read it.
+/// The one writer of a table. What it knows of the table is its own: whoever else writes the memory harms only those
+/// who read it.
 ///
 /// A change is of the epoch that [`Writer::publish`] opens: a burst sees all changes of an epoch or none. An entry that
 /// was removed is used again when [`Writer::reclaim`] is told that no burst of an older epoch goes on.
