@@ -59,7 +59,7 @@ fn parsing() {
         let turn = |_| {
             let start = now();
             for parsed in black_box(&mut parsed) {
-                parsed.take(0, black_box(&frame), frame.len() as u16);
+                parsed.parse(0, black_box(&frame), frame.len() as u16);
             }
             (now() - start).saturating_sub(empty()) as f64 / BURST as f64
         };
@@ -190,7 +190,7 @@ impl Run<'_> {
         }
         let start = now();
         for (parsed, head) in parsed.iter_mut().zip(black_box(self.heads.iter())) {
-            parsed.take(0, head.bytes(), FRAME as u16);
+            parsed.parse(0, head.bytes(), FRAME as u16);
         }
         let parse = now();
         let epoch = self.reader.epoch();

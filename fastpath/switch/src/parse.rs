@@ -42,14 +42,14 @@ impl Parsed {
     #[inline]
     pub fn of(in_port: u16, head: &[u8], len: u16) -> Self {
         let mut parsed = Self::default();
-        parsed.take(in_port, head, len);
+        parsed.parse(in_port, head, len);
         parsed
     }
 
     /// Becomes what [`Parsed::of`] returns, in its place: a key that is copied right after its words were written is
     /// waited for.
     #[inline]
-    pub fn take(&mut self, in_port: u16, head: &[u8], len: u16) {
+    pub fn parse(&mut self, in_port: u16, head: &[u8], len: u16) {
         if fast::parse(self, in_port, head, len.into()).is_none() {
             *self = Self::by_steps(in_port, head, len);
         }

@@ -167,7 +167,11 @@ fn a_frame_without_the_header_is_dropped() {
     ] {
         assert_eq!(dropped(spec, &[action]), Cause::Unfit, "{action:?}");
     }
-    // A checksum that is too far behind to be known.
+    // A checksum of a header that is not read, and one that is too far behind to be known.
+    for protocol in [33, 136] {
+        let spec = Spec::new(Network::ipv4(), Transport::Other(protocol));
+        assert_eq!(dropped(&spec, &[Action::SetIpv4Source([0; 4])]), Cause::Unfit);
+    }
     let far = Spec::new(Network::ipv6(&[Extension::Destination(20)]), tcp());
     assert_eq!(dropped(&far, &[Action::SetIpv6Source([0; 16])]), Cause::Unfit);
     let nsh = Action::PushNsh(Nsh { path: 0, ttl: 0, context: [0; 16] });

@@ -165,8 +165,9 @@ impl Work<'_, '_> {
 
     /// Returns whether behind this protocol's header, or the next one, there is a checksum over the addresses.
     fn is_summed(&self) -> bool {
-        let summed = [protocol::TCP, protocol::UDP, protocol::ICMPV6].contains(&self.protocol);
-        summed || self.layers.contains(Layers::IPV6) && ipv6::is_extension(self.protocol)
+        use protocol::{DCCP, ICMPV6, TCP, UDP, UDP_LITE};
+        [TCP, UDP, ICMPV6, DCCP, UDP_LITE].contains(&self.protocol)
+            || self.layers.contains(Layers::IPV6) && ipv6::is_extension(self.protocol)
     }
 
     /// Returns whether the checksum of the transport header is not complete yet.

@@ -12,10 +12,14 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// DCCP, whose header is not read.
+    pub const DCCP: u8 = 33;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
     /// SCTP.
     pub const SCTP: u8 = 132;
+    /// UDP-Lite, whose header is not read.
+    pub const UDP_LITE: u8 = 136;
 }
 
 /// Lengths of a header of TCP without options, and of a header of UDP, in bytes.

@@ -321,6 +321,7 @@ impl<'m> Writer<'m> {
             let [home, other] = self.buckets(slot.place);
             let goes_home = !ptr::eq(home.0, bucket.0);
             let target = if goes_home { home } else { other };
+            // The home counts the entry before it goes, until it is back.
             home.count_away(i64::from(!goes_home));
             let moved = !ptr::eq(target.0, bucket.0) && target.put(slot.place.tag(), index);
             if moved {
