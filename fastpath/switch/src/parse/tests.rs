@@ -167,8 +167,9 @@ fn a_network_service_header_is_kept_beside_the_inner_packet() {
 
 #[test]
 fn a_network_service_header_that_lies_is_opaque() {
-    let frame = Spec { nsh: Some(NshSpec { md2: None, ethernet: true, path: 1, ttl: 1, o: false }), ..Spec::udp4() };
-    let frame = frame.bytes();
+    let nsh = Some(NshSpec { md2: None, ethernet: true, path: 1, ttl: 1, o: false });
+    let frame = Spec { nsh, padding: 20, ..Spec::udp4() }.bytes();
+    assert!(parse(&frame).key.layers.contains(Layers::NSH | Layers::TRANSPORT));
     // Version 1, length 5 for MD type 1, MD type 2 with length 1, MD type 3, and a length beyond the frame.
     for lie in [(14, 0x40), (15, 0x45), (16, 3), (15, 0x7f)] {
         let mut frame = frame.clone();
