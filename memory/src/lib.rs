@@ -56,6 +56,7 @@ macro_rules! assembly {
 
 pub mod speculation;
 
+mod cache_line;
 mod lanes;
 mod notify;
 mod packed;
@@ -66,6 +67,7 @@ mod steps;
 mod transfer;
 mod word;
 
+pub use cache_line::CacheLine;
 pub use lanes::{Avx, Headed, LINE, Lanes, Words};
 pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};

@@ -2,8 +2,9 @@
 
 use crate::lanes::sealed::Lanes as _;
 use crate::word::zero_if_above;
-use crate::{Cell16, Lanes, OutOfRegion, Ring, Table, Words};
+use crate::{CacheLine, Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
+use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use sluice_abi::Gpa;
 use zerocopy::{FromBytes, IntoBytes};
@@ -114,6 +115,14 @@ impl<'m> PeerSlice<'m> {
         let base = self.inside(offset, size_of::<T>() as u64 * u64::from(count))?;
         // SAFETY: the bounds of all elements were just checked, and the rest is the contract of from_raw.
         base.cast::<T>().is_aligned().then(|| unsafe { Table::new(base.cast(), count) })
+    }
+
+    /// Returns all whole cache lines, or `None` if the first byte is not the first one of a line.
+    pub fn lines(self) -> Option<&'m [CacheLine]> {
+        let (base, count) = (self.base.cast::<CacheLine>(), self.len as usize / size_of::<CacheLine>());
+        // SAFETY: count lines lie within the run that from_raw vouched for; aligned; shared memory is only touched
+        // atomically or volatilely.
+        base.is_aligned().then(|| unsafe { slice::from_raw_parts(base, count) })
     }
 
     /// Writes `value` at `offset`, whatever its alignment.

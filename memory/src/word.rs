@@ -33,6 +33,17 @@ pub(crate) fn prefetch_for_write(at: *const u8) {
     })
 }
 
+/// Begins to fetch the cache line at `at`, to be read. Nothing is read and nothing faults, wherever `at` leads.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const u8) {
+    assembly!({
+        // SAFETY: the instruction is a hint.
+        unsafe { core::arch::asm!("prefetcht0 byte ptr [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
+    } else {
+        let _ = at;
+    })
+}
+
 /// Returns whether the descriptor at `table + SCALE * at` has no flag but [`DescF::WRITE`] and a length of at least
 /// `len`; each field is read once. The compiler would load what an instruction can compare in place. `ONE_LINE`: `len`
 /// is that of a header and [`LINE`] bytes, which needs no register.

@@ -9,13 +9,14 @@ use std::process::{Command, Output};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
-const PUBLISHED: [&str; 9] = [
+const PUBLISHED: [&str; 10] = [
     "sluice-abi",
     "sluice-memory",
     "sluice-gate",
     "sluice-inside",
     "sluice-driver",
     "sluice-fastpath",
+    "sluice-switch",
     "sluice-build",
     "sluice-vnf",
     "sluice-vhost-user",

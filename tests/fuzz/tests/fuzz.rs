@@ -43,6 +43,16 @@ fn fuzz_driver_packed_finds_nothing() {
 }
 
 #[test]
+fn fuzz_flow_key_finds_nothing() {
+    nothing_is_found("flow_key", 10_000, 200);
+}
+
+#[test]
+fn fuzz_flow_table_finds_nothing() {
+    nothing_is_found("flow_table", 10_000, 200);
+}
+
+#[test]
 fn fuzz_device_split_finds_the_planted_bug() {
     the_planted_bug_is_found("device_split");
 }
