@@ -86,8 +86,8 @@ impl Count {
     /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` of cargo test says, or one like `Summary [ 1.5s]
     /// 4 tests run: 3 passed, 1 failed, 2 skipped` of cargo-nextest.
     fn add(&mut self, line: &str) {
-        let line = line.trim_start();
-        if !line.starts_with("test result: ") && !line.starts_with("Summary [") {
+        // Where a test fails, cargo-nextest shows what the test program printed, indented.
+        if !line.starts_with("test result: ") && !line.trim_start().starts_with("Summary [") {
             return;
         }
         let words: Vec<&str> = line.split([' ', ';', ',', '.', '(', ')']).filter(|word| !word.is_empty()).collect();
@@ -113,6 +113,7 @@ mod tests {
             "test x ... ok",
             "     Summary [   1.234s] 7 tests run: 4 passed (1 slow), 1 failed, 2 timed out, 5 skipped",
             "        PASS [   0.005s] (1/7) sluice-abi tests::a",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 17 filtered out; finished in 0.30s",
         ] {
             count.add(line);
         }
