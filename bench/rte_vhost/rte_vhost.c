@@ -1,12 +1,16 @@
 /* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
  * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
+ * And DPDK's table of flows, for src/switch/hash.rs: rte_hash_lookup_bulk_data.
  *
  * This is a library because DPDK's headers are C. src/dpdk.rs calls it, one thread at a time, and sees to the bounds
- * that are not checked here. All functions but bench_enqueue, bench_rx and bench_free are called outside the clock.
+ * that are not checked here. All functions but bench_enqueue, bench_rx, bench_free and bench_hash_look_up are called
+ * outside the clock.
  */
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_hash.h>
+#include <rte_hash_crc.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_vhost.h>
@@ -38,7 +42,7 @@ static const struct rte_vhost_device_ops OPS = { .new_device = new_device, .dest
 /* Listens at `path`. 0, or what failed: 1 the environment, 2 the socket. */
 int bench_start(const char *path) {
     char *eal[] = { "ring-bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
-                    "-m", "128", "-l", "0", "--log-level", "error" };
+                    "-m", "512", "-l", "0", "--log-level", "error" };
     if (rte_eal_init(sizeof eal / sizeof *eal, eal) < 0) return 1;
     int failed = rte_vhost_driver_register(path, 0) || rte_vhost_driver_callback_register(path, &OPS)
                  || rte_vhost_driver_start(path);
@@ -149,3 +153,44 @@ const void *bench_taken(unsigned index, unsigned *len) {
 
 /* Frees the first `count` frames that were taken. */
 void bench_free(unsigned count) { rte_pktmbuf_free_bulk(taken, count); }
+
+/* Bytes of a key, and how many keys are looked up at once. */
+enum { KEY = 16, KEYS = 32 };
+
+static struct rte_hash *hash;
+static uint8_t keys[KEYS][KEY] __rte_cache_aligned;
+static const void *places[KEYS];
+static void *found[KEYS];
+static unsigned wanted;
+
+/* Makes an empty table with room for `entries` keys, in place of the one before. 0, or -1 if there is no memory. */
+int bench_hash(unsigned entries) {
+    struct rte_hash_parameters shape = { .name = "flows", .entries = entries, .key_len = KEY,
+                                         .hash_func = rte_hash_crc, .socket_id = SOCKET_ID_ANY };
+    rte_hash_free(hash);
+    hash = rte_hash_create(&shape);
+    wanted = 0;
+    for (unsigned at = 0; at < KEYS; at++) places[at] = keys[at];
+    return hash ? 0 : -1;
+}
+
+/* Adds a key of `KEY` bytes with a value. 0, or what rte_hash_add_key_data says. */
+int bench_hash_add(const void *key, unsigned value) {
+    return hash ? rte_hash_add_key_data(hash, key, (void *)(uintptr_t)value) : -1;
+}
+
+/* Copies the keys that the next calls look up: `count` of them, or `KEYS` if there are more. */
+void bench_hash_keys(const void *all, unsigned count) {
+    wanted = count < KEYS ? count : KEYS;
+    memcpy(keys, all, wanted * KEY);
+}
+
+/* Looks the keys up. Returns a bit for each that is in the table. */
+uint64_t bench_hash_look_up(void) {
+    uint64_t hits = 0;
+    if (hash && wanted) rte_hash_lookup_bulk_data(hash, places, wanted, &hits, found);
+    return hits;
+}
+
+/* The value of key `index`, below `KEYS`, whose bit was set. */
+unsigned bench_hash_value(unsigned index) { return (unsigned)(uintptr_t)found[index % KEYS]; }

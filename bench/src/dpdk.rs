@@ -18,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 const PATIENCE: c_uint = 5000;
 /// Bytes for what DPDK's driver says of its way to receive.
 const PATH_LEN: usize = 64;
+/// Bytes of a key of the library's hash table.
+pub const KEY_LEN: usize = 16;
 
 /// The library, started.
 struct Library {
@@ -29,6 +31,11 @@ struct Library {
     rx: unsafe extern "C" fn(c_int, c_uint) -> c_uint,
     taken: unsafe extern "C" fn(c_uint, *mut c_uint) -> *const u8,
     free: unsafe extern "C" fn(c_uint),
+    hash: unsafe extern "C" fn(c_uint) -> c_int,
+    hash_add: unsafe extern "C" fn(*const [u8; KEY_LEN], c_uint) -> c_int,
+    hash_keys: unsafe extern "C" fn(*const [u8; KEY_LEN], c_uint),
+    hash_look_up: unsafe extern "C" fn() -> u64,
+    hash_value: unsafe extern "C" fn(c_uint) -> c_uint,
     /// Frames that were taken and not freed: entries of the library's list that hold one.
     held: AtomicU32,
 }
@@ -74,6 +81,11 @@ impl Library {
                 rx: *library.get(b"bench_rx")?,
                 taken: *library.get(b"bench_taken")?,
                 free: *library.get(b"bench_free")?,
+                hash: *library.get(b"bench_hash")?,
+                hash_add: *library.get(b"bench_hash_add")?,
+                hash_keys: *library.get(b"bench_hash_keys")?,
+                hash_look_up: *library.get(b"bench_hash_look_up")?,
+                hash_value: *library.get(b"bench_hash_value")?,
                 held: AtomicU32::new(0),
             })
         }
@@ -184,6 +196,41 @@ impl Dpdk {
         // SAFETY: the lock is held; the first `held` entries of the library's list were taken and not freed.
         unsafe { (self.library.free)(held) };
         self.library.held.store(0, Relaxed);
+    }
+
+    /// Makes an empty table of `rte_hash` with room for `entries` keys, at least 8. The library has one: it takes the
+    /// place of the one before.
+    pub fn new_hash(&self, entries: u32) -> Result<()> {
+        // SAFETY: the lock is held; there is nothing else to rely on.
+        let made = unsafe { (self.library.hash)(entries) };
+        if made == 0 { Ok(()) } else { bail!("rte_hash_create: no table of {entries} entries") }
+    }
+
+    /// Adds `key` with `value` to the table.
+    pub fn add_to_hash(&self, key: &[u8; KEY_LEN], value: u32) -> Result<()> {
+        // SAFETY: the lock is held; the key has as many bytes, and is copied.
+        let added = unsafe { (self.library.hash_add)(key, value) };
+        if added == 0 { Ok(()) } else { bail!("rte_hash_add_key_data: {added}, key {value}") }
+    }
+
+    /// Copies the keys that the next [`Dpdk::look_up`] asks for: the first 32 of `keys`.
+    pub fn set_keys(&self, keys: &[[u8; KEY_LEN]]) {
+        // SAFETY: the lock is held; `keys` has at least as many keys as the function copies, which has a bound of its
+        // own.
+        unsafe { (self.library.hash_keys)(keys.as_ptr(), keys.len().min(u8::MAX.into()) as c_uint) }
+    }
+
+    /// Looks the keys up by `rte_hash_lookup_bulk_data`, and returns a bit for each that the table has.
+    #[inline(always)]
+    pub fn look_up(&self) -> u64 {
+        // SAFETY: the lock is held; without a table, or without keys, nothing is looked up.
+        unsafe { (self.library.hash_look_up)() }
+    }
+
+    /// Returns the value of key `index`, which is any value if the key was not found.
+    pub fn value(&self, index: u8) -> u32 {
+        // SAFETY: the lock is held; the function masks the index.
+        unsafe { (self.library.hash_value)(index.into()) }
     }
 }
 

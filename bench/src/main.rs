@@ -1,10 +1,12 @@
-//! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver.
+//! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver. And, as `ring-bench
+//! switch`, look-ups in a table of flows.
 //!
 //! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a
 //! packet, the median of many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings`
 //! builds what this needs and runs it.
 //!
-//! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement).
+//! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`]
+//! stands apart.
 
 mod arena;
 mod clock;
@@ -23,6 +25,7 @@ mod slot;
 mod sluice_native;
 mod sluice_window;
 mod statistics;
+mod switch;
 mod two_cores;
 mod virtio_queue;
 mod world;
@@ -44,8 +47,10 @@ const LARGE_BUFFER: u32 = 16_384;
 
 /// Measures what an enqueue costs; prints rows of JSON, one a line. Cycles are ticks of the time-stamp counter.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Whose work, with commas; of the driver's there are rows on one processor [default: both, or device with --impl]
     #[arg(long, value_delimiter = ',')]
     side: Vec<Side>,
@@ -86,6 +91,13 @@ struct Options {
     rte_vhost: Option<PathBuf>,
 }
 
+/// What else can be measured.
+#[derive(clap::Subcommand)]
+enum What {
+    /// Measures what a packet costs in the flow cache
+    Switch(switch::Options),
+}
+
 fn frame(text: &str) -> Result<u16, String> {
     let frame = if text == imix::NAME { Some(IMIX) } else { text.parse().ok().filter(|&frame| frame != IMIX) };
     frame.filter(|frame| FRAMES.contains(frame)).ok_or_else(|| format!("one of {FRAMES:?}, or {} for 0", imix::NAME))
@@ -112,16 +124,17 @@ fn main() -> Result<()> {
     let options = Options::parse();
     // Before anybody's library chooses one.
     let processors = clock::processors();
+    if let Some(What::Switch(options)) = &options.what {
+        clock::pin(processors[0])?;
+        return switch::run(options, print);
+    }
     if processors.len() < 2 && options.cores.contains(&2) {
         eprintln!("There is one processor here: no rows of two.");
     }
     if options.window.is_some() && !is_x86_feature_detected!("avx") {
         eprintln!("This processor has no AVX, which the window code takes for granted: no rows of sluice-window.");
     }
-    let print = |row: &Row| {
-        println!("{}", serde_json::to_string(row)?);
-        Ok(())
-    };
+    let print = print::<Row>;
     if options.measures(Side::Device) {
         by_buffers(&options, |buffer_len, longest, frames| {
             let mut world = World::new(&options, buffer_len, longest)?;
@@ -135,6 +148,12 @@ fn main() -> Result<()> {
             frames.iter().try_for_each(|&frame| receive::run(&options, &mut world, frame, print))
         })?;
     }
+    Ok(())
+}
+
+/// Prints a row as a line of JSON.
+fn print<T: serde::Serialize>(row: &T) -> Result<()> {
+    println!("{}", serde_json::to_string(row)?);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! The sluice slot of this process: memory at the addresses where the window view of a VM has it, and the window image
-//! among it, which is called there.
+//! among it, which is called there. And memory elsewhere, in pages of a wanted size.
 #![allow(unsafe_code, reason = "maps memory at fixed addresses, loads an image there and calls it")]
 
 use anyhow::{Context, Result, bail};
@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use elf::ElfBytes;
 use elf::abi::{EM_X86_64, PT_LOAD};
 use elf::endian::LittleEndian;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect};
 use sluice_abi::call::Status;
 use sluice_abi::map;
 use sluice_inside::Window;
@@ -42,6 +42,25 @@ pub fn map_at(offset: u64, len: u64, file: Option<&OwnedFd>) -> Result<PeerSlice
     // SAFETY: just mapped, never unmapped, and only slices lead into it; of a file that is cut off, an access beyond
     // its end ends the program.
     Ok(unsafe { PeerSlice::from_raw(mapped.cast(), len as u64) })
+}
+
+/// Bytes of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Returns `count` words of 0 that begin at a multiple of 2 MiB, for which the kernel is asked to take pages of 2 MiB,
+/// or not to. They stay mapped for as long as the program runs.
+pub fn pages(count: usize, large: bool) -> Result<&'static mut [u64]> {
+    let bytes = (count * size_of::<u64>()).next_multiple_of(LARGE_PAGE);
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: this is a new mapping at an address of the system's choice.
+    let mapped = unsafe { mmap_anonymous(core::ptr::null_mut(), bytes + LARGE_PAGE, rights, MapFlags::PRIVATE) }?;
+    let at = mapped.wrapping_byte_add(mapped.align_offset(LARGE_PAGE));
+    let advice = if large { Advice::LinuxHugepage } else { Advice::LinuxNoHugepage };
+    // SAFETY: the advice changes no byte, and the range is in the mapping: the first multiple of 2 MiB is less than
+    // 2 MiB behind the mapping's start.
+    unsafe { madvise(at, bytes, advice) }?;
+    // SAFETY: the words are in the mapping, which has bytes of 0, stays, and is reached by nothing else.
+    Ok(unsafe { core::slice::from_raw_parts_mut(at.cast(), count) })
 }
 
 /// Returns `memory` as rust-vmm addresses it.

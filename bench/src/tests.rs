@@ -21,7 +21,7 @@ fn rows(cores: u16, frame: u16, buffer_len: u32) -> Vec<Row> {
     let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
     options.cores = vec![cores];
     options.window = built(artifacts::bare().join("window"));
-    options.rte_vhost = built(artifacts::results().join("librte_vhost_bench.so"));
+    options.rte_vhost = built(artifacts::results().join("libdpdk_bench.so"));
     let mut world = World::new(&options, buffer_len, frame.max(SHORT)).unwrap();
     let mut rows = Vec::new();
     let print = |row: &Row| {
@@ -45,7 +45,7 @@ fn every_device_side_delivers_short_and_long_frames() {
 #[test]
 fn every_driver_receives_short_and_long_frames() {
     let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
-    options.rte_vhost = built(artifacts::results().join("librte_vhost_bench.so"));
+    options.rte_vhost = built(artifacts::results().join("libdpdk_bench.so"));
     for (frame, buffer_len) in [(64, BUFFER), (IMIX, BUFFER), (9000, LARGE_BUFFER)] {
         let mut world = receive::World::new(&options, buffer_len, frame.max(SHORT)).unwrap();
         let (mut ours, mut theirs) = (0, 0);
@@ -140,7 +140,7 @@ fn a_device_side_that_does_not_deliver_is_found_out() {
 
 #[test]
 fn dpdk_is_not_asked_for_frames_that_there_are_not() {
-    let Some(file) = built(artifacts::results().join("librte_vhost_bench.so")) else { return };
+    let Some(file) = built(artifacts::results().join("libdpdk_bench.so")) else { return };
     let Ok(dpdk) = dpdk::Dpdk::hold(&file) else { return };
     let make = |count, len| dpdk.make((0..count).map(|_| vec![0; len]), BUFFER).map(drop).map_err(|it| it.to_string());
     assert_eq!(make(arena::SIZE, BUFFER as usize), Ok(()));

@@ -27,6 +27,7 @@ pub mod qemu;
 mod rings;
 pub mod run;
 mod scenario;
+mod switch;
 pub mod test;
 pub mod tools;
 

@@ -3,6 +3,7 @@
 use crate::progress::Slow;
 use crate::{artifacts, tools};
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use sluice_report::{RingRow, cpu, plot, table};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -45,7 +46,7 @@ pub struct Options {
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let window = tools::bare_target().map_err(anyhow::Error::msg).and_then(|()| artifacts::build_window());
-    let library = tools::dpdk().map_err(anyhow::Error::msg).and_then(|()| library());
+    let library = library();
     artifacts::build_ring_bench()?;
     let mut command = Command::new(artifacts::hosted().join("ring-bench"));
     for (option, file) in [("--window", window), ("--rte-vhost", library)] {
@@ -55,7 +56,8 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     command.args(options.given());
-    let rows = measure(command)?;
+    let last = |row: &RingRow| format!("{} B, burst {}, cores {}", row.frame, row.burst, row.cores);
+    let rows = measure(command, last)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
@@ -73,10 +75,11 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// DPDK's vhost library with our few functions around it.
-fn library() -> Result<PathBuf> {
+/// Builds DPDK's libraries with our few functions around them: one library, of which both benchmarks have a part.
+pub fn library() -> Result<PathBuf> {
+    tools::dpdk().map_err(anyhow::Error::msg)?;
     fs::create_dir_all(artifacts::results())?;
-    let library = artifacts::results().join("librte_vhost_bench.so");
+    let library = artifacts::results().join("libdpdk_bench.so");
     tools::compile_with_dpdk(&artifacts::root().join("bench/rte_vhost/rte_vhost.c"), &library)?;
     Ok(library)
 }
@@ -109,17 +112,17 @@ impl Options {
     }
 }
 
-/// The rows of `command`, ring-bench.
-fn measure(mut command: Command) -> Result<Vec<RingRow>> {
+/// Returns the rows of `command`, ring-bench, and says now and then how far it is: `last` names a row.
+pub fn measure<R: DeserializeOwned>(mut command: Command, last: impl Fn(&R) -> String) -> Result<Vec<R>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = sluice_guard::tie(&mut command).spawn().context("ring-bench")?;
     let lines = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
     let mut progress = Slow::new();
-    let mut rows: Vec<RingRow> = Vec::new();
+    let mut rows = Vec::new();
     for line in lines {
         let line = line?;
-        let row: RingRow = serde_json::from_str(&line).with_context(|| format!("ring-bench printed: {line}"))?;
-        progress.tell(|| format!("{} rows; {} B, burst {}, cores {}", rows.len(), row.frame, row.burst, row.cores));
+        let row = serde_json::from_str(&line).with_context(|| format!("ring-bench printed: {line}"))?;
+        progress.tell(|| format!("{} rows; {}", rows.len(), last(&row)));
         rows.push(row);
     }
     if !child.wait()?.success() {

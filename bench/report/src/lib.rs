@@ -6,6 +6,7 @@
 //! | `rows` | [`Row`] and [`RingRow`]: measured rows |
 //! | [`table`], [`plot`] | rows as text, and as a picture |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
+//! | [`switch`] | the same for the flow cache |
 //! | `machine` | [`cpu`]: the processor that figures were taken on |
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod machine;
 pub mod plot;
 mod report;
 mod rows;
+pub mod switch;
 pub mod table;
 
 pub use machine::cpu;

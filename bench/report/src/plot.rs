@@ -1,6 +1,7 @@
 //! Rows as a picture: panels, and a line for each thing that is compared.
 
 use crate::rows::{RingRow, Row, frame_name};
+use crate::switch::SwitchRow;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The colour of each gate and implementation, in every picture.
-const COLOURS: [(&str, RGBColor); 11] = [
+const COLOURS: [(&str, RGBColor); 20] = [
     ("isolated", RGBColor(200, 40, 40)),
     ("hypercall", RGBColor(60, 60, 60)),
     ("guarded", RGBColor(30, 110, 190)),
@@ -20,6 +21,15 @@ const COLOURS: [(&str, RGBColor); 11] = [
     ("copy", RGBColor(120, 120, 120)),
     ("sluice", RGBColor(200, 40, 40)),
     ("dpdk-virtio", RGBColor(30, 110, 190)),
+    ("rte_hash, 4 KiB", RGBColor(30, 110, 190)),
+    ("wide, 4 KiB", RGBColor(120, 120, 120)),
+    ("wide, 2 MiB", RGBColor(60, 60, 60)),
+    ("exact, 4 KiB", RGBColor(225, 140, 40)),
+    ("exact, 2 MiB", RGBColor(200, 40, 40)),
+    ("subtables, 4 KiB", RGBColor(190, 150, 220)),
+    ("subtables, 2 MiB", RGBColor(120, 60, 170)),
+    ("front, 4 KiB", RGBColor(120, 200, 140)),
+    ("front, 2 MiB", RGBColor(40, 150, 80)),
 ];
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (460, 320);
@@ -35,6 +45,8 @@ struct Panel<'r> {
     lines: Lines<'r>,
     /// Equal distances are equal ratios.
     ratios: bool,
+    /// What grows from left to right, up to where; packets in a call, up to 256, without it.
+    across: Option<(&'r str, f64)>,
 }
 
 /// Draws the cost of a packet over burst size: a panel for each frame size, a line for each gate.
@@ -70,6 +82,22 @@ pub fn rings(path: &Path, rows: &[RingRow]) -> Result<()> {
     write(path, &panels.into_values().collect::<Vec<_>>(), formats.len().max(1))
 }
 
+/// Draws the cost of a packet in the flow cache over the number of flows: a panel for each work, one above the other,
+/// a line for each implementation, table and size of pages.
+pub fn switch(path: &Path, rows: &[SwitchRow]) -> Result<()> {
+    let names: Vec<String> = rows.iter().map(SwitchRow::line).collect();
+    let most = rows.iter().map(|row| f64::from(row.flows)).fold(16.0, f64::max);
+    let mut panels: BTreeMap<&str, Panel<'_>> = BTreeMap::new();
+    for (row, name) in rows.iter().zip(&names).filter(|(row, _)| row.pages.is_some()) {
+        let Some(ticks) = row.ticks_per_packet else { continue };
+        let panel = panels.entry(&row.work).or_default();
+        panel.title = format!("TSC ticks a packet: {}", row.work);
+        (panel.ratios, panel.across) = (true, Some(("flows", most)));
+        panel.lines.entry(name).or_default().push((f64::from(row.flows), ticks));
+    }
+    write(path, &panels.into_values().collect::<Vec<_>>(), 1)
+}
+
 fn write(path: &Path, panels: &[Panel<'_>], columns: usize) -> Result<()> {
     draw(path, panels, columns).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
@@ -86,7 +114,8 @@ fn draw(path: &Path, panels: &[Panel<'_>], columns: usize) -> Result<(), Error> 
 }
 
 fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel<'_>) -> Result<(), Error> {
-    let Panel { title, lines, ratios } = panel;
+    let Panel { title, lines, ratios, across } = panel;
+    let (what, right) = across.unwrap_or(("packets in a call", 256.0));
     let scale = |cost: f64| if *ratios { cost.max(1.0).log2() } else { cost };
     let most = lines.values().flatten().map(|(_, cost)| scale(*cost)).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
@@ -94,11 +123,11 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel<'_>) -> R
         .margin(10)
         .x_label_area_size(34)
         .y_label_area_size(44)
-        .build_cartesian_2d((1f64..256f64).log_scale().base(2.0), 0f64..most * 1.05)?;
+        .build_cartesian_2d((1f64..right).log_scale().base(2.0), 0f64..most * 1.05)?;
     let whole = |value: &f64| format!("{value:.0}");
     let cost = |value: &f64| whole(&if *ratios { value.exp2() } else { *value });
     let mut mesh = chart.configure_mesh();
-    mesh.x_desc("packets in a call").x_label_formatter(&whole).y_label_formatter(&cost);
+    mesh.x_desc(what).x_label_formatter(&whole).y_label_formatter(&cost);
     mesh.light_line_style(TRANSPARENT).bold_line_style(BLACK.mix(0.12)).draw()?;
     for (compared, points) in lines {
         let colour = COLOURS.iter().find(|(name, _)| name == compared).map_or(BLACK, |(_, colour)| *colour);

@@ -1,0 +1,96 @@
+//! Which chunks of work count: those around which nothing else kept the core busy.
+//!
+//! A virtual processor shares its core with strangers, whom no counter shows. So a loop of fixed work is timed before
+//! and after each chunk: it reads more where the core's other thread is busy, or the clock is low.
+
+use crate::clock::ticks;
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+
+/// A chunk counts if no reading beside it is more than this share of the best reading, in percent.
+const LIKE_THE_BEST: u64 = 115;
+/// Readings from which the first best one comes.
+const READINGS: usize = 100_000;
+
+/// What was read beside a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The slower of both readings of the loop.
+    slower: u64,
+    /// The thread was switched out in between.
+    switched: bool,
+}
+
+/// The readings so far.
+pub struct Quiet {
+    best: u64,
+    schedule: File,
+}
+
+impl Quiet {
+    /// Reads the loop for a while.
+    pub fn new() -> Result<Self> {
+        let schedule = File::open("/proc/thread-self/schedstat").context("the kernel does not count time slices")?;
+        Ok(Self { best: (0..READINGS).map(|_| work()).min().unwrap_or(0), schedule })
+    }
+
+    /// Does `chunk`, and returns its result with what was read beside it.
+    pub fn beside<T>(&mut self, chunk: impl FnOnce() -> T) -> Result<(T, Beside)> {
+        let slices = self.slices()?;
+        let before = work();
+        let value = chunk();
+        let after = work();
+        let switched = self.slices()? != slices;
+        self.best = self.best.min(before).min(after);
+        Ok((value, Beside { slower: before.max(after), switched }))
+    }
+
+    /// Returns whether a chunk counts, by the best reading so far: what a busy second let pass, a later one may refuse.
+    pub fn counts(&self, beside: Beside) -> bool {
+        !beside.switched && beside.slower * 100 <= LIKE_THE_BEST * self.best
+    }
+
+    /// Returns the number of time slices that this thread had. See: Linux, Documentation/scheduler/sched-stats.rst.
+    fn slices(&self) -> Result<u64> {
+        let mut text = [0; 96];
+        let len = self.schedule.read_at(&mut text, 0)?;
+        let number = || str::from_utf8(text.get(..len)?).ok()?.split_whitespace().nth(2)?.parse().ok();
+        number().context("/proc/thread-self/schedstat")
+    }
+}
+
+/// Ticks of a fixed piece of work, whose steps wait for each other.
+fn work() -> u64 {
+    let start = ticks();
+    black_box((0..200u64).fold(1u64, |all, it| black_box(all.wrapping_mul(3) ^ it)));
+    ticks() - start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    #[test]
+    fn a_chunk_counts_by_the_best_reading_of_all() {
+        let mut quiet = Quiet::new().unwrap();
+        quiet.best = 100;
+        let read = |slower| Beside { slower, switched: false };
+        assert!(quiet.counts(read(115)) && !quiet.counts(read(116)));
+        assert!(!quiet.counts(Beside { slower: 100, switched: true }));
+        quiet.best = 99;
+        assert!(!quiet.counts(read(115)));
+    }
+
+    #[test]
+    fn a_thread_that_slept_was_switched_out() {
+        let mut quiet = Quiet::new().unwrap();
+        let ((), beside) = quiet.beside(|| sleep(Duration::from_millis(20))).unwrap();
+        assert!(beside.switched && !quiet.counts(beside));
+        let slept = quiet.best;
+        assert!((0..1000).any(|_| !quiet.beside(|| ()).unwrap().1.switched) && quiet.best <= slept);
+    }
+}

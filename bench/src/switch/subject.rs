@@ -1,0 +1,30 @@
+//! Who is measured, and at what.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// What the clock runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// Copying the frames' first bytes out of packet memory
+    Load,
+    /// From these bytes to keys
+    Parse,
+    /// From keys to entries
+    Lookup,
+    /// The entries' actions: new MAC addresses, time to live and checksum, written back
+    Act,
+    /// All of these
+    All,
+}
+
+/// Code that is measured.
+pub trait Subject {
+    /// Does `work` for a burst of 32 packets, and returns the ticks that it took.
+    ///
+    /// # Errors
+    /// A packet did not get its entry, or was not sent.
+    fn burst(&mut self, work: Work) -> Result<u64>;
+}
