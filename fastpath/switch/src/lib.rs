@@ -47,15 +47,26 @@
 extern crate alloc;
 
 mod action;
+mod epoch;
 mod head;
 mod key;
+mod line;
 mod mask;
+#[cfg(test)]
+mod model;
 mod parse;
+mod quiescence;
+mod report;
+mod statistics;
 mod table;
 
 pub use action::{Action, ActionError, ActionList, Cause, LIST_WORDS, Nsh, Verdict};
 pub use head::Head;
 pub use key::{Key, Layers, SHORT, WORDS};
+pub use line::Line;
 pub use mask::{Mask, MaskError};
 pub use parse::{HEAD, Parsed};
+pub use quiescence::{Quiescence, ReportFault};
+pub use report::Report;
+pub use statistics::{Counts, CountsFault, Ledger, Statistics};
 pub use table::{BURST, EntryId, Front, Hit, Reader, SUBTABLES, Seed, Shape, ShapeError, TableError, Writer};
