@@ -1,14 +1,16 @@
-//! Ticks of the time-stamp counter a packet, on one core, in bursts of 32: parsing, look-up, and actions (two MAC
-//! addresses, time to live, output), for tables of three kinds and flows of four numbers.
+//! Ticks of the time-stamp counter a packet, on one core, in bursts of 32: parsing, look-up with lease and report word,
+//! actions (two MAC addresses, time to live, output), and statistics, for tables of three kinds and flows of four
+//! numbers. Before that, what a burst costs with its report word alone.
 //!
 //! Frames have 60 bytes, TCP and UDP over IPv4 in turn, flows come one after the other in a mixed order. A chunk of 64
 //! bursts counts if a loop of fixed work before and after it was not slowed down; a figure is the median of the chunks
-//! that count. `cargo bench -p sluice-switch`, with `-- --quick` for a tenth of the chunks.
+//! that count. `cargo bench -p sluice-switch --bench lookup`, with `-- --quick` for a tenth of the chunks.
 
 use sluice::{BufferLen, Burst, Mempool, PacketMemory, PeerSlice};
 use sluice_memory::CacheLine;
 use sluice_switch::{
-    Action, ActionList, BURST, Front, Head, Hit, Key, Layers, Mask, Parsed, Reader, Seed, Shape, Writer,
+    Action, ActionList, BURST, Front, Head, Hit, Key, Layers, Mask, Parsed, Reader, Report, Seed, Shape, Statistics,
+    Writer,
 };
 use sluice_vnf::clock::now;
 use std::hint::black_box;
@@ -35,10 +37,11 @@ enum Kind {
 
 fn main() {
     parsing();
+    reporting();
     let chunks = if std::env::args().any(|it| it == "--quick") { CHUNKS / 10 } else { CHUNKS };
     println!(
-        "{:>8} {:>9} {:>6} {:>7} {:>8} {:>8} {:>7} {:>6}",
-        "table", "flows", "load", "parse", "look-up", "actions", "all", "quiet"
+        "{:>8} {:>9} {:>6} {:>7} {:>8} {:>8} {:>7} {:>7} {:>6}",
+        "table", "flows", "load", "parse", "look-up", "actions", "counts", "all", "quiet"
     );
     for kind in [Kind::Wide, Kind::Exact, Kind::Masks, Kind::Front] {
         for flows in FLOWS {
@@ -68,10 +71,42 @@ fn parsing() {
     }
 }
 
+/// Prints what a burst costs that does nothing but begin and end: of a reader that polls, and of one that rests behind
+/// each burst and so begins each with a full fence.
+fn reporting() {
+    let shape = Shape { entries: 4, lists: 1 };
+    let (memory, line) = (lines(shape.lines()), CacheLine::default());
+    let mut writer = Writer::new(&memory, shape, Seed::new(SEED)).expect("a table");
+    writer.lease(u64::MAX);
+    writer.publish();
+    let reader = Reader::new(&memory, shape, Seed::new(SEED), None).expect("a table");
+    let mut report = Report::new(&line);
+    println!("{:>8} {:>7}", "reader", "burst");
+    for (name, rests) in [("polls", false), ("rests", true)] {
+        let turn = |_| {
+            let start = now();
+            for at in 0..CHUNK as u64 {
+                black_box(reader.begin(black_box(&mut report), at));
+                reader.end(black_box(&mut report));
+                if rests {
+                    report.rest();
+                }
+            }
+            (now() - start).saturating_sub(empty()) as f64 / CHUNK as f64
+        };
+        println!("{name:>8} {:>7.1}", median((0..20_000).map(turn).collect()));
+    }
+}
+
+fn lines(count: usize) -> Vec<CacheLine> {
+    (0..count).map(|_| CacheLine::default()).collect()
+}
+
 fn row(kind: Kind, flows: u32, chunks: usize) {
     let shape = Shape { entries: if kind == Kind::Exact { flows.next_power_of_two() } else { 32 }, lists: 1 };
-    let memory: Vec<_> = (0..shape.lines()).map(|_| CacheLine::default()).collect();
+    let (memory, records, line) = (lines(shape.lines()), lines(shape.entries as usize), CacheLine::default());
     let mut writer = Writer::new(&memory, shape, Seed::new(SEED)).expect("a table");
+    writer.lease(u64::MAX);
     fill(&mut writer, kind, flows);
     let mut words = vec![0; (2 * flows).next_power_of_two().max(4096) as usize];
     let front = (kind == Kind::Front).then(|| Front::new(&mut words).expect("a power of two"));
@@ -80,7 +115,9 @@ fn row(kind: Kind, flows: u32, chunks: usize) {
     let pool = PacketMemory::new(sluice_vnf::abi::Gpa(0), packets).expect("small");
     let mut free = [0; 64];
     let pool = Mempool::new(pool, BufferLen::KiB2, &mut free).expect("room");
-    let mut run = Run { reader, burst: pool.burst(), heads: Box::new([Head::EMPTY; BURST]), flows, at: 0 };
+    let (report, statistics) = (Report::new(&line), Statistics::new(&records).expect("a power of two"));
+    let heads = Box::new([Head::EMPTY; BURST]);
+    let mut run = Run { reader, report, statistics, burst: pool.burst(), heads, flows, at: 0 };
     (0..flows as usize / BURST / CHUNK + 20).for_each(|_| _ = run.chunk());
     let (mut kept, mut tries) = (Vec::new(), 0);
     while kept.len() < chunks && tries < 50 * chunks {
@@ -95,11 +132,12 @@ fn row(kind: Kind, flows: u32, chunks: usize) {
     let all = median(kept.iter().map(|chunk| chunk.iter().sum()).collect());
     let share = 100 * kept.len() / tries;
     println!(
-        "{kind:>8?} {flows:>9} {:>6.1} {:>7.1} {:>8.1} {:>8.1} {all:>7.1} {share:>5}%",
+        "{kind:>8?} {flows:>9} {:>6.1} {:>7.1} {:>8.1} {:>8.1} {:>7.1} {all:>7.1} {share:>5}%",
         part(0),
         part(1),
         part(2),
-        part(3)
+        part(3),
+        part(4)
     );
 }
 
@@ -159,6 +197,8 @@ fn frame(flow: u32) -> [u8; FRAME] {
 /// What is measured, and how far it is.
 struct Run<'m> {
     reader: Reader<'m>,
+    report: Report<&'m CacheLine>,
+    statistics: Statistics<'m>,
     burst: Burst<'m>,
     heads: Box<[Head; BURST]>,
     flows: u32,
@@ -167,8 +207,8 @@ struct Run<'m> {
 
 impl Run<'_> {
     /// Returns the ticks a packet of the parts in one chunk.
-    fn chunk(&mut self) -> [f64; 4] {
-        let mut sums = [0; 4];
+    fn chunk(&mut self) -> [f64; 5] {
+        let mut sums = [0; 5];
         for _ in 0..CHUNK {
             let parts = self.one_burst();
             sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
@@ -176,7 +216,7 @@ impl Run<'_> {
         sums.map(|sum| sum as f64 / (CHUNK * BURST) as f64)
     }
 
-    fn one_burst(&mut self) -> [u64; 4] {
+    fn one_burst(&mut self) -> [u64; 5] {
         self.burst.clear();
         for _ in 0..BURST {
             // A step that has no divisor in common with the number of flows.
@@ -193,13 +233,16 @@ impl Run<'_> {
             parsed.parse(0, head.bytes(), FRAME as u16);
         }
         let parse = now();
-        let epoch = self.reader.epoch();
+        let epoch = self.reader.begin(&mut self.report, parse).expect("a lease");
         self.reader.look_up(epoch, black_box(&parsed), &mut hits);
         let look_up = now();
         self.act(&parsed, black_box(&hits));
+        let act = now();
+        self.count(&parsed, black_box(&hits), act);
+        self.reader.end(&mut self.report);
         let end = now();
         let spent = |from: u64, to: u64| (to - from).saturating_sub(empty());
-        [spent(begin, start), spent(start, parse), spent(parse, look_up), spent(look_up, end)]
+        [spent(begin, start), spent(start, parse), spent(parse, look_up), spent(look_up, act), spent(act, end)]
     }
 
     #[inline(never)]
@@ -209,6 +252,15 @@ impl Run<'_> {
             let mut frame = self.burst.frame_mut(at).expect("a frame");
             black_box(list.apply(&mut frame, &mut self.heads[at], parsed));
         }
+    }
+}
+
+impl Run<'_> {
+    #[inline(never)]
+    fn count(&mut self, parsed: &[Parsed; BURST], hits: &[Option<Hit>; BURST], now: u64) {
+        let frames = hits.iter().zip(parsed);
+        let frames = frames.map(|(hit, parsed)| (hit.expect("a hit"), FRAME as u16, parsed.key.tcp_flags.get()));
+        self.statistics.add(now, frames);
     }
 }
 

@@ -36,12 +36,24 @@
 //! ```
 //!
 //! Reading order: [`Key`] (what can be matched), [`Parsed`] (what a frame proves), [`Mask`], then [`Writer`] and
-//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`ActionList::apply`].
+//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`ActionList::apply`]; then what a host needs
+//! to change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`].
+//!
+//! # A burst and a change
+//! ```text
+//! reader, of a VM                               host
+//! Reader::begin   epoch, unless the lease is    Writer::remove, insert
+//!                 over                          Writer::publish       opens the next epoch
+//! Reader::look_up, actions, windows             Quiescence::poll      until it returns that epoch: done
+//! Statistics::add                               Ledger::collect       for each flow of Writer::dead
+//! Reader::end     reports                       Writer::reclaim       frees the entries
+//! ```
 //!
 //! # Who believes whom
 //! A frame's lengths are checked against the bytes, and what they do not prove is not in the key. A reader masks every
 //! index that it reads, compares the whole key, and takes an entry between two readings of its generation that are
-//! equal. Nothing here takes a lock; look-up and actions allocate nothing; the writer does.
+//! equal. Nothing here takes a lock; look-up and actions allocate nothing; the writer does. A host believes of a report
+//! word and of statistics only what an honest reader may have written, and then it is true of that reader alone.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -79,7 +79,7 @@ impl<L: Line> Quiescence<L> {
         self.readers.insert(reader, Known { line, reported: 0, awaited: epoch, since: now });
     }
 
-    /// Removes a reader, whose windows are closed by now. Nothing waits for it any longer. Returns whether it was there.
+    /// Removes a reader, whose windows are closed by now, so that nothing waits for it. Returns whether it was there.
     pub fn leave(&mut self, reader: u32) -> bool {
         self.readers.remove(&reader).is_some()
     }

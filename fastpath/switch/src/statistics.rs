@@ -45,6 +45,14 @@ struct Sum {
     bytes: u64,
 }
 
+impl Sum {
+    /// Its words are read one by one, as they were written: a copy of all would wait for the last stores.
+    #[inline(always)]
+    fn is_of(&self, hit: &Hit) -> bool {
+        self.entry == hit.entry && self.generation == hit.generation()
+    }
+}
+
 impl<'m> Statistics<'m> {
     /// Returns records that count nothing yet, one for each entry of the table; `None` unless their number is a power
     /// of two.
@@ -58,17 +66,19 @@ impl<'m> Statistics<'m> {
         let mut open = 0u32;
         for (hit, len, flags) in frames {
             let at = hit.entry as usize % BURST;
-            let (bit, sum) = (1 << at, self.sums[at]);
-            if open & bit == 0 || (sum.entry, sum.generation) != (hit.entry, hit.generation()) {
+            let bit = 1 << at;
+            if open & bit == 0 || !self.sums[at].is_of(&hit) {
                 if open & bit != 0 {
-                    add(&self.record(sum.entry), &sum, now);
+                    add(&self.record(self.sums[at].entry), &self.sums[at], now);
                 }
                 self.record(hit.entry).prefetch();
                 self.sums[at] = Sum { entry: hit.entry, generation: hit.generation(), ..Sum::default() };
                 open |= bit;
             }
             let sum = &mut self.sums[at];
-            (sum.packets, sum.bytes, sum.flags) = (sum.packets + 1, sum.bytes + u64::from(len), sum.flags | flags);
+            sum.packets += 1;
+            sum.bytes += u64::from(len);
+            sum.flags |= flags;
         }
         bits(open).for_each(|at| add(&self.record(self.sums[at].entry), &self.sums[at], now));
     }

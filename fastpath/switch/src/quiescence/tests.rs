@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use sluice_memory::CacheLine;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of the model's entry: the flow that it has, how often the old one was used, and whether the new one is written.
+/// Words of the model's entry: the flow that it has, how often the old one was used, whether the new one is written.
 const FLOW: usize = 0;
 const USES: usize = 1;
 const WRITTEN: usize = 2;
 
-/// Two bursts, with a rest between them or not, while the host replaces the flow that epoch 1 has. Returns the number of
-/// orders, and of those in which the entry was used again.
+/// Two bursts, with a rest between them or not, while the host replaces the flow that epoch 1 has. Returns the number
+/// of orders, and of those in which the entry was used again.
 fn replace<const FENCED: bool>(rests: bool, polls: usize) -> [u64; 2] {
     static COUNTS: [[AtomicU64; 2]; 4] = [const { [const { AtomicU64::new(0) }; 2] }; 4];
     let counts = &COUNTS[usize::from(rests) + 2 * usize::from(FENCED)];

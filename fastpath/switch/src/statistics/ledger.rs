@@ -42,15 +42,16 @@ pub struct CountsFault {
 /// What is known of a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    generation: u32,
+    /// The flow, by the serial number of its name; 0 if there was none.
+    flow: u64,
     /// The words as they were read last.
     last: Words,
     /// All that was counted, also before the reader started anew.
     sum: Counts,
 }
 
-/// The host's account of one reader's [`Statistics`](super::Statistics). It is apart from those of all other readers: who
-/// writes rubbish into its records spoils what is known of itself. The counts of a flow are the sum over the ledgers.
+/// The host's account of one reader's [`Statistics`](super::Statistics). It is apart from those of all other readers:
+/// who writes rubbish into its records spoils what is known of itself. The counts of a flow are the sum over ledgers.
 #[derive(Debug)]
 pub struct Ledger<'m> {
     records: &'m [CacheLine],
@@ -63,7 +64,8 @@ impl<'m> Ledger<'m> {
         Self { records, known: records.iter().map(|_| Known::default()).collect() }
     }
 
-    /// Takes what the reader counted for a flow since the last time, and returns all that it ever counted for it.
+    /// Takes what the reader counted for a flow since the last time, and returns all that it ever counted for it:
+    /// nothing, if a later flow that has the entry was asked for already.
     ///
     /// The counts of a flow that was removed are complete when all readers have reported: for each of
     /// [`Writer::dead`](crate::Writer::dead), and before [`Writer::reclaim`](crate::Writer::reclaim).
@@ -71,15 +73,18 @@ impl<'m> Ledger<'m> {
     /// # Errors
     /// [`CountsFault`]: nothing was taken.
     pub fn collect(&mut self, id: EntryId) -> Result<Counts, CountsFault> {
-        let (entry, generation) = (id.index(), id.generation());
+        let (entry, flow) = (id.index(), id.serial());
         let at = entry as usize;
         let (Some(record), Some(known)) = (self.records.get(at), self.known.get_mut(at)) else {
             return Ok(Counts::default());
         };
-        if known.generation != generation {
-            *known = Known { generation, ..Known::default() };
+        if flow < known.flow {
+            return Ok(Counts::default());
         }
-        if let Some(words) = super::read(&record, generation) {
+        if flow > known.flow {
+            *known = Known { flow, ..Known::default() };
+        }
+        if let Some(words) = super::read(&record, id.generation()) {
             known.take(words).ok_or(CountsFault { entry })?;
         }
         Ok(known.sum)

@@ -50,6 +50,11 @@ impl EntryId {
     pub const fn generation(self) -> u32 {
         self.generation
     }
+
+    /// Returns a number that is larger than those of all flows that were added before, and not 0.
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
 }
 
 /// What the writer knows of an entry in use.
