@@ -44,9 +44,10 @@
 //! reader, of a VM                               host
 //! Reader::begin   epoch, unless the lease is    Writer::remove, insert
 //!                 over                          Writer::publish       opens the next epoch
-//! Reader::look_up, actions, windows             Quiescence::poll      until it returns that epoch: done
-//! Statistics::add                               Ledger::collect       for each flow of Writer::dead
-//! Reader::end     reports                       Writer::reclaim       frees the entries
+//! Reader::look_up, Statistics::prefetch         Quiescence::poll      until it returns that epoch: done
+//! Reader::actions, windows                      Ledger::collect       for each flow of Writer::dead
+//! Statistics::add                               Writer::reclaim       frees the entries
+//! Reader::end     reports
 //! ```
 //!
 //! # Who believes whom
