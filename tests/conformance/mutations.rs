@@ -41,11 +41,16 @@ const STANDARDS: [&str; 9] = [
 const FIREWALL: [&str; 2] = ["fragments other than the first have no ports", "the first rule that matches decides"];
 
 /// What fastpath/switch promises.
-const SWITCH: [&str; 4] = [
+const SWITCH: [&str; 9] = [
     "a key has no header that the bytes do not prove",
     "a hit is an entry that matches in its epoch",
     "a table holds as many flows as it has entries",
     "a list of actions is checked once",
+    "no burst uses what a change removed, once the change is done",
+    "a report word is an issued epoch, or counts as none",
+    "who does not report in time is named",
+    "silence of the host ends all hits",
+    "the counts of a flow are its own, and never run backwards",
 ];
 
 /// What tests/packages asks of the crates that are published.

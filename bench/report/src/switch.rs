@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct SwitchRow {
     /// The implementation that was measured: `sluice` or `rte_hash`.
     pub r#impl: String,
-    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, or `all` of these.
+    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, `count`, or `all` of these.
     pub work: String,
     /// Headers of the frames: `IPv4`, `VLAN`, `IPv6` or `NSH`.
     pub frame: String,

@@ -9,9 +9,11 @@ use serde::Serialize;
 use sluice::{BufferLen, Burst, Mempool, PacketMemory, PeerSlice};
 use sluice_memory::CacheLine;
 use sluice_switch::{
-    Action, ActionList, BURST, Front, Head, Hit, Key, Layers, Mask, Parsed, Reader, Seed, Shape, Verdict, Writer,
+    Action, ActionList, BURST, Front, Head, Hit, Key, Layers, Mask, Parsed, Reader, Report, Seed, Shape, Statistics,
+    Verdict, Writer,
 };
 use std::fs;
+use std::sync::atomic::Ordering::Relaxed;
 use zerocopy::network_endian::U16;
 
 const SEED: [u64; 2] = [0x5851_f42d_4c95_7f2d, 0x1405_7b7e_f767_814f];
@@ -63,6 +65,7 @@ impl Table {
                 (0..FEW).try_for_each(|flow| insert(flow, one_of_sixteen(base, flow as u16 % 16)))?
             }
         }
+        writer.lease(u64::MAX);
         writer.publish();
         Ok(())
     }
@@ -95,6 +98,11 @@ fn one_of_sixteen(base: Key, number: u16) -> Key {
 pub struct Cache {
     memory: &'static [CacheLine],
     reader: Reader<'static>,
+    report: Report<&'static CacheLine>,
+    records: &'static [CacheLine],
+    statistics: Statistics<'static>,
+    /// When the burst began.
+    now: u64,
     burst: Burst<'static>,
     heads: Box<[Head; BURST]>,
     parsed: [Parsed; BURST],
@@ -110,8 +118,8 @@ impl Cache {
     pub fn new(table: Table, flows: u32, large: bool, headers: Headers) -> Result<Self> {
         let entries = if table == Table::Exact { flows.next_power_of_two().max(4) } else { FEW };
         let shape = Shape { entries, lists: 1 };
-        let words = pages(shape.lines() * CacheLine::WORDS, large)?;
-        let memory = PeerSlice::from_mut(words).lines().context("lines")?;
+        let memory = lines(shape.lines(), large)?;
+        let records = lines(entries as usize, large)?;
         table.fill(&mut Writer::new(memory, shape, Seed::new(SEED))?, flows)?;
         let front = if table == Table::Front {
             Front::new(pages((2 * flows).next_power_of_two().max(4096) as usize, large)?)
@@ -121,6 +129,10 @@ impl Cache {
         Ok(Self {
             memory,
             reader: Reader::new(memory, shape, Seed::new(SEED), front)?,
+            report: Report::new(&lines(1, false)?[0]),
+            records,
+            statistics: Statistics::new(records).context("records")?,
+            now: 0,
             burst: pool()?.burst(),
             heads: Box::new([Head::EMPTY; BURST]),
             parsed: [Parsed::default(); BURST],
@@ -153,8 +165,11 @@ impl Cache {
 
     #[inline(never)]
     fn look_up(&mut self) {
-        let epoch = self.reader.epoch();
-        self.reader.look_up(epoch, &self.parsed, &mut self.hits);
+        self.now = ticks();
+        if let Some(epoch) = self.reader.begin(&mut self.report, self.now) {
+            self.reader.look_up(epoch, &self.parsed, &mut self.hits);
+            self.statistics.prefetch(&self.hits);
+        }
     }
 
     #[inline(never)]
@@ -169,6 +184,15 @@ impl Cache {
         }
     }
 
+    #[inline(never)]
+    fn count(&mut self) {
+        let frames = self.parsed.iter().zip(&self.hits).zip(self.burst.frames());
+        let counts =
+            frames.filter_map(|((parsed, hit), frame)| Some(((*hit)?, frame.len(), parsed.key.tcp_flags.get())));
+        self.statistics.add(self.now, counts);
+        self.reader.end(&mut self.report);
+    }
+
     /// Fills the burst with frames of flows that are drawn.
     fn refill(&mut self) -> Result<()> {
         self.burst.clear();
@@ -178,14 +202,20 @@ impl Cache {
         Ok(())
     }
 
+    /// Returns the packets that were counted for an entry.
+    fn packets(&self, hit: &Hit) -> u64 {
+        self.records[hit.entry as usize].words()[1].load(Relaxed)
+    }
+
     /// Checks what came of a burst whose last stage was `last`.
     fn check(&self, last: usize) -> Result<()> {
         let (hits, sent) = (self.hits.iter().flatten().count(), self.sent);
         let whole = self.parsed.iter().filter(|parsed| parsed.key.layers.contains(Layers::TRANSPORT)).count();
         match last {
-            1 if whole != BURST => bail!("{whole} frames of {BURST} are known to the end"),
-            2 if hits != BURST => bail!("the flow cache finds {hits} flows of {BURST}"),
-            3 if sent != BURST => bail!("the flow cache sends {sent} frames of {BURST}"),
+            1.. if whole != BURST => bail!("{whole} frames of {BURST} are known to the end"),
+            2.. if hits != BURST => bail!("the flow cache finds {hits} flows of {BURST}"),
+            3.. if sent != BURST => bail!("the flow cache sends {sent} frames of {BURST}"),
+            4.. if !self.hits.iter().flatten().all(|hit| self.packets(hit) > 0) => bail!("a flow has no packets"),
             _ => Ok(()),
         }
     }
@@ -193,13 +223,14 @@ impl Cache {
 
 impl Subject for Cache {
     fn burst(&mut self, work: Work) -> Result<u64> {
-        const STAGES: [fn(&mut Cache); 4] = [Cache::load, Cache::parse, Cache::look_up, Cache::act];
+        const STAGES: [fn(&mut Cache); 5] = [Cache::load, Cache::parse, Cache::look_up, Cache::act, Cache::count];
         let (first, last) = match work {
             Work::Load => (0, 0),
             Work::Parse => (1, 1),
             Work::Lookup => (2, 2),
             Work::Act => (3, 3),
-            Work::All => (0, 3),
+            Work::Count => (4, 4),
+            Work::All => (0, 4),
         };
         self.refill()?;
         STAGES[..first].iter().for_each(|stage| stage(self));
@@ -209,6 +240,11 @@ impl Subject for Cache {
         self.check(last)?;
         Ok(spent)
     }
+}
+
+/// Returns `count` cache lines of zeros, which stay.
+fn lines(count: usize, large: bool) -> Result<&'static [CacheLine]> {
+    PeerSlice::from_mut(pages(count * CacheLine::WORDS, large)?).lines().context("lines")
 }
 
 /// Returns a pool of packets in memory of its own, which stays.
@@ -255,6 +291,13 @@ mod tests {
         let error = (0..50).find_map(|_| cache.burst(Work::Lookup).err()).unwrap().to_string();
         assert!(error.contains("finds 31 flows of 32") || error.contains("finds 30 flows of 32"), "{error}");
         let error = (0..50).find_map(|_| cache.burst(Work::All).err()).unwrap().to_string();
-        assert!(error.contains("the flow cache sends 3"), "{error}");
+        assert!(error.contains("finds 31 flows of 32") || error.contains("finds 30 flows of 32"), "{error}");
+    }
+
+    #[test]
+    fn all_packets_of_all_work_are_counted() {
+        let mut cache = Cache::new(Table::Wide, 100, false, Headers::Ipv4).unwrap();
+        (0..50).for_each(|_| drop(cache.burst(Work::All).unwrap()));
+        assert_eq!(cache.packets(&cache.hits[0].unwrap()), 50 * BURST as u64);
     }
 }

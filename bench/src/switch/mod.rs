@@ -146,7 +146,7 @@ impl Rivals {
                 rivals.subjects.push(Box::new(cache));
                 let (table, masks, pages) = (Some(table), Some(table.masks()), Some(pages));
                 let row = |work| Row { table, masks, pages, large_share, ..row("sluice", work, flows) };
-                [Work::Lookup, Work::Act, Work::All].map(row).into_iter().for_each(|row| rivals.add(row));
+                [Work::Lookup, Work::Act, Work::Count, Work::All].map(row).into_iter().for_each(|row| rivals.add(row));
             }
         }
         Ok(rivals)

@@ -16,6 +16,8 @@ pub enum Work {
     Lookup,
     /// The entries' actions: new MAC addresses, time to live and checksum, written back
     Act,
+    /// The flows' packets, bytes, last use and flags of TCP; and the report behind the burst
+    Count,
     /// All of these
     All,
 }

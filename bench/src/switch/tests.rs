@@ -15,7 +15,7 @@ fn every_look_up_of_a_quick_run_hits() {
     };
     run(&Options { flows: vec![10, 3000], seconds: 0, rte_vhost }, print).unwrap();
     let theirs = rows.iter().filter(|row| row.r#impl == "rte_hash").count();
-    assert!(rows.len() == 16 + 2 * 24 + theirs && (theirs == 0 || theirs == 2), "{rows:?}");
+    assert!(rows.len() == 16 + 2 * 32 + theirs && (theirs == 0 || theirs == 2), "{rows:?}");
     for row in &rows {
         assert!(row.chunks == 1 && row.ticks_per_packet.is_some_and(|ticks| ticks > 0.0), "{row:?}");
         assert!(row.pages != Some(4) || row.large_share == Some(0.0), "{row:?}");

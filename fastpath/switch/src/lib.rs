@@ -36,26 +36,50 @@
 //! ```
 //!
 //! Reading order: [`Key`] (what can be matched), [`Parsed`] (what a frame proves), [`Mask`], then [`Writer`] and
-//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`ActionList::apply`].
+//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`ActionList::apply`]; then what a host needs
+//! to change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`].
+//!
+//! # A burst and a change
+//! ```text
+//! reader, of a VM                               host
+//! Reader::begin   epoch, unless the lease is    Writer::remove, insert
+//!                 over                          Writer::publish       opens the next epoch
+//! Reader::look_up, Statistics::prefetch         Quiescence::poll      until it returns that epoch: done
+//! Reader::actions, windows                      Ledger::collect       for each flow of Writer::dead
+//! Statistics::add                               Writer::reclaim       frees the entries
+//! Reader::end     reports
+//! ```
 //!
 //! # Who believes whom
 //! A frame's lengths are checked against the bytes, and what they do not prove is not in the key. A reader masks every
 //! index that it reads, compares the whole key, and takes an entry between two readings of its generation that are
-//! equal. Nothing here takes a lock; look-up and actions allocate nothing; the writer does.
+//! equal. Nothing here takes a lock; look-up and actions allocate nothing; the writer does. A host believes of a report
+//! word and of statistics only what an honest reader may have written, and then it is true of that reader alone.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
 mod action;
+mod epoch;
 mod head;
 mod key;
+mod line;
 mod mask;
+#[cfg(test)]
+mod model;
 mod parse;
+mod quiescence;
+mod report;
+mod statistics;
 mod table;
 
 pub use action::{Action, ActionError, ActionList, Cause, LIST_WORDS, Nsh, Verdict};
 pub use head::Head;
 pub use key::{Key, Layers, SHORT, WORDS};
+pub use line::Line;
 pub use mask::{Mask, MaskError};
 pub use parse::{HEAD, Parsed};
+pub use quiescence::{Quiescence, ReportFault};
+pub use report::Report;
+pub use statistics::{Counts, CountsFault, Ledger, Statistics};
 pub use table::{BURST, EntryId, Front, Hit, Reader, SUBTABLES, Seed, Shape, ShapeError, TableError, Writer};

@@ -22,7 +22,7 @@ mod writer;
 
 pub use front::Front;
 pub use hash::Seed;
-pub use reader::{BURST, Hit, Reader};
+pub use reader::{BURST, Hit, Reader, bits};
 use record::Record;
 use sluice_memory::CacheLine;
 pub use writer::{EntryId, TableError, Writer};
@@ -85,11 +85,11 @@ struct Parts<'m> {
     lists: &'m [Pair],
 }
 
-/// Words of the header: the epoch, the numbers of the subtables in the order of look-up (four bits each, from bit 0),
-/// and how many there are.
-const EPOCH: usize = 0;
+/// Words of the header behind the epoch: the numbers of the subtables in the order of look-up (four bits each, from bit
+/// 0), how many there are, and the lease.
 const ORDER: usize = 1;
 const COUNT: usize = 2;
+const LEASE: usize = 3;
 
 impl<'m> Parts<'m> {
     fn of(memory: &'m [CacheLine], shape: Shape) -> Result<Self, ShapeError> {

@@ -4,12 +4,14 @@
 use super::front::Front;
 use super::hash::{Place, Seed};
 use super::record::Stamp;
-use super::{COUNT, EPOCH, ORDER, Parts, SUBTABLES, Shape, ShapeError};
+use super::{COUNT, LEASE, ORDER, Parts, SUBTABLES, Shape, ShapeError};
 use crate::action::ActionList;
+use crate::epoch;
 use crate::key::{Key, WORDS};
+use crate::report::Report;
 
 use core::iter;
-use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use sluice_memory::CacheLine;
 
 /// Number of keys that are looked up at once; more are looked up one such burst after the other.
@@ -24,6 +26,14 @@ pub struct Hit {
     /// Number of the entry, below [`Shape::entries`] where the table is its writer's.
     pub entry: u32,
     stamp: Stamp,
+}
+
+impl Hit {
+    /// Returns the generation of the entry, which tells its flow from those that had the entry before.
+    #[inline(always)]
+    pub const fn generation(&self) -> u32 {
+        self.stamp.generation()
+    }
 }
 
 /// A subtable as it was read last.
@@ -62,10 +72,25 @@ impl<'m> Reader<'m> {
         Ok(Self { parts, seed, front, subtables: [Subtable::default(); SUBTABLES] })
     }
 
-    /// Returns the epoch that its writer published last. A burst loads it once.
+    /// Returns the epoch that its writer published last, for a reader that nobody waits for.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        self.parts.header.words()[EPOCH].load(Acquire)
+        epoch::load(&self.parts.header)
+    }
+
+    /// Begins a burst at time `now`, and returns its epoch; `None` if the table's lease is over, so that the burst has
+    /// no entries. The ticks are those of the clock by which the host wrote the [lease](super::Writer::lease), whether
+    /// the burst then goes to the slow path or is dropped is the caller's. [`Reader::end`] follows in either case.
+    #[inline]
+    pub fn begin(&self, report: &mut Report<&CacheLine>, now: u64) -> Option<u64> {
+        let epoch = report.begin(&self.parts.header);
+        (now < self.parts.header.words()[LEASE].load(Relaxed)).then_some(epoch)
+    }
+
+    /// Ends a burst: its last window is closed, its counts are added, and no hit of it is used any more.
+    #[inline]
+    pub fn end(&self, report: &mut Report<&CacheLine>) {
+        report.end(&self.parts.header);
     }
 
     /// Looks up each of `keys`, and writes to the same place of `hits` which entry of `epoch` it matches.
@@ -238,7 +263,7 @@ impl Front<'_> {
 
 /// Returns the numbers of the bits that are set.
 #[inline(always)]
-fn bits(mut set: u32) -> impl Iterator<Item = usize> {
+pub fn bits(mut set: u32) -> impl Iterator<Item = usize> {
     iter::from_fn(move || {
         let bit = set.trailing_zeros() as usize % BURST;
         (set != 0).then(|| {

@@ -114,14 +114,17 @@ impl<'m> Record<'m> {
         self.steady(|_| true, || Key::from_words(array::from_fn(|at| self.word(KEY + at).load(Relaxed))))
     }
 
-    /// Writes a key that is born at `born` and does not die, and gives the record its next generation.
-    pub fn write(self, subtable: u8, list: u32, born: u64, key: &Key) {
+    /// Writes a key that is born at `born` and does not die, and gives the record its next generation, which
+    /// it returns.
+    pub fn write(self, subtable: u8, list: u32, born: u64, key: &Key) -> u32 {
         let writing = self.begin();
         self.word(BORN).store(born, Relaxed);
         self.word(DIES).store(u64::MAX, Relaxed);
         (0..).zip(key.words()).for_each(|(at, &word)| self.word(KEY + at).store(word, Relaxed));
         let stamp = writing | u64::from(subtable) << 24 | u64::from(list & 0xff_ffff);
-        self.word(0).store(stamp.wrapping_add(Stamp::WRITING), Release);
+        let stamp = Stamp(stamp.wrapping_add(Stamp::WRITING));
+        self.word(0).store(stamp.0, Release);
+        stamp.generation()
     }
 
     /// Lets the record die at `epoch`: whoever reads it sees either end of its life, and both are true.

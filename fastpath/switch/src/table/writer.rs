@@ -2,8 +2,9 @@
 
 use super::bucket::{Bucket, PLACES};
 use super::hash::{Place, Seed};
-use super::{COUNT, EPOCH, ORDER, Parts, SUBTABLES, Shape, ShapeError};
+use super::{COUNT, LEASE, ORDER, Parts, SUBTABLES, Shape, ShapeError};
 use crate::action::ActionList;
+use crate::epoch;
 use crate::key::Key;
 use crate::mask::Mask;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,7 @@ pub enum TableError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryId {
     index: u32,
+    generation: u32,
     serial: u64,
 }
 
@@ -43,12 +45,22 @@ impl EntryId {
     pub const fn index(self) -> u32 {
         self.index
     }
+
+    /// Returns the generation that the entry has for this flow, as [`super::Hit::generation`] does.
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// Returns a number that is larger than those of all flows that were added before, and not 0.
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
 }
 
 /// What the writer knows of an entry in use.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    serial: u64,
+    id: EntryId,
     place: Place,
     subtable: u8,
     list: u32,
@@ -130,16 +142,17 @@ impl<'m> Writer<'m> {
         let full = TableError::Full((self.slots.len() - self.free.len()) as u32);
         let &index = self.free.last().ok_or(full)?;
         let list = self.list_for(actions)?;
-        self.parts.entry(index).write(number, list, self.epoch + 1, &key);
+        let generation = self.parts.entry(index).write(number, list, self.epoch + 1, &key);
         if !self.put(place, index) {
             self.parts.entry(index).revoke();
             return Err(full);
         }
         self.free.pop();
         self.serial += 1;
-        self.slots[index as usize] = Some(Slot { serial: self.serial, place, subtable: number, list, dying: false });
+        let id = EntryId { index, generation, serial: self.serial };
+        self.slots[index as usize] = Some(Slot { id, place, subtable: number, list, dying: false });
         self.hold(number, mask, actions, list);
-        Ok(EntryId { index, serial: self.serial })
+        Ok(id)
     }
 
     /// Removes a flow from the next epoch on. Returns whether there was one that did not die yet.
@@ -166,11 +179,27 @@ impl<'m> Writer<'m> {
     /// Opens the next epoch, and returns it. All changes since the last one are seen by bursts of the new one.
     pub fn publish(&mut self) -> u64 {
         self.epoch += 1;
-        self.parts.header.words()[EPOCH].store(self.epoch, Release);
+        epoch::publish(&self.parts.header, self.epoch);
         self.epoch
     }
 
-    /// Frees what was removed, where no burst of an epoch before `reported` goes on any more, in any reader.
+    /// Lets bursts that begin before the time `until` use entries, and no others. A new table has no lease. The host
+    /// renews it for as long as it looks after the table, and its silence ends all hits.
+    ///
+    /// Time is in ticks of a clock that the host and all readers share, such as a time-stamp counter without an offset.
+    pub fn lease(&mut self, until: u64) {
+        self.parts.header.words()[LEASE].store(until, Release);
+    }
+
+    /// Returns the flows that [`Writer::reclaim`] would free: no reader counts anything for them any more.
+    pub fn dead(&self, reported: u64) -> impl Iterator<Item = EntryId> {
+        let reported = reported.min(self.epoch);
+        let dead = self.dying.iter().take_while(move |(dies, _)| *dies <= reported);
+        dead.filter_map(|&(_, index)| Some(self.slot_at(index)?.id))
+    }
+
+    /// Frees what was removed, where no burst of an epoch before `reported` goes on any more, in any reader: see
+    /// [`Quiescence::poll`](crate::Quiescence::poll).
     pub fn reclaim(&mut self, reported: u64) {
         let reported = reported.min(self.epoch);
         while let Some(&(_, index)) = self.dying.front().filter(|(dies, _)| *dies <= reported) {
@@ -226,7 +255,7 @@ impl<'m> Writer<'m> {
         place.each(self.parts.buckets).find_map(|index| {
             let slot = self.slot_at(index).filter(|slot| slot.subtable == number && !slot.dying)?;
             let (_, found) = self.parts.entry(index).whole()?;
-            (found == *key).then_some(EntryId { index, serial: slot.serial })
+            (found == *key).then_some(slot.id)
         })
     }
 
@@ -236,7 +265,7 @@ impl<'m> Writer<'m> {
     }
 
     fn slot(&mut self, id: EntryId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.index as usize)?.as_mut().filter(|slot| slot.serial == id.serial)
+        self.slots.get_mut(id.index as usize)?.as_mut().filter(|slot| slot.id == id)
     }
 
     /// Counts an entry of subtable `number` and of `list`, and writes the subtable if the entry is its first.

@@ -1,0 +1,133 @@
+//! What a reader counts for each entry: records in its VM's own memory, apart from the table.
+//!
+//! ```text
+//! word 0      generation of the entry that is counted, 0 while it changes
+//! word 1, 2   packets, and bytes of their frames
+//! word 3      time of the last one
+//! word 4      flags of TCP that were seen: a bit is set once a packet had it
+//! ```
+//!
+//! The record of an entry is the cache line with its number. It begins anew with each generation, so that no flow is
+//! given what another one had. Only the reader writes it, with plain stores: nothing is locked. On an AMD EPYC a packet
+//! takes 3 ticks if all are of one flow, and 7 and 2 for the prefetch if none are, of a million
+//! (`cargo xtask bench switch`).
+//!
+//! A burst is added once for each of its flows, behind its last window and before [`Reader::end`](crate::Reader::end):
+//! the counts of a flow are then complete when all readers have reported the epoch in which the flow dies. Lost is what
+//! a VM that is killed had not reported, at most one burst of each reader.
+
+mod ledger;
+
+use crate::line::Line;
+use crate::table::{BURST, Hit, bits};
+use core::array;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+pub use ledger::{Counts, CountsFault, Ledger};
+use sluice_memory::CacheLine;
+
+const GENERATION: usize = 0;
+const COUNTS: usize = 1;
+/// Packets, bytes, time, flags.
+type Words = [u64; 4];
+
+/// The records of one reader, on the side of its VM.
+#[derive(Debug)]
+pub struct Statistics<'m> {
+    records: &'m [CacheLine],
+    sums: [Sum; BURST],
+}
+
+/// What a burst has of one flow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    entry: u32,
+    generation: u32,
+    packets: u32,
+    flags: u16,
+    bytes: u64,
+}
+
+impl Sum {
+    /// Its words are read one by one, as they were written: a copy of all would wait for the last stores.
+    #[inline(always)]
+    fn is_of(&self, hit: &Hit) -> bool {
+        self.entry == hit.entry && self.generation == hit.generation()
+    }
+}
+
+impl<'m> Statistics<'m> {
+    /// Returns records that count nothing yet, one for each entry of the table; `None` unless their number is a power
+    /// of two.
+    pub fn new(records: &'m [CacheLine]) -> Option<Self> {
+        records.iter().for_each(|record| record.store(GENERATION, 0, Relaxed));
+        records.len().is_power_of_two().then_some(Self { records, sums: [Sum::default(); BURST] })
+    }
+
+    /// Begins to fetch the records of what was hit, so that they arrive while actions are done.
+    #[inline]
+    pub fn prefetch(&self, hits: &[Option<Hit>]) {
+        hits.iter().flatten().for_each(|hit| self.record(hit.entry).prefetch());
+    }
+
+    /// Adds a burst: for each frame what it hit, its length in bytes, and its flags of TCP or 0. `now` is the time.
+    pub fn add(&mut self, now: u64, frames: impl IntoIterator<Item = (Hit, u16, u16)>) {
+        let mut open = 0u32;
+        for (hit, len, flags) in frames {
+            let at = hit.entry as usize % BURST;
+            let bit = 1 << at;
+            if open & bit == 0 || !self.sums[at].is_of(&hit) {
+                if open & bit != 0 {
+                    add(&self.record(self.sums[at].entry), &self.sums[at], now);
+                }
+                self.sums[at] = Sum { entry: hit.entry, generation: hit.generation(), ..Sum::default() };
+                open |= bit;
+            }
+            let sum = &mut self.sums[at];
+            sum.packets += 1;
+            sum.bytes += u64::from(len);
+            sum.flags |= flags;
+        }
+        bits(open).for_each(|at| add(&self.record(self.sums[at].entry), &self.sums[at], now));
+    }
+
+    #[inline(always)]
+    fn record(&self, entry: u32) -> &'m CacheLine {
+        &self.records[entry as usize & (self.records.len() - 1)]
+    }
+}
+
+/// Adds to a record, which begins anew if it is that of another generation.
+#[inline(always)]
+fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
+    let generation = u64::from(sum.generation);
+    let is_same = record.load(GENERATION, Relaxed) == generation;
+    if !is_same {
+        // Whoever sees one of the new counts does not see the old generation any more.
+        record.store(GENERATION, 0, Relaxed);
+        L::fence(Release);
+    }
+    let [packets, bytes, _, flags] = if is_same { counts(record) } else { [0; 4] };
+    let packets = packets.wrapping_add(sum.packets.into());
+    let words = [packets, bytes.wrapping_add(sum.bytes), now, flags | u64::from(sum.flags)];
+    (COUNTS..).zip(words).for_each(|(at, word)| record.store(at, word, Relaxed));
+    if !is_same {
+        record.store(GENERATION, generation, Release);
+    }
+}
+
+#[inline(always)]
+fn counts<L: Line>(record: &L) -> Words {
+    array::from_fn(|at| record.load(COUNTS + at, Relaxed))
+}
+
+/// Returns the counts of `generation`, each read once; `None` if the record is, or becomes meanwhile, that of another.
+fn read<L: Line>(record: &L, generation: u32) -> Option<Words> {
+    let is_right = |word| word == u64::from(generation) && generation != 0;
+    is_right(record.load(GENERATION, Acquire)).then_some(())?;
+    let words = counts(record);
+    L::fence(Acquire);
+    is_right(record.load(GENERATION, Relaxed)).then_some(words)
+}
+
+#[cfg(test)]
+mod tests;
