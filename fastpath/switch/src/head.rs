@@ -127,55 +127,37 @@ impl<'h> Draft<'h> {
     }
 }
 
-/// Changes of a head that are kept in registers: a wide load right behind narrow stores waits for all of them.
+/// Changes of a head that are kept in registers: a wide load right behind narrow stores waits for all of them. What
+/// stays is `None`.
 pub(crate) struct Sketch {
-    /// Bytes 0 to 7, and 8 to 11: the two addresses of the outer Ethernet header. Nothing, if they stay.
-    low: u64,
-    high: u32,
-    has_addresses: bool,
-    /// Four bytes, and where they are. Nothing, if they stay.
-    four: [u8; 4],
-    place: Option<usize>,
+    /// Destination and source address of the outer Ethernet header in the low 48 bits, the first byte in the lowest.
+    pub destination: Option<u64>,
+    pub source: Option<u64>,
+    /// Four bytes of another header, and where they are.
+    pub four: Option<(usize, [u8; 4])>,
 }
 
 impl Sketch {
-    const LOW: u64 = (1 << 48) - 1;
+    /// The bits of an address.
+    const ADDRESS: u64 = (1 << 48) - 1;
 
-    /// Returns no changes, of a head that has addresses.
+    /// Returns no changes of `head`, if it has addresses.
     #[inline(always)]
     pub fn of(head: &Head) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = head.read::<ADDRESSES>(0)?;
-        let (low, high) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes([i, j, k, l]));
-        Some(Self { low, high, has_addresses: false, four: [0; 4], place: None })
-    }
-
-    /// Sets the destination to the low 48 bits of `address`, the first byte in the lowest ones.
-    #[inline(always)]
-    pub fn set_destination(&mut self, address: u64) {
-        (self.low, self.has_addresses) = (self.low & !Self::LOW | address & Self::LOW, true);
-    }
-
-    /// Sets the source, as [`Sketch::set_destination`] does.
-    #[inline(always)]
-    pub fn set_source(&mut self, address: u64) {
-        (self.low, self.high) = (self.low & Self::LOW | address << 48, (address >> 16) as u32);
-        self.has_addresses = true;
-    }
-
-    /// Sets the four bytes at `at`, which are in the head and not of the addresses.
-    #[inline(always)]
-    pub fn set_four(&mut self, at: usize, four: [u8; 4]) {
-        (self.place, self.four) = (Some(at), four);
+        (head.start + ADDRESSES <= head.end).then_some(Self { destination: None, source: None, four: None })
     }
 
     /// Makes these changes in the head, too.
     pub fn put(&self, draft: &mut Draft<'_>) -> Result<(), Cause> {
-        if let Some(at) = self.place {
-            draft.exchange(at, &self.four)?;
+        let six = |address: u64| address.to_le_bytes().first_chunk::<6>().copied().unwrap_or_default();
+        if let Some((at, four)) = self.four {
+            draft.exchange(at, &four)?;
         }
-        if self.has_addresses {
-            let ([a, b, c, d, e, f, g, h], [i, j, k, l]) = (self.low.to_le_bytes(), self.high.to_le_bytes());
-            draft.exchange(0, &[a, b, c, d, e, f, g, h, i, j, k, l])?;
+        if let Some(address) = self.destination {
+            draft.exchange(0, &six(address))?;
+        }
+        if let Some(address) = self.source {
+            draft.exchange(6, &six(address))?;
         }
         Ok(())
     }
@@ -184,12 +166,23 @@ impl Sketch {
     #[inline(always)]
     pub fn store(self, frame: &FrameMut<'_>) -> Result<(), Cause> {
         let bytes = frame.bytes();
-        if let Some(at) = self.place {
-            bytes.write_own(at as u64, u32::from_ne_bytes(self.four))?;
+        match (self.destination, self.source) {
+            (Some(to), Some(from)) => {
+                bytes.write_own(8, ((from >> 16) as u32).to_le())?;
+                bytes.write_own(0, (to & Self::ADDRESS | from << 48).to_le())?;
+            }
+            (Some(address), None) => {
+                bytes.write_own(4, ((address >> 32) as u16).to_le())?;
+                bytes.write_own(0, (address as u32).to_le())?;
+            }
+            (None, Some(address)) => {
+                bytes.write_own(10, ((address >> 32) as u16).to_le())?;
+                bytes.write_own(6, (address as u32).to_le())?;
+            }
+            (None, None) => {}
         }
-        if self.has_addresses {
-            bytes.write_own(8, self.high.to_le())?;
-            bytes.write_own(0, self.low.to_le())?;
+        if let Some((at, four)) = self.four {
+            bytes.write_own(at as u64, u32::from_ne_bytes(four))?;
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl From<FrameError> for Cause {
 
 impl ActionList {
     /// Does the actions on `frame`, of which `head` was loaded, and `parsed` is what [`Parsed::of`] made of it. A frame
-    /// that is dropped is as it was.
+    /// that is dropped is as it was. The head is to be loaded again before it is used again.
     #[inline]
     pub fn apply(&self, frame: &mut FrameMut<'_>, head: &mut Head, parsed: &Parsed) -> Verdict {
         let word = |at| self.word(at);

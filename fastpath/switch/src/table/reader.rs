@@ -86,8 +86,8 @@ impl<'m> Reader<'m> {
     }
 
     /// Does the actions of the entry that was hit on `frame`, of which `head` was loaded, and `parsed` is what
-    /// [`Parsed::of`] made of it. `None` if the entry is another one by now, which is a miss: the frame is as it was,
-    /// and `head` is to be loaded again. A frame that is dropped is as it was, too.
+    /// [`Parsed::of`] made of it. `None` if the entry is another one by now, which is a miss: the frame is as it was.
+    /// A frame that is dropped is as it was, too. The head is to be loaded again before it is used again.
     ///
     /// This does what [`ActionList::apply`] does with the list of [`Reader::actions`], without a copy of the list: each
     /// word is read as it is needed, and whether all belong together is known before anything of the frame changes.
