@@ -12,6 +12,8 @@ pub use vectors::Avx;
 
 /// Bytes of a frame that [`Lanes`] move at once.
 pub const LINE: usize = 64;
+/// Most bytes that [`PeerSlice::read_short`](crate::PeerSlice::read_short) and its counterpart copy.
+pub const SHORT: usize = 2 * LINE;
 const HDR: usize = HDR_LEN as usize;
 const WORD: usize = size_of::<u64>();
 /// Bytes from which on the string instruction moves words faster: `cargo xtask bench rings`, frames of 512 and 1,024
@@ -102,7 +104,7 @@ impl sealed::Lanes for Words {
         // SAFETY: the caller's contract.
         unsafe {
             store_plain_header(to, to_at);
-            copy_line::<HDR>(to, to_at, from, from_at);
+            copy_words::<HDR, LINE>(to, to_at, from, from_at);
         }
     }
 
@@ -124,10 +126,10 @@ impl sealed::Lanes for Words {
                 copy_string(to, from, len);
             } else if let Some(last) = len.checked_sub(LINE) {
                 while at < last {
-                    copy_line::<0>(to, at, from, at);
+                    copy_words::<0, LINE>(to, at, from, at);
                     at += LINE;
                 }
-                copy_line::<0>(to, last, from, last);
+                copy_words::<0, LINE>(to, last, from, last);
             } else {
                 copy_short(to, from, len);
             }
@@ -157,70 +159,62 @@ unsafe fn store_plain_header(to: *mut u8, at: usize) {
     });
 }
 
-/// Copies [`LINE`] bytes from `from + from_at` to `to + to_at + GAP`, word by word, each read once.
+/// Copies `LEN` bytes, whole words up to [`LINE`], from `from + from_at` to `to + to_at + GAP`, each word read once.
 ///
 /// # Safety
 /// Those bytes are valid for reads and for writes.
 #[inline(always)]
-unsafe fn copy_line<const GAP: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+unsafe fn copy_words<const GAP: usize, const LEN: usize>(to: *mut u8, to_at: usize, from: *const u8, from_at: usize) {
+    const { assert!(LEN <= LINE && LEN.is_multiple_of(WORD)) };
     assembly!({
-        // SAFETY: the caller's contract: eight words from 0 to 64.
+        // SAFETY: the caller's contract: words from 0 to LEN.
         unsafe {
             core::arch::asm!(
                 ".irp word, 0, 8, 16, 24, 32, 40, 48, 56",
+                ".if \\word < {len}",
                 "mov {value}, qword ptr [{from} + {from_at} + \\word]",
                 "mov qword ptr [{to} + {to_at} + {gap} + \\word], {value}",
+                ".endif",
                 ".endr",
-                value = out(reg) _, from = in(reg) from, from_at = in(reg) from_at,
+                value = out(reg) _, from = in(reg) from, from_at = in(reg) from_at, len = const LEN,
                 to = in(reg) to, to_at = in(reg) to_at, gap = const GAP, options(nostack, preserves_flags)
             );
         }
     } else {
         // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), LINE) };
+        unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), LEN) };
     });
 }
 
-/// Copies a word of any alignment, read once.
+/// Copies `LEN` bytes from the start and as many to the end of `len`, so some are moved twice.
 ///
 /// # Safety
-/// `to` is valid for writes and `from` for reads of 8 bytes.
+/// As [`sealed::Lanes::copy`], and `len` is `LEN` or more.
 #[inline(always)]
-unsafe fn copy_word(to: *mut u8, from: *const u8) {
-    assembly!({
-        // SAFETY: the caller's contract.
-        unsafe {
-            core::arch::asm!(
-                "mov {value}, qword ptr [{from}]", "mov qword ptr [{to}], {value}",
-                value = out(reg) _, from = in(reg) from, to = in(reg) to, options(nostack, preserves_flags)
-            );
-        }
-    } else {
-        // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from, to, WORD) };
-    });
-}
-
-/// Copies less than [`LINE`] bytes.
-///
-/// # Safety
-/// As [`sealed::Lanes::copy`].
-#[inline(always)]
-unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
-    let mut at = 0;
-    // SAFETY: the caller's contract; each access starts at 0 or later and ends at `len` or before.
+unsafe fn copy_ends<const LEN: usize>(to: *mut u8, from: *const u8, len: usize) {
+    let last = len - LEN;
+    // SAFETY: the caller's contract; the accesses start at 0 or later and end at `len`.
     unsafe {
-        if let Some(last) = len.checked_sub(WORD) {
-            while at < last {
-                copy_word(to.add(at), from.add(at));
-                at += WORD;
-            }
-            copy_word(to.add(last), from.add(last));
-        } else {
-            while at < len {
-                to.add(at).write_volatile(from.add(at).read_volatile());
-                at += 1;
-            }
+        copy_words::<0, LEN>(to, 0, from, 0);
+        copy_words::<0, LEN>(to, last, from, last);
+    }
+}
+
+/// Copies at most [`SHORT`] bytes, in the caller's code: a head of a frame, or what changed in one. There is no loop
+/// over words.
+///
+/// # Safety
+/// As [`sealed::Lanes::copy`], for such a length.
+#[inline(always)]
+pub(crate) unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's contract, and the bound of each class.
+    unsafe {
+        match len {
+            LINE.. => copy_ends::<LINE>(to, from, len),
+            32.. => copy_ends::<32>(to, from, len),
+            16.. => copy_ends::<16>(to, from, len),
+            WORD.. => copy_ends::<WORD>(to, from, len),
+            _ => (0..len).for_each(|at| to.add(at).write_volatile(from.add(at).read_volatile())),
         }
     }
 }

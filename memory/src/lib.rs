@@ -68,7 +68,7 @@ mod transfer;
 mod word;
 
 pub use cache_line::CacheLine;
-pub use lanes::{Avx, Headed, LINE, Lanes, Words};
+pub use lanes::{Avx, Headed, LINE, Lanes, SHORT, Words};
 pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};
 pub use shared_words::SharedWords;

@@ -1,6 +1,7 @@
 //! Checked runs of shared memory and the accesses they allow.
 
 use crate::lanes::sealed::Lanes as _;
+use crate::lanes::{SHORT, copy_short};
 use crate::word::zero_if_above;
 use crate::{CacheLine, Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
@@ -154,6 +155,16 @@ impl<'m> PeerSlice<'m> {
         Ok(unsafe { self.base.add(offset as usize).cast::<Unaligned<T>>().read_volatile() }.0)
     }
 
+    /// Writes `value` at `offset`, a number of the caller's own, of any alignment. Speculation is not bounded here.
+    #[inline(always)]
+    pub fn write_own<T: Plain>(self, offset: u64, value: T) -> Result<(), OutOfRegion> {
+        let len = size_of::<T>() as u64;
+        let target = self.inside(offset, len).ok_or(OutOfRegion { at: Gpa(offset), len })?;
+        // SAFETY: the bounds of the value were just checked; the rest is as in write.
+        unsafe { target.cast::<Unaligned<T>>().write_volatile(Unaligned(value)) };
+        Ok(())
+    }
+
     /// Copies all of `source` to `offset`. The two may overlap or change meanwhile; then the bytes copied are
     /// unspecified.
     #[inline(always)]
@@ -194,6 +205,31 @@ impl<'m> PeerSlice<'m> {
         // SAFETY: as in copy_from_slice, with the roles exchanged.
         unsafe { Words.copy(bytes.as_mut_ptr(), source.base, bytes.len()) };
         Ok(())
+    }
+
+    /// Copies `bytes`, at most [`SHORT`] of them, to `offset`, by instructions of the caller's own.
+    #[inline(always)]
+    pub fn write_short(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
+        let target = self.short(offset, bytes.len())?;
+        // SAFETY: as in copy_from_slice; the length is within its bound.
+        unsafe { copy_short(target, bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies the bytes at `offset` into all of `bytes`, at most [`SHORT`], by instructions of the caller's own. Both
+    /// numbers are the caller's own: speculation is not bounded here.
+    #[inline(always)]
+    pub fn read_short(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
+        let source = self.short(offset, bytes.len())?;
+        // SAFETY: as in copy_to_slice; the length is within its bound.
+        unsafe { copy_short(bytes.as_mut_ptr(), source, bytes.len()) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn short(self, offset: u64, len: usize) -> Result<*mut u8, OutOfRegion> {
+        let len = len as u64;
+        self.inside(offset, len).filter(|_| len <= SHORT as u64).ok_or(OutOfRegion { at: Gpa(offset), len })
     }
 }
 

@@ -176,10 +176,9 @@ impl Cache {
     fn act(&mut self) {
         self.sent = 0;
         for (at, (parsed, hit)) in self.parsed.iter().zip(&self.hits).enumerate() {
-            let list = hit.as_ref().and_then(|hit| self.reader.actions(hit));
-            if let (Some(list), Ok(mut frame)) = (list, self.burst.frame_mut(at)) {
-                let verdict = list.apply(&mut frame, &mut self.heads[at], parsed);
-                self.sent += usize::from(verdict == Verdict::Output(PORT));
+            if let (Some(hit), Ok(mut frame)) = (hit, self.burst.frame_mut(at)) {
+                let verdict = self.reader.apply(hit, &mut frame, &mut self.heads[at], parsed);
+                self.sent += usize::from(verdict == Some(Verdict::Output(PORT)));
             }
         }
     }

@@ -4,7 +4,9 @@
 mod apply;
 mod checksum;
 mod list;
+mod quick;
 
+pub(crate) use apply::apply;
 pub use apply::{Cause, Verdict};
 pub use list::{ActionError, ActionList, LIST_WORDS};
 

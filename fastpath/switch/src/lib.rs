@@ -2,8 +2,8 @@
 //! table of flows that a host writes, and actions that are safe whatever the frame is.
 //!
 //! ```text
-//! Frame ─► Head ─► Parsed::of ─► Reader::look_up ─► Hit ─► Reader::actions ─► ActionList::apply ─► Verdict
-//!                   Key               ▲ the table's memory
+//! Frame ─► Head ─► Parsed::of ─► Reader::look_up ─► Hit ─► Reader::apply ─► Verdict
+//!                   Key               ▲ the table's memory      ▲
 //!                                   Writer: flows of key, mask and actions
 //! ```
 //!
@@ -36,8 +36,8 @@
 //! ```
 //!
 //! Reading order: [`Key`] (what can be matched), [`Parsed`] (what a frame proves), [`Mask`], then [`Writer`] and
-//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`ActionList::apply`]; then what a host needs
-//! to change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`].
+//! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`Reader::apply`]; then what a host needs to
+//! change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`].
 //!
 //! # A burst and a change
 //! ```text
@@ -45,7 +45,7 @@
 //! Reader::begin   epoch, unless the lease is    Writer::remove, insert
 //!                 over                          Writer::publish       opens the next epoch
 //! Reader::look_up, Statistics::prefetch         Quiescence::poll      until it returns that epoch: done
-//! Reader::actions, windows                      Ledger::collect       for each flow of Writer::dead
+//! Reader::apply, windows                        Ledger::collect       for each flow of Writer::dead
 //! Statistics::add                               Writer::reclaim       frees the entries
 //! Reader::end     reports
 //! ```
@@ -53,8 +53,10 @@
 //! # Who believes whom
 //! A frame's lengths are checked against the bytes, and what they do not prove is not in the key. A reader masks every
 //! index that it reads, compares the whole key, and takes an entry between two readings of its generation that are
-//! equal. Nothing here takes a lock; look-up and actions allocate nothing; the writer does. A host believes of a report
-//! word and of statistics only what an honest reader may have written, and then it is true of that reader alone.
+//! equal. Actions change a copy of the frame's head, and nothing of the frame before the generation was read again, so
+//! a list that was torn does nothing. Nothing here takes a lock; look-up and actions allocate nothing; the writer does.
+//! A host believes of a report word and of statistics only what an honest reader may have written, and then it is true
+//! of that reader alone.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -5,16 +5,34 @@ mod frames;
 use frames::{Extension, Network, NshSpec, Spec, Transport, any_spec, every_kind, ones_sum};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sluice::{BufferLen, Hdr, HdrF, Mempool, PacketMemory};
+use sluice::{BufferLen, FrameMut, Hdr, HdrF, Mempool, PacketMemory};
 use sluice_abi::Gpa;
-use sluice_switch::{Action, ActionError, ActionList, Cause, Head, Layers, Nsh, Parsed, Verdict};
+use sluice_memory::CacheLine;
+use sluice_switch::{Action, ActionError, ActionList, Cause, Head, Hit, Key, Layers, Mask, Nsh, Parsed, Reader, Seed};
+use sluice_switch::{Shape, Verdict, Writer};
 use sluice_test_memory::zeroed;
 
-/// Does the actions on a frame that has this header of virtio-net, and returns what came of it.
+/// Does the actions on a frame that has this header of virtio-net, as a list and as the list of an entry in a table.
+/// Returns what came of it, which is the same. A frame that is dropped is as it was.
 fn act_with(frame: &[u8], hdr: Option<Hdr>, actions: &[Action]) -> (Verdict, Vec<u8>) {
     let list = ActionList::new(actions, 16).expect("a list");
     assert_eq!(ActionList::check(*list.words(), 16), Ok(list));
     assert_eq!(list.actions().collect::<Vec<_>>(), actions);
+    let (verdict, bytes) = with_frame(frame, hdr, |frame, head, parsed| list.apply(frame, head, parsed));
+    let of_entry = |frame: &mut FrameMut<'_>, head: &mut Head, parsed: &Parsed| {
+        with_entry(&list, parsed, |reader, hit, _| reader.apply(hit, frame, head, parsed))
+    };
+    assert_eq!(with_frame(frame, hdr, of_entry), (Some(verdict), bytes.clone()), "{actions:?}");
+    assert!(matches!(verdict, Verdict::Output(_)) || bytes == frame, "{actions:?}: {verdict:?}");
+    (verdict, bytes)
+}
+
+/// Returns what `act` makes of a frame, and the frame afterwards.
+fn with_frame<T>(
+    frame: &[u8],
+    hdr: Option<Hdr>,
+    act: impl FnOnce(&mut FrameMut<'_>, &mut Head, &Parsed) -> T,
+) -> (T, Vec<u8>) {
     let memory = PacketMemory::new(Gpa(0), zeroed(8 << 10)).expect("small");
     let mut free = [0; 2];
     let pool = Mempool::new(memory, BufferLen::KiB4, &mut free).expect("room");
@@ -25,10 +43,22 @@ fn act_with(frame: &[u8], hdr: Option<Hdr>, actions: &[Action]) -> (Verdict, Vec
     }
     head.load(&frame);
     let parsed = Parsed::of(0, head.bytes(), frame.len());
-    let verdict = list.apply(&mut frame, &mut head, &parsed);
+    let done = act(&mut frame, &mut head, &parsed);
     let mut bytes = vec![0; frame.len().into()];
     frame.copy_to_slice(0, &mut bytes).expect("all of it");
-    (verdict, bytes)
+    (done, bytes)
+}
+
+/// Calls `act` with a table's reader, the entry with this list that the key matched, and what takes the entry away.
+fn with_entry<T>(list: &ActionList, parsed: &Parsed, act: impl FnOnce(&Reader<'_>, &Hit, &mut dyn FnMut()) -> T) -> T {
+    let (shape, seed) = (Shape { entries: 4, lists: 1 }, Seed::new([1, 2]));
+    let memory: Vec<_> = (0..shape.lines()).map(|_| CacheLine::default()).collect();
+    let mut writer = Writer::new(&memory, shape, seed).expect("a table");
+    let mut reader = Reader::new(&memory, shape, seed, None).expect("a table");
+    let id = writer.insert(&parsed.key, &Mask::closed(Key::default()), list).expect("room");
+    let (epoch, mut hits) = (writer.publish(), [None; 1]);
+    reader.look_up(epoch, &[*parsed], &mut hits);
+    act(&reader, &hits[0].expect("a hit"), &mut || assert!(writer.revoke(id)))
 }
 
 /// Returns the frame after the actions, which send it.
@@ -237,6 +267,39 @@ fn a_list_is_checked_before_it_is_used() {
     assert_eq!(word(&[0x0001_0000_0301]), bad(0, 0x0001_0000_0301));
     assert_eq!(word(&[0, 6]), bad(1, 6));
     assert_eq!(word(&[6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 9]), bad(15, 9));
+}
+
+/// Whatever the order, and with or without each of them.
+#[test]
+fn a_router_s_actions_are_done_in_any_order() {
+    for spec in
+        every_kind().into_iter().filter(|spec| key(&spec.bytes()).layers.intersects(Layers::IPV4 | Layers::IPV6))
+    {
+        let frame = spec.bytes();
+        let only_ttl = sent(&frame, &[Action::SetTtl(63)]);
+        let wanted = [&[2; 6][..], &[4; 6], &only_ttl[12..]].concat();
+        let [to, from, ttl] = [Action::SetDestination([2; 6]), Action::SetSource([4; 6]), Action::DecrementTtl];
+        let orders =
+            [[to, from, ttl], [from, to, ttl], [ttl, to, from], [ttl, from, to], [to, ttl, from], [from, ttl, to]];
+        orders.iter().for_each(|order| assert_eq!(sent(&frame, order), wanted, "{order:?}"));
+        assert_eq!(sent(&frame, &[to, Action::SetDestination([1; 6]), to, from, ttl]), wanted);
+        assert_eq!(sent(&frame, &[from]), [&frame[..6], &[4; 6], &frame[12..]].concat());
+    }
+}
+
+#[test]
+fn the_actions_of_an_entry_that_was_taken_away_are_not_done() {
+    let spec = every_kind().into_iter().next().expect("one");
+    let list = ActionList::new(&[Action::SetSource([9; 6]), Action::PushTag { service: false, control: 1 }], 4);
+    for list in [list.expect("a list"), ActionList::new(&[Action::Output(1)], 4).expect("a list"), ActionList::DROP] {
+        let act = |frame: &mut FrameMut<'_>, head: &mut Head, parsed: &Parsed| {
+            with_entry(&list, parsed, |reader, hit, revoke| {
+                revoke();
+                reader.apply(hit, frame, head, parsed)
+            })
+        };
+        assert_eq!(with_frame(&spec.bytes(), None, act), (None, spec.bytes()));
+    }
 }
 
 /// Returns actions that change fields of the packet.

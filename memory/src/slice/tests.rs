@@ -19,6 +19,7 @@ fn a_slice_ends_where_it_ends() {
     assert!(all.write(25, 0u64).is_err());
     for (offset, there) in [(0, true), (24, true), (25, false), (32, false), (u64::MAX, false)] {
         assert_eq!(all.read_own::<u64>(offset).is_ok(), there);
+        assert_eq!(all.write_own(offset, 0u64).is_ok(), there);
     }
     assert!(all.sub(0, 4).is_ok_and(|short| short.read_own::<u64>(0).is_err()));
     assert!(all.atomic32(29).is_none() && all.atomic32(2).is_none() && all.atomic32(28).is_some());
@@ -45,4 +46,26 @@ fn a_ring_wraps_and_a_table_refuses() {
     let table = all.table::<u64>(0, 4).unwrap();
     assert_eq!((table.get(1), table.get(4)), (Some(7), None));
     assert!(!table.set(4, 1));
+}
+
+#[test]
+fn short_copies_have_every_length_up_to_their_bound() {
+    let mut bytes: std::vec::Vec<u8> = (0..=255).collect();
+    let wanted = bytes.clone();
+    let all = PeerSlice::from_mut(&mut bytes);
+    for len in 0..=SHORT {
+        let (mut words, mut read) = (std::vec![0xa5_u8; 256], [0xa5; SHORT + 2]);
+        assert_eq!(all.read_short(3, &mut read[1..=len]), Ok(()));
+        assert_eq!((read[0], &read[1..=len], read[len + 1]), (0xa5, &wanted[3..3 + len], 0xa5));
+        let to = PeerSlice::from_mut(&mut words);
+        assert_eq!(to.write_short(5, &read[1..=len]), Ok(()));
+        assert_eq!(words[5..5 + len], wanted[3..3 + len]);
+        assert!(words[..5].iter().chain(&words[5 + len..]).all(|&byte| byte == 0xa5), "{len} bytes");
+    }
+    let mut long = [0; SHORT + 1];
+    assert!(all.read_short(0, &mut long).is_err() && all.write_short(0, &long).is_err());
+    for (at, len) in [(129, 128), (256, 1), (257, 0), (u64::MAX, 2), (250, 7)] {
+        assert!(all.read_short(at, &mut long[..len]).is_err() && all.write_short(at, &long[..len]).is_err(), "{at}");
+    }
+    assert_eq!(bytes, wanted);
 }

@@ -69,7 +69,7 @@ impl ActionList {
         let list = Self(words);
         let (mut at, mut ended) = (0, false);
         while at < LIST_WORDS && words[at] != 0 {
-            let (action, next) = list.decode(at, Whole).ok_or(ActionError::Word { at, word: words[at] })?;
+            let (action, next) = list.decode(at).ok_or(ActionError::Word { at, word: words[at] })?;
             if ended {
                 return Err(ActionError::BehindOutput);
             }
@@ -95,44 +95,64 @@ impl ActionList {
     pub fn actions(&self) -> impl Iterator<Item = Action> {
         let mut at = 0;
         iter::from_fn(move || {
-            let (action, next) = self.decode(at, Whole)?;
+            let (action, next) = self.decode(at)?;
             at = next;
             Some(action)
         })
     }
 
-    /// Gives the action at word `at` to `taker`. Returns what comes of it, and where the next action is.
-    #[inline(always)]
-    pub(super) fn decode<T: Taker>(&self, at: usize, taker: T) -> Option<(T::Result, usize)> {
-        let word = *self.0.get(at)?;
-        let (code, operand) = (word as u8, word >> 8);
-        let (low, high) = (operand as u16, (operand >> 16) as u16);
-        let sixteen = || Some(bytes_of(*self.0.get(at + 1)?, *self.0.get(at + 2)?));
-        let result = match code {
-            1 => taker.take(Action::Output(low)),
-            2 => taker.take(Action::SetDestination(first(operand))),
-            3 => taker.take(Action::SetSource(first(operand))),
-            4 => taker.take(Action::SetTag { control: low, mask: high }),
-            5 => taker.take(Action::PushTag { service: high != 0, control: low }),
-            6 => taker.take(Action::PopTag),
-            7 => taker.take(Action::SetIpv4Source(first(operand))),
-            8 => taker.take(Action::SetIpv4Destination(first(operand))),
-            9 => return Some((taker.take(Action::SetIpv6Source(sixteen()?)), at + 3)),
-            10 => return Some((taker.take(Action::SetIpv6Destination(sixteen()?)), at + 3)),
-            11 => taker.take(Action::SetTos { value: low as u8, mask: (low >> 8) as u8 }),
-            12 => taker.take(Action::SetTtl(low as u8)),
-            13 => taker.take(Action::DecrementTtl),
-            14 => taker.take(Action::SetSourcePort(low)),
-            15 => taker.take(Action::SetDestinationPort(low)),
-            16 => {
-                let (path, ttl) = (operand as u32, (operand >> 32) as u8);
-                return Some((taker.take(Action::PushNsh(Nsh { path, ttl, context: sixteen()? })), at + 3));
-            }
-            17 => taker.take(Action::PopNsh),
-            _ => return None,
-        };
-        Some((result, at + 1))
+    /// Returns the action at word `at`, and where the next one is.
+    fn decode(&self, at: usize) -> Option<(Action, usize)> {
+        decode(|at| self.word(at), at, Whole)
     }
+
+    /// Returns word `at`.
+    #[inline(always)]
+    pub(super) fn word(&self, at: usize) -> Option<u64> {
+        self.0.get(at).copied()
+    }
+}
+
+/// The operations of most lists.
+pub(super) mod plain {
+    pub const OUTPUT: u8 = 1;
+    pub const SET_DESTINATION: u8 = 2;
+    pub const SET_SOURCE: u8 = 3;
+    pub const DECREMENT_TTL: u8 = 13;
+}
+
+/// Gives the action at word `at` of what `word` reads to `taker`. Each word is read once. Returns what comes of it, and
+/// where the next action is.
+#[inline(always)]
+pub(super) fn decode<T: Taker>(word: impl Fn(usize) -> Option<u64>, at: usize, taker: T) -> Option<(T::Result, usize)> {
+    let this = word(at)?;
+    let (code, operand) = (this as u8, this >> 8);
+    let (low, high) = (operand as u16, (operand >> 16) as u16);
+    let sixteen = || Some(bytes_of(word(at + 1)?, word(at + 2)?));
+    let result = match code {
+        plain::OUTPUT => taker.take(Action::Output(low)),
+        plain::SET_DESTINATION => taker.take(Action::SetDestination(first(operand))),
+        plain::SET_SOURCE => taker.take(Action::SetSource(first(operand))),
+        4 => taker.take(Action::SetTag { control: low, mask: high }),
+        5 => taker.take(Action::PushTag { service: high != 0, control: low }),
+        6 => taker.take(Action::PopTag),
+        7 => taker.take(Action::SetIpv4Source(first(operand))),
+        8 => taker.take(Action::SetIpv4Destination(first(operand))),
+        9 => return Some((taker.take(Action::SetIpv6Source(sixteen()?)), at + 3)),
+        10 => return Some((taker.take(Action::SetIpv6Destination(sixteen()?)), at + 3)),
+        11 => taker.take(Action::SetTos { value: low as u8, mask: (low >> 8) as u8 }),
+        12 => taker.take(Action::SetTtl(low as u8)),
+        plain::DECREMENT_TTL => taker.take(Action::DecrementTtl),
+        14 => taker.take(Action::SetSourcePort(low)),
+        15 => taker.take(Action::SetDestinationPort(low)),
+        16 => {
+            let (path, ttl) = (operand as u32, (operand >> 32) as u8);
+            return Some((taker.take(Action::PushNsh(Nsh { path, ttl, context: sixteen()? })), at + 3));
+        }
+        17 => taker.take(Action::PopNsh),
+        _ => return None,
+    };
+    Some((result, at + 1))
 }
 
 /// Who takes an action as it is decoded. Where this is inlined, each operation is decoded and done in one place: an
@@ -161,9 +181,9 @@ fn encode(action: &Action) -> impl Iterator<Item = u64> {
     let four = |bytes| u64::from(u32::from_le_bytes(bytes));
     let pair = |low: u16, high: u16| u64::from(low) | u64::from(high) << 16;
     let (first, rest) = match *action {
-        Action::Output(port) => (word(1, port.into()), None),
-        Action::SetDestination(address) => (word(2, six(address)), None),
-        Action::SetSource(address) => (word(3, six(address)), None),
+        Action::Output(port) => (word(plain::OUTPUT, port.into()), None),
+        Action::SetDestination(address) => (word(plain::SET_DESTINATION, six(address)), None),
+        Action::SetSource(address) => (word(plain::SET_SOURCE, six(address)), None),
         Action::SetTag { control, mask } => (word(4, pair(control, mask)), None),
         Action::PushTag { service, control } => (word(5, pair(control, service.into())), None),
         Action::PopTag => (word(6, 0), None),
@@ -173,7 +193,7 @@ fn encode(action: &Action) -> impl Iterator<Item = u64> {
         Action::SetIpv6Destination(address) => (word(10, 0), Some(address)),
         Action::SetTos { value, mask } => (word(11, u64::from(value) | u64::from(mask) << 8), None),
         Action::SetTtl(ttl) => (word(12, ttl.into()), None),
-        Action::DecrementTtl => (word(13, 0), None),
+        Action::DecrementTtl => (word(plain::DECREMENT_TTL, 0), None),
         Action::SetSourcePort(port) => (word(14, port.into()), None),
         Action::SetDestinationPort(port) => (word(15, port.into()), None),
         Action::PushNsh(nsh) => (word(16, u64::from(nsh.path) | u64::from(nsh.ttl) << 32), Some(nsh.context)),

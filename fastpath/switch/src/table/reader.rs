@@ -5,13 +5,16 @@ use super::front::Front;
 use super::hash::{Place, Seed};
 use super::record::Stamp;
 use super::{COUNT, LEASE, ORDER, Parts, SUBTABLES, Shape, ShapeError};
-use crate::action::ActionList;
+use crate::action::{ActionList, Verdict, apply};
 use crate::epoch;
+use crate::head::Head;
 use crate::key::{Key, WORDS};
+use crate::parse::Parsed;
 use crate::report::Report;
 
 use core::iter;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use sluice::FrameMut;
 use sluice_memory::CacheLine;
 
 /// Number of keys that are looked up at once; more are looked up one such burst after the other.
@@ -105,6 +108,18 @@ impl<'m> Reader<'m> {
     pub fn actions(&self, hit: &Hit) -> Option<ActionList> {
         let list = self.parts.list(hit.stamp.list()).list();
         self.parts.entry(hit.entry).still(hit.stamp).then_some(list)
+    }
+
+    /// Does the actions of the entry that was hit on `frame`, of which `head` was loaded, and `parsed` is what
+    /// [`Parsed::of`] made of it. `None` if the entry is another one by now, which is a miss: the frame is as it was.
+    /// A frame that is dropped is as it was, too. The head is to be loaded again before it is used again.
+    ///
+    /// This does what [`ActionList::apply`] does with the list of [`Reader::actions`], without a copy of the list: each
+    /// word is read as it is needed, and whether all belong together is known before anything of the frame changes.
+    #[inline]
+    pub fn apply(&self, hit: &Hit, frame: &mut FrameMut<'_>, head: &mut Head, parsed: &Parsed) -> Option<Verdict> {
+        let (list, entry) = (self.parts.list(hit.stamp.list()), self.parts.entry(hit.entry));
+        apply(|at| list.list_word(at), || entry.still(hit.stamp), frame, head, parsed)
     }
 
     fn burst<K: AsRef<Key>>(&mut self, burst: &Burst<'_, K>, hits: &mut [Option<Hit>]) {

@@ -148,6 +148,20 @@ impl<'m> Record<'m> {
         writing
     }
 
+    /// Returns word `at` of the list of actions that the record is. Few lists have a second line.
+    #[inline(always)]
+    pub fn list_word(self, at: usize) -> Option<u64> {
+        match self.0[0].words().get(at) {
+            Some(word) => Some(word.load(Relaxed)),
+            None => self.second_line(at),
+        }
+    }
+
+    #[cold]
+    fn second_line(self, at: usize) -> Option<u64> {
+        (at < LIST_WORDS).then(|| self.word(at).load(Relaxed))
+    }
+
     /// Returns the list of actions that the record is.
     #[inline(always)]
     pub fn list(self) -> ActionList {
