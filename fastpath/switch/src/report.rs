@@ -12,8 +12,7 @@
 //! Only a reader that leaves its rest must be seen before it looks at the table, which takes a full fence: otherwise
 //! the host could find it at rest while it uses an entry. It rests before it sleeps, so this fence comes with a
 //! wake-up, and not with each burst. A word that said "in a burst of epoch E" before each one would cost the fence
-//! every time, and would tell the host nothing more of a reader that polls. On an AMD EPYC a burst that only begins and
-//! ends takes 2 ticks, and 15 with a rest (`cargo bench -p sluice-switch --bench lookup`).
+//! every time, and would tell the host nothing more of a reader that polls.
 //!
 //! The word is the epoch as it is behind the burst, and not the one that the burst had: both are true then, and with
 //! the later one a change waits for the bursts that were going on, and not for one more of each reader.
