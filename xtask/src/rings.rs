@@ -96,9 +96,8 @@ fn conditions() -> String {
 }
 
 impl Options {
-    /// Returns the options that were given, for ring-bench.
     fn given(&self) -> Vec<String> {
-        let all = [
+        given(&[
             ("--side", &self.side),
             ("--impl", &self.who),
             ("--ring", &self.ring),
@@ -107,9 +106,13 @@ impl Options {
             ("--frame", &self.frame),
             ("--turns", &self.turns),
             ("--packets", &self.packets),
-        ];
-        all.iter().filter_map(|(option, value)| Some(format!("{option}={}", value.as_ref()?))).collect()
+        ])
     }
+}
+
+/// Returns those of `options` that have a value, for ring-bench.
+pub fn given(options: &[(&str, &Option<String>)]) -> Vec<String> {
+    options.iter().filter_map(|(option, value)| Some(format!("{option}={}", value.as_ref()?))).collect()
 }
 
 /// Returns the rows of `command`, ring-bench, and says now and then how far it is: `last` names a row.

@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Command;
 
 /// What to measure.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Numbers of flows, 1 to 4194304, with commas [default: 10,1000,64000,1000000]
     #[arg(long)]
@@ -27,7 +27,8 @@ pub fn run(options: &Options) -> Result<()> {
     let library = rings::library();
     artifacts::build_ring_bench()?;
     let mut command = Command::new(artifacts::hosted().join("ring-bench"));
-    command.arg("switch").args(options.given());
+    command.arg("switch");
+    command.args(rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]));
     match library {
         Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
         Err(why) => eprintln!("No rows of rte_hash: {why:#}"),
@@ -49,24 +50,4 @@ pub fn run(options: &Options) -> Result<()> {
     plot::switch(&picture, &rows)?;
     println!("Plot: {}", picture.display());
     Ok(())
-}
-
-impl Options {
-    /// Returns the options that were given, for ring-bench.
-    fn given(&self) -> Vec<String> {
-        let all = [("--flows", &self.flows), ("--seconds", &self.seconds)];
-        all.iter().filter_map(|(option, value)| Some(format!("{option}={}", value.as_ref()?))).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_given_is_passed_on() {
-        let none = Options { json: true, ..Options::default() };
-        assert_eq!(none.given(), [""; 0]);
-        assert_eq!(Options { flows: Some("10,1000".into()), ..none }.given(), ["--flows=10,1000"]);
-    }
 }

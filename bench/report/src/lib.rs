@@ -3,6 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `report` | [`Report`]: what a host and its VMs printed, taken apart |
+//! | `outcome` | [`Outcome`]: a report as the user of a run sees it: consoles by VM, or one JSON object |
 //! | `rows` | [`Row`] and [`RingRow`]: measured rows |
 //! | [`table`], [`plot`] | rows as text, and as a picture |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
@@ -12,6 +13,7 @@
 
 pub mod latency;
 mod machine;
+mod outcome;
 pub mod plot;
 mod report;
 mod rows;
@@ -19,5 +21,6 @@ pub mod switch;
 pub mod table;
 
 pub use machine::cpu;
+pub use outcome::{Outcome, RunHost};
 pub use report::{Report, is_piece};
 pub use rows::{IMIX, RingRow, Row, frame_name};

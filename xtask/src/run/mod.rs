@@ -1,17 +1,16 @@
 //! `cargo xtask run`: anyone's manifest and images, in the emulated machine or as processes.
 //!
 //! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest
-//! says so), `search` (the files that the manifest names), `outcome` (what came of the run).
+//! says so), `search` (the files that the manifest names).
 
 mod manifest;
-mod outcome;
 mod search;
 
 use crate::{Host, Scenario, artifacts, tools};
 use anyhow::{Error, Result};
 use manifest::Source;
-use outcome::Outcome;
 use search::Kind;
+use sluice_report::{Outcome, RunHost};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -98,7 +97,14 @@ fn attempt(options: &Options) -> Result<Outcome> {
     build(host, &scenario, &source)?;
     let start = Instant::now();
     let report = host.watch(&scenario)?;
-    Outcome::new(host, &source, report, start.elapsed(), (options.timeout, options.out.as_deref()))
+    let on = match host {
+        Host::Bochs => RunHost { name: "the monitor, in the emulator Bochs", tag: "monitor" },
+        Host::Embedded => {
+            RunHost { name: "plain Linux processes; nothing protects them from each other", tag: "launcher" }
+        }
+    };
+    let names = source.manifest.vms.iter().map(|vm| vm.name.as_str());
+    Outcome::new(on, names, report, start.elapsed(), (options.timeout, options.out.as_deref()))
 }
 
 /// The emulated machine where it can be had, unless processes are asked for; else processes, with a line that says so.

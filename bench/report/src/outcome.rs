@@ -1,19 +1,28 @@
 //! The outcome of a run: consoles by VM, or one JSON object.
 
-use super::manifest::Source;
-use crate::Host;
+use crate::{Report, is_piece};
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sluice_report::{Report, is_piece};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The host of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunHost {
+    /// What the VMs run on, in words.
+    pub name: &'static str,
+    /// Tag of the host's own lines.
+    pub tag: &'static str,
+}
+
 /// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Whether host and VMs ended well; else why not.
     pub result: Result<(), String>,
+    /// Whether the run was stopped because it took longer than it may.
     pub timed_out: bool,
     host: &'static str,
     seconds: f64,
@@ -41,29 +50,29 @@ struct File {
 }
 
 impl Outcome {
-    /// Takes `report` apart, of a run that had `timeout` seconds, and writes the files that VMs wrote to folder `out`.
-    pub fn new(
-        host: Host,
-        source: &Source,
+    /// Takes `report` apart, of a run of the VMs with names `vms` that had `timeout` seconds and took as long as
+    /// `passed` says, and writes the files that VMs wrote to folder `out`.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn new<'n>(
+        host: RunHost,
+        vms: impl Iterator<Item = &'n str>,
         report: Report,
         passed: Duration,
         (timeout, out): (u64, Option<&Path>),
     ) -> Result<Self> {
-        let vms = source.manifest.vms.iter().map(|vm| Vm {
-            name: vm.name.clone(),
-            console: lines_of(&report, &vm.name),
-            exits: report.exits.get(&vm.name).cloned().unwrap_or_default(),
+        let vms = vms.map(|name| Vm {
+            name: name.to_owned(),
+            console: lines_of(&report, name),
+            exits: report.exits.get(name).cloned().unwrap_or_default(),
         });
         let late = format!("the run did not end within {timeout} s");
         let result = report.verdict.clone().unwrap_or(Err(late));
         let timed_out = report.timed_out;
-        let (host, tag) = match host {
-            Host::Bochs => ("the monitor, in the emulator Bochs", "monitor"),
-            Host::Embedded => ("plain Linux processes; nothing protects them from each other", "launcher"),
-        };
-        let (seconds, host_lines, vms) = (passed.as_secs_f64(), lines_of(&report, tag), vms.collect());
+        let (seconds, host_lines, vms) = (passed.as_secs_f64(), lines_of(&report, host.tag), vms.collect());
         let files = files(&report, out)?;
-        Ok(Self { result, timed_out, host, seconds, host_lines, vms, files, report })
+        Ok(Self { result, timed_out, host: host.name, seconds, host_lines, vms, files, report })
     }
 
     /// Prints the consoles, one VM after the other, and the verdict.
@@ -74,7 +83,7 @@ impl Outcome {
             println!("\n── {name} ──");
             lines.iter().for_each(|line| println!("{line}"));
         }
-        println!("");
+        println!();
         for (name, File { bytes, path }) in &self.files {
             let place =
                 path.as_ref().map_or("kept nowhere: --out names a folder".into(), |path| path.display().to_string());
