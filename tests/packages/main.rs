@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::{env, fs};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
@@ -110,12 +111,29 @@ fn each_dependency_can_be_had_when_its_user_is_published() {
     }
 }
 
-/// Each package is built alone, with the packages of the others.
+/// Each package is built alone, with the packages of the others, in a folder of its own: cargo takes what it built of
+/// one version of a package for that version, whatever is in the package now.
 #[test]
 fn packages_are_whole() {
+    let built = artifacts::results().join("packages");
+    let _ = fs::remove_dir_all(&built);
+    forget_unpacked();
     let mut command = cargo(&["package", "--quiet", "--allow-dirty"]);
-    command.args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
+    command.arg("--target-dir").arg(built).args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
     succeeded(&mut command);
+}
+
+/// Removes the packages that cargo unpacked in an earlier run, for the same reason. It unpacks those that come from a
+/// folder, and from no server, below names that begin with a hyphen.
+fn forget_unpacked() {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    for registry in registries.into_iter().flatten().map_while(Result::ok) {
+        if registry.file_name().as_encoded_bytes().starts_with(b"-") {
+            let folder = |name| registry.path().join(format!("{name}-{}", env!("CARGO_PKG_VERSION")));
+            PUBLISHED.iter().for_each(|name| drop(fs::remove_dir_all(folder(name))));
+        }
+    }
 }
 
 #[test]
