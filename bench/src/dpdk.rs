@@ -43,7 +43,7 @@ struct Library {
 /// The library while its thread has it to itself. All clones are that thread's.
 #[derive(Clone)]
 pub struct Dpdk {
-    library: &'static Library,
+    loaded: &'static Library,
     _lock: Rc<MutexGuard<'static, ()>>,
 }
 
@@ -100,19 +100,19 @@ impl Dpdk {
         static LOCK: Mutex<()> = Mutex::new(());
         let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let started = LIBRARY.get_or_init(|| Library::start(file).map_err(|error| format!("{error:#}")));
-        let library = started.as_ref().map_err(|what| anyhow!("{what}"))?;
-        Ok(Self { library, _lock: Rc::new(lock) })
+        let loaded = started.as_ref().map_err(|what| anyhow!("{what}"))?;
+        Ok(Self { loaded, _lock: Rc::new(lock) })
     }
 
     /// Returns where the library listens for front-ends.
     pub fn socket(&self) -> &Path {
-        &self.library.socket
+        &self.loaded.socket
     }
 
     /// Returns the device whose front-end has just set up its queues.
     pub fn device(&self) -> Result<Device> {
         // SAFETY: the lock is held; there is nothing else to rely on.
-        let vid = unsafe { (self.library.device)(PATIENCE) };
+        let vid = unsafe { (self.loaded.device)(PATIENCE) };
         (vid >= 0).then_some(Device(vid)).context("rte_vhost has no device ready")
     }
 
@@ -122,7 +122,7 @@ impl Dpdk {
         for bytes in frames {
             let len = c_uint::try_from(bytes.len())?;
             // SAFETY: the lock is held; the function refuses a frame that it has not, and one that is too long.
-            let at = unsafe { (self.library.frame)(made, len, buffer_len) };
+            let at = unsafe { (self.loaded.frame)(made, len, buffer_len) };
             if at.is_null() {
                 bail!("rte_vhost: no mbuf of {buffer_len} bytes for frame {made} of {len}");
             }
@@ -138,7 +138,7 @@ impl Dpdk {
     pub fn enqueue(&self, device: Device, frames: Frames) -> usize {
         // SAFETY: the lock is held; a device whose front-end is gone takes nothing; the frames were made, and an
         // enqueue leaves them where they are.
-        unsafe { (self.library.enqueue)(device.0, frames.0) as usize }
+        unsafe { (self.loaded.enqueue)(device.0, frames.0) as usize }
     }
 
     /// Opens a port of DPDK's virtio driver with `options` and buffers of `buffer_len` bytes. Returns the port, the
@@ -148,7 +148,7 @@ impl Dpdk {
         let mut path = [0; PATH_LEN];
         // SAFETY: the lock is held; both strings end with 0, and `path` has `PATH_LEN` bytes.
         let port = unsafe {
-            (self.library.port)(socket.as_ptr(), options.as_ptr(), buffer_len, path.as_mut_ptr(), PATH_LEN as c_uint)
+            (self.loaded.port)(socket.as_ptr(), options.as_ptr(), buffer_len, path.as_mut_ptr(), PATH_LEN as c_uint)
         };
         if port < 0 {
             bail!("DPDK's virtio driver does not start: {port}");
@@ -164,8 +164,8 @@ impl Dpdk {
     pub fn take(&self, port: Port, most: usize) -> usize {
         let most = most.min(SIZE.into()) as c_uint;
         // SAFETY: the lock is held; the port was opened, and the library's list has `SIZE` entries.
-        let taken = unsafe { (self.library.rx)(port.0, most) };
-        self.library.held.store(taken, Relaxed);
+        let taken = unsafe { (self.loaded.rx)(port.0, most) };
+        self.loaded.held.store(taken, Relaxed);
         taken as usize
     }
 
@@ -174,14 +174,14 @@ impl Dpdk {
     /// # Errors
     /// No such frame was taken, or it was freed.
     pub fn read(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        let held = self.library.held.load(Relaxed);
+        let held = self.loaded.held.load(Relaxed);
         let index = c_uint::try_from(index).ok().filter(|&index| index < held);
         let index = index.with_context(|| format!("{held} frames were taken"))?;
         let mut len = 0;
         // SAFETY: the lock is held; the frame was taken and not freed, and has `len` bytes in one piece at `at`, as
         // the driver's options merge no buffers.
         let frame = unsafe {
-            let at = (self.library.taken)(index, &raw mut len);
+            let at = (self.loaded.taken)(index, &raw mut len);
             core::slice::from_raw_parts(at, len as usize)
         };
         bytes.clear();
@@ -192,24 +192,24 @@ impl Dpdk {
     /// Frees the frames that were taken.
     #[inline(always)]
     pub fn free(&self) {
-        let held = self.library.held.load(Relaxed);
+        let held = self.loaded.held.load(Relaxed);
         // SAFETY: the lock is held; the first `held` entries of the library's list were taken and not freed.
-        unsafe { (self.library.free)(held) };
-        self.library.held.store(0, Relaxed);
+        unsafe { (self.loaded.free)(held) };
+        self.loaded.held.store(0, Relaxed);
     }
 
     /// Makes an empty table of `rte_hash` with room for `entries` keys, at least 8. The library has one: it takes the
     /// place of the one before.
     pub fn new_hash(&self, entries: u32) -> Result<()> {
         // SAFETY: the lock is held; there is nothing else to rely on.
-        let made = unsafe { (self.library.hash)(entries) };
+        let made = unsafe { (self.loaded.hash)(entries) };
         if made == 0 { Ok(()) } else { bail!("rte_hash_create: no table of {entries} entries") }
     }
 
     /// Adds `key` with `value` to the table.
     pub fn add_to_hash(&self, key: &[u8; KEY_LEN], value: u32) -> Result<()> {
         // SAFETY: the lock is held; the key has as many bytes, and is copied.
-        let added = unsafe { (self.library.hash_add)(key, value) };
+        let added = unsafe { (self.loaded.hash_add)(key, value) };
         if added == 0 { Ok(()) } else { bail!("rte_hash_add_key_data: {added}, key {value}") }
     }
 
@@ -217,20 +217,20 @@ impl Dpdk {
     pub fn set_keys(&self, keys: &[[u8; KEY_LEN]]) {
         // SAFETY: the lock is held; `keys` has at least as many keys as the function copies, which has a bound of its
         // own.
-        unsafe { (self.library.hash_keys)(keys.as_ptr(), keys.len().min(u8::MAX.into()) as c_uint) }
+        unsafe { (self.loaded.hash_keys)(keys.as_ptr(), keys.len().min(u8::MAX.into()) as c_uint) }
     }
 
     /// Looks the keys up by `rte_hash_lookup_bulk_data`, and returns a bit for each that the table has.
     #[inline(always)]
     pub fn look_up(&self) -> u64 {
         // SAFETY: the lock is held; without a table, or without keys, nothing is looked up.
-        unsafe { (self.library.hash_look_up)() }
+        unsafe { (self.loaded.hash_look_up)() }
     }
 
     /// Returns the value of key `index`, which is any value if the key was not found.
     pub fn value(&self, index: u8) -> u32 {
         // SAFETY: the lock is held; the function masks the index.
-        unsafe { (self.library.hash_value)(index.into()) }
+        unsafe { (self.loaded.hash_value)(index.into()) }
     }
 }
 
