@@ -74,6 +74,7 @@ impl Count {
         // cargo-nextest reports on standard error, where cargo reports what it builds; cargo test on standard output.
         let (from, into) = std::io::pipe()?;
         let mut child = command.stdout(into.try_clone()?).stderr(into).spawn().context("cargo")?;
+        // The command holds ends of the pipe, which is read up to the last one's end.
         drop(command);
         for line in BufReader::new(from).lines() {
             let line = line?;
