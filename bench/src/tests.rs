@@ -16,19 +16,26 @@ fn built(path: PathBuf) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// Returns DPDK's library, if `xtask` built it.
+pub fn dpdk() -> Option<PathBuf> {
+    built(artifacts::results().join("libdpdk_bench.so"))
+}
+
 /// Rows of all that there is, for bursts that divide the ring and one that does not.
 fn rows(cores: u16, frame: u16, buffer_len: u32) -> Vec<Row> {
     let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
     options.cores = vec![cores];
     options.window = built(artifacts::bare().join("window"));
-    options.rte_vhost = built(artifacts::results().join("libdpdk_bench.so"));
+    options.rte_vhost = dpdk();
+    // DPDK ties its thread to one processor.
+    let processors = clock::processors();
     let mut world = World::new(&options, buffer_len, frame.max(SHORT)).unwrap();
     let mut rows = Vec::new();
     let print = |row: &Row| {
         rows.push(row.clone());
         Ok(())
     };
-    series::run(&options, &clock::processors(), &mut world, frame, print).unwrap();
+    series::run(&options, &processors, &mut world, frame, print).unwrap();
     let rivals: usize =
         Impl::value_variants().iter().filter(|who| options.wants(**who)).map(|who| who.rings().len()).sum();
     assert!(rivals >= 7 && rows.len() == options.burst.len() * rivals, "{rows:?}");
@@ -45,7 +52,7 @@ fn every_device_side_delivers_short_and_long_frames() {
 #[test]
 fn every_driver_receives_short_and_long_frames() {
     let mut options = Options::parse_from(["ring-bench", "--turns=2", "--packets=300", "--burst=1,7,64"]);
-    options.rte_vhost = built(artifacts::results().join("libdpdk_bench.so"));
+    options.rte_vhost = dpdk();
     for (frame, buffer_len) in [(64, BUFFER), (IMIX, BUFFER), (9000, LARGE_BUFFER)] {
         let mut world = receive::World::new(&options, buffer_len, frame.max(SHORT)).unwrap();
         let (mut ours, mut theirs) = (0, 0);

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests, and how many there were.
 
-use crate::{artifacts, miri, tools};
+use crate::{artifacts, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Command;
@@ -29,6 +29,7 @@ pub fn run(options: &Options) -> Result<()> {
         artifacts::build_bare()?;
     }
     artifacts::build_hosted()?;
+    let dpdk = rings::library();
     let left_out = [
         ("in_bochs", &emulator),
         ("in_qemu", &qemu),
@@ -51,6 +52,9 @@ pub fn run(options: &Options) -> Result<()> {
     println!("\n{} passed, {} failed, {} left out", count.passed, count.failed, count.left_out);
     for (name, why) in left_out {
         println!("Tests named {name} were left out: {why}");
+    }
+    if let Err(why) = &dpdk {
+        println!("Tests of benchmarks ran without DPDK: {why:#}");
     }
     if let Err(why) = &interpreter {
         println!("Miri did not run the unit tests: {why}");

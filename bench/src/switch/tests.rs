@@ -1,12 +1,11 @@
 //! Every look-up that is measured hits, and a row says what it is about.
 
 use super::*;
-use xtask::artifacts;
+use crate::tests::dpdk;
 
 #[test]
 fn every_look_up_of_a_quick_run_hits() {
-    let library = artifacts::results().join("libdpdk_bench.so");
-    let rte_vhost = library.exists().then_some(library);
+    let rte_vhost = dpdk();
     // A burst in which a flow is not found, or a frame is not sent, is an error.
     let mut rows = Vec::new();
     let print = |row: &Row| {
@@ -55,10 +54,7 @@ fn a_row_is_printed_with_these_fields_and_no_others() {
 
 #[test]
 fn rte_hash_says_which_flow_it_found() {
-    let library = artifacts::results().join("libdpdk_bench.so");
-    if !library.exists() {
-        return;
-    }
+    let Some(library) = dpdk() else { return };
     let dpdk = crate::dpdk::Dpdk::hold(&library).unwrap();
     dpdk.new_hash(64).unwrap();
     (0..9).for_each(|flow| dpdk.add_to_hash(&frames::key(flow), 100 + flow).unwrap());
