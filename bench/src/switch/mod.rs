@@ -21,6 +21,7 @@ use frames::Headers;
 use hash::RteHash;
 use quiet::{Beside, Quiet};
 use serde::Serialize;
+use sluice_report::switch::SwitchRow;
 use sluice_switch::BURST;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -56,38 +57,10 @@ pub struct Options {
     pub rte_vhost: Option<PathBuf>,
 }
 
-/// A measured row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
-    /// Whose code: `sluice` or `rte_hash`.
-    pub r#impl: &'static str,
-    /// What the clock ran over.
-    pub work: Work,
-    /// Headers of the frames.
-    pub frame: Headers,
-    /// Number of flows.
-    pub flows: u32,
-    /// Which entries the table has; nothing where there is none, or where it is not the flow cache's.
-    pub table: Option<Table>,
-    /// Number of masks of the table.
-    pub masks: Option<u16>,
-    /// Size of the pages that were asked for, in KiB.
-    pub pages: Option<u16>,
-    /// Share of the table's memory that is in pages of 2 MiB.
-    pub large_share: Option<f64>,
-    /// Ticks of the time-stamp counter, the median of the chunks that count; nothing if none does.
-    pub ticks_per_packet: Option<f64>,
-    /// The ratio to the look-up of `rte_hash` among as many flows, in pages of 4 KiB.
-    pub ratio_to_rte_hash: Option<f64>,
-    /// Number of chunks that count, and of all.
-    pub quiet_chunks: usize,
-    /// Number of all chunks.
-    pub chunks: usize,
-}
-
 /// Something that takes turns: a row without figures, who it is about, and what came of each turn.
 struct Rival {
-    row: Row,
+    work: Work,
+    row: SwitchRow,
     subject: usize,
     chunks: Vec<(f64, Beside)>,
 }
@@ -103,7 +76,7 @@ struct Rivals {
 ///
 /// # Errors
 /// A look-up missed, a frame was not sent, or there is no memory.
-pub fn run(options: &Options, mut print: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+pub fn run(options: &Options, mut print: impl FnMut(&SwitchRow) -> Result<()>) -> Result<()> {
     let mut quiet = Quiet::new()?;
     let mut measure = |what: &str, rivals: &dyn Fn() -> Result<Rivals>| {
         let mut rivals = rivals().with_context(|| what.to_owned())?;
@@ -121,8 +94,8 @@ impl Rivals {
         for frame in [Headers::Ipv4, Headers::Vlan, Headers::Ipv6, Headers::Nsh] {
             for flows in PARSED_FLOWS {
                 rivals.subjects.push(Box::new(Cache::new(Table::Wide, flows, false, frame)?));
-                let row = |work| Row { frame, ..row("sluice", work, flows) };
-                [Work::Load, Work::Parse].map(row).into_iter().for_each(|row| rivals.add(row));
+                let row = SwitchRow { frame: name(frame), ..row("sluice", flows) };
+                [Work::Load, Work::Parse].into_iter().for_each(|work| rivals.add(work, &row));
             }
         }
         Ok(rivals)
@@ -134,7 +107,8 @@ impl Rivals {
         match options.rte_vhost.as_ref().map(|file| RteHash::new(file, flows)) {
             Some(Ok(hash)) => {
                 rivals.subjects.push(Box::new(hash));
-                rivals.add(Row { pages: Some(4), large_share: Some(0.0), ..row("rte_hash", Work::Lookup, flows) });
+                let row = SwitchRow { pages: Some(4), large_share: Some(0.0), ..row("rte_hash", flows) };
+                rivals.add(Work::Lookup, &row);
             }
             Some(Err(why)) => eprintln!("No rows of rte_hash: {why:#}"),
             None => {}
@@ -144,17 +118,18 @@ impl Rivals {
                 let cache = Cache::new(table, flows, large, Headers::Ipv4)?;
                 let large_share = Some(cache.large_share()?);
                 rivals.subjects.push(Box::new(cache));
-                let (table, masks, pages) = (Some(table), Some(table.masks()), Some(pages));
-                let row = |work| Row { table, masks, pages, large_share, ..row("sluice", work, flows) };
-                [Work::Lookup, Work::Act, Work::Count, Work::All].map(row).into_iter().for_each(|row| rivals.add(row));
+                let (table, masks, pages) = (Some(name(table)), Some(table.masks()), Some(pages));
+                let row = SwitchRow { table, masks, pages, large_share, ..row("sluice", flows) };
+                [Work::Lookup, Work::Act, Work::Count, Work::All].into_iter().for_each(|work| rivals.add(work, &row));
             }
         }
         Ok(rivals)
     }
 
-    /// Adds a row of the last subject.
-    fn add(&mut self, row: Row) {
-        self.all.push(Rival { row, subject: self.subjects.len() - 1, chunks: Vec::new() });
+    /// Adds a row of the last subject, about `work`.
+    fn add(&mut self, work: Work, row: &SwitchRow) {
+        let row = SwitchRow { work: name(work), ..row.clone() };
+        self.all.push(Rival { work, row, subject: self.subjects.len() - 1, chunks: Vec::new() });
     }
 
     /// Lets all take turns for a number of seconds.
@@ -163,7 +138,7 @@ impl Rivals {
         let count = if seconds == 0 { 1 } else { CHUNKS };
         loop {
             for rival in &mut self.all {
-                let (subject, work) = (self.subjects[rival.subject].as_mut(), rival.row.work);
+                let (subject, work) = (self.subjects[rival.subject].as_mut(), rival.work);
                 warm_up(subject, work, rival.row.flows)?;
                 for _ in 0..count {
                     rival.chunks.push(chunk(subject, work, empty, quiet)?);
@@ -178,7 +153,7 @@ impl Rivals {
     }
 
     /// Returns the rows, of the chunks that count or of `any`.
-    fn rows(&self, quiet: &Quiet, any: bool) -> Vec<Row> {
+    fn rows(&self, quiet: &Quiet, any: bool) -> Vec<SwitchRow> {
         let chunks = |rival: &Rival| -> Vec<Option<f64>> {
             let counting = rival.counting(quiet).zip(&rival.chunks);
             counting.map(|(counts, (ticks, _))| counts.or(any.then_some(*ticks))).collect()
@@ -187,8 +162,8 @@ impl Rivals {
         let row = |rival: &Rival| {
             let chunks = chunks(rival);
             let counting: Vec<f64> = chunks.iter().flatten().copied().collect();
-            let compared = rival.row.r#impl == "sluice" && rival.row.work == Work::Lookup;
-            Row {
+            let compared = rival.row.r#impl == "sluice" && rival.work == Work::Lookup;
+            SwitchRow {
                 quiet_chunks: rival.counting(quiet).flatten().count(),
                 chunks: chunks.len(),
                 ticks_per_packet: (!counting.is_empty()).then(|| median(counting)),
@@ -226,12 +201,12 @@ fn chunk(subject: &mut dyn Subject, work: Work, empty: u64, quiet: &mut Quiet) -
     Ok((ticks? as f64 / (CHUNK * BURST) as f64, beside))
 }
 
-/// Returns a row without figures.
-fn row(r#impl: &'static str, work: Work, flows: u32) -> Row {
-    Row {
-        r#impl,
-        work,
-        frame: Headers::Ipv4,
+/// Returns a row without work and figures.
+fn row(r#impl: &str, flows: u32) -> SwitchRow {
+    SwitchRow {
+        r#impl: r#impl.into(),
+        work: String::new(),
+        frame: name(Headers::Ipv4),
         flows,
         table: None,
         masks: None,
@@ -242,6 +217,11 @@ fn row(r#impl: &'static str, work: Work, flows: u32) -> Row {
         quiet_chunks: 0,
         chunks: 0,
     }
+}
+
+/// Returns the name of a variant without fields, as rows have it.
+fn name(variant: impl Serialize) -> String {
+    serde_json::to_value(variant).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }
 
 #[cfg(test)]
