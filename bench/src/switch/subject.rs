@@ -1,11 +1,10 @@
 //! Who is measured, and at what.
 
 use anyhow::Result;
-use clap::ValueEnum;
 use serde::Serialize;
 
 /// What the clock runs over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Work {
     /// Copying the frames' first bytes out of packet memory
