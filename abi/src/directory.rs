@@ -23,6 +23,7 @@
 
 pub use crate::peer_idx::MAX_PEERS;
 use crate::{Gpa, net, virtq};
+use bitflags::bitflags;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -62,6 +63,15 @@ impl PeerState {
             4 => Self::Quarantined,
             _ => Self::Revoked,
         }
+    }
+}
+
+bitflags! {
+    /// What a VM has beyond the version of its directory.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct HostF: u64 {
+        /// The VM has flow memory: see [`crate::flows`].
+        const FLOWS = 1;
     }
 }
 
@@ -177,7 +187,7 @@ pub struct Header {
     pub gate: u32,
     /// Number of entries that are valid: those of the peers with an index below this. All others are zero.
     pub peer_count: u32,
-    /// Features of the host beyond this version. No bit is defined yet; a reader ignores bits that it does not know.
+    /// Features of the host beyond this version: [`HostF`]. A reader ignores bits that it does not know.
     pub features: u64,
     /// VM id of the directory's owner.
     pub vm_id: u32,
@@ -217,6 +227,8 @@ pub mod word {
     pub const SEQUENCE: usize = offset_of!(Header, sequence) / 8;
     /// The word with [`Header::gate`] in its low half and [`Header::peer_count`] in its high half.
     pub const GATE: usize = offset_of!(Header, gate) / 8;
+    /// The word that is [`Header::features`].
+    pub const FEATURES: usize = offset_of!(Header, features) / 8;
     /// The word that is [`Header::build_id`].
     pub const BUILD_ID: usize = offset_of!(Header, build_id) / 8;
     /// Number of words of a peer's entry.

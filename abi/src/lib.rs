@@ -47,6 +47,7 @@ pub mod boot;
 pub mod build_id;
 pub mod call;
 pub mod directory;
+pub mod flows;
 pub mod lapic;
 pub mod map;
 pub mod mmio;

@@ -58,6 +58,15 @@ pub const LIST: u64 = 0x0606_2000;
 pub const CONSTANT: u64 = 0x0606_3000;
 /// Offset of the 64-bit word in the page at [`CONSTANT`], in bytes.
 pub const CONSTANT_WORD: u64 = 0x78;
+/// Flow table of a VM with an in-VM switch, one for all vCPUs, at most [`FLOWS_LEN`] bytes: read-only, in home. See:
+/// [`crate::flows`].
+pub const FLOWS: u64 = 0x0800_0000;
+/// Largest length of the flow table's memory in bytes: 512 MiB.
+pub const FLOWS_LEN: u64 = 0x2000_0000;
+/// What the VM reports of its flow table, at most [`FLOW_RECORDS_LEN`] bytes: read-write, in home.
+pub const FLOW_RECORDS: u64 = 0x2800_0000;
+/// Largest length of what the VM reports in bytes: 256 MiB.
+pub const FLOW_RECORDS_LEN: u64 = 0x1000_0000;
 /// The VM's packet memory, at most [`PACKETS_LEN`] bytes, 2 MiB-aligned: read-write, in the window view.
 pub const PACKETS: u64 = 0x4000_0000;
 /// Largest length of packet memory in bytes: 1 GiB.
@@ -97,7 +106,8 @@ const _: () = assert!(SLOT_GPA + SLOT_LEN == 1 << 39 && SLOT_VA.is_multiple_of(1
 const _: () = assert!(SLOT_PML4_INDEX == 128);
 const _: () = assert!(CODE + CODE_LEN <= STATE && STATE + STATE_LEN < STACK - PAGE && STACK + STACK_LEN <= REQUEST);
 const _: () = assert!(request(MAX_VCPUS) <= TABLES && TABLES + TABLES_LEN <= DIRECTORY);
-const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= PACKETS);
+const _: () = assert!(DIRECTORY + DIRECTORY_LEN <= LIST && CONSTANT + PAGE <= FLOWS);
+const _: () = assert!(FLOWS + FLOWS_LEN <= FLOW_RECORDS && FLOW_RECORDS + FLOW_RECORDS_LEN <= PACKETS);
 // A speculative access from packet memory ends before the peers, and one from a peer's first region before the next
 // peer.
 const _: () = assert!(

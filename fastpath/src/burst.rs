@@ -175,6 +175,23 @@ impl<'p> Burst<'p> {
         self.owned = self.len;
     }
 
+    /// Brings the first `count` frames in the order of the peers that they name; those of one peer stay in order. A
+    /// [`crate::Scatter`] finds each peer once then.
+    pub fn sort_by_peer(&mut self, count: usize) {
+        let count = count.min(self.len);
+        let is_sorted = self.packets[..count].is_sorted_by_key(|packet| packet.peer);
+        if is_sorted {
+            return;
+        }
+        let (packets, notes) = (self.packets, self.notes);
+        let mut order: [u8; MAX_BURST] = core::array::from_fn(|at| at as u8);
+        // No two are equal, so that this is as good as a stable sort, which would allocate.
+        order[..count].sort_unstable_by_key(|&at| (packets[usize::from(at)].peer, at));
+        for (to, &from) in order[..count].iter().enumerate() {
+            (self.packets[to], self.notes[to]) = (packets[usize::from(from)], notes[usize::from(from)]);
+        }
+    }
+
     /// Moves the frame at `index` to the end of `to`; the others stay, in order. Nothing is copied.
     ///
     /// # Errors

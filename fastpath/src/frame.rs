@@ -156,8 +156,8 @@ impl<'b> Frame<'b> {
         if self.note.hdr.flags == 0 { None } else { Some(self.note.hdr) }
     }
 
-    /// Returns the mark, a number of the caller's. A frame that was received or pushed has 0. The mark moves with the
-    /// frame and is not sent.
+    /// Returns the mark, a number of the caller's. A frame that a device received has the number of the queue pair that
+    /// it arrived by, any other new one has 0. The mark moves with the frame and is not sent.
     pub const fn mark(&self) -> u32 {
         self.note.mark
     }

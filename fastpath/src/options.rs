@@ -19,6 +19,9 @@ pub struct Options {
     /// pair 0 is for the host's switch, and each further pair for one VM that may send to this one through a window.
     /// See: VIRTIO 5.1.6.5.6 "Automatic receive steering in multiqueue mode".
     pub pairs: u16,
+    /// The pair on whose transmit queue frames are sent; any other transmit queue stays idle. The flow memory of an
+    /// in-VM switch names one ([`sluice_abi::flows::Header::slow_pair`]), and else pair 0 is right.
+    pub tx_pair: u16,
     /// The work that senders may leave to this VM. With a segmentation, frames of up to 64 KiB arrive, and buffers must
     /// be 64 KiB long.
     pub offloads: Offloads,
@@ -51,6 +54,7 @@ impl From<RingFormat> for Options {
             entries: RX_SIZE as u16,
             tx_entries: TX_SIZE as u16,
             pairs: 1,
+            tx_pair: 0,
             offloads: Offloads::empty(),
             tx_offloads: Offloads::all(),
             mergeable: false,

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "microbench",
     "firewall",
     "forward",
@@ -22,6 +22,7 @@ const PROGRAMS: [&str; 12] = [
     "mirror",
     "pcap",
     "router",
+    "switch",
     "vlan",
     "latency",
     "segments",

@@ -14,6 +14,8 @@ pub(crate) struct Tail<'b> {
     notes: &'b mut [Note],
     /// The second word of a packet without its length.
     peer: u32,
+    /// The notes of each frame.
+    plain: Note,
     added: usize,
     bytes: u64,
     /// Number of frames and of bytes of the burst.
@@ -21,9 +23,9 @@ pub(crate) struct Tail<'b> {
 }
 
 impl Burst<'_> {
-    /// Returns the end of the burst, for at most `most` frames and as many as the burst has spare buffers.
+    /// Returns the end of the burst, for at most `most` frames with `mark` and as many as the burst has spare buffers.
     #[inline(always)]
-    pub(crate) fn tail(&mut self, most: usize) -> Tail<'_> {
+    pub(crate) fn tail(&mut self, most: usize, mark: u32) -> Tail<'_> {
         let Self { packets, notes, len, owned, totals, .. } = self;
         let packets = packets.get_mut(*len..*owned).unwrap_or_default();
         let notes = notes.get_mut(*len..).unwrap_or_default();
@@ -32,6 +34,7 @@ impl Burst<'_> {
             packets: &mut packets[..room],
             notes: &mut notes[..room],
             peer: second_word(totals.peer.unwrap_or_default()),
+            plain: Note { mark, ..Note::PLAIN },
             added: 0,
             bytes: 0,
             counts: (len, &mut totals.bytes),
@@ -67,7 +70,7 @@ impl Tail<'_> {
         let (packet, note) = (self.packets.get_mut(self.added)?, self.notes.get_mut(self.added)?);
         let spare = packet.offset;
         // Two words are stored faster than four fields.
-        (*packet, *note) = (transmute!([offset, self.peer | u32::from(len)]), Note::PLAIN);
+        (*packet, *note) = (transmute!([offset, self.peer | u32::from(len)]), self.plain);
         self.added += 1;
         self.bytes += u64::from(len);
         Some(spare)

@@ -28,8 +28,8 @@ pub const TX_SIZE: usize = 128;
 /// A virtio-net device with buffers of one pool.
 ///
 /// Frames arrive in the receive queues of all pairs that the device may use: peers put them there through windows, and
-/// the host's switch forwards others. Frames that are sent go into the transmit queue of pair 0, which the host's
-/// switch empties: this is the slow path, for broadcasts, unknown destinations and peers without a window. `T` reaches
+/// the host's switch forwards others. Frames that are sent go into one transmit queue ([`Options::tx_pair`]), which the
+/// host's switch empties: this is the slow path, for broadcasts, unknown destinations and peers without a window. `T` reaches
 /// the device's registers: virtio-mmio, a PCI function ([`sluice_driver::VirtioPci`]), or any other [`Transport`]. `Q`
 /// holds the receive queues, which take some 6 KiB of private memory each.
 pub struct VirtioNet<'p, T = VirtioMmio, Q = [Option<ReceiveQueue>; 1]> {
@@ -70,12 +70,12 @@ pub enum VirtioNetError {
     /// A transmit queue can't have this number of entries.
     #[error("a transmit queue of {0} entries: the number is a power of two up to {TX_SIZE}")]
     TxEntries(u16),
-    /// There is no room for that number of queue pairs.
+    /// There is no room for that number of queue pairs, or the device has fewer.
     #[error("{pairs} queue pairs: 1 to {most} are possible here")]
     Pairs {
         /// Number that the options ask for.
         pairs: u16,
-        /// Number that the type of the device has room for.
+        /// Number that the type of the device has room for, or that the device has.
         most: usize,
     },
     /// The device did not let the driver use all of its pairs.

@@ -1,5 +1,6 @@
 //! The steps from an unknown device to one with all its queues.
 
+use super::transmit::TransmitParts;
 use super::{TX_SIZE, VirtioNetError};
 use crate::{Mempool, Options, PacketMemory, ReceiveQueue};
 use sluice_abi::net::{ETHERNET_HEADER, F, transmitq};
@@ -23,7 +24,7 @@ impl Options {
 
 /// The parts of a started device beside its receive queues.
 pub(super) struct Parts {
-    pub transmit: DriverQueue<TX_SIZE>,
+    pub transmit: TransmitParts,
     pub control: Option<ControlQueue>,
     pub started: Started,
 }
@@ -47,12 +48,17 @@ pub(super) fn start<T: Transport>(
     if pool.available() < entries.into() {
         return Err(VirtioNetError::Pool { free: pool.available(), entries });
     }
-    let transmit = queues.add::<TX_SIZE>(transmitq(0), options.tx_entries, TX_LEN)?;
+    let tx_pair = options.tx_pair;
+    if tx_pair >= agreed.pairs {
+        return Err(VirtioNetError::Pairs { pairs: tx_pair.saturating_add(1), most: agreed.pairs.into() });
+    }
+    let queue = queues.add::<TX_SIZE>(transmitq(tx_pair), options.tx_entries, TX_LEN)?;
+    let transmit = TransmitParts { queue, pair: tx_pair };
     let control = queues.add_control()?;
     for (pair, place) in (0..agreed.pairs).zip(places) {
         let memory = queues.take(ReceiveQueue::MEMORY_LEN)?;
         *place = Some(ReceiveQueue::set_up(&mut queues.setup, pair, memory, pool.memory(), options.entries)?);
-        if pair > 0 {
+        if pair != tx_pair {
             // The device may use no pair without both of its queues; nothing is ever sent on this one.
             queues.add::<IDLE>(transmitq(pair), IDLE as u16, IDLE_LEN)?;
         }

@@ -5,14 +5,21 @@ use crate::frame::Note;
 use crate::{Burst, Mempool, Transmit, TxError, TxStats};
 use sluice_abi::Gpa;
 use sluice_abi::call::Packet;
-use sluice_abi::net::{HDR_LEN, Hdr, HdrF, transmitq};
+use sluice_abi::flows::SLOW_HEADER;
+use sluice_abi::net::{HDR_LEN, Hdr, HdrF, VLAN_TAG, transmitq};
 use sluice_driver::{DeviceFault, DriverQueue, SendError, Sender, Started, Transport};
 use sluice_inside::tags;
 use zerocopy::IntoBytes;
 
-/// The transmit queue of pair 0, and the transport to the device.
+/// Bytes by which a frame on a slow path may be longer than the device's MTU says: its header, and two VLAN tags that
+/// are not looked for behind it.
+const SLOW: u16 = SLOW_HEADER + 2 * VLAN_TAG as u16;
+
+/// The transmit queue that is used, and the transport to the device.
 pub(super) struct TransmitHalf<'p, T> {
     pub transport: T,
+    /// The pair of the queue. Any but the first is a slow path.
+    pair: u16,
     /// The queue. The token of a buffer is the offset at which its frame starts.
     queue: DriverQueue<TX_SIZE>,
     sender: Sender,
@@ -20,15 +27,22 @@ pub(super) struct TransmitHalf<'p, T> {
     stats: TxStats,
 }
 
+/// A transmit queue that was set up, and its pair.
+pub(super) struct TransmitParts {
+    pub queue: DriverQueue<TX_SIZE>,
+    pub pair: u16,
+}
+
 impl<'p, T: Transport> TransmitHalf<'p, T> {
-    pub fn new(transport: T, queue: DriverQueue<TX_SIZE>, pool: &'p Mempool<'p>, started: &Started) -> Self {
-        let sender = Sender::new(started.features, started.mtu);
-        Self { transport, queue, sender, pool, stats: TxStats::NONE }
+    pub fn new(transport: T, parts: TransmitParts, pool: &'p Mempool<'p>, started: &Started) -> Self {
+        let (TransmitParts { queue, pair }, sender) = (parts, Sender::new(started.features, started.mtu));
+        Self { transport, pair, queue, sender, pool, stats: TxStats::NONE }
     }
 
     /// Continues with a queue of the device that was started anew.
-    pub fn renew(&mut self, queue: DriverQueue<TX_SIZE>, started: &Started) {
-        (self.queue, self.sender) = (queue, Sender::new(started.features, started.mtu));
+    pub fn renew(&mut self, parts: TransmitParts, started: &Started) {
+        (self.queue, self.pair) = (parts.queue, parts.pair);
+        self.sender = Sender::new(started.features, started.mtu);
     }
 
     pub fn fault(&self) -> Option<DeviceFault> {
@@ -70,7 +84,11 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
         let asked =
             if note.needs_header() { Hdr { flags: HdrF::NEEDS_CSUM.bits(), ..note.hdr } } else { Hdr::default() };
         let len = u32::from(packet.len);
-        let tags = if len > self.sender.longest() { tags(self.pool.slice(packet.offset, len)) } else { 0 };
+        let tags = match self.pair {
+            _ if len <= self.sender.longest() => 0,
+            0 => tags(self.pool.slice(packet.offset, len)),
+            _ => SLOW,
+        };
         let hdr = match self.sender.header_of_tagged(asked, len, tags) {
             Ok(hdr) => hdr,
             Err(error) => return Some(Err(error)),
@@ -87,7 +105,7 @@ impl<'p, T: Transport> TransmitHalf<'p, T> {
     fn publish(&mut self) {
         self.queue.publish();
         if self.queue.needs_notification() {
-            self.transport.notify(transmitq(0));
+            self.transport.notify(transmitq(self.pair));
         }
     }
 

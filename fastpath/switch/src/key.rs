@@ -120,6 +120,9 @@ const _: () = assert!(offset_of!(Key, layers) == 24 && offset_of!(Key, source_po
 const _: () = assert!(offset_of!(Key, ipv6_source) == 48 && offset_of!(Key, further) == 88);
 
 impl Key {
+    /// The key of a frame that proves nothing.
+    pub(crate) const EMPTY: Self = Self::from_words([0; WORDS]);
+
     /// Returns the key of these words.
     #[inline(always)]
     pub const fn from_words(words: [u64; WORDS]) -> Self {

@@ -37,6 +37,9 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// Nothing is proven.
+    pub(crate) const EMPTY: Self = Self { key: Key::EMPTY, network: 0, transport: 0, routed: false };
+
     /// Returns the key of a frame of `len` bytes that came in by `in_port` and starts with `head`. What lies behind
     /// `head` is not proven, so [`HEAD`] bytes are enough of an ordinary frame.
     #[inline]

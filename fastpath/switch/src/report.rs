@@ -58,6 +58,12 @@ impl<L: Line> Report<L> {
         self.say(epoch::load(header));
     }
 
+    /// Reports `epoch`, which was loaded behind the last use of all that an older one's look-ups found.
+    #[inline(always)]
+    pub(crate) fn end_in(&mut self, epoch: u64) {
+        self.say(epoch);
+    }
+
     /// Says that the reader is in no burst. The host waits for it no longer, so a reader says this before it sleeps.
     pub fn rest(&mut self) {
         self.say(RESTS);

@@ -5,6 +5,7 @@
 //! word 1, 2   packets, and bytes of their frames
 //! word 3      time of the last one
 //! word 4      flags of TCP that were seen: a bit is set once a packet had it
+//! word 5      time at which a frame of the flow went by the slow path though it had an entry, for the reader itself
 //! ```
 //!
 //! The record of an entry is the cache line with its number. It begins anew with each generation, so that no flow is
@@ -26,6 +27,7 @@ use sluice_memory::CacheLine;
 
 const GENERATION: usize = 0;
 const COUNTS: usize = 1;
+const DUE: usize = 5;
 /// Packets, bytes, time, flags.
 type Words = [u64; 4];
 
@@ -89,6 +91,21 @@ impl<'m> Statistics<'m> {
         bits(open).for_each(|at| add(&self.record(self.sums[at].entry), &self.sums[at], now));
     }
 
+    /// Returns whether the flow that was hit is due for the slow path: for the first time `period` after its first
+    /// count, and then each time `period` after it was due. `now` is the time.
+    #[inline]
+    pub(crate) fn is_due(&self, hit: &Hit, now: u64, period: u64) -> bool {
+        let record = self.record(hit.entry);
+        if record.load(GENERATION, Relaxed) != u64::from(hit.generation()) {
+            return false;
+        }
+        let is_due = now.wrapping_sub(record.load(DUE, Relaxed)) >= period;
+        if is_due {
+            record.store(DUE, now, Relaxed);
+        }
+        is_due
+    }
+
     #[inline(always)]
     fn record(&self, entry: u32) -> &'m CacheLine {
         &self.records[entry as usize & (self.records.len() - 1)]
@@ -103,6 +120,7 @@ fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
     if !is_same {
         // Whoever sees one of the new counts does not see the old generation any more.
         record.store(GENERATION, 0, Relaxed);
+        record.store(DUE, now, Relaxed);
         L::fence(Release);
     }
     let [packets, bytes, _, flags] = if is_same { counts(record) } else { [0; 4] };

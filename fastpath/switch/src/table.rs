@@ -66,9 +66,14 @@ impl Shape {
         2 * (1 + SUBTABLES) + entries / ENTRIES_PER_BUCKET + 2 * entries + 2 * lists
     }
 
-    const fn is_valid(self) -> bool {
+    /// Returns the shape, if a table can have it.
+    ///
+    /// # Errors
+    /// [`ShapeError::Shape`].
+    pub const fn check(self) -> Result<Self, ShapeError> {
         let powers = self.entries.is_power_of_two() && self.lists.is_power_of_two();
-        powers && self.entries >= ENTRIES_PER_BUCKET as u32 && self.entries <= MOST && self.lists <= MOST
+        let least = self.entries >= ENTRIES_PER_BUCKET as u32;
+        if powers && least && self.entries <= MOST && self.lists <= MOST { Ok(self) } else { Err(ShapeError::Shape(self)) }
     }
 }
 
@@ -93,9 +98,7 @@ const LEASE: usize = 3;
 
 impl<'m> Parts<'m> {
     fn of(memory: &'m [CacheLine], shape: Shape) -> Result<Self, ShapeError> {
-        if !shape.is_valid() {
-            return Err(ShapeError::Shape(shape));
-        }
+        let shape = shape.check()?;
         Self::split(memory, shape).ok_or(ShapeError::Memory { wanted: shape.lines(), lines: memory.len() })
     }
 

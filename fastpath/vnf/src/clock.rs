@@ -1,6 +1,6 @@
 //! The processor's tick counter: what a VNF tells time by, without asking its host.
 
-pub use crate::machine::counter;
+pub use crate::machine::{counter, host_time};
 use core::arch::asm;
 
 /// The unit of the tick counter.

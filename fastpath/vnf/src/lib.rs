@@ -92,6 +92,22 @@ pub use sluice_abi as abi;
 
 use sluice_abi::run::RunRefusal;
 
+/// The flow memory of a VNF with an in-VM switch: what `sluice_switch::FlowMemory::open` takes.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowPages {
+    /// The table, which the host writes.
+    pub table: PeerSlice<'static>,
+    /// The records, which this VNF writes.
+    pub records: PeerSlice<'static>,
+}
+
+impl Vnf {
+    /// Returns the VNF's flow memory, once; `None` if the manifest gives it none.
+    pub fn flows(&mut self) -> Option<FlowPages> {
+        self.flow_pages()
+    }
+}
+
 /// Reasons for which a VNF can't reach its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {

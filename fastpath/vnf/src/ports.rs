@@ -32,6 +32,8 @@ pub struct Options {
     /// switch and through windows needs one, and one more for each VM that may send to it. See:
     /// [`sluice::Options::pairs`].
     pub pairs: u16,
+    /// The queue pair on which frames are sent: 0, or the slow path of an in-VM switch. See: [`sluice::Options::tx_pair`].
+    pub tx_pair: u16,
     /// The work that senders may leave to this VNF. With a segmentation, frames of up to 64 KiB arrive, and buffers
     /// must be [`BufferLen::KiB64`].
     pub offloads: Offloads,
@@ -46,14 +48,15 @@ impl Default for Options {
     /// address and receive filters can be set.
     fn default() -> Self {
         let net = sluice::Options::default();
-        let sluice::Options { format: ring, entries, pairs, offloads, features, .. } = net;
-        Self { ring, buffer_len: BufferLen::default(), entries, pairs, offloads, features, idle: Idle::default() }
+        let sluice::Options { format: ring, entries, pairs, tx_pair, offloads, features, .. } = net;
+        let (buffer_len, idle) = (BufferLen::default(), Idle::default());
+        Self { ring, buffer_len, entries, pairs, tx_pair, offloads, features, idle }
     }
 }
 
 impl From<Options> for sluice::Options {
-    fn from(Options { ring, entries, pairs, offloads, features, .. }: Options) -> Self {
-        Self { entries, pairs, offloads, features, ..ring.into() }
+    fn from(Options { ring, entries, pairs, tx_pair, offloads, features, .. }: Options) -> Self {
+        Self { entries, pairs, tx_pair, offloads, features, ..ring.into() }
     }
 }
 

@@ -20,8 +20,8 @@ mod switch;
 
 pub use device::{Device, Event, MAX_PAIRS};
 pub use directory::Directory;
-pub use manifest::{Addresses, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, VmError};
+pub use manifest::{Addresses, FlowsConfig, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, VmError};
 pub use network::Network;
 pub use publish::publish;
 pub use runs::{RunError, Runs};
-pub use switch::{Counters, PCAP_HEADER, Served, Switch, Tap, Told, pcap_record};
+pub use switch::{Answer, Counters, Missed, PCAP_HEADER, Served, SlowPath, Switch, Tap, Told, pcap_record};

@@ -1,10 +1,12 @@
 //! The manifest: a TOML file that describes the VMs. See: docs/interfaces.md.
 
+mod flows;
 mod lan;
 
 use crate::device::MAX_PAIRS;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+pub use flows::FlowsConfig;
 pub use lan::{Addresses, Mac};
 use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};
@@ -99,6 +101,8 @@ pub struct VmConfig {
     pub set_mac: bool,
     /// File for the capture of all frames that the switch takes from the VM and forwards to it.
     pub tap: Option<String>,
+    /// The flow table of a VM with an in-VM switch.
+    pub flows: Option<FlowsConfig>,
 }
 
 const fn default_mtu() -> u16 {
@@ -189,6 +193,15 @@ pub enum VmError {
     /// The name of a file is not possible.
     #[error("tap \"{0}\": a file name of 1 to 32 bytes without white space and / is needed")]
     TapName(String),
+    /// A number of the flow table is not possible.
+    #[error("flows: {0} = {1}: {2}")]
+    Flows(&'static str, u64, &'static str),
+    /// The device has no queue pair left for the slow path.
+    #[error("flows: {0} vms send to this one; at most {most} are possible", most = MAX_SENDERS - 1)]
+    FlowsSenders(usize),
+    /// The file is no module of the VM's host.
+    #[error("flows: switch \"{0}\": want \"learning\", \"openvswitch\", or a file name that ends with .toml")]
+    FlowsSwitch(String),
     /// Two VMs would write one file.
     #[error("tap \"{0}\": vm \"{1}\" has the same")]
     TapTwice(String, String),
@@ -209,6 +222,7 @@ impl VmError {
             Self::Twice(..) | Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "macs",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
+            Self::Flows(..) | Self::FlowsSenders(_) | Self::FlowsSwitch(_) => "flows",
         }
     }
 }
@@ -269,6 +283,7 @@ impl Manifest {
         }
         check_modules(&vm.modules)?;
         self.check_peers(id)?;
+        self.check_flows(id)?;
         self.check_lan(id)
     }
 

@@ -6,7 +6,7 @@
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Header, NAME_LEN, Peer, PeerState, Queue};
+use sluice_abi::directory::{Header, HostF, NAME_LEN, Peer, PeerState, Queue};
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
@@ -32,6 +32,10 @@ struct Node {
     macs: Addresses,
     device: Device,
     runs: Runs,
+    /// The queue pair that is the slow path of its in-VM switch, if it has one.
+    slow_pair: Option<u16>,
+    /// Whether the windows on its peers are closed.
+    closed: bool,
     /// Whether the VM ended for good.
     gone: bool,
     /// Number of times that the VM may still start again.
@@ -51,7 +55,9 @@ impl Network {
                 ram_len: u64::from(vm.ram_mib) << 20,
                 gate: vm.gate as u32,
                 peers: manifest.peers_of(id).collect(),
-                device: Device::new(mac(id), vm.mtu, 1 + senders.len() as u16),
+                device: Device::new(mac(id), vm.mtu, 1 + senders.len() as u16 + u16::from(vm.flows.is_some())),
+                slow_pair: vm.flows.is_some().then_some(1 + senders.len() as u16),
+                closed: false,
                 senders,
                 sets_mac: vm.set_mac,
                 macs: vm.macs.clone(),
@@ -150,6 +156,18 @@ impl Network {
         switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
+    /// Returns the queue pair that is the slow path of VM `vm`'s in-VM switch, if it has one.
+    pub fn slow_pair(&self, vm: u32) -> Option<u16> {
+        self.vms.get(vm as usize)?.slow_pair
+    }
+
+    /// Closes the windows of VM `vm`, or opens them again: its directory shows no peer that is ready while they are
+    /// closed. Returns whether that is a change.
+    pub fn close(&mut self, vm: u32, closed: bool) -> bool {
+        let node = self.vms.get_mut(vm as usize);
+        node.is_some_and(|node| core::mem::replace(&mut node.closed, closed) != closed)
+    }
+
     /// Resets the device of VM `vm`, which ended, and forgets its runs. Its senders see it as absent if the manifest
     /// lets it start again, and else as revoked.
     pub fn remove(&mut self, vm: u32) {
@@ -177,7 +195,8 @@ impl Network {
     /// Returns VM `vm`'s directory as it is now, for [`crate::publish()`].
     pub fn directory(&self, vm: u32) -> Directory {
         let Some(node) = self.vms.get(vm as usize) else { return Directory::default() };
-        let header = Header { vm_id: vm, gate: node.gate, ..Header::default() };
+        let features = if node.slow_pair.is_some() { HostF::FLOWS } else { HostF::empty() }.bits();
+        let header = Header { vm_id: vm, gate: node.gate, features, ..Header::default() };
         let peers = PeerIdx::all().zip(&node.peers).map(|(index, &id)| self.peer(index, vm as usize, id)).collect();
         Directory { header, peers }
     }
@@ -194,6 +213,7 @@ impl Network {
         };
         let state = match node.queue_of(sender) {
             _ if node.gone => PeerState::Revoked,
+            _ if self.vms[sender].closed => PeerState::Absent,
             None => PeerState::Absent,
             Some(queue) => {
                 (peer.queues[0], peer.queue_count) = (queue, 1);

@@ -6,8 +6,11 @@
 //! frame is forwarded only to VMs that the manifest permits to its sender, and only from addresses that the sender may
 //! use. Dropped frames are counted by cause: see [`Counters`].
 //!
+//! Frames that an in-VM switch could not forward by itself come out of its port's slow path, and go back there
+//! ([`SlowPath`]).
+//!
 //! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (where each address was seen),
-//! `delivery` (into a receive queue), `offload` (checksums and segments for receivers that did not negotiate them),
+//! `delivery` (into a receive queue), `slow` (the slow path of an in-VM switch), `offload` (checksums and segments for receivers that did not negotiate them),
 //! `counters`, `tap`.
 //!
 //! # Hostile input
@@ -24,6 +27,7 @@ mod counters;
 mod delivery;
 mod offload;
 mod port;
+mod slow;
 mod tap;
 
 use crate::device::{COMMAND_LEN, Device, Event, is_multicast};
@@ -38,6 +42,7 @@ use sluice_abi::Gpa;
 use sluice_abi::net::{self, Hdr};
 use sluice_inside::Dequeue;
 use sluice_memory::{PeerSlice, Words};
+pub use slow::{Answer, Missed, SlowPath};
 pub use tap::{PCAP_HEADER, Tap, pcap_record};
 
 /// Largest number of commands that one service carries out.
@@ -104,8 +109,16 @@ impl Switch {
 
     /// Serves the port of VM `vm`, whose driver notified a queue: carries out the commands on the control queue, and
     /// forwards the frames on the transmit queues, up to the limits of one service. `now` is the time in the unit of
-    /// the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it.
-    pub fn serve(&mut self, network: &mut Network, vm: u32, now: u64, tap: &mut impl Tap) -> Served {
+    /// the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it; `slow` decides
+    /// about those on a slow path.
+    pub fn serve(
+        &mut self,
+        network: &mut Network,
+        vm: u32,
+        now: u64,
+        tap: &mut impl Tap,
+        slow: &mut impl SlowPath,
+    ) -> Served {
         if vm as usize >= self.ports.len() {
             return Served::default();
         }
@@ -114,15 +127,26 @@ impl Switch {
         let first = self.ports[vm as usize].next_pair(device.pairs());
         let Served { told, more, .. } = &mut served;
         let (mut turn, mut frames, mut bytes) = (Turn { network, now, tap, told }, 0, 0);
-        for index in (first..device.pairs()).chain(0..first).map(net::transmitq) {
+        let slow_pair = turn.network.slow_pair(vm);
+        for pair in (first..device.pairs()).chain(0..first) {
+            let index = net::transmitq(pair);
             while frames < FRAMES
                 && bytes < BYTES
                 && turn.tap.has_room()
-                && let Some(copied) = self.take(&mut turn, vm as usize, device, index)
+                && let Some((hdr, len)) = self.take(&mut turn, vm as usize, device, index)
             {
-                (frames, bytes) = (frames + 1, bytes + copied);
+                let is_slow = slow_pair == Some(pair);
+                let copied = match hdr {
+                    Some(hdr) if is_slow => self.missed(&mut turn, vm as usize, (hdr, len), slow),
+                    Some(hdr) => self.forward(&mut turn, vm as usize, hdr, len),
+                    None => 0,
+                };
+                (frames, bytes) = (frames + 1, bytes + u64::from(len) + copied);
             }
             *more |= self.ports[vm as usize].is_pending(device, index);
+        }
+        if slow_pair.is_some() {
+            self.decided(&mut turn, vm as usize, slow);
         }
         served
     }
@@ -154,9 +178,15 @@ impl Switch {
         served
     }
 
-    /// Takes a frame from queue `index` of port `from`, if there is one, and forwards it. Returns how many bytes were
-    /// copied.
-    fn take(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, device: &Device, index: u16) -> Option<u64> {
+    /// Takes a frame from queue `index` of port `from`, if there is one. Returns its header and its length; no header if
+    /// the frame is longer than any, and was dropped.
+    fn take(
+        &mut self,
+        turn: &mut Turn<'_, impl Tap>,
+        from: usize,
+        device: &Device,
+        index: u16,
+    ) -> Option<(Option<Hdr>, u32)> {
         let port = &mut self.ports[from];
         let (ring, regions) = port.ring(device.queue(index))?;
         let word = ring.next_used();
@@ -170,12 +200,12 @@ impl Switch {
             Ok(Dequeue::Empty) => return None,
             Ok(Dequeue::Frame { hdr, len }) => {
                 port.counters.taken += 1;
-                return Some(u64::from(len) + self.forward(turn, from, hdr, len));
+                return Some((Some(hdr), len));
             }
             Ok(Dequeue::TooLong) => {
                 port.counters.taken += 1;
                 port.counters.malformed += 1;
-                return Some(self.room.frame.len());
+                return Some((None, self.room.frame.len() as u32));
             }
             Err(_) => port.blame(index),
         }

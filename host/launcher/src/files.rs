@@ -34,7 +34,8 @@ pub fn manifest(path: &Path) -> Result<Manifest, FileError> {
     Ok(Manifest::parse(&text)?)
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Reads a text that is no longer than a manifest may be.
+pub fn read(path: &Path) -> io::Result<String> {
     // Opening a FIFO would wait for its other end, and a device may never end.
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let kind = file.metadata()?.file_type();

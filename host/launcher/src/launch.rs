@@ -6,7 +6,7 @@ use crate::process::NewProcess;
 use crate::run::Run;
 use crate::shared::{Memory, Shared};
 use crate::taps::Taps;
-use crate::{Options, memory};
+use crate::{Options, flows, memory};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use sluice_abi::directory::GateKind;
 use sluice_control::{Manifest, Switch, VmConfig};
@@ -30,6 +30,9 @@ pub enum LaunchError {
     /// The system refused memory or a process.
     #[error("vm \"{vm}\": {what}: {error}")]
     System { vm: String, what: String, error: io::Error },
+    /// A flow table can't be set up.
+    #[error("vm \"{vm}\": {error}")]
+    Flows { vm: String, error: sluice_flows::SetupError },
     /// The system refused memory for the switch.
     #[error("switch: memory: {0}")]
     Switch(io::Error),
@@ -125,8 +128,9 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         directories.push(file);
         pages.push(page);
     }
+    let (switches, flow_files) = flows::prepare(options, manifest)?;
     let mut all = Vec::new();
-    for (id, (config, directory)) in manifest.vms.iter().zip(directories).enumerate() {
+    for (id, ((config, directory), flows)) in manifest.vms.iter().zip(directories).zip(flow_files).enumerate() {
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
         let peers = manifest.peers_of(id).map(|peer| clone(&files[peer])).collect::<Result<_, _>>()?;
         let ram = clone(&files[id])?;
@@ -139,13 +143,14 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
             directory,
             ram,
             peers,
+            flows,
         });
     }
     let tap = |(id, error): (usize, io::Error)| system(&manifest.vms[id], "tap")(error);
     let taps = Taps::create(options, manifest).map_err(tap)?;
     let room = memory::private(Switch::ROOM_LEN).map_err(LaunchError::Switch)?;
     let too_little = || LaunchError::Switch(io::ErrorKind::OutOfMemory.into());
-    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps).ok_or_else(too_little)?;
+    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps, switches).ok_or_else(too_little)?;
     Ok((shared, all))
 }
 

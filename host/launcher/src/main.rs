@@ -3,10 +3,11 @@
 //!
 //! Reading order: [`launch`] (from the manifest to the verdict), `files` (the files that the manifest names), `run`
 //! (all processes, until the last has ended), `process` (one process), `console` (standard output), `shared` (devices,
-//! directories and the switch), `taps` (captures), `memory`.
+//! directories and the switch), `flows` (in-VM switches), `taps` (captures), `memory`.
 
 mod console;
 mod files;
+mod flows;
 mod launch;
 mod lines;
 mod memory;

@@ -35,11 +35,17 @@ pub fn private(len: u64) -> io::Result<PeerSlice<'static>> {
     map(&sized("private", len)?, len)
 }
 
+/// Returns `len` bytes that this process writes and others can only read: the file, and the memory.
+pub fn own(name: &str, len: u64) -> io::Result<(OwnedFd, PeerSlice<'static>)> {
+    let file = sized(name, len)?;
+    let pages = map(&file, len)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
+    Ok((file, pages))
+}
+
 /// Returns a directory that this process writes and others can only read: its file, and its words.
 pub fn directory() -> io::Result<(OwnedFd, Table<'static, u64>)> {
-    let file = sized("directory", DIRECTORY_LEN)?;
-    let pages = map(&file, DIRECTORY_LEN)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
+    let (file, pages) = own("directory", DIRECTORY_LEN)?;
     let words = pages.table(0, word::COUNT as u16).ok_or_else(|| io::Error::other("no room for a directory"))?;
     Ok((file, words))
 }

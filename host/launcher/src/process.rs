@@ -2,6 +2,7 @@
 
 use crate::Options;
 use crate::console::Console;
+use crate::flows::FlowFiles;
 use crate::lines::Lines;
 use crate::shared::Shared;
 use command_fds::{CommandFdExt, FdMapping};
@@ -21,7 +22,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, and the
-/// peers' RAM, in this order.
+/// peers' RAM, and flow table and records if there are any, in this order.
 const FIRST_FD: i32 = 3;
 /// Number of bytes that are read from a process's console before other processes have their turn.
 const CONSOLE_TURN: usize = 1 << 16;
@@ -43,6 +44,8 @@ pub struct NewProcess<'a> {
     pub directory: OwnedFd,
     pub ram: OwnedFd,
     pub peers: Vec<OwnedFd>,
+    /// The flow memory of an in-VM switch.
+    pub flows: Option<FlowFiles>,
 }
 
 /// A process that runs. Drop kills it with all of its process group.
@@ -141,6 +144,11 @@ impl Process {
         (self.output, self.registers) = (None, None);
     }
 
+    /// Ends the process and its group, whatever they do.
+    pub fn end(&self) {
+        self.kill_group();
+    }
+
     fn kill_group(&self) {
         // Until the process is waited for, in `ended` or `drop`, its id is its own. It may have ended.
         let _ = kill_process_group(self.group, Signal::KILL);
@@ -179,7 +187,7 @@ impl Drop for Process {
 
 fn command(parts: &NewProcess<'_>, control: UnixStream) -> io::Result<Command> {
     let mut fds = vec![control.into()];
-    for fd in [&parts.directory, &parts.ram].into_iter().chain(&parts.peers) {
+    for fd in [&parts.directory, &parts.ram].into_iter().chain(&parts.peers).chain(parts.flows.iter().flatten()) {
         fds.push(fd.try_clone()?);
     }
     let mappings = (FIRST_FD..).zip(fds).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
@@ -190,6 +198,8 @@ fn command(parts: &NewProcess<'_>, control: UnixStream) -> io::Result<Command> {
         .env("SLUICE_FILES", &parts.options.files)
         .env("SLUICE_MODULES", parts.config.modules.join(" "))
         .env("SLUICE_OUT", &parts.options.out)
+        .env_remove("SLUICE_FLOWS")
+        .envs(parts.flows.as_ref().map(|_| ("SLUICE_FLOWS", "1")))
         .env_remove("SLUICE_CPU")
         .envs(parts.processor.map(|cpu| ("SLUICE_CPU", cpu.to_string())))
         .process_group(0)

@@ -1,6 +1,6 @@
 //! All processes, until the last has ended, or the first has ended in a way that fails the run.
 
-use crate::Options;
+use crate::{Options, flows};
 use crate::console::Console;
 use crate::launch::LaunchError;
 use crate::process::{End, NewProcess, Process};
@@ -15,6 +15,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Time after which the end of a VM is not counted as soon after its start.
 const LONG_LIFE: Duration = Duration::from_secs(10);
+
+/// Longest time between two looks at the flow tables.
+const TURN: Duration = Duration::from_millis(2);
 
 /// The processes of a manifest's VMs.
 pub struct Run<'a, 's> {
@@ -73,6 +76,8 @@ impl<'a, 's> Run<'a, 's> {
             if !words.is_empty() {
                 self.console.say(&format!("switch {}{words}", parts.config.name));
             }
+            let lines = flows::lines(self.shared.flows(), parts.id, &parts.config.name);
+            lines.iter().for_each(|line| self.console.say(line));
         }
     }
 
@@ -89,11 +94,24 @@ impl<'a, 's> Run<'a, 's> {
             let sources: Vec<_> = self.processes.iter().flat_map(Process::sources).collect();
             // While the switch has more frames to take, events are polled and not waited for.
             let now = busy.then(Instant::now);
-            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).min();
+            let turn = (!self.shared.flows().is_empty()).then(|| Instant::now() + TURN);
+            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).chain(turn).min();
             self.signals.wait(&sources, next);
             let Self { processes, console, shared, .. } = self;
             processes.iter_mut().for_each(|process| process.serve(console, shared));
             busy = shared.serve();
+            self.end_the_late();
+        }
+    }
+
+    /// Looks after flow tables, and ends the processes that do not report that a change is done: they have their peers'
+    /// memory for as long as they live.
+    fn end_the_late(&mut self) {
+        for vm in self.shared.turn() {
+            let Some(process) = self.processes.iter().find(|process| process.id == vm as usize) else { continue };
+            let name = &self.parts[process.id].config.name;
+            self.console.say(&format!("vm {name} did not report in time that it uses no entry of before, and is ended"));
+            process.end();
         }
     }
 
@@ -126,6 +144,7 @@ impl<'a, 's> Run<'a, 's> {
     }
 
     fn start(&mut self, id: usize) -> Result<(), LaunchError> {
+        self.shared.start(id as u32);
         let image = &self.parts[id].image;
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound && image.exists();
         let failed = |error: io::Error| {

@@ -1,13 +1,13 @@
 //! The devices and directories of all processes, and the switch behind the devices.
 
-use crate::memory;
+use crate::{flows, memory};
 use crate::taps::Taps;
 use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
 use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, Told, publish};
 use sluice_memory::{PeerSlice, Table};
+use sluice_flows::{FlowSwitches, Windows};
 use std::io;
-use std::time::Instant;
 
 /// The devices of all VMs, their directories, and the switch.
 pub struct Shared {
@@ -16,9 +16,9 @@ pub struct Shared {
     rams: Vec<PeerSlice<'static>>,
     switch: Switch,
     taps: Taps,
+    flows: FlowSwitches,
     /// VMs whose drivers notified the host since their ports were served.
     notified: Vec<bool>,
-    started: Instant,
 }
 
 /// Memory for the devices and the switch.
@@ -33,11 +33,11 @@ pub struct Memory {
 
 impl Shared {
     /// Returns the devices of the VMs of `manifest`; `None` if there is too little `memory`.
-    pub fn new(manifest: &Manifest, memory: Memory, taps: Taps) -> Option<Self> {
+    pub fn new(manifest: &Manifest, memory: Memory, taps: Taps, flows: FlowSwitches) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
         let mut shared =
-            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, notified, started: Instant::now() };
+            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, notified };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }
@@ -75,8 +75,8 @@ impl Shared {
         let Some(first) = self.notified.iter().position(|&notified| notified) else { return false };
         for vm in first..self.notified.len() {
             if std::mem::take(&mut self.notified[vm]) {
-                let now = self.started.elapsed().as_nanos() as u64;
-                let served = self.switch.serve(&mut self.network, vm as u32, now, &mut self.taps);
+                let Self { network, switch, taps, flows, .. } = self;
+                let served = switch.serve(network, vm as u32, flows::now(), taps, flows);
                 self.notified[vm] = served.more;
                 served.told.iter().for_each(|told| self.tell(told));
                 if served.event.is_some() {
@@ -107,8 +107,30 @@ impl Shared {
         self.taps.error()
     }
 
+    /// Returns the in-VM switches.
+    pub fn flows(&mut self) -> &mut FlowSwitches {
+        &mut self.flows
+    }
+
+    /// Looks after the in-VM switches. Returns the VMs that did not report in time, and have to end.
+    pub fn turn(&mut self) -> Vec<u32> {
+        let mut late = Vec::new();
+        self.flows.turn(flows::now(), |vm, windows| {
+            if windows == Windows::Close {
+                late.push(vm);
+            }
+        });
+        late
+    }
+
+    /// Notes that VM `vm` starts.
+    pub fn start(&mut self, vm: u32) {
+        self.flows.start(vm, flows::now());
+    }
+
     /// Removes the device of VM `vm`, which ended.
     pub fn remove(&mut self, vm: u32) {
+        self.flows.end(vm);
         self.network.remove(vm);
         self.refresh_senders(vm);
     }

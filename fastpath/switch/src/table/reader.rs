@@ -96,6 +96,12 @@ impl<'m> Reader<'m> {
         report.end(&self.parts.header);
     }
 
+    /// Ends a burst as [`Reader::end`] does, in `epoch`, which [`Reader::epoch`] returned behind the last use.
+    #[inline]
+    pub fn end_in(&self, report: &mut Report<&CacheLine>, epoch: u64) {
+        report.end_in(epoch);
+    }
+
     /// Looks up each of `keys`, and writes to the same place of `hits` which entry of `epoch` it matches.
     pub fn look_up<K: AsRef<Key>>(&mut self, epoch: u64, keys: &[K], hits: &mut [Option<Hit>]) {
         for (keys, hits) in keys.chunks(BURST).zip(hits.chunks_mut(BURST)) {

@@ -9,11 +9,11 @@ mod files;
 mod shared;
 mod sleep;
 
-pub use clock::counter;
+pub use clock::{counter, host_time};
 pub use control::Control as Transport;
 pub use files::{FileError, Module, Output};
 
-use crate::SetupError;
+use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
 use rustix::thread::CpuSet;
@@ -38,6 +38,8 @@ pub struct Vnf {
     out: PathBuf,
     slot: Slot,
     packets: Runs,
+    /// Flow table and records, if this VNF has them, until they are used.
+    flows: Option<FlowPages>,
 }
 
 /// Runs `main`. The exit code tells whether it failed.
@@ -90,6 +92,13 @@ impl Vnf {
         }
         let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
         slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
+        let flows = match env::var_os("SLUICE_FLOWS") {
+            Some(_) => Some(FlowPages {
+                table: slot.map_read_only(map::FLOWS, &inherited(control::FIRST_PEER_FD + u16::from(peers))?)?,
+                records: slot.map(map::FLOW_RECORDS, &inherited(control::FIRST_PEER_FD + u16::from(peers) + 1)?)?,
+            }),
+            None => None,
+        };
         Ok(Self {
             args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
@@ -97,6 +106,7 @@ impl Vnf {
             out: folder("SLUICE_OUT"),
             slot,
             packets: Runs::new(Gpa(0), ram),
+            flows,
         })
     }
 
@@ -131,6 +141,10 @@ impl Vnf {
     /// [`FileError`] if the file can't be made.
     pub fn create(&self, name: &str) -> Result<Output, FileError> {
         Output::create(&self.out.join(name))
+    }
+
+    pub(crate) fn flow_pages(&mut self) -> Option<FlowPages> {
+        self.flows.take()
     }
 
     /// Returns the memory that ports refer to. One is used, as [`Vnf::setup`] works once.
@@ -213,6 +227,7 @@ mod tests {
             out: PathBuf::new(),
             slot,
             packets: Runs::new(Gpa(0), ram),
+            flows: None,
         };
         // There is no launcher that would answer.
         assert!(matches!(machine.setup(), Err(SetupError::Refused(_))));

@@ -44,9 +44,14 @@ impl Slot {
         self.map_with(offset, file, ProtFlags::READ | ProtFlags::WRITE)
     }
 
+    /// Maps all of `file` at slot offset `offset`, for reading.
+    pub fn map_read_only(&self, offset: u64, file: &impl AsFd) -> io::Result<PeerSlice<'static>> {
+        self.map_with(offset, file, ProtFlags::READ)
+    }
+
     /// Maps the window directory, which is `file`, for reading.
     pub fn map_directory(&mut self, file: &impl AsFd) -> io::Result<()> {
-        self.directory = Some(self.map_with(map::DIRECTORY, file, ProtFlags::READ)?);
+        self.directory = Some(self.map_read_only(map::DIRECTORY, file)?);
         Ok(())
     }
 

@@ -8,6 +8,11 @@ pub fn counter() -> Counter {
     if are_instructions() { Counter::Instructions } else { Counter::Cycles(per_second()) }
 }
 
+/// Returns the time by the host's clock, the time-stamp counter.
+pub fn host_time() -> u64 {
+    crate::clock::now()
+}
+
 /// Returns whether each instruction is exactly one tick: an emulator that counts instructions, on one CPU.
 fn are_instructions() -> bool {
     (0..2).all(|_| ticks_of_run::<200>() == 201 && ticks_of_run::<1000>() == 1001)

@@ -2,16 +2,18 @@
 #![allow(unsafe_code, reason = "gives out RAM, each part once")]
 
 use super::cpu::Host;
-use crate::SetupError;
+use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::Runs;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, replace};
 use core::ptr::{NonNull, null_mut};
 use core::slice::from_raw_parts;
 use sluice::{Access, AccessMemory, PacketMemory, Slot, Window};
 use sluice_abi::boot::{ARGS_LEN, BootInfo, MAGIC, MAX_MODULES, Module};
+use sluice_abi::directory::{HostF, word};
+use sluice_abi::flows::Header;
 use sluice_abi::run::RUN_ALIGN;
 use sluice_abi::{Gpa, map};
 use sluice_driver::RegisterBlock;
@@ -36,6 +38,8 @@ pub struct Memory {
     pub store: Option<&'static mut Store>,
     /// The pages for an access, until they are used.
     pub pages: Option<AccessPages>,
+    /// Whether flow memory was handed out.
+    has_flows: bool,
 }
 
 /// The pages that an [`Access`] needs, beside packet memory.
@@ -58,7 +62,7 @@ impl Memory {
         let store = &raw mut STORE;
         // SAFETY: nothing else refers to the store, and this function is called once.
         let store = unsafe { &mut *store };
-        Self { boot: info, packets, store: Some(store), pages: Some(AccessPages(())) }
+        Self { boot: info, packets, store: Some(store), pages: Some(AccessPages(())), has_flows: false }
     }
 
     /// Returns the arguments, up to the first byte that is not UTF-8.
@@ -73,6 +77,23 @@ impl Memory {
         let module = self.boot.modules[..count].iter().find(|module| is_named(module, name))?;
         // SAFETY: the contract of `new`; modules are outside the image and outside free RAM.
         Some(unsafe { from_raw_parts(module.gpa.0 as *const u8, module.len as usize) })
+    }
+
+    /// Returns the VM's flow table and its records once, if the host gave it these.
+    pub fn flow_pages(&mut self) -> Option<FlowPages> {
+        let part = |offset: u64, len: u64| {
+            // SAFETY: the host maps these pages for as long as the VM runs, at least as long as it says. Where they are
+            // read-only, nobody writes through a slice.
+            unsafe { PeerSlice::from_raw((map::SLOT_VA + offset) as *mut u8, len) }
+        };
+        let features: u64 = part(map::DIRECTORY, map::PAGE).read(8 * word::FEATURES as u64).ok()?;
+        let is_there = HostF::from_bits_truncate(features).contains(HostF::FLOWS);
+        if !is_there || replace(&mut self.has_flows, true) {
+            return None;
+        }
+        let header: Header = part(map::FLOWS, map::PAGE).read(0).ok()?;
+        let (table, records) = (header.table_len.min(map::FLOWS_LEN), header.records_len.min(map::FLOW_RECORDS_LEN));
+        Some(FlowPages { table: part(map::FLOWS, table), records: part(map::FLOW_RECORDS, records) })
     }
 
     /// Returns the registers of the VM's network device.

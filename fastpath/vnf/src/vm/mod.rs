@@ -16,13 +16,13 @@ mod files;
 mod memory;
 mod sleep;
 
-pub use clock::counter;
+pub use clock::{counter, host_time};
 pub use console::print;
 pub use cpu::start;
 pub use files::{FileError, Module, Output};
 pub use memory::Heap;
 
-use crate::SetupError;
+use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
 use core::fmt::Display;
@@ -80,6 +80,10 @@ pub fn yield_now() {
 }
 
 impl Vnf {
+    pub(crate) fn flow_pages(&mut self) -> Option<FlowPages> {
+        self.memory.flow_pages()
+    }
+
     /// Returns the arguments.
     pub fn args(&self) -> &'static str {
         self.memory.args()

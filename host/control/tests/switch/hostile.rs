@@ -274,7 +274,7 @@ fn no_frame_is_taken_that_the_tap_has_no_room_for() {
     let [mut a, mut b] = [0, 1].map(|vm| world.start(vm, F::VERSION_1, 1));
     a.put(0, &Hdr::default(), &frame(mac(1), mac(0), 1));
     a.transmit[0].publish();
-    let served = world.switch.borrow_mut().serve(&mut world.network.borrow_mut(), 0, 0, &mut Full);
+    let served = world.switch.borrow_mut().serve(&mut world.network.borrow_mut(), 0, 0, &mut Full, &mut ());
     assert_eq!((served.more, world.counters(0).taken), (true, 0));
     assert_eq!((world.serve(0).more, b.received().len()), (false, 1));
 }

@@ -98,7 +98,7 @@ impl World {
 
     fn serve(&self, vm: u32) -> Served {
         let (mut network, mut seen) = (self.network.borrow_mut(), self.seen.borrow_mut());
-        let served = self.switch.borrow_mut().serve(&mut network, vm, self.now.get(), &mut *seen);
+        let served = self.switch.borrow_mut().serve(&mut network, vm, self.now.get(), &mut *seen, &mut ());
         self.events.borrow_mut().extend(served.event);
         for told in &served.told {
             network.tell(told.vm);

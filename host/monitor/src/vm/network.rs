@@ -29,7 +29,7 @@ fn with<R: Default>(act: impl FnOnce(&mut Shared) -> R) -> R {
 /// Serves VM `vm`'s port of the switch, and raises the interrupt lines of devices that have news for their drivers.
 pub fn serve(vm: u32, now: u64, tap: &mut impl Tap) -> Served {
     with(|Shared { network, switch }| {
-        let served = switch.get().serve(network, vm, now, tap);
+        let served = switch.get().serve(network, vm, now, tap, &mut ());
         for told in &served.told {
             network.tell(told.vm);
             mailbox::set_line(told.vm, true, smp::current());

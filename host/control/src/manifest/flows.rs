@@ -1,0 +1,94 @@
+//! The keys of the manifest for the flow table of an in-VM switch.
+
+use super::{MAX_SENDERS, Manifest, VmError};
+use alloc::string::{String, ToString};
+use serde::Deserialize;
+
+/// Largest number of entries, and of lists of actions: what the sluice slot has room for.
+const MOST: u64 = 1 << 20;
+
+/// The flow table of a VM, and the full switch behind it. Times are in ticks of the time-stamp counter, with the
+/// launcher in nanoseconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowsConfig {
+    /// The full switch: `learning`, `openvswitch`, or the name of a file with flows.
+    #[serde(default = "default_switch")]
+    pub switch: String,
+    /// Number of entries of the table, a power of two.
+    #[serde(default = "default_entries")]
+    pub entries: u64,
+    /// Number of different lists of actions, a power of two.
+    #[serde(default = "default_lists")]
+    pub lists: u64,
+    /// Time after which the VM uses no entry any more if the host is silent.
+    #[serde(default = "default_lease")]
+    pub lease_ticks: u64,
+    /// Time after which the VM loses its windows if it does not report that a change is done.
+    #[serde(default = "default_revoke")]
+    pub revoke_ticks: u64,
+    /// Time after which a flow that is not used is removed.
+    #[serde(default = "default_idle")]
+    pub idle_ticks: u64,
+}
+
+impl FlowsConfig {
+    /// Returns the name of the file with flows, if the full switch is one.
+    pub fn file(&self) -> Option<&str> {
+        self.switch.ends_with(".toml").then_some(&self.switch)
+    }
+}
+
+fn default_switch() -> String {
+    "learning".to_string()
+}
+
+const fn default_entries() -> u64 {
+    4096
+}
+
+const fn default_lists() -> u64 {
+    256
+}
+
+const fn default_lease() -> u64 {
+    10_000_000_000
+}
+
+const fn default_revoke() -> u64 {
+    1_000_000_000
+}
+
+const fn default_idle() -> u64 {
+    10_000_000_000
+}
+
+impl Manifest {
+    pub(super) fn check_flows(&self, id: usize) -> Result<(), VmError> {
+        let Some(flows) = &self.vms[id].flows else { return Ok(()) };
+        let power = |least: u64, number: u64| number.is_power_of_two() && (least..=MOST).contains(&number);
+        if !power(4, flows.entries) {
+            return Err(VmError::Flows("entries", flows.entries, "a power of two from 4 to 1048576 is needed"));
+        }
+        if !power(1, flows.lists) {
+            return Err(VmError::Flows("lists", flows.lists, "a power of two up to 1048576 is needed"));
+        }
+        let times = [("lease_ticks", flows.lease_ticks), ("revoke_ticks", flows.revoke_ticks), ("idle_ticks", flows.idle_ticks)];
+        if let Some((key, value)) = times.into_iter().find(|(_, value)| *value == 0 || *value > u64::MAX / 4) {
+            return Err(VmError::Flows(key, value, "1 to 2^62 are possible"));
+        }
+        if flows.file().is_none() && !["learning", "openvswitch"].contains(&flows.switch.as_str()) {
+            return Err(VmError::FlowsSwitch(flows.switch.clone()));
+        }
+        let senders = self.senders_to(id).count();
+        if senders >= MAX_SENDERS { Err(VmError::FlowsSenders(senders)) } else { Ok(()) }
+    }
+
+    /// Returns the ids of the VMs at the ports of VM `id`'s in-VM switch, with the number of each port: its peers by
+    /// their index, and behind those the VMs that only send to it.
+    pub fn ports_of(&self, id: usize) -> impl Iterator<Item = (u16, usize)> {
+        let peers = (0..).zip(self.peers_of(id));
+        let others = self.senders_to(id).filter(move |&sender| self.peers_of(id).all(|peer| peer != sender));
+        peers.chain((sluice_abi::directory::MAX_PEERS as u16..).zip(others))
+    }
+}

@@ -1,0 +1,250 @@
+//! All in-VM switches of a host.
+
+use crate::file::FlowFileError;
+use crate::learning::Learning;
+use crate::rules::Rules;
+use crate::table::{FlowTable, Limits};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::flows::{Header, MAX_PAIRS};
+use sluice_control::{Answer, FlowsConfig, Manifest, Missed, SlowPath};
+use sluice_memory::PeerSlice;
+use sluice_switch::{FlowMemory, FlowMemoryError, HEAD, Shape, ShapeError};
+
+/// Reasons for which an in-VM switch can't be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The flow memory can't be made.
+    #[error("flows: {0}")]
+    Memory(#[from] FlowMemoryError),
+    /// The table can't be made.
+    #[error("flows: {0}")]
+    Shape(#[from] ShapeError),
+    /// The sluice slot has no room for a table of this size.
+    #[error("flows: no room for {0:?}")]
+    Room(Shape),
+    /// The file with flows is wrong.
+    #[error("flows: {0}: {1}")]
+    File(String, FlowFileError),
+    /// This host can't have this full switch.
+    #[error("flows: switch \"{0}\": not with this host")]
+    Switch(String),
+}
+
+/// What an in-VM switch is made of.
+#[derive(Debug)]
+pub struct FlowSetup<'a> {
+    /// The memory of the table, and of the records: as long as [`FlowSetup::lens`] says, all 0.
+    pub memory: (PeerSlice<'static>, PeerSlice<'static>),
+    /// A number that nobody can guess.
+    pub seed: [u64; 2],
+    /// The text of [`FlowsConfig::file`], if there is one.
+    pub file: Option<&'a str>,
+}
+
+impl FlowSetup<'_> {
+    /// Returns the length in bytes of the memory of table and records.
+    ///
+    /// # Errors
+    /// [`SetupError::Room`].
+    pub fn lens(config: &FlowsConfig) -> Result<(u64, u64), SetupError> {
+        let shape = shape(config);
+        FlowMemory::lens(shape).ok_or(SetupError::Room(shape))
+    }
+}
+
+const fn shape(config: &FlowsConfig) -> Shape {
+    Shape { entries: config.entries as u32, lists: config.lists as u32 }
+}
+
+/// What has to be done about the windows of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// Close them, and call [`FlowSwitches::closed`] when no call is under way in them any more.
+    Close,
+    /// They may be open.
+    Open,
+}
+
+/// The full switches of this crate.
+#[derive(Debug)]
+enum Full {
+    Learning(Learning),
+    Rules(Rules),
+}
+
+/// One in-VM switch.
+#[derive(Debug)]
+struct FlowSwitch {
+    table: FlowTable<'static>,
+    full: Full,
+    /// The number up to which all is decided, if the VM does not know it.
+    decided: Option<u64>,
+    /// Time at which flows that are not used are looked for.
+    sweep: u64,
+}
+
+/// The in-VM switches of all VMs, by id.
+#[derive(Debug, Default)]
+pub struct FlowSwitches(Vec<Option<FlowSwitch>>);
+
+impl FlowSwitches {
+    /// Returns no switches, for a host with `vms` VMs.
+    pub fn new(vms: usize) -> Self {
+        Self((0..vms).map(|_| None).collect())
+    }
+
+    /// Adds the switch that `manifest` has for VM `id`.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn add(&mut self, manifest: &Manifest, id: usize, setup: FlowSetup<'_>) -> Result<(), SetupError> {
+        let Some(config) = manifest.vms.get(id).and_then(|vm| vm.flows.as_ref()) else { return Ok(()) };
+        let shape = shape(config);
+        let ports: Vec<_> = manifest.ports_of(id).collect();
+        let (table, records) = setup.memory;
+        let memory = FlowMemory::create(table, records, header(manifest, id, shape, setup.seed, &ports))?;
+        let limits =
+            Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
+        let names: Vec<_> = ports.iter().map(|(port, vm)| (*port, manifest.vms[*vm].name.as_str())).collect();
+        let full = match (config.file(), setup.file) {
+            (Some(name), Some(text)) => {
+                let rules = Rules::parse(text, &names, shape.lists);
+                Full::Rules(rules.map_err(|error| SetupError::File(name.to_string(), error))?)
+            }
+            (None, _) if config.switch == "learning" => {
+                let outputs = ports.iter().filter(|(port, _)| usize::from(*port) < MAX_PEERS);
+                let bits = outputs.fold(0, |bits, (port, _)| bits | 1 << port);
+                Full::Learning(Learning::new(bits, manifest.ageing_ticks))
+            }
+            _ => return Err(SetupError::Switch(config.switch.clone())),
+        };
+        let switch = FlowSwitch { table: FlowTable::new(memory, limits)?, full, decided: None, sweep: 0 };
+        if let Some(place) = self.0.get_mut(id) {
+            *place = Some(switch);
+        }
+        Ok(())
+    }
+
+    /// Notes that VM `vm` starts at time `now`, with windows.
+    pub fn start(&mut self, vm: u32, now: u64) {
+        if let Some(switch) = self.get_mut(vm) {
+            switch.decided = None;
+            switch.table.start(now);
+        }
+    }
+
+    /// Notes that VM `vm` ended: it has no windows any more.
+    pub fn end(&mut self, vm: u32) {
+        if let Some(switch) = self.get_mut(vm) {
+            switch.table.end();
+        }
+    }
+
+    /// Notes that the windows of VM `vm` are closed.
+    pub fn closed(&mut self, vm: u32, now: u64) {
+        if let Some(switch) = self.get_mut(vm) {
+            switch.table.closed(now);
+        }
+    }
+
+    /// Returns whether any VM has a switch.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// Looks after the tables of all VMs: leases, what is done, flows that are not used. Calls `act` for each VM whose
+    /// windows have to change.
+    pub fn turn(&mut self, now: u64, mut act: impl FnMut(u32, Windows)) {
+        for (vm, switch) in (0..).zip(&mut self.0) {
+            match switch.as_mut().and_then(|switch| switch.turn(now)) {
+                Some(windows) => act(vm, windows),
+                None => {}
+            }
+        }
+    }
+
+    /// Returns the flow table of VM `vm`.
+    pub fn table(&self, vm: u32) -> Option<&FlowTable<'static>> {
+        self.0.get(vm as usize)?.as_ref().map(|switch| &switch.table)
+    }
+
+    /// Returns the flow table of VM `vm`, for changes.
+    pub fn table_mut(&mut self, vm: u32) -> Option<&mut FlowTable<'static>> {
+        self.get_mut(vm).map(|switch| &mut switch.table)
+    }
+
+    fn get_mut(&mut self, vm: u32) -> Option<&mut FlowSwitch> {
+        self.0.get_mut(vm as usize)?.as_mut()
+    }
+}
+
+/// Returns the header of VM `id`'s flow memory.
+fn header(manifest: &Manifest, id: usize, shape: Shape, seed: [u64; 2], ports: &[(u16, usize)]) -> Header {
+    let mut pairs = [0; MAX_PAIRS];
+    // Pair 0 is the host's own switch, and pair k the kth sender's.
+    let senders: Vec<_> = manifest.senders_to(id).collect();
+    for (pair, sender) in pairs[1..].iter_mut().zip(&senders) {
+        *pair = ports.iter().find(|(_, vm)| vm == sender).map_or(0, |(port, _)| *port);
+    }
+    Header {
+        magic: 0,
+        version: 0,
+        slow_pair: 1 + senders.len() as u16,
+        reserved: 0,
+        entries: shape.entries,
+        lists: shape.lists,
+        table_len: 0,
+        records_len: 0,
+        seed,
+        refresh: 0,
+        ports: pairs,
+    }
+}
+
+impl FlowSwitch {
+    fn turn(&mut self, now: u64) -> Option<Windows> {
+        let Self { table, full, .. } = self;
+        let turn = table.turn(now);
+        if now >= self.sweep {
+            let idle = table.limits().idle;
+            self.sweep = now.saturating_add(idle / 4);
+            table.collect_all();
+            if let Full::Learning(learning) = full {
+                learning.age(table, now);
+            }
+            // Under pressure a flow has less time.
+            let full = table.len() >= table.memory().shape().entries as usize / 8 * 7;
+            let idle = if full { idle / 16 } else { idle };
+            table.remove_all(|flow| now.saturating_sub(flow.used().min(now)) > idle);
+            table.publish();
+        }
+        match turn {
+            _ if turn.close => Some(Windows::Close),
+            _ if turn.open => Some(Windows::Open),
+            _ => None,
+        }
+    }
+}
+
+impl SlowPath for FlowSwitches {
+    fn missed(&mut self, missed: &Missed<'_>, now: u64) -> Answer {
+        let Some(switch) = self.get_mut(missed.vm) else { return Answer::Nothing };
+        switch.decided = Some(missed.number);
+        let mut head = [0; HEAD];
+        let head = &mut head[..(missed.frame.len() as usize).min(HEAD)];
+        let (Ok(()), Ok(len)) = (missed.frame.copy_to_slice(0, head), u16::try_from(missed.frame.len())) else {
+            return Answer::Nothing;
+        };
+        let FlowSwitch { table, full, .. } = switch;
+        match full {
+            Full::Learning(learning) => learning.missed(table, missed.port, head, now),
+            Full::Rules(rules) => rules.missed(table, missed.port, (head, len), now),
+        }
+    }
+
+    fn decided(&mut self, vm: u32) -> Option<u64> {
+        self.get_mut(vm)?.decided.take()
+    }
+}
