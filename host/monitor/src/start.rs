@@ -30,7 +30,9 @@ fn control_plane(manifest: &Manifest) -> u64 {
     let of = |id: usize| {
         let peers = manifest.vms[id].peers.len() as u64;
         let queues = 3 + 2 * manifest.senders_to(id).count() as u64;
-        VM + peers * PEER + queues * QUEUE
+        let flows = manifest.vms[id].flows.as_ref();
+        let flows = flows.map_or(0, |flows| TABLE + flows.entries * ENTRY + flows.lists * LIST);
+        VM + peers * PEER + queues * QUEUE + flows
     };
     (0..manifest.vms.len()).map(of).sum()
 }
@@ -41,3 +43,7 @@ const VM: u64 = (64 << 10) + map::STATE_LEN + map::PAGE;
 const PEER: u64 = 8 << 10;
 /// Bytes of heap for each queue that the switch serves.
 const QUEUE: u64 = 4 << 10;
+/// Bytes of heap for a flow table, for each of its entries, and for each list of actions.
+const TABLE: u64 = 256 << 10;
+const ENTRY: u64 = 1 << 10;
+const LIST: u64 = 1 << 9;

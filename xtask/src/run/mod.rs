@@ -132,11 +132,12 @@ fn scenario(options: &Options, source: &Source, kind: Kind) -> Result<Scenario> 
         if let Some(path) = search::image(&options.images, &vm.image, kind).map_err(|why| named.error(why))? {
             scenario.images.insert(vm.image.clone(), path);
         }
-        for name in &vm.modules {
-            let named = source.key(index, "modules", Some(name));
+        let flows = vm.flows.as_ref().and_then(|flows| flows.file()).map(|name| ("switch", name));
+        for (key, name) in vm.modules.iter().map(|name| ("modules", name.as_str())).chain(flows) {
+            let named = source.key(index, key, Some(name));
             let file = search::file(&options.files, source.folder(), name).map_err(|why| named.error(why))?;
             if !scenario.modules.iter().any(|(known, _)| known == name) {
-                scenario.modules.push((name.clone(), file));
+                scenario.modules.push((name.to_owned(), file));
             }
         }
     }

@@ -7,9 +7,9 @@ use super::ram::Ram;
 use super::ring_code::SharedSwitch;
 use super::view::PeerMemory;
 use super::vm::{Limits, NewVm, Vm};
-use super::{lan, mailbox, network};
+use super::{flows, lan, mailbox, network};
 use crate::platform::physical::OutOfFrames;
-use crate::platform::smp;
+use crate::platform::{cpu, smp};
 use crate::platform::table::Table;
 use crate::println;
 use alloc::format;
@@ -27,6 +27,7 @@ pub fn build(files: &BootFiles, mut keep: impl FnMut(usize, Vm)) -> Result<(), S
     let no_memory = |name: &str| format!("vm \"{name}\": no memory left");
     let rams = rams(manifest)?;
     let msr_bitmap = msr_bitmap().map_err(|_| no_memory("all"))?;
+    let (mut switches, frames) = flows::build(files)?;
     for (id, config) in manifest.vms.iter().enumerate() {
         let peers: Vec<PeerMemory> = manifest
             .peers_of(id)
@@ -43,14 +44,16 @@ pub fn build(files: &BootFiles, mut keep: impl FnMut(usize, Vm)) -> Result<(), S
             limits: limits(manifest),
             image: &image,
             msr_bitmap,
+            flows: frames[id],
         };
         keep(id, Vm::new(new).map_err(|_| no_memory(&config.name))?);
         assign(manifest, id);
         mailbox::ask(id as u32);
+        switches.start(id as u32, cpu::ticks());
     }
     let switch = SharedSwitch::new(manifest, &rams).map_err(|_| no_memory("all"))?;
     lan::begin_captures(manifest);
-    network::install(Network::new(manifest), switch);
+    network::install(Network::new(manifest), switch, switches);
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! bounded. Packets that a window carries do not pass the switch.
 
 use super::console::Console;
-use super::network;
+use super::{flows, network};
 use super::vm::Vm;
 use crate::platform::cpu;
 use crate::println;
@@ -39,6 +39,7 @@ pub fn serve(vm: &mut Vm) {
     if let Some(event) = served.event {
         vm.device_changed(event);
     }
+    flows::look_after(vm.id);
 }
 
 /// Prints the end of the capture of VM `vm`, which is called `name`, and the counters of its port that are not 0.
@@ -55,6 +56,7 @@ pub fn report(vm: u32, name: &str) {
     if !line.is_empty() {
         println!("switch {name}{line}");
     }
+    flows::report(vm, name);
 }
 
 /// Prints captured frames as lines of the monitor's, on the console of the VM that is served.

@@ -11,6 +11,7 @@ mod build;
 mod console;
 mod emulate;
 mod exit;
+mod flows;
 mod gate_image;
 mod lan;
 mod lapic;

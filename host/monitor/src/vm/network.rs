@@ -3,10 +3,11 @@
 
 use super::mailbox;
 use super::ring_code::SharedSwitch;
-use crate::platform::smp;
+use crate::platform::{cpu, smp};
 use alloc::vec::Vec;
 use sluice_abi::run::Run;
 use sluice_control::{Counters, Directory, Event, Network, RunError, Served, Tap};
+use sluice_flows::{FlowSwitches, Windows};
 use spin::Mutex;
 
 static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
@@ -14,11 +15,34 @@ static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 struct Shared {
     network: Network,
     switch: SharedSwitch,
+    flows: FlowSwitches,
 }
 
-/// Puts network and switch in place, before any VM runs.
-pub fn install(network: Network, switch: SharedSwitch) {
-    *SHARED.lock() = Some(Shared { network, switch });
+/// Puts all of that in place, before any VM runs.
+pub fn install(network: Network, switch: SharedSwitch, flows: FlowSwitches) {
+    *SHARED.lock() = Some(Shared { network, switch, flows });
+}
+
+/// Calls `act` with the in-VM switches.
+pub fn with_flows(act: impl FnOnce(&mut FlowSwitches)) {
+    with(|shared| act(&mut shared.flows));
+}
+
+/// Looks after the flow tables. Returns the VMs whose windows have to change.
+pub fn turn_flows(now: u64) -> Vec<(u32, Windows)> {
+    let mut changes = Vec::new();
+    with_flows(|flows| flows.turn(now, |vm, windows| changes.push((vm, windows))));
+    changes
+}
+
+/// Closes the windows of VM `vm`, or opens them, once it has read its directory.
+pub fn close(vm: u32, closed: bool) {
+    with(|shared| shared.network.close(vm, closed));
+}
+
+/// Notes that the windows of VM `vm` are closed.
+pub fn flows_closed(vm: u32, now: u64) {
+    with_flows(|flows| flows.closed(vm, now));
 }
 
 /// Calls `act` with network and switch; the default result if they are not in place.
@@ -28,8 +52,8 @@ fn with<R: Default>(act: impl FnOnce(&mut Shared) -> R) -> R {
 
 /// Serves VM `vm`'s port of the switch, and raises the interrupt lines of devices that have news for their drivers.
 pub fn serve(vm: u32, now: u64, tap: &mut impl Tap) -> Served {
-    with(|Shared { network, switch }| {
-        let served = switch.get().serve(network, vm, now, tap, &mut ());
+    with(|Shared { network, switch, flows }| {
+        let served = switch.get().serve(network, vm, now, tap, flows);
         for told in &served.told {
             network.tell(told.vm);
             mailbox::set_line(told.vm, true, smp::current());
@@ -82,6 +106,7 @@ pub fn directory(vm: u32) -> Directory {
 /// Removes the device of VM `vm`, which ended. No sender can use it any more on return (rule G13).
 pub fn remove(vm: u32) {
     with(|shared| {
+        shared.flows.end(vm);
         shared.network.remove(vm);
         mailbox::set_line(vm, false, smp::current());
         mailbox::listen(vm, false);
@@ -91,7 +116,11 @@ pub fn remove(vm: u32) {
 
 /// Gives VM `vm`, which starts again, its device back. Its senders learn of it when the driver starts it.
 pub fn restart(vm: u32) {
-    with(|shared| shared.network.restart(vm));
+    with(|shared| {
+        shared.network.close(vm, false);
+        shared.network.restart(vm);
+        shared.flows.start(vm, cpu::ticks());
+    });
 }
 
 /// Returns the VMs that may send to `vm`.

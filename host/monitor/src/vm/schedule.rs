@@ -4,7 +4,7 @@ use super::boot_files::BootFiles;
 use super::build::{build, load_ram};
 use super::console::Progress;
 use super::exit::{self, interrupts};
-use super::lan;
+use super::{flows, lan};
 use super::mailbox::{self, MAX_VMS};
 use super::vm::{Next, State, Vm};
 use crate::platform::{console, cpu, msr, smp, verdict};
@@ -77,6 +77,7 @@ fn turn(vm: &mut Vm, shared: bool) {
     }
     vm.xsave.load();
     vm.unswitched.load();
+    flows::look_after(vm.id);
     let len = if shared { vm.limits.quantum } else { vm.limits.watchdog };
     vm.turn_ends = cpu::ticks().saturating_add(len);
     while step(vm) == Next::Resume {}

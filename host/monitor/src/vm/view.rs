@@ -68,6 +68,17 @@ pub struct HomePages {
     pub stub: Hpa,
     /// The directory: [`map::DIRECTORY_LEN`] bytes.
     pub directory: Hpa,
+    /// The flow memory of a VM with an in-VM switch.
+    pub flows: Option<FlowFrames>,
+}
+
+/// The flow memory of a VM: large pages that lie in a row.
+#[derive(Clone, Copy)]
+pub struct FlowFrames {
+    /// The table, which the VM reads, and its length in bytes.
+    pub table: (Hpa, u64),
+    /// The records, which the VM writes, and their length in bytes.
+    pub records: (Hpa, u64),
 }
 
 impl Views {
@@ -194,6 +205,10 @@ fn home_view(ram: Ram, pages: &HomePages) -> Result<View, OutOfFrames> {
     view.map(IMAGE_START, image, ram.len - IMAGE_START.0, Access::all())?.not_yet_used();
     view.map(slot(map::GATE), pages.stub, map::PAGE, Access::READ | Access::EXECUTE)?.not_yet_used();
     view.map(slot(map::DIRECTORY), pages.directory, map::DIRECTORY_LEN, Access::READ)?.not_yet_used();
+    if let Some(FlowFrames { table, records }) = pages.flows {
+        view.map(slot(map::FLOWS), table.0, table.1, Access::READ)?.not_yet_used();
+        view.map(slot(map::FLOW_RECORDS), records.0, records.1, Access::READ_WRITE)?.not_yet_used();
+    }
     Ok(view)
 }
 

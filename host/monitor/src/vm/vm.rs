@@ -8,7 +8,7 @@ use super::network;
 use super::news::News;
 use super::ram::Ram;
 use super::ring_code::OwnWindow;
-use super::view::{HomePages, PeerMemory, Views, WhichView};
+use super::view::{FlowFrames, HomePages, PeerMemory, Views, WhichView};
 use crate::platform::cpu;
 use crate::platform::paging::HostSpace;
 use crate::platform::physical::{self, OutOfFrames};
@@ -155,6 +155,8 @@ pub struct NewVm<'a> {
     pub image: &'a GateImage,
     /// MSR bitmap, which all VMs share.
     pub msr_bitmap: Hpa,
+    /// The flow memory of an in-VM switch.
+    pub flows: Option<FlowFrames>,
 }
 
 impl Vm {
@@ -162,7 +164,7 @@ impl Vm {
     pub fn new(new: NewVm) -> Result<Self, OutOfFrames> {
         let directory_pages = physical::alloc_contiguous(map::DIRECTORY_LEN, map::PAGE)?;
         let window = OwnWindow::new();
-        let pages = HomePages { stub: new.image.stub, directory: directory_pages };
+        let pages = HomePages { stub: new.image.stub, directory: directory_pages, flows: new.flows };
         let views = Views::new(new.gate, new.ram, &pages, new.image, window.hpa(), &new.peers)?;
         let mut host = HostSpace::new()?;
         host.map(map::STATE, window.hpa(), map::STATE_LEN)?;
