@@ -36,10 +36,12 @@ use crate::table::{BURST, Front, Hit, Reader, Seed, ShapeError};
 use alloc::boxed::Box;
 use order::Order;
 use queue::Queue;
-use sluice::{Burst, FrameMut, Gate, Mempool, PeerIdx, PeerState, Receive, RxError, RxStats, Scatter, Transmit, TxError, TxStats};
+use slow::{AGAIN, Slow};
+use sluice::{
+    Burst, FrameMut, Gate, Mempool, PeerIdx, PeerState, Receive, RxError, RxStats, Scatter, Transmit, TxError, TxStats,
+};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_memory::CacheLine;
-use slow::{AGAIN, Slow};
 pub use stats::SwitchStats;
 
 /// An in-VM switch over the device `N`, which receives frames, and sends them by its slow path.

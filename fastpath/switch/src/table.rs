@@ -73,7 +73,11 @@ impl Shape {
     pub const fn check(self) -> Result<Self, ShapeError> {
         let powers = self.entries.is_power_of_two() && self.lists.is_power_of_two();
         let least = self.entries >= ENTRIES_PER_BUCKET as u32;
-        if powers && least && self.entries <= MOST && self.lists <= MOST { Ok(self) } else { Err(ShapeError::Shape(self)) }
+        if powers && least && self.entries <= MOST && self.lists <= MOST {
+            Ok(self)
+        } else {
+            Err(ShapeError::Shape(self))
+        }
     }
 }
 

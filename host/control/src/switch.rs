@@ -38,11 +38,11 @@ use alloc::vec::Vec;
 pub use counters::Counters;
 use delivery::{Delivery, Room, TransmittedFrame};
 use port::Port;
+pub use slow::{Answer, Missed, SlowPath};
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, Hdr};
 use sluice_inside::Dequeue;
 use sluice_memory::{PeerSlice, Words};
-pub use slow::{Answer, Missed, SlowPath};
 pub use tap::{PCAP_HEADER, Tap, pcap_record};
 
 /// Largest number of commands that one service carries out.

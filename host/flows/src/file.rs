@@ -79,10 +79,15 @@ pub(crate) fn parse(text: &str, ports: &[(u16, &str)]) -> Result<Vec<Rule>, Flow
     if file.flow.len() > MOST {
         return Err(FlowFileError::Count(file.flow.len()));
     }
-    file.flow.iter().map(|entry| rule(entry, ports).map_err(|(span, what)| at(span, what))).collect()
+    let mut all = Vec::new();
+    for entry in &file.flow {
+        all.extend(rules(entry, ports).map_err(|(span, what)| at(span, what))?);
+    }
+    Ok(all)
 }
 
-fn rule(entry: &Spanned<Entry>, ports: &[(u16, &str)]) -> Result<Rule, Wrong> {
+/// Returns the rules of an entry: two, if it is for both versions of IP.
+fn rules(entry: &Spanned<Entry>, ports: &[(u16, &str)]) -> Result<Vec<Rule>, Wrong> {
     let (span, entry) = (entry.span(), entry.get_ref());
     let mut fields = Fields::default();
     if let Some(name) = &entry.in_port {
@@ -90,12 +95,16 @@ fn rule(entry: &Spanned<Entry>, ports: &[(u16, &str)]) -> Result<Rule, Wrong> {
         (fields.key.in_port, fields.mask.in_port) = (port, !0);
     }
     fields.link(entry);
-    fields.network(entry).map_err(|what| (span.clone(), what))?;
+    let versions = fields.network(entry).map_err(|what| (span.clone(), what))?;
     fields.transport(entry).map_err(|what| (span.clone(), what))?;
     fields.nsh(entry)?;
-    let mask = Mask::closed(fields.mask);
-    let actions = actions(&entry.actions, ports)?;
-    Ok(Rule { priority: entry.priority, key: fields.key.masked(mask.key()), mask: *mask.key(), actions })
+    let (mask, actions) = (Mask::closed(fields.mask), actions(&entry.actions, ports)?);
+    let rule = |layers| {
+        let mut key = fields.key;
+        key.layers |= layers;
+        Rule { priority: entry.priority, key: key.masked(mask.key()), mask: *mask.key(), actions }
+    };
+    Ok(versions.iter().map(|layers| rule(*layers)).collect())
 }
 
 /// Returns the port called `name`.
@@ -113,7 +122,8 @@ fn actions(list: &Spanned<Vec<Spanned<String>>>, ports: &[(u16, &str)]) -> Resul
             .map_err(|what| (text.span(), alloc::format!("actions: \"{}\": {what}", text.get_ref())))
     };
     let actions = list.get_ref().iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    ActionList::new(&actions, MAX_PEERS as u16).map_err(|error: ActionError| (list.span(), alloc::format!("actions: {error}")))
+    ActionList::new(&actions, MAX_PEERS as u16)
+        .map_err(|error: ActionError| (list.span(), alloc::format!("actions: {error}")))
 }
 
 /// The fields of a rule, and the bits that count.
@@ -155,7 +165,8 @@ impl Fields {
         }
     }
 
-    fn network(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Returns the header of each version of IP that frames may have; nothing, once, if it does not matter.
+    fn network(&mut self, entry: &Entry) -> Result<&'static [Layers], String> {
         let Self { key, mask } = self;
         let mut versions = [false; 2];
         for (address, is_source) in [(&entry.ip_src, true), (&entry.ip_dst, false)] {
@@ -184,12 +195,13 @@ impl Fields {
         }
         if let Some(Protocol(protocol)) = entry.ip_proto {
             (key.protocol, mask.protocol) = (protocol, !0);
-            // An operation of ARP is in the same place.
-            mask.layers |= Layers::ARP;
         }
-        let layers = [Layers::IPV4, Layers::IPV6];
-        layers.iter().zip(versions).filter(|(_, is)| *is).for_each(|(layer, _)| self.want(*layer));
-        Ok(())
+        Ok(match versions {
+            [true, _] => &[Layers::IPV4],
+            [_, true] => &[Layers::IPV6],
+            _ if entry.ip_proto.is_some() => &[Layers::IPV4, Layers::IPV6],
+            _ => const { &[Layers::empty()] },
+        })
     }
 
     fn transport(&mut self, entry: &Entry) -> Result<(), String> {
@@ -198,7 +210,9 @@ impl Fields {
             return Ok(());
         }
         if entry.ip_proto.is_none() {
-            return Err("src_port, dst_port: want an ip_proto, as its type and code are in the place of ICMP's".to_string());
+            return Err(
+                "src_port, dst_port: want an ip_proto, as its type and code are in the place of ICMP's".to_string()
+            );
         }
         if let Some(port) = &entry.src_port {
             (self.key.source_port, self.mask.source_port) = (U16::new(*port.get_ref()), U16::new(!0));

@@ -103,6 +103,3 @@ fn union(a: &Key, b: &Key) -> Key {
     words.iter_mut().zip(b.words()).for_each(|(word, more)| *word |= more);
     Key::from_words(words)
 }
-
-#[cfg(test)]
-mod tests;

@@ -105,8 +105,7 @@ impl FlowSwitches {
         let ports: Vec<_> = manifest.ports_of(id).collect();
         let (table, records) = setup.memory;
         let memory = FlowMemory::create(table, records, header(manifest, id, shape, setup.seed, &ports))?;
-        let limits =
-            Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
+        let limits = Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
         let names: Vec<_> = ports.iter().map(|(port, vm)| (*port, manifest.vms[*vm].name.as_str())).collect();
         let full = match (config.file(), setup.file) {
             (Some(name), Some(text)) => {

@@ -1,10 +1,10 @@
 //! All processes, until the last has ended, or the first has ended in a way that fails the run.
 
-use crate::{Options, flows};
 use crate::console::Console;
 use crate::launch::LaunchError;
 use crate::process::{End, NewProcess, Process};
 use crate::shared::Shared;
+use crate::{Options, flows};
 use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
@@ -110,7 +110,8 @@ impl<'a, 's> Run<'a, 's> {
         for vm in self.shared.turn() {
             let Some(process) = self.processes.iter().find(|process| process.id == vm as usize) else { continue };
             let name = &self.parts[process.id].config.name;
-            self.console.say(&format!("vm {name} did not report in time that it uses no entry of before, and is ended"));
+            self.console
+                .say(&format!("vm {name} did not report in time that it uses no entry of before, and is ended"));
             process.end();
         }
     }

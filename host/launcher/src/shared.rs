@@ -1,12 +1,12 @@
 //! The devices and directories of all processes, and the switch behind the devices.
 
-use crate::{flows, memory};
 use crate::taps::Taps;
+use crate::{flows, memory};
 use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
 use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, Told, publish};
-use sluice_memory::{PeerSlice, Table};
 use sluice_flows::{FlowSwitches, Windows};
+use sluice_memory::{PeerSlice, Table};
 use std::io;
 
 /// The devices of all VMs, their directories, and the switch.
@@ -36,8 +36,7 @@ impl Shared {
     pub fn new(manifest: &Manifest, memory: Memory, taps: Taps, flows: FlowSwitches) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
-        let mut shared =
-            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, notified };
+        let mut shared = Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, notified };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }

@@ -29,7 +29,8 @@ impl Order {
     pub fn place(key: &Key) -> usize {
         let [a, b, addresses, _, ports, ..] = *key.words();
         // Of the fifth word source and destination port count alone.
-        let mixed = (a ^ b.rotate_left(23) ^ addresses.rotate_left(41) ^ ports << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (a ^ b.rotate_left(23) ^ addresses.rotate_left(41) ^ ports << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 56) as usize % PLACES
     }
 

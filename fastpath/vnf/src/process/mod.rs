@@ -13,9 +13,9 @@ pub use clock::{counter, host_time};
 pub use control::Control as Transport;
 pub use files::{FileError, Module, Output};
 
-use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
+use crate::{FlowPages, SetupError};
 use rustix::thread::CpuSet;
 use shared::{Slot, inherited};
 use sluice::{Access, PacketMemory, Wait, WatchWord};

@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "gives out RAM, each part once")]
 
 use super::cpu::Host;
-use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::Runs;
+use crate::{FlowPages, SetupError};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, replace};

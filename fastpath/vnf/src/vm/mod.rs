@@ -22,9 +22,9 @@ pub use cpu::start;
 pub use files::{FileError, Module, Output};
 pub use memory::Heap;
 
-use crate::{FlowPages, SetupError};
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
+use crate::{FlowPages, SetupError};
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::time::Duration;

@@ -73,7 +73,11 @@ impl Manifest {
         if !power(1, flows.lists) {
             return Err(VmError::Flows("lists", flows.lists, "a power of two up to 1048576 is needed"));
         }
-        let times = [("lease_ticks", flows.lease_ticks), ("revoke_ticks", flows.revoke_ticks), ("idle_ticks", flows.idle_ticks)];
+        let times = [
+            ("lease_ticks", flows.lease_ticks),
+            ("revoke_ticks", flows.revoke_ticks),
+            ("idle_ticks", flows.idle_ticks),
+        ];
         if let Some((key, value)) = times.into_iter().find(|(_, value)| *value == 0 || *value > u64::MAX / 4) {
             return Err(VmError::Flows(key, value, "1 to 2^62 are possible"));
         }

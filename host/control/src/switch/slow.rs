@@ -63,7 +63,8 @@ impl Switch {
         slow: &mut impl SlowPath,
     ) -> u64 {
         let parts = self.room.frame.read::<SlowHeader>(0).ok().zip(
-            len.checked_sub(SLOW_HEADER.into()).and_then(|len| self.room.frame.sub(SLOW_HEADER.into(), len.into()).ok()),
+            len.checked_sub(SLOW_HEADER.into())
+                .and_then(|len| self.room.frame.sub(SLOW_HEADER.into(), len.into()).ok()),
         );
         let is_valid = |header: &SlowHeader| {
             SlowKind::from_word(header.kind) == Some(SlowKind::Missed) && header.port < u32::from(PORTS)

@@ -34,7 +34,8 @@ pub enum Tag {
 pub fn ethernet(text: &str) -> Option<[u8; 6]> {
     let (mut parts, mut bytes) = (text.split(':'), [0; 6]);
     for byte in &mut bytes {
-        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        let part =
+            parts.next().filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(bytes)
@@ -51,7 +52,8 @@ impl<'de> Deserialize<'de> for Ethernet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (address, mask) = text.split_once('/').map_or((&*text, None), |(address, mask)| (address, Some(mask)));
-        let wrong = || D::Error::custom(format!("\"{text}\": want an Ethernet address, and a mask behind / if need be"));
+        let wrong =
+            || D::Error::custom(format!("\"{text}\": want an Ethernet address, and a mask behind / if need be"));
         let mask = mask.map_or(Some([0xff; 6]), ethernet).ok_or_else(wrong)?;
         let address = ethernet(address).ok_or_else(wrong)?;
         if address.iter().zip(mask).any(|(byte, mask)| byte & !mask != 0) {
@@ -100,7 +102,8 @@ impl<'de> Deserialize<'de> for Protocol {
         let wanted = &"a protocol: 0 to 255, tcp, udp, sctp, icmp or icmpv6";
         match Word::deserialize(deserializer)? {
             Word::Number(number) => {
-                let number = u8::try_from(number).map_err(|_| D::Error::invalid_value(Unexpected::Signed(number), wanted));
+                let number =
+                    u8::try_from(number).map_err(|_| D::Error::invalid_value(Unexpected::Signed(number), wanted));
                 number.map(Self)
             }
             Word::Text(text) => {

@@ -34,8 +34,7 @@ pub fn build(files: &BootFiles) -> Result<(FlowSwitches, Vec<Option<FlowFrames>>
             continue;
         };
         let (table_len, records_len) = FlowSetup::lens(config).map_err(|error| wrong(format!("{error}")))?;
-        let (table, records) =
-            (Ram::alloc(table_len).map_err(no_memory)?, Ram::alloc(records_len).map_err(no_memory)?);
+        let (table, records) = (Ram::alloc(table_len).map_err(no_memory)?, Ram::alloc(records_len).map_err(no_memory)?);
         let memory = table.all().zip(records.all()).ok_or_else(|| wrong("no flow table".into()))?;
         let setup = FlowSetup { memory, seed: seed(), file: file(files, config.file()).map_err(wrong)? };
         switches.add(&manifest, id, setup).map_err(|error| wrong(format!("{error}")))?;

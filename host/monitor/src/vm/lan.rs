@@ -5,8 +5,8 @@
 //! bounded. Packets that a window carries do not pass the switch.
 
 use super::console::Console;
-use super::{flows, network};
 use super::vm::Vm;
+use super::{flows, network};
 use crate::platform::cpu;
 use crate::println;
 use alloc::string::String;

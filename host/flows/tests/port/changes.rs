@@ -1,0 +1,159 @@
+//! Changes of the table: what is done, when windows are closed, and what is counted.
+
+use crate::{B, Bench, C, IDLE, LEASE, REVOKE, frame, now, wait};
+use sluice_flows::Windows;
+
+const TO_C: &str = r#"
+    [[flow]]
+    in_port = "b"
+    actions = ["output c"]
+"#;
+
+/// Returns a switch in which the flow has an entry.
+fn established() -> Bench {
+    let mut bench = Bench::new(Some(TO_C));
+    bench.net.arrive(B, frame(2, 1, 5, 0));
+    assert_eq!(bench.settle()[1].len(), 1);
+    bench
+}
+
+/// C1: frames that wait in the switch by an entry that is gone are not sent once the change is done.
+#[test]
+fn frames_that_wait_are_gone_with_their_entry() {
+    let mut bench = established();
+    for number in 0..300 {
+        bench.net.arrive(B, frame(2, 1, 5, number));
+    }
+    bench.turn();
+    bench.turn();
+    // c's ring has 256 buffers; the others wait, as many as may.
+    let waiting = 300 - 256;
+    assert_eq!((bench.stat("forwarded"), bench.stat("full")), (257, 0));
+    let epoch = bench.net.host(|host| {
+        let table = host.table_mut(0).expect("a table");
+        assert_eq!(table.remove_all(|_| true), 1);
+        table.publish()
+    });
+    let is_done = |bench: &Bench| {
+        bench.net.host(|host| {
+            host.turn(now(), |_, _| ());
+            host.table(0).expect("a table").is_done(epoch)
+        })
+    };
+    assert!(!is_done(&bench));
+    bench.turn();
+    assert!(is_done(&bench));
+    assert_eq!(bench.stat("stale"), waiting);
+    assert_eq!(bench.receivers[1].take().len(), 256);
+    bench.turn();
+    assert_eq!(bench.receivers[1].take().len(), 0);
+}
+
+/// Frames that wait hold no change for ever: they are sent first if there is room.
+#[test]
+fn frames_that_wait_go_before_a_change_if_their_peer_has_room() {
+    let mut bench = established();
+    (0..300).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.receivers[1].take().len(), 256);
+    bench.net.host(|host| {
+        let table = host.table_mut(0).expect("a table");
+        table.remove_all(|_| true);
+        table.publish();
+    });
+    bench.turn();
+    assert_eq!((bench.receivers[1].take().len(), bench.stat("stale")), (44, 0));
+}
+
+/// C2: a VM that does not report loses its windows after the bound, and has them again when it reports.
+#[test]
+fn who_does_not_report_loses_the_windows_until_it_does() {
+    let mut bench = established();
+    let look = |bench: &Bench| {
+        let mut asked = Vec::new();
+        bench.net.host(|host| host.turn(now(), |vm, windows| asked.push((vm, windows))));
+        asked
+    };
+    let change = |bench: &Bench| {
+        bench.net.host(|host| {
+            let table = host.table_mut(0).expect("a table");
+            table.remove_all(|_| true);
+            table.publish()
+        })
+    };
+    assert_eq!(look(&bench), []);
+    let epoch = change(&bench);
+    assert_eq!(look(&bench), []);
+    wait(REVOKE + 1);
+    assert_eq!(look(&bench), [(0, Windows::Close)]);
+    let is_done = |bench: &Bench| bench.net.host(|host| host.table(0).expect("a table").is_done(epoch));
+    assert!(!is_done(&bench), "the windows are not closed yet");
+    bench.net.host(|host| host.closed(0, now()));
+    assert_eq!((look(&bench), is_done(&bench)), (vec![], true));
+    // Another change waits for nobody, and the VM has no windows before it reports that one.
+    let epoch = change(&bench);
+    assert_eq!(look(&bench), []);
+    assert!(bench.net.host(|host| host.table(0).expect("a table").is_done(epoch)));
+    bench.turn();
+    assert_eq!(look(&bench), [(0, Windows::Open)]);
+    assert_eq!(look(&bench), []);
+}
+
+/// A VM at rest holds no change, however long it sleeps.
+#[test]
+fn a_switch_at_rest_holds_no_change() {
+    let mut bench = established();
+    bench.switch.rest();
+    wait(10 * REVOKE);
+    let done = bench.net.host(|host| {
+        let epoch = {
+            let table = host.table_mut(0).expect("a table");
+            table.remove_all(|_| true);
+            table.publish()
+        };
+        host.turn(now(), |_, windows| panic!("{windows:?}"));
+        host.table(0).expect("a table").is_done(epoch)
+    });
+    assert!(done);
+}
+
+/// C6: a host that is silent for longer than the lease ends all hits, and one that comes back goes on.
+#[test]
+fn silence_of_the_host_ends_all_hits() {
+    let mut bench = established();
+    wait(LEASE + 1);
+    bench.net.arrive(B, frame(2, 1, 5, 1));
+    bench.turn();
+    assert_eq!((bench.receivers[1].take().len(), bench.stat("lapsed")), (0, 1));
+    bench.net.host(|host| host.turn(now(), |_, _| ()));
+    assert_eq!(bench.settle()[1], [frame(2, 1, 5, 1)]);
+}
+
+/// C7: what the host counts for a flow is what was delivered, over its removal and a start of the VM.
+#[test]
+fn flows_are_counted_and_go_when_they_are_not_used() {
+    let mut bench = Bench::new(Some(TO_C));
+    (0..10).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
+    bench.net.arrive(C, frame(1, 2, 5, 0));
+    assert_eq!(bench.settle()[1].len(), 10);
+    let counts = |bench: &Bench| {
+        bench.net.host(|host| {
+            let table = host.table_mut(0).expect("a table");
+            table.collect_all();
+            table.flows().map(|flow| (flow.key.in_port, flow.counts.packets, flow.counts.bytes)).collect::<Vec<_>>()
+        })
+    };
+    // Port 0 is b, and c has no flow of its own but the one that drops its frames.
+    assert_eq!(counts(&bench), [(0, 10, 600), (1, 1, 60)]);
+    bench.net.host(|host| {
+        host.end(0);
+        host.start(0, now());
+    });
+    assert_eq!(counts(&bench), [(0, 10, 600), (1, 1, 60)]);
+    for _ in 0..2 {
+        wait(IDLE + 1);
+        bench.net.host(|host| host.turn(now(), |_, _| ()));
+    }
+    assert_eq!(counts(&bench), []);
+}

@@ -1,0 +1,99 @@
+//! C8: frames of one flow leave in order, across miss, entry and hit.
+
+use crate::{B, Bench, C, frame, number_of};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn stations_are_learned_and_their_frames_are_hits_from_then_on() {
+    let mut bench = Bench::new(None);
+    // b is known from its first frame on, which nobody is known for: it is flooded.
+    bench.net.arrive(B, frame(9, 1, 5, 0));
+    assert_eq!(bench.settle(), [vec![], vec![frame(9, 1, 5, 0)]]);
+    bench.net.arrive(C, frame(1, 2, 5, 1));
+    assert_eq!(bench.settle(), [vec![frame(1, 2, 5, 1)], vec![]]);
+    assert_eq!((bench.stat("missed"), bench.stat("hits")), (2, 1));
+    for number in 2..5 {
+        bench.net.arrive(C, frame(1, 2, 5, number));
+    }
+    assert_eq!(bench.settle()[0], [2, 3, 4].map(|number| frame(1, 2, 5, number)));
+    assert_eq!((bench.stat("missed"), bench.stat("hits"), bench.stat("forwarded")), (2, 4, 5));
+    // A group gets a copy at each port but that of the sender.
+    let mut group = frame(1, 2, 5, 9);
+    group[0] = 3;
+    bench.net.arrive(B, group.clone());
+    assert_eq!(bench.settle(), [vec![], vec![group]]);
+}
+
+#[test]
+fn a_station_that_moves_is_found_at_its_new_port() {
+    let mut bench = Bench::new(None);
+    for (pair, number) in [(B, 0), (C, 1)] {
+        bench.net.arrive(pair, frame(1, pair as u8, 5, number));
+        bench.settle();
+    }
+    bench.net.arrive(C, frame(1, 2, 5, 2));
+    assert_eq!(bench.settle()[0].len(), 1);
+    // Station 1 sends from where c is: nothing goes to b for it any more.
+    bench.net.arrive(C, frame(9, 1, 5, 3));
+    bench.settle();
+    bench.net.arrive(B, frame(1, 7, 5, 4));
+    assert_eq!(bench.settle(), [vec![], vec![frame(1, 7, 5, 4)]]);
+}
+
+/// The flows of the proptest: all to one peer, a few with an entry, a few without.
+const FLOWS: &str = r#"
+    [[flow]]
+    in_port = "b"
+    ip_proto = "udp"
+    src_port = 1
+    actions = ["set_tos 8", "output c"]
+
+    [[flow]]
+    in_port = "b"
+    actions = ["output c"]
+"#;
+
+proptest! {
+    /// Frames of flows arrive while the host serves when it wants to, entries come and go, and c's ring is emptied when
+    /// c wants to: each flow's frames arrive in order, and none twice.
+    #[test]
+    fn frames_of_a_flow_leave_in_order_across_miss_and_hit(steps in vec((0u8..6, 0u16..4), 1..200)) {
+        let mut bench = Bench::new(Some(FLOWS));
+        let (mut number, mut last, mut received) = (0, BTreeMap::new(), 0);
+        let mut take = |bench: &mut Bench, last: &mut BTreeMap<u16, u16>| -> Result<(), TestCaseError> {
+            for frame in bench.receivers[1].take() {
+                let (flow, now) = (u16::from_be_bytes([frame[34], frame[35]]), number_of(&frame));
+                prop_assert!(last.insert(flow, now).is_none_or(|before| before < now), "frame {now} of flow {flow}");
+                received += 1;
+            }
+            Ok(())
+        };
+        for (step, flow) in steps {
+            match step {
+                0 | 1 => {
+                    bench.net.arrive(B, frame(2, 1, flow, number));
+                    number += 1;
+                    bench.turn();
+                }
+                2 => bench.turn(),
+                3 => drop(bench.net.serve(usize::from(flow) + 1)),
+                4 => take(&mut bench, &mut last)?,
+                _ => bench.net.host(|host| {
+                    let table = host.table_mut(0).expect("a table");
+                    table.remove_all(|_| true);
+                    table.publish();
+                    host.turn(crate::now(), |_, _| ());
+                }),
+            }
+        }
+        for _ in 0..4 {
+            bench.turn();
+            bench.net.serve(usize::MAX);
+            take(&mut bench, &mut last)?;
+        }
+        let lost = ["full", "stale", "again_lost"].map(|name| bench.stat(name));
+        prop_assert_eq!(received + lost.iter().sum::<u64>(), u64::from(number), "{:?}", lost);
+    }
+}
