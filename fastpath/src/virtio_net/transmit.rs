@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 /// Bytes by which a frame on a slow path may be longer than the device's MTU says: its header, and two VLAN tags that
 /// are not looked for behind it.
-const SLOW: u16 = SLOW_HEADER + 2 * VLAN_TAG as u16;
+const SLOW: u16 = SLOW_HEADER + 2 * VLAN_TAG;
 
 /// The transmit queue that is used, and the transport to the device.
 pub(super) struct TransmitHalf<'p, T> {

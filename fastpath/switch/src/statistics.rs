@@ -120,8 +120,8 @@ fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
     if !is_same {
         // Whoever sees one of the new counts does not see the old generation any more.
         record.store(GENERATION, 0, Relaxed);
-        record.store(DUE, now, Relaxed);
         L::fence(Release);
+        record.store(DUE, now, Relaxed);
     }
     let [packets, bytes, _, flags] = if is_same { counts(record) } else { [0; 4] };
     let packets = packets.wrapping_add(sum.packets.into());

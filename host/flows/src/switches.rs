@@ -157,9 +157,8 @@ impl FlowSwitches {
     /// windows have to change.
     pub fn turn(&mut self, now: u64, mut act: impl FnMut(u32, Windows)) {
         for (vm, switch) in (0..).zip(&mut self.0) {
-            match switch.as_mut().and_then(|switch| switch.turn(now)) {
-                Some(windows) => act(vm, windows),
-                None => {}
+            if let Some(windows) = switch.as_mut().and_then(|switch| switch.turn(now)) {
+                act(vm, windows);
             }
         }
     }

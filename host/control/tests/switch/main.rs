@@ -6,6 +6,7 @@ mod hostile;
 mod multiqueue;
 mod notify;
 mod offload;
+mod slow;
 
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, F, HDR_LEN, Hdr};
@@ -53,6 +54,8 @@ struct World {
     events: RefCell<Vec<Event>>,
     /// Drivers that were told of used buffers.
     told: RefCell<Vec<Told>>,
+    /// Who decides about frames on slow paths.
+    decider: RefCell<slow::Decider>,
 }
 
 /// Frames that a tap saw, and at whose port.
@@ -93,12 +96,14 @@ impl World {
             now: Cell::new(0),
             events: RefCell::default(),
             told: RefCell::default(),
+            decider: RefCell::default(),
         }
     }
 
     fn serve(&self, vm: u32) -> Served {
         let (mut network, mut seen) = (self.network.borrow_mut(), self.seen.borrow_mut());
-        let served = self.switch.borrow_mut().serve(&mut network, vm, self.now.get(), &mut *seen, &mut ());
+        let (mut switch, mut decider) = (self.switch.borrow_mut(), self.decider.borrow_mut());
+        let served = switch.serve(&mut network, vm, self.now.get(), &mut *seen, &mut *decider);
         self.events.borrow_mut().extend(served.event);
         for told in &served.told {
             network.tell(told.vm);

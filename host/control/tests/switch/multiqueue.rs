@@ -7,7 +7,7 @@ const MQ: F = F::CTRL_VQ.union(F::MQ);
 /// a and b send to c by windows, and c answers by the switch.
 const TWO_SENDERS: [&str; 3] = ["peers = [\"c\"]", "peers = [\"c\"]", "lan = [\"a\", \"b\"]"];
 
-fn set_pairs(driver: &mut Driver<'_>, pairs: u16) -> Result<(), Cause> {
+pub(crate) fn set_pairs(driver: &mut Driver<'_>, pairs: u16) -> Result<(), Cause> {
     let (mut device, agreed) = (driver.device(), driver.agreed);
     let control = driver.control.as_mut().expect("a control queue");
     control.set_pairs(&mut device, &agreed, pairs, || true).map_err(|error| error.cause)

@@ -49,7 +49,7 @@ fn views_of(gate: GateKind) -> Views {
     let image =
         GateImage { stub, gate: gate_page, window, code: vec![part(0, code, true), part(map::PAGE, constants, false)] };
     let peers = [PeerMemory { offset: map::peer_base(PeerIdx(0)), ram: PEER }];
-    let pages = HomePages { stub, directory };
+    let pages = HomePages { stub, directory, flows: None };
     let mut views = Views::new(gate, RAM, &pages, &image, state, &peers).unwrap();
     if let Some(isolated) = views.isolated() {
         isolated.show_request(REQUEST).unwrap();
