@@ -54,6 +54,23 @@ fn the_bytes_of_a_burst_are_those_of_its_frames() {
 }
 
 #[test]
+fn frames_are_sorted_by_peer_and_stay_in_order_for_each() {
+    let mut burst = small(16).burst();
+    for (number, peer) in [2, 0, 1, 0, 2, 1, 0, 5].into_iter().enumerate() {
+        push(&mut burst, number, 60 + number as u16);
+        burst.set_peer(number, PeerIdx(peer)).expect("a frame");
+        burst.frame_mut(number).expect("a frame").set_mark(number as u32);
+    }
+    burst.sort_by_peer(6);
+    let marks = |burst: &sluice::Burst<'_>| burst.frames().map(|frame| frame.mark()).collect::<Vec<_>>();
+    assert_eq!(marks(&burst), [1, 3, 2, 5, 0, 4, 6, 7], "the last two do not count");
+    burst.sort_by_peer(usize::MAX);
+    assert_eq!(marks(&burst), [1, 3, 6, 2, 5, 0, 4, 7]);
+    let lens: Vec<_> = burst.frames().map(|frame| (frame.peer().0, frame.len())).collect();
+    assert_eq!(lens, [(0, 61), (0, 63), (0, 66), (1, 62), (1, 65), (2, 60), (2, 64), (5, 67)]);
+}
+
+#[test]
 fn there_is_no_empty_frame_and_none_longer_than_a_buffer_holds() {
     let pool = small(4);
     let mut burst = pool.burst();

@@ -91,7 +91,7 @@ impl Lan {
     /// Serves the notifications of VM `vm`'s driver.
     fn serve(&self, vm: u32) {
         let (mut network, mut switch) = (self.network.borrow_mut(), self.switch.borrow_mut());
-        while switch.serve(&mut network, vm, 0, &mut ()).more {}
+        while switch.serve(&mut network, vm, 0, &mut (), &mut ()).more {}
     }
 
     /// Returns VM `vm`'s queue of this number, which its driver has in use.

@@ -53,17 +53,64 @@ fn frames_of_every_pair_arrive() {
 }
 
 #[test]
-fn frames_are_sent_on_the_transmit_queue_of_pair_0_alone() {
-    let lan = Lan::new(&TWO_SENDERS);
-    let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(RingFormat::Split, 3)).expect("a device");
-    for mark in 0..100 {
-        assert_eq!(c.net.tx_burst(&mut c.burst(&[frame(mac(0), mac(C), mark)]), MAX_BURST), Ok(1));
+fn frames_are_sent_on_the_transmit_queue_of_one_pair_alone() {
+    for (tx_pair, expected) in [(0, [100, 0, 0]), (2, [0, 0, 100])] {
+        let lan = Lan::new(&TWO_SENDERS);
+        let options = Options { tx_pair, ..pairs(RingFormat::Split, 3) };
+        let mut c: Receiver = lan.start_on(C, lan.device(C), options).expect("a device");
+        for mark in 0..100 {
+            assert_eq!(c.net.tx_burst(&mut c.burst(&[frame(mac(0), mac(C), mark)]), MAX_BURST), Ok(1));
+        }
+        let given = [0, 1, 2].map(|pair| {
+            let avail = lan.queue(C, transmitq(pair)).addresses.driver.0;
+            lan.rams[C as usize].read::<u16>(avail + 2).expect("inside")
+        });
+        assert_eq!(given, expected);
     }
-    let given = [0, 1, 2].map(|pair| {
-        let avail = lan.queue(C, transmitq(pair)).addresses.driver.0;
-        lan.rams[C as usize].read::<u16>(avail + 2).expect("inside")
-    });
-    assert_eq!(given, [100, 0, 0]);
+}
+
+#[test]
+fn there_is_no_sending_on_a_pair_that_the_device_does_not_have() {
+    let lan = Lan::new(&TWO_SENDERS);
+    let options = Options { tx_pair: 3, ..pairs(RingFormat::Split, 4) };
+    let started: Result<Receiver, _> = lan.start_on(C, lan.device(C), options);
+    assert_eq!(started.err(), Some(VirtioNetError::Pairs { pairs: 4, most: 3 }));
+}
+
+/// A frame on a slow path has a header and perhaps tags behind it, and is no longer than what arrived but for those.
+#[test]
+fn a_slow_path_takes_frames_that_are_longer_by_their_header() {
+    let lan = Lan::new(&TWO_SENDERS);
+    for (tx_pair, longer) in [(0, 0), (2, 24)] {
+        let options = Options { tx_pair, ..pairs(RingFormat::Split, 3) };
+        let mut c: Receiver = lan.start_on(C, lan.device(C), options).expect("a device");
+        let longest = usize::from(c.net.mtu()) + 14 + longer;
+        let sent = [longest, longest + 1].map(|len| {
+            let mut bytes = frame(mac(0), mac(C), 1);
+            bytes.resize(len, 1);
+            c.net.tx_burst(&mut c.burst(&[bytes]), MAX_BURST).is_ok()
+        });
+        assert_eq!(sent, [true, false], "{tx_pair}");
+    }
+}
+
+/// The mark of a frame that arrived is the pair that it arrived by, also if it lay in several buffers.
+#[test]
+fn a_frame_has_the_pair_that_it_arrived_by_as_its_mark() {
+    for format in RingFormat::ALL {
+        let lan = Lan::new(&TWO_SENDERS);
+        let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(format, 3)).expect("a device");
+        let mut windows = [1, 2].map(|pair| window(&lan, pair));
+        // The first burst has no spare buffers, and takes frames one by one.
+        for _ in 0..2 {
+            windows.iter_mut().zip(1..).for_each(|(window, mark)| assert_eq!(put(window, 3, mark), 3));
+            let mut burst = c.pool.burst();
+            assert_eq!(c.net.rx_burst(&mut burst, MAX_BURST), Ok(6));
+            for frame in burst.frames() {
+                assert_eq!(frame.head::<1>(20), Some([frame.mark() as u8]), "{format:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -23,6 +23,20 @@ fn a_vm_is_started_again_where_nothing_is_forgotten() {
 }
 
 #[test]
+fn a_vm_has_a_flow_table_if_the_manifest_says_so() {
+    let manifest = Manifest::parse(&format!("{A}peers = [\"b\"]\nflows = {{}}\n{B}peers = [\"a\"]")).unwrap();
+    let flows = manifest.vms[0].flows.as_ref().unwrap();
+    assert_eq!((flows.switch.as_str(), flows.file(), flows.entries, flows.lists), ("learning", None, 4096, 256));
+    assert!(manifest.vms[1].flows.is_none());
+    // c only sends to a; b is a peer, too.
+    let c = B.replace("\"b\"", "\"c\"") + "peers = [\"a\"]\n";
+    let text = format!("{A}peers = [\"b\"]\nflows = {{ switch = \"f.toml\" }}\n{c}{B}peers = [\"a\"]");
+    let manifest = Manifest::parse(&text).unwrap();
+    assert_eq!(manifest.vms[0].flows.as_ref().unwrap().file(), Some("f.toml"));
+    assert_eq!(manifest.ports_of(0).collect::<Vec<_>>(), [(0, 2), (64, 1)]);
+}
+
+#[test]
 fn what_is_wrong_is_named_in_one_line() {
     let vm = |name: &str, rest: &str| {
         format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"direct\"\n{rest}\n")
@@ -44,6 +58,12 @@ fn what_is_wrong_is_named_in_one_line() {
             vm("a", "restarts = 1\npeers = [\"b\"]") + B,
             "manifest: vm \"a\": restarts: a vm that has peers needs the gate isolated or hypercall",
         ),
+        (format!("{A}flows = {{ entries = 100 }}"), "manifest: vm \"a\": flows: entries = 100: a power of two from 4"),
+        (format!("{A}flows = {{ entries = 2097152 }}"), "manifest: vm \"a\": flows: entries = 2097152: a power of"),
+        (format!("{A}flows = {{ lists = 0 }}"), "manifest: vm \"a\": flows: lists = 0: a power of two up to"),
+        (format!("{A}flows = {{ idle_ticks = 0 }}"), "manifest: vm \"a\": flows: idle_ticks = 0: 1 to 2^62"),
+        (format!("{A}flows = {{ switch = \"ovs\" }}"), "manifest: vm \"a\": flows: switch \"ovs\": want \"learning\""),
+        (format!("{A}flows = {{ colour = 1 }}"), "manifest: line 6: unknown field `colour`"),
         (format!("{A}modules = [\"a b\"]"), "manifest: vm \"a\": module \"a b\": a name of"),
         (format!("{A}peers = [\"x\"]"), "manifest: vm \"a\": peer \"x\": no such vm"),
         (format!("{A}peers = [\"a\"]"), "manifest: vm \"a\": peer \"a\": a vm can't be its own peer"),
