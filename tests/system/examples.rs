@@ -17,12 +17,12 @@ static CAPTURES: LazyLock<TempDir> = LazyLock::new(|| {
     folder
 });
 
-fn oracle(name: &str) -> Command {
+pub(crate) fn oracle(name: &str) -> Command {
     Command::new(artifacts::root().join("tests/system/oracle").join(name))
 }
 
 #[track_caller]
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().expect("a program");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -68,7 +68,7 @@ fn same(report: &Report, name: &str, expected: &[u8]) {
 }
 
 #[track_caller]
-fn says(report: &Report, text: &str) {
+pub(crate) fn says(report: &Report, text: &str) {
     assert!(report.lines.iter().any(|line| line.contains(text)), "want {text:?}: {:#?}", report.lines);
 }
 
@@ -320,7 +320,7 @@ fn the_generator_sends_numbered_frames_of_a_mix_in_bochs() {
 
 #[test]
 fn an_example_has_a_hundred_lines() {
-    for name in ["firewall", "forward", "generator", "mirror", "router", "vlan"] {
+    for name in ["firewall", "forward", "generator", "mirror", "router", "switch", "vlan"] {
         let path = artifacts::root().join("examples").join(name).join("src/main.rs");
         assert!(fs::read_to_string(&path).expect("a file").lines().count() <= 100, "{}", path.display());
         assert_eq!(fs::read_dir(path.parent().expect("a folder")).expect("a folder").count(), 1, "{name}");

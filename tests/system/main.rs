@@ -10,6 +10,7 @@ mod containment;
 mod cost;
 mod examples;
 mod exits;
+mod flows;
 mod hub;
 mod latency;
 mod outside;
