@@ -1,19 +1,19 @@
 //! Tokens that come back when Open vSwitch is done with all frames that a port was given before.
 //!
 //! A token is a frame that rules of ours ([`Fence::rules`]) send out by all of our ports. Open vSwitch takes the frames
-//! of a port of type `dummy` one after the other, in one thread, which does the look-up, the upcall if there is no flow,
-//! and the actions of one frame before it takes the next one. It writes what leaves by a port in that order, too. So
-//! behind a token on a port's stream comes no frame that the token's own port was given before it; and once the token
-//! has come back by all ports, what Open vSwitch sends of these frames was received.
+//! of a port of type `dummy` one after the other, in one thread, which does the look-up, the upcall if there is no
+//! flow, and the actions of one frame before it takes the next one. It writes what leaves by a port in that order, too.
+//! So behind a token on a port's stream comes no frame that the token's own port was given before it; and once the
+//! token has come back by all ports, what Open vSwitch sends of these frames was received.
 //!
 //! Not waited for are frames that Open vSwitch keeps: those given to a controller, or the parts of a datagram that its
 //! connection tracking puts together.
 //!
 //! # Who can make a token
 //! The addresses of a token are random, and who does not know them makes none: a frame with the EtherType and other
-//! addresses is dropped. So this EtherType, of which IEEE 802 says that it is for local experiments, is not for VMs. The
-//! rule that looks at the addresses is in a table of its own: beside the others it would make each flow of the datapath
-//! one of its addresses.
+//! addresses is dropped. So this EtherType, of which IEEE 802 says that it is for local experiments, is not for VMs.
+//! The rule that looks at the addresses is in a table of its own: beside the others it would make each flow of the
+//! datapath one of its addresses.
 
 use crate::error::{Error, Result};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -78,8 +78,8 @@ impl Fence {
         Ok(Self { addresses: [destination, source], next: 0, waiting, back })
     }
 
-    /// Returns the rules, a line for each, for `ovs-ofctl -O OpenFlow13 add-flows BRIDGE -`. `ports` are the names of all
-    /// of our ports in Open vSwitch. `ovs-ofctl del-flows BRIDGE cookie=0x736c75696365/-1` takes the rules away.
+    /// Returns the rules, a line for each, for `ovs-ofctl -O OpenFlow13 add-flows BRIDGE -`. `ports` are the names of
+    /// all of our ports in Open vSwitch. `ovs-ofctl del-flows BRIDGE cookie=0x736c75696365/-1` takes the rules away.
     pub fn rules<'n>(&self, ports: impl Iterator<Item = &'n str>) -> String {
         let [destination, source] = self.addresses.map(|address| address.map(|byte| format!("{byte:02x}")).join(":"));
         // A port is no output for what came in by it, unless it is named so.

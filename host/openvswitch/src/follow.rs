@@ -1,7 +1,7 @@
 //! Which flows the datapath has, and what has changed since they were read last.
 //!
-//! Open vSwitch tells nobody when a flow of its datapath changes, so all are asked for again and again: how long a change
-//! stays unknown has a bound, and [`Seen::asked`] says it of each answer.
+//! Open vSwitch tells nobody when a flow of its datapath changes, so all are asked for again and again: how long a
+//! change stays unknown has a bound, and [`Seen::asked`] says it of each answer.
 //!
 //! ```text
 //! poll ─► dpif/show ─► dpctl/dump-flows ─► dpif/show ─► differences
@@ -69,8 +69,8 @@ enum Step {
 }
 
 impl Follower {
-    /// Returns who follows the flows of `bridge`, by the control socket at `path`. `names` are our numbers of its ports,
-    /// and their names in Open vSwitch.
+    /// Returns who follows the flows of `bridge`, by the control socket at `path`. `names` are our numbers of its
+    /// ports, and their names in Open vSwitch.
     ///
     /// The flows are asked for once in `period` at most, and for half of the time at most: Open vSwitch's main thread
     /// answers, which here also forwards frames.
@@ -86,7 +86,8 @@ impl Follower {
     /// this is called all the time, that is there after the period and twice the time that an answer takes.
     ///
     /// # Errors
-    /// [`Error`](crate::Error): what is known stays as it is, which may be old. The flows are asked for again after the period.
+    /// [`Error`](crate::Error): what is known stays as it is, which may be old. The flows are asked for again after the
+    /// period.
     pub fn poll(&mut self, now: Instant) -> Result<Option<Seen>> {
         if matches!(self.step, Step::Nothing) {
             if self.due.is_some_and(|due| now < due) {

@@ -1,5 +1,5 @@
-//! Open vSwitch as the full switch of an in-VM switch: frames that no flow of a VM's table matches go through a bridge of
-//! Open vSwitch, and the flows of its datapath are read and given to the table.
+//! Open vSwitch as the full switch of an in-VM switch: frames that no flow of a VM's table matches go through a bridge
+//! of Open vSwitch, and the flows of its datapath are read and given to the table.
 //!
 //! ```text
 //! VM's table ── miss ─► OpenVswitch::send ─► port (dummy) ─► bridge ─► port ─► OpenVswitch::receive ─► the other VM
@@ -11,7 +11,7 @@
 //! use sluice_openvswitch::{Change, Config, OpenVswitch, PortConfig};
 //! use std::time::{Duration, Instant};
 //!
-//! let port = |number: u16, name: &str| PortConfig { number, name: name.into(), socket: format!("/run/{name}").into() };
+//! let port = |number, name: &str| PortConfig { number, name: name.into(), socket: format!("/run/{name}").into() };
 //! let mut switch = OpenVswitch::open(&Config {
 //!     control: "/run/openvswitch/ovs-vswitchd.ctl".into(),
 //!     bridge: "br0".into(),
@@ -51,7 +51,8 @@
 //! actions do is what Open vSwitch does ([`flow`]). It may be narrower: frames of which a key proves too little, or
 //! flows with actions that no list has, stay with Open vSwitch; [`Refusal`] says why in one line.
 //!
-//! - **Stale for how long.** A flow that Open vSwitch changes is known to be changed after the period and twice the time
+//! - **Stale for how long.** A flow that Open vSwitch changes is known to be changed after the period and twice the
+//!   time
 //!   that an answer takes ([`Follower::poll`]). Before that, revalidation in Open vSwitch takes its own time.
 //! - **Open vSwitch is gone.** [`OpenVswitch::poll_flows`] says so each time, nothing is removed, and the table's lease
 //!   decides how long its flows go on.
@@ -63,14 +64,15 @@
 //!
 //! # Who believes whom
 //! What the daemon writes is read once and bounded: length and time of an answer, length of a line, depth of
-//! parentheses. A line whose words are not all understood is refused. Who may write the control socket, or the sockets of
-//! the ports, is who may configure the bridge: they say what the VMs' flows are.
+//! parentheses. A line whose words are not all understood is refused. Who may write the control socket, or the sockets
+//! of the ports, is who may configure the bridge: they say what the VMs' flows are.
 //!
 //! Reading order: [`OpenVswitch`], [`Follower`], [`flow`] (src/flow/layers.rs says what makes a mask narrow enough),
 //! [`Fence`], [`unixctl`].
 //!
 //! # Why not OpenFlow monitoring
-//! It tells of changed rules, and not of what else changes a flow: learned addresses, ports, groups, connection tracking.
+//! It tells of changed rules, and not of what else changes a flow: learned addresses, ports, groups, connection
+//! tracking.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -5,9 +5,9 @@
 //! frame   length in bytes (15:0), big-endian, then the bytes of the frame
 //! ```
 //!
-//! Open vSwitch hangs up on who sends a frame of less than 14 bytes. It drops what leaves by the port and is longer than
-//! the port's MTU, 1500 unless `mtu_request` says another one, and an Ethernet header; and what comes while 100 frames
-//! wait for their reader.
+//! Open vSwitch hangs up on who sends a frame of less than 14 bytes. It drops what leaves by the port and is longer
+//! than the port's MTU, 1500 unless `mtu_request` says another one, and an Ethernet header; and what comes while 100
+//! frames wait for their reader.
 
 use crate::error::{Error, Result};
 use crate::socket;

@@ -1,7 +1,7 @@
 //! From the attributes of a flow to a key and a mask that match no frame which the flow does not match.
 //!
-//! Where a key proves less of a frame than Open vSwitch reads, the mask asks for the proof, and the frames without it go
-//! to Open vSwitch. Where Open vSwitch reads less, it reads zeros, which is no header here:
+//! Where a key proves less of a frame than Open vSwitch reads, the mask asks for the proof, and the frames without it
+//! go to Open vSwitch. Where Open vSwitch reads less, it reads zeros, which is no header here:
 //!
 //! - An IPv4 or IPv6 header that is not whole is none. The mask always asks for the header.
 //! - Open vSwitch reads nothing of an IPv6 header, but for the addresses, if a header behind it is not whole. That all

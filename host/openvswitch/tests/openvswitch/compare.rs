@@ -1,5 +1,5 @@
-//! Frames that a flow of ours matches: what we do is what Open vSwitch does, by `ofproto/trace`, which looks at the rules
-//! alone, and by what it sends.
+//! Frames that a flow of ours matches: what we do is what Open vSwitch does, by `ofproto/trace`, which looks at the
+//! rules alone, and by what it sends.
 
 use crate::frames::{Random, any};
 use crate::lab::{Lab, Mirror, PORTS, through, train};
