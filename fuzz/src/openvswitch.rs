@@ -3,8 +3,8 @@
 use sluice_openvswitch::{DatapathFlow, Ports};
 use sluice_switch::{ActionList, Layers, Mask};
 
-/// Reads a flow. One that is not refused is as a table takes it: it is of one of our ports, its mask names the headers of
-/// its fields, and its list is one for as many ports as there are.
+/// Reads a flow. One that is not refused is as a table takes it: it is of one of our ports, its mask names the headers
+/// of its fields, and its list is one for as many ports as there are.
 pub fn flow(text: &str) {
     let ports = Ports::new("netdev@ovs-netdev", [(1, 0), (2, 1), (3, 5)]);
     let Ok(flow) = DatapathFlow::read(text, &ports) else { return };
