@@ -38,7 +38,7 @@ pub struct Seen {
     pub changes: Vec<Change>,
     /// When the flows were asked for: they are those of this time, or of later ones.
     pub asked: Instant,
-    /// Time from then up to the end of the answer.
+    /// Time that all questions of this round took.
     pub took: Duration,
 }
 
@@ -50,6 +50,8 @@ pub struct Follower {
     names: Vec<(u16, String)>,
     period: Duration,
     step: Step,
+    /// When this round, or the last one, began.
+    began: Instant,
     /// When the flows are asked for next.
     due: Option<Instant>,
     known: BTreeMap<Ufid, Known>,
@@ -64,8 +66,8 @@ enum Step {
     Ports,
     /// The flows, asked for at this time.
     Flows(Ports, Instant),
-    /// The numbers of the ports, after the flows came, which took this time.
-    Again(Ports, Instant, Duration, String),
+    /// The numbers of the ports, after the flows came.
+    Again(Ports, Instant, String),
 }
 
 impl Follower {
@@ -77,13 +79,14 @@ impl Follower {
     pub fn new(path: &Path, limits: Limits, bridge: &str, names: &[(u16, String)], period: Duration) -> Self {
         let (bridge, names, client) = (bridge.to_owned(), names.to_vec(), Client::new(path, limits));
         let (known, missing) = (BTreeMap::new(), Vec::new());
-        Self { client, bridge, names, period, step: Step::Nothing, due: None, known, missing }
+        let (step, began) = (Step::Nothing, Instant::now());
+        Self { client, bridge, names, period, step, began, due: None, known, missing }
     }
 
     /// Goes on with asking, without waiting. Returns what the datapath had once all of it is known.
     ///
-    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If
-    /// this is called all the time, that is there after the period and twice the time that an answer takes.
+    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If this
+    /// is called all the time and a round of questions takes T, it is known after max(period, 2 T) + T.
     ///
     /// # Errors
     /// [`Error`](crate::Error): what is known stays as it is, which may be old. The flows are asked for again after the
@@ -93,7 +96,7 @@ impl Follower {
             if self.due.is_some_and(|due| now < due) {
                 return Ok(None);
             }
-            self.due = Some(now + self.period);
+            (self.began, self.due) = (now, Some(now + self.period));
             self.client.ask(now, ports::COMMAND, &[])?;
             self.step = Step::Ports;
         }
@@ -137,13 +140,13 @@ impl Follower {
                 }
                 Step::Flows(ports, asked) => {
                     self.client.ask(now, ports::COMMAND, &[])?;
-                    self.step = Step::Again(ports, asked, now.saturating_duration_since(asked), answer);
+                    self.step = Step::Again(ports, asked, answer);
                 }
-                Step::Again(ports, asked, took, flows) => {
+                Step::Again(ports, asked, flows) => {
+                    let took = now.saturating_duration_since(self.began);
                     self.due = self.due.max(Some(now + took));
                     if self.ports(&answer)? != ports {
                         // Some numbers may be those of other ports. The next flows will be of one kind.
-                        self.due = Some(now);
                         return Ok(None);
                     }
                     return self.take(&flows, ports, asked, took).map(Some);

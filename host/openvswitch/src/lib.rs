@@ -51,9 +51,9 @@
 //! actions do is what Open vSwitch does ([`flow`]). It may be narrower: frames of which a key proves too little, or
 //! flows with actions that no list has, stay with Open vSwitch; [`Refusal`] says why in one line.
 //!
-//! - **Stale for how long.** A flow that Open vSwitch changes is known to be changed after the period and twice the
-//!   time
-//!   that an answer takes ([`Follower::poll`]). Before that, revalidation in Open vSwitch takes its own time.
+//! - **Stale for how long.** A flow that Open vSwitch changes is known to be changed after the period and three times
+//!   what a round of questions takes, at most ([`Follower::poll`]). Before that, revalidation in Open vSwitch takes its
+//!   own time.
 //! - **Open vSwitch is gone.** [`OpenVswitch::poll_flows`] says so each time, nothing is removed, and the table's lease
 //!   decides how long its flows go on.
 //! - **Frames of a table are not seen by Open vSwitch.** It forgets a flow that none of its own frames used for
