@@ -81,39 +81,67 @@ impl DatapathFlow {
 pub(crate) struct Known {
     pub flow: std::result::Result<DatapathFlow, Refusal>,
     pub counters: Counters,
+    /// The text in front of the counters and that behind them, if all between is counters.
+    said: Option<[Box<str>; 2]>,
 }
 
-/// Returns the flows in the answer to [`COMMAND`].
+/// Returns the flows in the answer to [`COMMAND`]. `before` are those that were read last with these ports: most are as
+/// they were, and only their counters are read.
 ///
 /// # Errors
 /// [`Error::Malformed`]: a line has no name, so that nothing can be said of which flows there are.
-pub(crate) fn read(text: &str, ports: &Ports) -> Result<BTreeMap<Ufid, Known>> {
+pub(crate) fn read(text: &str, ports: &Ports, before: &BTreeMap<Ufid, Known>) -> Result<BTreeMap<Ufid, Known>> {
     let mut all = BTreeMap::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("flow-dump from ")) {
         let nameless = || Error::Malformed { what: COMMAND.to_owned(), why: excerpt(line) };
         let ufid = ufid(line).ok_or_else(nameless)?;
-        let (flow, counters) = match Line::split(line) {
-            Ok(line) => (line.flow(ports), line.counters),
-            Err(refusal) => (Err(refusal), Counters::default()),
-        };
+        let known = Known::read(line, ports, before.get(&ufid));
         match all.entry(ufid) {
-            Entry::Vacant(entry) => _ = entry.insert(Known { flow, counters }),
-            Entry::Occupied(mut entry) => entry.get_mut().and(flow, counters),
+            Entry::Vacant(entry) => _ = entry.insert(known),
+            Entry::Occupied(mut entry) => entry.get_mut().and(known),
         }
     }
     Ok(all)
 }
 
 impl Known {
+    fn read(line: &str, ports: &Ports, before: Option<&Self>) -> Self {
+        let parts = parts(line);
+        let is_same = |said: &[Box<str>; 2]| parts.is_some_and(|(texts, _)| said.iter().map(|it| &**it).eq(texts));
+        let same = before.filter(|before| before.said.as_ref().is_some_and(is_same));
+        if let Some((before, (_, counters))) = same.zip(parts) {
+            return Self { counters, ..before.clone() };
+        }
+        let said = parts.map(|(texts, _)| texts.map(Box::from));
+        match Line::split(line) {
+            Ok(line) => Self { flow: line.flow(ports), counters: line.counters, said },
+            Err(refusal) => Self { flow: Err(refusal), counters: Counters::default(), said },
+        }
+    }
+
     /// Adds what another thread of Open vSwitch has of the flow.
-    fn and(&mut self, flow: std::result::Result<DatapathFlow, Refusal>, other: Counters) {
-        if self.flow != flow {
+    fn and(&mut self, other: Self) {
+        if self.flow != other.flow {
             self.flow = Err(Refusal::Differs);
         }
-        let Counters { packets, bytes, used } = &mut self.counters;
+        // No line alone says it any more.
+        self.said = None;
+        let (Counters { packets, bytes, used }, other) = (&mut self.counters, other.counters);
         (*packets, *bytes) = (packets.saturating_add(other.packets), bytes.saturating_add(other.bytes));
         *used = used.iter().chain(&other.used).min().copied();
     }
+}
+
+/// Returns the texts in front of the counters and behind them, and the counters, if all between is counters.
+fn parts(line: &str) -> Option<([&str; 2], Counters)> {
+    let head = line.split_once(", packets:").filter(|_| line.len() <= LONGEST)?.0;
+    let (middle, tail) = line.get(head.len() + 2..)?.split_once(", actions:")?;
+    let mut counters = Counters::default();
+    for item in middle.split(", ") {
+        let (name, value) = item.split_once(':')?;
+        counters.count(name, value)?;
+    }
+    Some(([head, tail], counters))
 }
 
 /// Returns the name at the start of a line.
@@ -148,7 +176,7 @@ impl<'t> Line<'t> {
             match item.split_once(':') {
                 // A colon may also be in an attribute.
                 _ if item.contains('(') => split.attributes.push(item),
-                Some((name, value)) => split.count(name, value).ok_or_else(|| Refusal::malformed(item))?,
+                Some((name, value)) => split.counters.count(name, value).ok_or_else(|| Refusal::malformed(item))?,
                 None => return Err(Refusal::malformed(item)),
             }
         }
@@ -156,25 +184,29 @@ impl<'t> Line<'t> {
         if split.actions.is_empty() { Err(wrong()) } else { Ok(split) }
     }
 
-    /// Takes what is neither an attribute nor an action.
-    fn count(&mut self, name: &str, value: &str) -> Option<()> {
-        match (name, value) {
-            ("packets", _) => self.counters.packets = text::number(value)?.try_into().ok()?,
-            ("bytes", _) => self.counters.bytes = text::number(value)?.try_into().ok()?,
-            ("used", "never") => self.counters.used = None,
-            ("used", _) => self.counters.used = Some(seconds(value)?),
-            // Flags of TCP that were seen; in which datapath, and whether in hardware, the flow is.
-            ("flags" | "dp" | "offloaded", _) => {}
-            _ => return None,
-        }
-        Some(())
-    }
-
     fn flow(&self, ports: &Ports) -> std::result::Result<DatapathFlow, Refusal> {
         let mut fields = Fields::read(&self.attributes, ports)?;
         let actions = actions::read(&self.actions, &mut fields, ports)?;
         let (key, mask) = fields.close()?;
         Ok(DatapathFlow { ufid: self.ufid, key, mask, actions })
+    }
+}
+
+impl Counters {
+    /// Takes what is neither an attribute nor an action.
+    fn count(&mut self, name: &str, value: &str) -> Option<()> {
+        match (name, value) {
+            // It would be more than one item.
+            _ if value.contains([',', '(']) => return None,
+            ("packets", _) => self.packets = text::number(value)?.try_into().ok()?,
+            ("bytes", _) => self.bytes = text::number(value)?.try_into().ok()?,
+            ("used", "never") => self.used = None,
+            ("used", _) => self.used = Some(seconds(value)?),
+            // Flags of TCP that were seen; in which datapath, and whether in hardware, the flow is.
+            ("flags" | "dp" | "offloaded", _) => {}
+            _ => return None,
+        }
+        Some(())
     }
 }
 

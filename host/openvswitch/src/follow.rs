@@ -55,7 +55,8 @@ pub struct Follower {
     /// When the flows are asked for next.
     due: Option<Instant>,
     known: BTreeMap<Ufid, Known>,
-    missing: Vec<String>,
+    /// The ports that they are of.
+    ports: Ports,
 }
 
 /// What is awaited.
@@ -78,9 +79,9 @@ impl Follower {
     /// answers, which here also forwards frames.
     pub fn new(path: &Path, limits: Limits, bridge: &str, names: &[(u16, String)], period: Duration) -> Self {
         let (bridge, names, client) = (bridge.to_owned(), names.to_vec(), Client::new(path, limits));
-        let (known, missing) = (BTreeMap::new(), Vec::new());
+        let (known, ports) = (BTreeMap::new(), Ports::default());
         let (step, began) = (Step::Nothing, Instant::now());
-        Self { client, bridge, names, period, step, began, due: None, known, missing }
+        Self { client, bridge, names, period, step, began, due: None, known, ports }
     }
 
     /// Goes on with asking, without waiting. Returns what the datapath had once all of it is known.
@@ -121,7 +122,7 @@ impl Follower {
 
     /// Returns the names of ports that the bridge does not have.
     pub fn missing(&self) -> &[String] {
-        &self.missing
+        self.ports.missing()
     }
 
     /// Returns the control socket, if it is open, and whether something waits to be written.
@@ -134,7 +135,7 @@ impl Follower {
             match replace(&mut self.step, Step::Nothing) {
                 Step::Nothing => return Ok(None),
                 Step::Ports => {
-                    let ports = self.ports(&answer)?;
+                    let ports = self.read_ports(&answer)?;
                     self.client.ask(now, flow::COMMAND, &["-m", "--no-names", ports.datapath()])?;
                     self.step = Step::Flows(ports, now);
                 }
@@ -145,7 +146,7 @@ impl Follower {
                 Step::Again(ports, asked, flows) => {
                     let took = now.saturating_duration_since(self.began);
                     self.due = self.due.max(Some(now + took));
-                    if self.ports(&answer)? != ports {
+                    if self.read_ports(&answer)? != ports {
                         // Some numbers may be those of other ports. The next flows will be of one kind.
                         return Ok(None);
                     }
@@ -156,15 +157,15 @@ impl Follower {
         Ok(None)
     }
 
-    fn ports(&self, answer: &str) -> Result<Ports> {
+    fn read_ports(&self, answer: &str) -> Result<Ports> {
         Ports::read(answer, &self.bridge, &self.names)
     }
 
     fn take(&mut self, flows: &str, ports: Ports, asked: Instant, took: Duration) -> Result<Seen> {
-        let new = flow::read(flows, &ports)?;
+        let none = BTreeMap::new();
+        let new = flow::read(flows, &ports, if ports == self.ports { &self.known } else { &none })?;
         let changes = differences(&self.known, &new);
-        self.missing = ports.missing().to_vec();
-        self.known = new;
+        (self.known, self.ports) = (new, ports);
         Ok(Seen { changes, asked, took })
     }
 }

@@ -254,14 +254,44 @@ fn an_address_is_set_where_its_checksum_is_proven() {
 fn a_dump_is_read_by_name_and_counters_of_threads_are_added() {
     let text = line(&format!("{ANY_MAC},eth_type(0x0800),{UDP4}"), "2");
     let dump = format!("flow-dump from the main thread:\n{text}\nflow-dump from pmd on cpu core: 1\n{text}\n");
-    let all = read(&dump, &ports()).expect("a dump");
+    let all = read(&dump, &ports(), &BTreeMap::new()).expect("a dump");
     let known = &all[&Ufid(0xc668_cceb_a1bd_4279_9c14_31ec_ae7c_9694)];
     let counters = Counters { packets: 4, bytes: 256, used: Some(Duration::from_millis(108)) };
     assert_eq!((all.len(), known.counters), (1, counters));
     let other = dump.replacen("actions:2", "actions:3", 1);
-    let all = read(&other, &ports()).expect("a dump");
+    let all = read(&other, &ports(), &BTreeMap::new()).expect("a dump");
     assert_eq!(all.values().next().expect("one").flow, Err(Refusal::Differs));
-    assert!(matches!(read(&dump.replace("ufid:c", "ufid:x"), &ports()), Err(Error::Malformed { .. })));
+    assert!(matches!(
+        read(&dump.replace("ufid:c", "ufid:x"), &ports(), &BTreeMap::new()),
+        Err(Error::Malformed { .. })
+    ));
+}
+
+/// Whoever remembers what a text said finds the same flow as who reads it anew.
+#[test]
+fn a_flow_that_is_as_it_was_is_not_read_again_and_any_other_is() {
+    let text = line(&format!("{ANY_MAC},eth_type(0x0800),{UDP4}"), "2");
+    let first = read(&text, &ports(), &BTreeMap::new()).expect("a dump");
+    for (from, to) in [
+        ("packets:2", "packets:9"),
+        ("used:0.108s", "used:never"),
+        ("actions:2", "actions:3"),
+        ("proto=17/0", "proto=17"),
+        ("dp:ovs", "dp:ovs, skb_mark(0x1)"),
+        ("dp:ovs", "dp:ovs,skb_mark(0x1)"),
+        ("packets:2", "pockets:2"),
+        ("bytes:128", "bytes:128x"),
+    ] {
+        let text = text.replacen(from, to, 1);
+        let [kept, anew] = [&first, &BTreeMap::new()].map(|before| read(&text, &ports(), before).expect("a dump"));
+        let of =
+            |all: &BTreeMap<Ufid, Known>| all.values().map(|it| (it.flow.clone(), it.counters)).collect::<Vec<_>>();
+        assert_eq!(of(&kept), of(&anew), "{to}");
+    }
+    // One with an attribute between its counters is not remembered by what is around them.
+    let hidden = text.replacen("dp:ovs", "dp:ovs, skb_mark(0x1)", 1);
+    let before = read(&hidden, &ports(), &BTreeMap::new()).expect("a dump");
+    assert!(read(&text, &ports(), &before).expect("a dump").values().all(|known| known.flow.is_ok()));
 }
 
 /// Returns some text with one part taken out, doubled or replaced by what is in another place.
