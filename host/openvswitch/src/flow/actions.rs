@@ -2,6 +2,9 @@
 //!
 //! A list does to each frame that the flow's mask lets through what Open vSwitch does to it. Where that takes a header
 //! that the mask did not ask for, it asks for it then.
+//!
+//! One thing is better: Open vSwitch 3.1 leaves a checksum as it was when an address changes behind an IPv6 routing
+//! header, or behind the fragment header of a whole packet. A list brings it up to date.
 
 use super::Refusal;
 use super::fields::{Fields, ether_type, protocol};

@@ -7,7 +7,7 @@ use sluice::{BufferLen, Mempool, PacketMemory};
 use sluice_abi::Gpa;
 use sluice_memory::CacheLine;
 use sluice_openvswitch::{DatapathFlow, OpenVswitch};
-use sluice_switch::{ActionList, Head, Parsed, Reader, Seed, Shape, TableError, Verdict, Writer};
+use sluice_switch::{ActionList, Head, Layers, Parsed, Reader, Seed, Shape, TableError, Verdict, Writer};
 use sluice_test_memory::zeroed;
 use std::collections::BTreeMap;
 
@@ -122,11 +122,25 @@ fn compare(lab: &Lab, switch: &mut OpenVswitch, rules: &[&str], seed: u64, tally
         let Some(ours) = ours(mirror.flows.values(), port, &frame) else { continue };
         let outputs: Vec<_> = ours.iter().map(|(port, _)| *port).collect();
         assert_eq!(outputs, traced(lab, &numbers, port, &frame), "by {port}: {frame:02x?}");
-        assert_eq!(ours, through(switch, port, &frame), "by {port}: {frame:02x?}");
+        let theirs = through(switch, port, &frame);
+        assert!(ours == theirs || has_a_sum(&frame, &ours, &theirs), "{frame:02x?}\n{ours:02x?}\n{theirs:02x?}");
         tally.hits += 1;
         tally.dropped += usize::from(ours.is_empty());
         tally.changed += usize::from(ours.first().is_some_and(|(_, after)| *after != frame));
     }
+}
+
+/// Returns whether ours differs from theirs by a checksum alone, which Open vSwitch 3.1 left as it was: it does so as an
+/// address changes behind an IPv6 routing header, or the fragment header of a whole packet.
+fn has_a_sum(frame: &[u8], ours: &[(u16, Vec<u8>)], theirs: &[(u16, Vec<u8>)]) -> bool {
+    let parsed = Parsed::of(0, frame, frame.len() as u16);
+    let next = frame.get(usize::from(parsed.network) + 6).copied();
+    let at = usize::from(parsed.transport) + if parsed.key.protocol == 6 { 16 } else { 6 };
+    let ([(_, ours)], [(_, theirs)]) = (ours, theirs) else { return false };
+    let mut with_theirs = ours.clone();
+    let Some((new, old)) = with_theirs.get_mut(at..at + 2).zip(frame.get(at..at + 2)) else { return false };
+    new.copy_from_slice(old);
+    parsed.key.layers.contains(Layers::IPV6) && matches!(next, Some(0 | 43 | 44 | 51 | 60)) && with_theirs == *theirs
 }
 
 /// Returns whether the table has a flow for a frame: if so, with the actions of all flows that match it.
