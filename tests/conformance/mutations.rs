@@ -53,6 +53,17 @@ const SWITCH: [&str; 9] = [
     "the counts of a flow are its own, and never run backwards",
 ];
 
+/// What host/openvswitch promises.
+const OPENVSWITCH: [&str; 7] = [
+    "a flow in a table is never wider than in Open vSwitch",
+    "a list does what Open vSwitch does",
+    "what is not understood of Open vSwitch's texts is refused",
+    "what Open vSwitch takes of time and memory has a bound",
+    "each change of a flow is told once",
+    "no half frame goes to or comes from Open vSwitch",
+    "a fence token is behind all frames before it",
+];
+
 /// What tests/packages asks of the crates that are published.
 const PACKAGES: &str = "what is published is whole, and says what it is";
 
@@ -94,6 +105,7 @@ fn is_rule(rule: &str) -> bool {
         || STANDARDS.contains(&rule)
         || FIREWALL.contains(&rule)
         || SWITCH.contains(&rule)
+        || OPENVSWITCH.contains(&rule)
         || PROMISES.contains(&rule)
         || [PACKAGES, CHECK].contains(&rule)
 }

@@ -24,6 +24,7 @@ struct Count {
 pub fn run(options: &Options) -> Result<()> {
     tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
+    let openvswitch = tools::openvswitch();
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
@@ -34,6 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("in_bochs", &emulator),
         ("in_qemu", &qemu),
         ("with_testpmd", &testpmd),
+        ("with_openvswitch", &openvswitch),
         ("fuzz_", &fuzzer),
         ("audit_", &bare),
         ("in_miri", &interpreter),

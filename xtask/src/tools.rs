@@ -57,6 +57,10 @@ pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
 /// The third-party peer of Sluice's rings.
 const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 
+/// The full switch of the tests, which start their own.
+const OPENVSWITCH: [Package; 2] =
+    [("openvswitch-common", "/usr/bin/ovs-ofctl"), ("openvswitch-switch", "/usr/sbin/ovs-vswitchd")];
+
 /// The tools that say what the examples' output must be, and write their input.
 const ORACLES: [Package; 5] = [
     ("tcpreplay", "/usr/bin/tcprewrite"),
@@ -91,6 +95,11 @@ pub fn qemu() -> Result<(), String> {
 /// Installs DPDK's testpmd.
 pub fn testpmd() -> Result<(), String> {
     all(&[packages(&TESTPMD)])
+}
+
+/// Installs Open vSwitch.
+pub fn openvswitch() -> Result<(), String> {
+    all(&[packages(&OPENVSWITCH)])
 }
 
 /// Installs cargo-fuzz and the C++ compiler that the fuzzer's runtime needs.

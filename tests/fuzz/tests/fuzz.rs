@@ -53,6 +53,11 @@ fn fuzz_flow_table_finds_nothing() {
 }
 
 #[test]
+fn fuzz_ovs_flow_finds_nothing() {
+    nothing_is_found("ovs_flow", 10_000, 400);
+}
+
+#[test]
 fn fuzz_device_split_finds_the_planted_bug() {
     the_planted_bug_is_found("device_split");
 }

@@ -67,10 +67,11 @@ fn one(parsed: &mut Parsed, bytes: Bytes<'_>) -> Option<bool> {
     let &[next, _, high, low] = bytes.read::<4>(0)?;
     let key = &mut parsed.key;
     match key.protocol {
-        // A fragment that is the whole packet is none (RFC 6946), and takes nothing back of a header before it.
+        // A fragment that is the whole packet is none (RFC 6946), and takes nothing back of a header before it. One
+        // with reserved bits is not sure to be whole: receivers ignore them (RFC 8200, 4.5), other switches don't.
         FRAGMENT => {
             let fragment = be16(high, low);
-            for (layer, has) in [(Layers::FRAGMENT, fragment & !0b110 != 0), (Layers::LATER, fragment >> 3 != 0)] {
+            for (layer, has) in [(Layers::FRAGMENT, fragment != 0), (Layers::LATER, fragment >> 3 != 0)] {
                 key.layers |= if has { layer } else { Layers::empty() };
             }
         }

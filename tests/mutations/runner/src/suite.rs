@@ -78,6 +78,11 @@ impl Suite {
         self.needs_emulator() || self.tests().any(|test| test.contains("audit_"))
     }
 
+    /// Whether some of the tests start Open vSwitch.
+    pub fn needs_openvswitch(&self) -> bool {
+        self.tests().any(|test| test.contains("with_openvswitch"))
+    }
+
     /// Whether some of the tests are interpreted.
     pub fn needs_interpreter(&self) -> bool {
         self.tests().any(|test| test.contains("in_miri"))

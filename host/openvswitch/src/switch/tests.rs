@@ -1,0 +1,49 @@
+//! The surface, where no Open vSwitch is.
+
+use super::*;
+
+fn config(ports: &[(u16, &str, &str)]) -> Config {
+    let port = |(number, name, socket): &(u16, &str, &str)| PortConfig {
+        number: *number,
+        name: (*name).to_owned(),
+        socket: PathBuf::from(socket),
+    };
+    Config {
+        control: "/nowhere/ctl".into(),
+        bridge: "br0".to_owned(),
+        ports: ports.iter().map(port).collect(),
+        period: Duration::ZERO,
+        limits: Limits::default(),
+    }
+}
+
+#[test]
+fn a_port_that_can_not_be_is_named() {
+    let long = "x".repeat(200);
+    for (ports, why) in [
+        (&[(0, "p 0", "/a")][..], "the port `p 0`: a name is of letters"),
+        (&[(0, "", "/a")], "the port ``: a name"),
+        (&[(0, "p0,p1", "/a")], "the port `p0,p1`: a name"),
+        (&[(u16::MAX, "p0", "/a")], "the number is too large"),
+        (&[(0, "p0", &long)], "the path of its socket is too long"),
+        (&[(0, "p0", "/a"), (0, "p1", "/b")], "the port `p1`: another port has its number"),
+        (&[(0, "p0", "/a"), (1, "p0", "/b")], "another port has its name"),
+        (&[(0, "p0", "/a"), (1, "p1", "/a")], "another port has its socket"),
+    ] {
+        let error = OpenVswitch::open(&config(ports)).expect_err(why).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn without_open_vswitch_nothing_is_sent_and_the_error_says_where_it_was_looked_for() {
+    let mut switch = OpenVswitch::open(&config(&[(3, "p0", "/nowhere/p0")])).expect("a configuration");
+    assert_eq!(switch.send(3, &[0; 60]).expect("a port"), Sent::Down);
+    assert!(matches!(switch.send(4, &[0; 60]), Err(Error::NoPort(4))));
+    assert_eq!(switch.fence(3).expect("a port"), None);
+    assert!(matches!(switch.fence(4), Err(Error::NoPort(4))));
+    assert_eq!(switch.receive(8, |_, _| {}), 0);
+    let error = switch.poll_flows(Instant::now()).expect_err("it is gone").to_string();
+    assert!(error.starts_with("Open vSwitch is gone: /nowhere/ctl: "), "{error}");
+    assert_eq!((switch.interest().count(), switch.flows().count(), switch.fenced().count()), (0, 0, 0));
+}

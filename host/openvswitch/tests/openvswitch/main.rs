@@ -1,0 +1,8 @@
+//! The crate beside Open vSwitch, userspace, without a kernel module and without root.
+
+mod actions;
+mod compare;
+mod fence;
+mod follow;
+mod frames;
+mod lab;
