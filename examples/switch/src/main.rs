@@ -1,6 +1,8 @@
 //! A switch in a VM: it forwards by the flow table that its host writes, and sends to the host what the table does not
 //! have. Frames come in from its senders, and go to its peers, by windows. The manifest says which full switch is behind
 //! it (`flows`).
+//!
+//! Arguments: names of peers that have to be ready before the first frame is forwarded.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 
@@ -21,6 +23,7 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let (ports, mut front) = (vnf.open(options)?, alloc::vec![0; FRONT]);
     let (outputs, front) = ((ports.outputs.gate(), ports.outputs.pool()), Front::new(&mut front));
     let mut switch = Switch::new(&mut *ports.input, outputs, flows, front, clock::host_time)?;
+    vnf.args().split_whitespace().try_for_each(|peer| ports.outputs.wait_for(Some(peer)).map(drop))?;
     let mut burst = ports.outputs.burst();
     while switch.is_open() {
         let received = switch.rx_burst(&mut burst, BURST_SIZE)?;

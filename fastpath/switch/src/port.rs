@@ -9,9 +9,9 @@
 //!
 //! # Order
 //! Frames of one flow leave in the order in which they arrived. A frame that goes to the host has a number, and the
-//! host says up to which number all is decided. Until then all frames of flows that may be the same go to the host, too,
-//! also if there is an entry by now ([`order`]). What the host returns is forwarded before what has arrived since.
-//! Frames that find a full ring wait, with all that follow to the same peer ([`queue`]).
+//! host says up to which number all is decided ([`order`]). Until then all frames of flows that may be the same wait if
+//! there is an entry by now ([`hold`]), and go to the host, too, if there is none. What the host returns is forwarded
+//! before what has arrived since. Frames that find a full ring wait, with all that follow to the same peer ([`queue`]).
 //!
 //! # Consistency
 //! A burst uses the entries of one epoch, and reports behind its last window. Frames that wait were made by entries of
@@ -21,6 +21,7 @@
 //! A frame that stays would keep its place from frames of established flows, so that whoever sends frames of new flows
 //! could stop all others. It is dropped and counted if the slow path has no room.
 
+mod hold;
 mod order;
 mod queue;
 mod slow;
@@ -34,9 +35,11 @@ use crate::report::Report;
 use crate::statistics::Statistics;
 use crate::table::{BURST, Front, Hit, Reader, Seed, ShapeError};
 use alloc::boxed::Box;
+use core::mem::replace;
+use hold::Hold;
 use order::Order;
 use queue::Queue;
-use slow::{AGAIN, Slow};
+use slow::Slow;
 use sluice::{
     Burst, FrameMut, Gate, Mempool, PeerIdx, PeerState, Receive, RxError, RxStats, Scatter, Transmit, TxError, TxStats,
 };
@@ -59,8 +62,12 @@ pub struct Switch<'m, 'p, N> {
     report: Report<&'m CacheLine>,
     statistics: Statistics<'m>,
     order: Order,
+    hold: Hold<'p>,
     queue: Queue<'p>,
     slow: Slow<'p>,
+    /// Frames that waited for the slow path and wait no more.
+    freed: Burst<'p>,
+    pool: &'p Mempool<'p>,
     work: Box<Work>,
     clock: fn() -> u64,
     stats: SwitchStats,
@@ -76,6 +83,17 @@ struct Work {
     fates: [Fate; BURST],
 }
 
+/// Where a frame comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From a port.
+    Arrived,
+    /// From the frames that waited for the slow path. It is the oldest of its flow in the switch.
+    Freed,
+    /// From the host, which has an entry for it. It is older than all others of its flow.
+    Again,
+}
+
 /// What becomes of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -83,6 +101,8 @@ enum Fate {
     Peer,
     /// It goes to the host, with its header.
     Slow,
+    /// It waits for earlier frames of its flow.
+    Hold,
     /// It is dropped.
     Drop,
 }
@@ -110,8 +130,11 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
             report: Report::new(flows.report()),
             statistics: Statistics::new(flows.records()).ok_or(ShapeError::Shape(shape))?,
             order: Order::new(),
+            hold: Hold::new(pool),
+            freed: pool.burst(),
             queue: Queue::new(pool),
             slow: Slow::new(pool, flows.slow_pair()),
+            pool,
             work: Box::new(Work::EMPTY),
             flows,
             clock,
@@ -140,6 +163,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
     /// Says that the switch uses no entry until the next burst, so that no change of the table waits for it: call this
     /// before a sleep. It has no effect while frames wait for a peer.
     pub fn rest(&mut self) {
+        self.slow.send(&mut self.net, &mut self.stats);
         self.queue.send(&mut self.peers, self.gate, &mut self.stats);
         if self.queue.is_empty() {
             self.report.rest();
@@ -148,7 +172,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
     }
 
     /// Forwards the first `count` frames of `burst`, at most [`BURST`].
-    fn forward(&mut self, burst: &mut Burst<'_>, count: usize) {
+    fn forward(&mut self, burst: &mut Burst<'_>, count: usize, origin: Origin) {
         let now = (self.clock)();
         self.queue.send(&mut self.peers, self.gate, &mut self.stats);
         let epoch = self.table.begin(&mut self.report, now);
@@ -160,7 +184,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         }
         self.statistics.prefetch(&self.work.hits[..count]);
         for at in 0..count {
-            let fate = burst.frame_mut(at).map(|mut frame| self.decide(&mut frame, at, now, epoch.is_none()));
+            let fate = burst.frame_mut(at).map(|mut frame| self.decide(&mut frame, at, origin, (now, epoch.is_none())));
             self.work.fates[at] = fate.unwrap_or(Fate::Drop);
         }
         let kept = self.part(burst, count);
@@ -175,28 +199,30 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
 
     /// Decides what becomes of frame `at`, and does its actions. A frame without an entry that was used counts for no
     /// flow.
-    fn decide(&mut self, frame: &mut FrameMut<'_>, at: usize, now: u64, lapsed: bool) -> Fate {
-        let is_again = frame.mark() & AGAIN != 0;
-        let Some(hit) = self.work.hits[at].take() else {
+    fn decide(&mut self, frame: &mut FrameMut<'_>, at: usize, origin: Origin, (now, lapsed): (u64, bool)) -> Fate {
+        let hit = self.work.hits[at].take();
+        if origin == Origin::Arrived && !self.hold.is_empty() && self.hold.holds(self.place(at)) {
+            return Fate::Hold;
+        }
+        let Some(hit) = hit else {
             let cause = if lapsed { &mut self.stats.lapsed } else { &mut self.stats.missed };
             *cause += 1;
-            return self.miss(frame, at, is_again);
+            return self.miss(frame, at, origin);
         };
-        let refresh = self.flows.header().refresh;
-        if !is_again && self.order.is_open() && self.order.holds(self.place(at)) {
-            self.stats.held += 1;
-            return self.miss(frame, at, false);
+        if origin != Origin::Again && self.order.is_open() && self.order.holds(self.place(at)) {
+            return if origin == Origin::Arrived { Fate::Hold } else { self.miss(frame, at, origin) };
         }
-        if !is_again && refresh != 0 && self.statistics.is_due(&hit, now, refresh) {
+        let refresh = self.flows.header().refresh;
+        if origin != Origin::Again && refresh != 0 && self.statistics.is_due(&hit, now, refresh) {
             self.stats.refreshed += 1;
-            return self.miss(frame, at, false);
+            return self.miss(frame, at, origin);
         }
         let Work { heads, parsed, .. } = &mut *self.work;
         let verdict = self.table.apply(&hit, frame, &mut heads[at], &parsed[at]);
         let fate = match verdict {
             None => {
                 self.stats.torn += 1;
-                return self.miss(frame, at, is_again);
+                return self.miss(frame, at, origin);
             }
             Some(Verdict::Output(to)) if usize::from(to) < MAX_PEERS => {
                 frame.set_peer(PeerIdx(to as u8));
@@ -221,8 +247,8 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
 
     /// Makes frame `at` one for the host. One that the host just returned would come back behind others of its flow: it
     /// is dropped.
-    fn miss(&mut self, frame: &mut FrameMut<'_>, at: usize, is_again: bool) -> Fate {
-        if is_again {
+    fn miss(&mut self, frame: &mut FrameMut<'_>, at: usize, origin: Origin) -> Fate {
+        if origin == Origin::Again {
             self.stats.again_lost += 1;
             return Fate::Drop;
         }
@@ -236,12 +262,14 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
     /// Takes those of the first `count` frames out that do not go to a peer now. Returns how many stay at the front.
     fn part(&mut self, burst: &mut Burst<'_>, count: usize) -> usize {
         let mut kept = 0;
-        for fate in &self.work.fates[..count] {
+        for at in 0..count {
+            let fate = self.work.fates[at];
             let held = burst.frame(kept).is_ok_and(|frame| self.queue.holds(frame.peer()));
             match fate {
                 Fate::Peer if !held => kept += 1,
                 Fate::Peer => self.queue.push(burst, kept, &mut self.stats),
                 Fate::Slow => self.slow.push(burst, kept, &mut self.stats),
+                Fate::Hold => self.wait(burst, kept, at),
                 Fate::Drop => {
                     burst.remove(kept);
                 }
@@ -249,6 +277,16 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         }
         burst.sort_by_peer(kept);
         kept
+    }
+
+    /// Lets frame `index` of `burst`, which is frame `at` of the work, wait for the slow path.
+    fn wait(&mut self, burst: &mut Burst<'_>, index: usize, at: usize) {
+        if self.hold.push(burst, index, self.place(at)) {
+            self.stats.held += 1;
+        } else {
+            self.stats.hold_full += 1;
+            burst.remove(index);
+        }
     }
 
     /// Ends a burst of `epoch`. Frames that wait are of that epoch, and no later one is reported while they do.
@@ -266,10 +304,26 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
             while !again.is_empty() {
                 let count = again.len().min(BURST);
                 let left = again.len() - count;
-                self.forward(&mut again, count);
+                self.forward(&mut again, count, Origin::Again);
                 debug_assert_eq!(again.len(), left, "all frames are taken");
             }
             self.slow.give_back(again);
+        }
+    }
+
+    /// Forwards what waited for the slow path and waits no more.
+    fn forward_freed(&mut self) {
+        while !self.hold.is_empty() {
+            let mut freed = replace(&mut self.freed, self.pool.burst());
+            let asks = self.hold.let_go(&self.order, BURST, &mut freed);
+            let count = freed.len();
+            if count > 0 {
+                self.forward(&mut freed, count, Origin::Freed);
+            }
+            self.freed = freed;
+            if count == 0 || asks {
+                break;
+            }
         }
     }
 }
@@ -315,12 +369,13 @@ impl<N: Receive + Transmit> Transmit for Switch<'_, '_, N> {
     fn tx_burst(&mut self, burst: &mut Burst<'_>, most: usize) -> Result<usize, TxError> {
         self.queue.is_of_pool(burst)?;
         self.forward_returned();
+        self.forward_freed();
         let taken = most.min(burst.len());
         let mut left = taken;
         // An empty burst sends what waits, and reports.
         loop {
             let count = left.min(BURST);
-            self.forward(burst, count);
+            self.forward(burst, count, Origin::Arrived);
             left -= count;
             if left == 0 {
                 break;

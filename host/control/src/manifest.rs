@@ -202,6 +202,9 @@ pub enum VmError {
     /// The file is no module of the VM's host.
     #[error("flows: switch \"{0}\": want \"learning\", \"openvswitch\", or a file name that ends with .toml")]
     FlowsSwitch(String),
+    /// There is Open vSwitch without its folder, or a folder without it.
+    #[error("flows: switch \"openvswitch\" needs a folder, and no other switch has one")]
+    FlowsFolder,
     /// Two VMs would write one file.
     #[error("tap \"{0}\": vm \"{1}\" has the same")]
     TapTwice(String, String),
@@ -222,7 +225,7 @@ impl VmError {
             Self::Twice(..) | Self::NoSuchPort(_) | Self::OwnPort(_) => "lan",
             Self::MacOf(..) => "macs",
             Self::TapName(_) | Self::TapTwice(..) => "tap",
-            Self::Flows(..) | Self::FlowsSenders(_) | Self::FlowsSwitch(_) => "flows",
+            Self::Flows(..) | Self::FlowsSenders(_) | Self::FlowsSwitch(_) | Self::FlowsFolder => "flows",
         }
     }
 }

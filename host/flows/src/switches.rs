@@ -41,6 +41,8 @@ pub struct FlowSetup<'a> {
     pub seed: [u64; 2],
     /// The text of [`FlowsConfig::file`], if there is one.
     pub file: Option<&'a str>,
+    /// The host has a full switch outside.
+    pub has_outside: bool,
 }
 
 impl FlowSetup<'_> {
@@ -67,12 +69,31 @@ pub enum Windows {
     Open,
 }
 
-/// The full switches of this crate.
+/// A frame for a full switch outside of this crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The port that it came in by.
+    pub port: u16,
+    /// Its number, for [`FlowSwitches::decide`].
+    pub number: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The full switches.
 #[derive(Debug)]
 enum Full {
     Learning(Learning),
     Rules(Rules),
+    /// One outside, and the frames for it.
+    Outside(Vec<Outgoing>),
 }
+
+/// Largest number of frames that wait for a full switch outside; more are dropped.
+const MOST_OUTGOING: usize = 1024;
+/// Time after which a full switch outside sees a frame of a flow in use again: a tenth of what Open vSwitch keeps flows
+/// for that nobody uses.
+const REFRESH: u64 = 1_000_000_000;
 
 /// One in-VM switch.
 #[derive(Debug)]
@@ -104,7 +125,9 @@ impl FlowSwitches {
         let shape = shape(config);
         let ports: Vec<_> = manifest.ports_of(id).collect();
         let (table, records) = setup.memory;
-        let memory = FlowMemory::create(table, records, header(manifest, id, shape, setup.seed, &ports))?;
+        let mut header = header(manifest, id, shape, setup.seed, &ports);
+        header.refresh = if config.folder.is_some() { REFRESH } else { 0 };
+        let memory = FlowMemory::create(table, records, header)?;
         let limits = Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
         let names: Vec<_> = ports.iter().map(|(port, vm)| (*port, manifest.vms[*vm].name.as_str())).collect();
         let full = match (config.file(), setup.file) {
@@ -117,6 +140,7 @@ impl FlowSwitches {
                 let bits = outputs.fold(0, |bits, (port, _)| bits | 1 << port);
                 Full::Learning(Learning::new(bits, manifest.ageing_ticks))
             }
+            (None, _) if setup.has_outside => Full::Outside(Vec::new()),
             _ => return Err(SetupError::Switch(config.switch.clone())),
         };
         let switch = FlowSwitch { table: FlowTable::new(memory, limits)?, full, decided: None, sweep: 0 };
@@ -145,6 +169,22 @@ impl FlowSwitches {
     pub fn closed(&mut self, vm: u32, now: u64) {
         if let Some(switch) = self.get_mut(vm) {
             switch.table.closed(now);
+        }
+    }
+
+    /// Returns the frames of VM `vm` for a full switch outside, each once.
+    pub fn outgoing(&mut self, vm: u32) -> Vec<Outgoing> {
+        match self.get_mut(vm).map(|switch| &mut switch.full) {
+            Some(Full::Outside(frames)) => core::mem::take(frames),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes that the full switch outside is done with all frames of VM `vm` up to `number`: what it made of them was
+    /// returned.
+    pub fn decide(&mut self, vm: u32, number: u64) {
+        if let Some(switch) = self.get_mut(vm) {
+            switch.decided = Some(number);
         }
     }
 
@@ -205,7 +245,8 @@ impl FlowSwitch {
     fn turn(&mut self, now: u64) -> Option<Windows> {
         let Self { table, full, .. } = self;
         let turn = table.turn(now);
-        if now >= self.sweep {
+        // One outside knows itself which flows are used.
+        if now >= self.sweep && !matches!(full, Full::Outside(_)) {
             let idle = table.limits().idle;
             self.sweep = now.saturating_add(idle / 4);
             table.collect_all();
@@ -226,9 +267,21 @@ impl FlowSwitch {
     }
 }
 
+/// Keeps a frame for a full switch outside.
+fn keep(frames: &mut Vec<Outgoing>, missed: &Missed<'_>) {
+    let mut bytes = alloc::vec![0; missed.frame.len() as usize];
+    if frames.len() < MOST_OUTGOING && missed.frame.copy_to_slice(0, &mut bytes).is_ok() {
+        frames.push(Outgoing { port: missed.port, number: missed.number, bytes });
+    }
+}
+
 impl SlowPath for FlowSwitches {
     fn missed(&mut self, missed: &Missed<'_>, now: u64) -> Answer {
         let Some(switch) = self.get_mut(missed.vm) else { return Answer::Nothing };
+        if let Full::Outside(frames) = &mut switch.full {
+            keep(frames, missed);
+            return Answer::Nothing;
+        }
         switch.decided = Some(missed.number);
         let mut head = [0; HEAD];
         let head = &mut head[..(missed.frame.len() as usize).min(HEAD)];
@@ -239,6 +292,7 @@ impl SlowPath for FlowSwitches {
         match full {
             Full::Learning(learning) => learning.missed(table, missed.port, head, now),
             Full::Rules(rules) => rules.missed(table, missed.port, (head, len), now),
+            Full::Outside(_) => Answer::Nothing,
         }
     }
 

@@ -88,6 +88,8 @@ pub struct FlowTable<'m> {
     /// Flows that were removed, and are not done.
     dying: Vec<Flow>,
     changed: bool,
+    /// The full switch is away, so that the lease is not renewed.
+    is_silent: bool,
     /// The lease ends then.
     until: u64,
     /// The epoch that is done.
@@ -112,6 +114,7 @@ impl<'m> FlowTable<'m> {
             flows: BTreeMap::new(),
             dying: Vec::new(),
             changed: false,
+            is_silent: false,
             until: 0,
             done: 0,
         })
@@ -140,6 +143,11 @@ impl<'m> FlowTable<'m> {
         self.quiescence.leave(READER);
         self.closed.join(READER, self.memory.report(), self.writer.epoch(), now);
         self.reader = Reader::Closed;
+    }
+
+    /// Notes whether the full switch is away: then flows go on until the lease ends.
+    pub const fn set_silent(&mut self, is_silent: bool) {
+        self.is_silent = is_silent;
     }
 
     /// Returns the memory of the table.
@@ -259,7 +267,7 @@ impl<'m> FlowTable<'m> {
 
     /// Lets the lease go on, in time before its end.
     fn renew(&mut self, now: u64) {
-        if self.lease_left(now) < self.limits.lease / 2 {
+        if !self.is_silent && self.lease_left(now) < self.limits.lease / 2 {
             self.until = now.saturating_add(self.limits.lease);
             self.writer.lease(self.until);
         }

@@ -136,7 +136,8 @@ impl World {
         let memory: (PeerSlice<'static>, PeerSlice<'static>) = (zeroed(lens.0), zeroed(lens.1));
         let file: String = rules.iter().enumerate().map(|(number, rule)| rule.text(number)).collect();
         let mut host = FlowSwitches::new(3);
-        host.add(&manifest, 0, FlowSetup { memory, seed: [5, 6], file: Some(&file) }).expect("a switch");
+        host.add(&manifest, 0, FlowSetup { memory, seed: [5, 6], file: Some(&file), has_outside: false })
+            .expect("a switch");
         host.start(0, 0);
         let flows = FlowMemory::open(memory.0, memory.1).expect("flow memory");
         let reader = Reader::new(flows.table(), flows.shape(), Seed::new([5, 6]), None).expect("a table");

@@ -7,6 +7,7 @@ use crate::Options;
 use crate::files::{self, FileError};
 use crate::launch::LaunchError;
 use crate::memory;
+use crate::openvswitch::Bridge;
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use sluice_control::Manifest;
@@ -18,6 +19,15 @@ use std::os::fd::OwnedFd;
 
 /// The files of one process's flow memory: the table, and the records.
 pub type FlowFiles = [OwnedFd; 2];
+
+/// Returns the bridges of Open vSwitch behind the in-VM switches of `manifest`.
+pub fn bridges(manifest: &Manifest) -> Result<Vec<Bridge>, LaunchError> {
+    let open = |id: usize| {
+        let wrong = |error| LaunchError::OpenVswitch { vm: manifest.vms[id].name.clone(), error };
+        Bridge::open(manifest, id).map_err(wrong)
+    };
+    Ok((0..manifest.vms.len()).map(open).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
 
 /// Returns the time of the lease, in nanoseconds: that of the processes.
 pub fn now() -> u64 {
@@ -42,7 +52,8 @@ pub fn prepare(options: &Options, manifest: &Manifest) -> Result<(FlowSwitches, 
         let records_file = memory::ram("flow records", records_len).map_err(system)?;
         let records = memory::map(&records_file, records_len).map_err(system)?;
         let seed = seed().map_err(system)?;
-        let setup = FlowSetup { memory: (table, records), seed, file: text.as_deref() };
+        let setup =
+            FlowSetup { memory: (table, records), seed, file: text.as_deref(), has_outside: config.folder.is_some() };
         switches.add(manifest, id, setup).map_err(wrong)?;
         all.push(Some([table_file, records_file]));
     }

@@ -33,6 +33,9 @@ pub enum LaunchError {
     /// A flow table can't be set up.
     #[error("vm \"{vm}\": {error}")]
     Flows { vm: String, error: sluice_flows::SetupError },
+    /// Open vSwitch can't be behind an in-VM switch.
+    #[error("vm \"{vm}\": openvswitch: {error}")]
+    OpenVswitch { vm: String, error: sluice_openvswitch::Error },
     /// The system refused memory for the switch.
     #[error("switch: memory: {0}")]
     Switch(io::Error),
@@ -150,7 +153,8 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
     let taps = Taps::create(options, manifest).map_err(tap)?;
     let room = memory::private(Switch::ROOM_LEN).map_err(LaunchError::Switch)?;
     let too_little = || LaunchError::Switch(io::ErrorKind::OutOfMemory.into());
-    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps, switches).ok_or_else(too_little)?;
+    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps, (switches, flows::bridges(manifest)?))
+        .ok_or_else(too_little)?;
     Ok((shared, all))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`launch`] (from the manifest to the verdict), `files` (the files that the manifest names), `run`
 //! (all processes, until the last has ended), `process` (one process), `console` (standard output), `shared` (devices,
-//! directories and the switch), `flows` (in-VM switches), `taps` (captures), `memory`.
+//! directories and the switch), `flows` (in-VM switches), `openvswitch` (behind them), `taps` (captures), `memory`.
 
 mod console;
 mod files;
@@ -11,6 +11,7 @@ mod flows;
 mod launch;
 mod lines;
 mod memory;
+mod openvswitch;
 mod process;
 mod run;
 mod shared;

@@ -79,6 +79,7 @@ impl<'a, 's> Run<'a, 's> {
             let lines = flows::lines(self.shared.flows(), parts.id, &parts.config.name);
             lines.iter().for_each(|line| self.console.say(line));
         }
+        self.shared.bridge_lines().for_each(|line| self.console.say(&line));
     }
 
     fn work(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {
@@ -91,15 +92,17 @@ impl<'a, 's> Run<'a, 's> {
             if self.processes.is_empty() && self.waiting.is_empty() {
                 return Ok(());
             }
-            let sources: Vec<_> = self.processes.iter().flat_map(Process::sources).collect();
+            let turn = (!self.shared.flows().is_empty()).then(|| Instant::now() + TURN);
+            let processes = self.processes.iter().flat_map(Process::sources);
+            let sources: Vec<_> = processes.chain(self.shared.sources()).collect();
             // While the switch has more frames to take, events are polled and not waited for.
             let now = busy.then(Instant::now);
-            let turn = (!self.shared.flows().is_empty()).then(|| Instant::now() + TURN);
             let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).chain(turn).min();
             self.signals.wait(&sources, next);
             let Self { processes, console, shared, .. } = self;
             processes.iter_mut().for_each(|process| process.serve(console, shared));
             busy = shared.serve();
+            busy |= shared.serve_bridges(console);
             self.end_the_late();
         }
     }

@@ -1,13 +1,18 @@
 //! The devices and directories of all processes, and the switch behind the devices.
 
+use crate::console::Console;
+use crate::openvswitch::Bridge;
 use crate::taps::Taps;
 use crate::{flows, memory};
+use rustix::event::PollFlags;
 use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
 use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, Told, publish};
 use sluice_flows::{FlowSwitches, Windows};
 use sluice_memory::{PeerSlice, Table};
+use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// The devices of all VMs, their directories, and the switch.
 pub struct Shared {
@@ -17,6 +22,7 @@ pub struct Shared {
     switch: Switch,
     taps: Taps,
     flows: FlowSwitches,
+    bridges: Vec<Bridge>,
     /// VMs whose drivers notified the host since their ports were served.
     notified: Vec<bool>,
 }
@@ -33,10 +39,12 @@ pub struct Memory {
 
 impl Shared {
     /// Returns the devices of the VMs of `manifest`; `None` if there is too little `memory`.
-    pub fn new(manifest: &Manifest, memory: Memory, taps: Taps, flows: FlowSwitches) -> Option<Self> {
+    pub fn new(manifest: &Manifest, memory: Memory, taps: Taps, flows: (FlowSwitches, Vec<Bridge>)) -> Option<Self> {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
+        let (flows, bridges) = flows;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
-        let mut shared = Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, notified };
+        let mut shared =
+            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, bridges, notified };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }
@@ -109,6 +117,35 @@ impl Shared {
     /// Returns the in-VM switches.
     pub fn flows(&mut self) -> &mut FlowSwitches {
         &mut self.flows
+    }
+
+    /// Returns what to wait for on behalf of full switches outside.
+    pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        self.bridges.iter().flat_map(Bridge::sources)
+    }
+
+    /// Goes on with the full switches outside. Returns whether there is more to do.
+    pub fn serve_bridges(&mut self, console: &mut Console<'_>) -> bool {
+        if self.bridges.is_empty() {
+            return false;
+        }
+        let mut told = BTreeSet::new();
+        for bridge in &mut self.bridges {
+            let Self { network, switch, taps, flows, notified, .. } = self;
+            let vm = bridge.vm();
+            bridge.turn(flows, console, |ports, frame| {
+                told.extend(switch.give_back(network, vm, (ports, frame), taps));
+            });
+            // What is decided is told when the port is served.
+            notified[vm as usize] = true;
+        }
+        told.iter().for_each(|told| self.tell(told));
+        self.serve()
+    }
+
+    /// Returns the lines that are said of full switches outside at the end.
+    pub fn bridge_lines(&self) -> impl Iterator<Item = String> {
+        self.bridges.iter().map(Bridge::line)
     }
 
     /// Looks after the in-VM switches. Returns the VMs that did not report in time, and have to end.

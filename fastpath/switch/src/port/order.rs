@@ -3,12 +3,12 @@
 use crate::key::Key;
 
 /// Number of places; a power of two.
-const PLACES: usize = 256;
+pub const PLACES: usize = 256;
 
 /// The numbers of frames on the slow path.
 ///
-/// Flows share places. A flow whose place is taken by another's frame goes the slow way, too, until the host is through
-/// with that one: this costs time, and never order.
+/// Flows share places. A flow whose place is taken by another's frame waits, too, until the host is through with that
+/// one: this costs time, and never order.
 pub struct Order {
     /// The number that was given last.
     sent: u64,

@@ -4,7 +4,7 @@ use super::SwitchStats;
 use super::order::Order;
 use super::queue::Queue;
 use core::mem::replace;
-use sluice::{Burst, FrameError, FrameMut, Mempool, PeerIdx, Transmit};
+use sluice::{Burst, FrameError, FrameMut, MAX_BURST, Mempool, PeerIdx, Transmit};
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::flows::{MAX_PAIRS, SLOW_HEADER, SlowHeader, SlowKind};
 use zerocopy::{FromBytes, IntoBytes};
@@ -43,7 +43,7 @@ impl<'p> Slow<'p> {
         Self { pair: pair.into(), missed, returned, again, pool }
     }
 
-    /// Takes frame `index` of `burst`, which has its header.
+    /// Takes frame `index` of `burst`, which has its header. It is dropped if too many wait for the host.
     pub fn push(&mut self, burst: &mut Burst<'_>, index: usize, stats: &mut SwitchStats) {
         if burst.move_to(index, &mut self.missed).is_err() {
             stats.slow_full += 1;
@@ -51,20 +51,17 @@ impl<'p> Slow<'p> {
         }
     }
 
-    /// Sends the frames for the host. Those for which there is no room are dropped.
+    /// Sends the frames for the host. Those for which there is no room wait for the next call.
     pub fn send(&mut self, net: &mut impl Transmit, stats: &mut SwitchStats) {
         if self.missed.is_empty() {
             return;
         }
-        let count = self.missed.len();
         // An error is about the first frame that stays, or about all of them.
-        while let Err(error) = net.tx_burst(&mut self.missed, count)
+        while let Err(error) = net.tx_burst(&mut self.missed, MAX_BURST)
             && error.refused().is_some_and(|index| self.missed.remove(index))
         {
             stats.slow_refused += 1;
         }
-        stats.slow_full += self.missed.len() as u64;
-        self.missed.clear();
     }
 
     /// Takes what the host returned out of `burst`, from frame `from` on.

@@ -41,7 +41,7 @@ stats! {
     missed,
     /// Frames that went to the host because the table's lease was over.
     lapsed,
-    /// Frames that went to the host although they matched an entry, behind earlier ones of their flow.
+    /// Frames that waited in the switch, behind earlier ones of their flow on the slow path.
     held,
     /// Frames that went to the host although they matched an entry, so that the host's switch sees its flow in use.
     refreshed,
@@ -67,6 +67,8 @@ stats! {
     unfit,
     /// Frames dropped because they have no room for a header.
     no_room,
+    /// Frames dropped because too many wait behind earlier ones of their flow.
+    hold_full,
     /// Frames dropped because the slow path was full.
     slow_full,
     /// Frames dropped because the device refuses them.

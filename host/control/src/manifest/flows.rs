@@ -30,6 +30,12 @@ pub struct FlowsConfig {
     /// Time after which a flow that is not used is removed.
     #[serde(default = "default_idle")]
     pub idle_ticks: u64,
+    /// With `openvswitch`: the folder with its control socket `ovs-vswitchd.ctl`, and the socket of each port, which has
+    /// the name of its VM.
+    pub folder: Option<String>,
+    /// With `openvswitch`: the bridge.
+    #[serde(default = "default_bridge")]
+    pub bridge: String,
 }
 
 impl FlowsConfig {
@@ -41,6 +47,10 @@ impl FlowsConfig {
 
 fn default_switch() -> String {
     "learning".to_string()
+}
+
+fn default_bridge() -> String {
+    "br0".to_string()
 }
 
 const fn default_entries() -> u64 {
@@ -83,6 +93,9 @@ impl Manifest {
         }
         if flows.file().is_none() && !["learning", "openvswitch"].contains(&flows.switch.as_str()) {
             return Err(VmError::FlowsSwitch(flows.switch.clone()));
+        }
+        if (flows.switch == "openvswitch") != flows.folder.is_some() {
+            return Err(VmError::FlowsFolder);
         }
         let senders = self.senders_to(id).count();
         if senders >= MAX_SENDERS { Err(VmError::FlowsSenders(senders)) } else { Ok(()) }

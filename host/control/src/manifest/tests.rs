@@ -63,6 +63,11 @@ fn what_is_wrong_is_named_in_one_line() {
         (format!("{A}flows = {{ lists = 0 }}"), "manifest: vm \"a\": flows: lists = 0: a power of two up to"),
         (format!("{A}flows = {{ idle_ticks = 0 }}"), "manifest: vm \"a\": flows: idle_ticks = 0: 1 to 2^62"),
         (format!("{A}flows = {{ switch = \"ovs\" }}"), "manifest: vm \"a\": flows: switch \"ovs\": want \"learning\""),
+        (
+            format!("{A}flows = {{ folder = \"f\" }}"),
+            "manifest: vm \"a\": flows: switch \"openvswitch\" needs a folder",
+        ),
+        (format!("{A}flows = {{ switch = \"openvswitch\" }}"), "manifest: vm \"a\": flows: switch \"openvswitch\" n"),
         (format!("{A}flows = {{ colour = 1 }}"), "manifest: line 6: unknown field `colour`"),
         (format!("{A}modules = [\"a b\"]"), "manifest: vm \"a\": module \"a b\": a name of"),
         (format!("{A}peers = [\"x\"]"), "manifest: vm \"a\": peer \"x\": no such vm"),

@@ -2,6 +2,8 @@
 //! [`sluice_abi::flows`].
 
 use super::{Switch, Tap, Told, Turn};
+use crate::Network;
+use alloc::collections::BTreeSet;
 use sluice_abi::flows::{PORTS, SLOW_HEADER, SlowHeader, SlowKind};
 use sluice_abi::net::{self, F, Hdr, HdrF};
 use sluice_inside::Enqueue;
@@ -53,6 +55,27 @@ impl SlowPath for () {
 }
 
 impl Switch {
+    /// Returns `frame`, which somebody else decided about, to VM `vm`, for the ports whose bits are set. Returns the
+    /// notifications to send, as [`super::Served::told`]; a frame for which there is no room is counted.
+    pub fn give_back(
+        &mut self,
+        network: &Network,
+        vm: u32,
+        (ports, frame): (u64, &[u8]),
+        tap: &mut impl Tap,
+    ) -> BTreeSet<Told> {
+        let mut told = BTreeSet::new();
+        let answer = SlowHeader { kind: SlowKind::Output as u32, port: 0, number: ports };
+        let room = self.room.frame;
+        let is_there = (vm as usize) < self.ports.len();
+        let is_written = room.write(0, answer).is_ok() && room.copy_from_slice(SLOW_HEADER.into(), frame).is_ok();
+        if is_there && is_written {
+            let mut turn = Turn { network, now: 0, tap, told: &mut told };
+            self.answer(&mut turn, vm as usize, Hdr::default(), u32::from(SLOW_HEADER) + frame.len() as u32);
+        }
+        told
+    }
+
     /// Has `slow` decide about the frame of `len` bytes with header `hdr` that port `from` transmitted on its slow path,
     /// and returns the frame if need be. Returns how many bytes were returned.
     pub(super) fn missed(

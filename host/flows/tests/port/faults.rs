@@ -66,12 +66,18 @@ fn a_full_slow_path_costs_established_flows_nothing() {
     let mut bench = established();
     bench.net.0.borrow_mut().room = 8;
     // Other stations, so that no place is shared with the established flow.
-    (0..100).for_each(|number| bench.net.arrive(C, frame(200, 100, number, 0)));
-    (0..100).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
-    bench.turn();
+    for round in 0..5 {
+        (0..100).for_each(|number| bench.net.arrive(C, frame(200, 100, number, round)));
+        (0..20).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
+        bench.turn();
+    }
     let held = bench.stat("held");
-    assert_eq!((bench.stat("slow_full"), bench.receivers[1].take().len() as u64), (92 + held, 100 - held));
     assert_eq!(held, 0, "no place of the new flows is that of the established one");
+    assert_eq!((bench.stat("slow_full"), bench.receivers[1].take().len()), (500 - 8 - 256, 100));
+    // What waits goes to the host when there is room.
+    bench.net.0.borrow_mut().room = 1000;
+    bench.switch.rest();
+    assert_eq!(bench.net.serve(usize::MAX), 8 + 256);
 }
 
 /// Returns an answer of this kind.

@@ -155,7 +155,8 @@ impl Bench {
         let lens = FlowSetup::lens(manifest.vms[0].flows.as_ref().expect("flows")).expect("room");
         let (table, records) = (zeroed(lens.0), zeroed(lens.1));
         let mut host = FlowSwitches::new(3);
-        host.add(&manifest, 0, FlowSetup { memory: (table, records), seed: [1, 2], file: flows }).expect("a switch");
+        host.add(&manifest, 0, FlowSetup { memory: (table, records), seed: [1, 2], file: flows, has_outside: false })
+            .expect("a switch");
         host.start(0, now());
         *net.0.borrow_mut() = Device { room: 1000, host, ..Device::default() };
         let receivers = [0, 1].map(|place| world.receiver(place, RingFormat::default(), 512));

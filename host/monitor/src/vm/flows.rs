@@ -36,7 +36,8 @@ pub fn build(files: &BootFiles) -> Result<(FlowSwitches, Vec<Option<FlowFrames>>
         let (table_len, records_len) = FlowSetup::lens(config).map_err(|error| wrong(format!("{error}")))?;
         let (table, records) = (Ram::alloc(table_len).map_err(no_memory)?, Ram::alloc(records_len).map_err(no_memory)?);
         let memory = table.all().zip(records.all()).ok_or_else(|| wrong("no flow table".into()))?;
-        let setup = FlowSetup { memory, seed: seed(), file: file(files, config.file()).map_err(wrong)? };
+        let setup =
+            FlowSetup { memory, seed: seed(), file: file(files, config.file()).map_err(wrong)?, has_outside: false };
         switches.add(&manifest, id, setup).map_err(|error| wrong(format!("{error}")))?;
         all.push(Some(FlowFrames { table: (table.hpa, table_len), records: (records.hpa, records_len) }));
     }

@@ -1,0 +1,222 @@
+//! Open vSwitch behind an in-VM switch: frames go there and come back, and its flows are those of the VM's table.
+
+use crate::console::Console;
+use rustix::event::PollFlags;
+use sluice_control::{Manifest, VmConfig};
+use sluice_flows::FlowSwitches;
+use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Sent, Token, Ufid};
+use sluice_switch::EntryId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the flows of Open vSwitch are read.
+const PERIOD: Duration = Duration::from_millis(20);
+/// Time after which a token counts as lost.
+const LOST: Duration = Duration::from_millis(500);
+/// Largest number of frames that are received from each port at once.
+const FRAMES: usize = 64;
+/// Largest number of groups of frames with tokens of their own; more frames wait for the last of them.
+const GROUPS: usize = 64;
+
+/// Frames that Open vSwitch was given, up to a number, and the tokens behind them.
+struct Group {
+    number: u64,
+    ports: BTreeSet<u16>,
+    tokens: BTreeSet<Token>,
+    since: Instant,
+}
+
+/// The bridge behind one VM's in-VM switch.
+pub struct Bridge {
+    vm: u32,
+    name: String,
+    bridge: OpenVswitch,
+    /// Where the bridge is told its rules.
+    management: PathBuf,
+    /// The entry of each flow that has one.
+    entries: BTreeMap<Ufid, EntryId>,
+    groups: VecDeque<Group>,
+    /// Open vSwitch does not answer.
+    is_away: bool,
+    /// Frames that Open vSwitch did not take.
+    dropped: u64,
+    /// Flows that the table had no room for.
+    no_room: u64,
+}
+
+impl Bridge {
+    /// Returns the bridge behind the in-VM switch of VM `id`, if there is one.
+    pub fn open(manifest: &Manifest, id: usize) -> Result<Option<Self>, Error> {
+        let VmConfig { name, flows: Some(flows), .. } = &manifest.vms[id] else { return Ok(None) };
+        let Some(folder) = flows.folder.as_ref().map(PathBuf::from) else { return Ok(None) };
+        let ports = manifest.ports_of(id).map(|(number, vm)| {
+            let name = manifest.vms[vm].name.clone();
+            PortConfig { number, socket: folder.join(&name), name }
+        });
+        let config = Config {
+            control: folder.join("ovs-vswitchd.ctl"),
+            bridge: flows.bridge.clone(),
+            ports: ports.collect(),
+            period: PERIOD,
+            limits: Default::default(),
+        };
+        Ok(Some(Self {
+            vm: id as u32,
+            name: name.clone(),
+            bridge: OpenVswitch::open(&config)?,
+            management: folder.join(&flows.bridge).with_extension("mgmt"),
+            entries: BTreeMap::new(),
+            groups: VecDeque::new(),
+            is_away: true,
+            dropped: 0,
+            no_room: 0,
+        }))
+    }
+
+    /// Returns the VM of the in-VM switch.
+    pub const fn vm(&self) -> u32 {
+        self.vm
+    }
+
+    /// Returns what to wait for.
+    pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let flags = |writes: bool| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        self.bridge.interest().map(move |(fd, writes)| (fd, flags(writes)))
+    }
+
+    /// Goes on with everything. Frames that come back go to `back`, with their ports by bits.
+    pub fn turn(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>, mut back: impl FnMut(u64, &[u8])) {
+        self.send(flows);
+        while self.bridge.receive(FRAMES, |port, frame| back(1u64.checked_shl(port.into()).unwrap_or(0), frame)) > 0 {}
+        self.settle(flows);
+        self.follow(flows, console);
+    }
+
+    /// Returns the line that is said of the bridge at the end.
+    pub fn line(&self) -> String {
+        let (packets, bytes) = self
+            .bridge
+            .flows()
+            .fold((0, 0), |(packets, bytes), (_, counters)| (packets + counters.packets, bytes + counters.bytes));
+        let Self { name, entries, dropped, no_room, .. } = self;
+        let entries = entries.len();
+        format!(
+            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} no_room={no_room}"
+        )
+    }
+
+    /// Gives Open vSwitch what the VM has for it, and tokens behind that.
+    fn send(&mut self, flows: &mut FlowSwitches) {
+        let frames = flows.outgoing(self.vm);
+        let Some(number) = frames.last().map(|frame| frame.number) else { return };
+        let mut ports = BTreeSet::new();
+        for frame in frames {
+            match self.bridge.send(frame.port, &frame.bytes) {
+                Ok(Sent::Queued) => {
+                    ports.insert(frame.port);
+                }
+                _ => self.dropped += 1,
+            }
+        }
+        if self.groups.len() < GROUPS {
+            self.groups.push_back(Group {
+                number,
+                ports: BTreeSet::new(),
+                tokens: BTreeSet::new(),
+                since: Instant::now(),
+            });
+        }
+        if let Some(group) = self.groups.back_mut() {
+            (group.number, group.since) = (number, Instant::now());
+            group.ports.extend(ports);
+            group.tokens = tokens(&mut self.bridge, &group.ports);
+        }
+    }
+
+    /// Notes which tokens are back, and so which frames are decided.
+    fn settle(&mut self, flows: &mut FlowSwitches) {
+        let back: Vec<_> = self.bridge.fenced().collect();
+        for group in &mut self.groups {
+            group.tokens.retain(|token| !back.contains(token));
+            if !group.tokens.is_empty() && group.since.elapsed() > LOST {
+                (group.tokens, group.since) = (tokens(&mut self.bridge, &group.ports), Instant::now());
+            }
+        }
+        while let Some(group) = self.groups.pop_front_if(|group| group.tokens.is_empty()) {
+            flows.decide(self.vm, group.number);
+        }
+    }
+
+    /// Brings the table up to date with the flows of Open vSwitch.
+    fn follow(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>) {
+        let seen = match self.bridge.poll_flows(Instant::now()) {
+            Ok(None) => return,
+            Ok(Some(seen)) => seen,
+            Err(error) => return self.away(flows, console, &error),
+        };
+        if std::mem::take(&mut self.is_away) {
+            let said = add_rules(&self.management, &self.bridge.fence_rules());
+            let said =
+                said.map_or_else(|error| format!(", but takes no rules for tokens: {error}"), |()| String::new());
+            console.say(&format!("openvswitch {}: there{said}", self.name));
+        }
+        let Some(table) = flows.table_mut(self.vm) else { return };
+        table.set_silent(false);
+        for change in seen.changes {
+            let ufid = match &change {
+                Change::Added(flow) | Change::Changed(flow) => flow.ufid,
+                Change::Removed(ufid) | Change::Refused(ufid, _) => *ufid,
+            };
+            if let Some(entry) = self.entries.remove(&ufid) {
+                table.remove(entry);
+            }
+            match change {
+                Change::Added(DatapathFlow { key, mask, actions, .. })
+                | Change::Changed(DatapathFlow { key, mask, actions, .. }) => {
+                    match table.insert(&key, &mask, &actions, crate::flows::now()) {
+                        Ok(entry) => {
+                            self.entries.insert(ufid, entry);
+                        }
+                        Err(_) => self.no_room += 1,
+                    }
+                }
+                Change::Refused(ufid, why) => console.say(&format!("openvswitch {}: flow {ufid}: {why}", self.name)),
+                Change::Removed(_) => {}
+            }
+        }
+        table.publish();
+    }
+
+    /// Open vSwitch does not answer: flows go on until the lease ends.
+    fn away(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>, error: &Error) {
+        if let Some(table) = flows.table_mut(self.vm) {
+            table.set_silent(true);
+        }
+        if !std::mem::replace(&mut self.is_away, true) {
+            console.say(&format!("openvswitch {}: away: {error}", self.name));
+        }
+    }
+}
+
+/// Sends a token behind what each of `ports` was given. A port that is down has nothing to wait for.
+fn tokens(bridge: &mut OpenVswitch, ports: &BTreeSet<u16>) -> BTreeSet<Token> {
+    ports.iter().filter_map(|port| bridge.fence(*port).ok().flatten()).collect()
+}
+
+/// Adds the rules that tokens need.
+fn add_rules(management: &std::path::Path, rules: &str) -> io::Result<()> {
+    let bridge = format!("unix:{}", management.display());
+    let mut command = Command::new("ovs-ofctl");
+    command.args(["-O", "OpenFlow13", "--timeout=5", "add-flows", &bridge, "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(rules.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+    if output.status.success() { Ok(()) } else { Err(io::Error::other(format!("ovs-ofctl: {said}"))) }
+}
