@@ -3,16 +3,16 @@
 //! | memory | where in the slot | who writes | what |
 //! |---|---|---|---|
 //! | table | [`crate::map::FLOWS`] | the host; the VM reads | a [`Header`], and from [`TABLE`] on the flow table |
-//! | records | [`crate::map::FLOW_RECORDS`] | the VM; the host reads | what the VM reports, and from [`RECORDS`] on its statistics |
+//! | records | [`crate::map::FLOW_RECORDS`] | the VM; the host reads | reports, and statistics from [`RECORDS`] on |
 //!
 //! Both begin at multiples of 2 MiB and are whole multiples of 2 MiB long. A VM has them if its directory says
 //! [`crate::directory::HostF::FLOWS`]. The layouts of table and records are those of the crate `sluice-switch`.
 //!
 //! # The slow path
-//! A frame for which the table has no entry goes to the host on a queue pair of its own, [`Header::slow_pair`], behind a
-//! [`SlowHeader`]. The host answers on the receive queue of the same pair: it returns the frame with the ports that it
-//! goes to, or asks to look it up again, or drops it; and it says up to which frame all that is decided. What it returns
-//! for a frame comes before it says so. Numbers are little-endian.
+//! A frame for which the table has no entry goes to the host on a queue pair of its own, [`Header::slow_pair`], behind
+//! a [`SlowHeader`]. The host answers on the receive queue of the same pair: it returns the frame with the ports that
+//! it goes to, or asks to look it up again, or drops it; and it says up to which frame all that is decided. What it
+//! returns for a frame comes before it says so. Numbers are little-endian.
 
 use crate::directory::MAX_PEERS;
 use crate::map::PAGE;

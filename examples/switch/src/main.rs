@@ -1,6 +1,6 @@
 //! A switch in a VM: it forwards by the flow table that its host writes, and sends to the host what the table does not
-//! have. Frames come in from its senders, and go to its peers, by windows. The manifest says which full switch is behind
-//! it (`flows`).
+//! have. Frames come in from its senders, and go to its peers, by windows. The manifest says which full switch is
+//! behind it (`flows`).
 //!
 //! Arguments: names of peers that have to be ready before the first frame is forwarded.
 #![cfg_attr(target_os = "none", no_std, no_main)]

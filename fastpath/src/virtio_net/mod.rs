@@ -29,9 +29,9 @@ pub const TX_SIZE: usize = 128;
 ///
 /// Frames arrive in the receive queues of all pairs that the device may use: peers put them there through windows, and
 /// the host's switch forwards others. Frames that are sent go into one transmit queue ([`Options::tx_pair`]), which the
-/// host's switch empties: this is the slow path, for broadcasts, unknown destinations and peers without a window. `T` reaches
-/// the device's registers: virtio-mmio, a PCI function ([`sluice_driver::VirtioPci`]), or any other [`Transport`]. `Q`
-/// holds the receive queues, which take some 6 KiB of private memory each.
+/// host's switch empties: this is the slow path, for broadcasts, unknown destinations and peers without a window. `T`
+/// reaches the device's registers: virtio-mmio, a PCI function ([`sluice_driver::VirtioPci`]), or any other
+/// [`Transport`]. `Q` holds the receive queues, which take some 6 KiB of private memory each.
 pub struct VirtioNet<'p, T = VirtioMmio, Q = [Option<ReceiveQueue>; 1]> {
     receive: ReceiveHalf<'p, Q>,
     transmit: TransmitHalf<'p, T>,

@@ -32,7 +32,8 @@ pub struct Options {
     /// switch and through windows needs one, and one more for each VM that may send to it. See:
     /// [`sluice::Options::pairs`].
     pub pairs: u16,
-    /// The queue pair on which frames are sent: 0, or the slow path of an in-VM switch. See: [`sluice::Options::tx_pair`].
+    /// The queue pair on which frames are sent: 0, or the slow path of an in-VM switch. See:
+    /// [`sluice::Options::tx_pair`].
     pub tx_pair: u16,
     /// The work that senders may leave to this VNF. With a segmentation, frames of up to 64 KiB arrive, and buffers
     /// must be [`BufferLen::KiB64`].

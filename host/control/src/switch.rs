@@ -10,8 +10,8 @@
 //! ([`SlowPath`]).
 //!
 //! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (where each address was seen),
-//! `delivery` (into a receive queue), `slow` (the slow path of an in-VM switch), `offload` (checksums and segments for receivers that did not negotiate them),
-//! `counters`, `tap`.
+//! `delivery` (into a receive queue), `slow` (the slow path of an in-VM switch), `offload` (checksums and segments for
+//! receivers that did not negotiate them), `counters`, `tap`.
 //!
 //! # Hostile input
 //! Rings, headers and frames are read once, into memory of the host, and each service takes a bounded number of
@@ -178,8 +178,8 @@ impl Switch {
         served
     }
 
-    /// Takes a frame from queue `index` of port `from`, if there is one. Returns its header and its length; no header if
-    /// the frame is longer than any, and was dropped.
+    /// Takes a frame from queue `index` of port `from`, if there is one. Returns its header and its length; no header
+    /// if the frame is longer than any, and was dropped.
     fn take(
         &mut self,
         turn: &mut Turn<'_, impl Tap>,

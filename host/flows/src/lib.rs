@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Both hosts use this crate: monitor and launcher. Time is a number that they have: ticks of the time-stamp counter in
-//! the monitor, nanoseconds in the launcher. Reading order: [`FlowSwitches`], [`FlowTable`], `learning`, `rules`, `file`.
+//! the monitor, nanoseconds in the launcher. Reading order: [`FlowSwitches`], [`FlowTable`], `learning`, `rules`,
+//! `file`.
 #![no_std]
 #![forbid(unsafe_code)]
 

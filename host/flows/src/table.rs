@@ -1,8 +1,8 @@
 //! One VM's flow table, on the host's side: what is in it, what is done, and how much each flow was used.
 //!
-//! A change is *done* when the VM can't use what it removed any more: it has reported a later epoch, or its windows were
-//! closed. [`FlowTable::turn`] says when they have to be closed, and when they may be open again: a VM that does not
-//! report in time loses its windows, and the host no time.
+//! A change is *done* when the VM can't use what it removed any more: it has reported a later epoch, or its windows
+//! were closed. [`FlowTable::turn`] says when they have to be closed, and when they may be open again: a VM that does
+//! not report in time loses its windows, and the host no time.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

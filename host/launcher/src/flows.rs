@@ -1,7 +1,7 @@
 //! The in-VM switches of processes: their flow memory, and what is said of them.
 //!
-//! A process has its peers' memory mapped, and no one can take that away. So one that does not report in time that it is
-//! done with a change is ended.
+//! A process has its peers' memory mapped, and no one can take that away. So one that does not report in time that it
+//! is done with a change is ended.
 
 use crate::Options;
 use crate::files::{self, FileError};

@@ -52,8 +52,8 @@ impl<'p> Hold<'p> {
         taken
     }
 
-    /// Lets the first frames go that wait for nothing any more, at most `most`, to the end of `into`. Returns whether the
-    /// first one asks the host for a word.
+    /// Lets the first frames go that wait for nothing any more, at most `most`, to the end of `into`. Returns whether
+    /// the first one asks the host for a word.
     pub fn let_go(&mut self, order: &Order, most: usize, into: &mut Burst<'_>) -> bool {
         if self.is_empty() {
             return false;

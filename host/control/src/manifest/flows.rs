@@ -30,8 +30,8 @@ pub struct FlowsConfig {
     /// Time after which a flow that is not used is removed.
     #[serde(default = "default_idle")]
     pub idle_ticks: u64,
-    /// With `openvswitch`: the folder with its control socket `ovs-vswitchd.ctl`, and the socket of each port, which has
-    /// the name of its VM.
+    /// With `openvswitch`: the folder with its control socket `ovs-vswitchd.ctl`, and the socket of each port, which
+    /// has the name of its VM.
     pub folder: Option<String>,
     /// With `openvswitch`: the bridge.
     #[serde(default = "default_bridge")]

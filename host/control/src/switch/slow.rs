@@ -76,8 +76,8 @@ impl Switch {
         told
     }
 
-    /// Has `slow` decide about the frame of `len` bytes with header `hdr` that port `from` transmitted on its slow path,
-    /// and returns the frame if need be. Returns how many bytes were returned.
+    /// Has `slow` decide about the frame of `len` bytes with header `hdr` that port `from` transmitted on its slow
+    /// path, and returns the frame if need be. Returns how many bytes were returned.
     pub(super) fn missed(
         &mut self,
         turn: &mut Turn<'_, impl Tap>,
