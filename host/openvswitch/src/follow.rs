@@ -91,8 +91,8 @@ impl Follower {
 
     /// Goes on with asking, without waiting. Returns what the datapath had once all of it is known.
     ///
-    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If this
-    /// is called all the time and a round of questions takes T, it is known after max(period, 2 T) + T.
+    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If
+    /// this is called all the time and a round of questions takes T, it is known after max(period, 2 T) + T.
     ///
     /// # Errors
     /// [`Error`](crate::Error): what is known stays as it is, which may be old. The flows are asked for again after the

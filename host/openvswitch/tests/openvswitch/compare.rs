@@ -130,9 +130,9 @@ fn compare(lab: &Lab, switch: &mut OpenVswitch, rules: &[&str], seed: u64, tally
     }
 }
 
-/// Returns whether ours differs from theirs by a checksum alone that Open vSwitch 3.1 should have changed, and did not, or
-/// the other way round. As an address changes it leaves the one behind an IPv6 routing header, and behind the fragment
-/// header of a whole packet; and it changes two bytes in the middle of a segment, in a later fragment of IPv4.
+/// Returns whether ours differs from theirs by a checksum alone that Open vSwitch 3.1 should have changed, and did not,
+/// or the other way round. As an address changes it leaves the one behind an IPv6 routing header, and behind the
+/// fragment header of a whole packet; and it changes two bytes in the middle of a segment, in a later fragment of IPv4.
 fn is_right(frame: &[u8], ours: &[(u16, Vec<u8>)], theirs: &[(u16, Vec<u8>)]) -> bool {
     let Parsed { key, network, transport, .. } = Parsed::of(0, frame, frame.len() as u16);
     let (network, is_later) = (usize::from(network), key.layers.contains(Layers::IPV4 | Layers::LATER));
@@ -158,13 +158,15 @@ fn agree(table: &mut Table<'_>, mirror: &Mirror, port: u16, frame: &[u8]) -> boo
 }
 
 /// Rules that look at all that a key has, in an order that makes masks of many kinds.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 24] = [
     "priority=90,ip,ip_frag=later,actions=drop",
     "priority=90,ipv6,ip_frag=first,actions=output:4",
     "priority=80,udp,tp_dst=53,nw_dst=10.0.0.2,actions=output:2",
     "priority=80,udp6,tp_dst=53,actions=output:3",
     "priority=80,tcp,tcp_flags=+syn-ack,actions=drop",
     "priority=80,tcp6,tcp_flags=-syn,actions=output:2",
+    "priority=75,udp,tp_src=0x3e8/0xfffe,nw_dst=10.0.0.9,actions=output:4",
+    "priority=75,ip,nw_proto=47,actions=output:4",
     "priority=70,icmp,icmp_type=8,actions=output:4",
     "priority=70,icmp6,icmp_type=135,actions=output:4",
     "priority=70,sctp,tp_src=1000,actions=output:3",
@@ -173,11 +175,13 @@ const FIELDS: [&str; 20] = [
     "priority=60,ipv6,ipv6_dst=fd00::9,actions=drop",
     "priority=55,ip,nw_ttl=1,actions=drop",
     "priority=50,arp,arp_op=1,arp_tpa=10.0.0.2,actions=output:2",
+    "priority=50,arp,arp_sha=02:00:00:00:00:01,actions=output:4",
     "priority=50,mpls,mpls_label=100,actions=output:2",
     "priority=50,dl_type=0x894f,nsh_spi=0x1234,nsh_si=254,actions=output:4",
     "priority=40,dl_vlan=10,dl_vlan_pcp=3,actions=output:2",
     "priority=40,dl_vlan=100,actions=drop",
     "priority=30,dl_dst=02:00:00:00:00:02,actions=output:2",
+    "priority=20,dl_dst=02:00:00:00:00:00/ff:00:00:00:00:f0,dl_src=02:00:00:00:00:04,actions=output:4",
     "priority=0,in_port=1,actions=output:3",
 ];
 
