@@ -135,6 +135,16 @@ impl Follower {
         self.client.interest()
     }
 
+    /// Returns when [`Follower::poll`] has something to do, even if the socket is quiet: `None` while an answer is
+    /// awaited, whose time-out is noticed by the next call after it.
+    pub fn due(&self) -> Option<Instant> {
+        match self.step {
+            Step::Nothing => Some(self.due.unwrap_or(self.began)),
+            Step::Reading(..) => Some(self.began),
+            _ => None,
+        }
+    }
+
     fn go_on(&mut self, now: Instant) -> Result<Option<Seen>> {
         if matches!(self.step, Step::Reading(..)) {
             return self.read(now);

@@ -169,11 +169,15 @@ fn many_flows_are_read_some_at_a_time() {
     let mut daemon = Daemon::new(&flows);
     let mut readings = 0;
     let seen = loop {
-        readings += usize::from(matches!(daemon.follower.step, Step::Reading(..)));
+        let (is_reading, due) = (matches!(daemon.follower.step, Step::Reading(..)), daemon.follower.due());
+        // While it reads, it is due, whatever the socket says.
+        assert!(!is_reading || due.is_some_and(|due| due <= Instant::now()));
+        readings += usize::from(is_reading);
         if let Some(seen) = daemon.follower.poll(Instant::now()).expect("flows") {
             break seen;
         }
     };
+    assert!(daemon.follower.due().is_some_and(|due| due > seen.asked));
     assert_eq!((seen.changes.len(), readings), (5_000, 5_000usize.div_ceil(LINES)));
     assert_eq!(daemon.seen().expect("flows"), []);
 }
