@@ -21,6 +21,7 @@ use sluice_switch::{ActionList, Key, Mask};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The command whose text is read here.
@@ -82,37 +83,62 @@ pub(crate) struct Known {
     pub flow: std::result::Result<DatapathFlow, Refusal>,
     pub counters: Counters,
     /// The text in front of the counters and that behind them, if all between is counters.
-    said: Option<[Box<str>; 2]>,
+    said: Option<Arc<[Box<str>; 2]>>,
 }
 
-/// Returns the flows in the answer to [`COMMAND`]. `before` are those that were read last with these ports: most are as
-/// they were, and only their counters are read.
-///
-/// # Errors
-/// [`Error::Malformed`]: a line has no name, so that nothing can be said of which flows there are.
-pub(crate) fn read(text: &str, ports: &Ports, before: &BTreeMap<Ufid, Known>) -> Result<BTreeMap<Ufid, Known>> {
-    let mut all = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("flow-dump from ")) {
-        let nameless = || Error::Malformed { what: COMMAND.to_owned(), why: excerpt(line) };
-        let ufid = ufid(line).ok_or_else(nameless)?;
-        let known = Known::read(line, ports, before.get(&ufid));
-        match all.entry(ufid) {
-            Entry::Vacant(entry) => _ = entry.insert(known),
-            Entry::Occupied(mut entry) => entry.get_mut().and(known),
-        }
+/// The answer to [`COMMAND`] while it is read.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    text: String,
+    /// Where the next line begins.
+    at: usize,
+    all: BTreeMap<Ufid, Known>,
+}
+
+impl Dump {
+    pub const fn new(text: String) -> Self {
+        Self { text, at: 0, all: BTreeMap::new() }
     }
-    Ok(all)
+
+    /// Reads the next `lines`. Returns whether there are more. `before` are the flows that were read last with these
+    /// ports: most are as they were, and only their counters are read.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]: a line has no name, so that nothing can be said of which flows there are.
+    pub fn go_on(&mut self, lines: usize, ports: &Ports, before: &BTreeMap<Ufid, Known>) -> Result<bool> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        for line in rest.split_inclusive('\n').take(lines) {
+            self.at += line.len();
+            let line = line.trim_end_matches(['\n', '\r']);
+            if line.is_empty() || line.starts_with("flow-dump from ") {
+                continue;
+            }
+            let nameless = || Error::Malformed { what: COMMAND.to_owned(), why: excerpt(line) };
+            let ufid = ufid(line).ok_or_else(nameless)?;
+            let known = Known::read(line, ports, before.get(&ufid));
+            match self.all.entry(ufid) {
+                Entry::Vacant(entry) => _ = entry.insert(known),
+                Entry::Occupied(mut entry) => entry.get_mut().and(known),
+            }
+        }
+        Ok(self.at < self.text.len())
+    }
+
+    /// Returns the flows that were read.
+    pub fn all(self) -> BTreeMap<Ufid, Known> {
+        self.all
+    }
 }
 
 impl Known {
     fn read(line: &str, ports: &Ports, before: Option<&Self>) -> Self {
         let parts = parts(line);
         let is_same = |said: &[Box<str>; 2]| parts.is_some_and(|(texts, _)| said.iter().map(|it| &**it).eq(texts));
-        let same = before.filter(|before| before.said.as_ref().is_some_and(is_same));
+        let same = before.filter(|before| before.said.as_deref().is_some_and(is_same));
         if let Some((before, (_, counters))) = same.zip(parts) {
             return Self { counters, ..before.clone() };
         }
-        let said = parts.map(|(texts, _)| texts.map(Box::from));
+        let said = parts.map(|(texts, _)| Arc::new(texts.map(Box::from)));
         match Line::split(line) {
             Ok(line) => Self { flow: line.flow(ports), counters: line.counters, said },
             Err(refusal) => Self { flow: Err(refusal), counters: Counters::default(), said },

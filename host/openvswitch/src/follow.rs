@@ -9,7 +9,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::flow::{self, Counters, DatapathFlow, Known, Refusal, Ufid};
+use crate::flow::{self, Counters, DatapathFlow, Dump, Known, Refusal, Ufid};
 use crate::ports::{self, Ports};
 use crate::unixctl::{Client, Limits};
 use std::collections::BTreeMap;
@@ -69,7 +69,12 @@ enum Step {
     Flows(Ports, Instant),
     /// The numbers of the ports, after the flows came.
     Again(Ports, Instant, String),
+    /// Nothing more: all is there, and is being read.
+    Reading(Ports, Instant, Dump),
 }
+
+/// Flows that one poll reads, at most, so that many flows do not keep the caller from its other work.
+const LINES: usize = 512;
 
 impl Follower {
     /// Returns who follows the flows of `bridge`, by the control socket at `path`. `names` are our numbers of its
@@ -86,8 +91,8 @@ impl Follower {
 
     /// Goes on with asking, without waiting. Returns what the datapath had once all of it is known.
     ///
-    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If this
-    /// is called all the time and a round of questions takes T, it is known after max(period, 2 T) + T.
+    /// A change that Open vSwitch made at some time is among those of the first [`Seen`] that was asked for later. If
+    /// this is called all the time and a round of questions takes T, it is known after max(period, 2 T) + T.
     ///
     /// # Errors
     /// [`Error`](crate::Error): what is known stays as it is, which may be old. The flows are asked for again after the
@@ -130,43 +135,58 @@ impl Follower {
         self.client.interest()
     }
 
-    fn go_on(&mut self, now: Instant) -> Result<Option<Seen>> {
-        while let Some(answer) = self.client.poll(now)? {
-            match replace(&mut self.step, Step::Nothing) {
-                Step::Nothing => return Ok(None),
-                Step::Ports => {
-                    let ports = self.read_ports(&answer)?;
-                    self.client.ask(now, flow::COMMAND, &["-m", "--no-names", ports.datapath()])?;
-                    self.step = Step::Flows(ports, now);
-                }
-                Step::Flows(ports, asked) => {
-                    self.client.ask(now, ports::COMMAND, &[])?;
-                    self.step = Step::Again(ports, asked, answer);
-                }
-                Step::Again(ports, asked, flows) => {
-                    let took = now.saturating_duration_since(self.began);
-                    self.due = self.due.max(Some(now + took));
-                    if self.read_ports(&answer)? != ports {
-                        // Some numbers may be those of other ports. The next flows will be of one kind.
-                        return Ok(None);
-                    }
-                    return self.take(&flows, ports, asked, took).map(Some);
-                }
-            }
+    /// Returns when [`Follower::poll`] has something to do, even if the socket is quiet: `None` while an answer is
+    /// awaited, whose time-out is noticed by the next call after it.
+    pub fn due(&self) -> Option<Instant> {
+        match self.step {
+            Step::Nothing => Some(self.due.unwrap_or(self.began)),
+            Step::Reading(..) => Some(self.began),
+            _ => None,
         }
+    }
+
+    fn go_on(&mut self, now: Instant) -> Result<Option<Seen>> {
+        if matches!(self.step, Step::Reading(..)) {
+            return self.read(now);
+        }
+        let Some(answer) = self.client.poll(now)? else { return Ok(None) };
+        self.step = match replace(&mut self.step, Step::Nothing) {
+            Step::Ports => {
+                let ports = self.read_ports(&answer)?;
+                self.client.ask(now, flow::COMMAND, &["-m", "--no-names", ports.datapath()])?;
+                Step::Flows(ports, now)
+            }
+            Step::Flows(ports, asked) => {
+                self.client.ask(now, ports::COMMAND, &[])?;
+                Step::Again(ports, asked, answer)
+            }
+            Step::Again(ports, asked, flows) => {
+                self.due = self.due.max(Some(now + now.saturating_duration_since(self.began)));
+                // Some numbers may be those of other ports. The next flows will be of one kind.
+                let same = self.read_ports(&answer)? == ports;
+                if same { Step::Reading(ports, asked, Dump::new(flows)) } else { Step::Nothing }
+            }
+            step => step,
+        };
         Ok(None)
+    }
+
+    /// Reads some of the flows, and returns what has changed once all are read.
+    fn read(&mut self, now: Instant) -> Result<Option<Seen>> {
+        let Step::Reading(ports, asked, mut dump) = replace(&mut self.step, Step::Nothing) else { return Ok(None) };
+        let none = BTreeMap::new();
+        if dump.go_on(LINES, &ports, if ports == self.ports { &self.known } else { &none })? {
+            self.step = Step::Reading(ports, asked, dump);
+            return Ok(None);
+        }
+        let new = dump.all();
+        let changes = differences(&self.known, &new);
+        (self.known, self.ports) = (new, ports);
+        Ok(Some(Seen { changes, asked, took: now.saturating_duration_since(self.began) }))
     }
 
     fn read_ports(&self, answer: &str) -> Result<Ports> {
         Ports::read(answer, &self.bridge, &self.names)
-    }
-
-    fn take(&mut self, flows: &str, ports: Ports, asked: Instant, took: Duration) -> Result<Seen> {
-        let none = BTreeMap::new();
-        let new = flow::read(flows, &ports, if ports == self.ports { &self.known } else { &none })?;
-        let changes = differences(&self.known, &new);
-        (self.known, self.ports) = (new, ports);
-        Ok(Seen { changes, asked, took })
     }
 }
 

@@ -71,7 +71,8 @@ impl OpenVswitch {
     }
 
     /// Calls `take` with each frame that leaves Open vSwitch by a port, and with the port: of each port `most` at most.
-    /// Returns their number. Tokens are not among them.
+    /// Returns their number. Tokens are not among them. If a port had as many, more may be there already, and its
+    /// socket is quiet.
     pub fn receive(&mut self, most: usize, mut take: impl FnMut(u16, &[u8])) -> usize {
         let (mut count, fence) = (0, &mut self.fence);
         for (number, port) in &mut self.ports {
@@ -140,6 +141,12 @@ impl OpenVswitch {
     /// Returns the tokens that have come back since the last call. They come by [`OpenVswitch::receive`].
     pub fn fenced(&mut self) -> impl Iterator<Item = Token> {
         self.fence.back()
+    }
+
+    /// Returns when [`OpenVswitch::poll_flows`] has something to do, even if all sockets are quiet: see
+    /// [`Follower::due`].
+    pub fn due(&self) -> Option<Instant> {
+        self.follower.due()
     }
 
     /// Returns all sockets, and whether something waits to be written to each: what a caller may wait for.

@@ -13,6 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Reads of one poll, at most, so that a long answer does not keep the caller from its other work.
+const READS: usize = 2;
+
 /// What a client allows the daemon.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -167,7 +170,7 @@ impl Request {
     fn go_on(&mut self, stream: &UnixStream, now: Instant, limits: &Limits) -> std::result::Result<bool, Fault> {
         let written = socket::write(stream, &self.output)?;
         self.output.drain(..written);
-        loop {
+        for _ in 0..READS {
             let at = self.input.len();
             if socket::read(stream, &mut self.input)? == 0 {
                 break;

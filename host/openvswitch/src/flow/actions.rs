@@ -3,8 +3,9 @@
 //! A list does to each frame that the flow's mask lets through what Open vSwitch does to it. Where that takes a header
 //! that the mask did not ask for, it asks for it then.
 //!
-//! One thing is better: Open vSwitch 3.1 leaves a checksum as it was when an address changes behind an IPv6 routing
-//! header, or behind the fragment header of a whole packet. A list brings it up to date.
+//! It is better where Open vSwitch 3.1 is wrong: as an address changes, that leaves the checksum behind an IPv6 routing
+//! header, and behind the fragment header of a whole packet, and it changes the data of a later fragment of IPv4 as if
+//! there were a checksum. A list keeps checksums right, and data as they are.
 
 use super::Refusal;
 use super::fields::{Fields, ether_type, protocol};

@@ -250,6 +250,13 @@ fn an_address_is_set_where_its_checksum_is_proven() {
     assert!(!flow(later, list).key.layers.contains(Layers::TRANSPORT));
 }
 
+/// Reads all of a dump, a line at a time.
+fn read(text: &str, ports: &Ports, before: &BTreeMap<Ufid, Known>) -> Result<BTreeMap<Ufid, Known>> {
+    let mut dump = Dump::new(text.to_owned());
+    while dump.go_on(1, ports, before)? {}
+    Ok(dump.all())
+}
+
 #[test]
 fn a_dump_is_read_by_name_and_counters_of_threads_are_added() {
     let text = line(&format!("{ANY_MAC},eth_type(0x0800),{UDP4}"), "2");

@@ -161,6 +161,27 @@ fn a_port_that_is_gone_is_named_and_its_flows_are_refused() {
     assert_eq!(daemon.follower.missing(), ["p1"]);
 }
 
+/// A caller has other work, too.
+#[test]
+fn many_flows_are_read_some_at_a_time() {
+    let flows: Vec<_> =
+        (0..5_000).map(|at| line(1, 1, 0, "2").replacen("0000-0000", &format!("0000-{at:04x}"), 1)).collect();
+    let mut daemon = Daemon::new(&flows);
+    let mut readings = 0;
+    let seen = loop {
+        let (is_reading, due) = (matches!(daemon.follower.step, Step::Reading(..)), daemon.follower.due());
+        // While it reads, it is due, whatever the socket says.
+        assert!(!is_reading || due.is_some_and(|due| due <= Instant::now()));
+        readings += usize::from(is_reading);
+        if let Some(seen) = daemon.follower.poll(Instant::now()).expect("flows") {
+            break seen;
+        }
+    };
+    assert!(daemon.follower.due().is_some_and(|due| due > seen.asked));
+    assert_eq!((seen.changes.len(), readings), (5_000, 5_000usize.div_ceil(LINES)));
+    assert_eq!(daemon.seen().expect("flows"), []);
+}
+
 #[test]
 fn flows_are_asked_for_once_in_a_period() {
     let mut daemon = Daemon::new(&[line(1, 1, 0, "2")]);

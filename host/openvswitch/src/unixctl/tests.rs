@@ -55,6 +55,26 @@ fn an_answer_that_is_late_or_too_long_ends_the_connection() {
 }
 
 #[test]
+fn a_long_answer_is_read_a_part_at_a_time() {
+    let text = "x".repeat(4 << 20);
+    let (_folder, path) = daemon(vec![format!(r#"{{"id":1,"result":"{text}","error":null}}"#).into_bytes()]);
+    let mut client = Client::new(&path, Limits { patience: Duration::from_secs(20), answer: 16 << 20 });
+    client.ask(Instant::now(), "version", &[]).expect("a daemon");
+    let (mut most, mut before) = (0, 0);
+    let answer = loop {
+        if let Some(answer) = client.poll(Instant::now()).expect("an answer") {
+            break answer;
+        }
+        let so_far = client.request.as_ref().map_or(0, |request| request.input.len());
+        (most, before) = (most.max(so_far - before), so_far);
+        // The daemon writes as much as the socket takes.
+        thread::sleep(Duration::from_millis(2));
+    };
+    assert_eq!(answer.len(), text.len());
+    assert!(most > 0 && most <= 128 << 10, "{most} bytes at once");
+}
+
+#[test]
 fn an_answer_that_is_none_of_the_protocol_is_malformed() {
     for answer in [
         r#"{"id":2,"result":"x","error":null}"#,
