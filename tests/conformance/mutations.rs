@@ -53,6 +53,18 @@ const SWITCH: [&str; 9] = [
     "the counts of a flow are its own, and never run backwards",
 ];
 
+/// What in-VM switches and their host promise.
+const IN_VM_SWITCH: [&str; 8] = [
+    "who does not report loses its windows, and costs the host no time",
+    "a flow is never wider than what its full switch says",
+    "frames of a flow leave in order, by whichever way",
+    "flows that are not used make room",
+    "no peer keeps others' frames from going",
+    "what comes by the slow path is checked",
+    "a station is where it was seen last",
+    "what is wrong in a file with flows is named with its line",
+];
+
 /// What host/openvswitch promises.
 const OPENVSWITCH: [&str; 7] = [
     "a flow in a table is never wider than in Open vSwitch",
@@ -105,6 +117,7 @@ fn is_rule(rule: &str) -> bool {
         || STANDARDS.contains(&rule)
         || FIREWALL.contains(&rule)
         || SWITCH.contains(&rule)
+        || IN_VM_SWITCH.contains(&rule)
         || OPENVSWITCH.contains(&rule)
         || PROMISES.contains(&rule)
         || [PACKAGES, CHECK].contains(&rule)
