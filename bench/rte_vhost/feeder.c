@@ -34,6 +34,7 @@ struct feed {
     _Atomic uint64_t asked;        /* by the reader: another number begins another series of chunks */
     _Atomic uint64_t begun;        /* number of the series that was begun last */
     _Atomic uint64_t done;         /* chunks of this series */
+    uint8_t sample[64];            /* the frame of the last flow, once the series has begun */
     struct chunk chunks[KEPT];
 };
 
@@ -52,16 +53,15 @@ static uint32_t draw(uint64_t flows) {
     return ((state >> 32) * flows) >> 32;
 }
 
-/* Writes the frame of `flow`, that of `Frame` in src/switch/frames.rs, with `destination` as the last byte of its
- * destination address. */
-void bench_feed_frame(uint32_t flow, uint8_t destination, uint8_t *frame) {
+/* Writes the frame of `flow`, that of `Frame` in src/switch/frames.rs, to one of the destinations. */
+static void write_frame(uint32_t flow, uint8_t *frame) {
     static const uint8_t START[24] = { 2, 0, 0, 0, 0, 0, 6, 6, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 6 };
+    uint64_t mixed = flow * 0x9e3779b97f4a7c15, destinations = atomic_load(&feed->destinations);
+    uint32_t address = rte_cpu_to_be_32(flow);
     memset(frame, 0, LEN);
     memcpy(frame, START, sizeof START);
-    frame[5] = destination;
+    if (destinations) frame[5] = flow % destinations;
     if (flow % 2) frame[23] = 17;
-    uint64_t mixed = flow * 0x9e3779b97f4a7c15;
-    uint32_t address = rte_cpu_to_be_32(flow);
     mixed = rte_cpu_to_be_64(mixed << 32 | mixed >> 32);
     memcpy(frame + 26, &address, 4);
     memcpy(frame + 30, &mixed, 8);
@@ -123,6 +123,7 @@ static void count(uint64_t at, uint16_t packets) {
     if (asked != atomic_load(&feed->begun)) {
         bursts = -1;
         atomic_store(&feed->done, 0);
+        write_frame(atomic_load(&feed->flows) - 1, feed->sample);
         atomic_store(&feed->begun, asked);
     }
     if (packets != BURST) bursts = -1;
@@ -131,7 +132,7 @@ static void count(uint64_t at, uint16_t packets) {
 
 static uint16_t received(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count_of, uint16_t most,
                          void *none) {
-    uint64_t at = now(), flows = atomic_load(&feed->flows), destinations = atomic_load(&feed->destinations);
+    uint64_t at = now(), flows = atomic_load(&feed->flows);
     (void)port, (void)queue, (void)most, (void)none;
     if (!flows) {
         rte_pktmbuf_free_bulk(packets, count_of);
@@ -139,10 +140,8 @@ static uint16_t received(uint16_t port, uint16_t queue, struct rte_mbuf **packet
         return 0;
     }
     count(at, count_of);
-    for (uint16_t packet = 0; packet < count_of; packet++) {
-        uint32_t flow = draw(flows);
-        bench_feed_frame(flow, destinations ? flow % destinations : 0, rte_pktmbuf_mtod(packets[packet], uint8_t *));
-    }
+    for (uint16_t packet = 0; packet < count_of; packet++)
+        write_frame(draw(flows), rte_pktmbuf_mtod(packets[packet], uint8_t *));
     left_at = now();
     return count_of;
 }

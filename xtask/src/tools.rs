@@ -57,6 +57,15 @@ pub fn compile_with_dpdk(sources: &[PathBuf], library: &Path) -> Result<()> {
 /// The third-party peer of Sluice's rings.
 const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 
+/// Open vSwitch with DPDK, and what takes its place for a reading without a switch.
+const OPEN_VSWITCH: [Package; 2] =
+    [("openvswitch-switch-dpdk", "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"), TESTPMD[0]];
+
+/// Installs Open vSwitch with DPDK.
+pub fn open_vswitch() -> Result<(), String> {
+    all(&[packages(&OPEN_VSWITCH)])
+}
+
 /// The tools that say what the examples' output must be, and write their input.
 const ORACLES: [Package; 5] = [
     ("tcpreplay", "/usr/bin/tcprewrite"),

@@ -11,6 +11,7 @@ mod cache;
 mod changes;
 mod frames;
 mod hash;
+mod ovs;
 mod quiet;
 mod rivals;
 mod subject;
@@ -56,6 +57,9 @@ pub struct Options {
     /// The library made of the files in rte_vhost; without it, no rows of rte_hash and of the C program
     #[arg(long)]
     pub rte_vhost: Option<PathBuf>,
+    /// Measure Open vSwitch, too; it takes the library
+    #[arg(long)]
+    pub ovs: bool,
 }
 
 /// Measures on the first of `processors`, where this thread is; each row goes to `print`.
@@ -64,10 +68,13 @@ pub struct Options {
 /// A look-up missed, a frame was not sent, or there is no memory.
 pub fn run(options: &Options, processors: &[usize], mut print: impl FnMut(&SwitchRow) -> Result<()>) -> Result<()> {
     let mut quiet = Quiet::new()?;
+    let theirs = ovs::rows(options, processors);
+    theirs.iter().try_for_each(&mut print)?;
     let mut measure = |what: &str, rivals: &dyn Fn() -> Result<Rivals>| {
         let mut rivals = rivals().with_context(|| what.to_owned())?;
         rivals.measure(&mut quiet, options.seconds).with_context(|| what.to_owned())?;
-        rivals.rows(&quiet, options.seconds == 0).iter().try_for_each(&mut print)
+        let rows = rivals.rows(&quiet, options.seconds == 0).into_iter();
+        rows.map(|row| ovs::compare(row, &theirs)).try_for_each(|row| print(&row))
     };
     measure("parsing", &parsing)?;
     measure("headers of no flow", &headers)?;

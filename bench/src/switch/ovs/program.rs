@@ -56,7 +56,7 @@ impl Testpmd {
         let mut command = Command::new("dpdk-testpmd");
         command.args(["--no-huge", "--no-pci", "--no-telemetry", "--no-shconf", "-m", "512"]);
         command.args(["-l", &format!("{},{}", cpus[0], cpus[1]), "--main-lcore", &cpus[0].to_string()]);
-        PORTS.iter().for_each(|(_, device)| drop(command.args(["--vdev", device])));
+        command.args(PORTS.iter().flat_map(|(_, device)| ["--vdev", device]));
         command.args(["--", "--forward-mode=io", "--auto-start", "--burst=32", "--total-num-mbufs=8192"]);
         command.stdin(Stdio::piped()).env("XDG_RUNTIME_DIR", folder);
         Ok(Self { _running: Running::start(fed(&mut command, library, feed), folder)? })
@@ -148,10 +148,8 @@ fn number_of(text: &str, name: &str) -> Option<u32> {
 
 /// Keeps all that a program of Open vSwitch writes in `folder`.
 fn within<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
-    ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "XDG_RUNTIME_DIR"]
-        .iter()
-        .for_each(|name| drop(command.env(name, folder)));
-    command.stdin(Stdio::null())
+    let names = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "XDG_RUNTIME_DIR"];
+    command.envs(names.map(|name| (name, folder))).stdin(Stdio::null())
 }
 
 fn vsctl(folder: &Path, words: &[&str]) -> Result<String> {
@@ -188,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_port_has_the_number_of_its_own_line() {
-        let text = "netdev@ovs-netdev:\n  flows: 0\n  port 0: ovs-netdev (tap)\n  port 12: n0 (dpdk: x=1)\n  port 3: n01";
+        let text =
+            "netdev@ovs-netdev:\n  flows: 0\n  port 0: ovs-netdev (tap)\n  port 12: n0 (dpdk: x=1)\n  port 3: n01";
         assert_eq!((number_of(text, "n0"), number_of(text, "n01"), number_of(text, "n1")), (Some(12), Some(3), None));
     }
 }
