@@ -188,7 +188,7 @@ impl Dpdk {
     fn copy(&self, first: c_uint, count: c_uint, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
         let index = c_uint::try_from(index).ok().filter(|&index| index < count);
         let (index, mut len) = (index.with_context(|| format!("there are {count} frames"))?, 0);
-        // SAFETY: the lock is held; there is such a frame, of `len` bytes in one piece, as the driver merges no buffers.
+        // SAFETY: the lock is held; there is such a frame, of `len` bytes in one piece: the driver merges none.
         let frame =
             unsafe { core::slice::from_raw_parts((self.loaded.taken)(first + index, &raw mut len), len as usize) };
         bytes.clear();

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchRow {
-    /// The implementation that was measured: `sluice`; `rte_hash`; `c`, a C program around `rte_hash`; `ovs`, Open vSwitch;
-    /// `testpmd`, what net_null, the callback and the loop take, which rows of `ovs` are without.
+    /// The implementation that was measured: `sluice`; `rte_hash`; `c`, a C program around `rte_hash`; `ovs`, Open
+    /// vSwitch; `testpmd`, what net_null, the callback and the loop take, which rows of `ovs` are without.
     pub r#impl: String,
-    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, `count`, or `all` of these; `bare`, a look-up in a known
-    /// epoch; `consistent`, the same with epoch, lease, time and report.
+    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, `count`, or `all` of these; `bare`, a look-up in a
+    /// known epoch; `consistent`, the same with epoch, lease, time and report.
     pub work: String,
     /// Headers of the frames: `IPv4`, `VLAN`, `IPv6` or `NSH`.
     pub frame: String,
@@ -32,8 +32,8 @@ pub struct SwitchRow {
     pub large_share: Option<f64>,
     /// Ticks of the time-stamp counter: the median of the quiet chunks, nothing without any.
     pub ticks_per_packet: Option<f64>,
-    /// Ratios to others at as many flows, by their names. Those to rows of this program are medians of the ratios chunk by
-    /// chunk; those to `ovs`, as it is by default, and to `ovs-best`, its fastest setting, are ratios of the medians.
+    /// Ratios to others at as many flows, by their names. Those to rows of this program are medians of the ratios chunk
+    /// by chunk; those to `ovs`, as it is by default, and to `ovs-best`, its fastest setting, are ratios of the medians.
     pub ratios: BTreeMap<String, f64>,
     /// Packets that a switch did not find in its caches while it was measured.
     pub misses: Option<u64>,
@@ -95,8 +95,9 @@ mod tests {
     use super::*;
 
     const ROW: &str = concat!(
-        r#"{"impl":"sluice","work":"lookup","frame":"IPv4","flows":64000,"table":"front","setting":null,"masks":16,"pages":2048,"#,
-        r#""large_share":0.5,"ticks_per_packet":12.25,"ratios":{"rte_hash":0.25},"misses":null,"changes":null,"quiet_chunks":20,"chunks":30}"#
+        r#"{"impl":"sluice","work":"lookup","frame":"IPv4","flows":64000,"table":"front","setting":null,"masks":16,"#,
+        r#""pages":2048,"large_share":0.5,"ticks_per_packet":12.25,"ratios":{"rte_hash":0.25},"misses":null,"changes":null,"#,
+        r#""quiet_chunks":20,"chunks":30}"#
     );
 
     #[test]

@@ -167,7 +167,8 @@ fn an_entry_of_another_subtable_is_not_taken() {
     }
 }
 
-/// Without buckets, and notes of entries that are alone, only the front knows an entry. It is asked from the third subtable on.
+/// Without buckets, and notes of entries that are alone, only the front knows an entry. It is asked from the third
+/// subtable on.
 #[test]
 fn the_front_finds_what_was_found_before() {
     for subtables in 1..5 {

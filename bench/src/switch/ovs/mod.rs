@@ -193,8 +193,9 @@ fn one_of_sixteen(number: u32, port: u32) -> String {
     let field = if number % 16 < 8 { format!("tos=0/{bit:#x}") } else { format!("src=0.0.0.0/{bit}.0.0.0") };
     let (protocol, ports) = if number.is_multiple_of(2) { (6, "tcp") } else { (17, "udp") };
     format!(
-        "recirc_id(0),in_port({port}),packet_type(ns=0,id=0),eth(src=06:06:00:00:00:01,dst=02:00:00:00:00:{number:02x}),\
-         eth_type(0x0800),ipv4({field},proto={protocol},ttl=64,frag=no),{ports}(src=0/0,dst=0/0)"
+        "recirc_id(0),in_port({port}),packet_type(ns=0,id=0),\
+         eth(src=06:06:00:00:00:01,dst=02:00:00:00:00:{number:02x}),eth_type(0x0800),\
+         ipv4({field},proto={protocol},ttl=64,frag=no),{ports}(src=0/0,dst=0/0)"
     )
 }
 
