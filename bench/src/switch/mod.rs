@@ -1,11 +1,11 @@
-//! What a packet costs in the flow cache (crate `fastpath/switch`), beside a look-up in DPDK's `rte_hash`.
+//! What a packet costs in the flow cache (crate `fastpath/switch`), beside DPDK's `rte_hash` and Open vSwitch.
 //!
 //! Frames are TCP and UDP over IPv4, of flows that are drawn evenly; they are warm, as all of them were just written.
 //! For each number of flows all that is compared takes turns (A B C A B C). A turn is a warm-up and eight chunks of 64
 //! bursts, which count as [`quiet`] says. A row is the median of its chunks; a ratio is the median of the ratios of
 //! chunks with the same place in the same round.
 //!
-//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`quiet`].
+//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`quiet`], [`rivals`]; [`ovs`] stands apart.
 
 mod cache;
 mod changes;
