@@ -1,18 +1,15 @@
 /* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
  * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
- * And DPDK's table of flows, for src/switch/hash.rs: rte_hash_lookup_bulk_data.
  *
- * This is a library because DPDK's headers are C. src/dpdk.rs calls it, one thread at a time, and sees to the bounds
- * that are not checked here. All functions but bench_enqueue, bench_rx, bench_free and bench_hash_look_up are called
- * outside the clock.
+ * This is a library, with flows.c and feeder.c, because DPDK's headers are C. src/dpdk.rs calls it, one thread at a
+ * time, and sees to the bounds that are not checked here. All functions but bench_enqueue, bench_rx, bench_free,
+ * bench_hash_look_up and bench_route are called outside the clock.
  */
+#include "frames.h"
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
-#include <rte_hash.h>
-#include <rte_hash_crc.h>
 #include <rte_log.h>
-#include <rte_mbuf.h>
 #include <rte_vhost.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,10 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Frames; and how many of them the library takes at once. */
-enum { FRAMES = 256, MOST = 32 };
+/* How many frames the library takes at once. */
+enum { MOST = 32 };
 
-static struct rte_mbuf *frames[FRAMES];
+struct rte_mbuf *bench_frames[FRAMES];
 static unsigned room, pools;
 /* What the driver took and was not freed. */
 static struct rte_mbuf *taken[FRAMES];
@@ -68,12 +65,12 @@ void *bench_frame(unsigned index, unsigned len, unsigned wanted) {
         snprintf(name, sizeof name, "frames-%u", pools++);
         struct rte_mempool *pool =
             rte_pktmbuf_pool_create(name, FRAMES, 0, 0, wanted + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
-        if (!pool || rte_pktmbuf_alloc_bulk(pool, frames, FRAMES) != 0) return NULL;
+        if (!pool || rte_pktmbuf_alloc_bulk(pool, bench_frames, FRAMES) != 0) return NULL;
         room = wanted;
     }
-    rte_pktmbuf_data_len(frames[index]) = len;
-    rte_pktmbuf_pkt_len(frames[index]) = len;
-    return rte_pktmbuf_mtod(frames[index], void *);
+    rte_pktmbuf_data_len(bench_frames[index]) = len;
+    rte_pktmbuf_pkt_len(bench_frames[index]) = len;
+    return rte_pktmbuf_mtod(bench_frames[index], void *);
 }
 
 /* Frames 0 to `count` into queue 0 of device `vid`; how many were taken. */
@@ -81,7 +78,7 @@ unsigned bench_enqueue(int vid, unsigned count) {
     unsigned done = 0;
     while (done < count) {
         unsigned left = count - done, most = left < MOST ? left : MOST;
-        unsigned taken = rte_vhost_enqueue_burst(vid, 0, frames + done, most);
+        unsigned taken = rte_vhost_enqueue_burst(vid, 0, bench_frames + done, most);
         done += taken;
         if (taken < most) break;
     }
@@ -145,52 +142,12 @@ unsigned bench_rx(int port, unsigned count) {
     return done;
 }
 
-/* Where frame `index` of those taken is, and how long. */
+/* Where frame `index` of those taken is, and how long; from `FRAMES` on, of those that bench_frame made. */
 const void *bench_taken(unsigned index, unsigned *len) {
-    *len = rte_pktmbuf_pkt_len(taken[index]);
-    return rte_pktmbuf_mtod(taken[index], void *);
+    struct rte_mbuf *frame = index < FRAMES ? taken[index] : bench_frames[index % FRAMES];
+    *len = rte_pktmbuf_pkt_len(frame);
+    return rte_pktmbuf_mtod(frame, void *);
 }
 
 /* Frees the first `count` frames that were taken. */
 void bench_free(unsigned count) { rte_pktmbuf_free_bulk(taken, count); }
-
-/* Bytes of a key, and how many keys are looked up at once. */
-enum { KEY = 16, KEYS = 32 };
-
-static struct rte_hash *hash;
-static uint8_t keys[KEYS][KEY] __rte_cache_aligned;
-static const void *places[KEYS];
-static void *found[KEYS];
-static unsigned wanted;
-
-/* Makes an empty table with room for `entries` keys, in place of the one before. 0, or -1 if there is no memory. */
-int bench_hash(unsigned entries) {
-    struct rte_hash_parameters shape = { .name = "flows", .entries = entries, .key_len = KEY,
-                                         .hash_func = rte_hash_crc, .socket_id = SOCKET_ID_ANY };
-    rte_hash_free(hash);
-    hash = rte_hash_create(&shape);
-    wanted = 0;
-    for (unsigned at = 0; at < KEYS; at++) places[at] = keys[at];
-    return hash ? 0 : -1;
-}
-
-/* Adds a key of `KEY` bytes with a value. 0, or what rte_hash_add_key_data says. */
-int bench_hash_add(const void *key, unsigned value) {
-    return hash ? rte_hash_add_key_data(hash, key, (void *)(uintptr_t)value) : -1;
-}
-
-/* Copies the keys that the next calls look up: `count` of them, or `KEYS` if there are more. */
-void bench_hash_keys(const void *all, unsigned count) {
-    wanted = count < KEYS ? count : KEYS;
-    memcpy(keys, all, wanted * KEY);
-}
-
-/* Looks the keys up. Returns a bit for each that is in the table. */
-uint64_t bench_hash_look_up(void) {
-    uint64_t hits = 0;
-    if (hash && wanted) rte_hash_lookup_bulk_data(hash, places, wanted, &hits, found);
-    return hits;
-}
-
-/* The value of key `index`, below `KEYS`, whose bit was set. */
-unsigned bench_hash_value(unsigned index) { return (unsigned)(uintptr_t)found[index % KEYS]; }

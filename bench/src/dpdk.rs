@@ -5,10 +5,10 @@
 #![allow(unsafe_code, reason = "calls a library of C")]
 
 use crate::arena::SIZE;
+use crate::socket::{c_path, new_socket};
 use anyhow::{Context, Result, anyhow, bail};
 use core::ffi::{c_char, c_int, c_uint};
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -36,6 +36,7 @@ struct Library {
     hash_keys: unsafe extern "C" fn(*const [u8; KEY_LEN], c_uint),
     hash_look_up: unsafe extern "C" fn() -> u64,
     hash_value: unsafe extern "C" fn(c_uint) -> c_uint,
+    route: unsafe extern "C" fn(c_uint) -> u64,
     /// Frames that were taken and not freed: entries of the library's list that hold one.
     held: AtomicU32,
 }
@@ -86,6 +87,7 @@ impl Library {
                 hash_keys: *library.get(b"bench_hash_keys")?,
                 hash_look_up: *library.get(b"bench_hash_look_up")?,
                 hash_value: *library.get(b"bench_hash_value")?,
+                route: *library.get(b"bench_route")?,
                 held: AtomicU32::new(0),
             })
         }
@@ -174,19 +176,31 @@ impl Dpdk {
     /// # Errors
     /// No such frame was taken, or it was freed.
     pub fn read(&self, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        let held = self.loaded.held.load(Relaxed);
-        let index = c_uint::try_from(index).ok().filter(|&index| index < held);
-        let index = index.with_context(|| format!("{held} frames were taken"))?;
-        let mut len = 0;
-        // SAFETY: the lock is held; the frame was taken and not freed, and has `len` bytes in one piece at `at`, as
-        // the driver's options merge no buffers.
-        let frame = unsafe {
-            let at = (self.loaded.taken)(index, &raw mut len);
-            core::slice::from_raw_parts(at, len as usize)
-        };
+        self.copy(0, self.loaded.held.load(Relaxed), index, bytes)
+    }
+
+    /// Puts the bytes of frame `index` of `frames` into `bytes`.
+    pub fn read_made(&self, frames: Frames, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        self.copy(SIZE.into(), frames.0, index, bytes)
+    }
+
+    /// As [`Dpdk::read`]: of `count` frames whose numbers in the library begin at `first`, and that are there.
+    fn copy(&self, first: c_uint, count: c_uint, index: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let index = c_uint::try_from(index).ok().filter(|&index| index < count);
+        let (index, mut len) = (index.with_context(|| format!("there are {count} frames"))?, 0);
+        // SAFETY: the lock is held; there is such a frame, of `len` bytes in one piece: the driver merges none.
+        let frame =
+            unsafe { core::slice::from_raw_parts((self.loaded.taken)(first + index, &raw mut len), len as usize) };
         bytes.clear();
         bytes.extend_from_slice(frame);
         Ok(())
+    }
+
+    /// Routes the first 32 of `frames` by the table, as flows.c does. Returns a bit for each that it sends on.
+    #[inline(always)]
+    pub fn route(&self, frames: Frames) -> u64 {
+        // SAFETY: the lock is held; the frames were made, and the function has a bound of its own.
+        unsafe { (self.loaded.route)(frames.0) }
     }
 
     /// Frees the frames that were taken.
@@ -232,13 +246,4 @@ impl Dpdk {
         // SAFETY: the lock is held; the function masks the index.
         unsafe { (self.loaded.hash_value)(index.into()) }
     }
-}
-
-/// Returns a path for a socket, in a new folder.
-fn new_socket() -> Result<PathBuf> {
-    Ok(tempfile::tempdir()?.keep().join("socket"))
-}
-
-fn c_path(path: &Path) -> Result<CString> {
-    Ok(CString::new(path.as_os_str().as_bytes())?)
 }

@@ -24,6 +24,7 @@ mod series;
 mod slot;
 mod sluice_native;
 mod sluice_window;
+mod socket;
 mod statistics;
 mod switch;
 mod two_cores;
@@ -126,7 +127,7 @@ fn main() -> Result<()> {
     let processors = clock::processors();
     if let Some(What::Switch(options)) = &options.what {
         clock::pin(processors[0])?;
-        return switch::run(options, print);
+        return switch::run(options, &processors, print);
     }
     if processors.len() < 2 && options.cores.contains(&2) {
         eprintln!("There is one processor here: no rows of two.");

@@ -162,9 +162,9 @@ fn dpdk_is_not_asked_for_frames_that_there_are_not() {
     assert!(reads(0).is_err());
     // All that there are.
     assert_eq!((dpdk.enqueue(device, frames), dpdk.take(port, usize::MAX)), (3, 3));
-    assert_eq!((reads(2), reads(3)), (Ok(arena::frame(2, 64)), Err("3 frames were taken".to_owned())));
+    assert_eq!((reads(2), reads(3)), (Ok(arena::frame(2, 64)), Err("there are 3 frames".to_owned())));
     dpdk.free();
-    assert_eq!(reads(0), Err("0 frames were taken".to_owned()));
+    assert_eq!(reads(0), Err("there are 0 frames".to_owned()));
     // Nothing is freed twice.
     dpdk.free();
     assert_eq!((dpdk.enqueue(device, frames), dpdk.take(port, 3)), (3, 3));

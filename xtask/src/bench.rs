@@ -91,8 +91,8 @@ enum What {
     /// DPDK's virtio driver (virtio-user) take frames, give new buffers and free the frames, while the clock runs; the
     /// device fills the ring outside the clock.
     Rings(rings::Options),
-    /// Measures what a packet costs in the flow cache, beside a look-up in DPDK's rte_hash: real time on this machine,
-    /// one core
+    /// Measures what a packet costs in the flow cache, beside DPDK's rte_hash and Open vSwitch: real time on this
+    /// machine, one core
     ///
     /// The flow cache (crate sluice-switch) is what a switch inside of a VM has. It copies a frame's first bytes out of
     /// packet memory (load), makes a key of all that the headers prove (parse), finds the entry of the key in a table
@@ -107,7 +107,9 @@ enum What {
     ///
     /// rte_hash_lookup_bulk_data finds keys of 16 bytes (addresses, ports, protocol) of the same flows, in pages of
     /// 4 KiB, in a table with as many places as "exact" has. Compare it with rows of 4 KiB: it compares 16 bytes, the
-    /// flow cache 40, and the entry's generation and epochs.
+    /// flow cache 40, and the entry's generation and epochs. Rows of "c" are of a router around it, in the manner of
+    /// DPDK's example l3fwd, which counts nothing. Rows of "ovs" are of Open vSwitch, without what DPDK's testpmd takes
+    /// to pass packets on; bench/README.md says how it is measured, and what the settings are.
     ///
     /// For each number of flows all take turns of a warm-up and eight chunks of 64 bursts. A chunk counts if a loop of
     /// fixed work takes at most 15 % more than its best right before and after it, and the thread was not switched out;

@@ -80,7 +80,9 @@ pub fn library() -> Result<PathBuf> {
     tools::dpdk().map_err(anyhow::Error::msg)?;
     fs::create_dir_all(artifacts::results())?;
     let library = artifacts::results().join("libdpdk_bench.so");
-    tools::compile_with_dpdk(&artifacts::root().join("bench/rte_vhost/rte_vhost.c"), &library)?;
+    let sources =
+        ["rte_vhost.c", "flows.c", "feeder.c"].map(|file| artifacts::root().join("bench/rte_vhost").join(file));
+    tools::compile_with_dpdk(&sources, &library)?;
     Ok(library)
 }
 

@@ -1,6 +1,6 @@
-//! `cargo xtask bench switch`: measures the flow cache, beside DPDK's `rte_hash`.
+//! `cargo xtask bench switch`: measures the flow cache, beside DPDK's `rte_hash` and Open vSwitch.
 
-use crate::{artifacts, rings};
+use crate::{artifacts, rings, tools};
 use anyhow::Result;
 use sluice_report::switch::{SwitchRow, table};
 use sluice_report::{cpu, plot};
@@ -30,8 +30,14 @@ pub fn run(options: &Options) -> Result<()> {
     command.arg("switch");
     command.args(rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]));
     match library {
-        Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
-        Err(why) => eprintln!("No rows of rte_hash: {why:#}"),
+        Ok(file) => {
+            command.arg("--rte-vhost").arg(file);
+            match tools::open_vswitch() {
+                Ok(()) => drop(command.arg("--ovs")),
+                Err(why) => eprintln!("No rows of Open vSwitch: {why}"),
+            }
+        }
+        Err(why) => eprintln!("No rows of rte_hash, of the C program around it and of Open vSwitch: {why:#}"),
     }
     let rows = rings::measure(command, |row: &SwitchRow| format!("{} flows, {}", row.flows, row.line()))?;
     if options.json {
@@ -41,8 +47,10 @@ pub fn run(options: &Options) -> Result<()> {
     println!("{}", table(&rows));
     println!(
         "Ticks of the time-stamp counter a packet, medians of the quiet chunks, on this machine ({}), one core, \
-         bursts of 32. To rte_hash: the median of the ratios chunk by chunk to its look-up of keys of 16 bytes in \
-         pages of 4 KiB.",
+         bursts of 32. To rte_hash: its look-up of keys of 16 bytes in pages of 4 KiB. To c: a router around it, \
+         without counting. To ovs and ovs-best: Open vSwitch by default, and its fastest setting, both without what \
+         testpmd takes. To alone: the same without changes or strangers' headers. To bare: without epoch, lease, time \
+         and report. Ratios are medians of those chunk by chunk; to Open vSwitch, which runs apart, those of medians.",
         cpu()
     );
     fs::create_dir_all(artifacts::results())?;

@@ -2,7 +2,7 @@
 
 use crate::progress::step;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -43,12 +43,12 @@ pub fn dpdk() -> Result<(), String> {
     all(&[packages(&DPDK)])
 }
 
-/// Builds the shared library `library` of the C file `source`, for this processor and with DPDK.
-pub fn compile_with_dpdk(source: &Path, library: &Path) -> Result<()> {
+/// Builds the shared library `library` of the C files `sources`, for this processor and with DPDK.
+pub fn compile_with_dpdk(sources: &[PathBuf], library: &Path) -> Result<()> {
     let flags = |what| output(Command::new("pkg-config").args([what, "libdpdk"]));
     let (compile, link) = (flags("--cflags")?, flags("--libs")?);
     let mut command = Command::new("gcc");
-    command.args(["-O3", "-Wall", "-Wextra", "-shared", "-fPIC", "-o"]).arg(library).arg(source);
+    command.args(["-O3", "-Wall", "-Wextra", "-shared", "-fPIC", "-o"]).arg(library).args(sources);
     // DPDK's flags name the oldest processor that it knows: this one comes after them.
     command.args(compile.split_whitespace()).arg("-march=native").args(link.split_whitespace());
     output(&mut command).map(drop)
@@ -60,6 +60,14 @@ const TESTPMD: [Package; 1] = [("dpdk-dev", "/usr/bin/dpdk-testpmd")];
 /// The full switch of the tests, which start their own.
 const OPENVSWITCH: [Package; 2] =
     [("openvswitch-common", "/usr/bin/ovs-ofctl"), ("openvswitch-switch", "/usr/sbin/ovs-vswitchd")];
+/// Open vSwitch with DPDK, and what takes its place for a reading without a switch.
+const OPENVSWITCH_DPDK: [Package; 2] =
+    [("openvswitch-switch-dpdk", "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"), TESTPMD[0]];
+
+/// Installs Open vSwitch with DPDK.
+pub fn open_vswitch() -> Result<(), String> {
+    all(&[packages(&OPENVSWITCH_DPDK)])
+}
 
 /// The tools that say what the examples' output must be, and write their input.
 const ORACLES: [Package; 5] = [

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The colour of each gate and implementation, in every picture.
-const COLOURS: [(&str, RGBColor); 20] = [
+const COLOURS: [(&str, RGBColor); 21] = [
     ("isolated", RGBColor(200, 40, 40)),
     ("hypercall", RGBColor(60, 60, 60)),
     ("guarded", RGBColor(30, 110, 190)),
@@ -22,6 +22,7 @@ const COLOURS: [(&str, RGBColor); 20] = [
     ("sluice", RGBColor(200, 40, 40)),
     ("dpdk-virtio", RGBColor(30, 110, 190)),
     ("rte_hash, 4 KiB", RGBColor(30, 110, 190)),
+    ("c, 4 KiB", RGBColor(30, 110, 190)),
     ("wide, 4 KiB", RGBColor(120, 120, 120)),
     ("wide, 2 MiB", RGBColor(60, 60, 60)),
     ("exact, 4 KiB", RGBColor(225, 140, 40)),
@@ -83,12 +84,13 @@ pub fn rings(path: &Path, rows: &[RingRow]) -> Result<()> {
 }
 
 /// Draws the cost of a packet in the flow cache over the number of flows: a panel for each work, one above the other,
-/// a line for each implementation, table and size of pages.
+/// a line for each implementation, table and size of pages, without anything beside it.
 pub fn switch(path: &Path, rows: &[SwitchRow]) -> Result<()> {
     let names: Vec<String> = rows.iter().map(SwitchRow::line).collect();
     let most = rows.iter().map(|row| f64::from(row.flows)).fold(16.0, f64::max);
     let mut panels: BTreeMap<&str, Panel<'_>> = BTreeMap::new();
-    for (row, name) in rows.iter().zip(&names).filter(|(row, _)| row.pages.is_some()) {
+    let drawn = |(row, _): &(&SwitchRow, _)| row.pages.is_some() && row.setting.is_none();
+    for (row, name) in rows.iter().zip(&names).filter(drawn) {
         let Some(ticks) = row.ticks_per_packet else { continue };
         let panel = panels.entry(&row.work).or_default();
         panel.title = format!("TSC ticks a packet: {}", row.work);

@@ -2,14 +2,17 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A measured row of `ring-bench switch`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchRow {
-    /// The implementation that was measured: `sluice` or `rte_hash`.
+    /// The implementation that was measured: `sluice`; `rte_hash`; `c`, a C program around `rte_hash`; `ovs`, Open
+    /// vSwitch; `testpmd`, what net_null, the callback and the loop take, which rows of `ovs` are without.
     pub r#impl: String,
-    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, `count`, or `all` of these.
+    /// What the clock ran over: `load`, `parse`, `lookup`, `act`, `count`, or `all` of these; `bare`, a look-up in a
+    /// known epoch; `consistent`, the same with epoch, lease, time and report.
     pub work: String,
     /// Headers of the frames: `IPv4`, `VLAN`, `IPv6` or `NSH`.
     pub frame: String,
@@ -18,6 +21,9 @@ pub struct SwitchRow {
     /// The entries of the flow cache: `wide`, one for all flows; `exact`, one for each; `subtables`, 32 under 16 masks;
     /// `front`, the same behind an exact-match front.
     pub table: Option<String>,
+    /// How Open vSwitch is configured: `default`; `smc`, its signature match cache instead of the exact match cache;
+    /// `dpcls`, neither. Or what goes on beside the flow cache: `changes`, `headers`; `alone`, nothing.
+    pub setting: Option<String>,
     /// Number of masks of the table.
     pub masks: Option<u16>,
     /// Size of the pages that were asked for, in KiB.
@@ -26,8 +32,13 @@ pub struct SwitchRow {
     pub large_share: Option<f64>,
     /// Ticks of the time-stamp counter: the median of the quiet chunks, nothing without any.
     pub ticks_per_packet: Option<f64>,
-    /// The ratio to the look-up of `rte_hash` among as many flows: the median of the ratios chunk by chunk.
-    pub ratio_to_rte_hash: Option<f64>,
+    /// Ratios to others at as many flows, by their names. Those to rows of this program are medians of the ratios chunk
+    /// by chunk; those to `ovs`, as it is by default, and to `ovs-best`, its fastest setting, are ratios of the medians.
+    pub ratios: BTreeMap<String, f64>,
+    /// Packets that a switch did not find in its caches while it was measured.
+    pub misses: Option<u64>,
+    /// Changes of the table in a second, while it was measured.
+    pub changes: Option<f64>,
     /// Number of chunks that count.
     pub quiet_chunks: usize,
     /// Number of all chunks.
@@ -35,14 +46,22 @@ pub struct SwitchRow {
 }
 
 impl SwitchRow {
-    /// Returns the table, or the implementation that has its own, and the size of its pages.
+    /// Returns the implementation if it is another one, the table, the setting, and the size of its pages.
     pub fn line(&self) -> String {
         let pages = match self.pages {
-            Some(pages) if pages >= 1024 => format!(", {} MiB", pages / 1024),
-            Some(pages) => format!(", {pages} KiB"),
-            None => String::new(),
+            Some(pages) if pages >= 1024 => Some(format!("{} MiB", pages / 1024)),
+            Some(pages) => Some(format!("{pages} KiB")),
+            None => None,
         };
-        format!("{}{pages}", self.table.as_ref().unwrap_or(&self.r#impl))
+        let other = (self.r#impl != "sluice" || self.table.is_none()).then(|| self.r#impl.clone());
+        let parts = [other, self.table.clone(), self.setting.clone(), pages];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the ratios, as a table has them.
+    fn ratios(&self) -> Option<String> {
+        let each = self.ratios.iter().map(|(name, ratio)| format!("{name} {ratio:.2}"));
+        (!self.ratios.is_empty()).then(|| each.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -50,7 +69,7 @@ impl SwitchRow {
 pub fn table(rows: &[SwitchRow]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["work", "frame", "table", "in 2 MiB", "masks", "flows", "ticks/packet", "to rte_hash", "quiet"]);
+    table.set_header(["work", "frame", "table", "in 2 MiB", "masks", "flows", "ticks/packet", "quiet", "ratios"]);
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     for row in rows {
         table.add_row([
@@ -61,11 +80,11 @@ pub fn table(rows: &[SwitchRow]) -> String {
             or_none(row.masks.map(|masks| masks.to_string())),
             row.flows.to_string(),
             or_none(row.ticks_per_packet.map(|ticks| format!("{ticks:.1}"))),
-            or_none(row.ratio_to_rte_hash.map(|ratio| format!("{ratio:.2}"))),
             format!("{}/{}", row.quiet_chunks, row.chunks),
+            or_none(row.ratios()),
         ]);
     }
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut().skip(3).take(5) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
@@ -76,8 +95,9 @@ mod tests {
     use super::*;
 
     const ROW: &str = concat!(
-        r#"{"impl":"sluice","work":"lookup","frame":"IPv4","flows":64000,"table":"front","masks":16,"pages":2048,"#,
-        r#""large_share":0.5,"ticks_per_packet":12.25,"ratio_to_rte_hash":0.5,"quiet_chunks":20,"chunks":30}"#
+        r#"{"impl":"sluice","work":"lookup","frame":"IPv4","flows":64000,"table":"front","setting":null,"masks":16,"#,
+        r#""pages":2048,"large_share":0.5,"ticks_per_packet":12.25,"ratios":{"rte_hash":0.25},"misses":null,"changes":null,"#,
+        r#""quiet_chunks":20,"chunks":30}"#
     );
 
     #[test]
@@ -91,17 +111,14 @@ mod tests {
     #[test]
     fn a_line_of_the_table_says_which_pages_there_were_and_how_many_chunks_count() {
         let row: SwitchRow = serde_json::from_str(ROW).unwrap();
-        let theirs = SwitchRow {
-            r#impl: "rte_hash".into(),
-            table: None,
-            pages: Some(4),
-            ticks_per_packet: None,
-            ratio_to_rte_hash: None,
-            ..row.clone()
-        };
+        let theirs =
+            SwitchRow { r#impl: "rte_hash".into(), table: None, pages: Some(4), ticks_per_packet: None, ..row.clone() };
         let text = table(&[row, theirs]);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        assert!(["front, 2 MiB", "50 %", "12.2", "0.50", "20/30"].iter().all(|it| lines[1].contains(it)), "{text}");
+        assert!(
+            ["front, 2 MiB", "50 %", "12.2", "rte_hash 0.25", "20/30"].iter().all(|it| lines[1].contains(it)),
+            "{text}"
+        );
         assert!(lines[2].contains("rte_hash, 4 KiB") && lines[2].contains(" - "), "{text}");
     }
 

@@ -1,98 +1,22 @@
-//! The flow cache: its tables, and a burst of frames on its way through it.
+//! The flow cache: a burst of frames on its way through it.
 
-use super::frames::{Draw, Frame, Headers};
+use super::frames::{Draw, Frame, Headers, Strangers};
 use super::subject::{Subject, Work};
+use super::table::{PORT, Table};
 use crate::clock::ticks;
 use crate::slot::pages;
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 use sluice::{BufferLen, Burst, Mempool, PacketMemory, PeerSlice};
 use sluice_memory::CacheLine;
 use sluice_switch::{
-    Action, ActionList, BURST, Front, Head, Hit, Key, Layers, Mask, Parsed, Reader, Report, Seed, Shape, Statistics,
-    Verdict, Writer,
+    BURST, Front, Head, Hit, Layers, Parsed, Reader, Report, Seed, Shape, Statistics, Verdict, Writer,
 };
 use std::fs;
 use std::sync::atomic::Ordering::Relaxed;
-use zerocopy::network_endian::U16;
 
 const SEED: [u64; 2] = [0x5851_f42d_4c95_7f2d, 0x1405_7b7e_f767_814f];
 /// Bytes of packet memory.
 const PACKETS: usize = 512 << 10;
-/// The port that every flow leaves by.
-const PORT: u16 = 1;
-/// Entries of a table that does not have one for each flow.
-const FEW: u32 = 32;
-
-/// Which flow entries there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Table {
-    /// One for all flows.
-    Wide,
-    /// One for each flow, under one mask.
-    Exact,
-    /// 32, under 16 masks, looked up in the subtables alone.
-    Subtables,
-    /// The same, with an exact-match front of twice as many places as there are flows, and at least 4,096.
-    Front,
-}
-
-impl Table {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wide, Self::Exact, Self::Subtables, Self::Front];
-
-    /// Returns the number of masks.
-    pub const fn masks(self) -> u16 {
-        if matches!(self, Self::Subtables | Self::Front) { 16 } else { 1 }
-    }
-
-    /// Adds the entries, each of which sends its frames on as a router does. Those of `flows` flows have theirs.
-    pub fn fill(self, writer: &mut Writer<'_>, flows: u32) -> Result<()> {
-        let actions =
-            [Action::SetDestination([2; 6]), Action::SetSource([4; 6]), Action::DecrementTtl, Action::Output(PORT)];
-        let actions = ActionList::new(&actions, PORT + 1)?;
-        let base = Key { ether_type: U16::new(0xffff), in_port: 0xffff, ..Key::default() };
-        let mut insert = |flow, mask: Key| {
-            let frame = Frame::of(Headers::Ipv4, flow);
-            let parsed = Parsed::of(0, frame.bytes(), frame.bytes().len() as u16);
-            writer.insert(&parsed.key, &Mask::closed(mask), &actions).map(drop)
-        };
-        match self {
-            Self::Wide => insert(0, base)?,
-            Self::Exact => (0..flows).try_for_each(|flow| insert(flow, exact(base)))?,
-            Self::Subtables | Self::Front => {
-                (0..FEW).try_for_each(|flow| insert(flow, one_of_sixteen(base, flow as u16 % 16)))?
-            }
-        }
-        writer.lease(u64::MAX);
-        writer.publish();
-        Ok(())
-    }
-}
-
-/// Returns the mask of all that tells flows apart, and of what a switch sees besides.
-fn exact(base: Key) -> Key {
-    Key {
-        destination: [0xff; 6],
-        source: [0xff; 6],
-        ipv4_source: [0xff; 4],
-        ipv4_destination: [0xff; 4],
-        layers: Layers::all(),
-        source_port: U16::new(0xffff),
-        destination_port: U16::new(0xffff),
-        protocol: 0xff,
-        tos: 0xff,
-        ..base
-    }
-}
-
-/// Returns the mask of the destination, and of one bit of the source.
-fn one_of_sixteen(base: Key, number: u16) -> Key {
-    let mut source = [0; 6];
-    source[usize::from(number / 8)] = 1 << (number % 8);
-    Key { destination: [0xff; 6], source, ..base }
-}
 
 /// A reader of a table, and a burst.
 pub struct Cache {
@@ -101,8 +25,9 @@ pub struct Cache {
     report: Report<&'static CacheLine>,
     records: &'static [CacheLine],
     statistics: Statistics<'static>,
-    /// When the burst began.
+    /// When the burst began, and its epoch.
     now: u64,
+    epoch: u64,
     burst: Burst<'static>,
     heads: Box<[Head; BURST]>,
     parsed: [Parsed; BURST],
@@ -110,29 +35,50 @@ pub struct Cache {
     sent: usize,
     headers: Headers,
     draw: Draw,
+    /// Whose frames come in bursts between those that are measured.
+    strangers: Option<Strangers>,
 }
+
+/// The other side of a table.
+pub struct Host {
+    /// The table's writer.
+    pub writer: Writer<'static>,
+    /// Where its reader reports.
+    pub report: &'static CacheLine,
+}
+
+/// A part of the work.
+type Stage = fn(&mut Cache);
+const ALL: &[Stage] = &[Cache::load, Cache::parse, Cache::look_up, Cache::act, Cache::count, Cache::report];
 
 impl Cache {
     /// Makes `table`, in large pages if there are any, for frames with `headers` of `flows` flows. It is there for as
     /// long as the program runs.
     pub fn new(table: Table, flows: u32, large: bool, headers: Headers) -> Result<Self> {
-        let entries = if table == Table::Exact { flows.next_power_of_two().max(4) } else { FEW };
+        Self::with_host(table, flows, large, headers).map(|(cache, _)| cache)
+    }
+
+    /// As [`Cache::new`], and returns the table's other side as well.
+    pub fn with_host(table: Table, flows: u32, large: bool, headers: Headers) -> Result<(Self, Host)> {
+        let entries = table.entries(flows);
         let shape = Shape { entries, lists: 1 };
         let memory = lines(shape.lines(), large)?;
-        let records = lines(entries as usize, large)?;
-        table.fill(&mut Writer::new(memory, shape, Seed::new(SEED))?, flows)?;
+        let (records, report) = (lines(entries as usize, large)?, &lines(1, false)?[0]);
+        let mut writer = Writer::new(memory, shape, Seed::new(SEED))?;
+        table.fill(&mut writer, flows)?;
         let front = if table == Table::Front {
             Front::new(pages((2 * flows).next_power_of_two().max(4096) as usize, large)?)
         } else {
             None
         };
-        Ok(Self {
+        let cache = Self {
             memory,
             reader: Reader::new(memory, shape, Seed::new(SEED), front)?,
-            report: Report::new(&lines(1, false)?[0]),
+            report: Report::new(report),
             records,
             statistics: Statistics::new(records).context("records")?,
             now: 0,
+            epoch: 0,
             burst: pool()?.burst(),
             heads: Box::new([Head::EMPTY; BURST]),
             parsed: [Parsed::default(); BURST],
@@ -140,7 +86,15 @@ impl Cache {
             sent: 0,
             headers,
             draw: Draw::new(flows),
-        })
+            strangers: None,
+        };
+        Ok((cache, Host { writer, report }))
+    }
+
+    /// Lets a burst of `strangers`, of which no entry wants any, go the whole way before each burst that is measured.
+    pub fn among(mut self, strangers: Strangers) -> Self {
+        self.strangers = Some(strangers);
+        self
     }
 
     /// Returns the share of the table's memory that is in large pages.
@@ -167,9 +121,16 @@ impl Cache {
     fn look_up(&mut self) {
         self.now = ticks();
         if let Some(epoch) = self.reader.begin(&mut self.report, self.now) {
-            self.reader.look_up(epoch, &self.parsed, &mut self.hits);
-            self.statistics.prefetch(&self.hits);
+            self.epoch = epoch;
+            self.find();
         }
+    }
+
+    /// Looks up without asking for epoch, lease and time.
+    #[inline(never)]
+    fn find(&mut self) {
+        self.reader.look_up(self.epoch, &self.parsed, &mut self.hits);
+        self.statistics.prefetch(&self.hits);
     }
 
     #[inline(never)]
@@ -189,6 +150,10 @@ impl Cache {
         let counts =
             frames.filter_map(|((parsed, hit), frame)| Some(((*hit)?, frame.len(), parsed.key.tcp_flags.get())));
         self.statistics.add(self.now, counts);
+    }
+
+    #[inline(never)]
+    fn report(&mut self) {
         self.reader.end(&mut self.report);
     }
 
@@ -201,20 +166,36 @@ impl Cache {
         Ok(())
     }
 
+    /// Lets a burst of strangers go by.
+    fn pass(&mut self) -> Result<()> {
+        let Some(strangers) = &mut self.strangers else { return Ok(()) };
+        self.burst.clear();
+        for _ in 0..BURST {
+            self.burst.push_bytes(&strangers.next())?;
+        }
+        ALL.iter().for_each(|stage| stage(self));
+        let hits = self.hits.iter().flatten().count();
+        if hits == 0 { Ok(()) } else { bail!("{hits} strangers have entries") }
+    }
+
     /// Returns the packets that were counted for an entry.
     fn packets(&self, hit: &Hit) -> u64 {
         self.records[hit.entry as usize].words()[1].load(Relaxed)
     }
 
-    /// Checks what came of a burst whose last stage was `last`.
-    fn check(&self, last: usize) -> Result<()> {
+    /// Checks what came of a burst of `work`.
+    fn check(&self, work: Work) -> Result<()> {
         let (hits, sent) = (self.hits.iter().flatten().count(), self.sent);
         let whole = self.parsed.iter().filter(|parsed| parsed.key.layers.contains(Layers::TRANSPORT)).count();
-        match last {
-            1.. if whole != BURST => bail!("{whole} frames of {BURST} are known to the end"),
-            2.. if hits != BURST => bail!("the flow cache finds {hits} flows of {BURST}"),
-            3.. if sent != BURST => bail!("the flow cache sends {sent} frames of {BURST}"),
-            4.. if !self.hits.iter().flatten().all(|hit| self.packets(hit) > 0) => bail!("a flow has no packets"),
+        match work {
+            Work::Load => Ok(()),
+            _ if whole != BURST => bail!("{whole} frames of {BURST} are known to the end"),
+            Work::Parse => Ok(()),
+            _ if hits != BURST => bail!("the flow cache finds {hits} flows of {BURST}"),
+            Work::Lookup | Work::Bare | Work::Consistent => Ok(()),
+            _ if sent != BURST => bail!("the flow cache sends {sent} frames of {BURST}"),
+            Work::Act => Ok(()),
+            _ if !self.hits.iter().flatten().all(|hit| self.packets(hit) > 0) => bail!("a flow has no packets"),
             _ => Ok(()),
         }
     }
@@ -222,22 +203,44 @@ impl Cache {
 
 impl Subject for Cache {
     fn burst(&mut self, work: Work) -> Result<u64> {
-        const STAGES: [fn(&mut Cache); 5] = [Cache::load, Cache::parse, Cache::look_up, Cache::act, Cache::count];
-        let (first, last) = match work {
-            Work::Load => (0, 0),
-            Work::Parse => (1, 1),
-            Work::Lookup => (2, 2),
-            Work::Act => (3, 3),
-            Work::Count => (4, 4),
-            Work::All => (0, 4),
+        let (before, timed): (_, &[Stage]) = match work {
+            Work::Load => (0, &ALL[..1]),
+            Work::Parse => (1, &ALL[1..2]),
+            Work::Lookup => (2, &ALL[2..3]),
+            Work::Bare => (2, &[Self::find]),
+            Work::Consistent => (2, &[Self::look_up, Self::report]),
+            Work::Act => (3, &ALL[3..4]),
+            Work::Count => (4, &ALL[4..]),
+            Work::All => (0, ALL),
         };
+        self.pass()?;
         self.refill()?;
-        STAGES[..first].iter().for_each(|stage| stage(self));
+        ALL[..before].iter().for_each(|stage| stage(self));
+        self.epoch = self.reader.epoch();
         let start = ticks();
-        STAGES[first..=last].iter().for_each(|stage| stage(self));
+        timed.iter().for_each(|stage| stage(self));
         let spent = ticks() - start;
-        self.check(last)?;
+        self.check(work)?;
         Ok(spent)
+    }
+}
+
+/// A cache, and what is measured is the look-up of strangers.
+pub struct Missing(pub Cache);
+
+impl Subject for Missing {
+    fn burst(&mut self, _work: Work) -> Result<u64> {
+        let cache = &mut self.0;
+        let strangers = cache.strangers.as_mut().context("no strangers")?;
+        cache.burst.clear();
+        for _ in 0..BURST {
+            cache.burst.push_bytes(&strangers.next())?;
+        }
+        ALL[..2].iter().for_each(|stage| stage(cache));
+        let start = ticks();
+        cache.look_up();
+        let spent = ticks() - start;
+        if cache.hits.iter().flatten().count() == 0 { Ok(spent) } else { bail!("a stranger has an entry") }
     }
 }
 

@@ -68,13 +68,13 @@ impl Frame {
     }
 }
 
-/// Returns the key of flow `flow` for `rte_hash`: addresses, ports and protocol of its frames, and bytes of 0. The
-/// fields are those of DPDK's example l3fwd.
+/// Returns the key of flow `flow` for `rte_hash`: the bytes of its frames from the time to live on, in which protocol,
+/// addresses and ports stay and all else is 0. It is the key of DPDK's example l3fwd.
 pub fn key(flow: u32) -> [u8; KEY_LEN] {
     let frame = plain(flow);
     let mut key = [0; KEY_LEN];
-    key[..12].copy_from_slice(&frame[26..38]);
-    key[12] = frame[23];
+    key[1] = frame[23];
+    key[4..].copy_from_slice(&frame[26..38]);
     key
 }
 
@@ -107,5 +107,27 @@ impl Draw {
     pub fn next(&mut self) -> u32 {
         self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (((self.state >> 32) * u64::from(self.flows)) >> 32) as u32
+    }
+}
+
+/// Frames of IPv4 whose addresses, ports and protocol are drawn evenly from a number of such headers, and that are of
+/// no flow: the first byte of their destination is another one.
+pub struct Strangers(Draw);
+
+impl Strangers {
+    /// Returns frames with `count` headers.
+    pub fn new(count: u32) -> Self {
+        Self(Draw::new(count))
+    }
+
+    /// Returns the next one.
+    pub fn next(&mut self) -> [u8; PLAIN] {
+        let number = self.0.next();
+        let mut frame = plain(number);
+        let mixed = u64::from(number).wrapping_mul(0xd6e8_feb8_6659_fd93).to_be_bytes();
+        frame[..6].copy_from_slice(&[0x0a, mixed[0], mixed[1], mixed[2], mixed[3], mixed[4]]);
+        frame[7..12].copy_from_slice(&mixed[2..7]);
+        frame[26..30].copy_from_slice(&mixed[1..5]);
+        frame
     }
 }

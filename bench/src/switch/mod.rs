@@ -1,43 +1,45 @@
-//! What a packet costs in the flow cache (crate `fastpath/switch`), beside a look-up in DPDK's `rte_hash`.
+//! What a packet costs in the flow cache (crate `fastpath/switch`), beside DPDK's `rte_hash` and Open vSwitch.
 //!
 //! Frames are TCP and UDP over IPv4, of flows that are drawn evenly; they are warm, as all of them were just written.
 //! For each number of flows all that is compared takes turns (A B C A B C). A turn is a warm-up and eight chunks of 64
 //! bursts, which count as [`quiet`] says. A row is the median of its chunks; a ratio is the median of the ratios of
 //! chunks with the same place in the same round.
 //!
-//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`quiet`].
+//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`quiet`], [`rivals`]; [`ovs`] stands apart.
 
 mod cache;
+mod changes;
 mod frames;
 mod hash;
+mod ovs;
 mod quiet;
+mod rivals;
 mod subject;
+mod table;
 
-use crate::clock::empty;
-use crate::statistics::{median, paired};
 use anyhow::{Context, Result};
-use cache::{Cache, Table};
-use frames::Headers;
+use cache::{Cache, Missing};
+use changes::Changing;
+use frames::{Headers, Strangers};
 use hash::RteHash;
-use quiet::{Beside, Quiet};
+use quiet::Quiet;
+use rivals::{Number, Rivals};
 use serde::Serialize;
 use sluice_report::switch::SwitchRow;
 use sluice_switch::BURST;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 use subject::{Subject, Work};
+use table::Table;
 
-/// Bursts of a chunk, and chunks of a turn.
-const CHUNK: usize = 64;
-const CHUNKS: usize = 8;
 /// Fewest and most bursts of a turn's warm-up, which has a packet for each flow if it may: it brings back what other
 /// subjects threw out of the caches, among it the page tables of a large table.
 const WARM_UP: [usize; 2] = [32, 1024];
 /// Numbers of flows of the rows about parsing: one, whose frames are alike, and many, half of them TCP and half UDP.
 const PARSED_FLOWS: [u32; 2] = [1, 1000];
-/// Fewest chunks of each that must count; for them it may take this number of times the seconds asked for.
-const FEWEST: usize = 20;
-const PATIENCE: u32 = 4;
+/// Number of flows of the rows about changes, and of different headers that no entry wants.
+const CHANGED_FLOWS: u32 = 1000;
+const STRANGERS: u32 = 100_000;
 
 /// Measures what a packet costs in the flow cache; prints rows of JSON, one a line.
 #[derive(clap::Args)]
@@ -52,140 +54,122 @@ pub struct Options {
     /// Seconds for each number of flows; more, if few chunks were quiet. 0: one chunk of each, quiet or not
     #[arg(long, default_value_t = 5)]
     pub seconds: u32,
-    /// The library made of rte_vhost/rte_vhost.c; without it, no rows of rte_hash
+    /// The library made of the files in rte_vhost; without it, no rows of rte_hash and of the C program
     #[arg(long)]
     pub rte_vhost: Option<PathBuf>,
+    /// Measure Open vSwitch, too; it takes the library
+    #[arg(long)]
+    pub ovs: bool,
 }
 
-/// Something that takes turns: a row without figures, who it is about, and what came of each turn.
-struct Rival {
-    work: Work,
-    row: SwitchRow,
-    subject: usize,
-    chunks: Vec<(f64, Beside)>,
-}
-
-/// All that takes turns.
-#[derive(Default)]
-struct Rivals {
-    subjects: Vec<Box<dyn Subject>>,
-    all: Vec<Rival>,
-}
-
-/// Measures; each row goes to `print`.
+/// Measures on the first of `processors`, where this thread is; each row goes to `print`.
 ///
 /// # Errors
 /// A look-up missed, a frame was not sent, or there is no memory.
-pub fn run(options: &Options, mut print: impl FnMut(&SwitchRow) -> Result<()>) -> Result<()> {
+pub fn run(options: &Options, processors: &[usize], mut print: impl FnMut(&SwitchRow) -> Result<()>) -> Result<()> {
     let mut quiet = Quiet::new()?;
+    let theirs = ovs::rows(options, processors);
+    theirs.iter().try_for_each(&mut print)?;
     let mut measure = |what: &str, rivals: &dyn Fn() -> Result<Rivals>| {
         let mut rivals = rivals().with_context(|| what.to_owned())?;
         rivals.measure(&mut quiet, options.seconds).with_context(|| what.to_owned())?;
-        rivals.rows(&quiet, options.seconds == 0).iter().try_for_each(&mut print)
+        let rows = rivals.rows(&quiet, options.seconds == 0).into_iter();
+        rows.map(|row| ovs::compare(row, &theirs)).try_for_each(|row| print(&row))
     };
-    measure("parsing", &Rivals::parsing)?;
-    options.flows.iter().try_for_each(|&flows| measure(&format!("{flows} flows"), &|| Rivals::of(flows, options)))
+    measure("parsing", &parsing)?;
+    measure("headers of no flow", &headers)?;
+    measure("changes", &|| changes(processors))?;
+    options.flows.iter().try_for_each(|&flows| measure(&format!("{flows} flows"), &|| look_ups(flows, options)))
 }
 
-impl Rivals {
-    /// Returns loading and parsing of frames with each kind of headers.
-    fn parsing() -> Result<Self> {
-        let mut rivals = Self::default();
-        for frame in [Headers::Ipv4, Headers::Vlan, Headers::Ipv6, Headers::Nsh] {
-            for flows in PARSED_FLOWS {
-                rivals.subjects.push(Box::new(Cache::new(Table::Wide, flows, false, frame)?));
-                let row = SwitchRow { frame: name(frame), ..row("sluice", flows) };
-                [Work::Load, Work::Parse].into_iter().for_each(|work| rivals.add(work, &row));
-            }
-        }
-        Ok(rivals)
-    }
-
-    /// Returns look-ups among `flows` flows.
-    fn of(flows: u32, options: &Options) -> Result<Self> {
-        let mut rivals = Self::default();
-        match options.rte_vhost.as_ref().map(|file| RteHash::new(file, flows)) {
-            Some(Ok(hash)) => {
-                rivals.subjects.push(Box::new(hash));
-                let row = SwitchRow { pages: Some(4), large_share: Some(0.0), ..row("rte_hash", flows) };
-                rivals.add(Work::Lookup, &row);
-            }
-            Some(Err(why)) => eprintln!("No rows of rte_hash: {why:#}"),
-            None => {}
-        }
-        for table in Table::ALL {
-            for (large, pages) in [(false, 4), (true, 2048)] {
-                let cache = Cache::new(table, flows, large, Headers::Ipv4)?;
-                let large_share = Some(cache.large_share()?);
-                rivals.subjects.push(Box::new(cache));
-                let (table, masks, pages) = (Some(name(table)), Some(table.masks()), Some(pages));
-                let row = SwitchRow { table, masks, pages, large_share, ..row("sluice", flows) };
-                [Work::Lookup, Work::Act, Work::Count, Work::All].into_iter().for_each(|work| rivals.add(work, &row));
-            }
-        }
-        Ok(rivals)
-    }
-
-    /// Adds a row of the last subject, about `work`.
-    fn add(&mut self, work: Work, row: &SwitchRow) {
-        let row = SwitchRow { work: name(work), ..row.clone() };
-        self.all.push(Rival { work, row, subject: self.subjects.len() - 1, chunks: Vec::new() });
-    }
-
-    /// Lets all take turns for a number of seconds.
-    fn measure(&mut self, quiet: &mut Quiet, seconds: u32) -> Result<()> {
-        let (empty, start, enough) = (empty(), Instant::now(), Duration::from_secs(seconds.into()));
-        let count = if seconds == 0 { 1 } else { CHUNKS };
-        loop {
-            for rival in &mut self.all {
-                let (subject, work) = (self.subjects[rival.subject].as_mut(), rival.work);
-                warm_up(subject, work, rival.row.flows)?;
-                for _ in 0..count {
-                    rival.chunks.push(chunk(subject, work, empty, quiet)?);
-                }
-            }
-            let passed = start.elapsed();
-            let few = |rival: &Rival| rival.counting(quiet).flatten().take(FEWEST).count() < FEWEST;
-            if passed >= PATIENCE * enough || passed >= enough && !self.all.iter().any(few) {
-                return Ok(());
-            }
+/// Returns loading and parsing of frames with each kind of headers.
+fn parsing() -> Result<Rivals> {
+    let mut rivals = Rivals::default();
+    for frame in [Headers::Ipv4, Headers::Vlan, Headers::Ipv6, Headers::Nsh] {
+        for flows in PARSED_FLOWS {
+            rivals.subject(Cache::new(Table::Wide, flows, false, frame)?);
+            let row = SwitchRow { frame: name(frame), ..row("sluice", flows) };
+            rivals.add(Work::Load, &row, &[]);
+            rivals.add(Work::Parse, &row, &[]);
         }
     }
-
-    /// Returns the rows, of the chunks that count or of `any`.
-    fn rows(&self, quiet: &Quiet, any: bool) -> Vec<SwitchRow> {
-        let chunks = |rival: &Rival| -> Vec<Option<f64>> {
-            let counting = rival.counting(quiet).zip(&rival.chunks);
-            counting.map(|(counts, (ticks, _))| counts.or(any.then_some(*ticks))).collect()
-        };
-        let theirs = self.all.iter().find(|rival| rival.row.r#impl == "rte_hash").map(chunks);
-        let row = |rival: &Rival| {
-            let chunks = chunks(rival);
-            let counting: Vec<f64> = chunks.iter().flatten().copied().collect();
-            let compared = rival.row.r#impl == "sluice" && rival.work == Work::Lookup;
-            SwitchRow {
-                quiet_chunks: rival.counting(quiet).flatten().count(),
-                chunks: chunks.len(),
-                ticks_per_packet: (!counting.is_empty()).then(|| median(counting)),
-                ratio_to_rte_hash: theirs.as_ref().filter(|_| compared).and_then(|theirs| ratio(&chunks, theirs)),
-                ..rival.row.clone()
-            }
-        };
-        self.all.iter().map(row).collect()
-    }
+    Ok(rivals)
 }
 
-impl Rival {
-    /// Returns the ticks of each chunk that counts.
-    fn counting(&self, quiet: &Quiet) -> impl Iterator<Item = Option<f64>> {
-        self.chunks.iter().map(|(ticks, beside)| quiet.counts(*beside).then_some(*ticks))
+/// Returns one flow alone, and among frames that are of no flow; and the look-up of these.
+fn headers() -> Result<Rivals> {
+    let mut rivals = Rivals::default();
+    let cache = |table| Cache::new(table, 1, false, Headers::Ipv4);
+    for table in [Table::Wide, Table::Subtables, Table::Front] {
+        let of = |setting: &str| SwitchRow { setting: Some(setting.into()), ..row_of(table, 1, 4) };
+        rivals.subject(cache(table)?);
+        let alone = rivals.add(Work::All, &of("alone"), &[]);
+        // An entry for all flows is for these, too.
+        if table != Table::Wide {
+            rivals.subject(cache(table)?.among(Strangers::new(STRANGERS)));
+            rivals.add(Work::All, &of("headers"), &[("alone", Some(alone))]);
+            rivals.subject(Missing(cache(table)?.among(Strangers::new(STRANGERS))));
+            rivals.add(Work::Lookup, &of("headers"), &[]);
+        }
     }
+    Ok(rivals)
 }
 
-/// The median of the ratios of the chunks in which both count.
-fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<f64> {
-    let (ours, theirs): (Vec<f64>, Vec<f64>) = ours.iter().zip(theirs).filter_map(|(a, b)| (*a).zip(*b)).unzip();
-    paired(&ours, &theirs)
+/// Returns a reader whose table changes, and one whose table does not.
+fn changes(processors: &[usize]) -> Result<Rivals> {
+    let mut rivals = Rivals::default();
+    let &[_, other, ..] = processors else {
+        eprintln!("There is one processor here: no rows about changes.");
+        return Ok(rivals);
+    };
+    let of = |setting: &str| SwitchRow { setting: Some(setting.into()), ..row_of(Table::Exact, CHANGED_FLOWS, 4) };
+    rivals.subject(Cache::new(Table::Exact, CHANGED_FLOWS, false, Headers::Ipv4)?);
+    let alone = [Work::Lookup, Work::All].map(|work| (work, rivals.add(work, &of("alone"), &[])));
+    let (cache, host) = Cache::with_host(Table::Exact, CHANGED_FLOWS, false, Headers::Ipv4)?;
+    rivals.subject(Changing::new(cache, host, CHANGED_FLOWS, other)?);
+    for (work, alone) in alone {
+        rivals.add(work, &of("changes"), &[("alone", Some(alone))]);
+    }
+    Ok(rivals)
+}
+
+/// Returns look-ups among `flows` flows, and all other work.
+fn look_ups(flows: u32, options: &Options) -> Result<Rivals> {
+    let mut rivals = Rivals::default();
+    let [hash, c] = theirs(&mut rivals, flows, options);
+    for table in Table::ALL {
+        for (large, pages) in [(false, 4), (true, 2048)] {
+            let cache = Cache::new(table, flows, large, Headers::Ipv4)?;
+            let row = SwitchRow { large_share: Some(cache.large_share()?), ..row_of(table, flows, pages) };
+            rivals.subject(cache);
+            rivals.add(Work::Lookup, &row, &[("rte_hash", hash)]);
+            rivals.add(Work::Act, &row, &[]);
+            rivals.add(Work::Count, &row, &[]);
+            rivals.add(Work::All, &row, &[("c", c)]);
+            if !large && table.masks() == 1 {
+                let bare = rivals.add(Work::Bare, &row, &[]);
+                rivals.add(Work::Consistent, &row, &[("bare", Some(bare))]);
+            }
+        }
+    }
+    Ok(rivals)
+}
+
+/// Adds the look-up in `rte_hash` and the C program around it, if they can be had, and returns their numbers.
+fn theirs(rivals: &mut Rivals, flows: u32, options: &Options) -> [Option<Number>; 2] {
+    match options.rte_vhost.as_ref().map(|file| RteHash::new(file, flows)) {
+        Some(Ok(hash)) => {
+            rivals.subject(hash);
+            let row = |who| SwitchRow { pages: Some(4), large_share: Some(0.0), ..row(who, flows) };
+            let hash = rivals.add(Work::Lookup, &row("rte_hash"), &[]);
+            [Some(hash), Some(rivals.add(Work::All, &row("c"), &[]))]
+        }
+        Some(Err(why)) => {
+            eprintln!("No rows of rte_hash: {why:#}");
+            [None; 2]
+        }
+        None => [None; 2],
+    }
 }
 
 /// Begins a turn of a subject that has `flows` flows.
@@ -194,11 +178,10 @@ fn warm_up(subject: &mut dyn Subject, work: Work, flows: u32) -> Result<()> {
     (0..bursts).try_for_each(|_| subject.burst(work).map(drop))
 }
 
-/// Returns the ticks a packet of a chunk, of which the clock takes `empty` a burst, and what was read beside it.
-fn chunk(subject: &mut dyn Subject, work: Work, empty: u64, quiet: &mut Quiet) -> Result<(f64, Beside)> {
-    let bursts = || (0..CHUNK).try_fold(0, |sum, _| Ok(sum + subject.burst(work)?.saturating_sub(empty)));
-    let (ticks, beside): (Result<u64>, _) = quiet.beside(bursts)?;
-    Ok((ticks? as f64 / (CHUNK * BURST) as f64, beside))
+/// Returns a row of the flow cache, without work and figures.
+fn row_of(table: Table, flows: u32, pages: u16) -> SwitchRow {
+    let (table, masks) = (Some(name(table)), Some(table.masks()));
+    SwitchRow { table, masks, pages: Some(pages), ..row("sluice", flows) }
 }
 
 /// Returns a row without work and figures.
@@ -209,11 +192,14 @@ fn row(r#impl: &str, flows: u32) -> SwitchRow {
         frame: name(Headers::Ipv4),
         flows,
         table: None,
+        setting: None,
         masks: None,
         pages: None,
         large_share: None,
         ticks_per_packet: None,
-        ratio_to_rte_hash: None,
+        ratios: BTreeMap::new(),
+        misses: None,
+        changes: None,
         quiet_chunks: 0,
         chunks: 0,
     }

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
 /// A chunk counts if no reading beside it is more than this share of the best reading, in percent.
-const LIKE_THE_BEST: u64 = 115;
+pub const LIKE_THE_BEST: u64 = 115;
 /// Readings from which the first best one comes.
 const READINGS: usize = 100_000;
 

@@ -13,6 +13,10 @@ pub enum Work {
     Parse,
     /// From keys to entries
     Lookup,
+    /// The same in an epoch that is known, without lease and time
+    Bare,
+    /// The same with them, and with the report behind the burst
+    Consistent,
     /// The entries' actions: new MAC addresses, time to live and checksum, written back
     Act,
     /// The flows' packets, bytes, last use and flags of TCP; and the report behind the burst
@@ -28,4 +32,9 @@ pub trait Subject {
     /// # Errors
     /// A packet did not get its entry, or was not sent.
     fn burst(&mut self, work: Work) -> Result<u64>;
+
+    /// Returns how many changes of its table there were in a second, so far.
+    fn changes(&self) -> Option<f64> {
+        None
+    }
 }

@@ -12,22 +12,25 @@ fn every_look_up_of_a_quick_run_hits() {
         rows.push(row.clone());
         Ok(())
     };
-    run(&Options { flows: vec![10, 3000], seconds: 0, rte_vhost }, print).unwrap();
-    let theirs = rows.iter().filter(|row| row.r#impl == "rte_hash").count();
-    assert!(rows.len() == 16 + 2 * 32 + theirs && (theirs == 0 || theirs == 2), "{rows:?}");
+    let processors = crate::clock::processors();
+    run(&Options { flows: vec![10, 3000], seconds: 0, rte_vhost, ovs: false }, &processors, print).unwrap();
+    let of = |who: &str| rows.iter().filter(|row| row.r#impl == who).count();
+    let others = rows.iter().filter(|row| row.setting.is_some()).count();
+    assert_eq!(others, 7 + if processors.len() > 1 { 4 } else { 0 });
+    assert_eq!(of("sluice"), 16 + others + 2 * (32 + 4));
+    assert!(of("rte_hash") == of("c") && [0, 2].contains(&of("c")), "{rows:?}");
     for row in &rows {
         assert!(row.chunks == 1 && row.ticks_per_packet.is_some_and(|ticks| ticks > 0.0), "{row:?}");
-        assert!(row.pages != Some(4) || row.large_share == Some(0.0), "{row:?}");
-        let compared = theirs > 0 && row.r#impl == "sluice" && row.work == "lookup";
-        assert_eq!(row.ratio_to_rte_hash.is_some(), compared, "{row:?}");
+        assert!(row.pages != Some(4) || row.large_share.is_none_or(|share| share == 0.0), "{row:?}");
+        let ratio = |name: &str| row.ratios.get(name).is_some_and(|ratio| *ratio > 0.0);
+        let (compared, setting) = (of("c") > 0 && row.setting.is_none(), row.setting.as_deref());
+        assert_eq!(ratio("rte_hash"), compared && row.r#impl == "sluice" && row.work == "lookup", "{row:?}");
+        let all = row.r#impl == "sluice" && row.work == "all";
+        assert_eq!(ratio("c"), compared && all, "{row:?}");
+        assert_eq!(ratio("bare"), row.work == "consistent", "{row:?}");
+        assert_eq!(ratio("alone"), setting == Some("changes") || setting == Some("headers") && all, "{row:?}");
+        assert_eq!(row.changes.is_some(), setting == Some("changes"), "{row:?}");
     }
-}
-
-#[test]
-fn chunks_that_do_not_count_have_no_part_in_a_ratio() {
-    let ours = [Some(8.0), Some(100.0), None, Some(9.0)];
-    let theirs = [Some(16.0), None, Some(1.0), Some(18.0)];
-    assert_eq!((ratio(&ours, &theirs), ratio(&ours[1..2], &theirs[1..2])), (Some(0.5), None));
 }
 
 #[test]

@@ -6,9 +6,10 @@ mod checksum;
 mod list;
 mod quick;
 
-pub(crate) use apply::apply;
 pub use apply::{Cause, Verdict};
+pub(crate) use apply::{follow, go};
 pub use list::{ActionError, ActionList, LIST_WORDS};
+pub(crate) use quick::Plan;
 
 /// One action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,6 +42,12 @@ impl Head {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// Returns whether the frame has both addresses of an Ethernet header.
+    #[inline(always)]
+    pub(crate) const fn has_addresses(&self) -> bool {
+        self.start + ADDRESSES <= self.end
+    }
+
     /// Returns the `N` bytes at `at`.
     #[inline(always)]
     pub(crate) fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
@@ -140,27 +146,6 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// The bits of an address.
     const ADDRESS: u64 = (1 << 48) - 1;
-
-    /// Returns no changes of `head`, if it has addresses.
-    #[inline(always)]
-    pub fn of(head: &Head) -> Option<Self> {
-        (head.start + ADDRESSES <= head.end).then_some(Self { destination: None, source: None, four: None })
-    }
-
-    /// Makes these changes in the head, too.
-    pub fn put(&self, draft: &mut Draft<'_>) -> Result<(), Cause> {
-        let six = |address: u64| address.to_le_bytes().first_chunk::<6>().copied().unwrap_or_default();
-        if let Some((at, four)) = self.four {
-            draft.exchange(at, &four)?;
-        }
-        if let Some(address) = self.destination {
-            draft.exchange(0, &six(address))?;
-        }
-        if let Some(address) = self.source {
-            draft.exchange(6, &six(address))?;
-        }
-        Ok(())
-    }
 
     /// Writes the changes to the frame, and not to the head.
     #[inline(always)]

@@ -9,17 +9,17 @@
 //! ```
 //!
 //! The record of an entry is the cache line with its number. It begins anew with each generation, so that no flow is
-//! given what another one had. Only the reader writes it, with plain stores: nothing is locked. On an AMD EPYC a packet
-//! takes 5 ticks if all are of one flow, and 18 if none are, of a million (`cargo xtask bench switch`).
+//! given what another one had. Only the reader writes it, with plain stores: nothing is locked. docs/performance.md has
+//! what a packet takes.
 //!
-//! A burst is added once for each of its flows, behind its last window and before [`Reader::end`](crate::Reader::end):
-//! the counts of a flow are then complete when all readers have reported the epoch in which the flow dies. Lost is what
-//! a VM that is killed had not reported, at most one burst of each reader.
+//! A burst is added packet by packet, as its records are in a cache by then, behind its last window and before
+//! [`Reader::end`](crate::Reader::end): the counts of a flow are then complete when all readers have reported the epoch
+//! in which the flow dies. Lost is what a VM that is killed had not reported, at most one burst of each reader.
 
 mod ledger;
 
 use crate::line::Line;
-use crate::table::{BURST, Hit, bits};
+use crate::table::Hit;
 use core::array;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub use ledger::{Counts, CountsFault, Ledger};
@@ -35,25 +35,15 @@ type Words = [u64; 4];
 #[derive(Debug)]
 pub struct Statistics<'m> {
     records: &'m [CacheLine],
-    sums: [Sum; BURST],
 }
 
-/// What a burst has of one flow.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is added to a record.
+#[derive(Clone, Copy, Debug)]
 struct Sum {
-    entry: u32,
     generation: u32,
     packets: u32,
     flags: u16,
     bytes: u64,
-}
-
-impl Sum {
-    /// Its words are read one by one, as they were written: a copy of all would wait for the last stores.
-    #[inline(always)]
-    fn is_of(&self, hit: &Hit) -> bool {
-        self.entry == hit.entry && self.generation == hit.generation()
-    }
 }
 
 impl<'m> Statistics<'m> {
@@ -61,7 +51,7 @@ impl<'m> Statistics<'m> {
     /// of two.
     pub fn new(records: &'m [CacheLine]) -> Option<Self> {
         records.iter().for_each(|record| record.store(GENERATION, 0, Relaxed));
-        records.len().is_power_of_two().then_some(Self { records, sums: [Sum::default(); BURST] })
+        records.len().is_power_of_two().then_some(Self { records })
     }
 
     /// Begins to fetch the records of what was hit, so that they arrive while actions are done.
@@ -71,24 +61,12 @@ impl<'m> Statistics<'m> {
     }
 
     /// Adds a burst: for each frame what it hit, its length in bytes, and its flags of TCP or 0. `now` is the time.
+    #[inline]
     pub fn add(&mut self, now: u64, frames: impl IntoIterator<Item = (Hit, u16, u16)>) {
-        let mut open = 0u32;
         for (hit, len, flags) in frames {
-            let at = hit.entry as usize % BURST;
-            let bit = 1 << at;
-            if open & bit == 0 || !self.sums[at].is_of(&hit) {
-                if open & bit != 0 {
-                    add(&self.record(self.sums[at].entry), &self.sums[at], now);
-                }
-                self.sums[at] = Sum { entry: hit.entry, generation: hit.generation(), ..Sum::default() };
-                open |= bit;
-            }
-            let sum = &mut self.sums[at];
-            sum.packets += 1;
-            sum.bytes += u64::from(len);
-            sum.flags |= flags;
+            let sum = Sum { generation: hit.generation(), packets: 1, flags, bytes: len.into() };
+            add(&self.record(hit.entry), &sum, now);
         }
-        bits(open).for_each(|at| add(&self.record(self.sums[at].entry), &self.sums[at], now));
     }
 
     /// Returns whether the flow that was hit is due for the slow path: for the first time `period` after its first

@@ -8,7 +8,8 @@
 //! All flows whose masks are equal are a subtable. A subtable's flow is found by a hash of the key's masked words and
 //! of the subtable's number, which names two buckets of one array that all subtables share. The first one is the
 //! flow's home; a flow that found no place there is in the other one, and the home counts it, so that a look-up reads a
-//! second bucket only where that may help.
+//! second bucket only where that may help. The header's second line names the entry of each subtable that has one
+//! alone, which is then looked at without a hash.
 //!
 //! A reader believes nothing that it reads: each index is masked on use, so the worst that a table can hold is a wrong
 //! entry, and an entry gives its actions only to a key that it matches.
@@ -20,9 +21,10 @@ mod reader;
 mod record;
 mod writer;
 
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 pub use front::Front;
 pub use hash::Seed;
-pub use reader::{BURST, Hit, Reader, bits};
+pub use reader::{BURST, Hit, Reader};
 use record::Record;
 use sluice_memory::CacheLine;
 pub use writer::{EntryId, TableError, Writer};
@@ -88,6 +90,8 @@ type Pair = [CacheLine; 2];
 #[derive(Clone, Copy, Debug)]
 struct Parts<'m> {
     header: &'m CacheLine,
+    /// For each subtable (32 bits, two in a word) 1 more than the index of its entry, if there is one alone; else 0.
+    only: &'m CacheLine,
     subtables: &'m [Pair],
     buckets: &'m [CacheLine],
     entries: &'m [Pair],
@@ -112,7 +116,21 @@ impl<'m> Parts<'m> {
         let (buckets, rest) = rest.split_at_checked(shape.entries as usize / ENTRIES_PER_BUCKET)?;
         let (entries, lists) = rest.split_at_checked(2 * shape.entries as usize)?;
         let [subtables, entries, lists] = [subtables, entries, lists].map(|lines| lines.as_chunks().0);
-        Some(Self { header: &header[0], subtables, buckets, entries, lists })
+        Some(Self { header: &header[0], only: &header[1], subtables, buckets, entries, lists })
+    }
+
+    /// Returns the index of the only entry of a subtable; `None` if it has others.
+    #[inline(always)]
+    fn only(&self, number: usize) -> Option<u32> {
+        let word = self.only.words()[number / 2 % CacheLine::WORDS].load(Acquire);
+        ((word >> (number % 2 * 32)) as u32).checked_sub(1)
+    }
+
+    /// Notes the only entry of a subtable, or that it has others, for whoever sees the next epoch.
+    fn note_only(&self, number: usize, index: Option<u32>) {
+        let (word, shift) = (&self.only.words()[number / 2 % CacheLine::WORDS], number % 2 * 32);
+        let others = word.load(Relaxed) & !(u64::from(u32::MAX) << shift);
+        word.store(others | index.map_or(0, |index| u64::from(index) + 1) << shift, Release);
     }
 
     #[inline(always)]

@@ -287,6 +287,37 @@ fn a_router_s_actions_are_done_in_any_order() {
     }
 }
 
+/// In a table with one list, that of the first flow becomes that of another one; and in one look-up, hits of two flows
+/// with lists of their own follow each other.
+#[test]
+fn each_hit_of_a_look_up_gets_the_actions_of_its_own_entry() {
+    let (shape, seed) = (Shape { entries: 4, lists: 2 }, Seed::new([1, 2]));
+    let memory: Vec<_> = (0..shape.lines()).map(|_| CacheLine::default()).collect();
+    let mut writer = Writer::new(&memory, shape, seed).expect("a table");
+    let mut reader = Reader::new(&memory, shape, seed, None).expect("a table");
+    let spec = every_kind().into_iter().next().expect("one").bytes();
+    let key =
+        |in_port| Parsed { key: Key { in_port, ..Parsed::of(0, &spec, spec.len() as u16).key }, ..Parsed::default() };
+    let mask = Mask::closed(Key { in_port: u16::MAX, ..Key::default() });
+    for round in 0..3 {
+        let lists =
+            [4 * round + 1, 4 * round + 2].map(|port| ActionList::new(&[Action::Output(port)], 16).expect("a list"));
+        let insert =
+            |in_port: u16| writer.insert(&key(in_port).key, &mask, &lists[usize::from(in_port)]).expect("room");
+        let ids = [0, 1].map(insert);
+        let (epoch, mut hits) = (writer.publish(), [None; 4]);
+        reader.look_up(epoch, &[0, 1, 1, 0].map(key), &mut hits);
+        let apply = |hit: Option<Hit>| {
+            with_frame(&spec, None, |frame, head, parsed| reader.apply(&hit.expect("a hit"), frame, head, parsed)).0
+        };
+        let wanted = [1, 2, 2, 1].map(|port| Some(Verdict::Output(4 * round + port)));
+        assert_eq!(hits.map(apply), wanted);
+        assert!(ids.iter().all(|id| writer.remove(*id)));
+        let epoch = writer.publish();
+        writer.reclaim(epoch);
+    }
+}
+
 #[test]
 fn the_actions_of_an_entry_that_was_taken_away_are_not_done() {
     let spec = every_kind().into_iter().next().expect("one");

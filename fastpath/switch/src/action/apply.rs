@@ -2,9 +2,9 @@
 
 use super::checksum::update;
 use super::list::{Taker, decode};
-use super::quick::{Quick, quick};
+use super::quick::Plan;
 use super::{Action, ActionList, Nsh};
-use crate::head::{ADDRESSES, Draft, Head, Sketch};
+use crate::head::{ADDRESSES, Draft, Head};
 use crate::key::Layers;
 use crate::parse::Parsed;
 use crate::parse::ipv6;
@@ -17,7 +17,7 @@ use sluice::{FrameError, FrameMut, HdrF};
 const MD1: usize = 4 * MD1_WORDS as usize;
 /// Offsets in a header of IPv4, and of IPv6, in bytes.
 const IPV4_CHECKSUM: usize = 10;
-const IPV4_TTL: usize = 8;
+pub const IPV4_TTL: usize = 8;
 const IPV4_ADDRESSES: usize = 12;
 const IPV6_HOP_LIMIT: usize = 7;
 const IPV6_ADDRESSES: usize = 8;
@@ -70,26 +70,54 @@ pub fn apply(
     head: &mut Head,
     parsed: &Parsed,
 ) -> Option<Verdict> {
-    match quick(&word, head, parsed) {
-        Ok(Quick::More(sketch, at)) => rest(&word, is_whole, (sketch, at), frame, head, parsed),
-        _ if !is_whole() => None,
-        Ok(Quick::Output(sketch, port)) => Some(verdict(sketch.store(frame).map(|()| port))),
-        Err(cause) => Some(Verdict::Drop(cause)),
+    match Plan::of(&word) {
+        Some(plan) => follow(&plan, is_whole, frame, head, parsed),
+        None => go(&word, is_whole, frame, head, parsed),
     }
 }
 
-/// Does the actions from word `at` on, as [`apply`] does: those that [`quick`] leaves.
+/// Does what `plan` says, as [`apply`] does with the list that it was made of.
+#[inline(always)]
+pub fn follow(
+    plan: &Plan,
+    is_whole: impl Fn() -> bool,
+    frame: &FrameMut<'_>,
+    head: &Head,
+    parsed: &Parsed,
+) -> Option<Verdict> {
+    match plan.route(&is_whole, frame, head, parsed) {
+        Some(done) => done,
+        None => sketch(plan, is_whole, frame, head, parsed),
+    }
+}
+
+/// Does what [`follow`] does, whatever plan and packet are.
 #[inline(never)]
-fn rest(
+fn sketch(
+    plan: &Plan,
+    is_whole: impl Fn() -> bool,
+    frame: &FrameMut<'_>,
+    head: &Head,
+    parsed: &Parsed,
+) -> Option<Verdict> {
+    let sketch = plan.sketch(head, parsed);
+    if !is_whole() {
+        return None;
+    }
+    Some(verdict(sketch.and_then(|(sketch, port)| sketch.store(frame).map(|()| port))))
+}
+
+/// Does the actions one after the other, as [`apply`] does.
+#[inline(never)]
+pub fn go(
     word: &impl Fn(usize) -> Option<u64>,
     is_whole: impl Fn() -> bool,
-    (sketch, at): (Option<Sketch>, usize),
     frame: &mut FrameMut<'_>,
     head: &mut Head,
     parsed: &Parsed,
 ) -> Option<Verdict> {
     let mut work = Work::of(frame, head, parsed);
-    let done = sketch.map_or(Ok(()), |sketch| sketch.put(&mut work.draft)).and_then(|()| work.run(word, at));
+    let done = work.run(word);
     is_whole().then(|| verdict(done.and_then(|port| work.draft.store(frame).map(|()| port))))
 }
 
@@ -169,9 +197,10 @@ impl Taker for &mut Work<'_> {
 }
 
 impl<'h> Work<'h> {
-    /// Does the actions that `word` reads from `at` on, and returns the port of the output.
+    /// Does the actions that `word` reads, and returns the port of the output.
     #[inline(always)]
-    fn run(&mut self, word: &impl Fn(usize) -> Option<u64>, mut at: usize) -> Result<u16, Cause> {
+    fn run(&mut self, word: &impl Fn(usize) -> Option<u64>) -> Result<u16, Cause> {
+        let mut at = 0;
         while let Some((done, next)) = decode(word, at, &mut *self) {
             match done? {
                 Some(port) => return Ok(port),

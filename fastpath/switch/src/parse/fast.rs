@@ -112,16 +112,24 @@ fn fourth(header: &[u8; transport::TCP], protocol: u8, tos: u8, ttl: u8) -> u64 
     word::<0, _>(header) & 0xffff_ffff | u64::from(protocol) << 32 | u64::from(tos) << 40 | u64::from(ttl) << 48
 }
 
+/// Length of the shortest header of each protocol: of one that is not known here, more than any length of TCP, and the
+/// bit that only TCP's has. It is looked up, as a comparison would become a branch.
+const LEAST: [u8; 256] = {
+    let mut least = [u8::MAX; 256];
+    (least[protocol::TCP as usize], least[protocol::UDP as usize]) = (transport::TCP as u8, transport::UDP as u8);
+    least
+};
+const _: () = assert!(transport::TCP >> 4 & 1 == 1 && transport::UDP >> 4 & 1 == 0 && u8::MAX > 15 * 4);
+
 /// Returns the layers and the TCP flags of a transport header, of whose packet `payload` bytes are left.
 #[inline(always)]
 fn transport_of(header: &[u8; transport::TCP], protocol: u8, payload: usize) -> Option<u64> {
     let [high, low] = [header[12], header[13]];
-    let udp = usize::from(be16(header[4], header[5]));
-    let (whole, flags) = match protocol {
-        protocol::TCP => (high >= 0x50 && usize::from(high >> 4) * 4 <= payload, raw(be16(high & 0xf, low)) << 48),
-        protocol::UDP => (udp >= transport::UDP && udp <= payload, 0),
-        _ => return None,
-    };
-    let tcp = if protocol == protocol::TCP { Layers::TCP } else { Layers::empty() };
-    whole.then_some(flags | u64::from((tcp | Layers::TRANSPORT).bits()))
+    let least = usize::from(LEAST[usize::from(protocol)]);
+    // All ones for TCP. No branch: which of both a frame has can't be predicted.
+    let tcp = 0usize.wrapping_sub(least >> 4 & 1);
+    let len = usize::from(high >> 4) * 4 & tcp | usize::from(be16(header[4], header[5])) & !tcp;
+    let whole = (len >= least) & (len <= payload);
+    let flags = raw(be16(high & 0xf, low)) << 48 | u64::from(Layers::TCP.bits());
+    whole.then_some(flags & tcp as u64 | u64::from(Layers::TRANSPORT.bits()))
 }

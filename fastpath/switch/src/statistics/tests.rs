@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Two flows that have one entry, one after the other, and what a burst has of each.
 const FLOWS: [Sum; 2] = [
-    Sum { entry: 3, generation: 2, packets: 1, flags: 0b001, bytes: 60 },
-    Sum { entry: 3, generation: 4, packets: 7, flags: 0b110, bytes: 700 },
+    Sum { generation: 2, packets: 1, flags: 0b001, bytes: 60 },
+    Sum { generation: 4, packets: 7, flags: 0b110, bytes: 700 },
 ];
 
 /// The host reads the counts of both flows while the reader adds two bursts of one and one of the other. Returns the

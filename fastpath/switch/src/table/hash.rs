@@ -6,7 +6,7 @@ use crate::key::{SHORT, WORDS};
 
 /// What keys the hash of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed([u64; WORDS + 3]);
+pub struct Seed([u64; WORDS + 1]);
 
 impl Seed {
     /// Returns the seed that the two words, which nobody can guess, are drawn out to.
@@ -26,14 +26,14 @@ impl Seed {
     pub(super) fn hash<const LONG: bool>(&self, salt: u64, word: impl Fn(usize) -> u64) -> u64 {
         let seed = &self.0;
         let pair = |at: usize| folded(word(at) ^ seed[at], word(at + 1) ^ seed[at + 1]);
-        let mut all = folded(word(SHORT - 1) ^ seed[SHORT - 1], salt ^ seed[WORDS]);
-        all ^= pair(0);
-        let mut others = pair(2);
+        // The last short word and the salt meet what the seed made of the others, in the last product.
+        let mut all = pair(0) ^ word(SHORT - 1) ^ seed[SHORT - 1];
+        let mut others = pair(2) ^ salt ^ seed[WORDS];
         if LONG {
             all ^= pair(SHORT) ^ pair(SHORT + 2);
             others ^= pair(SHORT + 4) ^ pair(SHORT + 6);
         }
-        folded(all ^ seed[WORDS + 1], others ^ seed[WORDS + 2])
+        folded(all, others)
     }
 }
 
@@ -52,7 +52,7 @@ impl Place {
     /// The tag that tells the flows of a bucket apart: never 0, which marks a free place.
     #[inline(always)]
     pub fn tag(self) -> u16 {
-        ((self.0 >> 48) as u16).max(1)
+        (self.0 >> 48) as u16 | 1
     }
 
     /// The home of the flows.

@@ -5,13 +5,14 @@ use super::front::Front;
 use super::hash::{Place, Seed};
 use super::record::Stamp;
 use super::{COUNT, LEASE, ORDER, Parts, SUBTABLES, Shape, ShapeError};
-use crate::action::{ActionList, Verdict, apply};
+use crate::action::{ActionList, Plan, Verdict, follow, go};
 use crate::epoch;
 use crate::head::Head;
 use crate::key::{Key, WORDS};
 use crate::parse::Parsed;
 use crate::report::Report;
 
+use core::cell::Cell;
 use core::iter;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use sluice::FrameMut;
@@ -22,6 +23,8 @@ pub const BURST: usize = 32;
 /// Number of subtables up to which each key is looked up in them alone: a look-up in the front costs about as much as
 /// one in a subtable, and two if it was in vain.
 const WITHOUT_FRONT: usize = 2;
+/// The number of no list.
+const NONE: u32 = u32::MAX;
 
 /// The entry that a key matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,9 @@ pub struct Reader<'m> {
     seed: Seed,
     front: Option<Front<'m>>,
     subtables: [Subtable; SUBTABLES],
+    /// The number of the list that was read last for this look-up, or [`NONE`], and what it does if it is a plain one.
+    list: Cell<u32>,
+    plan: Cell<Option<Plan>>,
 }
 
 impl<'m> Reader<'m> {
@@ -72,7 +78,7 @@ impl<'m> Reader<'m> {
         front: Option<Front<'m>>,
     ) -> Result<Self, ShapeError> {
         let parts = Parts::of(memory, shape)?;
-        Ok(Self { parts, seed, front, subtables: [Subtable::default(); SUBTABLES] })
+        Ok(Self { parts, seed, front, subtables: Default::default(), list: Cell::new(NONE), plan: Cell::default() })
     }
 
     /// Returns the epoch that its writer published last, for a reader that nobody waits for.
@@ -104,6 +110,7 @@ impl<'m> Reader<'m> {
 
     /// Looks up each of `keys`, and writes to the same place of `hits` which entry of `epoch` it matches.
     pub fn look_up<K: AsRef<Key>>(&mut self, epoch: u64, keys: &[K], hits: &mut [Option<Hit>]) {
+        self.list.set(NONE);
         for (keys, hits) in keys.chunks(BURST).zip(hits.chunks_mut(BURST)) {
             self.burst(&Burst { epoch, keys }, hits);
         }
@@ -120,12 +127,31 @@ impl<'m> Reader<'m> {
     /// [`Parsed::of`] made of it. `None` if the entry is another one by now, which is a miss: the frame is as it was.
     /// A frame that is dropped is as it was, too. The head is to be loaded again before it is used again.
     ///
-    /// This does what [`ActionList::apply`] does with the list of [`Reader::actions`], without a copy of the list: each
-    /// word is read as it is needed, and whether all belong together is known before anything of the frame changes.
+    /// This does what [`ActionList::apply`] does with the list of [`Reader::actions`]. A list is read once for the hits
+    /// of a look-up that follow each other and have it: it stays as it is for as long as an entry names it. Whether the
+    /// hit's entry still does is known before anything of the frame changes.
     #[inline]
     pub fn apply(&self, hit: &Hit, frame: &mut FrameMut<'_>, head: &mut Head, parsed: &Parsed) -> Option<Verdict> {
-        let (list, entry) = (self.parts.list(hit.stamp.list()), self.parts.entry(hit.entry));
-        apply(|at| list.list_word(at), || entry.still(hit.stamp), frame, head, parsed)
+        let (number, entry) = (hit.stamp.list(), self.parts.entry(hit.entry));
+        if self.list.get() != number {
+            self.read_plan(number);
+        }
+        let is_whole = || entry.still(hit.stamp);
+        match self.plan.get() {
+            Some(plan) => follow(&plan, is_whole, frame, head, parsed),
+            None => {
+                let list = self.parts.list(number);
+                go(&|at| list.list_word(at), is_whole, frame, head, parsed)
+            }
+        }
+    }
+
+    /// Reads a list, and notes what it does.
+    #[cold]
+    fn read_plan(&self, number: u32) {
+        let list = self.parts.list(number);
+        self.list.set(number);
+        self.plan.set(Plan::of(|at| list.list_word(at)));
     }
 
     fn burst<K: AsRef<Key>>(&mut self, burst: &Burst<'_, K>, hits: &mut [Option<Hit>]) {
@@ -146,10 +172,14 @@ impl<'m> Reader<'m> {
                 break;
             }
             self.refresh(number, burst.epoch);
-            pending = match &self.subtables[number] {
-                Subtable { live: false, .. } => continue,
-                Subtable { long: true, .. } => self.subtable_pass::<true, _>(number, burst, pending, hits),
-                Subtable { .. } => self.subtable_pass::<false, _>(number, burst, pending, hits),
+            pending = match (&self.subtables[number], self.parts.only(number)) {
+                (Subtable { live: false, .. }, _) => continue,
+                (Subtable { long: true, .. }, Some(only)) => {
+                    self.only_pass::<true, _>(number, only, burst, pending, hits)
+                }
+                (Subtable { .. }, Some(only)) => self.only_pass::<false, _>(number, only, burst, pending, hits),
+                (Subtable { long: true, .. }, None) => self.subtable_pass::<true, _>(number, burst, pending, hits),
+                (Subtable { .. }, None) => self.subtable_pass::<false, _>(number, burst, pending, hits),
             };
         }
         if let Some(front) = self.front.as_mut().filter(|_| has_front) {
@@ -215,6 +245,24 @@ impl<'m> Reader<'m> {
         Some(Hit { entry, stamp })
     }
 
+    /// Compares the keys of `pending` with the only entry of a subtable, and returns those that it does not match. No
+    /// other entry lives in the burst's epoch: whoever sees the epoch sees what was noted before it was published.
+    fn only_pass<const LONG: bool, K: AsRef<Key>>(
+        &self,
+        number: usize,
+        only: u32,
+        burst: &Burst<'_, K>,
+        pending: u32,
+        hits: &mut [Option<Hit>],
+    ) -> u32 {
+        let mut missed = pending;
+        for at in bits(pending) {
+            hits[at] = self.compare::<LONG>(burst.epoch, number, burst.key(at), only);
+            missed ^= u32::from(hits[at].is_some()) << at;
+        }
+        missed
+    }
+
     /// Looks the keys of `pending` up in a subtable, and returns those that it does not have.
     fn subtable_pass<const LONG: bool, K: AsRef<Key>>(
         &self,
@@ -240,11 +288,29 @@ impl<'m> Reader<'m> {
         }
         let mut missed = pending;
         for at in bits(some) {
-            let compare = |entry| self.compare::<LONG>(burst.epoch, number, burst.key(at), entry);
-            hits[at] = compare(candidates[at]).or_else(|| places[at].each(buckets).find_map(compare));
-            missed ^= u32::from(hits[at].is_some()) << at;
+            // A hit is written where it stays: one that is copied right after its words were written is waited for.
+            if let Some(hit) = self.compare::<LONG>(burst.epoch, number, burst.key(at), candidates[at]) {
+                hits[at] = Some(hit);
+                missed ^= 1 << at;
+            } else if self.search::<LONG>(burst.epoch, number, burst.key(at), places[at], &mut hits[at]) {
+                missed ^= 1 << at;
+            }
         }
         missed
+    }
+
+    /// Finds the entry of this subtable that matches `key`, of all with the same tag, and returns whether there is one.
+    #[cold]
+    fn search<const LONG: bool>(
+        &self,
+        epoch: u64,
+        number: usize,
+        key: &Key,
+        place: Place,
+        hit: &mut Option<Hit>,
+    ) -> bool {
+        *hit = place.each(self.parts.buckets).find_map(|entry| self.compare::<LONG>(epoch, number, key, entry));
+        hit.is_some()
     }
 
     /// Returns the entry, if it is one of this subtable and matches `key`.
@@ -284,7 +350,7 @@ impl Front<'_> {
 
 /// Returns the numbers of the bits that are set.
 #[inline(always)]
-pub fn bits(mut set: u32) -> impl Iterator<Item = usize> {
+fn bits(mut set: u32) -> impl Iterator<Item = usize> {
     iter::from_fn(move || {
         let bit = set.trailing_zeros() as usize % BURST;
         (set != 0).then(|| {

@@ -71,11 +71,10 @@ impl<'m> Record<'m> {
         Stamp(self.word(0).load(Acquire))
     }
 
-    /// Returns what `read` made of the record, if `is_right` says so of its stamp and nothing changed meanwhile.
-    #[inline(always)]
-    fn steady<T>(self, is_right: impl Fn(Stamp) -> bool, read: impl Fn() -> T) -> Option<(Stamp, T)> {
+    /// Returns the stamp and what `read` made of the record, if nothing changed meanwhile.
+    fn steady<T>(self, read: impl Fn() -> T) -> Option<(Stamp, T)> {
         let stamp = self.stamp();
-        if stamp.0 & Stamp::WRITING != 0 || !is_right(stamp) {
+        if stamp.0 & Stamp::WRITING != 0 {
             return None;
         }
         let value = read();
@@ -103,15 +102,21 @@ impl<'m> Record<'m> {
         is_right: impl Fn(Stamp) -> bool,
         word: impl Fn(usize) -> u64,
     ) -> Option<Stamp> {
-        let count = if LONG { WORDS } else { SHORT };
-        let differs = || (0..count).fold(0, |all, at| all | self.word(KEY + at).load(Relaxed) ^ word(at));
-        let (stamp, equal) = self.steady(is_right, || differs() == 0 && self.lives(epoch))?;
-        equal.then_some(stamp)
+        // As in `steady`: a closure around all of this is not always inlined.
+        let stamp = self.stamp();
+        if stamp.0 & Stamp::WRITING != 0 || !is_right(stamp) {
+            return None;
+        }
+        let mut differs = 0;
+        for at in 0..if LONG { WORDS } else { SHORT } {
+            differs |= self.word(KEY + at).load(Relaxed) ^ word(at);
+        }
+        (differs == 0 && self.lives(epoch) && self.still(stamp)).then_some(stamp)
     }
 
     /// Returns the stamp and the key.
     pub fn whole(self) -> Option<(Stamp, Key)> {
-        self.steady(|_| true, || Key::from_words(array::from_fn(|at| self.word(KEY + at).load(Relaxed))))
+        self.steady(|| Key::from_words(array::from_fn(|at| self.word(KEY + at).load(Relaxed))))
     }
 
     /// Writes a key that is born at `born` and does not die, and gives the record its next generation, which

@@ -71,8 +71,16 @@ struct Slot {
 #[derive(Clone, Copy, Debug)]
 struct Subtable {
     mask: Mask,
-    /// Number of its entries.
+    /// Number of its entries, and the sum of their indexes.
     entries: u32,
+    sum: u64,
+}
+
+impl Subtable {
+    /// Returns the index of its only entry, if there is one alone.
+    fn only(&self) -> Option<u32> {
+        (self.entries == 1).then_some(self.sum as u32)
+    }
 }
 
 /// The one writer of a table. What it knows of the table is its own: whoever else writes the memory harms only those
@@ -151,7 +159,8 @@ impl<'m> Writer<'m> {
         self.serial += 1;
         let id = EntryId { index, generation, serial: self.serial };
         self.slots[index as usize] = Some(Slot { id, place, subtable: number, list, dying: false });
-        self.hold(number, mask, actions, list);
+        self.hold(number, mask, index);
+        self.hold_list(actions, list);
         Ok(id)
     }
 
@@ -268,19 +277,25 @@ impl<'m> Writer<'m> {
         self.slots.get_mut(id.index as usize)?.as_mut().filter(|slot| slot.id == id)
     }
 
-    /// Counts an entry of subtable `number` and of `list`, and writes the subtable if the entry is its first.
-    fn hold(&mut self, number: u8, mask: &Mask, actions: &ActionList, list: u32) {
+    /// Counts an entry of subtable `number`, and writes the subtable if the entry is its first.
+    fn hold(&mut self, number: u8, mask: &Mask, index: u32) {
         let subtable = &mut self.subtables[usize::from(number)];
         if subtable.is_none() {
             self.parts.subtable(number.into()).write(number, 0, 0, mask.key());
             self.order.push(number);
         }
-        subtable.get_or_insert(Subtable { mask: *mask, entries: 0 }).entries += 1;
+        let subtable = subtable.get_or_insert(Subtable { mask: *mask, entries: 0, sum: 0 });
+        (subtable.entries, subtable.sum) = (subtable.entries + 1, subtable.sum + u64::from(index));
+        self.parts.note_only(number.into(), subtable.only());
+        self.write_order();
+    }
+
+    /// Counts an entry that has `list`.
+    fn hold_list(&mut self, actions: &ActionList, list: u32) {
         let (known, entries) = &mut self.lists[list as usize];
         (*known, *entries) = (*actions, *entries + 1);
         self.numbers.insert(*actions, list);
         self.free_lists.pop_if(|free| *free == list);
-        self.write_order();
     }
 
     fn write_order(&self) {
@@ -297,8 +312,9 @@ impl<'m> Writer<'m> {
         self.free.push(index);
         let subtable = &mut self.subtables[usize::from(slot.subtable)];
         if let Some(last) = subtable.as_mut() {
-            last.entries -= 1;
+            (last.entries, last.sum) = (last.entries - 1, last.sum - u64::from(index));
         }
+        self.parts.note_only(slot.subtable.into(), subtable.as_ref().and_then(Subtable::only));
         if subtable.take_if(|it| it.entries == 0).is_some() {
             self.parts.subtable(slot.subtable.into()).revoke();
             self.order.retain(|number| *number != slot.subtable);
