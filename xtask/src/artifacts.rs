@@ -13,15 +13,21 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 18] = [
     "microbench",
+    "balancer",
+    "classifier",
+    "echo",
     "firewall",
     "forward",
     "generator",
     "hub",
     "mirror",
+    "nat44",
     "pcap",
+    "proxy",
     "router",
+    "stateful",
     "vlan",
     "latency",
     "segments",

@@ -1,0 +1,80 @@
+//! A rule of a classifier: which frames go into a chain.
+
+use alloc::format;
+use alloc::string::String;
+use cidr::AnyIpCidr;
+use core::net::IpAddr;
+use core::ops::RangeInclusive;
+use sluice_switch::{Key, Layers};
+
+/// Protocols whose header begins with a source and a destination port: TCP, UDP and SCTP.
+const WITH_PORTS: [u8; 3] = [6, 17, 132];
+/// Names of protocols. See: IANA, "Assigned Internet Protocol Numbers".
+const NAMES: [(&str, u8); 5] = [("icmp", 1), ("tcp", 6), ("udp", 17), ("icmpv6", 58), ("sctp", 132)];
+
+/// What a frame has to have. `None` is anything; a field that a frame does not have, or that its bytes do not prove, is
+/// only matched by `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    protocol: Option<u8>,
+    /// Address and ports of source and destination.
+    ends: [(Option<AnyIpCidr>, Option<RangeInclusive<u16>>); 2],
+}
+
+impl Rule {
+    /// Reads `PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]`: a protocol by name or number, an address or a prefix, a
+    /// port or a range, or `any`. The error says what is wanted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        if words.clone().next().is_none() {
+            return Err("want PROTOCOL [SOURCE [PORTS [DESTINATION [PORTS]]]]".into());
+        }
+        let mut rule = Self { protocol: field(words.next(), "a protocol", protocol)?, ..Self::default() };
+        for (address, ports) in &mut rule.ends {
+            *address = field(words.next(), "an address or a prefix without bits behind it", |word| word.parse().ok())?;
+            *ports = field(words.next(), "a port or a range of ports", range)?;
+        }
+        words.next().map_or(Ok(rule), |word| Err(format!("{word:?}: want the end of the rule")))
+    }
+
+    /// Returns whether the rule matches a frame with this key.
+    pub fn matches(&self, key: &Key) -> bool {
+        let is_ip = key.layers.intersects(Layers::IPV4 | Layers::IPV6);
+        let protocol = is_ip.then_some(key.protocol);
+        let has_ports = key.layers.contains(Layers::TRANSPORT) && WITH_PORTS.contains(&key.protocol);
+        let ports = [key.source_port, key.destination_port].map(|port| has_ports.then(|| port.get()));
+        let ends = addresses(key).into_iter().zip(ports);
+        is(&self.protocol, &protocol, u8::eq)
+            && self.ends.iter().zip(ends).all(|((address, range), (found, port))| {
+                is(address, &found, AnyIpCidr::contains) && is(range, &port, RangeInclusive::contains)
+            })
+    }
+}
+
+/// Returns source and destination of IP.
+pub(crate) fn addresses(key: &Key) -> [Option<IpAddr>; 2] {
+    match key.layers {
+        layers if layers.contains(Layers::IPV4) => [key.ipv4_source, key.ipv4_destination].map(|it| Some(it.into())),
+        layers if layers.contains(Layers::IPV6) => [key.ipv6_source, key.ipv6_destination].map(|it| Some(it.into())),
+        _ => [None; 2],
+    }
+}
+
+fn field<T>(word: Option<&str>, want: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
+    let Some(word) = word.filter(|word| *word != "any") else { return Ok(None) };
+    parse(word).map(Some).ok_or_else(|| format!("{word:?}: want {want}, or any"))
+}
+
+fn protocol(word: &str) -> Option<u8> {
+    let known = NAMES.into_iter().find(|(name, _)| *name == word);
+    known.map_or_else(|| word.parse().ok(), |(_, number)| Some(number))
+}
+
+fn range(word: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    Some(first.parse().ok()?..=last.parse().ok()?).filter(|range| !range.is_empty())
+}
+
+fn is<W, F>(wanted: &Option<W>, found: &Option<F>, matches: impl Fn(&W, &F) -> bool) -> bool {
+    wanted.as_ref().is_none_or(|wanted| found.as_ref().is_some_and(|found| matches(wanted, found)))
+}
