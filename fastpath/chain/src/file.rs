@@ -26,7 +26,7 @@ pub struct ChainFile {
 }
 
 /// One version of a chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Name of the chain. All its versions have it, and no other chain.
     pub name: String,
@@ -79,6 +79,12 @@ impl Chain {
         }
         hops.push((&self.ends[usize::from(direction == Direction::Forward)], false));
         hops
+    }
+
+    /// Returns whether `other` is this version, and packets find something else on its paths.
+    pub fn is_changed_in(&self, other: &Self) -> bool {
+        let same = (&self.name, &self.ends, &self.hops, self.oam) == (&other.name, &other.ends, &other.hops, other.oam);
+        (self.path, self.version) == (other.path, other.version) && !same
     }
 
     /// Returns the rules of frames that go into the chain in a direction.

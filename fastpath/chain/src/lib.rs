@@ -41,6 +41,8 @@ mod nsh;
 mod packet;
 mod router;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use cause::{Cause, Counts};
 pub use file::{Chain, ChainFile, FileError, Hop, MAX_CHAINS, MAX_HOPS, Rule, Wrong};

@@ -87,6 +87,8 @@ pub struct Router {
     slots: Vec<String>,
     /// In the order of their identifiers.
     ways: Vec<Way>,
+    /// What these are of.
+    served: Vec<Chain>,
     /// A bit for each slot whose VM takes frames.
     ready: u64,
     last: Option<Plan>,
@@ -99,8 +101,8 @@ impl Router {
     /// # Errors
     /// [`RouterError`].
     pub fn new(file: &ChainFile, me: &str) -> Result<Self, RouterError> {
-        let (me, slots, ways) = (me.to_string(), Vec::new(), Vec::new());
-        let mut router = Self { me, slots, ways, ready: 0, last: None, strays: Counts::default() };
+        let (me, slots, ways, served) = (me.to_string(), Vec::new(), Vec::new(), Vec::new());
+        let mut router = Self { me, slots, ways, served, ready: 0, last: None, strays: Counts::default() };
         router.add(file)?;
         if router.ways.is_empty() { Err(RouterError::Nobody(router.me)) } else { Ok(router) }
     }
@@ -109,12 +111,14 @@ impl Router {
     /// is served never becomes another one, so each packet finds one version at all hops.
     ///
     /// # Errors
-    /// [`RouterError`], with which chains before the wrong one were added.
+    /// [`RouterError`], with which nothing was added, unless there are too many VMs.
     pub fn add(&mut self, file: &ChainFile) -> Result<(), RouterError> {
+        if let Some(changed) = file.chains.iter().find(|new| self.served.iter().any(|old| old.is_changed_in(new))) {
+            return Err(RouterError::Changed(changed.name.clone()));
+        }
         for chain in &file.chains {
-            for direction in Direction::ALL {
-                self.add_way(chain, direction)?;
-            }
+            Direction::ALL.into_iter().try_for_each(|direction| self.add_way(chain, direction))?;
+            self.served.push(chain.clone());
         }
         self.last = None;
         Ok(())
@@ -122,10 +126,8 @@ impl Router {
 
     fn add_way(&mut self, chain: &Chain, direction: Direction) -> Result<(), RouterError> {
         let Some(way) = self.way(chain, direction)? else { return Ok(()) };
-        match self.ways.binary_search_by_key(&way.spi, |way| way.spi) {
-            Ok(at) if self.ways[at].same_as(&way) => {}
-            Ok(_) => return Err(RouterError::Changed(chain.name.clone())),
-            Err(at) => self.ways.insert(at, way),
+        if let Err(at) = self.ways.binary_search_by_key(&way.spi, |way| way.spi) {
+            self.ways.insert(at, way);
         }
         Ok(())
     }
@@ -168,6 +170,8 @@ impl Router {
         self.last = None;
         let before = self.ways.len();
         self.ways.retain(|way| way.spi != path);
+        let is_it = |chain: &Chain| Direction::ALL.iter().any(|direction| chain.spi(*direction) == path);
+        self.served.retain(|chain| !is_it(chain));
         self.ways.len() < before
     }
 
@@ -394,10 +398,6 @@ impl Way {
                 None
             }
         }
-    }
-
-    fn same_as(&self, other: &Self) -> bool {
-        self.steps == other.steps && self.name == other.name && self.oam == other.oam
     }
 }
 

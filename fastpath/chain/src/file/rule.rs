@@ -78,3 +78,53 @@ fn range(word: &str) -> Option<RangeInclusive<u16>> {
 fn is<W, F>(wanted: &Option<W>, found: &Option<F>, matches: impl Fn(&W, &F) -> bool) -> bool {
     wanted.as_ref().is_none_or(|wanted| found.as_ref().is_some_and(|found| matches(wanted, found)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+    use sluice_switch::Parsed;
+    use std::vec::Vec;
+
+    fn matches(rule: &str, frame: &[u8]) -> bool {
+        Rule::parse(rule).expect(rule).matches(&Parsed::of(0, frame, frame.len() as u16).key)
+    }
+
+    #[test]
+    fn a_rule_matches_what_it_names() {
+        let ethernet = || PacketBuilder::ethernet2([2; 6], [4; 6]);
+        let (mut tcp, mut udp, mut icmp) = (Vec::new(), Vec::new(), Vec::new());
+        ethernet().ipv4([10, 0, 0, 1], [192, 0, 2, 7], 9).tcp(4000, 80, 1, 1).write(&mut tcp, &[1]).unwrap();
+        ethernet().ipv6([0xfd; 16], [0xfe; 16], 9).udp(53, 5353).write(&mut udp, &[1]).unwrap();
+        ethernet().ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9).icmpv4_echo_request(80, 80).write(&mut icmp, &[1]).unwrap();
+        let arp = [&[0xff; 12][..], &[8, 6], &[0; 46]].concat();
+        for (rule, expected) in [
+            ("any", [true; 4]),
+            ("tcp", [true, false, false, false]),
+            ("17", [false, true, false, false]),
+            ("icmp 10.0.0.1", [false, false, true, false]),
+            ("any 10.0.0.0/8", [true, false, true, false]),
+            ("any any any 192.0.2.7 80", [true, false, false, false]),
+            ("any any any any 79", [false; 4]),
+            ("any any any any 80-90", [true, false, false, false]),
+            ("any any 4000", [true, false, false, false]),
+            ("any any 0-65535", [true, true, false, false]),
+            ("udp fd00::/8 53", [false, true, false, false]),
+            ("any 0.0.0.0/0 any ::/0", [false; 4]),
+        ] {
+            assert_eq!([&tcp, &udp, &icmp, &arp].map(|frame| matches(rule, frame)), expected, "{rule}");
+        }
+        // A later fragment has no ports, and a port is not that of a fragment.
+        (tcp[20], tcp[21]) = (0, 9);
+        assert_eq!([matches("any any any any 80", &tcp), matches("tcp 10.0.0.1", &tcp)], [false, true]);
+    }
+
+    #[test]
+    fn what_is_no_rule_says_what_is_wanted() {
+        for rule in
+            ["", "  ", "ipv4", "tcp 1.2.3", "tcp any x", "tcp any any any 1 2", "256", "tcp 10.0.0.1/8", "tcp any 2-1"]
+        {
+            assert!(Rule::parse(rule).expect_err(rule).contains("want"), "{rule}");
+        }
+    }
+}
