@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "microbench",
     "balancer",
     "classifier",
@@ -21,6 +21,7 @@ const PROGRAMS: [&str; 18] = [
     "firewall",
     "forward",
     "generator",
+    "hop",
     "hub",
     "mirror",
     "nat44",

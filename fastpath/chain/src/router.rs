@@ -118,7 +118,9 @@ impl Router {
         }
         for chain in &file.chains {
             Direction::ALL.into_iter().try_for_each(|direction| self.add_way(chain, direction))?;
-            self.served.push(chain.clone());
+            if !self.served.contains(chain) {
+                self.served.push(chain.clone());
+            }
         }
         self.last = None;
         Ok(())

@@ -49,7 +49,7 @@ impl Lanes {
     }
 
     /// Receives bursts, asks `each` for the lane of each frame, and sends them there, until `router` has nothing left
-    /// to do, or the VM beside is gone. A frame for which `each` returns `None` is dropped: that is counted before.
+    /// to do, or the VM beside is gone, and no frame is there any more. A frame for which `each` returns `None` is dropped: that is counted before.
     pub fn run(
         &mut self,
         vnf: &Vnf,
@@ -58,7 +58,8 @@ impl Lanes {
         mut each: impl FnMut(&mut Router, &mut FrameMut<'_>, Beside) -> Option<u8>,
     ) -> Result<(), Error> {
         let mut arrived = ports.burst();
-        while !self.look(ports, router) {
+        loop {
+            let is_over = self.look(ports, router);
             let beside = self.beside();
             let has_room = self.lanes.iter().all(|lane| lane.queue.room() >= BURST_SIZE);
             let received = if has_room { ports.input.rx_burst(&mut arrived, BURST_SIZE)? } else { 0 };
@@ -66,11 +67,12 @@ impl Lanes {
             for slot in 0..self.lanes.len() {
                 sent += self.flush(ports, router, slot)?;
             }
-            if received + sent == 0 {
-                vnf.yield_now();
+            match received + sent {
+                0 if is_over => return Ok(()),
+                0 => vnf.yield_now(),
+                _ => {}
             }
         }
-        Ok(())
     }
 
     fn beside(&self) -> Beside {
