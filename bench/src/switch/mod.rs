@@ -10,7 +10,7 @@
 mod cache;
 mod frames;
 mod hash;
-mod quiet;
+pub mod quiet;
 mod subject;
 
 use crate::clock::empty;
@@ -183,7 +183,7 @@ impl Rival {
 }
 
 /// The median of the ratios of the chunks in which both count.
-fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<f64> {
+pub fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<f64> {
     let (ours, theirs): (Vec<f64>, Vec<f64>) = ours.iter().zip(theirs).filter_map(|(a, b)| (*a).zip(*b)).unzip();
     paired(&ours, &theirs)
 }
