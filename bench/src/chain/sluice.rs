@@ -190,11 +190,10 @@ impl Subject for Forwarders {
         for hop in &mut self.hops {
             hop.net.rx_burst(&mut hop.burst, BURST)?;
             if let Some(router) = &mut hop.router {
-                for index in 0..hop.burst.len() {
-                    let frame = hop.burst.frame_mut(index)?;
-                    if router.forward(&frame) != Some(0) {
-                        bail!("a frame was dropped");
-                    }
+                let mut slots = [None; BURST];
+                router.forward_burst(&mut hop.burst, &mut slots);
+                if slots != [Some(0); BURST] {
+                    bail!("a frame was dropped");
                 }
             }
             if let Some(output) = &mut hop.output {

@@ -6,7 +6,7 @@ use crate::nsh::{Direction, Nsh, Outer, Spi};
 use crate::{Cause, ChainFile, FileError, Packet, Router, RouterError, Rule, Table, seconds};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use lanes::Lanes;
+use lanes::{Beside, Lanes, each_frame};
 use sluice_switch::{HEAD, Key, Parsed, WORDS};
 use sluice_vnf::{Error, FileError as ModuleError, Frame, FrameMut, MAX_PAIRS, Options, Ports, Vnf, clock, println};
 use zerocopy::network_endian::U16;
@@ -87,45 +87,36 @@ impl Node {
         mut work: impl FnMut(&mut Packet<'_, '_>) -> bool,
     ) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
-        lanes.run(vnf, ports, router, |router, frame, _| {
-            let arrival = router.arrive(frame)?;
-            let judged = match Packet::new(frame, arrival.nsh) {
-                _ if arrival.nsh.is_oam() => Ok(()),
-                Ok(mut packet) => work(&mut packet).then_some(()).ok_or(Cause::Refused),
-                Err(cause) => Err(cause),
-            };
-            match judged {
-                Ok(()) => router.leave(arrival, frame),
-                Err(cause) => router.refuse(arrival, cause),
-            }
+        lanes.run(vnf, ports, router, |router, burst, _, slots| {
+            each_frame(burst, slots, |frame| through_function(router, frame, &mut work));
         })?;
         self.report(ports);
         Ok(())
     }
 
+    /// Does the work of a function that lets every packet pass, and looks at none.
+    ///
+    /// # Errors
+    /// As [`Node::serve`].
+    pub fn relay(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
+        let Self { router, lanes, .. } = self;
+        lanes.run(vnf, ports, router, |router, burst, _, slots| router.forward_burst(burst, slots))?;
+        self.report(ports);
+        Ok(())
+    }
+
     /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and those
-    /// that arrive along a chain leave it, to the peer beside. Of those that none matches, the first chain's end has
-    /// no use, and they are dropped.
+    /// that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped.
     ///
     /// # Errors
     /// As [`Node::serve`].
     pub fn stand(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
         let Self { router, lanes, rules } = self;
-        lanes.run(vnf, ports, router, |router, frame, beside| {
-            if !Nsh::is_in(frame) {
-                let key = parsed(frame).key;
-                return match rules.iter().find(|(rule, _)| rule.matches(&key)) {
-                    Some((_, path)) => router.enter(*path, frame),
-                    None => router.stray(frame.len(), Cause::Unclassified),
-                };
-            }
-            let arrival = router.arrive(frame)?;
-            let taken = if arrival.ends { arrival.nsh.pop(frame).map(drop) } else { Err(Cause::Index) };
-            match (taken, beside) {
-                (Err(cause), _) => router.refuse(arrival, cause),
-                (Ok(()), None) => router.refuse(arrival, Cause::Closed),
-                (Ok(()), Some((slot, _))) => Some(slot),
-            }
+        lanes.run(vnf, ports, router, |router, burst, beside, slots| {
+            each_frame(burst, slots, |frame| match Nsh::is_in(frame) {
+                true => out_of_chain(router, frame, beside),
+                false => into_chain(router, frame, rules),
+            });
         })?;
         self.report(ports);
         Ok(())
@@ -142,12 +133,14 @@ impl Node {
     pub fn proxy(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
         let (mut kept, time) = (Table::new(KEPT), seconds(KEPT_SECONDS));
-        lanes.run(vnf, ports, router, |router, frame, beside| match Nsh::is_in(frame) {
-            true => to_function(router, frame, beside, |flow, outer| kept.insert(flow, outer, time, clock::now())),
-            false => match kept.keep(&flow(frame), time, clock::now()) {
-                Some(outer) => from_function(router, frame, outer),
-                None => router.stray(frame.len(), Cause::Unknown),
-            },
+        lanes.run(vnf, ports, router, |router, burst, beside, slots| {
+            each_frame(burst, slots, |frame| match Nsh::is_in(frame) {
+                true => to_function(router, frame, beside, |flow, outer| kept.insert(flow, outer, time, clock::now())),
+                false => match kept.keep(&flow(frame), time, clock::now()) {
+                    Some(outer) => from_function(router, frame, outer),
+                    None => router.stray(frame.len(), Cause::Unknown),
+                },
+            });
         })?;
         self.report(ports);
         Ok(())
@@ -160,6 +153,44 @@ impl Node {
     }
 }
 
+/// Shows the packet in `frame` to `work`, and returns the slot of the next hop.
+fn through_function(
+    router: &mut Router,
+    frame: &mut FrameMut<'_>,
+    work: &mut impl FnMut(&mut Packet<'_, '_>) -> bool,
+) -> Option<u8> {
+    let arrival = router.arrive(frame)?;
+    let judged = match Packet::new(frame, arrival.nsh) {
+        _ if arrival.nsh.is_oam() => Ok(()),
+        Ok(mut packet) => work(&mut packet).then_some(()).ok_or(Cause::Refused),
+        Err(cause) => Err(cause),
+    };
+    match judged {
+        Ok(()) => router.leave(arrival, frame),
+        Err(cause) => router.refuse(arrival, cause),
+    }
+}
+
+/// Puts a header in front of `frame` by the first rule that matches, and returns the slot of the first hop.
+fn into_chain(router: &mut Router, frame: &mut FrameMut<'_>, rules: &[(Rule, Spi)]) -> Option<u8> {
+    let key = parsed(frame).key;
+    match rules.iter().find(|(rule, _)| rule.matches(&key)) {
+        Some((_, path)) => router.enter(*path, frame),
+        None => router.stray(frame.len(), Cause::Unclassified),
+    }
+}
+
+/// Takes the header of `frame` off, and returns the slot of the VM beside.
+fn out_of_chain(router: &mut Router, frame: &mut FrameMut<'_>, beside: Beside) -> Option<u8> {
+    let arrival = router.arrive(frame)?;
+    let taken = if arrival.ends { arrival.nsh.pop(frame).map(drop) } else { Err(Cause::Index) };
+    match (taken, beside) {
+        (Err(cause), _) => router.refuse(arrival, cause),
+        (Ok(()), None) => router.refuse(arrival, Cause::Closed),
+        (Ok(()), Some((slot, _))) => Some(slot),
+    }
+}
+
 /// The flow of a frame, as a proxy tells flows apart.
 type FlowKey = [u64; WORDS];
 
@@ -167,7 +198,7 @@ type FlowKey = [u64; WORDS];
 fn to_function(
     router: &mut Router,
     frame: &mut FrameMut<'_>,
-    beside: Option<(u8, bool)>,
+    beside: Beside,
     keep: impl FnOnce(FlowKey, Outer) -> bool,
 ) -> Option<u8> {
     let arrival = router.arrive(frame)?;

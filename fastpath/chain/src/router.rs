@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use sluice_vnf::{Frame, FrameMut};
+use sluice_vnf::{Burst, Frame, FrameMut};
 
 /// Largest number of VMs that a machine may send to: a bit of a word each. One is left for a VM outside of the chains.
 const MAX_SLOTS: usize = u64::BITS as usize - 1;
@@ -260,6 +260,43 @@ impl Router {
     pub fn forward(&mut self, frame: &FrameMut<'_>) -> Option<u8> {
         let arrival = self.arrive(frame)?;
         self.leave(arrival, frame)
+    }
+
+    /// Takes each frame of `burst` one hop on, as [`Router::forward`] does, and puts the slot that it is to be sent to in
+    /// its place of `slots`. Frames with equal headers behind one another cost least.
+    pub fn forward_burst(&mut self, burst: &mut Burst<'_>, slots: &mut [Option<u8>]) {
+        let (mut at, count) = (0, burst.len().min(slots.len()));
+        while at < count {
+            at += self.forward_alike(burst, at, &mut slots[at..count]);
+            if let (Some(slot), Ok(frame)) = (slots.get_mut(at), burst.frame_mut(at)) {
+                *slot = self.forward(&frame);
+            }
+            at += 1;
+        }
+    }
+
+    /// Takes the frames from number `from` on one hop on that begin like the last one. Returns their number.
+    #[inline(always)]
+    fn forward_alike(&mut self, burst: &mut Burst<'_>, from: usize, slots: &mut [Option<u8>]) -> usize {
+        let Some(plan) = self.last.filter(|plan| !plan.ends && plan.bypassed == 0) else { return 0 };
+        let (mut count, mut bytes, new) = (0, 0, plan.new.0.to_be());
+        for (frame, slot) in burst.frames().skip(from).zip(slots) {
+            let memory = frame.bytes();
+            if memory.read_own(AT.into()) != Ok(plan.word)
+                || memory.read_own(12) != Ok(ETHER_TYPE.to_be())
+                || frame.len() <= plan.longer_than
+                || memory.write_own(AT.into(), new).is_err()
+            {
+                break;
+            }
+            *slot = Some(plan.slot);
+            (count, bytes) = (count + 1, bytes + u64::from(frame.len()));
+        }
+        if let Some(way) = self.ways.get_mut(usize::from(plan.way)) {
+            way.counts.packets += count as u64;
+            way.counts.bytes += bytes;
+        }
+        count
     }
 
     /// Writes the header to go on with into `frame`, and returns the slot to send to. `None`, with the frame counted as

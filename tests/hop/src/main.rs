@@ -18,6 +18,9 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let (last, mut packets) = (last.transpose()?, 0);
     let mut ports = vnf.open(options())?;
     let mut node = Node::open(vnf, &ports, None)?;
+    if last.is_none() {
+        return Ok(node.relay(vnf, &mut ports)?);
+    }
     node.serve(vnf, &mut ports, |_| {
         packets += 1;
         if Some(packets) == last {

@@ -48,14 +48,14 @@ impl Lanes {
         while self.lanes.iter().any(absent) && patience.wait(vnf).is_ok() {}
     }
 
-    /// Receives bursts, asks `each` for the lane of each frame, and sends them there, until `router` has nothing left
-    /// to do, or the VM beside is gone, and no frame is there any more. A frame for which `each` returns `None` is dropped: that is counted before.
+    /// Receives bursts, lets `work` name the lane of each frame, and sends them there, until `router` has nothing left
+    /// to do, or the VM beside is gone, and no frame is there any more. A frame without a lane is dropped: that is counted before.
     pub fn run(
         &mut self,
         vnf: &Vnf,
         ports: &mut Ports,
         router: &mut Router,
-        mut each: impl FnMut(&mut Router, &mut FrameMut<'_>, Beside) -> Option<u8>,
+        mut work: impl FnMut(&mut Router, &mut Burst<'static>, Beside, &mut [Option<u8>]),
     ) -> Result<(), Error> {
         let mut arrived = ports.burst();
         loop {
@@ -63,7 +63,9 @@ impl Lanes {
             let beside = self.beside();
             let has_room = self.lanes.iter().all(|lane| lane.queue.room() >= BURST_SIZE);
             let received = if has_room { ports.input.rx_burst(&mut arrived, BURST_SIZE)? } else { 0 };
-            let mut sent = self.sort(ports, &mut arrived, |frame| each(router, frame, beside))?;
+            let mut slots = [None; BURST_SIZE];
+            work(router, &mut arrived, beside, &mut slots);
+            let mut sent = self.sort(ports, &mut arrived, &slots)?;
             for slot in 0..self.lanes.len() {
                 sent += self.flush(ports, router, slot)?;
             }
@@ -96,16 +98,8 @@ impl Lanes {
 
     /// Moves each frame of `arrived` to its lane. A burst that is all for one lane, whose queue is empty, is sent right
     /// away. Returns the number of frames that were sent.
-    fn sort(
-        &mut self,
-        ports: &mut Ports,
-        arrived: &mut Burst<'static>,
-        mut each: impl FnMut(&mut FrameMut<'_>) -> Option<u8>,
-    ) -> Result<usize, Error> {
-        let (mut slots, count) = ([None; BURST_SIZE], arrived.len());
-        for (index, slot) in slots.iter_mut().enumerate().take(count) {
-            *slot = arrived.frame_mut(index).ok().and_then(|mut frame| each(&mut frame));
-        }
+    fn sort(&mut self, ports: &mut Ports, arrived: &mut Burst<'static>, slots: &[Option<u8>]) -> Result<usize, Error> {
+        let count = arrived.len();
         let slots = slots.get(..count).unwrap_or_default();
         let only = slots.first().copied().flatten().filter(|first| slots.iter().all(|slot| *slot == Some(*first)));
         if let Some(lane) = only.and_then(|slot| self.lanes.get_mut(usize::from(slot))) {
@@ -178,6 +172,17 @@ impl Lane {
         } else if now.saturating_sub(self.since) > stall {
             (self.since, self.away_until) = (0, now.saturating_add(stall));
         }
+    }
+}
+
+/// Asks `each` for the lane of each frame of `burst`.
+pub fn each_frame(
+    burst: &mut Burst<'static>,
+    slots: &mut [Option<u8>],
+    mut each: impl FnMut(&mut FrameMut<'_>) -> Option<u8>,
+) {
+    for (index, slot) in slots.iter_mut().enumerate().take(burst.len()) {
+        *slot = burst.frame_mut(index).ok().and_then(|mut frame| each(&mut frame));
     }
 }
 

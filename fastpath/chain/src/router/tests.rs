@@ -224,3 +224,31 @@ fn the_table_names_each_path() {
     assert_eq!((lines.len(), lines[1]), (5, "chain d version 0, forward: 1 packets, 98 bytes, 0 bypassed, 0 dropped"));
     assert_eq!(lines[4], "no chain: 1 packets, 98 bytes, 0 bypassed, 1 dropped: path 1");
 }
+
+/// The way through a whole burst does what the way of single frames does, wherever headers change.
+#[test]
+fn a_burst_is_forwarded_as_its_frames_are() {
+    let oam = chained(1 << 13 | 63 << 6 | 6, [1, 3], D, 255, &[0; 16], &[1; 60]);
+    let kinds = [
+        frame(C, 254, 63),
+        frame(C, 254, 62),
+        frame(D, 255, 9),
+        frame(C, 253, 63),
+        oam,
+        frame(C, 254, 63)[..38].to_vec(),
+    ];
+    for ready in [ALL, 0b101] {
+        for pattern in 0..6usize.pow(4) {
+            let order = [0, 0, 1, 2, 3].map(|digit| pattern / 6usize.pow(digit) % 6);
+            let [mut single, mut whole] = ["b"; 2].map(router);
+            [&mut single, &mut whole].into_iter().for_each(|router| router.set_ready(ready));
+            let expected = order.map(|kind| with(&kinds[kind], |frame| single.forward(frame)));
+            let mut burst = crate::testing::burst();
+            order.iter().for_each(|kind| drop(burst.push_bytes(&kinds[*kind]).unwrap()));
+            let mut slots = [None; 5];
+            whole.forward_burst(&mut burst, &mut slots);
+            let found: Vec<_> = slots.into_iter().zip(burst.frames().map(crate::testing::bytes)).collect();
+            assert_eq!((found, whole.to_string()), (expected.to_vec(), single.to_string()), "{order:?}");
+        }
+    }
+}
