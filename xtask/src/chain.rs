@@ -34,8 +34,8 @@ pub fn run(options: &Options) -> Result<()> {
     }
     println!("{}", table(&rows));
     println!(
-        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one core, \
-         bursts of 32.",
+        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
+         core, bursts of 32.",
         cpu()
     );
     Ok(())

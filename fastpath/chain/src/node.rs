@@ -105,8 +105,8 @@ impl Node {
         Ok(())
     }
 
-    /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and those
-    /// that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped.
+    /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and
+    /// those that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped.
     ///
     /// # Errors
     /// As [`Node::serve`].

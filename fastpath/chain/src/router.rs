@@ -1,5 +1,7 @@
 //! Where frames go: {service path identifier, service index} to a peer, by a table of 256 steps for each path.
 
+mod way;
+
 use crate::file::{Chain, ChainFile};
 use crate::nsh::{AT, Direction, ETHER_TYPE, FIRST_INDEX, Nsh, Spi};
 use crate::{Cause, Counts};
@@ -8,34 +10,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 use sluice_vnf::{Burst, Frame, FrameMut};
+use way::{Next, Step, Way};
 
 /// Largest number of VMs that a machine may send to: a bit of a word each. One is left for a VM outside of the chains.
 const MAX_SLOTS: usize = u64::BITS as usize - 1;
-
-/// What a machine does with a frame at a service index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Step {
-    /// Nothing: the machine is not there, and sends nothing there.
-    #[default]
-    Nowhere,
-    /// Its own function. `open` is the policy of the hop.
-    Here { open: bool },
-    /// The chain ends: it takes the header off.
-    End,
-    /// It sends the frame to the VM of this slot; past it, if that is not there and the hop is open.
-    Peer { slot: u8, open: bool },
-}
-
-/// One direction of one version of a chain, for one machine.
-struct Way {
-    spi: Spi,
-    name: String,
-    steps: Box<[Step; 256]>,
-    /// The slots that the machine sends to.
-    mask: u64,
-    oam: bool,
-    counts: Counts,
-}
 
 /// What is done with each frame whose header begins with `word`, while the same peers are there.
 #[derive(Clone, Copy)]
@@ -262,8 +240,8 @@ impl Router {
         self.leave(arrival, frame)
     }
 
-    /// Takes each frame of `burst` one hop on, as [`Router::forward`] does, and puts the slot that it is to be sent to in
-    /// its place of `slots`. Frames with equal headers behind one another cost least.
+    /// Takes each frame of `burst` one hop on, as [`Router::forward`] does, and puts the slot that it is to be sent to
+    /// in its place of `slots`. Frames with equal headers behind one another cost least.
     pub fn forward_burst(&mut self, burst: &mut Burst<'_>, slots: &mut [Option<u8>]) {
         let (mut at, count) = (0, burst.len().min(slots.len()));
         while at < count {
@@ -401,42 +379,6 @@ impl fmt::Display for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ways.iter().try_for_each(|way| writeln!(f, "chain {}: {}", way.name, way.counts))?;
         write!(f, "no chain: {}", self.strays)
-    }
-}
-
-/// Where a frame goes next.
-struct Next {
-    index: u8,
-    slot: u8,
-    bypassed: u8,
-}
-
-impl Way {
-    /// Returns the first VM from `index` on that is there, if the hops before it are open.
-    fn next(&self, mut index: u8, ready: u64) -> Result<Next, Cause> {
-        for bypassed in 0..=u8::MAX {
-            match self.steps[usize::from(index)] {
-                Step::Peer { slot, .. } if ready >> slot & 1 != 0 => return Ok(Next { index, slot, bypassed }),
-                Step::Peer { open: true, .. } if index > 0 => index -= 1,
-                Step::Peer { .. } => return Err(Cause::Closed),
-                _ => break,
-            }
-        }
-        Err(Cause::Index)
-    }
-
-    /// Counts what comes of a frame, and returns the slot that it goes to.
-    fn settle(&mut self, next: Result<Next, Cause>) -> Option<u8> {
-        match next {
-            Ok(next) => {
-                self.counts.bypassed += u64::from(next.bypassed);
-                Some(next.slot)
-            }
-            Err(cause) => {
-                self.counts.drop_one(cause);
-                None
-            }
-        }
     }
 }
 

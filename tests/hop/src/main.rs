@@ -1,5 +1,5 @@
-//! A hop of service chains that lets every packet pass, and stops at one if it is told to: a VM crashes; a process ends,
-//! as the launcher takes a crash for the end of the whole run.
+//! A hop of service chains that lets every packet pass, and stops at one if it is told to: a VM crashes; a process
+//! ends, as the launcher takes a crash for the end of the whole run.
 //!
 //! Arguments: `ME FILE [PACKET]`: the name of this VM in the chain file, the chain file, and the number of the packet,
 //! from 1, at which it stops.

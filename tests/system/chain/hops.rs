@@ -159,7 +159,8 @@ fn stop(policy: &str, count: u32, restarts: u32) -> Scenario {
     let mut scenario = Scenario::new(manifest);
     let chains = chain(1, "sound", "closed") + &chain(2, "doomed", policy);
     let frames: Vec<_> = (0..2 * count).map(frame).collect();
-    scenario.modules = vec![("in.pcap".into(), file(&frames)), ("chain.toml".into(), chains.into())];
+    (scenario.modules, scenario.timeout) =
+        (vec![("in.pcap".into(), file(&frames)), ("chain.toml".into(), chains.into())], 300);
     scenario
 }
 
@@ -175,8 +176,8 @@ fn counter(report: &Report, name: &str) -> u32 {
     place.and_then(|place| words.get(place)?.parse().ok()).unwrap_or(0)
 }
 
-/// Looks at the frames of `report`, of a scenario with `count` frames of each chain, and returns those of the chain with
-/// the stop that arrived, that were counted as bypassing, and as dropped.
+/// Looks at the frames of `report`, of a scenario with `count` frames of each chain, and returns those of the chain
+/// with the stop that arrived, that were counted as bypassing, and as dropped.
 #[track_caller]
 fn arrived(report: &Report, count: u32) -> [u32; 3] {
     passed(report);

@@ -30,8 +30,8 @@ fn answer(frame: &mut FrameMut<'_>) -> Result<(), FrameError> {
     }
 }
 
-/// Makes a request for an echo, at `at`, the reply, whose type is 0: the sum of its words is less by 800H. See: RFC 792,
-/// "Echo or Echo Reply Message"; RFC 1624, equation 3.
+/// Makes a request for an echo, at `at`, the reply, whose type is 0: the sum of its words is less by 800H. See:
+/// RFC 792, "Echo or Echo Reply Message"; RFC 1624, equation 3.
 fn reply(frame: &mut FrameMut<'_>, at: usize) -> Result<(), FrameError> {
     let checksum: [u8; 2] = frame.head(at + 2).unwrap_or_default();
     let (sum, carry) = u16::from_be_bytes(checksum).overflowing_add(0x0800);

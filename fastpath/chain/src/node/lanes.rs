@@ -49,7 +49,8 @@ impl Lanes {
     }
 
     /// Receives bursts, lets `work` name the lane of each frame, and sends them there, until `router` has nothing left
-    /// to do, or the VM beside is gone, and no frame is there any more. A frame without a lane is dropped: that is counted before.
+    /// to do, or the VM beside is gone, and no frame is there any more. A frame without a lane is dropped: that is
+    /// counted before.
     pub fn run(
         &mut self,
         vnf: &Vnf,

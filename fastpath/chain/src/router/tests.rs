@@ -153,8 +153,8 @@ fn the_ends_put_headers_on_and_take_them_off() {
 /// all of its hops, or is dropped where the new one is not known yet.
 #[test]
 fn no_packet_mixes_two_versions() {
-    let old = "[[chain]]\nname = \"w\"\npath = 1\nversion = 1\nends = [\"in\", \"out\"]\nhops = [{ vm = \"a\", policy = \
-               \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
+    let old = "[[chain]]\nname = \"w\"\npath = 1\nversion = 1\nends = [\"in\", \"out\"]\n\
+               hops = [{ vm = \"a\", policy = \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
     let new = format!(
         "{old}{}",
         old.replace("version = 1", "version = 2")
@@ -244,7 +244,7 @@ fn a_burst_is_forwarded_as_its_frames_are() {
             [&mut single, &mut whole].into_iter().for_each(|router| router.set_ready(ready));
             let expected = order.map(|kind| with(&kinds[kind], |frame| single.forward(frame)));
             let mut burst = crate::testing::burst();
-            order.iter().for_each(|kind| drop(burst.push_bytes(&kinds[*kind]).unwrap()));
+            order.iter().for_each(|kind| assert!(burst.push_bytes(&kinds[*kind]).is_ok()));
             let mut slots = [None; 5];
             whole.forward_burst(&mut burst, &mut slots);
             let found: Vec<_> = slots.into_iter().zip(burst.frames().map(crate::testing::bytes)).collect();
