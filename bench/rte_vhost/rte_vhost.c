@@ -1,9 +1,10 @@
 /* DPDK's vhost library as a device side, for src/rte_vhost.rs: rte_vhost_enqueue_burst and what it needs. And DPDK's
  * virtio driver at the other end of such a device, for src/receive/dpdk.rs: rte_eth_rx_burst, rte_pktmbuf_free_bulk.
+ * And links of its ports, for src/chain/dpdk.rs: rte_eth_tx_burst, rte_eth_rx_burst.
  *
  * This is a library, with flows.c and feeder.c, because DPDK's headers are C. src/dpdk.rs calls it, one thread at a
  * time, and sees to the bounds that are not checked here. All functions but bench_enqueue, bench_rx, bench_free,
- * bench_hash_look_up and bench_route are called outside the clock.
+ * bench_hash_look_up, bench_route and bench_links_carry are called outside the clock.
  */
 #include "frames.h"
 #include <rte_dev.h>
@@ -151,3 +152,98 @@ const void *bench_taken(unsigned index, unsigned *len) {
 
 /* Frees the first `count` frames that were taken. */
 void bench_free(unsigned count) { rte_pktmbuf_free_bulk(taken, count); }
+
+/* Links one behind the other: what goes into port `in` of one comes out of its port `out`. */
+enum { LINKS = 3, BUFFERS = 8191 };
+
+static struct { uint16_t in, out; } links[2][LINKS];
+static struct rte_mempool *link_pool;
+static struct rte_mbuf *carried[MOST];
+
+/* Makes a port of the driver that `name` begins with, and starts it. */
+static int link_port(const char *name, const char *args, uint16_t *port) {
+    struct rte_eth_conf conf = { 0 };
+    if (rte_eal_hotplug_add("vdev", name, args) || rte_eth_dev_get_port_by_name(name, port)) return -1;
+    if (rte_eth_dev_configure(*port, 1, 1, &conf)) return -2;
+    if (rte_eth_rx_queue_setup(*port, 0, 1024, SOCKET_ID_ANY, NULL, link_pool)) return -3;
+    if (rte_eth_tx_queue_setup(*port, 0, 1024, SOCKET_ID_ANY, NULL)) return -4;
+    return rte_eth_dev_start(*port) ? -5 : 0;
+}
+
+/* Waits for at most `ms` milliseconds until `port` is connected. */
+static int link_up(uint16_t port, unsigned ms) {
+    struct rte_eth_link link = { 0 };
+    for (; ms > 0; ms--) {
+        rte_eth_link_get_nowait(port, &link);
+        if (link.link_status) return 0;
+        usleep(1000);
+    }
+    return -6;
+}
+
+/* Makes the links: by memif, or by vhost and virtio-user if `vhost` is not 0. Sockets are in `folder`. 0, or a number
+ * below 0 that says what failed. */
+int bench_links(unsigned vhost, const char *folder, unsigned ms) {
+    vhost = vhost != 0;
+    if (!link_pool)
+        link_pool = rte_pktmbuf_pool_create("links", BUFFERS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    if (!link_pool) return -7;
+    for (unsigned at = 0; at < LINKS; at++) {
+        char names[2][32], args[2][256];
+        if (vhost) {
+            snprintf(names[0], 32, "net_vhost9%u", at);
+            snprintf(args[0], 256, "iface=%s/vhost%u", folder, at);
+            snprintf(names[1], 32, "net_virtio_user9%u", at);
+            snprintf(args[1], 256, "path=%s/vhost%u,mrg_rxbuf=0,in_order=0,vectorized=1", folder, at);
+        } else {
+            snprintf(names[0], 32, "net_memif9%u", 2 * at);
+            snprintf(args[0], 256, "role=server,id=%u,socket-abstract=no,socket=%s/memif", at, folder);
+            snprintf(names[1], 32, "net_memif9%u", 2 * at + 1);
+            snprintf(args[1], 256, "role=client,id=%u,socket-abstract=no,socket=%s/memif", at, folder);
+        }
+        int failed = link_port(names[0], args[0], &links[vhost][at].in);
+        if (!failed) failed = link_port(names[1], args[1], &links[vhost][at].out);
+        if (!failed) failed = link_up(links[vhost][at].in, ms);
+        if (!failed) failed = link_up(links[vhost][at].out, ms);
+        if (failed) return failed;
+        /* The first call gives the other side buffers. */
+        struct rte_mbuf *none[MOST];
+        rte_pktmbuf_free_bulk(none, rte_eth_rx_burst(links[vhost][at].out, 0, none, MOST));
+    }
+    return 0;
+}
+
+/* Makes `count` frames of `len` bytes to carry; how many. */
+unsigned bench_links_fill(unsigned count, unsigned len) {
+    if (count > MOST || len > RTE_MBUF_DEFAULT_DATAROOM) return 0;
+    if (rte_pktmbuf_alloc_bulk(link_pool, carried, count)) return 0;
+    for (unsigned at = 0; at < count; at++) {
+        rte_pktmbuf_data_len(carried[at]) = rte_pktmbuf_pkt_len(carried[at]) = len;
+        memset(rte_pktmbuf_mtod(carried[at], void *), at + 1, len);
+    }
+    return count;
+}
+
+/* Takes the frames over all links; how many came through. The others are lost. */
+unsigned bench_links_carry(unsigned vhost, unsigned count) {
+    for (unsigned at = 0; at < LINKS; at++) {
+        unsigned sent = rte_eth_tx_burst(links[vhost][at].in, 0, carried, count);
+        if (sent < count) rte_pktmbuf_free_bulk(carried + sent, count - sent);
+        unsigned got = 0;
+        for (unsigned turn = 0; got < sent && turn < 4; turn++)
+            got += rte_eth_rx_burst(links[vhost][at].out, 0, carried + got, sent - got);
+        count = got;
+    }
+    return count;
+}
+
+/* Frees the `count` frames that came through. Returns how many of them are what bench_links_fill made. */
+unsigned bench_links_free(unsigned count, unsigned len) {
+    unsigned right = 0;
+    for (unsigned at = 0; at < count; at++) {
+        const uint8_t *bytes = rte_pktmbuf_mtod(carried[at], const uint8_t *);
+        right += rte_pktmbuf_pkt_len(carried[at]) == len && bytes[0] == at + 1 && bytes[len - 1] == at + 1;
+    }
+    rte_pktmbuf_free_bulk(carried, count);
+    return right;
+}

@@ -18,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 const PATIENCE: c_uint = 5000;
 /// Bytes for what DPDK's driver says of its way to receive.
 const PATH_LEN: usize = 64;
+/// Frames that are carried over links at once.
+const LINK_BURST: c_uint = 32;
 /// Bytes of a key of the library's hash table.
 pub const KEY_LEN: usize = 16;
 
@@ -37,6 +39,10 @@ struct Library {
     hash_look_up: unsafe extern "C" fn() -> u64,
     hash_value: unsafe extern "C" fn(c_uint) -> c_uint,
     route: unsafe extern "C" fn(c_uint) -> u64,
+    links: unsafe extern "C" fn(c_uint, *const c_char, c_uint) -> c_int,
+    links_fill: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
+    links_carry: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
+    links_free: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
     /// Frames that were taken and not freed: entries of the library's list that hold one.
     held: AtomicU32,
 }
@@ -55,6 +61,10 @@ pub struct Device(c_int);
 /// A port of DPDK's virtio driver.
 #[derive(Clone, Copy)]
 pub struct Port(c_int);
+
+/// Three links one behind the other, of ports of DPDK.
+#[derive(Clone, Copy)]
+pub struct Links(c_uint);
 
 /// A number of frames, all of which the library has: the first ones.
 #[derive(Clone, Copy, Default)]
@@ -88,6 +98,10 @@ impl Library {
                 hash_look_up: *library.get(b"bench_hash_look_up")?,
                 hash_value: *library.get(b"bench_hash_value")?,
                 route: *library.get(b"bench_route")?,
+                links: *library.get(b"bench_links")?,
+                links_fill: *library.get(b"bench_links_fill")?,
+                links_carry: *library.get(b"bench_links_carry")?,
+                links_free: *library.get(b"bench_links_free")?,
                 held: AtomicU32::new(0),
             })
         }
@@ -245,5 +259,29 @@ impl Dpdk {
     pub fn value(&self, index: u8) -> u32 {
         // SAFETY: the lock is held; the function masks the index.
         unsafe { (self.loaded.hash_value)(index.into()) }
+    }
+
+    /// Connects three links: of memif ports, or of vhost and virtio-user ports. Each kind can be had once.
+    pub fn links(&self, vhost: bool) -> Result<Links> {
+        let folder = c_path(&tempfile::tempdir()?.keep())?;
+        // SAFETY: the lock is held; the string ends with 0.
+        let failed = unsafe { (self.loaded.links)(vhost.into(), folder.as_ptr(), PATIENCE) };
+        if failed == 0 { Ok(Links(vhost.into())) } else { bail!("the ports of a link do not start: {failed}") }
+    }
+
+    /// Carries 32 frames of `len` bytes over `links`, and returns the ticks that `clock` says it took.
+    ///
+    /// # Errors
+    /// A frame did not come through as it was.
+    pub fn carry(&self, links: Links, len: u16, clock: impl Fn() -> u64) -> Result<u64> {
+        // SAFETY: the lock is held; the function refuses a length that its buffers do not hold. The links were
+        // connected, and what is carried and freed are as many frames as the calls before say that there are.
+        let (ticks, right) = unsafe {
+            let count = (self.loaded.links_fill)(LINK_BURST, len.into());
+            let before = clock();
+            let came = (self.loaded.links_carry)(links.0, count);
+            (clock() - before, (self.loaded.links_free)(came, len.into()))
+        };
+        if right == LINK_BURST { Ok(ticks) } else { bail!("{right} of {LINK_BURST} frames came through") }
     }
 }

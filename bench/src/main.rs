@@ -1,14 +1,15 @@
 //! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver. And, as `ring-bench
-//! switch`, look-ups in a table of flows.
+//! switch`, look-ups in a table of flows; as `ring-bench chain`, hops of a service chain.
 //!
 //! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a
 //! packet, the median of many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings`
 //! builds what this needs and runs it.
 //!
 //! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`]
-//! stands apart.
+//! and [`chain`] stand apart.
 
 mod arena;
+mod chain;
 mod clock;
 mod copy;
 mod device;
@@ -97,6 +98,8 @@ struct Options {
 enum What {
     /// Measures what a packet costs in the flow cache
     Switch(switch::Options),
+    /// Measures what a hop of a service chain costs
+    Chain(chain::Options),
 }
 
 fn frame(text: &str) -> Result<u16, String> {
@@ -125,9 +128,12 @@ fn main() -> Result<()> {
     let options = Options::parse();
     // Before anybody's library chooses one.
     let processors = clock::processors();
-    if let Some(What::Switch(options)) = &options.what {
+    if let Some(what) = &options.what {
         clock::pin(processors[0])?;
-        return switch::run(options, &processors, print);
+        return match what {
+            What::Switch(options) => switch::run(options, &processors, print),
+            What::Chain(options) => chain::run(options, print),
+        };
     }
     if processors.len() < 2 && options.cores.contains(&2) {
         eprintln!("There is one processor here: no rows of two.");

@@ -10,7 +10,7 @@ use std::{env, fs};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
-const PUBLISHED: [&str; 10] = [
+const PUBLISHED: [&str; 11] = [
     "sluice-abi",
     "sluice-memory",
     "sluice-gate",
@@ -20,6 +20,7 @@ const PUBLISHED: [&str; 10] = [
     "sluice-switch",
     "sluice-build",
     "sluice-vnf",
+    "sluice-chain",
     "sluice-vhost-user",
 ];
 

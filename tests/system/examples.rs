@@ -320,8 +320,10 @@ fn the_generator_sends_numbered_frames_of_a_mix_in_bochs() {
 
 #[test]
 fn an_example_has_a_hundred_lines() {
-    for name in ["firewall", "forward", "generator", "mirror", "router", "switch", "vlan"] {
-        let path = artifacts::root().join("examples").join(name).join("src/main.rs");
+    let hops = ["balancer", "classifier", "echo", "nat44", "proxy", "stateful"].map(|name| format!("chain/{name}"));
+    let others = ["firewall", "forward", "generator", "mirror", "router", "switch", "vlan"].map(String::from);
+    for name in hops.into_iter().chain(others) {
+        let path = artifacts::root().join("examples").join(&name).join("src/main.rs");
         assert!(fs::read_to_string(&path).expect("a file").lines().count() <= 100, "{}", path.display());
         assert_eq!(fs::read_dir(path.parent().expect("a folder")).expect("a folder").count(), 1, "{name}");
     }

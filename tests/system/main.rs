@@ -6,6 +6,7 @@
 mod bad_input;
 mod boot;
 mod capture;
+mod chain;
 mod containment;
 mod cost;
 mod examples;

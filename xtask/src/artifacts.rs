@@ -13,16 +13,23 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 20] = [
     "microbench",
+    "balancer",
+    "classifier",
+    "echo",
     "firewall",
     "forward",
     "generator",
+    "hop",
     "hub",
     "mirror",
+    "nat44",
     "pcap",
+    "proxy",
     "router",
     "switch",
+    "stateful",
     "vlan",
     "latency",
     "segments",

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures the cost of a packet.
 
 use crate::progress::step;
-use crate::{Host, Scenario, artifacts, rings, switch};
+use crate::{Host, Scenario, artifacts, chain, rings, switch};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use sluice_report::{IMIX, Report, Row, cpu, frame_name, plot, table};
@@ -116,6 +116,14 @@ enum What {
     /// column "quiet" says how many did, of how many. A row is their median; a ratio is the median of the ratios chunk
     /// by chunk. A look-up that does not find its flow is an error.
     Switch(switch::Options),
+    /// Measures what a hop of a service chain costs, beside links by DPDK's memif and vhost: real time on this machine,
+    /// one core
+    ///
+    /// Three forwarders, each with memory of its own, carry bursts of 32 frames by tx_burst and rx_burst with the gate
+    /// direct, with and without network service headers (crate sluice-chain); DPDK's ports carry them over as many
+    /// links of memif, and of vhost and virtio-user. Frames are made and freed outside the clock. Turns, chunks and
+    /// ratios are those of `bench switch`. A frame that does not come through as it should is an error.
+    Chain(chain::Options),
     /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and
     /// freeing the frames
     ///
@@ -140,6 +148,7 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Rings(options)) => return rings::run(options),
         Some(What::Switch(options)) => return switch::run(options),
+        Some(What::Chain(options)) => return chain::run(options),
         Some(What::Rx(options)) => return rx(*options),
         None => {}
     }

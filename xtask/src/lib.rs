@@ -11,6 +11,7 @@ pub mod artifacts;
 pub mod audit;
 pub mod bench;
 mod bochs;
+mod chain;
 pub mod check;
 pub mod demo;
 mod embedded;

@@ -7,10 +7,12 @@
 //! | `rows` | [`Row`] and [`RingRow`]: measured rows |
 //! | [`table`], [`plot`] | rows as text, and as a picture |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
+//! | [`chain`] | the same for hops of a service chain |
 //! | [`switch`] | the same for the flow cache |
 //! | `machine` | [`cpu`]: the processor that figures were taken on |
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod latency;
 mod machine;
 mod outcome;

@@ -104,7 +104,7 @@ impl Rival {
 }
 
 /// The median of the ratios of the chunks in which both count.
-fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<f64> {
+pub fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<f64> {
     let (ours, theirs): (Vec<f64>, Vec<f64>) = ours.iter().zip(theirs).filter_map(|(a, b)| (*a).zip(*b)).unzip();
     paired(&ours, &theirs)
 }

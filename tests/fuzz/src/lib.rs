@@ -11,8 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The names of the targets.
-pub const TARGETS: [&str; 7] =
-    ["device_split", "device_packed", "driver_split", "driver_packed", "flow_key", "flow_table", "ovs_flow"];
+pub const TARGETS: [&str; 9] = [
+    "device_split",
+    "device_packed",
+    "driver_split",
+    "driver_packed",
+    "flow_key",
+    "flow_table",
+    "nsh",
+    "chain_file",
+    "ovs_flow",
+];
 /// The targets that run the code with the planted bug.
 pub const AFFECTED: [&str; 2] = ["device_split", "device_packed"];
 /// The platform that cargo-fuzz builds for.

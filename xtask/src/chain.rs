@@ -1,0 +1,42 @@
+//! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost.
+
+use crate::{artifacts, rings};
+use anyhow::Result;
+use sluice_report::chain::{ChainRow, table};
+use sluice_report::cpu;
+use std::process::Command;
+
+/// What to measure.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Seconds, and at most four times as long if few chunks are quiet; 0: one chunk of each, quiet or not [default: 5]
+    #[arg(long)]
+    seconds: Option<String>,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let library = rings::library();
+    artifacts::build_ring_bench()?;
+    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
+    command.arg("chain").args(rings::given(&[("--seconds", &options.seconds)]));
+    match library {
+        Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
+        Err(why) => eprintln!("No rows of memif and vhost: {why:#}"),
+    }
+    let rows = rings::measure(command, |row: &ChainRow| row.r#impl.clone())?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!("{}", table(&rows));
+    println!(
+        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
+         core, bursts of 32.",
+        cpu()
+    );
+    Ok(())
+}
