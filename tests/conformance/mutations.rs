@@ -53,6 +53,17 @@ const SWITCH: [&str; 9] = [
     "the counts of a flow are its own, and never run backwards",
 ];
 
+/// What fastpath/chain and examples/chain promise.
+const CHAIN: [&str; 7] = [
+    "a packet finds one version of its chain at all hops",
+    "a hop that is away is passed by, or drops, as its policy says",
+    "an error of a chain file names line and key",
+    "a table of a VNF is bounded",
+    "a port of a translator is one source's",
+    "a flow keeps its server",
+    "a connection begins in the forward direction",
+];
+
 /// What tests/packages asks of the crates that are published.
 const PACKAGES: &str = "what is published is whole, and says what it is";
 
@@ -94,6 +105,7 @@ fn is_rule(rule: &str) -> bool {
         || STANDARDS.contains(&rule)
         || FIREWALL.contains(&rule)
         || SWITCH.contains(&rule)
+        || CHAIN.contains(&rule)
         || PROMISES.contains(&rule)
         || [PACKAGES, CHECK].contains(&rule)
 }
