@@ -53,6 +53,16 @@ fn fuzz_flow_table_finds_nothing() {
 }
 
 #[test]
+fn fuzz_nsh_finds_nothing() {
+    nothing_is_found("nsh", 10_000, 100);
+}
+
+#[test]
+fn fuzz_chain_file_finds_nothing() {
+    nothing_is_found("chain_file", 5_000, 100);
+}
+
+#[test]
 fn fuzz_device_split_finds_the_planted_bug() {
     the_planted_bug_is_found("device_split");
 }
