@@ -19,7 +19,7 @@ fn flows<'f>(frames: &[&'f [u8]]) -> BTreeMap<&'f [u8], Vec<&'f [u8]>> {
 fn forwards_by_flows(runs: impl Fn(&Scenario) -> Report) {
     let folder = tempfile::tempdir().expect("a folder");
     let after = folder.path().join("out.pcap");
-    run(oracle("flows.py").args([&xtask::capture(), &after]));
+    run(oracle("flows.py").args([&xtask::scenario::capture(), &after]));
     let report = runs(&example("switch"));
     passed(&report);
     let (found, expected) = (&report.files["received.pcap"], fs::read(after).expect("a capture"));
