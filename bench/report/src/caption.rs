@@ -21,8 +21,8 @@ pub fn gates(runs: Option<usize>) -> String {
 /// Says it of single calls and expiries, which are counted instructions if `counted`.
 pub fn latency(counted: bool) -> String {
     if counted {
-        return "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the monitor's \
-                instructions included. They are no time; in every run they are the same. Window: from the store that \
+        return "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the \
+                monitor's instructions included. They are no time; in every run they are the same. Window: from the store that \
                 arms it to the one that disarms it. Bound: latency without load, longest window of such calls, and one \
                 exit."
             .into();
@@ -74,8 +74,8 @@ pub fn switch() -> String {
 /// Says it of service chains.
 pub fn chain() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one core, \
-         bursts of 32.",
+        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
+         core, bursts of 32.",
         cpu()
     )
 }
