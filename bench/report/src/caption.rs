@@ -22,9 +22,9 @@ pub fn gates(runs: Option<usize>) -> String {
 pub fn latency(counted: bool) -> String {
     if counted {
         return "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the \
-                monitor's instructions included. They are no time; in every run they are the same. Window: from the store that \
-                arms it to the one that disarms it. Bound: latency without load, longest window of such calls, and one \
-                exit."
+                monitor's instructions included. They are no time; in every run they are the same. Window: from the \
+                store that arms it to the one that disarms it. Bound: latency without load, longest window of such \
+                calls, and one exit."
             .into();
     }
     format!(
