@@ -2,6 +2,7 @@
 
 use crate::{B, Bench, C, IDLE, LEASE, REVOKE, frame, now, wait};
 use sluice_flows::Windows;
+use sluice_switch::{Action, ActionList, Key, Mask, Parsed};
 
 const TO_C: &str = r#"
     [[flow]]
@@ -128,6 +129,33 @@ fn consistency_c6_silence_of_the_host_ends_all_hits() {
     assert_eq!((bench.receivers[1].take().len(), bench.stat("lapsed")), (0, 1));
     bench.net.host(|host| host.turn(now(), |_, _| ()));
     assert_eq!(bench.settle()[1], [frame(2, 1, 5, 1)]);
+}
+
+/// C9: a table that names a peer whose window is closed, or one that never had a window, reaches nobody by that. The
+/// entries stay, and what they say of others is done.
+#[test]
+fn consistency_c9_an_entry_reaches_nobody_whose_window_is_closed() {
+    let mut bench = established();
+    // A forged entry: its port is no peer's.
+    bench.net.host(|host| {
+        let table = host.table_mut(0).expect("a table");
+        let forged = ActionList::new(&[Action::Output(40)], 64).expect("a list");
+        let parsed = Parsed::of(1, &frame(1, 2, 5, 0), 60);
+        table
+            .insert(&parsed.key, &Mask::closed(Key { in_port: u16::MAX, ..Key::default() }), &forged, now())
+            .expect("room");
+        table.publish();
+    });
+    let sends = |bench: &mut Bench| {
+        bench.net.arrive(B, frame(2, 1, 5, 1));
+        bench.net.arrive(C, frame(1, 2, 5, 2));
+        bench.settle()
+    };
+    assert_eq!(sends(&mut bench), [vec![], vec![frame(2, 1, 5, 1)]]);
+    bench.world.gone(1);
+    assert_eq!(sends(&mut bench), [Vec::<Vec<u8>>::new(), vec![]]);
+    assert_eq!((bench.stat("hits"), bench.stat("not_ready"), bench.stat("forwarded")), (5, 3, 2));
+    assert_eq!(bench.net.host(|host| host.table(0).expect("a table").len()), 2, "the entries are there");
 }
 
 /// C7: what the host counts for a flow is what matched.

@@ -18,6 +18,8 @@ pub const SECOND: u64 = 1_000 * MS;
 pub const REVOKE: u64 = 5 * MS;
 /// Most changes that are under way at once: a flow's two buckets have room for more.
 const UNDER_WAY: usize = 8;
+/// Time between two looks at the rings at [`Pace::Flood`], so that they are full.
+const PAUSE: u64 = 2 * MS;
 // One burst empties a ring.
 const _: () = assert!(MAX_BURST >= RX_SIZE as usize);
 
@@ -48,11 +50,13 @@ pub struct Host {
     shared: Shared,
     file: OwnedFd,
     table: FlowTable<'static>,
+    world: World,
     receivers: [Receiver; 2],
     life: Life,
     /// When the switch is to go on, if it is stopped.
     stopped: Option<u64>,
     next_stop: u64,
+    next_take: u64,
     random: u64,
     /// The number of the present entry, and its name.
     number: u64,
@@ -63,8 +67,8 @@ pub struct Host {
     /// Frames of this life that were taken, and the number of the last one at each receiver.
     taken: u64,
     last: [Option<u64>; 2],
-    /// Frames of earlier lives without an entry.
-    missed: u64,
+    /// What the switch counted in earlier lives, as far as it said so.
+    earlier: BTreeMap<&'static str, u64>,
     pub seen: Seen,
     /// How long each change took in nanoseconds.
     pub waits: Vec<u64>,
@@ -80,18 +84,22 @@ fn insert(table: &mut FlowTable<'_>, number: u64) -> EntryId {
     table.insert(&key, &mask, &list, now()).expect("room for a few changes")
 }
 
+fn receivers(world: &World) -> [Receiver; 2] {
+    [0, 1].map(|place| world.receiver(place, RingFormat::default(), 512))
+}
+
 impl Host {
     /// Starts a switch in the place of test `name`.
     pub fn new(name: &str, pace: Pace, lease: u64) -> Self {
         let (shared, file) = Shared::new();
         let world = World::within(1500, shared.directory, shared.slot);
-        let receivers = [0, 1].map(|place| world.receiver(place, RingFormat::default(), 512));
         let limits = Limits { lease, revoke: REVOKE, idle: u64::MAX };
         let mut table = FlowTable::new(shared.create_flows(), limits).expect("a table");
         let id = insert(&mut table, 0);
         table.publish();
         table.start(now());
         shared.words.words()[word::PACE].store(pace as u64, Relaxed);
+        let receivers = receivers(&world);
         Self {
             life: Life::start(name, &file),
             name: name.to_owned(),
@@ -100,8 +108,10 @@ impl Host {
             file,
             table,
             receivers,
+            world,
             stopped: None,
             next_stop: 0,
+            next_take: 0,
             random: now() | 1,
             number: 0,
             id,
@@ -109,7 +119,7 @@ impl Host {
             known: BTreeMap::from([(0, Known::default())]),
             taken: 0,
             last: [None; 2],
-            missed: 0,
+            earlier: BTreeMap::new(),
             seen: Seen::default(),
             waits: Vec::new(),
         }
@@ -160,7 +170,11 @@ impl Host {
 
     /// Takes what came by entries that are done now. Their frames are as many as were counted, and no more come.
     fn done(&mut self, ended: &[Flow]) {
-        self.take();
+        let is_done = self.pending.front().is_some_and(|change| self.table.is_done(change.epoch));
+        if self.pace == Pace::Window || is_done || now() >= self.next_take {
+            self.take();
+            self.next_take = now() + PAUSE;
+        }
         let mut ended = ended.iter();
         while let Some(change) = self.pending.pop_front_if(|change| self.table.is_done(change.epoch)) {
             self.waits.push(now() - change.since);
@@ -236,21 +250,28 @@ impl Host {
         self.life.end();
         self.stopped = None;
         self.seen.kills += 1;
-        self.missed += self.counter("missed");
+        self.earlier = self.counters().collect();
         self.table.end();
         self.known.values_mut().for_each(|known| known.kills += 1);
         let turn = self.table.turn(now());
         self.done(&turn.ended);
         assert!(!self.is_pending(), "a change waits for a switch that ended");
+        // The positions in the rings were memory of the process that ended, so the receivers start their devices anew.
+        self.receivers = receivers(&self.world);
         (self.taken, self.last) = (0, [None; 2]);
         self.shared.words.words()[word::TAKEN].store(0, Relaxed);
         self.table.start(now());
         self.life = Life::start(&self.name, &self.file);
     }
 
-    /// Stops the switch now and then, for at most 4 ms, or longer than it may be.
+    /// Kills the switch now and then, or stops it, for at most 4 ms or longer than it may be.
     pub fn stop_at_random(&mut self) {
         if self.stopped.is_some() || now() < self.next_stop {
+            return;
+        }
+        if self.random(16) == 0 {
+            self.kill();
+            self.next_stop = now() + 5 * MS;
             return;
         }
         let most = if self.random(32) == 0 { 20 * MS } else { 4 * MS };
@@ -276,14 +297,14 @@ impl Host {
         self.stopped = None;
     }
 
-    /// Returns what the switch said last that it counted in its present life.
-    pub fn counter(&self, name: &str) -> u64 {
-        let mut counters = SwitchStats::copied(self.table.memory().counters());
-        counters.find(|(known, _)| *known == name).expect("a counter").1
+    /// Returns what the switch counted, as far as it said so.
+    fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let now = SwitchStats::copied(self.table.memory().counters());
+        now.map(|(name, count)| (name, count + self.earlier.get(name).unwrap_or(&0)))
     }
 
-    /// Returns the number of frames for which there was no entry.
-    pub fn missed(&self) -> u64 {
-        self.missed + self.counter("missed")
+    /// Returns the counter `name` of the switch.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters().find(|(known, _)| *known == name).expect("a counter").1
     }
 }

@@ -25,8 +25,9 @@ fn beside(name: &str, test: impl FnOnce(&str)) {
     if std::env::var_os(life::VARIABLE).is_some() { switch::run() } else { test(name) }
 }
 
-/// Changes the flow `rate` times a second for `time`, stops the switch at random, and says what that took.
-fn change(host: &mut Host, rate: u64, time: u64) {
+/// Changes the flow `rate` times a second for `time`, and says what that took. The switch is stopped and killed at
+/// random, or is left alone.
+fn change(host: &mut Host, rate: u64, time: u64, stops: bool) {
     let (start, before) = (now(), host.seen);
     let mut next = start;
     while now() < start + time {
@@ -34,10 +35,12 @@ fn change(host: &mut Host, rate: u64, time: u64) {
             next += SECOND / rate;
         }
         host.turn();
-        host.stop_at_random();
+        if stops {
+            host.stop_at_random();
+        }
     }
     host.settle();
-    println!("{rate} changes a second: {}", host.seen.since(&before, &host.waits));
+    println!("{rate} changes a second, stops {stops}: {}", host.seen.since(&before, &host.waits));
     host.waits.clear();
 }
 
@@ -46,11 +49,13 @@ fn consistency_c1_c7_nothing_goes_by_an_entry_that_is_gone_and_counts_are_exact_
     beside("consistency_c1_c7_nothing_goes_by_an_entry_that_is_gone_and_counts_are_exact_as_processes", |name| {
         let mut host = Host::new(name, Pace::Window, LEASE);
         for (rate, time) in [(0, SECOND / 4), (1, 2 * SECOND), (100, SECOND), (10_000, 2 * SECOND)] {
-            change(&mut host, rate, time);
+            change(&mut host, rate, time, true);
         }
-        assert!(host.seen.changes > 50 && host.seen.frames > 10_000 && host.seen.stops > 50, "{:?}", host.seen);
+        let Seen { changes, frames, stops, kills, .. } = host.seen;
+        assert!(changes > 50 && frames > 1_000 && stops > 50 && kills > 5, "{:?}", host.seen);
+        change(&mut host, 10_000, SECOND, false);
         // C4: there was an entry for the flow in each epoch.
-        assert_eq!(host.missed(), 0, "frames without an entry");
+        assert_eq!(host.counter("missed"), 0, "frames without an entry");
     });
 }
 
@@ -59,9 +64,9 @@ fn consistency_c1_frames_that_wait_in_a_process_are_gone_with_their_entry() {
     beside("consistency_c1_frames_that_wait_in_a_process_are_gone_with_their_entry", |name| {
         let mut host = Host::new(name, Pace::Flood, LEASE);
         for rate in [100, 10_000] {
-            change(&mut host, rate, SECOND / 2);
+            change(&mut host, rate, SECOND / 2, true);
         }
-        assert!(host.seen.changes > 20 && host.seen.frames > 1_000, "{:?}", host.seen);
+        assert!(host.seen.changes > 20 && host.seen.frames > 500, "{:?}", host.seen);
         assert!(host.counter("full") > 0, "the rings were never full");
     });
 }
@@ -99,7 +104,7 @@ fn consistency_c6_a_process_sends_nothing_while_its_host_is_silent() {
         let lapsed = host.counter("lapsed");
         // A burst that began within the lease goes on to its end, so the first silent moments say nothing.
         let deadline = now() + 20 * SECOND;
-        while host.counter("lapsed") == lapsed || host.take_during(20 * MS) > 0 {
+        while host.take_during(20 * MS) > 0 || host.counter("lapsed") == lapsed {
             assert!(now() < deadline, "frames go on behind the lease");
         }
         assert_eq!(host.take_during(50 * MS), 0);

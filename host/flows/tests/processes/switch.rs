@@ -101,12 +101,15 @@ pub fn run() -> ! {
     let flows = FlowMemory::open(shared.table, shared.records).expect("flow memory");
     let source = Source { words: shared.words, given: 0, dropped: 0, decided: None };
     let mut switch = Switch::new(source, (gate, pool), flows, None, now).expect("a switch");
-    let mut burst = pool.burst();
+    let (mut burst, mut idle) = (pool.burst(), 0u32);
     loop {
         let count = switch.rx_burst(&mut burst, MOST).expect("frames");
         switch.tx_burst(&mut burst, count).expect("a burst of the pool");
         if count == 0 {
-            switch.rest();
+            idle = idle.wrapping_add(1);
+            if idle.is_multiple_of(4) {
+                switch.rest();
+            }
             std::thread::yield_now();
         }
     }
