@@ -11,6 +11,7 @@ use sluice_switch::{FlowMemory, Switch};
 use sluice_test_memory::zeroed;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Number of frames that are on their way at [`Pace::Window`]: no more than a ring has buffers.
@@ -41,10 +42,14 @@ pub fn frame(number: u64) -> [u8; 60] {
     bytes
 }
 
+fn is_flood(words: &CacheLine) -> bool {
+    words.words()[word::PACE].load(Relaxed) == Pace::Flood as u64
+}
+
 impl Source {
     /// Returns how many frames may be given now.
     fn room(&self) -> usize {
-        if self.words.words()[word::PACE].load(Relaxed) == Pace::Flood as u64 {
+        if is_flood(self.words) {
             return MOST;
         }
         let taken = self.words.words()[word::TAKEN].load(Relaxed) + self.dropped;
@@ -111,6 +116,10 @@ pub fn run() -> ! {
                 switch.rest();
             }
             std::thread::yield_now();
+        }
+        if is_flood(shared.words) {
+            // The host has time to see what was reported while frames wait.
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 }
