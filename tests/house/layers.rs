@@ -124,6 +124,22 @@ fn no_files_use_each_other_in_a_circle() {
     none("circles", &NO_CIRCLES.iter().flat_map(of).collect::<Vec<_>>());
 }
 
+/// The files of `sources` whose code has the name `flows`, of the module of [`sluice-abi`] with the layout of tables.
+fn with_tables(sources: &[Source]) -> Vec<String> {
+    let words = |source: &Source| source.text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|it| it == "flows");
+    sources.iter().filter(|source| words(source)).map(|source| source.path.clone()).collect()
+}
+
+/// Windows do not depend on flow tables: entries are advice, windows are rights.
+#[test]
+fn consistency_c9_no_code_of_gate_or_window_reads_a_flow_table() {
+    let sources = sources("trampoline", &["rs", "S", "toml"]);
+    assert!(sources.len() > 40);
+    none("code of gate or window that names flow tables", &with_tables(&sources));
+    let bad = Source::sample("trampoline/inside/src/a.rs", "use sluice_abi::flows::Header;");
+    assert_eq!(with_tables(&[bad]).len(), 1);
+}
+
 #[test]
 fn a_crate_that_uses_one_above_is_found() {
     let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());

@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// `FENCED`: fences are there; else they are left out.
 #[derive(Clone)]
-pub struct Model<const FENCED: bool>(Arc<[AtomicU64; 5]>);
+pub struct Model<const FENCED: bool>(Arc<[AtomicU64; 6]>);
 
 impl<const FENCED: bool> Default for Model<FENCED> {
     fn default() -> Self {

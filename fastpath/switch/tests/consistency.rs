@@ -19,7 +19,7 @@ const SYN: u16 = 0x02;
 const ACK: u16 = 0x10;
 
 #[test]
-fn a_burst_behind_the_lease_has_no_entries() {
+fn consistency_c6_a_burst_behind_the_lease_has_no_entries() {
     let (memory, line) = (memory(SHAPE), CacheLine::default());
     let (mut writer, mut reader, mut report) =
         (writer(&memory, SHAPE), reader(&memory, SHAPE, None), Report::new(&line));
@@ -97,7 +97,7 @@ fn a_burst_is_counted_by_flow() {
 
 /// An entry becomes another flow's: what the first one had is not the second one's, also before that has a packet.
 #[test]
-fn a_flow_is_given_no_counts_of_another() {
+fn consistency_c7_a_flow_is_given_no_counts_of_another() {
     let shape = Shape { entries: 4, lists: 1 };
     let (memory, records) = (memory(shape), lines(4));
     let (mut writer, mut ledger) = (writer(&memory, shape), Ledger::new(&records));
@@ -119,7 +119,7 @@ fn a_flow_is_given_no_counts_of_another() {
 }
 
 #[test]
-fn counts_go_on_when_a_reader_starts_anew() {
+fn consistency_c7_counts_go_on_when_a_reader_starts_anew() {
     let (memory, records, new) = (memory(SHAPE), lines(64), lines(64));
     let mut writer = writer(&memory, SHAPE);
     let (id, mut ledger) = (insert(&mut writer, 1), Ledger::new(&records));
@@ -144,7 +144,7 @@ fn counts_go_on_when_a_reader_starts_anew() {
 proptest! {
     /// Random words spoil what is known of their own reader; and even that never runs backwards.
     #[test]
-    fn random_records_spoil_only_the_counts_of_their_reader(
+    fn consistency_c7_random_records_spoil_only_the_counts_of_their_reader(
         writes in vec((0usize..4, 0usize..8, prop_oneof![0u64..6, any::<u64>(), Just(u64::MAX)]), 0..60),
     ) {
         let shape = Shape { entries: 4, lists: 1 };
@@ -176,7 +176,7 @@ proptest! {
 /// Readers in threads that rest now and then, and a host that changes a flow as fast as they report. Behind each change
 /// nothing goes by what it removed, and what was counted for it is exactly what went by it.
 #[test]
-fn after_a_change_nothing_goes_by_what_it_removed_and_its_counts_are_exact() {
+fn consistency_c1_c7_after_a_change_nothing_goes_by_what_it_removed_and_its_counts_are_exact() {
     const CHANGES: usize = 3_000;
     let shape = Shape { entries: 4, lists: 4 };
     let (memory, reports, records) = (memory(shape), lines(2), [lines(4), lines(4)]);

@@ -39,7 +39,7 @@ fn a_flow_is_found_from_its_epoch_on_and_until_its_last() {
 
 /// The flow is another one in the next epoch, and no epoch is without it.
 #[test]
-fn a_flow_is_replaced_without_a_miss_between() {
+fn consistency_c4_a_flow_is_replaced_without_a_miss_between() {
     let memory = memory(SHAPE);
     let (mut writer, mut reader) = (writer(&memory, SHAPE), reader(&memory, SHAPE, None));
     let (all, keys) = (mask(0b1_1101), [key(1, false)]);
@@ -306,7 +306,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_table_does_what_its_model_does(steps in vec(step(), 0..120)) {
+    fn consistency_c5_the_table_does_what_its_model_does(steps in vec(step(), 0..120)) {
         run(&steps, None);
     }
 
@@ -317,7 +317,7 @@ proptest! {
 
     /// Words that are anything: what is found is an entry that matches, by the mask of its subtable.
     #[test]
-    fn a_table_of_random_words_gives_nothing_to_a_key_that_does_not_match(
+    fn consistency_c5_a_table_of_random_words_gives_nothing_to_a_key_that_does_not_match(
         words in vec((any::<u16>(), any::<u64>()), 0..400),
         dense in any::<bool>(),
         numbers in vec((0u32..24, any::<bool>()), 1..BURST),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// A reader in another thread, while entries change as fast as they can: what it gets is whole, of its epoch, and never
 /// of two entries. Each flow goes to the port that its key says, in the epoch's half of the ports.
 #[test]
-fn a_reader_beside_a_writer_sees_whole_entries_of_one_epoch() {
+fn consistency_c3_a_reader_beside_a_writer_sees_whole_entries_of_one_epoch() {
     let shape = Shape { entries: 64, lists: 64 };
     let memory = memory(shape);
     let (all, keys) = (mask(0b1_1101), (0..16).map(|number| key(number, false)).collect::<Vec<_>>());

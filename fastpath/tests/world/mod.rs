@@ -88,6 +88,14 @@ impl World {
 
     /// Returns a world as [`World::new`] does, with `ram_mib` MiB of RAM in each VM.
     pub fn with_ram(mtu: u16, ram_mib: u64) -> Self {
+        Self::within(mtu, zeroed(DIRECTORY_LEN), zeroed(RECEIVERS as u64 * ram_mib * MIB))
+    }
+
+    /// Returns a world as [`World::new`] does, with the sender's directory in `page`, and the RAM of the receivers in
+    /// `slot`, one after the other.
+    pub fn within(mtu: u16, page: PeerSlice<'static>, slot: PeerSlice<'static>) -> Self {
+        let ram = slot.len() / RECEIVERS as u64;
+        let ram_mib = ram / MIB;
         let vm = |name, peers| {
             format!(
                 "[[vm]]\nname = \"{name}\"\nram_mib = {ram_mib}\nimage = \"i\"\n\
@@ -96,9 +104,6 @@ impl World {
         };
         let text = [vm("a", "peers = [\"b\", \"c\"]"), vm("b", ""), vm("c", "")].concat();
         let network = RefCell::new(Network::new(&Manifest::parse(&text).expect("a manifest")));
-        let ram = ram_mib * MIB;
-        let page = zeroed(DIRECTORY_LEN);
-        let slot = zeroed(RECEIVERS as u64 * ram);
         let world = Self(Rc::new(Inner { network, page, slot, ram, silent: Cell::new(false) }));
         (0..RECEIVERS).for_each(|place| world.register(place));
         world.publish();

@@ -164,7 +164,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_flow_is_wider_than_the_rules(rules in vec(wanted(), 0..20), frames in vec(spec(), 1..60)) {
+    fn consistency_c5_no_flow_is_wider_than_the_rules(rules in vec(wanted(), 0..20), frames in vec(spec(), 1..60)) {
         let mut world = World::new(&rules);
         for (in_port, spec) in &frames {
             let bytes = spec.bytes();

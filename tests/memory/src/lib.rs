@@ -4,7 +4,7 @@
 mod mapped;
 mod poisoned;
 
-pub use mapped::{guarded, reserved, shared};
+pub use mapped::{guarded, map, reserved, shared};
 pub use poisoned::Memory;
 use sluice_memory::PeerSlice;
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "maps memory")]
 
 use crate::Runs;
+use rustix::fd::AsFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 use sluice_memory::PeerSlice;
@@ -25,11 +26,16 @@ pub fn reserved(len: u64) -> PeerSlice<'static> {
 pub fn shared(len: u64) -> (PeerSlice<'static>, File) {
     let file = memfd_create("shared", MemfdFlags::CLOEXEC).expect("a file in memory");
     ftruncate(&file, len).expect("a length");
+    (map(&file, len), file.into())
+}
+
+/// Returns the first `len` bytes of `file`, which [`shared`] of another process made.
+pub fn map(file: impl AsFd, len: u64) -> PeerSlice<'static> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: this is a new mapping at an address of the system's choice.
-    let base = unsafe { mmap(null_mut(), len as usize, access, MapFlags::SHARED, &file, 0) }.expect("memory");
+    let base = unsafe { mmap(null_mut(), len as usize, access, MapFlags::SHARED, file, 0) }.expect("memory");
     // SAFETY: the bytes are never unmapped, and no Rust reference leads to them.
-    (unsafe { PeerSlice::from_raw(base.cast(), len) }, file.into())
+    unsafe { PeerSlice::from_raw(base.cast(), len) }
 }
 
 /// Returns zeroed runs of `lens` bytes, each of which ends at the end of its last page, with guards around them:

@@ -152,7 +152,7 @@ fn the_ends_put_headers_on_and_take_them_off() {
 /// Two versions differ in all hops. Machines learn of the new one in any order, and each packet finds one version at
 /// all of its hops, or is dropped where the new one is not known yet.
 #[test]
-fn no_packet_mixes_two_versions() {
+fn consistency_c3_no_packet_mixes_two_versions() {
     let old = "[[chain]]\nname = \"w\"\npath = 1\nversion = 1\nends = [\"in\", \"out\"]\n\
                hops = [{ vm = \"a\", policy = \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
     let new = format!(

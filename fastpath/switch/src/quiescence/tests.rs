@@ -59,7 +59,7 @@ fn read<const FENCED: bool>((header, word, entry): (Model<FENCED>, Model<FENCED>
 }
 
 #[test]
-fn an_entry_is_not_used_again_while_a_burst_may_use_it() {
+fn consistency_c1_an_entry_is_not_used_again_while_a_burst_may_use_it() {
     for rests in [false, true] {
         let [orders, again] = replace::<true>(rests, 2);
         assert!(orders > 100 && again > 10, "loom tried {orders} orders, {again} to the end");
@@ -120,7 +120,7 @@ fn a_word_that_is_no_report_is_named_and_frees_nothing() {
 }
 
 #[test]
-fn who_does_not_report_within_the_bound_is_overdue() {
+fn consistency_c2_who_does_not_report_within_the_bound_is_overdue() {
     let lines = [line(1), line(RESTS), line(1)];
     let mut quiescence = Quiescence::default();
     (0..).zip(&lines).for_each(|(reader, line)| quiescence.join(reader, line, 1, 100));

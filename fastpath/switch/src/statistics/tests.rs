@@ -35,7 +35,7 @@ fn turn<const FENCED: bool>() -> [u64; 3] {
 }
 
 #[test]
-fn a_record_that_becomes_another_flows_gives_the_counts_of_one() {
+fn consistency_c7_a_record_that_becomes_another_flows_gives_the_counts_of_one() {
     let counts = turn::<true>();
     assert!(counts[0] > 50 && counts[1..].iter().all(|count| *count > 5), "{counts:?}");
 }

@@ -2,6 +2,7 @@
 
 use crate::{B, Bench, C, IDLE, LEASE, REVOKE, frame, now, wait};
 use sluice_flows::Windows;
+use sluice_switch::{Action, ActionList, Key, Mask, Parsed};
 
 const TO_C: &str = r#"
     [[flow]]
@@ -19,7 +20,7 @@ fn established() -> Bench {
 
 /// C1: frames that wait in the switch by an entry that is gone are not sent once the change is done.
 #[test]
-fn frames_that_wait_are_gone_with_their_entry() {
+fn consistency_c1_frames_that_wait_are_gone_with_their_entry() {
     let mut bench = established();
     for number in 0..300 {
         bench.net.arrive(B, frame(2, 1, 5, number));
@@ -51,7 +52,7 @@ fn frames_that_wait_are_gone_with_their_entry() {
 
 /// Frames that wait hold no change for ever: they are sent first if there is room.
 #[test]
-fn frames_that_wait_go_before_a_change_if_their_peer_has_room() {
+fn consistency_c2_frames_that_wait_go_before_a_change_if_their_peer_has_room() {
     let mut bench = established();
     (0..300).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
     bench.turn();
@@ -68,7 +69,7 @@ fn frames_that_wait_go_before_a_change_if_their_peer_has_room() {
 
 /// C2: a VM that does not report loses its windows after the bound, and has them again when it reports.
 #[test]
-fn who_does_not_report_loses_the_windows_until_it_does() {
+fn consistency_c2_who_does_not_report_loses_the_windows_until_it_does() {
     let mut bench = established();
     let look = |bench: &Bench| {
         let mut asked = Vec::new();
@@ -102,7 +103,7 @@ fn who_does_not_report_loses_the_windows_until_it_does() {
 
 /// A VM at rest holds no change, however long it sleeps.
 #[test]
-fn a_switch_at_rest_holds_no_change() {
+fn consistency_c2_a_switch_at_rest_holds_no_change() {
     let mut bench = established();
     bench.switch.rest();
     wait(10 * REVOKE);
@@ -120,7 +121,7 @@ fn a_switch_at_rest_holds_no_change() {
 
 /// C6: a host that is silent for longer than the lease ends all hits, and one that comes back goes on.
 #[test]
-fn silence_of_the_host_ends_all_hits() {
+fn consistency_c6_silence_of_the_host_ends_all_hits() {
     let mut bench = established();
     wait(LEASE + 1);
     bench.net.arrive(B, frame(2, 1, 5, 1));
@@ -130,9 +131,36 @@ fn silence_of_the_host_ends_all_hits() {
     assert_eq!(bench.settle()[1], [frame(2, 1, 5, 1)]);
 }
 
+/// C9: a table that names a peer whose window is closed, or one that never had a window, reaches nobody by that. The
+/// entries stay, and what they say of others is done.
+#[test]
+fn consistency_c9_an_entry_reaches_nobody_whose_window_is_closed() {
+    let mut bench = established();
+    // A forged entry: its port is no peer's.
+    bench.net.host(|host| {
+        let table = host.table_mut(0).expect("a table");
+        let forged = ActionList::new(&[Action::Output(40)], 64).expect("a list");
+        let parsed = Parsed::of(1, &frame(1, 2, 5, 0), 60);
+        table
+            .insert(&parsed.key, &Mask::closed(Key { in_port: u16::MAX, ..Key::default() }), &forged, now())
+            .expect("room");
+        table.publish();
+    });
+    let sends = |bench: &mut Bench| {
+        bench.net.arrive(B, frame(2, 1, 5, 1));
+        bench.net.arrive(C, frame(1, 2, 5, 2));
+        bench.settle()
+    };
+    assert_eq!(sends(&mut bench), [vec![], vec![frame(2, 1, 5, 1)]]);
+    bench.world.gone(1);
+    assert_eq!(sends(&mut bench), [Vec::<Vec<u8>>::new(), vec![]]);
+    assert_eq!((bench.stat("hits"), bench.stat("not_ready"), bench.stat("forwarded")), (5, 3, 2));
+    assert_eq!(bench.net.host(|host| host.table(0).expect("a table").len()), 2, "the entries are there");
+}
+
 /// C7: what the host counts for a flow is what matched.
 #[test]
-fn flows_are_counted_and_go_when_they_are_not_used() {
+fn consistency_c7_flows_are_counted_and_go_when_they_are_not_used() {
     let mut bench = Bench::new(Some(TO_C));
     (0..10).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
     bench.net.arrive(C, frame(1, 2, 5, 0));
@@ -155,7 +183,7 @@ fn flows_are_counted_and_go_when_they_are_not_used() {
 
 /// C7: the counts of a flow go on where they were when the VM starts anew.
 #[test]
-fn counts_go_on_over_a_start_of_the_vm() {
+fn consistency_c7_counts_go_on_over_a_start_of_the_vm() {
     let mut bench = established();
     (0..9).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
     bench.settle();

@@ -59,7 +59,7 @@ proptest! {
     /// Frames of flows arrive while the host serves when it wants to, entries come and go, and c's ring is emptied when
     /// c wants to: each flow's frames arrive in order, and none twice.
     #[test]
-    fn frames_of_a_flow_leave_in_order_across_miss_and_hit(steps in vec((0u8..6, 0u16..4), 1..200)) {
+    fn consistency_c8_frames_of_a_flow_leave_in_order_across_miss_and_hit(steps in vec((0u8..6, 0u16..4), 1..200)) {
         let mut bench = Bench::new(Some(FLOWS));
         let (mut number, mut last, mut received) = (0, BTreeMap::new(), 0);
         let mut take = |bench: &mut Bench, last: &mut BTreeMap<u16, u16>| -> Result<(), TestCaseError> {
