@@ -21,7 +21,7 @@ const UNDER_WAY: usize = 8;
 /// Time between two looks at the rings at [`Pace::Flood`], so that they are full.
 const PAUSE: u64 = 2 * MS;
 // One burst empties a ring.
-const _: () = assert!(MAX_BURST >= RX_SIZE as usize);
+const _: () = assert!(MAX_BURST >= RX_SIZE);
 
 /// A change that is not done.
 struct Pending {
