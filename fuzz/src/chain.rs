@@ -88,7 +88,8 @@ pub fn frame(input: &Frame) {
     });
 }
 
-/// Forwards a frame, which changes its TTL and its index alone; and the same again, by the way of frames that are alike.
+/// Forwards a frame, which changes its TTL and its index alone; and the same again, by the way of frames that are
+/// alike.
 fn forward(router: &mut Router, frame: &mut FrameMut<'_>) {
     let before = content(frame);
     let slot = router.forward(frame);

@@ -13,32 +13,16 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: [&str; 20] = [
-    "microbench",
-    "balancer",
-    "classifier",
-    "echo",
-    "firewall",
-    "forward",
-    "generator",
-    "hop",
-    "hub",
-    "mirror",
-    "nat44",
-    "pcap",
-    "proxy",
-    "router",
-    "switch",
-    "stateful",
-    "vlan",
-    "latency",
-    "segments",
-    "station",
-];
+const PROGRAMS: &str = "microbench balancer classifier echo firewall forward generator hop hub mirror nat44 pcap \
+                        proxy router switch stateful vlan latency segments station";
 /// The package whose program runs in a VM alone.
 const ATTACK: &str = "attack";
 /// The package that starts processes.
 const LAUNCHER: &str = "sluice-launcher";
+
+fn programs() -> Vec<&'static str> {
+    PROGRAMS.split_whitespace().collect()
+}
 
 /// Returns the project's folder.
 pub fn root() -> &'static Path {
@@ -92,12 +76,12 @@ pub fn build_bare() -> Result<()> {
 
 /// Builds the programs for processes.
 pub fn build_hosted() -> Result<()> {
-    step("building launcher and examples", || cargo(&[&[LAUNCHER], &PROGRAMS[..]].concat(), &[], &HOSTED_FOLDER))
+    step("building launcher and examples", || cargo(&[&[LAUNCHER], &programs()[..]].concat(), &[], &HOSTED_FOLDER))
 }
 
 /// Whether `name` is a program of this workspace that a VM (`bare`), or a process in the role of one, can run.
 pub fn is_ours(name: &str, bare: bool) -> bool {
-    PROGRAMS.contains(&name) || bare && name == ATTACK
+    programs().contains(&name) || bare && name == ATTACK
 }
 
 /// Builds monitor and window image, and of the programs for VMs those in `images`.
@@ -135,7 +119,7 @@ pub fn bare_arguments(command: &mut Command) {
 }
 
 fn all_bare() -> Vec<&'static str> {
-    [&HOST, &PROGRAMS[..], &[ATTACK]].concat()
+    [&HOST, &programs()[..], &[ATTACK]].concat()
 }
 
 /// Makes `command`, a cargo command, be about the packages for the bare machine.

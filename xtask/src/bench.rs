@@ -4,7 +4,7 @@ use crate::progress::step;
 use crate::{Host, Scenario, artifacts, chain, rings, switch};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use sluice_report::{IMIX, Report, Row, cpu, frame_name, plot, table};
+use sluice_report::{IMIX, Report, Row, caption, frame_name, plot, table};
 use std::fs;
 
 /// Packets in a row: in an emulator every packet costs the same, on a real machine they don't.
@@ -185,17 +185,7 @@ fn rx(options: RxOptions) -> Result<()> {
 
 /// Returns a sentence on how the figures of `host` were taken.
 pub fn conditions(host: Host) -> String {
-    match host {
-        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor): instructions of \
-                        API, stub, gate and \
-                        window inside tx_burst. They are no time; in every run they are the same."
-            .into(),
-        Host::Embedded => format!(
-            "Measured with the time-stamp counter on this machine ({}), sender and receiver as \
-                                   two processes; medians of {RUNS_NATIVE} runs.",
-            cpu()
-        ),
-    }
+    caption::gates((host == Host::Embedded).then_some(RUNS_NATIVE))
 }
 
 /// Measures in the emulator, with one boot for each gate.

@@ -1,10 +1,9 @@
 //! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost.
 
-use crate::{artifacts, rings};
+use crate::rings;
 use anyhow::Result;
+use sluice_report::caption;
 use sluice_report::chain::{ChainRow, table};
-use sluice_report::cpu;
-use std::process::Command;
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -20,8 +19,7 @@ pub struct Options {
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let library = rings::library();
-    artifacts::build_ring_bench()?;
-    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
+    let mut command = rings::ring_bench()?;
     command.arg("chain").args(rings::given(&[("--seconds", &options.seconds)]));
     match library {
         Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
@@ -33,10 +31,6 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("{}", table(&rows));
-    println!(
-        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
-         core, bursts of 32.",
-        cpu()
-    );
+    println!("{}", caption::chain());
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::progress::Slow;
 use crate::{artifacts, tools};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
-use sluice_report::{RingRow, cpu, plot, table};
+use sluice_report::{RingRow, caption, plot, table};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -47,8 +47,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let window = tools::bare_target().map_err(anyhow::Error::msg).and_then(|()| artifacts::build_window());
     let library = library();
-    artifacts::build_ring_bench()?;
-    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
+    let mut command = ring_bench()?;
     for (option, file) in [("--window", window), ("--rte-vhost", library)] {
         match file {
             Ok(file) => drop(command.arg(option).arg(file)),
@@ -68,11 +67,17 @@ pub fn run(options: &Options) -> Result<()> {
             println!("{what}\n{}", table::of_rings(rows));
         }
     }
-    println!("{}", conditions());
+    println!("{}", caption::rings());
     let picture = artifacts::results().join("rings.svg");
     plot::rings(&picture, &rows)?;
     println!("Plot: {}", picture.display());
     Ok(())
+}
+
+/// Builds the benchmark.
+pub fn ring_bench() -> Result<Command> {
+    artifacts::build_ring_bench()?;
+    Ok(Command::new(artifacts::hosted().join("ring-bench")))
 }
 
 /// Builds DPDK's libraries with our few functions around them: one library, of which both benchmarks have a part.
@@ -84,17 +89,6 @@ pub fn library() -> Result<PathBuf> {
         ["rte_vhost.c", "flows.c", "feeder.c"].map(|file| artifacts::root().join("bench/rte_vhost").join(file));
     tools::compile_with_dpdk(&sources, &library)?;
     Ok(library)
-}
-
-fn conditions() -> String {
-    format!(
-        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median \
-         of the ratios turn by \
-         turn, so that it holds where the machine changes its speed. Two cores: ns that a cache line takes \
-         to the other processor and back; rows marked ! compare nothing, their round trips differ by more than a \
-         quarter.",
-        cpu()
-    )
 }
 
 impl Options {

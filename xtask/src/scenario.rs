@@ -36,11 +36,8 @@ impl Scenario {
         let path = artifacts::root().join("examples/manifests").join(name).with_extension("toml");
         let mut scenario = Self::new(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
         let named = |name: &&str| scenario.manifest.contains(&format!("\"{name}\""));
-        for name in ["mixed.pcap", "rules.txt", "routes.txt", "flows.toml", "chain.toml"]
-            .into_iter()
-            .filter(named)
-            .collect::<Vec<_>>()
-        {
+        let files = "mixed.pcap rules.txt routes.txt flows.toml chain.toml".split(' ');
+        for name in files.filter(named).collect::<Vec<_>>() {
             let path = artifacts::root().join("examples/captures").join(name);
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             scenario.modules.push((name.into(), bytes));

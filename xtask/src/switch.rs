@@ -3,9 +3,8 @@
 use crate::{artifacts, rings, tools};
 use anyhow::Result;
 use sluice_report::switch::{SwitchRow, table};
-use sluice_report::{cpu, plot};
+use sluice_report::{caption, plot};
 use std::fs;
-use std::process::Command;
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -25,10 +24,8 @@ pub struct Options {
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let library = rings::library();
-    artifacts::build_ring_bench()?;
-    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
-    command.arg("switch");
-    command.args(rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]));
+    let mut command = rings::ring_bench()?;
+    command.arg("switch").args(rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]));
     match library {
         Ok(file) => {
             command.arg("--rte-vhost").arg(file);
@@ -45,14 +42,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("{}", table(&rows));
-    println!(
-        "Ticks of the time-stamp counter a packet, medians of the quiet chunks, on this machine ({}), one core, \
-         bursts of 32. To rte_hash: its look-up of keys of 16 bytes in pages of 4 KiB. To c: a router around it, \
-         without counting. To ovs and ovs-best: Open vSwitch by default, and its fastest setting, both without what \
-         testpmd takes. To alone: the same without changes or strangers' headers. To bare: without epoch, lease, time \
-         and report. Ratios are medians of those chunk by chunk; to Open vSwitch, which runs apart, those of medians.",
-        cpu()
-    );
+    println!("{}", caption::switch());
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("switch.svg");
     plot::switch(&picture, &rows)?;

@@ -6,12 +6,14 @@
 //! | `outcome` | [`Outcome`]: a report as the user of a run sees it: consoles by VM, or one JSON object |
 //! | `rows` | [`Row`] and [`RingRow`]: measured rows |
 //! | [`table`], [`plot`] | rows as text, and as a picture |
+//! | [`caption`] | how figures were taken, in words |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
 //! | [`chain`] | the same for hops of a service chain |
 //! | [`switch`] | the same for the flow cache |
 //! | `machine` | [`cpu`]: the processor that figures were taken on |
 #![forbid(unsafe_code)]
 
+pub mod caption;
 pub mod chain;
 pub mod latency;
 mod machine;

@@ -33,7 +33,8 @@ pub struct SwitchRow {
     /// Ticks of the time-stamp counter: the median of the quiet chunks, nothing without any.
     pub ticks_per_packet: Option<f64>,
     /// Ratios to others at as many flows, by their names. Those to rows of this program are medians of the ratios chunk
-    /// by chunk; those to `ovs`, as it is by default, and to `ovs-best`, its fastest setting, are ratios of the medians.
+    /// by chunk; those to `ovs`, as it is by default, and to `ovs-best`, its fastest setting, are ratios of
+    /// medians.
     pub ratios: BTreeMap<String, f64>,
     /// Packets that a switch did not find in its caches while it was measured.
     pub misses: Option<u64>,
@@ -96,8 +97,8 @@ mod tests {
 
     const ROW: &str = concat!(
         r#"{"impl":"sluice","work":"lookup","frame":"IPv4","flows":64000,"table":"front","setting":null,"masks":16,"#,
-        r#""pages":2048,"large_share":0.5,"ticks_per_packet":12.25,"ratios":{"rte_hash":0.25},"misses":null,"changes":null,"#,
-        r#""quiet_chunks":20,"chunks":30}"#
+        r#""pages":2048,"large_share":0.5,"ticks_per_packet":12.25,"ratios":{"rte_hash":0.25},"misses":null,"#,
+        r#""changes":null,"quiet_chunks":20,"chunks":30}"#
     );
 
     #[test]

@@ -25,10 +25,13 @@ fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let mut switch = Switch::new(&mut *ports.input, outputs, flows, front, clock::host_time)?;
     vnf.args().split_whitespace().try_for_each(|peer| ports.outputs.wait_for(Some(peer)).map(drop))?;
     let mut burst = ports.outputs.burst();
-    while switch.is_open() {
+    loop {
         let received = switch.rx_burst(&mut burst, BURST_SIZE)?;
         switch.tx_burst(&mut burst, BURST_SIZE)?;
         if received == 0 {
+            if !switch.is_open() {
+                break;
+            }
             switch.rest();
             vnf.yield_now();
         }

@@ -21,6 +21,28 @@
 //! }
 //! ```
 //!
+//! The file itself is read on any machine; what is wrong in it is said with its line and key:
+//!
+//! ```
+//! use sluice_chain::{ChainFile, Direction};
+//!
+//! let text = r#"
+//!     [[chain]]
+//!     name = "web"
+//!     path = 1
+//!     ends = ["in", "out"]
+//!     forward = ["any"]
+//!     return = ["any"]
+//!     hops = [{ vm = "firewall", policy = "closed" }]
+//! "#;
+//! let file = ChainFile::parse(text)?;
+//! let chain = file.current().next().expect("a chain");
+//! let way: Vec<_> = chain.stations(Direction::Forward).into_iter().map(|(vm, _)| vm).collect();
+//! assert!(way.contains(&"firewall"));
+//! assert!(ChainFile::parse(&text.replace("closed", "ajar")).is_err());
+//! # Ok::<(), sluice_chain::FileError>(())
+//! ```
+//!
 //! # Who believes whom
 //! A header is what the sender wrote: it is read once, its version, type and lengths are checked, and {path, index}
 //! must be one at which this VM stands. The table behind them has 256 steps, and bypassing goes down it, so it ends.

@@ -245,19 +245,14 @@ impl FlowSwitch {
     fn turn(&mut self, now: u64) -> Option<Windows> {
         let Self { table, full, .. } = self;
         let turn = table.turn(now);
-        // One outside knows itself which flows are used.
-        if now >= self.sweep && !matches!(full, Full::Outside(_)) {
-            let idle = table.limits().idle;
-            self.sweep = now.saturating_add(idle / 4);
+        if now >= self.sweep {
+            self.sweep = now.saturating_add(table.limits().idle / 4);
             table.collect_all();
-            if let Full::Learning(learning) = full {
-                learning.age(table, now);
+            table.order();
+            // One outside knows itself which flows are used.
+            if !matches!(full, Full::Outside(_)) {
+                remove_unused(table, full, now);
             }
-            // Under pressure a flow has less time.
-            let full = table.len() >= table.memory().shape().entries as usize / 8 * 7;
-            let idle = if full { idle / 16 } else { idle };
-            table.remove_all(|flow| now.saturating_sub(flow.used().min(now)) > idle);
-            table.publish();
         }
         match turn {
             _ if turn.close => Some(Windows::Close),
@@ -265,6 +260,18 @@ impl FlowSwitch {
             _ => None,
         }
     }
+}
+
+/// Removes the flows that were not used for a while.
+fn remove_unused(table: &mut FlowTable<'_>, full: &mut Full, now: u64) {
+    if let Full::Learning(learning) = full {
+        learning.age(table, now);
+    }
+    // Under pressure a flow has less time.
+    let is_full = table.len() >= table.memory().shape().entries as usize / 8 * 7;
+    let idle = if is_full { table.limits().idle / 16 } else { table.limits().idle };
+    table.remove_all(|flow| now.saturating_sub(flow.used().min(now)) > idle);
+    table.publish();
 }
 
 /// Keeps a frame for a full switch outside.

@@ -85,8 +85,8 @@ pub struct FlowTable<'m> {
     limits: Limits,
     reader: Reader,
     flows: BTreeMap<u32, Flow>,
-    /// Flows that were removed, and are not done.
-    dying: Vec<Flow>,
+    /// Flows that were removed, and are not done, by their entries.
+    dying: BTreeMap<u32, Flow>,
     changed: bool,
     /// The full switch is away, so that the lease is not renewed.
     is_silent: bool,
@@ -112,7 +112,7 @@ impl<'m> FlowTable<'m> {
             limits,
             reader: Reader::Gone,
             flows: BTreeMap::new(),
-            dying: Vec::new(),
+            dying: BTreeMap::new(),
             changed: false,
             is_silent: false,
             until: 0,
@@ -177,7 +177,7 @@ impl<'m> FlowTable<'m> {
     pub fn remove(&mut self, id: EntryId) -> bool {
         let there = self.writer.remove(id);
         if there && let Some(flow) = self.flows.remove(&id.index()) {
-            self.dying.push(flow);
+            self.dying.insert(id.index(), flow);
             self.changed = true;
         }
         there
@@ -214,6 +214,11 @@ impl<'m> FlowTable<'m> {
         self.flows.values()
     }
 
+    /// Returns whether there is a flow of this name.
+    pub fn has(&self, id: EntryId) -> bool {
+        self.flows.get(&id.index()).is_some_and(|flow| flow.id == id)
+    }
+
     /// Returns the number of flows.
     pub fn len(&self) -> usize {
         self.flows.len()
@@ -231,6 +236,13 @@ impl<'m> FlowTable<'m> {
         }
     }
 
+    /// Has the masks looked up first whose flows are used most, by the counts of the last [`FlowTable::collect_all`].
+    pub fn order(&mut self) {
+        let flows = &self.flows;
+        let hits = |mask: &Mask| flows.values().filter(|flow| flow.mask == *mask).map(|flow| flow.counts.packets).sum();
+        self.writer.order(hits);
+    }
+
     /// Renews the lease, and finds out at time `now` what is done.
     pub fn turn(&mut self, now: u64) -> Turn {
         self.renew(now);
@@ -245,8 +257,7 @@ impl<'m> FlowTable<'m> {
         self.done = reported;
         let Self { writer, ledger, dying, .. } = self;
         for id in writer.dead(reported) {
-            let Some(at) = dying.iter().position(|flow| flow.id == id) else { continue };
-            let flow = dying.swap_remove(at);
+            let Some(flow) = dying.remove(&id.index()) else { continue };
             turn.ended.push(Flow { counts: ledger.collect(id).unwrap_or(flow.counts), ..flow });
         }
         self.writer.reclaim(reported);

@@ -39,13 +39,13 @@ pub struct Bridge {
     management: PathBuf,
     /// The entry of each flow that has one.
     entries: BTreeMap<Ufid, EntryId>,
+    /// The flows that the table has no room for so far.
+    waiting: BTreeMap<Ufid, DatapathFlow>,
     groups: VecDeque<Group>,
     /// Open vSwitch does not answer.
     is_away: bool,
     /// Frames that Open vSwitch did not take.
     dropped: u64,
-    /// Flows that the table had no room for.
-    no_room: u64,
 }
 
 impl Bridge {
@@ -70,10 +70,10 @@ impl Bridge {
             bridge: OpenVswitch::open(&config)?,
             management: folder.join(&flows.bridge).with_extension("mgmt"),
             entries: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             groups: VecDeque::new(),
             is_away: true,
             dropped: 0,
-            no_room: 0,
         }))
     }
 
@@ -102,10 +102,10 @@ impl Bridge {
             .bridge
             .flows()
             .fold((0, 0), |(packets, bytes), (_, counters)| (packets + counters.packets, bytes + counters.bytes));
-        let Self { name, entries, dropped, no_room, .. } = self;
-        let entries = entries.len();
+        let Self { name, entries, waiting, dropped, .. } = self;
+        let (entries, waiting) = (entries.len(), waiting.len());
         format!(
-            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} no_room={no_room}"
+            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting}"
         )
     }
 
@@ -171,21 +171,21 @@ impl Bridge {
                 Change::Added(flow) | Change::Changed(flow) => flow.ufid,
                 Change::Removed(ufid) | Change::Refused(ufid, _) => *ufid,
             };
+            self.waiting.remove(&ufid);
             if let Some(entry) = self.entries.remove(&ufid) {
                 table.remove(entry);
             }
             match change {
-                Change::Added(DatapathFlow { key, mask, actions, .. })
-                | Change::Changed(DatapathFlow { key, mask, actions, .. }) => {
-                    match table.insert(&key, &mask, &actions, crate::flows::now()) {
-                        Ok(entry) => {
-                            self.entries.insert(ufid, entry);
-                        }
-                        Err(_) => self.no_room += 1,
-                    }
-                }
+                Change::Added(flow) | Change::Changed(flow) => drop(self.waiting.insert(ufid, flow)),
                 Change::Refused(ufid, why) => console.say(&format!("openvswitch {}: flow {ufid}: {why}", self.name)),
                 Change::Removed(_) => {}
+            }
+        }
+        // Room comes when other flows go.
+        for (ufid, DatapathFlow { key, mask, actions, .. }) in std::mem::take(&mut self.waiting) {
+            match table.insert(&key, &mask, &actions, crate::flows::now()) {
+                Ok(entry) => drop(self.entries.insert(ufid, entry)),
+                Err(_) => drop(self.waiting.insert(ufid, DatapathFlow { ufid, key, mask, actions })),
             }
         }
         table.publish();

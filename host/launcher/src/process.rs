@@ -62,6 +62,8 @@ pub struct Process {
     error: Option<String>,
     /// Control socket of the process, until it closes that or breaks the protocol.
     registers: Option<Registers>,
+    /// The process was ended, and perhaps is not gone yet.
+    is_ended: bool,
 }
 
 /// The end of a process.
@@ -94,6 +96,7 @@ impl Process {
             lines: Lines::default(),
             error: None,
             registers: Some(Registers { socket: ours, message: Vec::new() }),
+            is_ended: false,
         };
         if let Some(output) = &process.output {
             fcntl_setfl(output, fcntl_getfl(output)? | OFlags::NONBLOCK)?;
@@ -144,9 +147,10 @@ impl Process {
         (self.output, self.registers) = (None, None);
     }
 
-    /// Ends the process and its group, whatever they do.
-    pub fn end(&self) {
+    /// Ends the process and its group, whatever they do. Returns whether this is the first time.
+    pub fn end(&mut self) -> bool {
         self.kill_group();
+        !std::mem::replace(&mut self.is_ended, true)
     }
 
     fn kill_group(&self) {

@@ -111,11 +111,12 @@ impl<'a, 's> Run<'a, 's> {
     /// memory for as long as they live.
     fn end_the_late(&mut self) {
         for vm in self.shared.turn() {
-            let Some(process) = self.processes.iter().find(|process| process.id == vm as usize) else { continue };
-            let name = &self.parts[process.id].config.name;
-            self.console
-                .say(&format!("vm {name} did not report in time that it uses no entry of before, and is ended"));
-            process.end();
+            let Some(process) = self.processes.iter_mut().find(|process| process.id == vm as usize) else { continue };
+            if process.end() {
+                let name = &self.parts[vm as usize].config.name;
+                let text = format!("vm {name} did not report in time that it uses no entry of before, and is ended");
+                self.console.say(&text);
+            }
         }
     }
 

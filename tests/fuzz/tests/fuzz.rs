@@ -58,6 +58,16 @@ fn fuzz_ovs_flow_finds_nothing() {
 }
 
 #[test]
+fn fuzz_nsh_finds_nothing() {
+    nothing_is_found("nsh", 10_000, 100);
+}
+
+#[test]
+fn fuzz_chain_file_finds_nothing() {
+    nothing_is_found("chain_file", 5_000, 100);
+}
+
+#[test]
 fn fuzz_device_split_finds_the_planted_bug() {
     the_planted_bug_is_found("device_split");
 }

@@ -92,7 +92,8 @@ fn bad() -> Vec<(Vec<u8>, &'static str)> {
 fn passes_what_the_rfc_lets_pass(runs: impl Fn(&Scenario) -> Report) {
     let ((good, expected), bad) = (good(), bad());
     let mixed: Vec<_> = good.iter().chain(bad.iter().map(|(frame, _)| frame)).chain(&good).cloned().collect();
-    let report = runs(&one_hop(HOP, &mixed, "hop", "hop chain.toml"));
+    let scenario = one_hop(HOP, &mixed, "hop", "hop chain.toml 1000000");
+    let report = runs(&Scenario { timeout: 300, ..scenario });
     passed(&report);
     let out = &report.files["out.pcap"];
     assert!(frames_of(out) == [&expected[..], &expected].concat(), "{:#?}", report.lines);
@@ -136,9 +137,9 @@ fn a_wrong_chain_file_is_named_with_its_line() {
     says(&open, "hop chain.toml", "chain.toml: peer \"next\" is not in the window directory");
 }
 
-/// Returns a scenario in which a hop of one of two chains stops in the middle of `count` frames of each chain. A VM
-/// crashes, and the host starts it again; a process ends for good. `in` knows what chain a frame is for by its port.
-fn stop(policy: &str, count: u32, restarts: u32) -> Scenario {
+/// Returns a scenario in which a hop of one of two chains stops in the middle of `count` frames of each chain. `in`
+/// knows what chain a frame is for by its port.
+fn stop(policy: &str, count: u32) -> Scenario {
     let chain = |number: u8, vm: &str, policy: &str| {
         format!(
             "[[chain]]\nname = \"{vm}\"\npath = {number}\nends = [\"in\", \"out\"]\n\
@@ -151,21 +152,18 @@ fn stop(policy: &str, count: u32, restarts: u32) -> Scenario {
     let peers = |peers: &str| format!("peers = [{peers}]\n{modules}");
     vm(&mut manifest, "client", "pcap", "replay in.pcap to=in", "peers = [\"in\"]\nmodules = [\"in.pcap\"]");
     vm(&mut manifest, "in", "classifier", "in chain.toml", &peers(r#""doomed", "sound", "out""#));
-    let rest = peers(r#""out", "in""#) + &format!("\nrestarts = {restarts}");
-    vm(&mut manifest, "doomed", "hop", &format!("doomed chain.toml {}", count / 2 + 1), &rest);
+    vm(&mut manifest, "doomed", "hop", &format!("doomed chain.toml {}", count / 2 + 1), &peers(r#""out", "in""#));
     vm(&mut manifest, "sound", "hop", "sound chain.toml", &peers(r#""out", "in""#));
     vm(&mut manifest, "out", "classifier", "out chain.toml last", &peers(r#""doomed", "sound", "in", "last""#));
     vm(&mut manifest, "last", "pcap", "record out.pcap", "");
     let mut scenario = Scenario::new(manifest);
     let chains = chain(1, "sound", "closed") + &chain(2, "doomed", policy);
     let frames: Vec<_> = (0..2 * count).map(frame).collect();
-    (scenario.modules, scenario.timeout) =
-        (vec![("in.pcap".into(), file(&frames)), ("chain.toml".into(), chains.into())], 300);
+    scenario.modules = vec![("in.pcap".into(), file(&frames)), ("chain.toml".into(), chains.into())];
     scenario
 }
 
-/// Returns a number in the line of `in` about the forward direction of the chain "doomed": the word behind `after`, or
-/// the one before it if `after` starts with a space.
+/// Returns the counter `name` in the line of `in` about the forward direction of the chain "doomed".
 fn counter(report: &Report, name: &str) -> u32 {
     let start = "[in] chain doomed version 0, forward: ";
     let line = report.lines.iter().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
@@ -193,28 +191,20 @@ fn arrived(report: &Report, count: u32) -> [u32; 3] {
     [before as u32, counter(report, "bypassed"), counter(report, "closed")]
 }
 
-/// Frames of a process, and of a VM.
+/// Frames of each chain.
 const MANY: u32 = 30_000;
-const SOME: u32 = 1500;
-/// Frames that were delivered to the hop before it stopped: those of its ring, and of its burst. No others are lost.
-const DELIVERED: u32 = 256 + 2 * 32;
+/// Frames that were delivered to the hop before it stopped, at most: those of its ring, of its burst, and of its queue
+/// to the next VM. No others are lost.
+const DELIVERED: u32 = 256 + 32 + 256;
 
 #[test]
 fn an_open_hop_that_went_away_is_passed_by() {
-    let [arrived, bypassed, closed] = arrived(&embedded(&stop("open", MANY, 0)), MANY);
+    let [arrived, bypassed, closed] = arrived(&embedded(&stop("open", MANY)), MANY);
     assert!(bypassed > 0 && closed == 0 && MANY - arrived <= DELIVERED, "{arrived} {bypassed} {closed}");
 }
 
 #[test]
 fn frames_for_a_closed_hop_that_went_away_are_dropped_and_counted() {
-    let [arrived, bypassed, closed] = arrived(&embedded(&stop("closed", MANY, 0)), MANY);
+    let [arrived, bypassed, closed] = arrived(&embedded(&stop("closed", MANY)), MANY);
     assert!(bypassed == 0 && closed > 0 && MANY - arrived - closed <= DELIVERED, "{arrived} {bypassed} {closed}");
-}
-
-#[test]
-fn an_open_hop_that_crashes_is_passed_by_until_it_is_back_in_bochs() {
-    let report = in_bochs(&stop("open", SOME, 1));
-    let [arrived, bypassed, closed] = arrived(&report, SOME);
-    assert!(report.says("it was told to"), "{:#?}", report.lines);
-    assert!(bypassed > 0 && closed == 0 && SOME - arrived <= DELIVERED, "{arrived} {bypassed} {closed}");
 }

@@ -31,7 +31,7 @@ fn sorted<'f>(frames: impl IntoIterator<Item = &'f [u8]>) -> Vec<Vec<u8>> {
 #[track_caller]
 fn goes_there_and_back(runs: impl Fn(&Scenario) -> Report) {
     let scenario = example("service-chain");
-    let report = runs(&scenario);
+    let report = runs(&Scenario { timeout: 300, ..scenario.clone() });
     passed(&report);
     let (_, sent) = scenario.modules.iter().find(|(name, _)| name == "mixed.pcap").expect("a capture");
     let sent = frames_of(sent);

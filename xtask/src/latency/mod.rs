@@ -5,7 +5,7 @@ pub mod wakeups;
 use crate::progress::step;
 use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
-use sluice_report::cpu;
+use sluice_report::caption;
 use sluice_report::latency::{plot, text};
 use std::fs;
 
@@ -119,27 +119,10 @@ fn print(host: Host, measured: &Measured) -> Result<()> {
     let unit = measured.expiries.first().map_or("ticks", |row| row.unit.as_str());
     println!("From a timer's expiry to its handler, {unit}:\n{}\n", text::expiries(&measured.expiries));
     measured.expiries.iter().for_each(|row| println!("{}", text::histogram(row)));
-    println!("{}", conditions(host));
+    println!("{}", caption::latency(host == Host::Bochs));
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("latency.svg");
     plot::draw(&picture, &measured.expiries)?;
     println!("Plot: {}", picture.display());
     Ok(())
-}
-
-fn conditions(host: Host) -> String {
-    match host {
-        Host::Bochs => "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, \
-                        the monitor's instructions \
-                        included. They are no time; in every run they are the same. Window: from the store that \
-                        arms it to the one that disarms it. \
-                        Bound: latency without load, longest window of such calls, and one exit."
-            .into(),
-        Host::Embedded => format!(
-            "Measured on this machine ({}), gate direct: calls by the time-stamp counter, expiries by the monotonic \
-             clock, their handler a \
-             thread on the sender's processor. Nothing bounds them but the system's scheduler.",
-            cpu()
-        ),
-    }
 }

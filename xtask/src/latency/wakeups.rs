@@ -4,7 +4,7 @@
 use crate::progress::step;
 use crate::{Host, Scenario};
 use anyhow::Result;
-use sluice_report::cpu;
+use sluice_report::caption;
 use sluice_report::latency::wakeups::text;
 
 pub use sluice_report::latency::wakeups::{Wakeups, notified, row};
@@ -43,22 +43,7 @@ pub fn run(host: Host, pings: Option<u64>, json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "wakeups": rows }))?);
     } else {
-        println!("{}\n\n{}", text(&rows), conditions(host));
+        println!("{}\n\n{}", text(&rows), caption::wakeups(host == Host::Bochs));
     }
     Ok(())
-}
-
-fn conditions(host: Host) -> String {
-    match host {
-        Host::Bochs => "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few \
-                        instructions): no time. Busy: \
-                        the share of instructions that the receiver did not sleep for."
-            .into(),
-        Host::Embedded => format!(
-            "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. \
-             Sender, receiver and \
-             launcher are three processes. Told: wake-ups that the launcher gave the receiver.",
-            cpu()
-        ),
-    }
 }

@@ -103,8 +103,11 @@ fn what_is_no_flow_has_none() {
 fn new_ends_leave_right_checksums() {
     for payload in [&b""[..], b"abc", &[0xff; 700]] {
         for (number, inner) in frames(payload).into_iter().enumerate() {
-            for port in (0..=u16::MAX).step_by(if payload.len() == 3 { 5 } else { 257 }) {
-                let address = [203, port as u8, 113, (port >> 8) as u8];
+            // Of UDP, each sum that there is.
+            let all = number == 1 && payload.len() == 3;
+            let step = if all { 1 } else { 257 };
+            for port in (0..=u16::MAX).step_by(step) {
+                let address = if all { [203, 0, 113, 1] } else { [203, port as u8, 113, (port >> 8) as u8] };
                 let frame = in_chain(&inner);
                 let (set, after) = with(&frame, |frame| {
                     let nsh = Nsh::read(frame).unwrap();

@@ -73,7 +73,8 @@ impl Plan {
 }
 
 /// Returns the time to live, the protocol and the checksum of a header of IPv4 as they are once 1 is taken from the
-/// time to live; `None` if it is over then. This is what [`with_ttl`] returns, where old and new word differ by a constant.
+/// time to live; `None` if it is over then. This is what [`with_ttl`] returns: old and new word differ by a
+/// constant.
 #[inline(always)]
 fn decremented([ttl, protocol, high, low]: [u8; 4]) -> Option<[u8; 4]> {
     const DIFFERENCE: u16 = !u16::from_ne_bytes([1, 0]);

@@ -128,7 +128,8 @@ fn transport_of(header: &[u8; transport::TCP], protocol: u8, payload: usize) -> 
     let least = usize::from(LEAST[usize::from(protocol)]);
     // All ones for TCP. No branch: which of both a frame has can't be predicted.
     let tcp = 0usize.wrapping_sub(least >> 4 & 1);
-    let len = usize::from(high >> 4) * 4 & tcp | usize::from(be16(header[4], header[5])) & !tcp;
+    let (tcp_len, udp_len) = (usize::from(high >> 4) * 4, usize::from(be16(header[4], header[5])));
+    let len = tcp_len & tcp | udp_len & !tcp;
     let whole = (len >= least) & (len <= payload);
     let flags = raw(be16(high & 0xf, low)) << 48 | u64::from(Layers::TCP.bits());
     whole.then_some(flags & tcp as u64 | u64::from(Layers::TRANSPORT.bits()))

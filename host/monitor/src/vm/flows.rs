@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use sluice_control::Manifest;
 use sluice_flows::{FlowSetup, FlowSwitches, Windows};
 use sluice_switch::SwitchStats;
@@ -21,6 +22,9 @@ use x86_64::instructions::random::RdRand;
 
 /// Number of turns for which a lease lasts at least.
 const TURNS: u64 = 4;
+
+/// Whether any VM has an in-VM switch.
+static ARE_THERE: AtomicBool = AtomicBool::new(false);
 
 /// Returns the in-VM switches of the manifest, and their memory, by VM.
 pub fn build(files: &BootFiles) -> Result<(FlowSwitches, Vec<Option<FlowFrames>>), String> {
@@ -41,6 +45,7 @@ pub fn build(files: &BootFiles) -> Result<(FlowSwitches, Vec<Option<FlowFrames>>
         switches.add(&manifest, id, setup).map_err(|error| wrong(format!("{error}")))?;
         all.push(Some(FlowFrames { table: (table.hpa, table_len), records: (records.hpa, records_len) }));
     }
+    ARE_THERE.store(!switches.is_empty(), Relaxed);
     Ok((switches, all))
 }
 
@@ -71,6 +76,9 @@ fn seed() -> [u64; 2] {
 /// Looks after all tables, in the time of VM `vm`, which is not in a window. Windows that have to be closed are closed
 /// on return.
 pub fn look_after(vm: u32) {
+    if !ARE_THERE.load(Relaxed) {
+        return;
+    }
     for (late, windows) in network::turn_flows(cpu::ticks()) {
         network::close(late, windows == Windows::Close);
         mailbox::ask(late);

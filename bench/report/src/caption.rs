@@ -1,0 +1,81 @@
+//! How figures were taken: what is said below a table.
+
+use crate::cpu;
+
+/// Says it of the gates. `runs` is the number of runs of processes; none if instructions were counted.
+pub fn gates(runs: Option<usize>) -> String {
+    match runs {
+        None => {
+            "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor): instructions of API, stub, \
+                 gate and window inside tx_burst. They are no time; in every run they are the same."
+                .into()
+        }
+        Some(runs) => format!(
+            "Measured with the time-stamp counter on this machine ({}), sender and receiver as two processes; medians \
+             of {runs} runs.",
+            cpu()
+        ),
+    }
+}
+
+/// Says it of single calls and expiries, which are counted instructions if `counted`.
+pub fn latency(counted: bool) -> String {
+    if counted {
+        return "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the \
+                monitor's instructions included. They are no time; in every run they are the same. Window: from the \
+                store that arms it to the one that disarms it. Bound: latency without load, longest window of such \
+                calls, and one exit."
+            .into();
+    }
+    format!(
+        "Measured on this machine ({}), gate direct: calls by the time-stamp counter, expiries by the monotonic clock, \
+         their handler a thread on the sender's processor. Nothing bounds them but the system's scheduler.",
+        cpu()
+    )
+}
+
+/// Says it of wake-ups, which are counted instructions if `counted`.
+pub fn wakeups(counted: bool) -> String {
+    if counted {
+        return "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few instructions): \
+                no time. Busy: the share of instructions that the receiver did not sleep for."
+            .into();
+    }
+    format!(
+        "Ticks of the time-stamp counter on this machine ({}), from before a frame is sent until it is received. \
+         Sender, receiver and launcher are three processes. Told: wake-ups that the launcher gave the receiver.",
+        cpu()
+    )
+}
+
+/// Says it of rings.
+pub fn rings() -> String {
+    format!(
+        "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median \
+         of the ratios turn by turn, so that it holds where the machine changes its speed. Two cores: ns that a cache \
+         line takes to the other processor and back; rows marked ! compare nothing, their round trips differ by more \
+         than a quarter.",
+        cpu()
+    )
+}
+
+/// Says it of the flow cache.
+pub fn switch() -> String {
+    format!(
+        "Ticks of the time-stamp counter a packet, medians of the quiet chunks, on this machine ({}), one core, bursts \
+         of 32. To rte_hash: its look-up of keys of 16 bytes in pages of 4 KiB. To c: a router around it, without \
+         counting. To ovs and ovs-best: Open vSwitch by default, and its fastest setting, both without what testpmd \
+         takes. To alone: the same without changes or strangers' headers. To bare: without epoch, lease, time and \
+         report. Ratios are medians of those chunk by chunk; to Open vSwitch, which runs apart, those of medians.",
+        cpu()
+    )
+}
+
+/// Says it of service chains.
+pub fn chain() -> String {
+    format!(
+        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
+         core, bursts of 32.",
+        cpu()
+    )
+}
