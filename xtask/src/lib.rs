@@ -13,6 +13,7 @@ pub mod bench;
 mod bochs;
 mod chain;
 pub mod check;
+pub mod corpora;
 pub mod demo;
 mod embedded;
 pub mod fuzz;
@@ -33,5 +34,5 @@ pub mod test;
 pub mod tools;
 
 pub use host::Host;
-pub use scenario::Scenario;
+pub use scenario::{Scenario, capture};
 pub use sluice_report::{Report, Row};

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests, and how many there were.
 
-use crate::{artifacts, miri, rings, tools};
+use crate::{artifacts, corpora, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Command;
@@ -24,7 +24,7 @@ struct Count {
 pub fn run(options: &Options) -> Result<()> {
     tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
-    let openvswitch = tools::openvswitch();
+    let (openvswitch, captures) = (tools::openvswitch(), corpora::available());
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
@@ -36,6 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("in_qemu", &qemu),
         ("with_testpmd", &testpmd),
         ("with_openvswitch", &openvswitch),
+        ("from_debian", &captures),
         ("fuzz_", &fuzzer),
         ("audit_", &bare),
         ("in_miri", &interpreter),
