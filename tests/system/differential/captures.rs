@@ -5,8 +5,8 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use std::time::Duration;
 
-/// Returns whether a frame can go through both: Open vSwitch hangs up on shorter ones, and a device takes no longer ones
-/// whose payload has no more than 1,500 bytes.
+/// Returns whether a frame can go through both: Open vSwitch hangs up on shorter ones, and a device takes no payload of
+/// more than 1,500 bytes.
 pub fn is_fit(frame: &[u8]) -> bool {
     (14..=1514).contains(&frame.len())
 }
@@ -91,10 +91,10 @@ fn ipv6(address: [u8; 3], udp: &[u8]) -> Vec<u8> {
     [&[0x60, 0, 0, 0, len, more, 17, 64][..], &source, &destination, udp].concat()
 }
 
-/// Returns what the frames of one flow have in common: addresses and type; of a packet of IP its addresses and protocol,
-/// whether it is a first or a later fragment, and unless it is a later one the ports of TCP, UDP and SCTP, or type and
-/// code of ICMP; of one of ARP the addresses of IP. A packet whose header lies, and one behind a network service header,
-/// is as good as alone in its flow: who may overtake it nobody promises.
+/// Returns what the frames of one flow have in common: addresses and type; of IP its addresses and protocol, whether it
+/// is a first or a later fragment, and unless it is a later one the ports of TCP, UDP and SCTP, or type and code of
+/// ICMP; of ARP the addresses of IP. A packet whose header lies, and one behind a network service header, counts as
+/// alone in its flow: who may overtake it nobody promises.
 pub fn flow_of(frame: &[u8]) -> Vec<u8> {
     let mut at = 12;
     while matches!(frame.get(at..at + 2), Some([0x81, 0] | [0x88, 0xa8])) {

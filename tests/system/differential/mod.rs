@@ -1,5 +1,5 @@
-//! The in-VM switch with Open vSwitch behind it, beside Open vSwitch alone: of the same capture the same frames leave by
-//! the same port, those of each flow in the same order, and what is counted for each flow of the datapath is the same.
+//! The in-VM switch with Open vSwitch behind it, beside Open vSwitch alone. Of the same capture the same frames leave
+//! by the same port, those of each flow in the same order; and the same is counted for each flow of the datapath.
 //!
 //! Both use one Open vSwitch with one set of rules, one after the other. The capture goes to it
 //! - alone: by the stream of port p0, a few frames at a time, so that its queues lose none;
@@ -32,8 +32,8 @@ const RULES: [&str; 6] = [
     "priority=10,in_port=1,actions=output:2",
 ];
 
-/// Rules that let the sources stay: captures of others have the same packets by more than one of them, whose order among
-/// each other nobody promises.
+/// Rules that let the source addresses stay: captures of others may have a packet twice, from two stations, whose order
+/// nobody promises.
 const RULES_OF_CORPORA: [&str; 7] = [
     "priority=100,in_port=1,udp,tp_dst=1900,actions=drop",
     "priority=90,in_port=1,vlan_tci=0x1000/0x1000,actions=mod_vlan_pcp:5,output:2",

@@ -55,8 +55,8 @@ pub fn alone(lab: &Lab, rules: &[&str], frames: &[Vec<u8>]) -> Run {
     Run { frames: out, datapath: datapath(lab), table: BTreeMap::new(), counters: BTreeMap::new() }
 }
 
-/// Returns the scenario in which `frames` go from VM p0 through an in-VM switch, which Open vSwitch is behind, to VM p1,
-/// with `gap` ticks between two bursts. `more` are keys of the flow table.
+/// Returns the scenario in which `frames` go from VM p0 through an in-VM switch, which Open vSwitch is behind, to VM
+/// p1, with `gap` ticks between two bursts. `more` are keys of the flow table.
 pub fn scenario(folder: &Path, frames: &[Vec<u8>], gap: u64, more: &str) -> Scenario {
     let folder = folder.display();
     let mut scenario = Scenario::new(format!(

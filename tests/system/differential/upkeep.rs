@@ -9,8 +9,8 @@ use crate::{embedded, passed};
 /// A rule that learns addresses.
 const RULE: &str = "priority=0,actions=normal";
 
-/// Sends `packets` packets of one flow, with Open vSwitch that keeps flows which nobody uses for `idle` milliseconds. All
-/// are counted for one flow, and the sender's address is known at the end.
+/// Sends `packets` packets of one flow, with Open vSwitch that keeps flows which nobody uses for `idle` milliseconds.
+/// All are counted for one flow, and the sender's address is known at the end.
 fn stays(idle: u32, packets: u32) {
     let lab = Lab::new();
     runs::keep_flows(&lab, idle);
