@@ -66,7 +66,7 @@ const IN_VM_SWITCH: [&str; 8] = [
 ];
 
 /// What host/openvswitch promises.
-const OPENVSWITCH: [&str; 7] = [
+const OPENVSWITCH: [&str; 10] = [
     "a flow in a table is never wider than in Open vSwitch",
     "a list does what Open vSwitch does",
     "what is not understood of Open vSwitch's texts is refused",
@@ -74,6 +74,9 @@ const OPENVSWITCH: [&str; 7] = [
     "each change of a flow is told once",
     "no half frame goes to or comes from Open vSwitch",
     "a fence token is behind all frames before it",
+    "a table and Open vSwitch together do and count what Open vSwitch alone does",
+    "no flow and no address expires that Open vSwitch alone would keep",
+    "while Open vSwitch is away flows go on for the lease, and what is lost is counted",
 ];
 
 /// What fastpath/chain and examples/chain promise.

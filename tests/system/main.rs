@@ -9,6 +9,7 @@ mod capture;
 mod chain;
 mod containment;
 mod cost;
+mod differential;
 mod examples;
 mod exits;
 mod flows;

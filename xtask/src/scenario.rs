@@ -80,8 +80,3 @@ impl Scenario {
         Ok(self)
     }
 }
-
-/// Returns the path of the capture that the examples send.
-pub fn capture() -> PathBuf {
-    artifacts::root().join("examples/captures/mixed.pcap")
-}

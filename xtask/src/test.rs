@@ -24,7 +24,7 @@ struct Count {
 pub fn run(options: &Options) -> Result<()> {
     tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
-    let openvswitch = tools::openvswitch();
+    let (openvswitch, captures) = (tools::openvswitch(), tools::captures());
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
@@ -36,6 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("in_qemu", &qemu),
         ("with_testpmd", &testpmd),
         ("with_openvswitch", &openvswitch),
+        ("from_debian", &captures),
         ("fuzz_", &fuzzer),
         ("audit_", &bare),
         ("in_miri", &interpreter),

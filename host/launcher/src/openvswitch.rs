@@ -3,9 +3,9 @@
 use crate::console::Console;
 use rustix::event::PollFlags;
 use sluice_control::{Manifest, VmConfig};
-use sluice_flows::FlowSwitches;
+use sluice_flows::{FlowSwitches, FlowTable};
 use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Sent, Token, Ufid};
-use sluice_switch::EntryId;
+use sluice_switch::{Counts, EntryId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
@@ -96,17 +96,26 @@ impl Bridge {
         self.follow(flows, console);
     }
 
-    /// Returns the line that is said of the bridge at the end.
-    pub fn line(&self) -> String {
+    /// Returns the lines that are said of the bridge at the end: what the VM's table counted for each flow of Open
+    /// vSwitch that was used, and sums.
+    pub fn lines(&self, flows: &FlowSwitches) -> Vec<String> {
+        let Self { name, entries, waiting, dropped, .. } = self;
+        let flows_of_table = flows.table(self.vm).into_iter().flat_map(FlowTable::flows);
+        let counts: BTreeMap<_, _> = flows_of_table.map(|flow| (flow.id.index(), flow.counts)).collect();
+        let mut lines = Vec::new();
+        for (ufid, entry) in entries {
+            let Some(Counts { packets: packets @ 1.., bytes, .. }) = counts.get(&entry.index()) else { continue };
+            lines.push(format!("flow {name} {ufid} packets={packets} bytes={bytes}"));
+        }
         let (packets, bytes) = self
             .bridge
             .flows()
             .fold((0, 0), |(packets, bytes), (_, counters)| (packets + counters.packets, bytes + counters.bytes));
-        let Self { name, entries, waiting, dropped, .. } = self;
         let (entries, waiting) = (entries.len(), waiting.len());
-        format!(
+        lines.push(format!(
             "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting}"
-        )
+        ));
+        lines
     }
 
     /// Gives Open vSwitch what the VM has for it, and tokens behind that.

@@ -145,7 +145,7 @@ impl Shared {
 
     /// Returns the lines that are said of full switches outside at the end.
     pub fn bridge_lines(&self) -> impl Iterator<Item = String> {
-        self.bridges.iter().map(Bridge::line)
+        self.bridges.iter().flat_map(|bridge| bridge.lines(&self.flows))
     }
 
     /// Looks after the in-VM switches. Returns the VMs that did not report in time, and have to end.

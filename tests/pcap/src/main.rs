@@ -2,8 +2,9 @@
 //!
 //! Arguments: `send FILE [to=NAME]`, where FILE is one of the machine's modules, or `receive FILE`, which writes FILE.
 //!
-//! A VNF between the two ends may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]`
-//! sends the frames of FILE alone, and `record FILE` writes each frame that arrives until none has come for seconds.
+//! A VNF between the two ends may not drop a frame or change its length. For a VNF that does, `replay FILE [to=NAME]
+//! [gap=TICKS]` sends the frames of FILE alone, with that many ticks of the processor's counter between two bursts, and
+//! `record FILE [quiet=TICKS]` writes each frame that arrives until none has come for that many ticks, or for seconds.
 //! The records of FILE have no times then: record number n has the time of n microseconds.
 //!
 //! Neither end ever holds the whole file, so a process sends captures of any size. A VM has its modules in its RAM,
@@ -26,24 +27,45 @@ sluice_vnf::main!(run);
 
 fn run(vnf: &mut Vnf) -> Result<(), Error> {
     let mut words = vnf.args().split_whitespace();
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some("send"), Some(file), to, None) => send::send(vnf, file, name(to)?),
-        (Some("replay"), Some(file), to, None) => send::replay(vnf, file, name(to)?),
-        (Some("receive"), Some(file), None, None) => receive::receive(vnf, file),
-        (Some("record"), Some(file), None, None) => record::record(vnf, file),
+    match (words.next(), words.next(), words) {
+        (Some("send"), Some(file), rest) => send::send(vnf, file, options(rest, ["to="])?[0]),
+        (Some("replay"), Some(file), rest) => {
+            let [to, gap] = options(rest, ["to=", "gap="])?;
+            send::replay(vnf, file, to, ticks(gap)?.unwrap_or(0))
+        }
+        (Some("receive"), Some(file), rest) => options(rest, []).and_then(|[]| receive::receive(vnf, file)),
+        (Some("record"), Some(file), rest) => {
+            let [quiet] = options(rest, ["quiet="])?;
+            record::record(vnf, file, ticks(quiet)?)
+        }
         _ => Err(Error::Arguments),
     }
 }
 
-/// Returns the name in an argument `to=NAME`, if there is one.
-fn name(to: Option<&'static str>) -> Result<Option<&'static str>, Error> {
-    to.map(|to| to.strip_prefix("to=").ok_or(Error::Arguments)).transpose()
+/// Returns what stands behind each of `names` in the arguments, if it is there.
+fn options<const N: usize>(
+    mut words: impl Iterator<Item = &'static str>,
+    names: [&str; N],
+) -> Result<[Option<&'static str>; N], Error> {
+    let mut found = [None; N];
+    let known = words.all(|word| {
+        let at = names.iter().position(|name| word.starts_with(name)).filter(|&at| found[at].is_none());
+        at.is_some_and(|at| found[at].replace(&word[names[at].len()..]).is_none())
+    });
+    if known { Ok(found) } else { Err(Error::Arguments) }
+}
+
+/// Returns the number of ticks that an argument says.
+fn ticks(word: Option<&str>) -> Result<Option<u64>, Error> {
+    word.map(|word| word.parse().map_err(|_| Error::Arguments)).transpose()
 }
 
 /// Why the capture did not arrive.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("arguments: send or replay FILE [to=NAME], or receive or record FILE")]
+    #[error(
+        "arguments: send FILE [to=NAME], replay FILE [to=NAME] [gap=TICKS], receive FILE, record FILE [quiet=TICKS]"
+    )]
     Arguments,
     #[error(transparent)]
     Vnf(#[from] sluice_vnf::Error),

@@ -3,22 +3,26 @@
 use crate::Error;
 use crate::assembly::Fault;
 use crate::format::{FILE_HEADER, RECORD_HEADER_LEN};
-use sluice_vnf::{BURST_SIZE, Frame, Options, Receive, Vnf, println};
+use sluice_vnf::{BURST_SIZE, Frame, Options, Receive, Vnf, clock, println};
 use sluice_vnf::{Error as Failed, Output};
 
 /// The length of the longest frame that can arrive, bytes: buffers have their shortest length.
 const LONGEST: usize = 2048;
 
-pub fn record(vnf: &mut Vnf, file: &'static str) -> Result<(), Error> {
+/// Writes what arrives to `file`, until nothing has come for `quiet` ticks behind a frame.
+pub fn record(vnf: &mut Vnf, file: &'static str, quiet: Option<u64>) -> Result<(), Error> {
     let unusable = |error| Error::Unusable(file, error);
     let mut out = vnf.create(file).map_err(unusable)?;
     out.write(&FILE_HEADER).map_err(unusable)?;
     let ports = vnf.open(Options::default())?;
     let mut burst = ports.burst();
-    let (mut patience, mut count) = (vnf.patience(), 0);
+    let (mut patience, mut count, mut since) = (vnf.patience(), 0, clock::now());
     loop {
         if ports.input.rx_burst(&mut burst, BURST_SIZE).map_err(Failed::Receive)? > 0 {
             patience.renew();
+            since = clock::now();
+        } else if count > 0 && quiet.is_some_and(|quiet| clock::now().saturating_sub(since) > quiet) {
+            break;
         } else if let Err(error) = patience.wait(vnf) {
             // Silence behind a frame is the end. Silence before the first frame is an error.
             if count > 0 { break } else { return Err(error.into()) }

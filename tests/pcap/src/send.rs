@@ -6,7 +6,7 @@ use crate::format::{BadFile, Capture, RECORD_HEADER_LEN, Record, Wrong};
 use sluice_vnf::Error::{self as Failed, Send};
 use sluice_vnf::abi::net;
 use sluice_vnf::{BURST_SIZE, BufferLen, Burst, MAX_BURST, Mempool, PeerPort, Transmit};
-use sluice_vnf::{Module, Vnf, println};
+use sluice_vnf::{Module, Vnf, clock, println};
 
 /// The number of bytes before the payload of a frame without VLAN tags, and of a tag.
 const HEADER: u32 = net::ETHERNET_HEADER as u32;
@@ -19,9 +19,10 @@ pub fn send(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Resu
     with_wire(vnf, file, to, whole_file)
 }
 
-/// Sends the frames of the file, without announcements.
-pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>) -> Result<(), Error> {
+/// Sends the frames of the file, without announcements, and with `gap` ticks between two bursts.
+pub fn replay(vnf: &mut Vnf, file: &'static str, to: Option<&'static str>, gap: u64) -> Result<(), Error> {
     with_wire(vnf, file, to, |wire, capture, file, _| {
+        wire.gap = gap;
         let mut count = 0;
         while let Some(record) = capture.next() {
             let record = record.map_err(|error| Error::File(file, error))?;
@@ -49,7 +50,7 @@ fn with_wire(
     check(&mut capture, mtu).map_err(bad)?;
     let mut free = [0; MAX_BURST];
     let pool = Mempool::new(memory, BufferLen::KiB2, &mut free).map_err(Failed::Pool)?;
-    let mut wire = Wire { vnf, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac };
+    let mut wire = Wire { vnf, port: PeerPort::new(&gate, peer), burst: pool.burst(), mac, gap: 0 };
     let count = work(&mut wire, &mut capture, file, mtu)?;
     wire.flush()?;
     println!("sent {count} frames of {file}");
@@ -111,6 +112,8 @@ struct Wire<'a> {
     port: PeerPort<'a>,
     burst: Burst<'a>,
     mac: [u8; 6],
+    /// Ticks to wait behind a burst.
+    gap: u64,
 }
 
 impl Wire<'_> {
@@ -162,6 +165,10 @@ impl Wire<'_> {
             if self.port.tx_burst(&mut self.burst, MAX_BURST).map_err(Send)? == 0 {
                 patience.wait(self.vnf)?;
             }
+        }
+        let sent = clock::now();
+        while clock::now().saturating_sub(sent) < self.gap {
+            self.vnf.yield_now();
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 pub const PORTS: u16 = 4;
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Name of the control socket: that which a launcher looks for.
+const CONTROL: &str = "ovs-vswitchd.ctl";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /// A process that ends with its owner.
@@ -62,16 +64,16 @@ impl Lab {
     pub fn start(&mut self) {
         let mut command = Command::new("ovs-vswitchd");
         command.args(["--no-chdir", "--enable-dummy=override", "--disable-system", "--disable-system-route"]);
-        command.arg(format!("--unixctl={}", self.at("ctl").display()));
+        command.arg(format!("--unixctl={}", self.at(CONTROL).display()));
         command.arg(format!("unix:{}", self.at("db.sock").display()));
         self.daemon = Some(start(&mut command, self.folder.path()));
-        wait_for(&self.at("ctl"));
+        wait_for(&self.at(CONTROL));
     }
 
     /// Kills ovs-vswitchd, which has no time to clean up.
     pub fn kill(&mut self) {
         self.daemon = None;
-        for name in ["ctl", "p0", "p1", "p2", "p3"] {
+        for name in [CONTROL, "br0.mgmt", "p0", "p1", "p2", "p3"] {
             // Whoever is killed leaves sockets behind, and `wait_for` must not find them.
             let _ = std::fs::remove_file(self.at(name));
         }
@@ -104,14 +106,14 @@ impl Lab {
     /// Returns what Open vSwitch answers to a command.
     pub fn call(&self, method: &str, params: &[&str]) -> String {
         let limits = Limits { patience: PATIENCE, ..Limits::default() };
-        Client::new(&self.at("ctl"), limits).call(method, params).unwrap_or_else(|why| panic!("{method}: {why}"))
+        Client::new(&self.at(CONTROL), limits).call(method, params).unwrap_or_else(|why| panic!("{method}: {why}"))
     }
 
     pub fn config(&self) -> Config {
         let port =
             |number: u16| PortConfig { number, name: format!("p{number}"), socket: self.at(&format!("p{number}")) };
         Config {
-            control: self.at("ctl"),
+            control: self.at(CONTROL),
             bridge: "br0".to_owned(),
             ports: (0..PORTS).map(port).collect(),
             period: Duration::from_millis(5),

@@ -1,0 +1,115 @@
+//! Captures that others made: those in source packages of Debian, for tests that compare with other programs.
+//!
+//! A package's file is fetched once, by apt and a list of sources of its own, from where this machine has its packages
+//! from. It counts only with the hash that is written here.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The captures of a source package.
+#[derive(Debug)]
+pub struct Corpus {
+    package: &'static str,
+    /// The upstream file of the package.
+    file: &'static str,
+    sha256: &'static str,
+}
+
+/// tcpdump 4.99.3: many of its captures are of malformed frames.
+pub static TCPDUMP: Corpus = Corpus {
+    package: "tcpdump",
+    file: "tcpdump_4.99.3.orig.tar.gz",
+    sha256: "ad75a6ed3dc0d9732945b2e5483cb41dc8b4b528a169315e499c6861952e73b3",
+};
+/// nDPI 4.2, of 127 MB: captures of applications as they are used.
+pub static NDPI: Corpus = Corpus {
+    package: "ndpi",
+    file: "ndpi_4.2.orig.tar.gz",
+    sha256: "e54ce8fe13adc5d747be7553513657fae78f796e0bd459e122c280cc06ce4daf",
+};
+
+impl Corpus {
+    /// Returns the contents of all captures, in the order of their names. The package's file is kept in `folder`.
+    ///
+    /// # Errors
+    /// One line: why they can't be had.
+    pub fn captures(&self, folder: &Path) -> Result<Vec<Vec<u8>>, String> {
+        self.read(folder).map_err(|error| format!("captures of {}: {error:#}", self.package))
+    }
+
+    fn read(&self, folder: &Path) -> Result<Vec<Vec<u8>>> {
+        self.keep(folder)?;
+        let unpacked = tempfile::tempdir_in(folder)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xzf").arg(folder.join(self.file)).arg("-C").arg(unpacked.path());
+        output(tar.args(["--wildcards", "*.pcap*"]))?;
+        let mut files = Vec::new();
+        files_in(unpacked.path(), &mut files)?;
+        files.sort();
+        files.iter().map(|file| fs::read(file).with_context(|| file.display().to_string())).collect()
+    }
+
+    /// Sees to it that the package's file is in `folder`, with the right hash.
+    fn keep(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        let file = folder.join(self.file);
+        if !file.is_file() {
+            // Two tests at once fetch it twice, and one moves it last.
+            let new = tempfile::tempdir_in(folder)?;
+            fetch(self.package, new.path())?;
+            fs::rename(new.path().join(self.file), &file)
+                .with_context(|| format!("another version than {}", self.file))?;
+        }
+        let said = output(Command::new("sha256sum").arg(&file))?;
+        let is_right = said.split_whitespace().next() == Some(self.sha256);
+        ensure!(is_right, "{} has the SHA-256 {}, want {}", file.display(), said.trim(), self.sha256);
+        Ok(())
+    }
+}
+
+/// Fetches the upstream file of source package `name` to `folder`.
+fn fetch(name: &str, folder: &Path) -> Result<()> {
+    let repositories =
+        output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]))?;
+    let mut sources: Vec<_> = repositories.lines().map(|line| format!("deb-src {line}\n")).collect();
+    sources.sort();
+    sources.dedup();
+    ensure!(!sources.is_empty(), "apt has no sources");
+    fs::write(folder.join("sources.list"), sources.concat())?;
+    fs::create_dir_all(folder.join("lists/partial"))?;
+    let apt = |words: &[&str]| {
+        let at = |key: &str, name: &str| format!("-oDir::{key}={}", folder.join(name).display());
+        let mut command = Command::new("apt-get");
+        command.current_dir(folder).args(["-q", "-oDir::Etc::SourceParts=/dev/null"]);
+        command.arg(at("Etc::SourceList", "sources.list")).arg(at("State::Lists", "lists")).arg(at("Cache", "cache"));
+        output(command.args(words))
+    };
+    // A repository without sources is no hindrance.
+    let updated = apt(&["update"]);
+    match apt(&["source", "--download-only", "--tar-only", name]) {
+        Ok(_) => Ok(()),
+        Err(error) => updated.and(Err(error)),
+    }
+}
+
+fn files_in(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { files_in(&entry.path(), files)? } else { files.push(entry.path()) }
+    }
+    Ok(())
+}
+
+/// Runs `command`, and returns what it prints.
+fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| name.clone())?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{name}: {}", said.lines().find(|line| !line.starts_with("W: ")).unwrap_or_default());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
