@@ -1,5 +1,6 @@
 //! `cargo xtask test`: all tests, and how many there were.
 
+use crate::progress::step;
 use crate::{artifacts, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -24,7 +25,9 @@ struct Count {
 pub fn run(options: &Options) -> Result<()> {
     tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
-    let (openvswitch, captures) = (tools::openvswitch(), tools::captures());
+    let corpora = artifacts::results().join("corpora");
+    let captures = step("fetching captures", || sluice_corpora::TCPDUMP.captures(&corpora)).map(drop);
+    let openvswitch = tools::openvswitch();
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;

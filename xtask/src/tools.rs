@@ -69,12 +69,6 @@ pub fn open_vswitch() -> Result<(), String> {
     all(&[packages(&OPENVSWITCH_DPDK)])
 }
 
-/// Fetches the captures that tests compare with.
-pub fn captures() -> Result<(), String> {
-    let folder = crate::artifacts::results().join("corpora");
-    step("fetching captures", || sluice_corpora::TCPDUMP.captures(&folder)).map(drop)
-}
-
 /// The tools that say what the examples' output must be, and write their input.
 const ORACLES: [Package; 5] = [
     ("tcpreplay", "/usr/bin/tcprewrite"),

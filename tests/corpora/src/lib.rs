@@ -52,7 +52,7 @@ impl Corpus {
         files.iter().map(|file| fs::read(file).with_context(|| file.display().to_string())).collect()
     }
 
-    /// Sees to it that the package's file is in `folder`, with the right hash.
+    /// Fetches the package's file to `folder`, unless it is there, and compares its hash.
     fn keep(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         let file = folder.join(self.file);
