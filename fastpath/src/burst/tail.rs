@@ -14,8 +14,8 @@ pub(crate) struct Tail<'b> {
     notes: &'b mut [Note],
     /// The second word of a packet without its length.
     peer: u32,
-    /// The notes of each frame.
-    plain: Note,
+    /// The mark of each frame.
+    mark: u32,
     added: usize,
     bytes: u64,
     /// Number of frames and of bytes of the burst.
@@ -34,7 +34,7 @@ impl Burst<'_> {
             packets: &mut packets[..room],
             notes: &mut notes[..room],
             peer: second_word(totals.peer.unwrap_or_default()),
-            plain: Note { mark, ..Note::PLAIN },
+            mark,
             added: 0,
             bytes: 0,
             counts: (len, &mut totals.bytes),
@@ -70,7 +70,7 @@ impl Tail<'_> {
         let (packet, note) = (self.packets.get_mut(self.added)?, self.notes.get_mut(self.added)?);
         let spare = packet.offset;
         // Two words are stored faster than four fields.
-        (*packet, *note) = (transmute!([offset, self.peer | u32::from(len)]), self.plain);
+        (*packet, *note) = (transmute!([offset, self.peer | u32::from(len)]), Note::PLAIN);
         self.added += 1;
         self.bytes += u64::from(len);
         Some(spare)
@@ -80,6 +80,10 @@ impl Tail<'_> {
     #[inline(always)]
     pub fn finish(self) -> u64 {
         let (len, bytes) = self.counts;
+        // Most frames arrive by pair 0, whose number they have already.
+        if self.mark != 0 {
+            self.notes.iter_mut().take(self.added).for_each(|note| note.mark = self.mark);
+        }
         *len += self.added;
         *bytes += self.bytes;
         self.bytes
