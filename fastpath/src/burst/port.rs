@@ -54,6 +54,12 @@ impl<'p> Burst<'p> {
         self.packets().iter().copied().zip(&self.notes).take(count)
     }
 
+    /// Sets the mark of all frames from `index` on.
+    pub(crate) fn mark_from(&mut self, index: usize, mark: u32) {
+        let notes = self.notes.get_mut(index..self.len).unwrap_or_default();
+        notes.iter_mut().for_each(|note| note.mark = mark);
+    }
+
     /// Removes the first `count` frames, whose buffers are the device's from now on. The others stay, in order.
     pub(crate) fn given_away(&mut self, count: usize) {
         if count > 0 {

@@ -14,8 +14,6 @@ pub(crate) struct Tail<'b> {
     notes: &'b mut [Note],
     /// The second word of a packet without its length.
     peer: u32,
-    /// The mark of each frame.
-    mark: u32,
     added: usize,
     bytes: u64,
     /// Number of frames and of bytes of the burst.
@@ -23,9 +21,9 @@ pub(crate) struct Tail<'b> {
 }
 
 impl Burst<'_> {
-    /// Returns the end of the burst, for at most `most` frames with `mark` and as many as the burst has spare buffers.
+    /// Returns the end of the burst, for at most `most` frames and as many as the burst has spare buffers.
     #[inline(always)]
-    pub(crate) fn tail(&mut self, most: usize, mark: u32) -> Tail<'_> {
+    pub(crate) fn tail(&mut self, most: usize) -> Tail<'_> {
         let Self { packets, notes, len, owned, totals, .. } = self;
         let packets = packets.get_mut(*len..*owned).unwrap_or_default();
         let notes = notes.get_mut(*len..).unwrap_or_default();
@@ -34,7 +32,6 @@ impl Burst<'_> {
             packets: &mut packets[..room],
             notes: &mut notes[..room],
             peer: second_word(totals.peer.unwrap_or_default()),
-            mark,
             added: 0,
             bytes: 0,
             counts: (len, &mut totals.bytes),
@@ -80,10 +77,6 @@ impl Tail<'_> {
     #[inline(always)]
     pub fn finish(self) -> u64 {
         let (len, bytes) = self.counts;
-        // Most frames arrive by pair 0, whose number they have already.
-        if self.mark != 0 {
-            self.notes.iter_mut().take(self.added).for_each(|note| note.mark = self.mark);
-        }
         *len += self.added;
         *bytes += self.bytes;
         self.bytes

@@ -27,15 +27,13 @@ pub(super) struct ReceiveHalf<'p, Q> {
 /// The pool that buffers come from, and the counters of frames.
 struct Filler<'p> {
     pool: &'p Mempool<'p>,
-    /// The pair that frames are taken from: their mark.
-    pair: u32,
     stats: RxStats,
 }
 
 impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
     pub fn new(queues: Q, pool: &'p Mempool<'p>, started: &Started) -> Self {
         let merges = started.features.contains(F::MRG_RXBUF);
-        let filler = Filler { pool, pair: 0, stats: RxStats::NONE };
+        let filler = Filler { pool, stats: RxStats::NONE };
         Self { queues, enabled: 1, next: 0, filler, merges, polls_without_buffer: 0 }
     }
 
@@ -129,7 +127,9 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         let (first, mut done) = (self.next, Ok(()));
         self.next = (first + 1) % self.enabled;
         for index in (first..self.enabled).chain(0..first) {
+            let before = burst.len();
             done = done.and(self.receive_from(index, burst, end));
+            burst.mark_from(before, index as u32);
         }
         done
     }
@@ -138,7 +138,6 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
     fn receive_from(&mut self, index: usize, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
         let Self { queues, filler, merges, .. } = self;
         let Some(Some(queue)) = queues.as_mut().get_mut(index) else { return Ok(()) };
-        filler.pair = index as u32;
         if *merges {
             while burst.len() < end && filler.receive_merged(queue, burst).map_err(RxError::Device)? {}
             return Ok(());
@@ -203,7 +202,7 @@ impl Filler<'_> {
         let (mask, start) = (!(self.pool.buffer_len().bytes() - 1), HEADROOM - HDR_LEN);
         // Adding this to a buffer's offset gives the address of the header in it.
         let gpa = memory.gpa.0.wrapping_sub(memory.offset.into()).wrapping_add(start.into());
-        let mut tail = burst.tail(most, self.pair);
+        let mut tail = burst.tail(most);
         let taken = queue.queue.exchange(tail.room(), |buffer, len| {
             let at = u64::from(buffer.offset.wrapping_sub(memory.offset));
             if len <= HDR_LEN || !asks_nothing(memory.memory, at) {
@@ -242,7 +241,7 @@ impl Filler<'_> {
 
     #[inline(always)]
     fn received(&mut self, burst: &mut Burst<'_>, buffer: Buffer, len: u16, hdr: Hdr) {
-        let note = Note { hdr: Hdr { num_buffers: 1, ..hdr }, mark: self.pair };
+        let note = Note { hdr: Hdr { num_buffers: 1, ..hdr }, mark: 0 };
         burst.receive(Packet::new(buffer.offset + HDR_LEN, len, PeerIdx(0)), note);
         self.stats.packets += 1;
         self.stats.bytes += u64::from(len);
