@@ -6,11 +6,23 @@ use std::collections::BTreeMap;
 use std::fs;
 use xtask::{Report, Scenario, artifacts};
 
-/// Returns the frames of each flow, in order: those with the same addresses, tags and type.
-fn flows<'f>(frames: &[&'f [u8]]) -> BTreeMap<&'f [u8], Vec<&'f [u8]>> {
-    let mut flows: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+/// Returns what frames of one flow of IPv4 have in common: Ethernet header with tags, protocol, addresses and ports. A
+/// frame of anything else is a flow of its own.
+fn flow_of(frame: &[u8]) -> Vec<u8> {
+    let ip = 14 + 4 * frame[12..].chunks(4).take_while(|tag| tag.starts_with(&[0x81, 0])).count();
+    match frame.get(ip - 2..ip + 24) {
+        Some(bytes) if bytes.starts_with(&[8, 0, 0x45]) => {
+            [&frame[..ip], &frame[ip + 9..ip + 10], &frame[ip + 12..ip + 24]].concat()
+        }
+        _ => frame.to_vec(),
+    }
+}
+
+/// Returns the frames of each flow, in order.
+fn flows<'f>(frames: &[&'f [u8]]) -> BTreeMap<Vec<u8>, Vec<&'f [u8]>> {
+    let mut flows: BTreeMap<_, Vec<&[u8]>> = BTreeMap::new();
     for frame in frames {
-        flows.entry(&frame[..frame.len().min(18)]).or_default().push(frame);
+        flows.entry(flow_of(frame)).or_default().push(frame);
     }
     flows
 }
