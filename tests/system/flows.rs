@@ -11,9 +11,7 @@ use xtask::{Report, Scenario, artifacts};
 fn flow_of(frame: &[u8]) -> Vec<u8> {
     let ip = 14 + 4 * frame[12..].chunks(4).take_while(|tag| tag.starts_with(&[0x81, 0])).count();
     match frame.get(ip - 2..ip + 24) {
-        Some(bytes) if bytes.starts_with(&[8, 0, 0x45]) => {
-            [&frame[..ip], &frame[ip + 9..ip + 10], &frame[ip + 12..ip + 24]].concat()
-        }
+        Some([8, 0, 0x45, ..]) => [&frame[..ip], &frame[ip + 9..ip + 10], &frame[ip + 12..ip + 24]].concat(),
         _ => frame.to_vec(),
     }
 }
