@@ -13,7 +13,7 @@ static MADE: Mutex<[Option<Links>; 2]> = Mutex::new([None; 2]);
 
 /// Three links, and frames of one length.
 pub struct Dpdk {
-    library: dpdk::Dpdk,
+    loaded: dpdk::Dpdk,
     links: Links,
     frame: u16,
 }
@@ -21,11 +21,11 @@ pub struct Dpdk {
 impl Dpdk {
     /// Connects the links, by vhost and virtio-user or by memif.
     pub fn new(library: &Path, vhost: bool, frame: u16) -> Result<Self> {
-        let library = library_of(library)?;
+        let loaded = library_of(library)?;
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = made[usize::from(vhost)].map_or_else(|| library.links(vhost), Ok)?;
+        let links = made[usize::from(vhost)].map_or_else(|| loaded.links(vhost), Ok)?;
         made[usize::from(vhost)] = Some(links);
-        Ok(Self { library, links, frame })
+        Ok(Self { loaded, links, frame })
     }
 }
 
@@ -44,6 +44,6 @@ fn library_of(file: &Path) -> Result<dpdk::Dpdk> {
 
 impl Subject for Dpdk {
     fn burst(&mut self) -> Result<u64> {
-        self.library.carry(self.links, self.frame, ticks)
+        self.loaded.carry(self.links, self.frame, ticks)
     }
 }
