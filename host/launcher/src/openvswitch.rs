@@ -25,9 +25,54 @@ const GROUPS: usize = 64;
 /// Frames that Open vSwitch was given, up to a number, and the tokens behind them.
 struct Group {
     number: u64,
+    /// The ports that still need a token behind what they were given.
     ports: BTreeSet<u16>,
-    tokens: BTreeSet<Token>,
+    /// The tokens that are under way, and by which port each went.
+    tokens: BTreeMap<Token, u16>,
+    /// When the last token went.
     since: Instant,
+}
+
+impl Group {
+    fn new() -> Self {
+        Self { number: 0, ports: BTreeSet::new(), tokens: BTreeMap::new(), since: Instant::now() }
+    }
+
+    /// Adds frames up to `number`, which `ports` were given.
+    fn add(&mut self, bridge: &mut OpenVswitch, number: u64, ports: BTreeSet<u16>) {
+        self.number = number;
+        self.give_up(bridge, |port| ports.contains(&port));
+        self.ports.extend(ports);
+    }
+
+    /// Waits no longer for the tokens that went by ports that `which` names: these ports need others.
+    fn give_up(&mut self, bridge: &mut OpenVswitch, which: impl Fn(u16) -> bool) {
+        for (token, port) in self.tokens.extract_if(.., |_, port| which(*port)) {
+            bridge.give_up(token);
+            self.ports.insert(port);
+        }
+    }
+
+    /// Sends the tokens that are needed. A port that is down has nothing to wait for; one that has no room for a token
+    /// is asked again by the next call.
+    fn ask(&mut self, bridge: &mut OpenVswitch) {
+        for port in std::mem::take(&mut self.ports) {
+            match bridge.fence(port) {
+                Ok(Some(token)) => {
+                    self.tokens.insert(token, port);
+                    self.since = Instant::now();
+                }
+                Ok(None) | Err(Error::NoPort(_)) => {}
+                Err(_) => {
+                    self.ports.insert(port);
+                }
+            }
+        }
+    }
+
+    fn is_decided(&self) -> bool {
+        self.ports.is_empty() && self.tokens.is_empty()
+    }
 }
 
 /// The bridge behind one VM's in-VM switch.
@@ -91,9 +136,19 @@ impl Bridge {
     /// Goes on with everything. Frames that come back go to `back`, with their ports by bits.
     pub fn turn(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>, mut back: impl FnMut(u64, &[u8])) {
         self.send(flows);
-        while self.bridge.receive(FRAMES, |port, frame| back(1u64.checked_shl(port.into()).unwrap_or(0), frame)) > 0 {}
-        self.settle(flows);
+        self.receive(&mut back);
+        let tokens: BTreeSet<_> = self.bridge.fenced().collect();
+        if !tokens.is_empty() {
+            // A port that came up behind a token's start is not waited for, but has what was sent before the token.
+            self.receive(&mut back);
+        }
+        self.settle(&tokens, flows);
         self.follow(flows, console);
+    }
+
+    /// Takes all frames that are there.
+    fn receive(&mut self, back: &mut impl FnMut(u64, &[u8])) {
+        while self.bridge.receive(FRAMES, |port, frame| back(1u64.checked_shl(port.into()).unwrap_or(0), frame)) > 0 {}
     }
 
     /// Returns the lines that are said of the bridge at the end: what the VM's table counted for each flow of Open
@@ -132,30 +187,25 @@ impl Bridge {
             }
         }
         if self.groups.len() < GROUPS {
-            self.groups.push_back(Group {
-                number,
-                ports: BTreeSet::new(),
-                tokens: BTreeSet::new(),
-                since: Instant::now(),
-            });
+            self.groups.push_back(Group::new());
         }
         if let Some(group) = self.groups.back_mut() {
-            (group.number, group.since) = (number, Instant::now());
-            group.ports.extend(ports);
-            group.tokens = tokens(&mut self.bridge, &group.ports);
+            group.add(&mut self.bridge, number, ports);
+            group.ask(&mut self.bridge);
         }
     }
 
-    /// Notes which tokens are back, and so which frames are decided.
-    fn settle(&mut self, flows: &mut FlowSwitches) {
-        let back: Vec<_> = self.bridge.fenced().collect();
-        for group in &mut self.groups {
-            group.tokens.retain(|token| !back.contains(token));
-            if !group.tokens.is_empty() && group.since.elapsed() > LOST {
-                (group.tokens, group.since) = (tokens(&mut self.bridge, &group.ports), Instant::now());
+    /// Notes that the tokens `back` are back, and so which frames are decided.
+    fn settle(&mut self, back: &BTreeSet<Token>, flows: &mut FlowSwitches) {
+        let Self { bridge, groups, .. } = self;
+        for group in groups.iter_mut() {
+            group.tokens.retain(|token, _| !back.contains(token));
+            if group.since.elapsed() > LOST {
+                group.give_up(bridge, |_| true);
             }
+            group.ask(bridge);
         }
-        while let Some(group) = self.groups.pop_front_if(|group| group.tokens.is_empty()) {
+        while let Some(group) = groups.pop_front_if(|group| group.is_decided()) {
             flows.decide(self.vm, group.number);
         }
     }
@@ -209,11 +259,6 @@ impl Bridge {
             console.say(&format!("openvswitch {}: away: {error}", self.name));
         }
     }
-}
-
-/// Sends a token behind what each of `ports` was given. A port that is down has nothing to wait for.
-fn tokens(bridge: &mut OpenVswitch, ports: &BTreeSet<u16>) -> BTreeSet<Token> {
-    ports.iter().filter_map(|port| bridge.fence(*port).ok().flatten()).collect()
 }
 
 /// Adds the rules that tokens need.

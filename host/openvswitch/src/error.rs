@@ -74,6 +74,9 @@ pub enum Error {
     /// More tokens are on their way than are kept account of.
     #[error("{0} fence tokens are on their way")]
     Tokens(usize),
+    /// Too much waits to be written to the port with this number.
+    #[error("port {0} has no room for a token")]
+    Full(u16),
 }
 
 /// The result of what was asked.

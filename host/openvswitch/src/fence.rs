@@ -108,7 +108,7 @@ impl Fence {
         Ok((token, frame))
     }
 
-    /// Takes back a token that was not sent.
+    /// Forgets a token.
     pub(crate) fn withdraw(&mut self, token: Token) {
         self.waiting.remove(&token);
     }

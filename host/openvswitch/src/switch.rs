@@ -116,13 +116,13 @@ impl OpenVswitch {
     }
 
     /// Sends a token behind all frames that `port` was given. [`OpenVswitch::fenced`] returns it when nothing of these
-    /// frames will come any more. `None`: the port is down, or full.
+    /// frames will come any more. `None`: the port is down, and what it was given is lost or was received.
     ///
     /// A token is lost if Open vSwitch ends, has no rules for it, or drops it as a port has 100 frames waiting. Who has
-    /// waited for long sends another one.
+    /// waited for long gives it up ([`OpenVswitch::give_up`]) and sends another one.
     ///
     /// # Errors
-    /// [`Error::NoPort`], [`Error::Tokens`].
+    /// [`Error::NoPort`]; [`Error::Full`] and [`Error::Tokens`], with which the frames are still under way.
     pub fn fence(&mut self, port: u16) -> Result<Option<Token>> {
         for port in self.ports.values_mut() {
             port.connect();
@@ -131,11 +131,17 @@ impl OpenVswitch {
         self.port(port)?;
         let Some(from) = up.iter().find(|(number, _)| *number == port).copied() else { return Ok(None) };
         let (token, frame) = self.fence.issue(from, up)?;
-        if self.port(port)?.send(&frame)? == Sent::Queued {
+        let sent = self.port(port)?.send(&frame)?;
+        if sent == Sent::Queued {
             return Ok(Some(token));
         }
         self.fence.withdraw(token);
-        Ok(None)
+        if sent == Sent::Full { Err(Error::Full(port)) } else { Ok(None) }
+    }
+
+    /// Waits for `token` no longer.
+    pub fn give_up(&mut self, token: Token) {
+        self.fence.withdraw(token);
     }
 
     /// Returns the tokens that have come back since the last call. They come by [`OpenVswitch::receive`].

@@ -85,8 +85,8 @@ fn differential_flows_end_with_the_lease_and_go_on_with_open_vswitch_with_openvs
     println!("{:?} arrived: {counters:?}", arrived.iter().map(Vec::len).collect::<Vec<_>>());
     assert!(of(&counters, "lapsed") > 0, "{counters:?}");
     assert_eq!(report.lines.iter().filter(|line| line.contains("openvswitch switch: there")).count(), 2);
-    // Order is promised for one life of Open vSwitch: what it had not taken when it ended comes to the next one.
     for flow in &arrived {
+        assert!(flow.is_sorted());
         let last: Vec<_> = (rounds - 100..rounds).collect();
         assert!(flow.ends_with(&last), "{:?}: {counters:?}", &flow[flow.len().saturating_sub(110)..]);
         assert!(flow.len() < rounds as usize, "nothing was lost: {counters:?}");

@@ -47,3 +47,18 @@ fn without_open_vswitch_nothing_is_sent_and_the_error_says_where_it_was_looked_f
     assert!(error.starts_with("Open vSwitch is gone: /nowhere/ctl: "), "{error}");
     assert_eq!((switch.interest().count(), switch.flows().count(), switch.fenced().count()), (0, 0, 0));
 }
+
+/// Frames are under way as long as their port has no room for a token: that is no port without frames.
+#[test]
+fn a_port_without_room_for_a_token_is_not_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("p0");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    let mut switch = OpenVswitch::open(&config(&[(3, "p0", path.to_str().expect("a path"))])).expect("a configuration");
+    let first = switch.fence(3).expect("room").expect("it is up");
+    while switch.send(3, &[0; 60]).expect("a port") == Sent::Queued {}
+    assert!(matches!(switch.fence(3), Err(Error::Full(3))));
+    // A token that is given up makes room for another one.
+    switch.give_up(first);
+    assert_eq!(switch.fenced().count(), 0);
+}
