@@ -69,6 +69,25 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == 64 + 2 * MAX_PAIRS && size_of::<Header>() as u64 <= TABLE);
 const _: () = assert!(COUNTERS + 8 * COUNTERS_LEN as u64 <= RECORDS);
 
+impl Default for Header {
+    /// Returns the header of no table.
+    fn default() -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            slow_pair: 0,
+            reserved: 0,
+            entries: 0,
+            lists: 0,
+            table_len: 0,
+            records_len: 0,
+            seed: [0; 2],
+            refresh: 0,
+            ports: [0; MAX_PAIRS],
+        }
+    }
+}
+
 /// The header in front of a frame on the slow path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -63,13 +63,13 @@ impl<'m> FlowMemory<'m> {
     }
 
     /// Makes the flow memory of a VM, for its host. Both parts are all 0, as long as [`FlowMemory::lens`] says. The
-    /// header's magic number, version and lengths are set here.
+    /// header's lengths are set here.
     ///
     /// # Errors
     /// [`FlowMemoryError`].
     pub fn create(table: PeerSlice<'m>, records: PeerSlice<'m>, header: Header) -> Result<Self, FlowMemoryError> {
         let (table_len, records_len) = (table.len(), records.len());
-        table.write(0, Header { magic: MAGIC, version: VERSION, table_len, records_len, ..header })?;
+        table.write(0, Header { table_len, records_len, ..header })?;
         Self::open(table, records)
     }
 

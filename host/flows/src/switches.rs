@@ -4,13 +4,15 @@ use crate::file::FlowFileError;
 use crate::learning::Learning;
 use crate::rules::Rules;
 use crate::table::{FlowTable, Limits};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Write;
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::flows::{Header, MAX_PAIRS};
 use sluice_control::{Answer, FlowsConfig, Manifest, Missed, SlowPath};
 use sluice_memory::PeerSlice;
-use sluice_switch::{FlowMemory, FlowMemoryError, HEAD, Shape, ShapeError};
+use sluice_switch::{Counts, FlowMemory, FlowMemoryError, HEAD, Shape, ShapeError, SwitchStats};
 
 /// Reasons for which an in-VM switch can't be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -203,6 +205,24 @@ impl FlowSwitches {
         }
     }
 
+    /// Returns the line that is said at the end of VM `vm`'s table, which is called `name`: what it holds, what was
+    /// counted for all its flows, and what the in-VM switch counted, as its VM says.
+    pub fn line(&mut self, vm: u32, name: &str) -> Option<String> {
+        let table = self.table_mut(vm)?;
+        table.collect_all();
+        let ([epoch, done], Counts { packets, bytes, .. }) = (table.epochs(), table.total());
+        let mut line = format!(
+            "flows {name} entries={} epoch={epoch} done={done} packets={packets} bytes={bytes} lies={}",
+            table.len(),
+            table.lies()
+        );
+        for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {
+            // Writing to a String does not fail.
+            let _ = write!(line, " {name}={count}");
+        }
+        Some(line)
+    }
+
     /// Returns the flow table of VM `vm`.
     pub fn table(&self, vm: u32) -> Option<&FlowTable<'static>> {
         self.0.get(vm as usize)?.as_ref().map(|switch| &switch.table)
@@ -226,19 +246,8 @@ fn header(manifest: &Manifest, id: usize, shape: Shape, seed: [u64; 2], ports: &
     for (pair, sender) in pairs[1..].iter_mut().zip(&senders) {
         *pair = ports.iter().find(|(_, vm)| vm == sender).map_or(0, |(port, _)| *port);
     }
-    Header {
-        magic: 0,
-        version: 0,
-        slow_pair: 1 + senders.len() as u16,
-        reserved: 0,
-        entries: shape.entries,
-        lists: shape.lists,
-        table_len: 0,
-        records_len: 0,
-        seed,
-        refresh: 0,
-        ports: pairs,
-    }
+    let (Shape { entries, lists }, slow_pair) = (shape, 1 + senders.len() as u16);
+    Header { entries, lists, slow_pair, seed, ports: pairs, ..Header::default() }
 }
 
 impl FlowSwitch {

@@ -58,8 +58,6 @@ pub struct Turn {
     pub close: bool,
     /// The VM's windows may be open again.
     pub open: bool,
-    /// The VM said what no honest one says.
-    pub lied: bool,
 }
 
 /// What is known of the VM.
@@ -87,6 +85,10 @@ pub struct FlowTable<'m> {
     flows: BTreeMap<u32, Flow>,
     /// Flows that were removed, and are not done, by their entries.
     dying: BTreeMap<u32, Flow>,
+    /// What was counted for flows that are done.
+    gone: Counts,
+    /// Number of polls that found a report word that no honest VM writes.
+    lies: u64,
     changed: bool,
     /// The full switch is away, so that the lease is not renewed.
     is_silent: bool,
@@ -113,6 +115,8 @@ impl<'m> FlowTable<'m> {
             reader: Reader::Gone,
             flows: BTreeMap::new(),
             dying: BTreeMap::new(),
+            gone: Counts::default(),
+            lies: 0,
             changed: false,
             is_silent: false,
             until: 0,
@@ -236,6 +240,17 @@ impl<'m> FlowTable<'m> {
         }
     }
 
+    /// Returns what was counted for all flows that there were, with the counts of the last [`FlowTable::collect_all`].
+    /// Flows that were removed count when that is done.
+    pub fn total(&self) -> Counts {
+        self.flows.values().fold(self.gone, |all, flow| all.and(flow.counts))
+    }
+
+    /// Returns the number of polls that found a report word that no honest VM writes.
+    pub const fn lies(&self) -> u64 {
+        self.lies
+    }
+
     /// Has the masks looked up first whose flows are used most, by the counts of the last [`FlowTable::collect_all`].
     pub fn order(&mut self) {
         let flows = &self.flows;
@@ -248,17 +263,19 @@ impl<'m> FlowTable<'m> {
         self.renew(now);
         let mut turn = Turn::default();
         let epoch = self.writer.epoch();
-        let reported = self.quiescence.poll(epoch, now, |_, _| turn.lied = true);
+        let reported = self.quiescence.poll(epoch, now, |_, _| self.lies += 1);
         match self.reader {
             Reader::Open => turn.close = self.quiescence.overdue(now, self.limits.revoke).next().is_some(),
             Reader::Closed => turn.open = self.is_back(epoch, now),
             Reader::Gone => {}
         }
         self.done = reported;
-        let Self { writer, ledger, dying, .. } = self;
+        let Self { writer, ledger, dying, gone, .. } = self;
         for id in writer.dead(reported) {
             let Some(flow) = dying.remove(&id.index()) else { continue };
-            turn.ended.push(Flow { counts: ledger.collect(id).unwrap_or(flow.counts), ..flow });
+            let counts = ledger.collect(id).unwrap_or(flow.counts);
+            *gone = gone.and(counts);
+            turn.ended.push(Flow { counts, ..flow });
         }
         self.writer.reclaim(reported);
         turn

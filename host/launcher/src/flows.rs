@@ -12,8 +12,6 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use sluice_control::Manifest;
 use sluice_flows::{FlowSetup, FlowSwitches};
-use sluice_switch::SwitchStats;
-use std::fmt::Write;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -52,8 +50,7 @@ pub fn prepare(options: &Options, manifest: &Manifest) -> Result<(FlowSwitches, 
         let records_file = memory::ram("flow records", records_len).map_err(system)?;
         let records = memory::map(&records_file, records_len).map_err(system)?;
         let seed = seed().map_err(system)?;
-        let setup =
-            FlowSetup { memory: (table, records), seed, file: text.as_deref(), has_outside: config.folder.is_some() };
+        let setup = FlowSetup { memory: (table, records), seed, file: text.as_deref(), has_outside: true };
         switches.add(manifest, id, setup).map_err(wrong)?;
         all.push(Some([table_file, records_file]));
     }
@@ -79,17 +76,4 @@ fn seed() -> io::Result<[u64; 2]> {
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     let (words, _) = bytes.as_chunks();
     Ok([u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])])
-}
-
-/// Returns the lines that are said of VM `vm`'s table at the end: what the switch counted, and each flow that was used.
-pub fn lines(switches: &mut FlowSwitches, vm: u32, name: &str) -> Vec<String> {
-    let Some(table) = switches.table_mut(vm) else { return Vec::new() };
-    table.collect_all();
-    let [epoch, done] = table.epochs();
-    let mut first = format!("flows {name} entries={} epoch={epoch} done={done}", table.len());
-    for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {
-        // Writing to a String does not fail.
-        let _ = write!(first, " {name}={count}");
-    }
-    vec![first]
 }

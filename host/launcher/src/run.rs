@@ -1,10 +1,10 @@
 //! All processes, until the last has ended, or the first has ended in a way that fails the run.
 
+use crate::Options;
 use crate::console::Console;
 use crate::launch::LaunchError;
 use crate::process::{End, NewProcess, Process};
 use crate::shared::Shared;
-use crate::{Options, flows};
 use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
@@ -76,8 +76,8 @@ impl<'a, 's> Run<'a, 's> {
             if !words.is_empty() {
                 self.console.say(&format!("switch {}{words}", parts.config.name));
             }
-            let lines = flows::lines(self.shared.flows(), parts.id, &parts.config.name);
-            lines.iter().for_each(|line| self.console.say(line));
+            let line = self.shared.flows().line(parts.id, &parts.config.name);
+            line.iter().for_each(|line| self.console.say(line));
         }
         self.shared.bridge_lines().for_each(|line| self.console.say(&line));
     }

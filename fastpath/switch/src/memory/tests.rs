@@ -6,19 +6,7 @@ const SHAPE: Shape = Shape { entries: 64, lists: 4 };
 fn header() -> Header {
     let (entries, lists) = (SHAPE.entries, SHAPE.lists);
     let ports = std::array::from_fn(|pair| pair as u16);
-    Header {
-        magic: 0,
-        version: 0,
-        slow_pair: 3,
-        reserved: 0,
-        entries,
-        lists,
-        table_len: 0,
-        records_len: 0,
-        seed: [1, 2],
-        refresh: 0,
-        ports,
-    }
+    Header { entries, lists, slow_pair: 3, seed: [1, 2], ports, ..Header::default() }
 }
 
 #[test]

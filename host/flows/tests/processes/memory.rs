@@ -7,7 +7,7 @@
 use crate::world::RECEIVERS;
 use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, clock_gettime};
-use sluice_abi::flows::{Header, MAX_PAIRS};
+use sluice_abi::flows::Header;
 use sluice_abi::map::DIRECTORY_LEN;
 use sluice_memory::{CacheLine, PeerSlice};
 use sluice_switch::{FlowMemory, Shape};
@@ -78,19 +78,8 @@ impl Shared {
 
     /// Makes the flow memory of a switch that b sends to.
     pub fn create_flows(&self) -> FlowMemory<'static> {
-        let header = Header {
-            magic: 0,
-            version: 0,
-            slow_pair: SLOW,
-            reserved: 0,
-            entries: SHAPE.entries,
-            lists: SHAPE.lists,
-            table_len: 0,
-            records_len: 0,
-            seed: [3, 4],
-            refresh: 0,
-            ports: [0; MAX_PAIRS],
-        };
+        let Shape { entries, lists } = SHAPE;
+        let header = Header { slow_pair: SLOW, entries, lists, seed: [3, 4], ..Header::default() };
         FlowMemory::create(self.table, self.records, header).expect("flow memory")
     }
 }

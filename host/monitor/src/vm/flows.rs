@@ -13,11 +13,9 @@ use crate::println;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use sluice_control::Manifest;
 use sluice_flows::{FlowSetup, FlowSwitches, Windows};
-use sluice_switch::SwitchStats;
 use x86_64::instructions::random::RdRand;
 
 /// Number of turns for which a lease lasts at least.
@@ -91,15 +89,5 @@ pub fn look_after(vm: u32) {
 
 /// Prints what the in-VM switch of VM `vm`, which is called `name`, counted.
 pub fn report(vm: u32, name: &str) {
-    network::with_flows(|flows| {
-        let Some(table) = flows.table_mut(vm) else { return };
-        table.collect_all();
-        let [epoch, done] = table.epochs();
-        let mut line = format!("flows {name} entries={} epoch={epoch} done={done}", table.len());
-        for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {
-            // Writing to a String does not fail.
-            let _ = write!(line, " {name}={count}");
-        }
-        println!("{line}");
-    });
+    network::with_flows(|flows| flows.line(vm, name).iter().for_each(|line| println!("{line}")));
 }
