@@ -15,14 +15,16 @@ use toml::Spanned;
 pub const MAX_CHAINS: usize = 64;
 /// Largest number of hops of a chain: fewer than the time to live that a classifier gives.
 pub const MAX_HOPS: usize = 32;
+/// [`ChainFile::stall_ms`] of a file that does not say it.
+pub const STALL_MS: u32 = 1000;
 
 /// Service chains, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct ChainFile {
     /// The chains. No two have the same path and version.
     pub chains: Vec<Chain>,
-    /// Milliseconds after which a VM that takes no frame counts as not there; without it, senders wait for the VM.
-    pub stall_ms: Option<u32>,
+    /// Milliseconds after which a VM that takes no frame counts as not there; with 0, senders wait for the VM.
+    pub stall_ms: u32,
 }
 
 /// One version of a chain.
@@ -194,7 +196,7 @@ impl ChainFile {
         if raw.chain.is_empty() || raw.chain.len() > MAX_CHAINS {
             return Err((0, Wrong::Count(raw.chain.len())));
         }
-        let mut file = Self { chains: Vec::new(), stall_ms: raw.stall_ms };
+        let mut file = Self { chains: Vec::new(), stall_ms: raw.stall_ms.unwrap_or(STALL_MS) };
         for raw in raw.chain {
             let chain = file.checked(raw.into_inner())?;
             file.chains.push(chain);

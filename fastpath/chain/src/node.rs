@@ -106,12 +106,14 @@ impl Node {
     }
 
     /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and
-    /// those that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped.
+    /// those that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped. Returns once
+    /// the peer beside is gone, too.
     ///
     /// # Errors
     /// As [`Node::serve`].
-    pub fn stand(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
+    pub fn classify(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
         let Self { router, lanes, rules } = self;
+        lanes.ends_with_beside = true;
         lanes.run(vnf, ports, router, |router, burst, beside, slots| {
             each_frame(burst, slots, |frame| match Nsh::is_in(frame) {
                 true => out_of_chain(router, frame, beside),
@@ -186,8 +188,8 @@ fn out_of_chain(router: &mut Router, frame: &mut FrameMut<'_>, beside: Beside) -
     let taken = if arrival.ends { arrival.nsh.pop(frame).map(drop) } else { Err(Cause::Index) };
     match (taken, beside) {
         (Err(cause), _) => router.refuse(arrival, cause),
-        (Ok(()), None) => router.refuse(arrival, Cause::Closed),
-        (Ok(()), Some((slot, _))) => Some(slot),
+        (Ok(()), Some((slot, true))) => Some(slot),
+        (Ok(()), _) => router.refuse(arrival, Cause::Closed),
     }
 }
 
@@ -222,7 +224,7 @@ fn to_function(
 /// Puts the header back in front of `frame`, and returns the slot of the next hop.
 fn from_function(router: &mut Router, frame: &mut FrameMut<'_>, outer: &Outer) -> Option<u8> {
     match outer.push(frame) {
-        Ok(()) => router.resume(frame),
+        Ok(()) => router.resume(outer.nsh(), frame),
         Err(cause) => router.count(outer.nsh().path(), cause),
     }
 }

@@ -304,10 +304,9 @@ impl Router {
         self.ways.get_mut(found)
     }
 
-    /// Takes a frame on whose header was kept aside since it arrived, and is in front of it again. As
+    /// Takes a frame on whose header `nsh` was kept aside since it arrived, and is in front of it again. As
     /// [`Router::forward`], but the frame was counted when it arrived.
-    pub fn resume(&mut self, frame: &FrameMut<'_>) -> Option<u8> {
-        let nsh = Nsh::read(frame).ok()?;
+    pub fn resume(&mut self, nsh: Nsh, frame: &FrameMut<'_>) -> Option<u8> {
         match self.plan(nsh) {
             Ok(plan) => self.leave(plan.arrival(), frame),
             Err((_, cause)) => self.count(nsh.path(), cause),
@@ -350,6 +349,13 @@ impl Router {
             .next(FIRST_INDEX, ready)
             .and_then(|next| Nsh::new(path).with_index(next.index).push(frame, &[0; 16]).map(|()| next));
         way.settle(entered)
+    }
+
+    /// Returns the slot to which [`Router::again`] would send a frame; `None` if it would drop it.
+    pub fn beyond(&self, frame: &Frame<'_>) -> Option<u8> {
+        let nsh = Nsh::read(frame).ok()?;
+        let found = self.ways.binary_search_by_key(&nsh.path(), |way| way.spi).ok()?;
+        self.ways.get(found)?.next(nsh.index(), self.ready).ok().map(|next| next.slot)
     }
 
     /// Finds another way for a frame that waits for a VM that does not take it: past its hop, if the hop is open.

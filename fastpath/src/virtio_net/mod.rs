@@ -243,6 +243,20 @@ impl<'p, T: Transport, Q: Queues> VirtioNet<'p, T, Q> {
         self.receive.polls_without_buffer
     }
 
+    /// Receives at most `most` frames as [`Receive::rx_burst`] does, but from the receive queue of one `pair` alone.
+    /// Frames that others put into the other queues stay there, so that a VNF that can't go on with the frames of one
+    /// sender keeps that sender waiting, and no other. A pair that the device may not use has no frames.
+    ///
+    /// # Errors
+    /// As [`Receive::rx_burst`].
+    #[inline]
+    pub fn rx_burst_from(&mut self, pair: u16, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
+        if self.transmit.is_busy() {
+            self.transmit.take_back();
+        }
+        self.receive.rx_burst_from(pair.into(), into, most)
+    }
+
     /// Lets `machine` sleep until a frame may be there, and at most for the time `at_most`. Returns whether the machine
     /// slept: it does not if a frame is there already, or a queue is at fault.
     ///

@@ -134,6 +134,32 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         done
     }
 
+    /// Receives at most `most` frames from the queue of `pair`, as [`Receive::rx_burst`] does from all.
+    #[inline]
+    pub fn rx_burst_from(&mut self, pair: usize, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
+        if !self.filler.pool.is(into.pool()) {
+            return Err(RxError::ForeignPool);
+        }
+        if pair >= self.enabled {
+            return Ok(0);
+        }
+        let before = into.len();
+        let done = self.receive_from(pair, into, before + most.min(into.room()));
+        into.mark_from(before, pair as u32);
+        self.refill_from(into);
+        let received = into.len() - before;
+        if received > 0 { Ok(received) } else { done.map(|()| 0) }
+    }
+
+    /// Gives the device a buffer for every free entry: of the pool, and if that has too few, the spare ones of `burst`.
+    #[inline]
+    fn refill_from(&mut self, burst: &mut Burst<'_>) {
+        if !self.is_full() && !self.refill() {
+            burst.release();
+            self.polls_without_buffer += u64::from(!self.refill());
+        }
+    }
+
     #[inline(always)]
     fn receive_from(&mut self, index: usize, burst: &mut Burst<'_>, end: usize) -> Result<(), RxError> {
         let Self { queues, filler, merges, .. } = self;
@@ -160,10 +186,7 @@ impl<Q: Queues> Receive for ReceiveHalf<'_, Q> {
     fn rx_burst(&mut self, into: &mut Burst<'_>, most: usize) -> Result<usize, RxError> {
         let before = into.len();
         let done = self.receive_up_to(into, before + most.min(into.room()));
-        if !self.is_full() && !self.refill() {
-            into.release();
-            self.polls_without_buffer += u64::from(!self.refill());
-        }
+        self.refill_from(into);
         let received = into.len() - before;
         if received > 0 { Ok(received) } else { done.map(|()| 0) }
     }

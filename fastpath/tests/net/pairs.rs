@@ -113,6 +113,32 @@ fn a_frame_has_the_pair_that_it_arrived_by_as_its_mark() {
     }
 }
 
+/// What is in the other queues stays there, also if one is at fault.
+#[test]
+fn frames_of_one_pair_can_be_received_alone() {
+    for format in RingFormat::ALL {
+        let lan = Lan::new(&TWO_SENDERS);
+        let mut c: Receiver = lan.start_on(C, lan.device(C), pairs(format, 4)).expect("a device");
+        let mut windows = [1, 2].map(|pair| window(&lan, pair));
+        for _ in 0..100 {
+            windows.iter_mut().zip(1..).for_each(|(window, mark)| assert_eq!(put(window, 5, mark), 5));
+            let mut burst = c.pool.burst();
+            for (pair, most, expected) in
+                [(2, 3, 3), (0, 32, 0), (2, 32, 2), (1, 32, 5), (1, 32, 0), (3, 32, 0), (9, 32, 0)]
+            {
+                burst.clear();
+                assert_eq!(c.net.rx_burst_from(pair, &mut burst, most), Ok(expected), "{format:?}, {pair}");
+                let is_of_pair = |frame: &[u8]| u16::from(frame[20]) == pair;
+                assert!(contents(&burst).iter().all(|frame| is_of_pair(frame)));
+                assert!(burst.frames().all(|frame| frame.mark() == pair.into()));
+            }
+        }
+        assert_eq!((c.net.rx_stats().packets, c.net.polls_without_buffer()), (1000, 0));
+        let mut foreign = lan.start(0, options(format)).burst(&[]);
+        assert_eq!(c.net.rx_burst_from(1, &mut foreign, 32), Err(sluice::RxError::ForeignPool));
+    }
+}
+
 #[test]
 fn no_queue_starves_another() {
     let lan = Lan::new(&TWO_SENDERS);

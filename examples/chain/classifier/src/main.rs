@@ -16,5 +16,5 @@ sluice_vnf::heap!(1 << 20);
 fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let mut ports = vnf.open(options())?;
     let mut node = Node::open(vnf, &ports, vnf.arg(2))?;
-    Ok(node.stand(vnf, &mut ports)?)
+    Ok(node.classify(vnf, &mut ports)?)
 }

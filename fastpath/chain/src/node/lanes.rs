@@ -3,7 +3,7 @@
 use crate::Router;
 use alloc::string::String;
 use alloc::vec::Vec;
-use sluice_vnf::{BURST_SIZE, Burst, Error, FrameMut, PeerIdx, PeerState, Ports, Receive, Vnf, clock, println};
+use sluice_vnf::{BURST_SIZE, Burst, Error, FrameMut, PeerIdx, PeerState, Ports, Vnf, clock, println};
 
 /// Frames for one VM, in order.
 struct Lane {
@@ -16,8 +16,14 @@ struct Lane {
 }
 
 /// The lanes, by slot of the router. One more may follow, to a VM beside the chains.
+///
+/// VMs that send to each other must not wait for each other: frames that find a full lane keep the queue pair that they
+/// came from waiting, and no other.
 pub struct Lanes {
     lanes: Vec<Lane>,
+    /// By queue pair: frames whose lane has no room, and those behind them, in order. Each has its slot as mark. Nothing
+    /// is received from the pair while there are any.
+    held: Vec<Burst<'static>>,
     /// Number of the router's slots.
     slots: usize,
     /// Ticks after which a VM that takes no frame counts as not there.
@@ -25,20 +31,26 @@ pub struct Lanes {
     /// Bits of lanes whose VMs take frames, and of those that are gone for good.
     ready: u64,
     gone: u64,
+    /// Bits of lanes that take no frame, as older ones wait for room in them, in the lane of a VM that is not there.
+    behind: u64,
     /// Frames that were lost on their way to the VM beside.
     lost: u64,
+    /// Whether nothing is left to do once the VM beside is gone.
+    pub ends_with_beside: bool,
 }
 
 /// The slot of the VM beside the chains, and whether it takes frames.
 pub type Beside = Option<(u8, bool)>;
 
 impl Lanes {
-    /// Returns empty lanes to the VMs of a router's slots, and to one beside.
-    pub fn new(ports: &Ports, peers: &[PeerIdx], beside: Option<PeerIdx>, stall_ms: Option<u32>) -> Self {
+    /// Returns empty lanes to the VMs of a router's slots, and to one beside. A VM that takes no frame for `stall_ms`
+    /// counts as not there; with 0, never.
+    pub fn new(ports: &Ports, peers: &[PeerIdx], beside: Option<PeerIdx>, stall_ms: u32) -> Self {
         let lane = |peer: &PeerIdx| Lane { peer: *peer, queue: ports.burst(), since: 0, away_until: 0 };
         let lanes = peers.iter().chain(&beside).map(lane).collect();
-        let stall = stall_ms.map(|time| (u64::from(time) * (crate::seconds(1) / 1000)).max(1));
-        Self { lanes, slots: peers.len(), stall, ready: 0, gone: 0, lost: 0 }
+        let held = (0..ports.input.pairs()).map(|_| ports.burst()).collect();
+        let stall = (stall_ms > 0).then(|| (u64::from(stall_ms) * (crate::seconds(1) / 1000)).max(1));
+        Self { lanes, held, slots: peers.len(), stall, ready: 0, gone: 0, behind: 0, lost: 0, ends_with_beside: false }
     }
 
     /// Waits until all VMs are ready, or nothing came of that for seconds.
@@ -48,9 +60,9 @@ impl Lanes {
         while self.lanes.iter().any(absent) && patience.wait(vnf).is_ok() {}
     }
 
-    /// Receives bursts, lets `work` name the lane of each frame, and sends them there, until `router` has nothing left
-    /// to do, or the VM beside is gone, and no frame is there any more. A frame without a lane is dropped: that is
-    /// counted before.
+    /// Receives bursts, lets `work` name the lane of each frame, and sends them there, until nothing is left to do
+    /// and no frame is there any more. A frame without a lane is dropped: that is counted before. A queue pair at fault
+    /// stops no other; the error is returned once the others have no frame.
     pub fn run(
         &mut self,
         vnf: &Vnf,
@@ -61,17 +73,24 @@ impl Lanes {
         let mut arrived = ports.burst();
         loop {
             let is_over = self.look(ports, router);
-            let beside = self.beside();
-            let has_room = self.lanes.iter().all(|lane| lane.queue.room() >= BURST_SIZE);
-            let received = if has_room { ports.input.rx_burst(&mut arrived, BURST_SIZE)? } else { 0 };
-            let mut slots = [None; BURST_SIZE];
-            work(router, &mut arrived, beside, &mut slots);
-            let mut sent = self.sort(ports, &mut arrived, &slots)?;
-            for slot in 0..self.lanes.len() {
-                sent += self.flush(ports, router, slot)?;
+            let (mut moved, mut fault) = (self.flush(ports, router)?, Ok(()));
+            for pair in 0..self.held.len() {
+                moved += self.admit(pair)?;
+                if !self.is_free(pair) {
+                    continue;
+                }
+                let received = ports.input.rx_burst_from(pair as u16, &mut arrived, BURST_SIZE);
+                fault = fault.and(received.map(drop));
+                if let Ok(1..) = received {
+                    let mut slots = [None; BURST_SIZE];
+                    work(router, &mut arrived, self.beside(), &mut slots);
+                    self.sort(ports, pair, &mut arrived, &slots)?;
+                }
+                moved += received.unwrap_or(0);
             }
-            match received + sent {
-                0 if is_over => return Ok(()),
+            match moved {
+                0 if fault.is_err() => return fault.map_err(Error::from),
+                0 if is_over && self.is_empty() => return Ok(()),
                 0 => vnf.yield_now(),
                 _ => {}
             }
@@ -82,72 +101,128 @@ impl Lanes {
         self.lanes.get(self.slots).map(|_| (self.slots as u8, self.ready >> self.slots & 1 != 0))
     }
 
+    /// Returns whether no frame of `pair` waits.
+    fn is_free(&self, pair: usize) -> bool {
+        self.held.get(pair).is_some_and(Burst::is_empty)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.iter().map(|lane| &lane.queue).chain(&self.held).all(Burst::is_empty)
+    }
+
     /// Reads who takes frames. Returns whether nothing is left to do.
     fn look(&mut self, ports: &Ports, router: &mut Router) -> bool {
-        let now = if self.stall.is_some() { clock::now() } else { 0 };
         (self.ready, self.gone) = (0, 0);
         for (slot, lane) in self.lanes.iter().enumerate() {
+            let is_away = lane.away_until > 0 && clock::now() < lane.away_until;
             match ports.state(lane.peer) {
-                PeerState::Ready => self.ready |= u64::from(now >= lane.away_until) << slot,
+                PeerState::Ready => self.ready |= u64::from(!is_away) << slot,
                 PeerState::Revoked => self.gone |= 1 << slot,
                 PeerState::Absent | PeerState::Quarantined => {}
             }
         }
         router.set_ready(self.ready);
-        router.is_over(self.gone) || self.gone >> self.slots != 0
+        router.is_over(self.gone) || self.ends_with_beside && self.gone >> self.slots != 0
     }
 
-    /// Moves each frame of `arrived` to its lane. A burst that is all for one lane, whose queue is empty, is sent right
-    /// away. Returns the number of frames that were sent.
-    fn sort(&mut self, ports: &mut Ports, arrived: &mut Burst<'static>, slots: &[Option<u8>]) -> Result<usize, Error> {
-        let count = arrived.len();
-        let slots = slots.get(..count).unwrap_or_default();
-        let only = slots.first().copied().flatten().filter(|first| slots.iter().all(|slot| *slot == Some(*first)));
-        if let Some(lane) = only.and_then(|slot| self.lanes.get_mut(usize::from(slot))) {
-            let sent = if lane.queue.is_empty() { send(ports, lane.peer, arrived)? } else { 0 };
-            lane.queue.append(arrived, count)?;
-            return Ok(sent);
-        }
-        for slot in slots {
-            match slot.and_then(|slot| self.lanes.get_mut(usize::from(slot))) {
-                Some(lane) => arrived.move_to(0, &mut lane.queue)?,
-                None => arrived.drop_front(1),
+    /// Sends what the VMs take; the frames of those that are not there look for another way, before any newer one is
+    /// received. Returns the number of frames that left their lane.
+    fn flush(&mut self, ports: &mut Ports, router: &mut Router) -> Result<usize, Error> {
+        let (mut moved, is_ready) = (0, |ready: u64, slot: usize| ready >> slot & 1 != 0);
+        for (slot, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.queue.is_empty()) {
+            if is_ready(self.ready, slot) {
+                let sent = send(ports, lane.peer, &mut lane.queue)?;
+                self.stall.into_iter().for_each(|stall| lane.notice(sent, stall));
+                moved += sent;
             }
         }
-        Ok(0)
+        self.behind = 0;
+        for slot in 0..self.lanes.len() {
+            if !is_ready(self.ready, slot) {
+                moved += self.redirect(router, slot)?;
+            }
+        }
+        Ok(moved)
     }
 
-    /// Sends what the VM of `slot` takes; if it is not there, its frames look for another way. Returns the number of
-    /// frames that left the queue.
-    fn flush(&mut self, ports: &mut Ports, router: &mut Router, slot: usize) -> Result<usize, Error> {
-        let is_ready = self.ready >> slot & 1 != 0;
-        let Some(lane) = self.lanes.get_mut(slot).filter(|lane| !lane.queue.is_empty()) else { return Ok(0) };
-        if !is_ready {
-            return self.redirect(router, slot);
-        }
-        let sent = send(ports, lane.peer, &mut lane.queue)?;
-        if let Some(stall) = self.stall {
-            lane.notice(sent, stall);
-        }
-        Ok(sent)
-    }
-
-    /// Moves the frames of `slot`, whose VM is not there, to other lanes, or drops them.
+    /// Moves the frames of `slot`, whose VM is not there, to other lanes, or drops them. Those whose lane has no room
+    /// stay, as they are. Returns the number of frames that left.
     fn redirect(&mut self, router: &mut Router, slot: usize) -> Result<usize, Error> {
         let count = self.lanes.get(slot).map_or(0, |lane| lane.queue.len());
-        for at in 0..count {
+        let mut stay = 0;
+        for _ in 0..count {
+            let Some(lane) = self.lanes.get(slot) else { break };
+            let is_in_chain = slot < self.slots;
+            let next = if is_in_chain { router.beyond(&lane.queue.frame(stay)?) } else { None };
+            if let Some(full) = next.filter(|next| !self.takes(*next)) {
+                self.behind |= 1 << full;
+                stay += 1;
+                continue;
+            }
             let Some(lane) = self.lanes.get_mut(slot) else { break };
-            let other = if slot < self.slots { router.again(&lane.queue.frame_mut(0)?) } else { None };
-            self.lost += u64::from(slot >= self.slots);
-            let other = other.map(usize::from).filter(|other| *other != slot);
-            match other.and_then(|other| self.lanes.get_disjoint_mut([slot, other]).ok()) {
-                // The frame names its new hop by now, so it goes there in a later turn.
-                Some([_, to]) if to.queue.room() == 0 => return Ok(at),
-                Some([from, to]) => from.queue.move_to(0, &mut to.queue)?,
-                None => self.lanes.get_mut(slot).into_iter().for_each(|lane| lane.queue.drop_front(1)),
+            let other = if is_in_chain { router.again(&lane.queue.frame_mut(stay)?) } else { None };
+            self.lost += u64::from(!is_in_chain);
+            match other.and_then(|other| self.lanes.get_disjoint_mut([slot, usize::from(other)]).ok()) {
+                Some([from, to]) => from.queue.move_to(stay, &mut to.queue)?,
+                None => self.lanes.get_mut(slot).into_iter().for_each(|lane| _ = lane.queue.remove(stay)),
             }
         }
-        Ok(count)
+        Ok(count - stay)
+    }
+
+    /// Returns whether the lane of `slot` has room, and no frame waits to get in.
+    fn takes(&self, slot: u8) -> bool {
+        let has_room = self.lanes.get(usize::from(slot)).is_some_and(|lane| lane.queue.room() > 0);
+        has_room && self.behind >> slot & 1 == 0
+    }
+
+    /// Moves frames of `pair` that wait to lanes that have room by now. Returns their number.
+    fn admit(&mut self, pair: usize) -> Result<usize, Error> {
+        let mut admitted = 0;
+        while let Some(slot) = self.held.get(pair).and_then(|held| held.frames().next()).map(|frame| frame.mark() as u8)
+        {
+            let takes = self.takes(slot);
+            let Some((held, lane)) = self.held.get_mut(pair).zip(self.lanes.get_mut(usize::from(slot))) else { break };
+            let run = held.frames().take_while(|frame| frame.mark() == u32::from(slot)).count();
+            let taken = if takes { lane.queue.append(held, run)? } else { 0 };
+            admitted += taken;
+            if taken < run {
+                break;
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait. Frames for an empty
+    /// lane that are the last of the burst are sent right away.
+    fn sort(
+        &mut self,
+        ports: &mut Ports,
+        pair: usize,
+        arrived: &mut Burst<'static>,
+        slots: &[Option<u8>],
+    ) -> Result<(), Error> {
+        let mut rest = slots.get(..arrived.len()).unwrap_or_default();
+        while let Some(&first) = rest.first() {
+            let run = rest.iter().take_while(|slot| **slot == first).count();
+            rest = rest.get(run..).unwrap_or_default();
+            let takes = first.is_some_and(|slot| self.takes(slot)) && self.is_free(pair);
+            let lane = first.and_then(|slot| Some((slot, self.lanes.get_mut(usize::from(slot))?)));
+            let (Some((slot, lane)), Some(held)) = (lane, self.held.get_mut(pair)) else {
+                arrived.drop_front(run);
+                continue;
+            };
+            if takes && rest.is_empty() && lane.queue.is_empty() {
+                send(ports, lane.peer, arrived)?;
+            }
+            let run = run.min(arrived.len());
+            let taken = if takes { lane.queue.append(arrived, run)? } else { 0 };
+            for index in 0..run - taken {
+                arrived.frame_mut(index)?.set_mark(slot.into());
+            }
+            held.append(arrived, run - taken)?;
+        }
+        Ok(())
     }
 
     /// Prints what was sent to each VM, of which the router's slots have `names`.
