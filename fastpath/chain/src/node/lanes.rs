@@ -206,7 +206,7 @@ impl Lanes {
         while let Some(&first) = rest.first() {
             let run = rest.iter().take_while(|slot| **slot == first).count();
             rest = rest.get(run..).unwrap_or_default();
-            let takes = first.is_some_and(|slot| self.takes(slot)) && self.is_free(pair);
+            let takes = first.is_some_and(|slot| self.takes(slot));
             let lane = first.and_then(|slot| Some((slot, self.lanes.get_mut(usize::from(slot))?)));
             let (Some((slot, lane)), Some(held)) = (lane, self.held.get_mut(pair)) else {
                 arrived.drop_front(run);
