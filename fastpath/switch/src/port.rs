@@ -295,7 +295,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         if epoch != Some(now) {
             self.queue.begin(None, &mut self.stats);
         }
-        self.table.end_in(&mut self.report, now);
+        self.report.end(now);
     }
 
     /// Forwards what the host returned.
