@@ -5,7 +5,8 @@
 //! word 1, 2   packets, and bytes of their frames
 //! word 3      time of the last one
 //! word 4      flags of TCP that were seen: a bit is set once a packet had it
-//! word 5      time at which a frame of the flow went by the slow path though it had an entry, for the reader itself
+//! word 5      time of the first packet, or later that at which a frame of the flow last went by the slow path though
+//!             it had an entry: for the reader itself
 //! ```
 //!
 //! The record of an entry is the cache line with its number. It begins anew with each generation, so that no flow is
@@ -69,10 +70,10 @@ impl<'m> Statistics<'m> {
         }
     }
 
-    /// Returns whether the flow that was hit is due for the slow path: for the first time `period` after its first
-    /// count, and then each time `period` after it was due. `now` is the time.
+    /// Returns whether the flow that was hit is due for the slow path, and then notes that it goes there at time `now`:
+    /// for the first time `period` after its first count, and then each time `period` after it last went.
     #[inline]
-    pub(crate) fn is_due(&self, hit: &Hit, now: u64, period: u64) -> bool {
+    pub(crate) fn take_due(&mut self, hit: &Hit, now: u64, period: u64) -> bool {
         let record = self.record(hit.entry);
         if record.load(GENERATION, Relaxed) != u64::from(hit.generation()) {
             return false;
