@@ -38,15 +38,6 @@ pub struct Statistics<'m> {
     records: &'m [CacheLine],
 }
 
-/// What is added to a record.
-#[derive(Clone, Copy, Debug)]
-struct Sum {
-    generation: u32,
-    packets: u32,
-    flags: u16,
-    bytes: u64,
-}
-
 impl<'m> Statistics<'m> {
     /// Returns records that count nothing yet, one for each entry of the table; `None` unless their number is a power
     /// of two.
@@ -65,8 +56,7 @@ impl<'m> Statistics<'m> {
     #[inline]
     pub fn add(&mut self, now: u64, frames: impl IntoIterator<Item = (Hit, u16, u16)>) {
         for (hit, len, flags) in frames {
-            let sum = Sum { generation: hit.generation(), packets: 1, flags, bytes: len.into() };
-            add(&self.record(hit.entry), &sum, now);
+            add(&self.record(hit.entry), now, hit.generation(), len, flags);
         }
     }
 
@@ -91,10 +81,10 @@ impl<'m> Statistics<'m> {
     }
 }
 
-/// Adds to a record, which begins anew if it is that of another generation.
+/// Adds a packet to a record, which begins anew if it is that of another generation.
 #[inline(always)]
-fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
-    let generation = u64::from(sum.generation);
+fn add<L: Line>(record: &L, now: u64, generation: u32, len: u16, flags: u16) {
+    let generation = u64::from(generation);
     let is_same = record.load(GENERATION, Relaxed) == generation;
     if !is_same {
         // Whoever sees one of the new counts does not see the old generation any more.
@@ -102,9 +92,8 @@ fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
         L::fence(Release);
         record.store(DUE, now, Relaxed);
     }
-    let [packets, bytes, _, flags] = if is_same { counts(record) } else { [0; 4] };
-    let packets = packets.wrapping_add(sum.packets.into());
-    let words = [packets, bytes.wrapping_add(sum.bytes), now, flags | u64::from(sum.flags)];
+    let [packets, bytes, _, seen] = if is_same { counts(record) } else { [0; 4] };
+    let words = [packets.wrapping_add(1), bytes.wrapping_add(len.into()), now, seen | u64::from(flags)];
     (COUNTS..).zip(words).for_each(|(at, word)| record.store(at, word, Relaxed));
     if !is_same {
         record.store(GENERATION, generation, Release);
