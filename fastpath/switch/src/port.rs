@@ -213,7 +213,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
             return if origin == Origin::Arrived { Fate::Hold } else { self.miss(frame, at, origin) };
         }
         let refresh = self.flows.header().refresh;
-        if origin != Origin::Again && refresh != 0 && self.statistics.is_due(&hit, now, refresh) {
+        if origin != Origin::Again && refresh != 0 && self.statistics.take_due(&hit, now, refresh) {
             self.stats.refreshed += 1;
             return self.miss(frame, at, origin);
         }
@@ -295,7 +295,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         if epoch != Some(now) {
             self.queue.begin(None, &mut self.stats);
         }
-        self.table.end_in(&mut self.report, now);
+        self.report.end(now);
     }
 
     /// Forwards what the host returned.

@@ -99,13 +99,7 @@ impl<'m> Reader<'m> {
     /// Ends a burst: its last window is closed, its counts are added, and no hit of it is used any more.
     #[inline]
     pub fn end(&self, report: &mut Report<&CacheLine>) {
-        report.end(&self.parts.header);
-    }
-
-    /// Ends a burst as [`Reader::end`] does, in `epoch`, which [`Reader::epoch`] returned behind the last use.
-    #[inline]
-    pub fn end_in(&self, report: &mut Report<&CacheLine>, epoch: u64) {
-        report.end_in(epoch);
+        report.end(self.epoch());
     }
 
     /// Looks up each of `keys`, and writes to the same place of `hits` which entry of `epoch` it matches.
