@@ -1,7 +1,7 @@
 //! What rte_vhost/feeder.c is told, and what it measured: a file that it maps, `struct feed`.
 
+use crate::quiet::LIKE_THE_BEST;
 use crate::switch::frames::{Frame, Headers, PLAIN};
-use crate::switch::quiet::LIKE_THE_BEST;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -58,7 +58,7 @@ impl Series {
         self.0.len()
     }
 
-    /// Returns the ticks of the chunks that count, as those of [`super::super::quiet`] do, where `best` is the best
+    /// Returns the ticks of the chunks that count, as those of [`crate::quiet`] do, where `best` is the best
     /// reading of all series.
     pub fn quiet(&self, best: u64) -> Vec<f64> {
         let counts = |chunk: &&Chunk| !chunk.switched && chunk.slower * 100 <= LIKE_THE_BEST * best;
