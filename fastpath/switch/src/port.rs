@@ -168,6 +168,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         if self.queue.is_empty() {
             self.report.rest();
         }
+        self.stats.searched = self.table.searched();
         self.stats.publish(self.flows.counters());
     }
 
@@ -381,6 +382,7 @@ impl<N: Receive + Transmit> Transmit for Switch<'_, '_, N> {
                 break;
             }
         }
+        self.stats.searched = self.table.searched();
         self.stats.count_burst(self.flows.counters());
         Ok(taken)
     }

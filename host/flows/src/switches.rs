@@ -205,15 +205,17 @@ impl FlowSwitches {
         }
     }
 
-    /// Returns the line that is said at the end of VM `vm`'s table, which is called `name`: what it holds, what was
-    /// counted for all its flows, and what the in-VM switch counted, as its VM says.
-    pub fn line(&mut self, vm: u32, name: &str) -> Option<String> {
+    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`: what it holds, what
+    /// was counted for all its flows, and what the in-VM switch counted, as its VM says.
+    pub fn line(&mut self, vm: u32, name: &str, now: u64) -> Option<String> {
         let table = self.table_mut(vm)?;
         table.collect_all();
         let ([epoch, done], Counts { packets, bytes, .. }) = (table.epochs(), table.total());
         let mut line = format!(
-            "flows {name} entries={} epoch={epoch} done={done} packets={packets} bytes={bytes} lies={}",
+            "flows {name} entries={} epoch={epoch} done={done} age={} lease={} packets={packets} bytes={bytes} lies={}",
             table.len(),
+            table.age(now),
+            table.lease_left(now),
             table.lies()
         );
         for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {

@@ -172,7 +172,7 @@ fn stop(policy: &str, count: u32, is_proxy: bool) -> Scenario {
 
 /// Returns the counter `name` in the line of `vm` about the forward direction of the chain "doomed".
 fn counter(report: &Report, vm: &str, name: &str) -> u32 {
-    let start = format!("[{vm}] chain doomed version 0, forward: ");
+    let start = format!("[{vm}] chain doomed version 0, forward, ");
     let line = report.lines.iter().find_map(|line| line.strip_prefix(&start)).unwrap_or_default();
     let words: Vec<_> = line.split([' ', ',', ':']).filter(|word| !word.is_empty()).collect();
     let at = words.iter().position(|word| *word == name);
