@@ -21,8 +21,8 @@ struct Lane {
 /// came from waiting, and no other.
 pub struct Lanes {
     lanes: Vec<Lane>,
-    /// By queue pair: frames whose lane has no room, and those behind them, in order. Each has its slot as mark. Nothing
-    /// is received from the pair while there are any.
+    /// By queue pair: frames whose lane has no room, in order. Each has its slot as mark. Nothing is received from the
+    /// pair while there are any.
     held: Vec<Burst<'static>>,
     /// Number of the router's slots.
     slots: usize,
@@ -217,8 +217,8 @@ impl Lanes {
         Ok(admitted)
     }
 
-    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait. Frames for an empty
-    /// lane that are the last of the burst are sent right away.
+    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait for room in it. Frames for
+    /// an empty lane that are the last of the burst are sent right away.
     fn sort(
         &mut self,
         ports: &mut Ports,
@@ -230,7 +230,7 @@ impl Lanes {
         while let Some(&first) = rest.first() {
             let run = rest.iter().take_while(|slot| **slot == first).count();
             rest = rest.get(run..).unwrap_or_default();
-            let takes = first.is_some_and(|slot| self.takes(slot)) && self.is_free(pair);
+            let takes = first.is_some_and(|slot| self.takes(slot));
             let lane = first.and_then(|slot| Some((slot, self.lanes.get_mut(usize::from(slot))?)));
             let (Some((slot, lane)), Some(held)) = (lane, self.held.get_mut(pair)) else {
                 arrived.drop_front(run);
