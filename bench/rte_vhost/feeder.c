@@ -1,4 +1,4 @@
-/* Feeds a program that forwards with DPDK, for src/switch/feed.rs, from within: this library is loaded before the
+/* Feeds a program that forwards with DPDK, for src/switch/ovs/feed.rs, from within: this library is loaded before the
  * program's own ones (LD_PRELOAD). DPDK's driver net_null hands out packets that nobody wrote; a callback behind its
  * receive function writes the frames of the next flows into them, and times what the program does until it comes back
  * for more.
@@ -105,6 +105,7 @@ static uint64_t read_work(void) {
     return reading;
 }
 
+/* Begins a chunk. */
 static void begin(void) {
     open_chunk = (struct chunk){ 0 };
     slices_before = slices();
@@ -112,6 +113,7 @@ static void begin(void) {
     bursts = 0;
 }
 
+/* Ends the chunk, and keeps it unless there is no room. */
 static void end(void) {
     uint64_t after = read_work(), done = atomic_load_explicit(&feed->done, memory_order_relaxed);
     open_chunk.slower = before > after ? before : after;
@@ -140,6 +142,7 @@ static void count(uint64_t at, uint16_t packets) {
     else if (bursts < 0) begin();
 }
 
+/* The callback behind the receive function: times the burst before, and writes the next frames into `packets`. */
 static uint16_t received(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count_of, uint16_t most,
                          void *none) {
     uint64_t at = now(), flows = atomic_load(&feed->flows);
@@ -156,6 +159,7 @@ static uint16_t received(uint16_t port, uint16_t queue, struct rte_mbuf **packet
     return count_of;
 }
 
+/* Maps the file at `path`, and finds out what the clock takes. 0, or -1 if there is no such file. */
 static int map_feed(const char *path) {
     int file = open(path, O_RDWR);
     void *at = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *feed, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);

@@ -18,19 +18,9 @@ pub struct Options {
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let library = rings::library();
-    let mut command = rings::ring_bench()?;
-    command.arg("chain").args(rings::given(&[("--seconds", &options.seconds)]));
-    match library {
-        Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
-        Err(why) => eprintln!("No rows of memif and vhost: {why:#}"),
-    }
-    let rows = rings::measure(command, |row: &ChainRow| row.r#impl.clone())?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
-    }
-    println!("{}", table(&rows));
-    println!("{}", caption::chain());
+    let args = rings::given(&[("--seconds", &options.seconds)]);
+    let command = rings::ring_bench(Some("chain"), &args, "memif and vhost")?;
+    let Some(rows) = rings::measure(command, options.json, |row: &ChainRow| row.r#impl.clone())? else { return Ok(()) };
+    println!("{}\n{}", table(&rows), caption::chain());
     Ok(())
 }

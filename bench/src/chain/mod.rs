@@ -4,8 +4,8 @@
 //! A hop is what brings a burst of 32 frames from one forwarder's memory into the next one's, and out of its receive
 //! queue: of ours, [`Transmit::tx_burst`](::sluice::Transmit) and [`Receive::rx_burst`](::sluice::Receive) with the
 //! gate `direct`; of DPDK's, `rte_eth_tx_burst` and `rte_eth_rx_burst`. With `nsh`, each forwarder does, besides, what
-//! a hop does with a network service header: [`Router::forward`](sluice_chain::Router). Nobody makes frames, or frees
-//! them, while the clock runs. All that is compared takes turns ([`turns`]).
+//! a hop does with a network service header: [`Router::forward_burst`](sluice_chain::Router). Nobody makes frames, or
+//! frees them, while the clock runs. All that is compared takes turns ([`turns`]).
 //!
 //! Reading order: [`sluice`] (ours), [`dpdk`].
 

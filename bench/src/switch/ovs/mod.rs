@@ -51,7 +51,7 @@ pub fn rows(options: &Options, processors: &[usize]) -> Vec<SwitchRow> {
 /// Returns `row` with ratios to those of `theirs` that are about the same work of the same table.
 pub fn compare(mut row: SwitchRow, theirs: &[SwitchRow]) -> SwitchRow {
     let table = row.table.as_deref().map(|table| if table == "front" { "subtables" } else { table });
-    let same = |other: &&SwitchRow| (other.work == row.work, other.flows == row.flows) == (true, true);
+    let same = |other: &&SwitchRow| other.work == row.work && other.flows == row.flows;
     let same = theirs.iter().filter(same).filter(|other| table.is_some() && other.table.as_deref() == table);
     let ticks =
         |other: &SwitchRow| Some((other.setting.clone()?, other.ticks_per_packet.filter(|ticks| *ticks > 0.0)?));
