@@ -1,16 +1,17 @@
 //! Open vSwitch behind an in-VM switch: frames go there and come back, and its flows are those of the VM's table.
 
+mod rules;
+
 use crate::console::Console;
+use rules::Rules;
 use rustix::event::PollFlags;
 use sluice_control::{Manifest, VmConfig};
 use sluice_flows::{FlowSwitches, FlowTable};
 use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Sent, Token, Ufid};
 use sluice_switch::{Counts, EntryId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often the flows of Open vSwitch are read.
@@ -45,12 +46,15 @@ impl Group {
         self.ports.extend(ports);
     }
 
-    /// Waits no longer for the tokens that went by ports that `which` names: these ports need others.
-    fn give_up(&mut self, bridge: &mut OpenVswitch, which: impl Fn(u16) -> bool) {
+    /// Waits no longer for the tokens that went by ports that `which` names: these ports need others. Returns whether
+    /// there were any.
+    fn give_up(&mut self, bridge: &mut OpenVswitch, which: impl Fn(u16) -> bool) -> bool {
+        let before = self.tokens.len();
         for (token, port) in self.tokens.extract_if(.., |_, port| which(*port)) {
             bridge.give_up(token);
             self.ports.insert(port);
         }
+        self.tokens.len() < before
     }
 
     /// Sends the tokens that are needed. A port that is down has nothing to wait for; one that has no room for a token
@@ -80,8 +84,10 @@ pub struct Bridge {
     vm: u32,
     name: String,
     bridge: OpenVswitch,
-    /// Where the bridge is told its rules.
-    management: PathBuf,
+    /// The rules that tokens need.
+    rules: Rules,
+    /// The last try to add them failed.
+    lacks_rules: bool,
     /// The entry of each flow that has one.
     entries: BTreeMap<Ufid, EntryId>,
     /// The flows that the table has no room for so far.
@@ -109,11 +115,14 @@ impl Bridge {
             period: PERIOD,
             limits: Default::default(),
         };
+        let bridge = OpenVswitch::open(&config)?;
+        let management = folder.join(&flows.bridge).with_extension("mgmt");
         Ok(Some(Self {
             vm: id as u32,
             name: name.clone(),
-            bridge: OpenVswitch::open(&config)?,
-            management: folder.join(&flows.bridge).with_extension("mgmt"),
+            rules: Rules::new(&management, bridge.fence_rules()),
+            lacks_rules: false,
+            bridge,
             entries: BTreeMap::new(),
             waiting: BTreeMap::new(),
             groups: VecDeque::new(),
@@ -144,6 +153,7 @@ impl Bridge {
         }
         self.settle(&tokens, flows);
         self.follow(flows, console);
+        self.keep_rules(console);
     }
 
     /// Takes all frames that are there.
@@ -197,11 +207,12 @@ impl Bridge {
 
     /// Notes that the tokens `back` are back, and so which frames are decided.
     fn settle(&mut self, back: &BTreeSet<Token>, flows: &mut FlowSwitches) {
-        let Self { bridge, groups, .. } = self;
+        let Self { bridge, groups, rules, .. } = self;
         for group in groups.iter_mut() {
             group.tokens.retain(|token, _| !back.contains(token));
-            if group.since.elapsed() > LOST {
-                group.give_up(bridge, |_| true);
+            if group.since.elapsed() > LOST && group.give_up(bridge, |_| true) {
+                // Perhaps somebody took the rules away.
+                rules.want();
             }
             group.ask(bridge);
         }
@@ -218,10 +229,8 @@ impl Bridge {
             Err(error) => return self.away(flows, console, &error),
         };
         if std::mem::take(&mut self.is_away) {
-            let said = add_rules(&self.management, &self.bridge.fence_rules());
-            let said =
-                said.map_or_else(|error| format!(", but takes no rules for tokens: {error}"), |()| String::new());
-            console.say(&format!("openvswitch {}: there{said}", self.name));
+            self.rules.want();
+            console.say(&format!("openvswitch {}: there", self.name));
         }
         let Some(table) = flows.table_mut(self.vm) else { return };
         table.set_silent(false);
@@ -250,6 +259,22 @@ impl Bridge {
         table.publish();
     }
 
+    /// Has the rules of tokens added where they may be missing.
+    fn keep_rules(&mut self, console: &mut Console<'_>) {
+        if self.is_away {
+            return;
+        }
+        let Self { name, rules, lacks_rules, groups, bridge, .. } = self;
+        let Some(added) = rules.turn(Instant::now()) else { return };
+        let was_known = std::mem::replace(lacks_rules, added.is_err());
+        match added {
+            // Tokens of before may be lost: others go at once.
+            Ok(()) => groups.iter_mut().for_each(|group| _ = group.give_up(bridge, |_| true)),
+            Err(error) if !was_known => console.say(&format!("openvswitch {name}: no rules for tokens: {error}")),
+            Err(_) => {}
+        }
+    }
+
     /// Open vSwitch does not answer: flows go on until the lease ends.
     fn away(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>, error: &Error) {
         if let Some(table) = flows.table_mut(self.vm) {
@@ -259,18 +284,4 @@ impl Bridge {
             console.say(&format!("openvswitch {}: away: {error}", self.name));
         }
     }
-}
-
-/// Adds the rules that tokens need.
-fn add_rules(management: &std::path::Path, rules: &str) -> io::Result<()> {
-    let bridge = format!("unix:{}", management.display());
-    let mut command = Command::new("ovs-ofctl");
-    command.args(["-O", "OpenFlow13", "--timeout=5", "add-flows", &bridge, "-"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(rules.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-    if output.status.success() { Ok(()) } else { Err(io::Error::other(format!("ovs-ofctl: {said}"))) }
 }
