@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 const PERIOD: Duration = Duration::from_millis(20);
 /// Time after which a token counts as lost.
 const LOST: Duration = Duration::from_millis(500);
-/// Largest number of frames that are received from each port at once.
+/// Largest number of frames that are received from each port in one turn.
 const FRAMES: usize = 64;
+/// Largest number of frames that are received from each port behind a token: more than its socket holds and was read.
+const DRAINED: usize = 8_192;
 /// Largest number of groups of frames with tokens of their own; more frames wait for the last of them.
 const GROUPS: usize = 64;
 
@@ -142,23 +144,28 @@ impl Bridge {
         self.bridge.interest().map(move |(fd, writes)| (fd, flags(writes)))
     }
 
-    /// Goes on with everything. Frames that come back go to `back`, with their ports by bits.
-    pub fn turn(&mut self, flows: &mut FlowSwitches, console: &mut Console<'_>, mut back: impl FnMut(u64, &[u8])) {
+    /// Goes on with everything. Frames that come back go to `back`, with their ports by bits. Returns whether there are
+    /// more.
+    pub fn turn(
+        &mut self,
+        flows: &mut FlowSwitches,
+        console: &mut Console<'_>,
+        mut back: impl FnMut(u64, &[u8]),
+    ) -> bool {
         self.send(flows);
-        self.receive(&mut back);
+        let mut receive = |bridge: &mut OpenVswitch, most| {
+            bridge.receive(most, |port, frame| back(1u64.checked_shl(port.into()).unwrap_or(0), frame))
+        };
+        let mut is_busy = receive(&mut self.bridge, FRAMES);
         let tokens: BTreeSet<_> = self.bridge.fenced().collect();
         if !tokens.is_empty() {
             // A port that came up behind a token's start is not waited for, but has what was sent before the token.
-            self.receive(&mut back);
+            is_busy = receive(&mut self.bridge, DRAINED);
         }
         self.settle(&tokens, flows);
         self.follow(flows, console);
         self.keep_rules(console);
-    }
-
-    /// Takes all frames that are there.
-    fn receive(&mut self, back: &mut impl FnMut(u64, &[u8])) {
-        while self.bridge.receive(FRAMES, |port, frame| back(1u64.checked_shl(port.into()).unwrap_or(0), frame)) > 0 {}
+        is_busy
     }
 
     /// Returns the lines that are said of the bridge at the end: what the VM's table counted for each flow of Open
