@@ -1,6 +1,7 @@
 //! Open vSwitch behind an in-VM switch: frames go there and come back, and its flows are those of the VM's table.
 
 mod rules;
+mod waiting;
 
 use crate::console::Console;
 use rules::Rules;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use waiting::Waiting;
 
 /// How often the flows of Open vSwitch are read.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -92,8 +94,7 @@ pub struct Bridge {
     lacks_rules: bool,
     /// The entry of each flow that has one.
     entries: BTreeMap<Ufid, EntryId>,
-    /// The flows that the table has no room for so far.
-    waiting: BTreeMap<Ufid, DatapathFlow>,
+    waiting: Waiting,
     groups: VecDeque<Group>,
     /// Open vSwitch does not answer.
     is_away: bool,
@@ -126,7 +127,7 @@ impl Bridge {
             lacks_rules: false,
             bridge,
             entries: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             groups: VecDeque::new(),
             is_away: true,
             dropped: 0,
@@ -246,24 +247,32 @@ impl Bridge {
                 Change::Added(flow) | Change::Changed(flow) => flow.ufid,
                 Change::Removed(ufid) | Change::Refused(ufid, _) => *ufid,
             };
-            self.waiting.remove(&ufid);
+            self.waiting.remove(ufid);
             if let Some(entry) = self.entries.remove(&ufid) {
                 table.remove(entry);
             }
             match change {
-                Change::Added(flow) | Change::Changed(flow) => drop(self.waiting.insert(ufid, flow)),
+                Change::Added(flow) | Change::Changed(flow) => self.insert(table, flow),
                 Change::Refused(ufid, why) => console.say(&format!("openvswitch {}: flow {ufid}: {why}", self.name)),
                 Change::Removed(_) => {}
             }
         }
-        // Room comes when other flows go.
-        for (ufid, DatapathFlow { key, mask, actions, .. }) in std::mem::take(&mut self.waiting) {
-            match table.insert(&key, &mask, &actions, crate::flows::now()) {
-                Ok(entry) => drop(self.entries.insert(ufid, entry)),
-                Err(_) => drop(self.waiting.insert(ufid, DatapathFlow { ufid, key, mask, actions })),
-            }
+        for flow in self.waiting.next_round() {
+            self.insert(table, flow);
         }
         table.publish();
+    }
+
+    /// Gives the table a flow. One that it has no room for waits.
+    fn insert(&mut self, table: &mut FlowTable<'_>, flow: DatapathFlow) {
+        let DatapathFlow { ufid, key, mask, actions } = flow;
+        match table.insert(&key, &mask, &actions, crate::flows::now()) {
+            Ok(entry) => {
+                self.waiting.remove(ufid);
+                self.entries.insert(ufid, entry);
+            }
+            Err(_) => self.waiting.insert(flow),
+        }
     }
 
     /// Has the rules of tokens added where they may be missing.
