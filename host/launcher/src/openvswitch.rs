@@ -8,7 +8,7 @@ use rules::Rules;
 use rustix::event::PollFlags;
 use sluice_control::{Manifest, VmConfig};
 use sluice_flows::{FlowSwitches, FlowTable};
-use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Sent, Token, Ufid};
+use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Refusal, Sent, Token, Ufid};
 use sluice_switch::{Counts, EntryId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -24,6 +24,8 @@ const LOST: Duration = Duration::from_millis(500);
 const FRAMES: usize = 64;
 /// Largest number of frames that are received from each port behind a token: more than its socket holds and was read.
 const DRAINED: usize = 8_192;
+/// Largest number of refused flows that are named.
+const NAMED: u64 = 64;
 /// Largest number of groups of frames with tokens of their own; more frames wait for the last of them.
 const GROUPS: usize = 64;
 
@@ -100,6 +102,8 @@ pub struct Bridge {
     is_away: bool,
     /// Frames that Open vSwitch did not take.
     dropped: u64,
+    /// How often a flow was refused.
+    refused: u64,
 }
 
 impl Bridge {
@@ -131,6 +135,7 @@ impl Bridge {
             groups: VecDeque::new(),
             is_away: true,
             dropped: 0,
+            refused: 0,
         }))
     }
 
@@ -172,7 +177,7 @@ impl Bridge {
     /// Returns the lines that are said of the bridge at the end: what the VM's table counted for each flow of Open
     /// vSwitch that was used, and sums.
     pub fn lines(&self, flows: &FlowSwitches) -> Vec<String> {
-        let Self { name, entries, waiting, dropped, .. } = self;
+        let Self { name, entries, waiting, dropped, refused, .. } = self;
         let flows_of_table = flows.table(self.vm).into_iter().flat_map(FlowTable::flows);
         let counts: BTreeMap<_, _> = flows_of_table.map(|flow| (flow.id.index(), flow.counts)).collect();
         let mut lines = Vec::new();
@@ -186,7 +191,8 @@ impl Bridge {
             .fold((0, 0), |(packets, bytes), (_, counters)| (packets + counters.packets, bytes + counters.bytes));
         let (entries, waiting) = (entries.len(), waiting.len());
         lines.push(format!(
-            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting}"
+            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting} \
+             refused={refused}"
         ));
         lines
     }
@@ -253,8 +259,14 @@ impl Bridge {
             }
             match change {
                 Change::Added(flow) | Change::Changed(flow) => self.insert(table, flow),
-                Change::Refused(ufid, why) => console.say(&format!("openvswitch {}: flow {ufid}: {why}", self.name)),
-                Change::Removed(_) => {}
+                // No frame of this VM's is of such a flow.
+                Change::Refused(_, Refusal::InPort(_)) | Change::Removed(_) => {}
+                Change::Refused(_, why) => {
+                    self.refused = self.refused.saturating_add(1);
+                    if self.refused <= NAMED {
+                        console.say(&format!("openvswitch {}: flow {ufid}: {why}", self.name));
+                    }
+                }
             }
         }
         for flow in self.waiting.next_round() {
