@@ -98,8 +98,10 @@ pub struct Bridge {
     entries: BTreeMap<Ufid, EntryId>,
     waiting: Waiting,
     groups: VecDeque<Group>,
-    /// Open vSwitch does not answer.
-    is_away: bool,
+    /// Open vSwitch does not answer. At first nobody knows.
+    is_away: Option<bool>,
+    /// The ports that the bridge does not have.
+    missing: Vec<String>,
     /// Frames that Open vSwitch did not take.
     dropped: u64,
     /// How often a flow was refused.
@@ -123,7 +125,7 @@ impl Bridge {
             limits: Default::default(),
         };
         let bridge = OpenVswitch::open(&config)?;
-        let management = folder.join(&flows.bridge).with_extension("mgmt");
+        let management = folder.join(format!("{}.mgmt", flows.bridge));
         Ok(Some(Self {
             vm: id as u32,
             name: name.clone(),
@@ -133,7 +135,8 @@ impl Bridge {
             entries: BTreeMap::new(),
             waiting: Waiting::default(),
             groups: VecDeque::new(),
-            is_away: true,
+            is_away: None,
+            missing: Vec::new(),
             dropped: 0,
             refused: 0,
         }))
@@ -185,10 +188,10 @@ impl Bridge {
             let Some(Counts { packets: packets @ 1.., bytes, .. }) = counts.get(&entry.index()) else { continue };
             lines.push(format!("flow {name} {ufid} packets={packets} bytes={bytes}"));
         }
-        let (packets, bytes) = self
-            .bridge
-            .flows()
-            .fold((0, 0), |(packets, bytes), (_, counters)| (packets + counters.packets, bytes + counters.bytes));
+        let (mut packets, mut bytes) = (0_u64, 0_u64);
+        for (_, counters) in self.bridge.flows() {
+            (packets, bytes) = (packets.saturating_add(counters.packets), bytes.saturating_add(counters.bytes));
+        }
         let (entries, waiting) = (entries.len(), waiting.len());
         lines.push(format!(
             "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting} \
@@ -242,9 +245,14 @@ impl Bridge {
             Ok(Some(seen)) => seen,
             Err(error) => return self.away(flows, console, &error),
         };
-        if std::mem::take(&mut self.is_away) {
+        if self.is_away.replace(false) != Some(false) {
             self.rules.want();
             console.say(&format!("openvswitch {}: there", self.name));
+        }
+        if self.missing != self.bridge.missing() {
+            self.missing = self.bridge.missing().to_vec();
+            let names = if self.missing.is_empty() { "none" } else { &self.missing.join(", ") };
+            console.say(&format!("openvswitch {}: ports that the bridge does not have: {names}", self.name));
         }
         let Some(table) = flows.table_mut(self.vm) else { return };
         table.set_silent(false);
@@ -289,7 +297,7 @@ impl Bridge {
 
     /// Has the rules of tokens added where they may be missing.
     fn keep_rules(&mut self, console: &mut Console<'_>) {
-        if self.is_away {
+        if self.is_away != Some(false) {
             return;
         }
         let Self { name, rules, lacks_rules, groups, bridge, .. } = self;
@@ -308,7 +316,7 @@ impl Bridge {
         if let Some(table) = flows.table_mut(self.vm) {
             table.set_silent(true);
         }
-        if !std::mem::replace(&mut self.is_away, true) {
+        if self.is_away.replace(true) != Some(true) {
             console.say(&format!("openvswitch {}: away: {error}", self.name));
         }
     }

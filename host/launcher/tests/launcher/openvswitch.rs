@@ -70,3 +70,23 @@ fn some_flows_that_a_table_can_not_have_are_named_and_all_are_counted() {
     // Those of a port that is no VM's are none of this switch's.
     assert_eq!((named.count(), lines.iter().filter(|line| line.ends_with(" waiting=0 refused=100")).count()), (64, 1));
 }
+
+#[test]
+fn open_vswitch_that_is_not_there_at_the_start_is_said() {
+    let launcher = launcher("sleep 1", &["b"]);
+    let (exit, lines) = launcher.run();
+    assert_eq!(exit, Some(0), "{lines:#?}");
+    let path = launcher.path("ovs-vswitchd.ctl");
+    let said = format!("[launcher] openvswitch a: away: Open vSwitch is gone: {}: ", path.display());
+    assert_eq!(lines.iter().filter(|line| line.starts_with(&said)).count(), 1, "{lines:#?}");
+}
+
+#[test]
+fn ports_that_the_bridge_does_not_have_are_named() {
+    let launcher = launcher(UNTIL_READ, &["b", "c", "d"]);
+    daemon(&launcher, "");
+    let (exit, lines) = launcher.run();
+    assert_eq!(exit, Some(0), "{lines:#?}");
+    let said: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("[launcher] openvswitch a: ")).collect();
+    assert_eq!(said[..2], ["there", "ports that the bridge does not have: c, d"], "{lines:#?}");
+}
