@@ -7,7 +7,7 @@ use crate::console::Console;
 use rules::Rules;
 use rustix::event::PollFlags;
 use sluice_control::{Manifest, VmConfig};
-use sluice_flows::{FlowSwitches, FlowTable};
+use sluice_flows::{FlowSwitches, FlowTable, Outgoing};
 use sluice_openvswitch::{Change, Config, DatapathFlow, Error, OpenVswitch, PortConfig, Refusal, Sent, Token, Ufid};
 use sluice_switch::{Counts, EntryId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -104,6 +104,8 @@ pub struct Bridge {
     missing: Vec<String>,
     /// Frames that Open vSwitch did not take.
     dropped: u64,
+    /// Frames of which the checksum, or the segments, can't be made.
+    malformed: u64,
     /// How often a flow was refused.
     refused: u64,
 }
@@ -138,6 +140,7 @@ impl Bridge {
             is_away: None,
             missing: Vec::new(),
             dropped: 0,
+            malformed: 0,
             refused: 0,
         }))
     }
@@ -180,7 +183,7 @@ impl Bridge {
     /// Returns the lines that are said of the bridge at the end: what the VM's table counted for each flow of Open
     /// vSwitch that was used, and sums.
     pub fn lines(&self, flows: &FlowSwitches) -> Vec<String> {
-        let Self { name, entries, waiting, dropped, refused, .. } = self;
+        let Self { name, entries, waiting, dropped, malformed, refused, .. } = self;
         let flows_of_table = flows.table(self.vm).into_iter().flat_map(FlowTable::flows);
         let counts: BTreeMap<_, _> = flows_of_table.map(|flow| (flow.id.index(), flow.counts)).collect();
         let mut lines = Vec::new();
@@ -194,8 +197,8 @@ impl Bridge {
         }
         let (entries, waiting) = (entries.len(), waiting.len());
         lines.push(format!(
-            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} waiting={waiting} \
-             refused={refused}"
+            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} malformed={malformed} \
+             waiting={waiting} refused={refused}"
         ));
         lines
     }
@@ -205,12 +208,13 @@ impl Bridge {
         let frames = flows.outgoing(self.vm);
         let Some(number) = frames.last().map(|frame| frame.number) else { return };
         let mut ports = BTreeSet::new();
-        for frame in frames {
-            match self.bridge.send(frame.port, &frame.bytes) {
-                Ok(Sent::Queued) => {
-                    ports.insert(frame.port);
+        for Outgoing { port, frames, .. } in frames {
+            self.malformed += u64::from(frames.is_empty());
+            for frame in frames {
+                match self.bridge.send(port, &frame) {
+                    Ok(Sent::Queued) => _ = ports.insert(port),
+                    _ => self.dropped += 1,
                 }
-                _ => self.dropped += 1,
             }
         }
         if self.groups.len() < GROUPS {
