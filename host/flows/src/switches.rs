@@ -78,8 +78,9 @@ pub struct Outgoing {
     pub port: u16,
     /// Its number, for [`FlowSwitches::decide`].
     pub number: u64,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// The frame with what its sender left to the device: its checksum is complete, or it is cut into segments. None if
+    /// that can't be done.
+    pub frames: Vec<Vec<u8>>,
 }
 
 /// The full switches.
@@ -287,9 +288,9 @@ fn remove_unused(table: &mut FlowTable<'_>, full: &mut Full, now: u64) {
 
 /// Keeps a frame for a full switch outside.
 fn keep(frames: &mut Vec<Outgoing>, missed: &Missed<'_>) {
-    let mut bytes = alloc::vec![0; missed.frame.len() as usize];
-    if frames.len() < MOST_OUTGOING && missed.frame.copy_to_slice(0, &mut bytes).is_ok() {
-        frames.push(Outgoing { port: missed.port, number: missed.number, bytes });
+    if frames.len() < MOST_OUTGOING {
+        let whole = missed.done().unwrap_or_default();
+        frames.push(Outgoing { port: missed.port, number: missed.number, frames: whole });
     }
 }
 
