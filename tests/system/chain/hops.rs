@@ -137,6 +137,15 @@ fn a_wrong_chain_file_is_named_with_its_line() {
     says(&open, "hop chain.toml", "chain.toml: peer \"next\" is not in the window directory");
 }
 
+#[test]
+fn a_translator_has_as_many_ports_as_its_heap_has_room_for() {
+    for (ports, is_right) in [("1-10000", true), ("1-10001", false), ("7-7", false), ("0-9", false), ("9-8", false)] {
+        let report = embedded(&one_hop(HOP, &good().0, "nat44", &format!("hop chain.toml 192.0.2.1 {ports}")));
+        let error = "error: arguments: want ME FILE ADDRESS FIRST-LAST, with 2 to 10000 ports from 1 on";
+        assert_eq!(report.says(error), !is_right, "{ports}: {:#?}", report.lines);
+    }
+}
+
 /// Returns a scenario in which a hop of one of two chains stops in the middle of `count` frames of each chain. `in`
 /// knows what chain a frame is for by its port.
 fn stop(policy: &str, count: u32) -> Scenario {
