@@ -66,14 +66,17 @@ const IN_VM_SWITCH: [&str; 8] = [
 ];
 
 /// What host/openvswitch promises.
-const OPENVSWITCH: [&str; 10] = [
+const OPENVSWITCH: [&str; 13] = [
     "a flow in a table is never wider than in Open vSwitch",
     "a list does what Open vSwitch does",
     "what is not understood of Open vSwitch's texts is refused",
     "what Open vSwitch takes of time and memory has a bound",
+    "a bridge is read whatever else it has",
     "each change of a flow is told once",
     "no half frame goes to or comes from Open vSwitch",
+    "Open vSwitch gets whole frames",
     "a fence token is behind all frames before it",
+    "tokens have their rules, whoever takes them away",
     "a table and Open vSwitch together do and count what Open vSwitch alone does",
     "no flow and no address expires that Open vSwitch alone would keep",
     "while Open vSwitch is away flows go on for the lease, and what is lost is counted",
