@@ -83,7 +83,8 @@ const OPENVSWITCH: [&str; 13] = [
 ];
 
 /// What fastpath/chain and examples/chain promise.
-const CHAIN: [&str; 8] = [
+const CHAIN: [&str; 9] = [
+    "VMs that send to each other do not wait for each other",
     "a packet finds one version of its chain at all hops",
     "a hop that is away is passed by, or drops, as its policy says",
     "an error of a chain file names line and key",
@@ -101,7 +102,8 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
-const PROMISES: [&str; 7] = [
+const PROMISES: [&str; 8] = [
+    "what is counted is shown while a run goes on",
     "accepted means delivered",
     "a state says what can be sent",
     "what a run started ends with it",
