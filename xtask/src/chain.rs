@@ -1,6 +1,6 @@
-//! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost.
+//! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost, and in VMs.
 
-use crate::rings;
+use crate::{Host, Scenario, artifacts, rings, tools};
 use anyhow::Result;
 use sluice_report::caption;
 use sluice_report::chain::{ChainRow, table};
@@ -25,12 +25,17 @@ pub fn run(options: &Options) -> Result<()> {
         Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
         Err(why) => eprintln!("No rows of memif and vhost: {why:#}"),
     }
-    let rows = rings::measure(command, |row: &ChainRow| row.r#impl.clone())?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+    let mut rows = rings::measure(command, |row: &ChainRow| row.r#impl.clone())?;
+    match tools::emulator() {
+        Ok(()) => {
+            artifacts::build_bare_some(&["chainbench"])?;
+            rows.push(ChainRow::of_vms(&Host::Bochs.run(&Scenario::example("hops")?)?)?);
+        }
+        Err(why) => eprintln!("No row of VMs: {why}"),
     }
-    println!("{}", table(&rows));
-    println!("{}", caption::chain());
+    match options.json {
+        true => println!("{}", serde_json::to_string_pretty(&rows)?),
+        false => println!("{}\n{}", table(&rows), caption::chain()),
+    }
     Ok(())
 }

@@ -41,8 +41,7 @@ pub fn run(options: &Options) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
-    println!("{}", table(&rows));
-    println!("{}", caption::switch());
+    println!("{}\n{}", table(&rows), caption::switch());
     fs::create_dir_all(artifacts::results())?;
     let picture = artifacts::results().join("switch.svg");
     plot::switch(&picture, &rows)?;

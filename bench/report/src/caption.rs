@@ -74,8 +74,9 @@ pub fn switch() -> String {
 /// Says it of service chains.
 pub fn chain() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
-         core, bursts of 32.",
+        "A packet and hop, bursts of 32. Ticks of the time-stamp counter: medians of the quiet chunks, on this machine \
+         ({}), one core. Instructions: of hops in VMs, gate isolated, counted by the emulator (Bochs, CPU model \
+         corei7_icelake_u, one processor), with the exits meanwhile.",
         cpu()
     )
 }
