@@ -215,9 +215,10 @@ int bench_links(unsigned vhost, const char *folder, unsigned ms) {
     return 0;
 }
 
-/* Makes `count` frames of `len` bytes to carry; how many. */
+/* Makes `count` frames of `len` bytes to carry. Returns how many: 0 if there are too many, or if no buffer holds that
+ * length, or if it is 0. */
 unsigned bench_links_fill(unsigned count, unsigned len) {
-    if (count > MOST || len > RTE_MBUF_DEFAULT_DATAROOM) return 0;
+    if (count > MOST || len == 0 || len > RTE_MBUF_DEFAULT_DATAROOM) return 0;
     if (rte_pktmbuf_alloc_bulk(link_pool, carried, count)) return 0;
     for (unsigned at = 0; at < count; at++) {
         rte_pktmbuf_data_len(carried[at]) = rte_pktmbuf_pkt_len(carried[at]) = len;
@@ -226,7 +227,7 @@ unsigned bench_links_fill(unsigned count, unsigned len) {
     return count;
 }
 
-/* Takes the frames over all links; how many came through. The others are lost. */
+/* Carries the frames over all links. Returns how many came through; the others are lost. */
 unsigned bench_links_carry(unsigned vhost, unsigned count) {
     for (unsigned at = 0; at < LINKS; at++) {
         unsigned sent = rte_eth_tx_burst(links[vhost][at].in, 0, carried, count);
@@ -239,7 +240,8 @@ unsigned bench_links_carry(unsigned vhost, unsigned count) {
     return count;
 }
 
-/* Frees the `count` frames that came through. Returns how many of them are what bench_links_fill made. */
+/* Frees the `count` frames that came through, whose length `len` is not 0. Returns how many of them are what
+ * bench_links_fill made. */
 unsigned bench_links_free(unsigned count, unsigned len) {
     unsigned right = 0;
     for (unsigned at = 0; at < count; at++) {

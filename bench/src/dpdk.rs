@@ -1,6 +1,6 @@
 //! DPDK, by way of our library of C (rte_vhost/rte_vhost.c): every call of it.
 //!
-//! The library has one set of frames and one list of what was taken, and checks nothing of what it is asked for. So one
+//! The library has one set of frames and one list of what was taken, and checks little of what it is asked for. So one
 //! thread has it at a time, and what a call relies on is a value that an earlier call returned.
 #![allow(unsafe_code, reason = "calls a library of C")]
 
@@ -272,12 +272,15 @@ impl Dpdk {
     /// Carries 32 frames of `len` bytes over `links`, and returns the ticks that `clock` says it took.
     ///
     /// # Errors
-    /// A frame did not come through as it was.
+    /// There are no frames of this length, or one did not come through as it was.
     pub fn carry(&self, links: Links, len: u16, clock: impl Fn() -> u64) -> Result<u64> {
-        // SAFETY: the lock is held; the function refuses a length that its buffers do not hold. The links were
-        // connected, and what is carried and freed are as many frames as the calls before say that there are.
+        // SAFETY: the lock is held; the function refuses a length of 0, and one that its buffers do not hold. The links
+        // were connected, and what is carried and freed are as many frames as the calls before say that there are.
         let (ticks, right) = unsafe {
             let count = (self.loaded.links_fill)(LINK_BURST, len.into());
+            if count == 0 {
+                bail!("the library makes no frames of {len} bytes");
+            }
             let before = clock();
             let came = (self.loaded.links_carry)(links.0, count);
             (clock() - before, (self.loaded.links_free)(came, len.into()))

@@ -6,7 +6,7 @@
 //! builds what this needs and runs it.
 //!
 //! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`]
-//! and [`chain`] stand apart.
+//! and [`chain`] stand apart, and share [`quiet`] and [`turns`].
 
 mod arena;
 mod chain;
@@ -18,6 +18,7 @@ mod driver;
 mod imix;
 mod layout;
 mod one_core;
+mod quiet;
 mod receive;
 mod rte_vhost;
 mod sender;
@@ -28,6 +29,7 @@ mod sluice_window;
 mod socket;
 mod statistics;
 mod switch;
+mod turns;
 mod two_cores;
 mod virtio_queue;
 mod world;

@@ -3,7 +3,7 @@
 use arbitrary::Arbitrary;
 use sluice::{BufferLen, FrameMut, Mempool, PacketMemory, PeerSlice};
 use sluice_abi::Gpa;
-use sluice_chain::{ChainFile, Direction, Nsh, Packet, Router};
+use sluice_chain::{ChainFile, Direction, Nsh, Packet, Router, Spi};
 use sluice_test_memory::guarded;
 use std::cell::OnceCell;
 
@@ -61,7 +61,7 @@ thread_local! {
     static PACKETS: OnceCell<PeerSlice<'static>> = const { OnceCell::new() };
 }
 
-/// Lets a hop take the frame, a proxy its header, and a function its packet.
+/// Lets a classifier and a hop take the frame, a proxy its header, and a function its packet.
 pub fn frame(input: &Frame) {
     let mut bytes = input.bytes[..input.bytes.len().min(LONGEST)].to_vec();
     if let (Some(header), Some(place)) = (&input.header, bytes.get_mut(12..22)) {
@@ -70,9 +70,14 @@ pub fn frame(input: &Frame) {
     if bytes.is_empty() {
         return;
     }
-    let mut router = Router::new(&ChainFile::parse(CHAINS).expect("a file"), "hop").expect("a hop");
-    router.set_ready(input.ready.into());
-    on_frame(&bytes, |frame| forward(&mut router, frame));
+    let chains = ChainFile::parse(CHAINS).expect("a file");
+    let router = |vm| {
+        let mut router = Router::new(&chains, vm).expect("a VM of the file");
+        router.set_ready(input.ready.into());
+        router
+    };
+    on_frame(&bytes, |frame| enter(&mut router("in"), frame));
+    on_frame(&bytes, |frame| forward(&mut router("hop"), frame));
     on_frame(&bytes, |frame| {
         let Ok(nsh) = Nsh::read(frame) else { return };
         if let Ok(mut packet) = Packet::new(frame, nsh) {
@@ -86,6 +91,17 @@ pub fn frame(input: &Frame) {
         outer.push(frame).expect("there is the room that was taken away");
         assert_eq!(content(frame), before);
     });
+}
+
+/// Puts a header in front of a frame that enters a chain, and changes nothing else.
+fn enter(router: &mut Router, frame: &mut FrameMut<'_>) {
+    let (before, path) = (content(frame), Spi::new(1, 0, Direction::Forward));
+    if router.enter(path, frame).is_some() {
+        let nsh = Nsh::read(frame).expect("a header");
+        assert_eq!(nsh.path(), path);
+        nsh.pop(frame).expect("an Ethernet frame in it");
+    }
+    assert_eq!(content(frame), before);
 }
 
 /// Forwards a frame, which changes its TTL and its index alone; and the same again, by the way of frames that are

@@ -80,10 +80,11 @@ const OPENVSWITCH: [&str; 10] = [
 ];
 
 /// What fastpath/chain and examples/chain promise.
-const CHAIN: [&str; 7] = [
+const CHAIN: [&str; 8] = [
     "a packet finds one version of its chain at all hops",
     "a hop that is away is passed by, or drops, as its policy says",
     "an error of a chain file names line and key",
+    "a classifier's rule matches what it names",
     "a table of a VNF is bounded",
     "a port of a translator is one source's",
     "a flow keeps its server",

@@ -46,7 +46,7 @@ pub(crate) fn frames(file: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Returns the example `name`, whose sender replays `input`.
-fn replaying(name: &str, input: Vec<u8>) -> Scenario {
+pub(crate) fn replaying(name: &str, input: Vec<u8>) -> Scenario {
     let mut scenario = example(name);
     let module = scenario.modules.iter_mut().find(|(module, _)| module == "mixed.pcap").expect("a capture");
     module.1 = input;

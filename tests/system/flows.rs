@@ -30,8 +30,12 @@ fn forwards_by_flows(runs: impl Fn(&Scenario) -> Report) {
     let folder = tempfile::tempdir().expect("a folder");
     let after = folder.path().join("out.pcap");
     run(oracle("flows.py").args([&artifacts::root().join("examples/captures/mixed.pcap"), &after]));
-    let report = runs(&example("switch"));
+    let mut scenario = example("switch");
+    scenario.manifest.insert_str(0, "report_ticks = 1000000\n");
+    let report = runs(&scenario);
     passed(&report);
+    let counted = report.lines.iter().filter(|line| line.contains("flows switch entries=")).count();
+    assert!(counted > 1, "now and then, and at the end: {:#?}", report.lines);
     let (found, expected) = (&report.files["received.pcap"], fs::read(after).expect("a capture"));
     let (found, expected) = (frames(found), frames(&expected));
     assert_eq!(found.len(), expected.len(), "{:#?}", report.lines);

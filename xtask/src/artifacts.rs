@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -33,6 +34,15 @@ pub fn root() -> &'static Path {
 /// Returns the folder for results of commands.
 pub fn results() -> PathBuf {
     target_dir().join("sluice")
+}
+
+/// Draws the picture `name` of that folder, and says where it is.
+pub fn picture(name: &str, draw: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    fs::create_dir_all(results())?;
+    let picture = results().join(name);
+    draw(&picture)?;
+    println!("Plot: {}", picture.display());
+    Ok(())
 }
 
 /// Returns cargo's target folder, wherever environment or configuration put it.

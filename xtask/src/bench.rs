@@ -5,7 +5,6 @@ use crate::{Host, Scenario, artifacts, chain, rings, switch};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use sluice_report::{IMIX, Report, Row, caption, frame_name, plot, table};
-use std::fs;
 
 /// Packets in a row: in an emulator every packet costs the same, on a real machine they don't.
 const PACKETS_EMULATED: u64 = 1024;
@@ -165,11 +164,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("{}\n{}", table::of(&rows), conditions(host));
-    fs::create_dir_all(artifacts::results())?;
-    let picture = artifacts::results().join("bench.svg");
-    plot::gates(&picture, &rows)?;
-    println!("Plot: {}", picture.display());
-    Ok(())
+    artifacts::picture("bench.svg", |path| plot::gates(path, &rows))
 }
 
 /// Prints what a sender's calls and the receiver's cost.

@@ -2,14 +2,15 @@
 
 use crate::{Scenario, iso};
 use anyhow::{Result, bail};
-use sluice_guard::bounded;
+use sluice_guard::watched;
 use sluice_report::Report;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// Runs `scenario` to the monitor's verdict, or as long as it may take: then the report has none.
-pub fn run(scenario: &Scenario) -> Result<Report> {
+/// Runs `scenario` to the monitor's verdict, or as long as it may take: then the report has none. Shows `look` each line
+/// soon after it was printed.
+pub fn run(scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
     // A folder of its own: a run that was killed leaves lock files.
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
@@ -19,7 +20,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     // The display `term` wants a terminal type; only SIGINT ends a hanging Bochs in order.
     let mut command = Command::new("bochs");
     command.args(["-q", "-f", "bochsrc", "-rc", "commands"]).env("TERM", "dumb").current_dir(folder);
-    let ended = bounded(&mut command, Duration::from_secs(scenario.timeout))?;
+    let ended = watched(&mut command, Duration::from_secs(scenario.timeout), look)?;
     let mut report = Report::parse(&String::from_utf8_lossy(&ended.output), "monitor");
     report.timed_out = report.verdict.is_none() && !ended.in_time;
     if report.verdict.is_none() && ended.in_time {

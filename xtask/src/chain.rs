@@ -18,14 +18,9 @@ pub struct Options {
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let library = rings::library();
-    let mut command = rings::ring_bench()?;
-    command.arg("chain").args(rings::given(&[("--seconds", &options.seconds)]));
-    match library {
-        Ok(file) => drop(command.arg("--rte-vhost").arg(file)),
-        Err(why) => eprintln!("No rows of memif and vhost: {why:#}"),
-    }
-    let mut rows = rings::measure(command, |row: &ChainRow| row.r#impl.clone())?;
+    let args = rings::given(&[("--seconds", &options.seconds)]);
+    let command = rings::ring_bench(Some("chain"), &args, "memif and vhost")?;
+    let mut rows = rings::measure(command, false, |row: &ChainRow| row.r#impl.clone())?.unwrap_or_default();
     match tools::emulator() {
         Ok(()) => {
             artifacts::build_bare_some(&["chainbench"])?;

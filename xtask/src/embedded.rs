@@ -2,15 +2,15 @@
 
 use crate::{Scenario, artifacts};
 use anyhow::{Result, bail, ensure};
-use sluice_guard::bounded;
+use sluice_guard::watched;
 use sluice_report::Report;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-/// Runs `scenario` to the launcher's verdict.
-pub fn run(scenario: &Scenario) -> Result<Report> {
+/// Runs `scenario` to the launcher's verdict. Shows `look` each line soon after it was printed.
+pub fn run(scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let (files, out) = (folder.path().join("files"), folder.path().join("out"));
     fs::create_dir(&files)?;
@@ -29,7 +29,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     command.arg("--images").arg(&images).arg("--files").arg(&files).arg("--out").arg(&out);
     command.arg("--timeout").arg(scenario.timeout.to_string()).arg(&manifest);
     // The launcher ends by itself: see `sluice-launcher --help`.
-    let ended = bounded(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)))?;
+    let ended = watched(&mut command, Duration::from_secs(scenario.timeout.saturating_add(30)), look)?;
     let mut report = Report::parse(&String::from_utf8_lossy(&ended.output), "launcher");
     let Some(verdict) = &report.verdict else {
         bail!("the launcher gave no verdict ({}): {}", ended.status, String::from_utf8_lossy(&ended.errors).trim());

@@ -36,18 +36,18 @@ impl Host {
 
     /// Runs `scenario` to the host's verdict.
     pub fn run(self, scenario: &Scenario) -> Result<Report> {
-        let report = self.watch(scenario)?;
+        let report = self.watch(scenario, |_| ())?;
         let last = || report.lines.last().map_or("", String::as_str);
         ensure!(report.verdict.is_some(), "no verdict after {} s; last line: {}", scenario.timeout, last());
         Ok(report)
     }
 
     /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no
-    /// verdict.
-    pub fn watch(self, scenario: &Scenario) -> Result<Report> {
+    /// verdict. Shows `look` each line of a console soon after it was printed.
+    pub fn watch(self, scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
         match self {
-            Self::Bochs => bochs::run(scenario),
-            Self::Embedded => embedded::run(scenario),
+            Self::Bochs => bochs::run(scenario, look),
+            Self::Embedded => embedded::run(scenario, look),
         }
     }
 }

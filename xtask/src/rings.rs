@@ -3,6 +3,7 @@
 use crate::progress::Slow;
 use crate::{artifacts, tools};
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice_report::{RingRow, caption, plot, table};
 use std::fs;
@@ -46,21 +47,10 @@ pub struct Options {
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let window = tools::bare_target().map_err(anyhow::Error::msg).and_then(|()| artifacts::build_window());
-    let library = library();
-    let mut command = ring_bench()?;
-    for (option, file) in [("--window", window), ("--rte-vhost", library)] {
-        match file {
-            Ok(file) => drop(command.arg(option).arg(file)),
-            Err(why) => eprintln!("No rows for {option}: {why:#}"),
-        }
-    }
-    command.args(options.given());
+    let mut command = ring_bench(None, &options.given(), "rte_vhost and dpdk-virtio")?;
+    add(&mut command, "--window", window, "sluice-window");
     let last = |row: &RingRow| format!("{} B, burst {}, cores {}", row.frame, row.burst, row.cores);
-    let rows = measure(command, last)?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
-    }
+    let Some(rows) = measure(command, options.json, last)? else { return Ok(()) };
     let (device, driver): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(|row| row.side == "device");
     for (what, rows) in [("Enqueue", &device), ("Receive: take frames, give new buffers, free the frames", &driver)] {
         if !rows.is_empty() {
@@ -68,19 +58,28 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     println!("{}", caption::rings());
-    let picture = artifacts::results().join("rings.svg");
-    plot::rings(&picture, &rows)?;
-    println!("Plot: {}", picture.display());
-    Ok(())
+    artifacts::picture("rings.svg", |path| plot::rings(path, &rows))
 }
 
-/// Builds the benchmark.
-pub fn ring_bench() -> Result<Command> {
+/// Builds the benchmark, and returns it for a `part` with `args`, and with DPDK's library: without that there are no
+/// rows of `theirs`.
+pub fn ring_bench(part: Option<&str>, args: &[String], theirs: &str) -> Result<Command> {
+    let library = library();
     artifacts::build_ring_bench()?;
-    Ok(Command::new(artifacts::hosted().join("ring-bench")))
+    let mut command = Command::new(artifacts::hosted().join("ring-bench"));
+    add(command.args(part).args(args), "--rte-vhost", library, theirs);
+    Ok(command)
 }
 
-/// Builds DPDK's libraries with our few functions around them: one library, of which both benchmarks have a part.
+/// Adds `option` with a file, or says that there are no rows of `whom`, and why.
+fn add(command: &mut Command, option: &str, file: Result<PathBuf>, whom: &str) {
+    match file {
+        Ok(file) => drop(command.arg(option).arg(file)),
+        Err(why) => eprintln!("No rows of {whom}: {why:#}"),
+    }
+}
+
+/// Builds DPDK's libraries with our few functions around them: one library, of which all benchmarks have a part.
 pub fn library() -> Result<PathBuf> {
     tools::dpdk().map_err(anyhow::Error::msg)?;
     fs::create_dir_all(artifacts::results())?;
@@ -111,8 +110,12 @@ pub fn given(options: &[(&str, &Option<String>)]) -> Vec<String> {
     options.iter().filter_map(|(option, value)| Some(format!("{option}={}", value.as_ref()?))).collect()
 }
 
-/// Returns the rows of `command`, ring-bench, and says now and then how far it is: `last` names a row.
-pub fn measure<R: DeserializeOwned>(mut command: Command, last: impl Fn(&R) -> String) -> Result<Vec<R>> {
+/// Returns the rows of `command`, ring-bench, unless they are printed as one JSON array; and says now and then how far
+/// it is: `last` names a row.
+pub fn measure<R>(mut command: Command, json: bool, last: impl Fn(&R) -> String) -> Result<Option<Vec<R>>>
+where
+    R: DeserializeOwned + Serialize,
+{
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = sluice_guard::tie(&mut command).spawn().context("ring-bench")?;
     let lines = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
@@ -127,7 +130,10 @@ pub fn measure<R: DeserializeOwned>(mut command: Command, last: impl Fn(&R) -> S
     if !child.wait()?.success() {
         bail!("ring-bench failed");
     }
-    Ok(rows)
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    }
+    Ok((!json).then_some(rows))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use crate::{artifacts, rings, tools};
 use anyhow::Result;
 use sluice_report::switch::{SwitchRow, table};
 use sluice_report::{caption, plot};
-use std::fs;
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -23,28 +22,14 @@ pub struct Options {
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let library = rings::library();
-    let mut command = rings::ring_bench()?;
-    command.arg("switch").args(rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]));
-    match library {
-        Ok(file) => {
-            command.arg("--rte-vhost").arg(file);
-            match tools::open_vswitch() {
-                Ok(()) => drop(command.arg("--ovs")),
-                Err(why) => eprintln!("No rows of Open vSwitch: {why}"),
-            }
-        }
-        Err(why) => eprintln!("No rows of rte_hash, of the C program around it and of Open vSwitch: {why:#}"),
+    let args = rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]);
+    let mut command = rings::ring_bench(Some("switch"), &args, "rte_hash, the C program around it and Open vSwitch")?;
+    match tools::openvswitch_dpdk() {
+        Ok(()) => drop(command.arg("--ovs")),
+        Err(why) => eprintln!("No rows of Open vSwitch: {why}"),
     }
-    let rows = rings::measure(command, |row: &SwitchRow| format!("{} flows, {}", row.flows, row.line()))?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
-    }
+    let last = |row: &SwitchRow| format!("{} flows, {}", row.flows, row.line());
+    let Some(rows) = rings::measure(command, options.json, last)? else { return Ok(()) };
     println!("{}\n{}", table(&rows), caption::switch());
-    fs::create_dir_all(artifacts::results())?;
-    let picture = artifacts::results().join("switch.svg");
-    plot::switch(&picture, &rows)?;
-    println!("Plot: {}", picture.display());
-    Ok(())
+    artifacts::picture("switch.svg", |path| plot::switch(path, &rows))
 }

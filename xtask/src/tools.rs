@@ -64,8 +64,8 @@ const OPENVSWITCH: [Package; 2] =
 const OPENVSWITCH_DPDK: [Package; 2] =
     [("openvswitch-switch-dpdk", "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"), TESTPMD[0]];
 
-/// Installs Open vSwitch with DPDK.
-pub fn open_vswitch() -> Result<(), String> {
+/// Installs Open vSwitch with DPDK, and testpmd.
+pub fn openvswitch_dpdk() -> Result<(), String> {
     all(&[packages(&OPENVSWITCH_DPDK)])
 }
 

@@ -1,8 +1,8 @@
-//! How figures were taken: what is said below a table.
+//! Captions: what is said below a table, which is how its figures were taken.
 
 use crate::cpu;
 
-/// Says it of the gates. `runs` is the number of runs of processes; none if instructions were counted.
+/// Returns the caption of the gates. `runs` is the number of runs of processes; none if instructions were counted.
 pub fn gates(runs: Option<usize>) -> String {
     match runs {
         None => {
@@ -18,7 +18,7 @@ pub fn gates(runs: Option<usize>) -> String {
     }
 }
 
-/// Says it of single calls and expiries, which are counted instructions if `counted`.
+/// Returns the caption of single calls and expiries, whose unit is instructions if they were `counted`.
 pub fn latency(counted: bool) -> String {
     if counted {
         return "Counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), gate isolated, the \
@@ -34,7 +34,7 @@ pub fn latency(counted: bool) -> String {
     )
 }
 
-/// Says it of wake-ups, which are counted instructions if `counted`.
+/// Returns the caption of wake-ups, whose unit is instructions if they were `counted`.
 pub fn wakeups(counted: bool) -> String {
     if counted {
         return "Instructions, counted by the emulator (Bochs, two processors, which take turns of a few instructions): \
@@ -48,7 +48,7 @@ pub fn wakeups(counted: bool) -> String {
     )
 }
 
-/// Says it of rings.
+/// Returns the caption of rings.
 pub fn rings() -> String {
     format!(
         "Ticks of the time-stamp counter a packet, medians, on this machine ({}), 256 buffers. A ratio is the median \
@@ -59,7 +59,7 @@ pub fn rings() -> String {
     )
 }
 
-/// Says it of the flow cache.
+/// Returns the caption of the flow cache.
 pub fn switch() -> String {
     format!(
         "Ticks of the time-stamp counter a packet, medians of the quiet chunks, on this machine ({}), one core, bursts \
@@ -71,12 +71,13 @@ pub fn switch() -> String {
     )
 }
 
-/// Says it of service chains.
+/// Returns the caption of service chains.
 pub fn chain() -> String {
     format!(
         "A packet and hop, bursts of 32. Ticks of the time-stamp counter: medians of the quiet chunks, on this machine \
-         ({}), one core. Instructions: of hops in VMs, gate isolated, counted by the emulator (Bochs, CPU model \
-         corei7_icelake_u, one processor), with the exits meanwhile.",
+         ({}), one core; ratios are medians of those chunk by chunk, with frames of the same length. Instructions: of \
+         hops in VMs, gate isolated, counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), with \
+         the exits meanwhile.",
         cpu()
     )
 }

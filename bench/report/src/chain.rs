@@ -17,7 +17,7 @@ pub struct ChainRow {
     pub nsh: bool,
     /// Length of a frame in bytes, without its check sequence.
     pub frame: u16,
-    /// Ticks of the time-stamp counter a packet and hop: the median of the quiet chunks; nothing without any, or of VMs.
+    /// Ticks of the time-stamp counter a packet and hop: the median of the quiet chunks, if there are any.
     pub ticks_per_hop: Option<f64>,
     /// Instructions a packet and hop, counted by the emulator; of VMs alone.
     pub instructions_per_hop: Option<f64>,

@@ -6,6 +6,7 @@
 //! | `outcome` | [`Outcome`]: a report as the user of a run sees it: consoles by VM, or one JSON object |
 //! | `rows` | [`Row`] and [`RingRow`]: measured rows |
 //! | [`table`], [`plot`] | rows as text, and as a picture |
+//! | [`Counters`] | what is said of in-VM switches and service chains: tables, and chains as text and pictures |
 //! | [`caption`] | how figures were taken, in words |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
 //! | [`chain`] | the same for hops of a service chain |
@@ -15,6 +16,7 @@
 
 pub mod caption;
 pub mod chain;
+mod counters;
 pub mod latency;
 mod machine;
 mod outcome;
@@ -24,6 +26,7 @@ mod rows;
 pub mod switch;
 pub mod table;
 
+pub use counters::Counters;
 pub use machine::cpu;
 pub use outcome::{Outcome, RunHost};
 pub use report::{Report, is_piece};

@@ -1,6 +1,6 @@
 //! The outcome of a run: consoles by VM, or one JSON object.
 
-use crate::{Report, is_piece};
+use crate::{Counters, Report, is_piece};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,6 +15,10 @@ pub struct RunHost {
     pub name: &'static str,
     /// Tag of the host's own lines.
     pub tag: &'static str,
+    /// The unit of its times, and how many of its ticks are one.
+    pub time: (&'static str, u64),
+    /// Whether a second of its VMs is one of a clock.
+    pub has_clock: bool,
 }
 
 /// The outcome of a run.
@@ -31,6 +35,7 @@ pub struct Outcome {
     vms: Vec<Vm>,
     files: BTreeMap<String, File>,
     report: Report,
+    counters: Counters,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,14 +56,14 @@ struct File {
 
 impl Outcome {
     /// Takes `report` apart, of a run of the VMs with names `vms` that had `timeout` seconds and took as long as
-    /// `passed` says, and writes the files that VMs wrote to folder `out`.
+    /// `passed` says, and writes the files that VMs wrote to folder `out`. `counters` is what was read while it ran.
     ///
     /// # Errors
     /// A file can't be written.
     pub fn new<'n>(
         host: RunHost,
         vms: impl Iterator<Item = &'n str>,
-        report: Report,
+        (report, counters): (Report, Counters),
         passed: Duration,
         (timeout, out): (u64, Option<&Path>),
     ) -> Result<Self> {
@@ -72,7 +77,7 @@ impl Outcome {
         let timed_out = report.timed_out;
         let (seconds, host_lines, vms) = (passed.as_secs_f64(), lines_of(&report, host.tag), vms.collect());
         let files = files(&report, out)?;
-        Ok(Self { result, timed_out, host: host.name, seconds, host_lines, vms, files, report })
+        Ok(Self { result, timed_out, host: host.name, seconds, host_lines, vms, files, report, counters })
     }
 
     /// Prints the consoles, one VM after the other, and the verdict.
@@ -82,6 +87,9 @@ impl Outcome {
         for (name, lines) in consoles.chain([("host", &self.host_lines)]) {
             println!("\n── {name} ──");
             lines.iter().for_each(|line| println!("{line}"));
+        }
+        if !self.counters.is_empty() {
+            println!("\n── counters ──\n{}", self.counters.tables(false));
         }
         println!();
         for (name, File { bytes, path }) in &self.files {
@@ -105,16 +113,31 @@ impl Outcome {
         let all = serde_json::json!({
             "result": word, "reason": self.result.as_ref().err(), "on": self.host, "seconds": self.seconds,
             "vms": self.vms, "host": self.host_lines, "rows": self.report.rows, "files": self.files,
+            "counters": self.counters.json(),
         });
         println!("{all:#}");
     }
 }
 
-/// The lines with tag `tag`, without the tag and without pieces of files.
+/// The lines with tag `tag`, without the tag and without pieces of files. Of counters that are printed again and again,
+/// the last line is the one.
 fn lines_of(report: &Report, tag: &str) -> Vec<String> {
     let tag = format!("[{tag}] ");
     let lines = report.lines.iter().filter_map(|line| line.strip_prefix(&tag));
-    lines.filter(|line| !is_piece(line)).map(str::to_owned).collect()
+    let lines: Vec<_> = lines.filter(|line| !is_piece(line)).collect();
+    let last: BTreeMap<_, _> = lines.iter().enumerate().filter_map(|(at, line)| Some((counted(line)?, at))).collect();
+    let is_last = |at: usize, line: &str| counted(line).is_none_or(|counted| last.get(counted) == Some(&at));
+    lines.iter().enumerate().filter(|(at, line)| is_last(*at, line)).map(|(_, line)| (*line).to_owned()).collect()
+}
+
+/// What a line has the counters of, if it is one with counters.
+fn counted(line: &str) -> Option<&str> {
+    let words = |count: usize| line.match_indices(' ').nth(count - 1).map(|(at, _)| line.split_at(at).0);
+    match line.split(' ').next()? {
+        "flows" | "switch" | "openvswitch" => words(2).filter(|_| line.contains('=')),
+        "chain" | "no" => line.split_once(": ").filter(|(_, rest)| rest.contains(" packets, ")).map(|(path, _)| path),
+        _ => None,
+    }
 }
 
 fn files(report: &Report, out: Option<&Path>) -> Result<BTreeMap<String, File>> {
@@ -130,4 +153,23 @@ fn files(report: &Report, out: Option<&Path>) -> Result<BTreeMap<String, File>> 
         files.insert(name.clone(), File { bytes: bytes.len(), path });
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_counters_that_are_printed_again_the_last_line_is_shown() {
+        let text = "[a] chain c version 0, forward, 2 of 3: 1 packets, 2 bytes, 0 bypassed, 0 dropped\n\
+                    [a] no chain: 0 packets, 0 bytes, 0 bypassed, 0 dropped\n[a] chain of thought: none\n\
+                    [a] chain of thought: none\n[b] no chain: 9 packets, 0 bytes, 0 bypassed, 0 dropped\n\
+                    [a] chain c version 0, forward, 2 of 3: 5 packets, 9 bytes, 0 bypassed, 0 dropped\n\
+                    [a] no chain: 1 packets, 0 bytes, 0 bypassed, 0 dropped\n\
+                    [launcher] switch a received=1\n[launcher] switch b received=2\n[launcher] switch a received=3\n";
+        let report = Report::parse(text, "launcher");
+        let a = lines_of(&report, "a");
+        assert!(a.len() == 4 && a[2].contains("5 packets") && a[3].contains("1 packets"), "{a:#?}");
+        assert_eq!(lines_of(&report, "launcher"), ["switch b received=2", "switch a received=3"]);
+    }
 }

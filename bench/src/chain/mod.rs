@@ -4,24 +4,21 @@
 //! A hop is what brings a burst of 32 frames from one forwarder's memory into the next one's, and out of its receive
 //! queue: of ours, [`Transmit::tx_burst`](::sluice::Transmit) and [`Receive::rx_burst`](::sluice::Receive) with the
 //! gate `direct`; of DPDK's, `rte_eth_tx_burst` and `rte_eth_rx_burst`. With `nsh`, each forwarder does, besides, what
-//! a hop does with a network service header: [`Router::forward`](sluice_chain::Router). Nobody makes frames, or frees
-//! them, while the clock runs. All that is compared takes turns, and chunks count, as in the flow cache's benchmark.
+//! a hop does with a network service header: [`Router::forward_burst`](sluice_chain::Router). Nobody makes frames, or
+//! frees them, while the clock runs. All that is compared takes turns ([`turns`]).
 //!
 //! Reading order: [`sluice`] (ours), [`dpdk`].
 
 mod dpdk;
 mod sluice;
 
-use crate::clock::empty;
-use crate::statistics::median;
-use crate::switch::quiet::{Beside, Quiet};
-use crate::switch::ratio;
+use crate::quiet::Quiet;
+use crate::turns::{self, Chunks};
 use anyhow::{Context, Result};
 use dpdk::Dpdk;
 use sluice::Forwarders;
 use sluice_report::chain::ChainRow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Hops of a chain.
 const HOPS: usize = 3;
@@ -31,12 +28,6 @@ const BURST: usize = 32;
 /// Ethernet header before it.
 const PLAIN: u16 = 60;
 const CHAINED: u16 = PLAIN + 38;
-/// Bursts of a chunk and of a warm-up, and chunks of a turn.
-const CHUNK: usize = 64;
-const CHUNKS: usize = 8;
-/// Fewest chunks of each that must count; for them it may take this number of times the seconds asked for.
-const FEWEST: usize = 20;
-const PATIENCE: u32 = 4;
 
 /// Measures what a hop of a service chain costs; prints rows of JSON, one a line.
 #[derive(clap::Args)]
@@ -58,12 +49,8 @@ trait Subject {
     fn burst(&mut self) -> Result<u64>;
 }
 
-/// Something that takes turns, its row without figures, and what came of each chunk.
-struct Rival {
-    subject: Box<dyn Subject>,
-    row: ChainRow,
-    chunks: Vec<(f64, Beside)>,
-}
+/// Something that takes turns, and its row without figures.
+type Rival = (Box<dyn Subject>, ChainRow);
 
 /// Measures; each row goes to `print`.
 ///
@@ -72,8 +59,14 @@ struct Rival {
 pub fn run(options: &Options, mut print: impl FnMut(&ChainRow) -> Result<()>) -> Result<()> {
     let mut quiet = Quiet::new()?;
     let mut rivals = rivals(options)?;
-    measure(&mut rivals, &mut quiet, options.seconds)?;
-    rows(&rivals, &quiet, options.seconds == 0).iter().try_for_each(&mut print)
+    let warm_ups = vec![turns::CHUNK; rivals.len()];
+    let burst = |number: usize| {
+        let (subject, row) = &mut rivals[number];
+        subject.burst().with_context(|| row.r#impl.clone())
+    };
+    let all = turns::take(&mut quiet, options.seconds, BURST * HOPS, &warm_ups, burst)?;
+    let rows: Vec<ChainRow> = rivals.into_iter().map(|(_, row)| row).collect();
+    with_figures(&rows, &all).try_for_each(|row| print(&row))
 }
 
 fn rivals(options: &Options) -> Result<Vec<Rival>> {
@@ -96,70 +89,26 @@ fn rivals(options: &Options) -> Result<Vec<Rival>> {
 
 fn rival(subject: Box<dyn Subject>, r#impl: &str, frame: u16, nsh: bool) -> Rival {
     let row = ChainRow { r#impl: r#impl.into(), hops: HOPS, frame, nsh, ..ChainRow::default() };
-    Rival { subject, row, chunks: Vec::new() }
+    (subject, row)
 }
 
-/// Lets all take turns for a number of seconds.
-fn measure(rivals: &mut [Rival], quiet: &mut Quiet, seconds: u32) -> Result<()> {
-    let (empty, start, enough) = (empty(), Instant::now(), Duration::from_secs(seconds.into()));
-    let count = if seconds == 0 { 1 } else { CHUNKS };
-    loop {
-        for rival in rivals.iter_mut() {
-            let context = || rival.row.r#impl.clone();
-            (0..CHUNK).try_for_each(|_| rival.subject.burst().map(drop)).with_context(context)?;
-            for _ in 0..count {
-                rival.chunks.push(chunk(rival.subject.as_mut(), empty, quiet).with_context(context)?);
-            }
-        }
-        let passed = start.elapsed();
-        let few = |rival: &Rival| counting(rival, quiet).flatten().take(FEWEST).count() < FEWEST;
-        if passed >= PATIENCE * enough || passed >= enough && !rivals.iter().any(few) {
-            return Ok(());
-        }
-    }
-}
-
-/// Returns the ticks a packet and hop of a chunk, and what was read beside it.
-fn chunk(subject: &mut dyn Subject, empty: u64, quiet: &mut Quiet) -> Result<(f64, Beside)> {
-    let work = || -> Result<u64> {
-        let mut all = 0;
-        for _ in 0..CHUNK {
-            all += subject.burst()?.saturating_sub(empty);
-        }
-        Ok(all)
-    };
-    let (ticks, beside) = quiet.beside(work)?;
-    Ok((ticks? as f64 / (CHUNK * BURST * HOPS) as f64, beside))
-}
-
-/// Returns the ticks of each chunk, if it counts.
-fn counting(rival: &Rival, quiet: &Quiet) -> impl Iterator<Item = Option<f64>> {
-    rival.chunks.iter().map(|(ticks, beside)| quiet.counts(*beside).then_some(*ticks))
-}
-
-/// Returns the rows, of the chunks that count or of `any`.
-fn rows(rivals: &[Rival], quiet: &Quiet, any: bool) -> Vec<ChainRow> {
-    let chunks = |rival: &Rival| -> Vec<Option<f64>> {
-        counting(rival, quiet).zip(&rival.chunks).map(|(counts, (ticks, _))| counts.or(any.then_some(*ticks))).collect()
-    };
-    let of = |name: &str, frame: u16| {
-        rivals.iter().find(|rival| rival.row.r#impl == name && rival.row.frame == frame).map(chunks)
-    };
-    let row = |rival: &Rival| {
-        let ours = chunks(rival);
-        let counting: Vec<f64> = ours.iter().flatten().copied().collect();
-        let ratio_to =
-            |name| of(name, rival.row.frame).filter(|_| rival.row.r#impl == "sluice").and_then(|it| ratio(&ours, &it));
+/// Returns the rows with what came of their turns.
+fn with_figures(rows: &[ChainRow], all: &[Chunks]) -> impl Iterator<Item = ChainRow> {
+    rows.iter().zip(all).map(move |(row, ours)| {
+        let ratio_to = |name| {
+            let same = |them: &ChainRow| them.r#impl == name && them.frame == row.frame;
+            let them = rows.iter().position(same).filter(|_| row.r#impl == "sluice");
+            them.and_then(|them| ours.ratio(&all[them]))
+        };
         ChainRow {
             ratio_to_memif: ratio_to("memif"),
             ratio_to_vhost: ratio_to("vhost"),
-            quiet_chunks: self::counting(rival, quiet).flatten().count(),
-            chunks: ours.len(),
-            ticks_per_hop: (!counting.is_empty()).then(|| median(counting)),
-            ..rival.row.clone()
+            quiet_chunks: ours.quiet,
+            chunks: ours.count(),
+            ticks_per_hop: ours.median(),
+            ..row.clone()
         }
-    };
-    rivals.iter().map(row).collect()
+    })
 }
 
 #[cfg(test)]

@@ -1,41 +1,33 @@
 //! What a packet costs in the flow cache (crate `fastpath/switch`), beside DPDK's `rte_hash` and Open vSwitch.
 //!
 //! Frames are TCP and UDP over IPv4, of flows that are drawn evenly; they are warm, as all of them were just written.
-//! For each number of flows all that is compared takes turns (A B C A B C). A turn is a warm-up and eight chunks of 64
-//! bursts, which count as [`quiet`] says. A row is the median of its chunks; a ratio is the median of the ratios of
-//! chunks with the same place in the same round.
+//! For each number of flows all that is compared takes turns ([`turns`](crate::turns)).
 //!
-//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`quiet`], [`rivals`]; [`ovs`] stands apart.
+//! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`rivals`]; [`ovs`] stands apart.
 
 mod cache;
 mod changes;
 mod frames;
 mod hash;
 mod ovs;
-pub mod quiet;
 mod rivals;
 mod subject;
 mod table;
 
+use crate::quiet::Quiet;
 use anyhow::{Context, Result};
 use cache::{Cache, Missing};
 use changes::Changing;
 use frames::{Headers, Strangers};
 use hash::RteHash;
-use quiet::Quiet;
-pub use rivals::ratio;
 use rivals::{Number, Rivals};
 use serde::Serialize;
 use sluice_report::switch::SwitchRow;
-use sluice_switch::BURST;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use subject::{Subject, Work};
+use subject::Work;
 use table::Table;
 
-/// Fewest and most bursts of a turn's warm-up, which has a packet for each flow if it may: it brings back what other
-/// subjects threw out of the caches, among it the page tables of a large table.
-const WARM_UP: [usize; 2] = [32, 1024];
 /// Numbers of flows of the rows about parsing: one, whose frames are alike, and many, half of them TCP and half UDP.
 const PARSED_FLOWS: [u32; 2] = [1, 1000];
 /// Number of flows of the rows about changes, and of different headers that no entry wants.
@@ -72,10 +64,9 @@ pub fn run(options: &Options, processors: &[usize], mut print: impl FnMut(&Switc
     let theirs = ovs::rows(options, processors);
     theirs.iter().try_for_each(&mut print)?;
     let mut measure = |what: &str, rivals: &dyn Fn() -> Result<Rivals>| {
-        let mut rivals = rivals().with_context(|| what.to_owned())?;
-        rivals.measure(&mut quiet, options.seconds).with_context(|| what.to_owned())?;
-        let rows = rivals.rows(&quiet, options.seconds == 0).into_iter();
-        rows.map(|row| ovs::compare(row, &theirs)).try_for_each(|row| print(&row))
+        let rows = rivals().and_then(|rivals| rivals.measure(&mut quiet, options.seconds));
+        let mut rows = rows.with_context(|| what.to_owned())?.into_iter();
+        rows.try_for_each(|row| print(&ovs::compare(row, &theirs)))
     };
     measure("parsing", &parsing)?;
     measure("headers of no flow", &headers)?;
@@ -171,12 +162,6 @@ fn theirs(rivals: &mut Rivals, flows: u32, options: &Options) -> [Option<Number>
         }
         None => [None; 2],
     }
-}
-
-/// Begins a turn of a subject that has `flows` flows.
-fn warm_up(subject: &mut dyn Subject, work: Work, flows: u32) -> Result<()> {
-    let bursts = (flows as usize / BURST).clamp(WARM_UP[0], WARM_UP[1]);
-    (0..bursts).try_for_each(|_| subject.burst(work).map(drop))
 }
 
 /// Returns a row of the flow cache, without work and figures.

@@ -25,6 +25,8 @@ pub struct ChainFile {
     pub chains: Vec<Chain>,
     /// Milliseconds after which a VM that takes no frame counts as not there; with 0, senders wait for the VM.
     pub stall_ms: u32,
+    /// Milliseconds from one print of a VM's counters to the next; with 0 they are printed at its end alone.
+    pub report_ms: u32,
 }
 
 /// One version of a chain.
@@ -145,6 +147,8 @@ pub enum Wrong {
 struct RawFile {
     stall_ms: Option<u32>,
     #[serde(default)]
+    report_ms: u32,
+    #[serde(default)]
     chain: Vec<Spanned<RawChain>>,
 }
 
@@ -196,7 +200,8 @@ impl ChainFile {
         if raw.chain.is_empty() || raw.chain.len() > MAX_CHAINS {
             return Err((0, Wrong::Count(raw.chain.len())));
         }
-        let mut file = Self { chains: Vec::new(), stall_ms: raw.stall_ms.unwrap_or(STALL_MS) };
+        let stall_ms = raw.stall_ms.unwrap_or(STALL_MS);
+        let mut file = Self { chains: Vec::new(), stall_ms, report_ms: raw.report_ms };
         for raw in raw.chain {
             let chain = file.checked(raw.into_inner())?;
             file.chains.push(chain);

@@ -69,7 +69,7 @@ impl Node {
         let router = Router::new(&file, me).map_err(|error| ChainError::Router(name, error))?;
         let find = |vm: &str| ports.gate().find(vm).map_err(|_| ChainError::NoPeer(name, vm.to_string()));
         let peers = router.slots().iter().map(|vm| find(vm)).collect::<Result<Vec<_>, _>>()?;
-        let lanes = Lanes::new(ports, &peers, beside.map(find).transpose()?, file.stall_ms);
+        let lanes = Lanes::new(ports, &peers, beside.map(find).transpose()?, &file);
         lanes.wait(vnf, ports);
         Ok(Self { router, lanes, rules: rules(&file, me) })
     }

@@ -157,6 +157,19 @@ impl Nsh {
         (self.0 >> 32) as u8
     }
 
+    /// Returns the EtherType of an inner packet without an Ethernet header; `None` if it has one.
+    ///
+    /// # Errors
+    /// [`Cause::Protocol`] if it is neither Ethernet nor IP.
+    pub(crate) const fn ether_type(self) -> Result<Option<[u8; 2]>, Cause> {
+        match self.next() {
+            next::ETHERNET => Ok(None),
+            next::IPV4 => Ok(Some([0x08, 0x00])),
+            next::IPV6 => Ok(Some([0x86, 0xdd])),
+            _ => Err(Cause::Protocol),
+        }
+    }
+
     /// Returns whether the O bit is set.
     pub const fn is_oam(self) -> bool {
         self.0 >> 61 & 1 != 0
@@ -223,19 +236,14 @@ impl Nsh {
     /// # Errors
     /// [`Cause::Protocol`] if the inner packet is neither Ethernet nor IP; [`Cause::Length`].
     pub fn pop(self, frame: &mut FrameMut<'_>) -> Result<Outer, Cause> {
-        let ether_type: [u8; 2] = match self.next() {
-            next::ETHERNET => [0; 2],
-            next::IPV4 => [0x08, 0x00],
-            next::IPV6 => [0x86, 0xdd],
-            _ => return Err(Cause::Protocol),
-        };
+        let ether_type = self.ether_type()?;
         let mut outer = Outer { bytes: [0; Outer::LEN], len: AT + self.len() };
         frame.copy_to_slice(0, outer.bytes.get_mut(..outer.len.into()).ok_or(Cause::Length)?)?;
-        match self.next() {
+        match ether_type {
             // An Ethernet frame that is none would be sent as one.
-            next::ETHERNET if frame.len() < outer.len + AT => return Err(Cause::Length),
-            next::ETHERNET => frame.trim_front(outer.len)?,
-            _ => {
+            None if frame.len() < outer.len + AT => return Err(Cause::Length),
+            None => frame.trim_front(outer.len)?,
+            Some(ether_type) => {
                 frame.trim_front(self.len())?;
                 frame.set(0, &outer.bytes[..12])?;
                 frame.set(12, &ether_type)?;

@@ -2,7 +2,7 @@
 
 use crate::Cause;
 use crate::file::addresses;
-use crate::nsh::{AT, Direction, Nsh, next};
+use crate::nsh::{AT, Direction, Nsh};
 use core::net::{IpAddr, Ipv4Addr};
 use sluice_switch::{HEAD, Layers, Parsed};
 use sluice_vnf::{FrameMut, ones_sum};
@@ -69,13 +69,9 @@ impl<'f, 'b> Packet<'f, 'b> {
         let inner = AT + nsh.len();
         let mut bytes = [0; AT as usize + HEAD];
         // An IP packet gets an Ethernet header, as the parser starts with one.
-        let (own, ether_type) = match nsh.next() {
-            next::ETHERNET => (0, [0; 2]),
-            next::IPV4 => (AT, [0x08, 0x00]),
-            next::IPV6 => (AT, [0x86, 0xdd]),
-            _ => return Err(Cause::Protocol),
-        };
-        bytes[12..14].copy_from_slice(&ether_type);
+        let ether_type = nsh.ether_type()?;
+        let own = if ether_type.is_some() { AT } else { 0 };
+        bytes[12..14].copy_from_slice(&ether_type.unwrap_or_default());
         let len = frame.len().saturating_sub(inner);
         let copied = bytes.get_mut(own.into()..).unwrap_or_default();
         let count = usize::from(len).min(HEAD);

@@ -132,7 +132,8 @@ impl Router {
                 break;
             }
         }
-        let name = alloc::format!("{} version {}, {}", chain.name, chain.version, direction.name());
+        let (place, all) = (here.map_or(1, |here| here + 2), stations.len() + 1);
+        let name = alloc::format!("{} version {}, {}, {place} of {all}", chain.name, chain.version, direction.name());
         Ok(Some(Way { spi: chain.spi(direction), name, steps, mask, oam: chain.oam, counts: Counts::default() }))
     }
 

@@ -37,7 +37,8 @@
 //!
 //! Reading order: [`Key`] (what can be matched), [`Parsed`] (what a frame proves), [`Mask`], then [`Writer`] and
 //! [`Reader`] (src/table.rs has the layout of the memory), [`Action`] and [`Reader::apply`]; then what a host needs to
-//! change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`].
+//! change a table that is in use: [`Report`] and [`Quiescence`], [`Statistics`] and [`Ledger`]; at last [`FlowMemory`],
+//! which has all of this for one switch, and [`Switch`], the port that works with it.
 //!
 //! # A burst and a change
 //! ```text

@@ -168,6 +168,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         if self.queue.is_empty() {
             self.report.rest();
         }
+        self.stats.searched = self.table.searched();
         self.stats.publish(self.flows.counters());
     }
 
@@ -213,7 +214,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
             return if origin == Origin::Arrived { Fate::Hold } else { self.miss(frame, at, origin) };
         }
         let refresh = self.flows.header().refresh;
-        if origin != Origin::Again && refresh != 0 && self.statistics.is_due(&hit, now, refresh) {
+        if origin != Origin::Again && refresh != 0 && self.statistics.take_due(&hit, now, refresh) {
             self.stats.refreshed += 1;
             return self.miss(frame, at, origin);
         }
@@ -295,7 +296,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
         if epoch != Some(now) {
             self.queue.begin(None, &mut self.stats);
         }
-        self.table.end_in(&mut self.report, now);
+        self.report.end(now);
     }
 
     /// Forwards what the host returned.
@@ -381,6 +382,7 @@ impl<N: Receive + Transmit> Transmit for Switch<'_, '_, N> {
                 break;
             }
         }
+        self.stats.searched = self.table.searched();
         self.stats.count_burst(self.flows.counters());
         Ok(taken)
     }

@@ -52,15 +52,9 @@ impl<L: Line> Report<L> {
         epoch::load(header)
     }
 
-    /// Reports, behind the last use of all that the burst's look-ups found.
-    #[inline(always)]
-    pub(crate) fn end(&mut self, header: &impl Line) {
-        self.say(epoch::load(header));
-    }
-
     /// Reports `epoch`, which was loaded behind the last use of all that an older one's look-ups found.
     #[inline(always)]
-    pub(crate) fn end_in(&mut self, epoch: u64) {
+    pub(crate) fn end(&mut self, epoch: u64) {
         self.say(epoch);
     }
 

@@ -5,7 +5,8 @@
 //! word 1, 2   packets, and bytes of their frames
 //! word 3      time of the last one
 //! word 4      flags of TCP that were seen: a bit is set once a packet had it
-//! word 5      time at which a frame of the flow went by the slow path though it had an entry, for the reader itself
+//! word 5      time of the first packet, or later that at which a frame of the flow last went by the slow path though
+//!             it had an entry: for the reader itself
 //! ```
 //!
 //! The record of an entry is the cache line with its number. It begins anew with each generation, so that no flow is
@@ -37,15 +38,6 @@ pub struct Statistics<'m> {
     records: &'m [CacheLine],
 }
 
-/// What is added to a record.
-#[derive(Clone, Copy, Debug)]
-struct Sum {
-    generation: u32,
-    packets: u32,
-    flags: u16,
-    bytes: u64,
-}
-
 impl<'m> Statistics<'m> {
     /// Returns records that count nothing yet, one for each entry of the table; `None` unless their number is a power
     /// of two.
@@ -64,15 +56,14 @@ impl<'m> Statistics<'m> {
     #[inline]
     pub fn add(&mut self, now: u64, frames: impl IntoIterator<Item = (Hit, u16, u16)>) {
         for (hit, len, flags) in frames {
-            let sum = Sum { generation: hit.generation(), packets: 1, flags, bytes: len.into() };
-            add(&self.record(hit.entry), &sum, now);
+            add(&self.record(hit.entry), now, hit.generation(), len, flags);
         }
     }
 
-    /// Returns whether the flow that was hit is due for the slow path: for the first time `period` after its first
-    /// count, and then each time `period` after it was due. `now` is the time.
+    /// Returns whether the flow that was hit is due for the slow path, and then notes that it goes there at time `now`:
+    /// for the first time `period` after its first count, and then each time `period` after it last went.
     #[inline]
-    pub(crate) fn is_due(&self, hit: &Hit, now: u64, period: u64) -> bool {
+    pub(crate) fn take_due(&mut self, hit: &Hit, now: u64, period: u64) -> bool {
         let record = self.record(hit.entry);
         if record.load(GENERATION, Relaxed) != u64::from(hit.generation()) {
             return false;
@@ -90,10 +81,10 @@ impl<'m> Statistics<'m> {
     }
 }
 
-/// Adds to a record, which begins anew if it is that of another generation.
+/// Adds a packet to a record, which begins anew if it is that of another generation.
 #[inline(always)]
-fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
-    let generation = u64::from(sum.generation);
+fn add<L: Line>(record: &L, now: u64, generation: u32, len: u16, flags: u16) {
+    let generation = u64::from(generation);
     let is_same = record.load(GENERATION, Relaxed) == generation;
     if !is_same {
         // Whoever sees one of the new counts does not see the old generation any more.
@@ -101,9 +92,8 @@ fn add<L: Line>(record: &L, sum: &Sum, now: u64) {
         L::fence(Release);
         record.store(DUE, now, Relaxed);
     }
-    let [packets, bytes, _, flags] = if is_same { counts(record) } else { [0; 4] };
-    let packets = packets.wrapping_add(sum.packets.into());
-    let words = [packets, bytes.wrapping_add(sum.bytes), now, flags | u64::from(sum.flags)];
+    let [packets, bytes, _, seen] = if is_same { counts(record) } else { [0; 4] };
+    let words = [packets.wrapping_add(1), bytes.wrapping_add(len.into()), now, seen | u64::from(flags)];
     (COUNTS..).zip(words).for_each(|(at, word)| record.store(at, word, Relaxed));
     if !is_same {
         record.store(GENERATION, generation, Release);

@@ -39,6 +39,10 @@ pub struct Manifest {
     /// Ticks (with the launcher nanoseconds) after which the switch forgets an address from which no frame came.
     #[serde(default = "default_ageing")]
     pub ageing_ticks: u64,
+    /// Ticks (with the launcher nanoseconds) from one print of the switch's counters, and of the flow tables, to the
+    /// next; with 0 they are printed at the end alone.
+    #[serde(default)]
+    pub report_ticks: u64,
     /// The VMs; a VM's id is its index here.
     #[serde(rename = "vm", default)]
     pub vms: Vec<VmConfig>,

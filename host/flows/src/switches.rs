@@ -78,8 +78,9 @@ pub struct Outgoing {
     pub port: u16,
     /// Its number, for [`FlowSwitches::decide`].
     pub number: u64,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// The frame with what its sender left to the device: its checksum is complete, or it is cut into segments. None if
+    /// that can't be done.
+    pub frames: Vec<Vec<u8>>,
 }
 
 /// The full switches.
@@ -205,15 +206,17 @@ impl FlowSwitches {
         }
     }
 
-    /// Returns the line that is said at the end of VM `vm`'s table, which is called `name`: what it holds, what was
-    /// counted for all its flows, and what the in-VM switch counted, as its VM says.
-    pub fn line(&mut self, vm: u32, name: &str) -> Option<String> {
+    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`: what it holds, what
+    /// was counted for all its flows, and what the in-VM switch counted, as its VM says.
+    pub fn line(&mut self, vm: u32, name: &str, now: u64) -> Option<String> {
         let table = self.table_mut(vm)?;
         table.collect_all();
         let ([epoch, done], Counts { packets, bytes, .. }) = (table.epochs(), table.total());
         let mut line = format!(
-            "flows {name} entries={} epoch={epoch} done={done} packets={packets} bytes={bytes} lies={}",
+            "flows {name} entries={} epoch={epoch} done={done} age={} lease={} packets={packets} bytes={bytes} lies={}",
             table.len(),
+            table.age(now),
+            table.lease_left(now),
             table.lies()
         );
         for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {
@@ -285,9 +288,9 @@ fn remove_unused(table: &mut FlowTable<'_>, full: &mut Full, now: u64) {
 
 /// Keeps a frame for a full switch outside.
 fn keep(frames: &mut Vec<Outgoing>, missed: &Missed<'_>) {
-    let mut bytes = alloc::vec![0; missed.frame.len() as usize];
-    if frames.len() < MOST_OUTGOING && missed.frame.copy_to_slice(0, &mut bytes).is_ok() {
-        frames.push(Outgoing { port: missed.port, number: missed.number, bytes });
+    if frames.len() < MOST_OUTGOING {
+        let whole = missed.done().unwrap_or_default();
+        frames.push(Outgoing { port: missed.port, number: missed.number, frames: whole });
     }
 }
 

@@ -96,6 +96,8 @@ pub struct FlowTable<'m> {
     until: u64,
     /// The epoch that is done.
     done: u64,
+    /// The epoch that the last turn found, and when one found it first.
+    found: (u64, u64),
 }
 
 impl<'m> FlowTable<'m> {
@@ -121,6 +123,7 @@ impl<'m> FlowTable<'m> {
             is_silent: false,
             until: 0,
             done: 0,
+            found: (0, 0),
         })
     }
 
@@ -208,6 +211,11 @@ impl<'m> FlowTable<'m> {
         [self.writer.epoch(), self.done]
     }
 
+    /// Returns the age of the epoch at time `now`, since the first turn that found it.
+    pub const fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.found.1)
+    }
+
     /// Returns the time that the lease goes on at time `now`.
     pub const fn lease_left(&self, now: u64) -> u64 {
         self.until.saturating_sub(now)
@@ -263,6 +271,9 @@ impl<'m> FlowTable<'m> {
         self.renew(now);
         let mut turn = Turn::default();
         let epoch = self.writer.epoch();
+        if self.found.0 != epoch {
+            self.found = (epoch, now);
+        }
         let reported = self.quiescence.poll(epoch, now, |_, _| self.lies += 1);
         match self.reader {
             Reader::Open => turn.close = self.quiescence.overdue(now, self.limits.revoke).next().is_some(),

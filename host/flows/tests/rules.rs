@@ -7,6 +7,7 @@ use frames::{Network, Spec, Transport};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
+use sluice_abi::net::Hdr;
 use sluice_control::{Answer, Manifest, Missed, SlowPath};
 use sluice_flows::{FlowSetup, FlowSwitches};
 use sluice_memory::PeerSlice;
@@ -177,7 +178,7 @@ proptest! {
             }
             let frame = zeroed(bytes.len() as u64);
             frame.copy_from_slice(0, &bytes).expect("room");
-            let missed = Missed { vm: 0, port: *in_port, number: 1, frame };
+            let missed = Missed { vm: 0, port: *in_port, number: 1, hdr: Hdr::default(), frame };
             prop_assert_eq!(world.host.missed(&missed, 1), Answer::Again);
             prop_assert_eq!(world.look_up(*in_port, &bytes), Some(right), "{:?}", spec);
         }

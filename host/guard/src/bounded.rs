@@ -35,17 +35,52 @@ pub struct Ended {
 /// # Errors
 /// The program can't be started; the message names it.
 pub fn bounded(command: &mut Command, patience: Duration) -> io::Result<Ended> {
+    watched(command, patience, |_| {})
+}
+
+/// Runs `command` as [`bounded`] does, and shows `look` each line of its standard output soon after it was written.
+///
+/// # Errors
+/// As [`bounded`], and if the lines can't be read.
+pub fn watched(command: &mut Command, patience: Duration, look: impl FnMut(&str)) -> io::Result<Ended> {
     let (output, errors) = (file()?, file()?);
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(errors.try_clone()?);
     let name = command.get_program().to_string_lossy().into_owned();
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
     let mut child = tie(command).spawn().map_err(named)?;
-    let (status, in_time) = end(&mut child, patience)?;
+    let mut lines = Lines { file: &output, shown: 0, look };
+    let (status, in_time) = end(&mut child, patience, &mut lines)?;
+    lines.show()?;
     Ok(Ended { status, in_time, output: contents(&output)?, errors: contents(&errors)? })
 }
 
 fn file() -> io::Result<File> {
     Ok(memfd_create("output", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// The lines of a file that grows.
+struct Lines<'f, F> {
+    file: &'f File,
+    /// Length in bytes of the lines that were shown.
+    shown: u64,
+    look: F,
+}
+
+impl<F: FnMut(&str)> Lines<'_, F> {
+    /// Shows the lines that are whole by now.
+    fn show(&mut self) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        if len <= self.shown {
+            return Ok(());
+        }
+        let mut bytes = vec![0; usize::try_from(len - self.shown).unwrap_or(0)];
+        self.file.read_exact_at(&mut bytes, self.shown)?;
+        for line in bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            self.shown += line.len() as u64;
+            (self.look)(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']));
+        }
+        Ok(())
+    }
 }
 
 /// Returns all of `file`, whose position is the program's.
@@ -56,22 +91,31 @@ fn contents(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Waits for the end of `child`, which is ended after `patience`. Returns how it ended, and whether in time.
-fn end(child: &mut Child, patience: Duration) -> io::Result<(ExitStatus, bool)> {
-    if let Some(status) = wait(child, patience)? {
+fn end(
+    child: &mut Child,
+    patience: Duration,
+    lines: &mut Lines<'_, impl FnMut(&str)>,
+) -> io::Result<(ExitStatus, bool)> {
+    if let Some(status) = wait(child, patience, lines)? {
         return Ok((status, true));
     }
     // It is a child that nobody has waited for.
     kill_process(Pid::from_child(child), Signal::INT)?;
-    if let Some(status) = wait(child, GRACE)? {
+    if let Some(status) = wait(child, GRACE, lines)? {
         return Ok((status, false));
     }
     child.kill()?;
     Ok((child.wait()?, false))
 }
 
-fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    patience: Duration,
+    lines: &mut Lines<'_, impl FnMut(&str)>,
+) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     loop {
+        lines.show()?;
         match child.try_wait()? {
             None if start.elapsed() < patience => sleep(POLL),
             status => return Ok(status),
@@ -93,6 +137,18 @@ mod tests {
         assert!(!ended.unwrap().in_time);
         let ended = bounded(Command::new("echo").arg("a word"), Duration::from_secs(60)).unwrap();
         assert_eq!((ended.status.code(), ended.in_time, &ended.output[..]), (Some(0), true, &b"a word\n"[..]));
+    }
+
+    #[test]
+    fn lines_are_shown_while_the_program_runs() {
+        let (start, mut seen) = (Instant::now(), Vec::new());
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; printf 'tw'; sleep 1; printf 'o\\r\\nthree'"]);
+        let ended =
+            watched(&mut command, Duration::from_secs(60), |line| seen.push((line.to_owned(), start.elapsed())));
+        assert_eq!(ended.unwrap().output, b"one\ntwo\r\nthree");
+        assert!(seen.iter().map(|(line, _)| line.as_str()).eq(["one", "two"]), "{seen:?}");
+        assert!(seen[1].1 - seen[0].1 > Duration::from_millis(500), "{seen:?}");
     }
 
     /// The end of a pipe would come only with the end of all who have it.

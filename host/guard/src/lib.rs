@@ -26,7 +26,7 @@ mod descendants;
 mod outer;
 mod signals;
 
-pub use bounded::{Ended, bounded};
+pub use bounded::{Ended, bounded, watched};
 pub use child::tie;
 pub use descendants::end_descendants;
 pub use outer::run;

@@ -111,7 +111,8 @@ fn launch<'s>(
             console.say(&format!("vm {name}: gate direct (the manifest asks for {asked}, which needs the monitor)"));
         }
     }
-    Run::new(options, signals, console, &parts, shared).until_all_ended(end)
+    let report = (manifest.report_ticks > 0).then(|| Duration::from_nanos(manifest.report_ticks));
+    Run::new(options, signals, console, &parts, shared, report).until_all_ended(end)
 }
 
 /// Returns the memory and devices that processes share, and the parts of each process.

@@ -1,10 +1,10 @@
 //! All processes, until the last has ended, or the first has ended in a way that fails the run.
 
-use crate::Options;
 use crate::console::Console;
 use crate::launch::LaunchError;
 use crate::process::{End, NewProcess, Process};
 use crate::shared::Shared;
+use crate::{Options, flows};
 use sluice_guard::Signals;
 use std::io;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub struct Run<'a, 's> {
     console: &'a mut Console<'s>,
     parts: &'a [NewProcess<'a>],
     shared: Shared,
+    /// Time from one print of the counters to the next, and when that is due.
+    report: Option<(Duration, Instant)>,
     processes: Vec<Process>,
     /// The VMs that start again, and when.
     waiting: Vec<(usize, Instant)>,
@@ -49,9 +51,11 @@ impl<'a, 's> Run<'a, 's> {
         console: &'a mut Console<'s>,
         parts: &'a [NewProcess<'a>],
         shared: Shared,
+        report: Option<Duration>,
     ) -> Self {
-        let lives = vec![Lives::default(); parts.len()];
-        Self { options, signals, console, parts, shared, processes: Vec::new(), waiting: Vec::new(), lives }
+        let (processes, waiting, lives) = (Vec::new(), Vec::new(), vec![Lives::default(); parts.len()]);
+        let report = report.map(|time| (time, Instant::now() + time));
+        Self { options, signals, console, parts, shared, report, processes, waiting, lives }
     }
 
     /// Starts all VMs, and waits until `end` at most. A VM that still runs afterwards is killed.
@@ -76,7 +80,7 @@ impl<'a, 's> Run<'a, 's> {
             if !words.is_empty() {
                 self.console.say(&format!("switch {}{words}", parts.config.name));
             }
-            let line = self.shared.flows().line(parts.id, &parts.config.name);
+            let line = self.shared.flows().line(parts.id, &parts.config.name, flows::now());
             line.iter().for_each(|line| self.console.say(line));
         }
         self.shared.bridge_lines().for_each(|line| self.console.say(&line));
@@ -97,13 +101,18 @@ impl<'a, 's> Run<'a, 's> {
             let sources: Vec<_> = processes.chain(self.shared.sources()).collect();
             // While the switch has more frames to take, events are polled and not waited for.
             let now = busy.then(Instant::now);
-            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).chain(turn).min();
+            let report = self.report.map(|(_, due)| due);
+            let next = self.waiting.iter().map(|(_, at)| *at).chain(end).chain(now).chain(turn).chain(report).min();
             self.signals.wait(&sources, next);
             let Self { processes, console, shared, .. } = self;
             processes.iter_mut().for_each(|process| process.serve(console, shared));
             busy = shared.serve();
             busy |= shared.serve_bridges(console);
             self.end_the_late();
+            if let Some((time, due)) = self.report.filter(|(_, due)| Instant::now() >= *due) {
+                self.say_counters();
+                self.report = Some((time, due.max(Instant::now() - time) + time));
+            }
         }
     }
 

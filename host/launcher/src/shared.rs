@@ -129,18 +129,18 @@ impl Shared {
         if self.bridges.is_empty() {
             return false;
         }
-        let mut told = BTreeSet::new();
+        let (mut told, mut is_busy) = (BTreeSet::new(), false);
         for bridge in &mut self.bridges {
             let Self { network, switch, taps, flows, notified, .. } = self;
             let vm = bridge.vm();
-            bridge.turn(flows, console, |ports, frame| {
+            is_busy |= bridge.turn(flows, console, |ports, frame| {
                 told.extend(switch.give_back(network, vm, (ports, frame), taps));
             });
             // What is decided is told when the port is served.
             notified[vm as usize] = true;
         }
         told.iter().for_each(|told| self.tell(told));
-        self.serve()
+        self.serve() | is_busy
     }
 
     /// Returns the lines that are said of full switches outside at the end.

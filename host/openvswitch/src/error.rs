@@ -70,7 +70,7 @@ pub enum Error {
     Frame(usize),
     /// The operating system has no random bytes.
     #[error("no random bytes: {0}")]
-    Random(#[from] io::Error),
+    Random(#[source] io::Error),
     /// More tokens are on their way than are kept account of.
     #[error("{0} fence tokens are on their way")]
     Tokens(usize),

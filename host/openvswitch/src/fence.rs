@@ -63,7 +63,7 @@ impl Fence {
     /// Returns a fence whose tokens have addresses that nobody knows.
     pub fn new() -> Result<Self> {
         let mut random = [0; 12];
-        let count = getrandom(&mut random, GetRandomFlags::empty()).map_err(io::Error::from)?;
+        let count = getrandom(&mut random, GetRandomFlags::empty()).map_err(|error| Error::Random(error.into()))?;
         if count != random.len() {
             return Err(Error::Random(io::Error::other("fewer bytes than were asked for")));
         }

@@ -30,7 +30,7 @@ pub const COMMAND: &str = "dpctl/dump-flows";
 const LONGEST: usize = 16 << 10;
 
 /// The name that Open vSwitch gives a flow: the 32 hexadecimal digits as a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ufid(pub u128);
 
 impl fmt::Display for Ufid {

@@ -192,13 +192,13 @@ impl Follower {
 
 /// Returns how to come from the `old` flows to the `new` ones.
 fn differences(old: &BTreeMap<Ufid, Known>, new: &BTreeMap<Ufid, Known>) -> Vec<Change> {
-    let flow = |all: &BTreeMap<_, Known>, ufid| Some(all.get(ufid)?.flow.clone());
-    let gone = old.iter().filter(|(ufid, known)| known.flow.is_ok() && !matches!(flow(new, ufid), Some(Ok(_))));
+    let is_for_a_table = |ufid| new.get(ufid).is_some_and(|known| known.flow.is_ok());
+    let gone = old.iter().filter(|(ufid, known)| known.flow.is_ok() && !is_for_a_table(*ufid));
     let removed = gone.map(|(ufid, _)| Change::Removed(*ufid));
     let (mut changed, mut others) = (Vec::new(), Vec::new());
     for (ufid, known) in new {
-        match (&known.flow, flow(old, ufid)) {
-            (now, Some(before)) if *now == before => {}
+        match (&known.flow, old.get(ufid).map(|known| &known.flow)) {
+            (now, Some(before)) if now == before => {}
             (Ok(now), Some(Ok(_))) => changed.push(Change::Changed(*now)),
             (Ok(now), _) => others.push(Change::Added(*now)),
             (Err(why), _) => others.push(Change::Refused(*ufid, why.clone())),

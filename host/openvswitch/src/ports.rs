@@ -33,8 +33,9 @@ impl Ports {
     /// [`Error::NoBridge`], [`Error::Malformed`].
     pub(crate) fn read(text: &str, bridge: &str, names: &[(u16, String)]) -> Result<Self> {
         let (datapath, found) = numbers(text, bridge)?.ok_or_else(|| Error::NoBridge(bridge.to_owned()))?;
-        let ours = names.iter().filter_map(|(ours, name)| Some((*found.get(name.as_str())?, *ours)));
-        let missing = names.iter().filter(|(_, name)| !found.contains_key(name.as_str()));
+        let number = |name: &str| found.get(name).copied().flatten();
+        let ours = names.iter().filter_map(|(ours, name)| Some((number(name)?, *ours)));
+        let missing = names.iter().filter(|(_, name)| number(name).is_none());
         let missing = missing.map(|(_, name)| name.clone()).collect();
         Ok(Self { missing, ..Self::new(datapath, ours) })
     }
@@ -59,9 +60,13 @@ impl Ports {
     }
 }
 
-/// Returns the datapath of `bridge`, and the numbers of the bridge's ports in it by their names. A datapath's line is
-/// not indented, a bridge's by two blanks, a port's by four: `name number/number in the datapath: (…)`.
-fn numbers<'t>(text: &'t str, bridge: &str) -> Result<Option<(&'t str, BTreeMap<&'t str, u32>)>> {
+/// The numbers in a datapath of a bridge's ports, by their names. A patch port, or one that could not be opened, has
+/// none.
+type Numbers<'t> = BTreeMap<&'t str, Option<u32>>;
+
+/// Returns the datapath of `bridge`, and the numbers of the bridge's ports in it. A datapath's line is not indented, a
+/// bridge's by two blanks, a port's by four: `name number/number in the datapath: (…)`, or `name number/none: (…)`.
+fn numbers<'t>(text: &'t str, bridge: &str) -> Result<Option<(&'t str, Numbers<'t>)>> {
     let (mut datapath, mut found) = ("", None);
     let mut inside = false;
     for line in text.lines() {
@@ -83,10 +88,12 @@ fn numbers<'t>(text: &'t str, bridge: &str) -> Result<Option<(&'t str, BTreeMap<
 }
 
 /// Returns the name and the number of a port.
-fn port(line: &str) -> Option<(&str, u32)> {
+fn port(line: &str) -> Option<(&str, Option<u32>)> {
     let (name, rest) = line.split_once(' ')?;
-    let number = rest.split_once(':')?.0.split_once('/')?.1;
-    Some((name, number.parse().ok()?))
+    match rest.split_once(':')?.0.split_once('/')?.1 {
+        "none" => Some((name, None)),
+        number => Some((name, Some(number.parse().ok()?))),
+    }
 }
 
 fn malformed(why: &str) -> Error {
@@ -118,6 +125,15 @@ mod tests {
         assert_eq!((ports.missing(), ports.ours(3), ports.ours(2)), (&["p3".to_owned()][..], None, Some(1)));
         let error = Ports::read(TEXT, "br2", &[]).expect_err("missing");
         assert_eq!(error.to_string(), "Open vSwitch has no bridge `br2`");
+    }
+
+    /// What goes through a patch port has the other bridge's numbers in the datapath.
+    #[test]
+    fn a_port_without_a_number_in_the_datapath_is_missing_and_no_other_one_is() {
+        let text = "d:\n  br0:\n    p1 1/7: (dummy)\n    to-br1 2/none: (patch: peer=to-br0)\n";
+        let names = [(0, "p1".to_owned()), (1, "to-br1".to_owned())];
+        let ports = Ports::read(text, "br0", &names).expect("a bridge");
+        assert_eq!((ports.ours(7), ports.missing(), ports.count()), (Some(0), &["to-br1".to_owned()][..], 1));
     }
 
     #[test]

@@ -71,20 +71,20 @@ impl OpenVswitch {
     }
 
     /// Calls `take` with each frame that leaves Open vSwitch by a port, and with the port: of each port `most` at most.
-    /// Returns their number. Tokens are not among them. If a port had as many, more may be there already, and its
+    /// Tokens count, and are not among them. Returns whether a port had as many: more may be there already, and its
     /// socket is quiet.
-    pub fn receive(&mut self, most: usize, mut take: impl FnMut(u16, &[u8])) -> usize {
-        let (mut count, fence) = (0, &mut self.fence);
+    pub fn receive(&mut self, most: usize, mut take: impl FnMut(u16, &[u8])) -> bool {
+        let (mut is_busy, fence) = (false, &mut self.fence);
         for (number, port) in &mut self.ports {
-            port.receive(most, |frame| {
+            let count = port.receive(most, |frame| {
                 if !fence.take(*number, frame) {
                     take(*number, frame);
-                    count += 1;
                 }
             });
+            is_busy |= count == most;
         }
         self.fence.now_up(&links(&self.ports));
-        count
+        is_busy
     }
 
     /// Goes on with reading the flows: see [`Follower::poll`].

@@ -41,7 +41,7 @@ impl Corpus {
     }
 
     fn read(&self, folder: &Path) -> Result<Vec<Vec<u8>>> {
-        self.keep(folder)?;
+        self.keep(folder, fetch)?;
         let unpacked = tempfile::tempdir_in(folder)?;
         let mut tar = Command::new("tar");
         tar.arg("-xzf").arg(folder.join(self.file)).arg("-C").arg(unpacked.path());
@@ -52,18 +52,25 @@ impl Corpus {
         files.iter().map(|file| fs::read(file).with_context(|| file.display().to_string())).collect()
     }
 
-    /// Fetches the package's file to `folder`, unless it is there, and compares its hash.
-    fn keep(&self, folder: &Path) -> Result<()> {
+    /// Fetches the package's file to `folder`, unless it is there. It has its name there once its hash was compared.
+    fn keep(&self, folder: &Path, fetch: impl FnOnce(&str, &Path) -> Result<()>) -> Result<()> {
         fs::create_dir_all(folder)?;
         let file = folder.join(self.file);
         if !file.is_file() {
             // Two tests at once fetch it twice, and one moves it last.
             let new = tempfile::tempdir_in(folder)?;
             fetch(self.package, new.path())?;
-            fs::rename(new.path().join(self.file), &file)
-                .with_context(|| format!("another version than {}", self.file))?;
+            let fetched = new.path().join(self.file);
+            ensure!(fetched.is_file(), "another version than {}", self.file);
+            self.check(&fetched)?;
+            fs::rename(fetched, &file)?;
         }
-        let said = output(Command::new("sha256sum").arg(&file))?;
+        self.check(&file)
+    }
+
+    /// Compares the hash of the package's file.
+    fn check(&self, file: &Path) -> Result<()> {
+        let said = output(Command::new("sha256sum").arg(file))?;
         let is_right = said.split_whitespace().next() == Some(self.sha256);
         ensure!(is_right, "{} has the SHA-256 {}, want {}", file.display(), said.trim(), self.sha256);
         Ok(())
@@ -112,4 +119,29 @@ fn output(command: &mut Command) -> Result<String> {
         bail!("{name}: {}", said.lines().find(|line| !line.starts_with("W: ")).unwrap_or_default());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_another_hash_is_not_kept() {
+        let corpus = Corpus {
+            package: "p",
+            file: "p.tar.gz",
+            // That of "right".
+            sha256: "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9",
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let keep = |bytes: &'static str| {
+            corpus
+                .keep(folder.path(), |_, new| Ok(fs::write(new.join("p.tar.gz"), bytes)?))
+                .map_err(|it| it.to_string())
+        };
+        let error = keep("wrong").expect_err("another hash");
+        assert!(error.contains("want 27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        assert_eq!((keep("right"), keep("whatever, it is there")), (Ok(()), Ok(())));
+    }
 }

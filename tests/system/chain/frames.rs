@@ -90,8 +90,6 @@ pub fn fields(frame: &[u8]) -> Fields {
     let mut rest = frame.to_vec();
     rest[24..34].fill(0);
     changed.iter().for_each(|at| rest[*at..*at + 2].fill(0));
-    // The rest of the IPv4 header's words are compared.
-    rest[24..26].fill(0);
     Fields { protocol: ip.header().protocol().0, destination: ip.header().destination(), ports, rest }
 }
 

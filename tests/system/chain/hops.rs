@@ -137,6 +137,15 @@ fn a_wrong_chain_file_is_named_with_its_line() {
     says(&open, "hop chain.toml", "chain.toml: peer \"next\" is not in the window directory");
 }
 
+#[test]
+fn a_translator_has_as_many_ports_as_its_heap_has_room_for() {
+    for (ports, is_right) in [("1-10000", true), ("1-10001", false), ("7-7", false), ("0-9", false), ("9-8", false)] {
+        let report = embedded(&one_hop(HOP, &good().0, "nat44", &format!("hop chain.toml 192.0.2.1 {ports}")));
+        let error = "error: arguments: want ME FILE ADDRESS FIRST-LAST, with 2 to 10000 ports from 1 on";
+        assert_eq!(report.says(error), !is_right, "{ports}: {:#?}", report.lines);
+    }
+}
+
 /// Returns a scenario in which a hop of one of two chains stops in the middle of `count` frames of each chain: the VM
 /// itself, or the function behind it. `in` knows what chain a frame is for by its port.
 fn stop(policy: &str, count: u32, is_proxy: bool) -> Scenario {
@@ -172,7 +181,7 @@ fn stop(policy: &str, count: u32, is_proxy: bool) -> Scenario {
 
 /// Returns the counter `name` in the line of `vm` about the forward direction of the chain "doomed".
 fn counter(report: &Report, vm: &str, name: &str) -> u32 {
-    let start = format!("[{vm}] chain doomed version 0, forward: ");
+    let start = format!("[{vm}] chain doomed version 0, forward, ");
     let line = report.lines.iter().find_map(|line| line.strip_prefix(&start)).unwrap_or_default();
     let words: Vec<_> = line.split([' ', ',', ':']).filter(|word| !word.is_empty()).collect();
     let at = words.iter().position(|word| *word == name);
@@ -241,7 +250,7 @@ fn answered(count: u32) -> Scenario {
     vm(&mut manifest, "out", "classifier", "out chain.toml server", &peers(r#""b", "server""#));
     vm(&mut manifest, "server", "echo", "out", "peers = [\"out\"]");
     vm(&mut manifest, "back", "pcap", "record out.pcap", "");
-    let chain = "[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\nforward = [\"any\"]\nreturn = [\"any\"]\n\
+    let chain = "report_ms = 1\n[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\nforward = [\"any\"]\nreturn = [\"any\"]\n\
                  hops = [{ vm = \"a\", policy = \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
     let mut scenario = Scenario::new(manifest);
     let frames: Vec<_> = (0..count).map(frame).collect();
@@ -256,4 +265,8 @@ fn a_chain_that_is_busy_in_both_directions_loses_no_frame() {
     passed(&report);
     let numbers = frames_of(&report.files["out.pcap"]).into_iter().map(number);
     assert!(numbers.eq(0..MANY), "{:#?}", report.lines);
+    let counted =
+        |line: &String| line.strip_prefix("[a] chain c version 0, forward, 2 of 4: ")?.split(' ').next()?.parse().ok();
+    let counted: Vec<u32> = report.lines.iter().filter_map(counted).collect();
+    assert!(counted.len() > 2 && counted.is_sorted() && counted.last() == Some(&MANY), "now and then: {counted:?}");
 }

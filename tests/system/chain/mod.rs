@@ -3,7 +3,7 @@
 mod frames;
 mod hops;
 
-use crate::examples::frames as frames_of;
+use crate::examples::{frames as frames_of, replaying};
 use crate::{embedded, example, in_bochs, passed};
 use frames::{answer, fields, is_intact, udp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,9 +82,7 @@ fn a_chain_brings_packets_there_and_answers_back_in_bochs() {
 #[test]
 fn flows_are_spread_and_each_keeps_its_server() {
     let sent: Vec<_> = (0..600).map(|number| udp(CLIENT, BALANCED, [5000 + number % 200, 53], &[7; 30])).collect();
-    let mut scenario = example("service-chain");
-    scenario.modules.iter_mut().find(|(name, _)| name == "mixed.pcap").expect("a capture").1 = frames::file(&sent);
-    let report = embedded(&scenario);
+    let report = embedded(&replaying("service-chain", frames::file(&sent)));
     passed(&report);
     let sent: Vec<_> = sent.iter().map(Vec::as_slice).collect();
     let mirrored = &report.files["mirror.pcap"];
@@ -101,9 +99,7 @@ fn tcp_without_a_connection_does_not_pass() {
     let (syn, ack, fin_ack, syn_ack, rst) = (2, 16, 17, 18, 4);
     let sent =
         [tcp(1, ack), tcp(2, syn_ack), tcp(3, rst), tcp(4, fin_ack), tcp(5, syn), tcp(5, ack), tcp(6, 3), tcp(7, 0)];
-    let mut scenario = example("service-chain");
-    scenario.modules.iter_mut().find(|(name, _)| name == "mixed.pcap").expect("a capture").1 = frames::file(&sent);
-    let report = embedded(&scenario);
+    let report = embedded(&replaying("service-chain", frames::file(&sent)));
     passed(&report);
     assert!(report.says("6 dropped: refused 6"), "{:#?}", report.lines);
     let answers = [answer(&sent[4]), answer(&sent[5])];

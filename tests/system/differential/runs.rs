@@ -172,7 +172,7 @@ pub fn table(report: &Report) -> BTreeMap<String, Counts> {
     counts.collect()
 }
 
-/// Returns the counters of the lines `flows switch …` and `openvswitch switch …`: of the second one `dropped` alone is
+/// Returns the counters of the lines `flows switch …` and `openvswitch switch …`: of the second one `dropped` and `malformed` alone are
 /// no word of the first.
 pub fn counters(report: &Report) -> BTreeMap<String, u64> {
     let of = |start: &str| {

@@ -7,7 +7,6 @@ use crate::{Host, Scenario, artifacts};
 use anyhow::{Result, bail};
 use sluice_report::caption;
 use sluice_report::latency::{plot, text};
-use std::fs;
 
 pub use sluice_report::latency::{Calls, Expiries, Measured};
 
@@ -120,9 +119,5 @@ fn print(host: Host, measured: &Measured) -> Result<()> {
     println!("From a timer's expiry to its handler, {unit}:\n{}\n", text::expiries(&measured.expiries));
     measured.expiries.iter().for_each(|row| println!("{}", text::histogram(row)));
     println!("{}", caption::latency(host == Host::Bochs));
-    fs::create_dir_all(artifacts::results())?;
-    let picture = artifacts::results().join("latency.svg");
-    plot::draw(&picture, &measured.expiries)?;
-    println!("Plot: {}", picture.display());
-    Ok(())
+    artifacts::picture("latency.svg", |path| plot::draw(path, &measured.expiries))
 }

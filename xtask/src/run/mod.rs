@@ -1,13 +1,15 @@
 //! `cargo xtask run`: anyone's manifest and images, in the emulated machine or as processes.
 //!
 //! Reading order: [`run`] (from the command line to the exit code), `manifest` (what is to run, and where the manifest
-//! says so), `search` (the files that the manifest names).
+//! says so), `search` (the files that the manifest names), `live` (what is shown while it runs).
 
+mod live;
 mod manifest;
 mod search;
 
 use crate::{Host, Scenario, artifacts, tools};
 use anyhow::{Error, Result};
+use live::Live;
 use manifest::Source;
 use search::Kind;
 use sluice_report::{Outcome, RunHost};
@@ -61,6 +63,14 @@ pub struct Options {
     /// Print one JSON object instead of consoles
     #[arg(long)]
     json: bool,
+    /// Show on standard error, while it runs, what in-VM switches and chains count
+    ///
+    /// VMs and host are asked to print their counters now and then, unless manifest and chain file say when.
+    #[arg(long)]
+    watch: bool,
+    /// Draw the chains of the run, with packets and, as processes, packets a second
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Runs it, says what came of it, and returns the exit code.
@@ -93,18 +103,36 @@ fn attempt(options: &Options) -> Result<Outcome> {
     let source = Source::read(&options.manifest)?;
     let host = host(options.processes);
     let kind = if host == Host::Bochs { Kind::Bare } else { Kind::Linux };
-    let scenario = scenario(options, &source, kind)?;
+    let mut scenario = scenario(options, &source, kind)?;
+    if options.watch || options.svg.is_some() {
+        live::ask(&mut scenario, host, &source.manifest);
+    }
     build(host, &scenario, &source)?;
     let start = Instant::now();
-    let report = host.watch(&scenario)?;
-    let on = match host {
-        Host::Bochs => RunHost { name: "the monitor, in the emulator Bochs", tag: "monitor" },
-        Host::Embedded => {
-            RunHost { name: "plain Linux processes; nothing protects them from each other", tag: "launcher" }
-        }
-    };
+    let mut live = Live::new(run_host(host), options.watch);
+    let report = host.watch(&scenario, |line| live.read(line))?;
+    let counters = live.counters();
+    options.svg.iter().try_for_each(|path| counters.draw(path))?;
     let names = source.manifest.vms.iter().map(|vm| vm.name.as_str());
-    Outcome::new(on, names, report, start.elapsed(), (options.timeout, options.out.as_deref()))
+    let limits = (options.timeout, options.out.as_deref());
+    Outcome::new(run_host(host), names, (report, counters), start.elapsed(), limits)
+}
+
+const fn run_host(host: Host) -> RunHost {
+    match host {
+        Host::Bochs => RunHost {
+            name: "the monitor, in the emulator Bochs",
+            tag: "monitor",
+            time: ("million ticks", 1_000_000),
+            has_clock: false,
+        },
+        Host::Embedded => RunHost {
+            name: "plain Linux processes; nothing protects them from each other",
+            tag: "launcher",
+            time: ("ms", 1_000_000),
+            has_clock: true,
+        },
+    }
 }
 
 /// The emulated machine where it can be had, unless processes are asked for; else processes, with a line that says so.

@@ -1,7 +1,7 @@
 //! What rte_vhost/feeder.c is told, and what it measured: a file that it maps, `struct feed`.
 
+use crate::quiet::Beside;
 use crate::switch::frames::{Frame, Headers, PLAIN};
-use crate::switch::quiet::LIKE_THE_BEST;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,8 +21,9 @@ const DESTINATIONS: u64 = 1;
 const ASKED: u64 = 2;
 const BEGUN: u64 = 3;
 const DONE: u64 = 4;
-const SAMPLE: u64 = 5;
-const CHUNKS: u64 = 13;
+const BEST: u64 = 5;
+const SAMPLE: u64 = 6;
+const CHUNKS: u64 = 14;
 const WORDS: u64 = CHUNKS + CHUNK_WORDS * KEPT;
 /// Time within which a program that is fed asks for packets.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,10 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Chunk {
     /// Ticks a packet.
     ticks: f64,
-    /// The slower reading of the loop of fixed work beside it.
-    slower: u64,
-    /// The thread was switched out.
-    switched: bool,
+    beside: Beside,
 }
 
 /// What was measured of one program at one work.
@@ -45,12 +43,8 @@ impl Series {
     /// Returns the series of chunks with these ticks a packet and these readings.
     #[cfg(test)]
     pub fn of(chunks: impl IntoIterator<Item = (f64, u64)>) -> Self {
-        Self(chunks.into_iter().map(|(ticks, slower)| Chunk { ticks, slower, switched: false }).collect())
-    }
-
-    /// Returns the best reading of the loop.
-    pub fn best(&self) -> u64 {
-        self.0.iter().map(|chunk| chunk.slower).min().unwrap_or(u64::MAX)
+        let beside = |slower| Beside { slower, switched: false };
+        Self(chunks.into_iter().map(|(ticks, slower)| Chunk { ticks, beside: beside(slower) }).collect())
     }
 
     /// Returns the number of chunks.
@@ -58,11 +52,9 @@ impl Series {
         self.0.len()
     }
 
-    /// Returns the ticks of the chunks that count, as those of [`super::super::quiet`] do, where `best` is the best
-    /// reading of all series.
+    /// Returns the ticks of the chunks that count by `best`, the best reading of all series.
     pub fn quiet(&self, best: u64) -> Vec<f64> {
-        let counts = |chunk: &&Chunk| !chunk.switched && chunk.slower * 100 <= LIKE_THE_BEST * best;
-        self.0.iter().filter(counts).map(|chunk| chunk.ticks).collect()
+        self.0.iter().filter(|chunk| chunk.beside.counts(best)).map(|chunk| chunk.ticks).collect()
     }
 }
 
@@ -112,7 +104,7 @@ impl Feed {
         loop {
             sleep(enough);
             let series = self.read()?;
-            self.best = self.best.min(series.best());
+            self.best = self.best.min(self.get(BEST)?);
             if start.elapsed() >= 4 * enough || series.quiet(self.best).len() >= fewest {
                 return Ok(series);
             }
@@ -134,7 +126,7 @@ impl Feed {
         let chunk = |number| {
             let [ticks, slower, switched] = [0, 1, 2].map(|at| self.get(CHUNKS + CHUNK_WORDS * number + at));
             let ticks = ticks? as f64 / (CHUNK * BURST) as f64;
-            Ok(Chunk { ticks, slower: slower?, switched: switched? != 0 })
+            Ok(Chunk { ticks, beside: Beside { slower: slower?, switched: switched? != 0 } })
         };
         (0..count).map(chunk).collect::<Result<_>>().map(Series)
     }
@@ -155,14 +147,13 @@ mod tests {
     use super::*;
 
     fn chunk(ticks: f64, slower: u64, switched: bool) -> Chunk {
-        Chunk { ticks, slower, switched }
+        Chunk { ticks, beside: Beside { slower, switched } }
     }
 
     #[test]
     fn a_chunk_counts_by_the_best_reading_of_all_series() {
         let series = Series(vec![chunk(1.0, 115, false), chunk(2.0, 100, true), chunk(3.0, 100, false)]);
-        assert_eq!((series.best(), series.quiet(100), series.quiet(99)), (100, vec![1.0, 3.0], vec![3.0]));
-        assert_eq!((Series(vec![]).best(), Series(vec![]).count()), (u64::MAX, 0));
+        assert_eq!((series.quiet(100), series.quiet(99), series.count()), (vec![1.0, 3.0], vec![3.0], 3));
     }
 
     /// Here the test is the feeder: it writes one frame of another flow, then the right one, and more chunks than there
@@ -178,9 +169,9 @@ mod tests {
         let mut frame = Frame::of(Headers::Ipv4, 99).bytes().to_vec();
         frame[5] = 0;
         feed.file.write_all_at(&frame, 8 * SAMPLE).unwrap();
-        let words = [(BEGUN, 2), (DONE, 1 << 40), (CHUNKS, 64 * 32 * 7), (CHUNKS + 1, 5), (CHUNKS + 2, 1)];
+        let words = [(BEGUN, 2), (DONE, 1 << 40), (BEST, 4), (CHUNKS, 64 * 32 * 7), (CHUNKS + 1, 5), (CHUNKS + 2, 1)];
         words.iter().for_each(|&(word, value)| feed.set(word, value).unwrap());
         let series = feed.measure(Duration::ZERO, 0).unwrap();
-        assert_eq!((series.count(), series.0[0]), (KEPT as usize, chunk(7.0, 5, true)));
+        assert_eq!((series.count(), series.0[0], feed.best), (KEPT as usize, chunk(7.0, 5, true), 4));
     }
 }

@@ -51,7 +51,7 @@ pub fn rows(options: &Options, processors: &[usize]) -> Vec<SwitchRow> {
 /// Returns `row` with ratios to those of `theirs` that are about the same work of the same table.
 pub fn compare(mut row: SwitchRow, theirs: &[SwitchRow]) -> SwitchRow {
     let table = row.table.as_deref().map(|table| if table == "front" { "subtables" } else { table });
-    let same = |other: &&SwitchRow| (other.work == row.work, other.flows == row.flows) == (true, true);
+    let same = |other: &&SwitchRow| other.work == row.work && other.flows == row.flows;
     let same = theirs.iter().filter(same).filter(|other| table.is_some() && other.table.as_deref() == table);
     let ticks =
         |other: &SwitchRow| Some((other.setting.clone()?, other.ticks_per_packet.filter(|ticks| *ticks > 0.0)?));
@@ -71,10 +71,11 @@ type Measured = (SwitchRow, Series);
 fn measured(options: &Options, library: &Path, processors: &[usize]) -> Result<Vec<SwitchRow>> {
     let &[commands, work, ..] = processors else { bail!("there is one processor here") };
     let enough = Duration::from_millis(300) * options.seconds.max(1);
-    let mut all = vec![pass_on(library, [commands, work], enough)?];
+    let (passed_on, best) = pass_on(library, [commands, work], enough)?;
+    let mut all = vec![passed_on];
     let folder = tempfile::tempdir()?;
     let mut feed = Feed::new(folder.path())?;
-    feed.best = all[0].1.best();
+    feed.best = best;
     let switch = Switch::start(library, &feed, folder.path(), work)?;
     let mut bench = Bench { feed, switch, enough };
     for (table, most) in TABLES {
@@ -89,22 +90,23 @@ fn measured(options: &Options, library: &Path, processors: &[usize]) -> Result<V
             }
         }
     }
-    Ok(figures(all))
+    Ok(figures(all, bench.feed.best))
 }
 
-/// Measures what packets take that testpmd passes on.
-fn pass_on(library: &Path, cpus: [usize; 2], enough: Duration) -> Result<Measured> {
+/// Measures what packets take that testpmd passes on. The second value is the best reading of the loop of fixed work.
+fn pass_on(library: &Path, cpus: [usize; 2], enough: Duration) -> Result<(Measured, u64)> {
     let folder = tempfile::tempdir()?;
     let mut feed = Feed::new(folder.path())?;
     feed.give(FLOWS, DESTINATIONS)?;
     let _testpmd = Testpmd::start(library, &feed, folder.path(), cpus)?;
     let row = SwitchRow { work: "all".into(), ..row("testpmd", FLOWS) };
-    Ok((row, feed.measure(enough, FEWEST).context("testpmd")?))
+    let series = feed.measure(enough, FEWEST).context("testpmd")?;
+    Ok(((row, series), feed.best))
 }
 
-/// Returns the rows with figures: those of the first row are taken off all others.
-fn figures(all: Vec<Measured>) -> Vec<SwitchRow> {
-    let best = all.iter().map(|(_, series)| series.best()).min().unwrap_or(u64::MAX);
+/// Returns the rows with figures, of the chunks that count by the `best` reading of all. Those of the first row are
+/// taken off all others.
+fn figures(all: Vec<Measured>, best: u64) -> Vec<SwitchRow> {
     let mut off = None;
     let figures = |(row, series): Measured| {
         let quiet = series.quiet(best);

@@ -45,9 +45,9 @@ fn a_row_is_compared_with_the_default_and_with_the_best_setting_of_its_own_table
 fn what_the_first_row_takes_is_taken_off_the_others() {
     let series = |ticks: &[f64]| Series::of(ticks.iter().map(|ticks| (*ticks, 100)));
     let all = vec![(row("testpmd", 1000), series(&[60.0])), (ovs("wide", "smc", 0.0), series(&[300.0, 310.0, 320.0]))];
-    let rows = figures(all);
+    let rows = figures(all, 100);
     assert_eq!(rows.iter().map(|row| row.ticks_per_packet).collect::<Vec<_>>(), [Some(60.0), Some(250.0)]);
     assert_eq!((rows[1].quiet_chunks, rows[1].chunks), (3, 3));
     let none = vec![(row("testpmd", 1000), Series::of([])), (ovs("wide", "smc", 0.0), series(&[300.0]))];
-    assert!(figures(none).iter().all(|row| row.ticks_per_packet.is_none()));
+    assert!(figures(none, 100).iter().all(|row| row.ticks_per_packet.is_none()));
 }

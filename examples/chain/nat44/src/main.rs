@@ -5,7 +5,7 @@
 //! ICMP among them.
 //!
 //! Arguments: `ME FILE ADDRESS FIRST-LAST`: the name of this VM in the chain file, the chain file, the public address
-//! and its ports. A port keeps its parity: RFC 4787, REQ-4.
+//! and its ports, at most 10,000. A port keeps its parity: RFC 4787, REQ-4.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 
@@ -17,7 +17,11 @@ use sluice_vnf::{Error, Vnf, clock, println};
 sluice_vnf::main!(run);
 sluice_vnf::heap!(1 << 22);
 
-const ARGUMENTS: Error = Error::Arguments("ME FILE ADDRESS FIRST-LAST, with two ports or more from 1 on");
+const ARGUMENTS: Error = Error::Arguments("ME FILE ADDRESS FIRST-LAST, with 2 to 10000 ports from 1 on");
+/// Most ports: the heap has room for a mapping of each by each protocol.
+const MOST: usize = 10_000;
+/// Ports that are tried for a new mapping, every other one of which has its parity.
+const TRIES: usize = 64;
 /// Seconds that a mapping lives without a packet, in this order of TCP, UDP and ICMP. See: RFC 5382, REQ-5; RFC 4787,
 /// REQ-5; RFC 5508, REQ-1.
 const TIMES: [u64; 3] = [7440, 300, 60];
@@ -38,9 +42,9 @@ struct Nat {
 fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let address = vnf.arg(2).and_then(|word| word.parse().ok()).ok_or(ARGUMENTS)?;
     let (first, last) = vnf.arg(3).and_then(|word| word.split_once('-')).ok_or(ARGUMENTS)?;
-    let ports = first.parse().ok().zip(last.parse().ok()).filter(|(first, last)| 0 < *first && first < last);
-    let (ports, most) =
-        ports.map(|ports: (u16, u16)| (ports, 3 * usize::from(ports.1 - ports.0 + 1))).ok_or(ARGUMENTS)?;
+    let ports: (u16, u16) = first.parse().ok().zip(last.parse().ok()).ok_or(ARGUMENTS)?;
+    let count = (ports.0 > 0).then(|| (ports.0..=ports.1).len()).filter(|count| (2..=MOST).contains(count));
+    let most = 3 * count.ok_or(ARGUMENTS)?;
     let (outside, inside) = (Table::new(most), Table::new(most));
     let mut nat = Nat { address, ports, outside, inside, next: ports.0, full: 0 };
     let mut ports = vnf.open(options())?;
@@ -78,12 +82,15 @@ impl Nat {
             return Some(port);
         }
         let (first, last) = self.ports;
-        for _ in first..=last {
+        for _ in 0..TRIES {
             let port = self.next;
             self.next = if port == last { first } else { port + 1 };
             let is_free = port % 2 == inside.2 % 2 && self.inside.get(&(inside.0, port), now).is_none();
-            if is_free && self.inside.insert((inside.0, port), inside, time, now) {
-                return self.outside.insert(inside, port, time, now).then_some(port);
+            if is_free && self.outside.insert(inside, port, time, now) {
+                if self.inside.insert((inside.0, port), inside, time, now) {
+                    return Some(port);
+                }
+                self.outside.remove(&inside);
             }
         }
         self.full += 1;

@@ -26,7 +26,7 @@ const ICMP: u64 = 60;
 /// What was seen of a connection.
 #[derive(Default)]
 struct Seen {
-    /// A SYN by the one who began, and one with an ACK by the other.
+    /// An ACK by the one who did not begin.
     answered: bool,
     /// A FIN of each side, or a reset.
     finished: [bool; 2],

@@ -1,6 +1,6 @@
 //! Queues to the VMs that a machine sends to, and the loop around them.
 
-use crate::Router;
+use crate::{ChainFile, Router};
 use alloc::string::String;
 use alloc::vec::Vec;
 use sluice_vnf::{BURST_SIZE, Burst, Error, FrameMut, PeerIdx, PeerState, Ports, Vnf, clock, println};
@@ -21,13 +21,15 @@ struct Lane {
 /// came from waiting, and no other.
 pub struct Lanes {
     lanes: Vec<Lane>,
-    /// By queue pair: frames whose lane has no room, and those behind them, in order. Each has its slot as mark. Nothing
-    /// is received from the pair while there are any.
+    /// By queue pair: frames whose lane has no room, in order. Each has its slot as mark. Nothing is received from the
+    /// pair while there are any.
     held: Vec<Burst<'static>>,
     /// Number of the router's slots.
     slots: usize,
     /// Ticks after which a VM that takes no frame counts as not there.
     stall: Option<u64>,
+    /// Ticks from one print of the router's counters to the next, and when that is due.
+    report: Option<(u64, u64)>,
     /// Bits of lanes whose VMs take frames, and of those that are gone for good.
     ready: u64,
     gone: u64,
@@ -43,14 +45,25 @@ pub struct Lanes {
 pub type Beside = Option<(u8, bool)>;
 
 impl Lanes {
-    /// Returns empty lanes to the VMs of a router's slots, and to one beside. A VM that takes no frame for `stall_ms`
-    /// counts as not there; with 0, never.
-    pub fn new(ports: &Ports, peers: &[PeerIdx], beside: Option<PeerIdx>, stall_ms: u32) -> Self {
+    /// Returns empty lanes to the VMs of a router's slots, and to one beside. The times are those of `file`.
+    pub fn new(ports: &Ports, peers: &[PeerIdx], beside: Option<PeerIdx>, file: &ChainFile) -> Self {
         let lane = |peer: &PeerIdx| Lane { peer: *peer, queue: ports.burst(), since: 0, away_until: 0 };
         let lanes = peers.iter().chain(&beside).map(lane).collect();
         let held = (0..ports.input.pairs()).map(|_| ports.burst()).collect();
-        let stall = (stall_ms > 0).then(|| (u64::from(stall_ms) * (crate::seconds(1) / 1000)).max(1));
-        Self { lanes, held, slots: peers.len(), stall, ready: 0, gone: 0, behind: 0, lost: 0, ends_with_beside: false }
+        let ticks = |time: u32| (time > 0).then(|| (u64::from(time) * (crate::seconds(1) / 1000)).max(1));
+        let (stall, report) = (ticks(file.stall_ms), ticks(file.report_ms).map(|time| (time, clock::now() + time)));
+        Self {
+            lanes,
+            held,
+            slots: peers.len(),
+            stall,
+            report,
+            ready: 0,
+            gone: 0,
+            behind: 0,
+            lost: 0,
+            ends_with_beside: false,
+        }
     }
 
     /// Waits until all VMs are ready, or nothing came of that for seconds.
@@ -88,12 +101,23 @@ impl Lanes {
                 }
                 moved += received.unwrap_or(0);
             }
+            self.say(router);
             match moved {
                 0 if fault.is_err() => return fault.map_err(Error::from),
                 0 if is_over && self.is_empty() => return Ok(()),
                 0 => vnf.yield_now(),
                 _ => {}
             }
+        }
+    }
+
+    /// Prints the counters of `router`, if it is time.
+    fn say(&mut self, router: &Router) {
+        if let Some((time, due)) = &mut self.report
+            && clock::now() >= *due
+        {
+            println!("{router}");
+            *due = clock::now() + *time;
         }
     }
 
@@ -193,8 +217,8 @@ impl Lanes {
         Ok(admitted)
     }
 
-    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait. Frames for an empty
-    /// lane that are the last of the burst are sent right away.
+    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait for room in it. Frames for
+    /// an empty lane that are the last of the burst are sent right away.
     fn sort(
         &mut self,
         ports: &mut Ports,
@@ -206,7 +230,7 @@ impl Lanes {
         while let Some(&first) = rest.first() {
             let run = rest.iter().take_while(|slot| **slot == first).count();
             rest = rest.get(run..).unwrap_or_default();
-            let takes = first.is_some_and(|slot| self.takes(slot)) && self.is_free(pair);
+            let takes = first.is_some_and(|slot| self.takes(slot));
             let lane = first.and_then(|slot| Some((slot, self.lanes.get_mut(usize::from(slot))?)));
             let (Some((slot, lane)), Some(held)) = (lane, self.held.get_mut(pair)) else {
                 arrived.drop_front(run);

@@ -83,6 +83,7 @@ fn what_is_taken_off_comes_back_as_it_was() {
         (5 << 6 | 28, [2, next::ETHERNET], &long[..104]),
         (FIRST, [1, next::IPV4], &long[..16]),
         (63 << 6 | 2, [2, next::IPV6], &[]),
+        (63 << 6 | 63, [2, next::ETHERNET], &long[..]),
     ] {
         let frame = chained(first, kinds, 0x80_0101, 254, context, &INNER);
         let (result, whole) = with(&frame, |frame| -> Result<Vec<u8>, Cause> {
@@ -97,10 +98,20 @@ fn what_is_taken_off_comes_back_as_it_was() {
         assert_eq!(inner.len(), if kinds[1] == next::ETHERNET { 60 } else { 74 });
         assert_eq!(whole, frame);
     }
-    // A proxy has no room for headers that are longer than its buffers' headroom.
-    let frame = chained(63 << 6 | 63, [2, 3], 1, 255, &long, &INNER);
-    let taken = with(&frame, |frame| Nsh::read(frame).and_then(|nsh| nsh.pop(frame)).map(|outer| outer.push(frame)));
-    assert_eq!(taken.0.map_err(|_| ()), Ok(Ok(())), "the room of the header itself is there again");
+}
+
+/// From the function a frame comes back in another buffer, which has the room of any received frame.
+#[test]
+fn a_header_that_is_longer_than_a_buffers_room_does_not_come_back() {
+    for (next, longest) in [(next::ETHERNET, 100), (next::IPV4, 116)] {
+        for (len, pushed) in [(longest, Ok(())), (longest + 4, Err(Cause::Room))] {
+            let (first, context) = (63 << 6 | (len / 4), [9; 116]);
+            let frame = chained(first, [2, next], 1, 255, &context[..usize::from(len) - 8], &INNER);
+            let (outer, inner) = with(&frame, |frame| Nsh::read(frame).and_then(|nsh| nsh.pop(frame)).unwrap());
+            let (result, whole) = with(&inner, |frame| outer.push(frame));
+            assert_eq!((result, whole), (pushed, if pushed.is_ok() { frame } else { inner }), "{len}");
+        }
+    }
 }
 
 #[test]

@@ -221,7 +221,10 @@ fn the_table_names_each_path() {
     drops(&mut b, &frame(7, 1, 1), None, Cause::Path);
     let text = b.to_string();
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!((lines.len(), lines[1]), (5, "chain d version 0, forward: 1 packets, 98 bytes, 0 bypassed, 0 dropped"));
+    assert_eq!(
+        (lines.len(), lines[1]),
+        (5, "chain d version 0, forward, 2 of 3: 1 packets, 98 bytes, 0 bypassed, 0 dropped")
+    );
     assert_eq!(lines[4], "no chain: 1 packets, 98 bytes, 0 bypassed, 1 dropped: path 1");
 }
 

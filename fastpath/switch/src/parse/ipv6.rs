@@ -68,7 +68,8 @@ fn one(parsed: &mut Parsed, bytes: Bytes<'_>) -> Option<bool> {
     let key = &mut parsed.key;
     match key.protocol {
         // A fragment that is the whole packet is none (RFC 6946), and takes nothing back of a header before it. One
-        // with reserved bits is not sure to be whole: receivers ignore them (RFC 8200, 4.5), other switches don't.
+        // with reserved bits is a fragment: receivers ignore these bits (RFC 8200, 4.5), but Open vSwitch doesn't, and
+        // no flow of whole packets may match what is a fragment to it.
         FRAGMENT => {
             let fragment = be16(high, low);
             for (layer, has) in [(Layers::FRAGMENT, fragment != 0), (Layers::LATER, fragment >> 3 != 0)] {

@@ -135,6 +135,17 @@ fn extension_headers_are_followed_up_to_a_bound() {
     assert_eq!((later.protocol, later.source_port.get()), (44, 0));
 }
 
+/// A receiver ignores these bits (RFC 8200, 4.5), and Open vSwitch does not: to it the packet is a first fragment.
+#[test]
+fn a_fragment_header_with_reserved_bits_is_one_of_a_first_fragment() {
+    for bits in [0b010, 0b100, 0b110] {
+        let key = key(&Spec::new(Network::ipv6(&[Extension::Fragment(bits)]), tcp(0)));
+        let transport = Layers::TRANSPORT | Layers::TCP;
+        assert_eq!(key.layers, Layers::ETHERNET | Layers::IPV6 | transport | Layers::FRAGMENT, "{bits:#b}");
+        assert_eq!((key.protocol, key.destination_port.get()), (6, 80));
+    }
+}
+
 #[test]
 fn the_transport_headers_without_flags_have_ports_or_type_and_code() {
     let of = |network, transport| key(&Spec::new(network, transport));

@@ -17,7 +17,7 @@ const PATIENCE: u32 = 1 << 16;
 
 /// The frames that wait, in the order in which they came.
 pub struct Hold<'p> {
-    /// The first is the oldest, behind it are those that are full, and behind these empty ones.
+    /// The first is the oldest. Between it and the last one with frames all are full.
     bursts: [Burst<'p>; BURSTS],
     /// Number of frames of each place.
     counts: [u16; PLACES],
@@ -43,11 +43,15 @@ impl<'p> Hold<'p> {
 
     /// Takes frame `index` of `burst`, which is of `place`. Returns whether there was room.
     pub fn push(&mut self, burst: &mut Burst<'_>, index: usize, place: usize) -> bool {
-        let Some(last) = self.bursts.iter().position(|burst| burst.room() > 0) else { return false };
-        let Ok(mut frame) = burst.frame_mut(index) else { return false };
+        // The first one may have room in front of those behind it: a part of it was let go.
+        let last = self.bursts.iter().rposition(|burst| !burst.is_empty()).unwrap_or(0);
+        let last = last + usize::from(self.bursts[last].room() == 0);
+        let Some((last, Ok(mut frame))) = self.bursts.get_mut(last).zip(Some(burst.frame_mut(index))) else {
+            return false;
+        };
         let mark = frame.mark();
         frame.set_mark(mark | (place as u32) << PLACE);
-        let taken = burst.move_to(index, &mut self.bursts[last]).is_ok();
+        let taken = burst.move_to(index, last).is_ok();
         self.counts[place % PLACES] += u16::from(taken);
         taken
     }
@@ -91,3 +95,46 @@ const fn place_of(mark: u32) -> usize {
 }
 
 const _: () = assert!(BURSTS * MAX_BURST <= u16::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice::{BufferLen, PacketMemory};
+    use sluice_abi::Gpa;
+    use sluice_test_memory::zeroed;
+
+    #[test]
+    fn frames_wait_in_the_order_in_which_they_came_whatever_was_let_go_meanwhile() {
+        const BUFFERS: usize = (BURSTS + 1) * MAX_BURST;
+        let memory = PacketMemory::new(Gpa(0), zeroed((BUFFERS as u64) << 11)).expect("small");
+        let mut free = vec![0; BUFFERS];
+        let pool = Mempool::new(memory, BufferLen::KiB2, &mut free).expect("room");
+        let (mut hold, mut burst, mut order) = (Hold::new(&pool), pool.burst(), Order::new());
+        order.next(3);
+        let (mut came, mut gone) = (0..u32::MAX, Vec::new());
+        let mut push = |hold: &mut Hold<'_>, count: usize| {
+            for number in came.by_ref().take(count) {
+                burst.push_bytes(&[&number.to_be_bytes()[..], &[0; 60]].concat()).expect("room");
+                assert!(hold.push(&mut burst, 0, 3), "no room for {number}");
+            }
+        };
+        let mut let_go = |hold: &mut Hold<'_>, order: &Order, most: usize| {
+            let mut freed = pool.burst();
+            hold.let_go(order, most, &mut freed);
+            gone.extend(freed.frames().filter_map(|frame| frame.head::<4>(0)).map(u32::from_be_bytes));
+        };
+        push(&mut hold, BURSTS * MAX_BURST - 30);
+        let_go(&mut hold, &order, 40);
+        order.done(1);
+        let_go(&mut hold, &order, 40);
+        push(&mut hold, 30);
+        while !hold.is_empty() {
+            let_go(&mut hold, &order, 100);
+        }
+        push(&mut hold, 2 * MAX_BURST);
+        while !hold.is_empty() {
+            let_go(&mut hold, &order, 100);
+        }
+        assert_eq!(gone, Vec::from_iter(0..(BURSTS + 2) as u32 * MAX_BURST as u32));
+    }
+}

@@ -77,6 +77,8 @@ stats! {
     slow_bad,
     /// Frames dropped because the host returned them for an entry that was gone again.
     again_lost,
+    /// Subtables in which frames were looked up: of each frame as many as that took.
+    searched,
 }
 
 const _: () = assert!(SwitchStats::NAMES.len() <= COUNTERS_LEN);

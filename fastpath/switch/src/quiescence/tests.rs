@@ -51,7 +51,7 @@ fn read<const FENCED: bool>((header, word, entry): (Model<FENCED>, Model<FENCED>
         } else {
             assert_eq!(entry.load(WRITTEN, Ordering::Relaxed), 1, "an epoch was seen before its flows");
         }
-        report.end(&header);
+        report.end(epoch::load(&header));
         if rests {
             report.rest();
         }

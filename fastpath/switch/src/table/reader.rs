@@ -60,6 +60,7 @@ pub struct Reader<'m> {
     seed: Seed,
     front: Option<Front<'m>>,
     subtables: [Subtable; SUBTABLES],
+    searched: u64,
     /// The number of the list that was read last for this look-up, or [`NONE`], and what it does if it is a plain one.
     list: Cell<u32>,
     plan: Cell<Option<Plan>>,
@@ -78,13 +79,20 @@ impl<'m> Reader<'m> {
         front: Option<Front<'m>>,
     ) -> Result<Self, ShapeError> {
         let parts = Parts::of(memory, shape)?;
-        Ok(Self { parts, seed, front, subtables: Default::default(), list: Cell::new(NONE), plan: Cell::default() })
+        let (subtables, list, plan) = (Default::default(), Cell::new(NONE), Cell::default());
+        Ok(Self { parts, seed, front, subtables, searched: 0, list, plan })
     }
 
     /// Returns the epoch that its writer published last, for a reader that nobody waits for.
     #[inline]
     pub fn epoch(&self) -> u64 {
         epoch::load(&self.parts.header)
+    }
+
+    /// Returns the number of subtables in which keys were looked up: of each key as many as that took.
+    #[inline]
+    pub const fn searched(&self) -> u64 {
+        self.searched
     }
 
     /// Begins a burst at time `now`, and returns its epoch; `None` if the table's lease is over, so that the burst has
@@ -99,13 +107,7 @@ impl<'m> Reader<'m> {
     /// Ends a burst: its last window is closed, its counts are added, and no hit of it is used any more.
     #[inline]
     pub fn end(&self, report: &mut Report<&CacheLine>) {
-        report.end(&self.parts.header);
-    }
-
-    /// Ends a burst as [`Reader::end`] does, in `epoch`, which [`Reader::epoch`] returned behind the last use.
-    #[inline]
-    pub fn end_in(&self, report: &mut Report<&CacheLine>, epoch: u64) {
-        report.end_in(epoch);
+        report.end(self.epoch());
     }
 
     /// Looks up each of `keys`, and writes to the same place of `hits` which entry of `epoch` it matches.
@@ -172,8 +174,11 @@ impl<'m> Reader<'m> {
                 break;
             }
             self.refresh(number, burst.epoch);
+            if !self.subtables[number].live {
+                continue;
+            }
+            self.searched += u64::from(pending.count_ones());
             pending = match (&self.subtables[number], self.parts.only(number)) {
-                (Subtable { live: false, .. }, _) => continue,
                 (Subtable { long: true, .. }, Some(only)) => {
                     self.only_pass::<true, _>(number, only, burst, pending, hits)
                 }

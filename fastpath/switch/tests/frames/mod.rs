@@ -280,8 +280,9 @@ pub fn every_kind() -> Vec<Spec> {
     let ipv4 = |options, fragment| Network::Ipv4 { tos, ttl, source, destination, options, fragment };
     use Extension::{Authentication, Destination, Fragment, HopByHop, Routing};
     let all = [HopByHop(1), Routing(2, 0), Destination(0), Authentication(2), Fragment(0)];
-    let chains: [&[Extension]; 7] =
-        [&[], &all[..1], &all, &[Fragment(1)], &[Fragment(0x0100)], &[Routing(2, 1)], &[Destination(0); 9]];
+    let [first, later, reserved] = [1, 0x0100, 0b110].map(|bits| [Fragment(bits)]);
+    let chains: [&[Extension]; 8] =
+        [&[], &all[..1], &all, &first, &later, &reserved, &[Routing(2, 1)], &[Destination(0); 9]];
     let mut networks = vec![ipv4(0, 0x4000), ipv4(10, 0), ipv4(0, 0x2000), ipv4(1, 0x2010), ipv4(0, 0x0010)];
     networks.extend(chains.map(Network::ipv6));
     networks.extend([Network::Arp { operation: 1 }, Network::Mpls(0x12345), Network::Other(0x88cc)]);
@@ -328,7 +329,7 @@ fn any_network() -> impl Strategy<Value = Network> {
         (0u8..3).prop_map(Extension::Destination),
         (0u8..3, 0u8..2).prop_map(|(more, left)| Extension::Routing(more, left)),
         (0u8..3).prop_map(Extension::Authentication),
-        prop_oneof![Just(0u16), Just(1), any::<u16>()].prop_map(Extension::Fragment),
+        prop_oneof![Just(0u16), Just(1), Just(0b110), any::<u16>()].prop_map(Extension::Fragment),
     ];
     let extensions = (proptest::option::weighted(0.2, 0u8..3), vec(extension, 0..4))
         .prop_map(|(hop, rest)| hop.map(Extension::HopByHop).into_iter().chain(rest).collect::<Vec<_>>());

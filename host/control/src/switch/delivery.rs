@@ -5,7 +5,7 @@ use super::{Tap, Told, offload};
 use crate::Device;
 use alloc::collections::BTreeSet;
 use sluice_abi::directory::Queue;
-use sluice_abi::net::{self, F, Hdr, HdrF, gso};
+use sluice_abi::net::{self, F, Hdr, gso};
 use sluice_inside::Enqueue;
 use sluice_memory::{PeerSlice, Words};
 
@@ -19,8 +19,7 @@ pub(super) struct Room {
 
 /// A frame that was transmitted.
 pub(super) struct TransmittedFrame {
-    /// Offloads that the sender leaves to the device. Flags that only a device may set are cleared: no VM vouches for a
-    /// checksum to another.
+    /// Offloads that the sender leaves to the device.
     hdr: Hdr,
     pub bytes: PeerSlice<'static>,
     pub destination: [u8; 6],
@@ -41,10 +40,7 @@ impl Room {
         let (bytes, mut head) = (self.frame.sub(0, len.into()).ok()?, [0; net::ETHERNET_HEADER as usize]);
         bytes.copy_to_slice(0, &mut head).ok()?;
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = head;
-        let hdr = match hdr.flags & HdrF::NEEDS_CSUM.bits() {
-            0 => Hdr::default(),
-            flags => Hdr { flags, num_buffers: 0, ..hdr },
-        };
+        let hdr = offload::left(hdr);
         Some(TransmittedFrame { hdr, bytes, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] })
     }
 
@@ -59,10 +55,7 @@ impl Room {
             each(made);
             Some(())
         };
-        match frame.hdr.gso_type {
-            gso::NONE => offload::complete(&mut bytes, &frame.hdr).and_then(put),
-            _ => offload::segment(&bytes, &frame.hdr, put),
-        }
+        offload::execute(&mut bytes, &frame.hdr, put)
     }
 }
 

@@ -6,7 +6,7 @@
 //! Headers are not trusted: each field that locates another is checked against the frame's length.
 
 use alloc::vec::Vec;
-use sluice_abi::net::{self, Hdr, gso};
+use sluice_abi::net::{self, Hdr, HdrF, gso};
 
 /// Largest number of segments of one frame: that of the longest frame at the smallest MTU that every IPv4 host accepts.
 const MAX_SEGMENTS: usize = 128;
@@ -17,9 +17,28 @@ const TCP_CSUM: usize = 16;
 const FIN_AND_PSH: u8 = 0b1001;
 const CWR: u8 = 0x80;
 
+/// Returns what `hdr` leaves to the device. Flags that only a device may set are cleared: no VM vouches for a checksum to
+/// another.
+pub(super) fn left(hdr: Hdr) -> Hdr {
+    match hdr.flags & HdrF::NEEDS_CSUM.bits() {
+        0 => Hdr::default(),
+        flags => Hdr { flags, num_buffers: 0, ..hdr },
+    }
+}
+
+/// Does what `hdr` leaves to the device, and calls `each` with `frame` with its checksum completed, or with its
+/// segments. Returns `None` if the headers do not allow that, or `each` returns `None`.
+pub(super) fn execute(frame: &mut [u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
+    match hdr.gso_type {
+        _ if hdr.flags & HdrF::NEEDS_CSUM.bits() == 0 => each(frame),
+        gso::NONE => complete(frame, hdr).and_then(each),
+        _ => segment(frame, hdr, each),
+    }
+}
+
 /// Completes the checksum of `frame` as `hdr` says. Its field holds the sum of the pseudo header. Returns `None` if the
 /// field is outside the frame.
-pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
+fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
     let start = usize::from(hdr.csum_start);
     let sum = checksum(frame.get(start..)?, 0);
     // A checksum of 0 means that the sender computed none. See: RFC 768.
@@ -31,7 +50,7 @@ pub(super) fn complete<'f>(frame: &'f mut [u8], hdr: &Hdr) -> Option<&'f [u8]> {
 /// Cuts the TCP segment in `frame` into segments of `hdr.gso_size` bytes with complete headers and checksums, and calls
 /// `each` with them in order. Returns `None` if `frame` is no TCP segment, has too many bytes, or `each` returns
 /// `None`.
-pub(super) fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
+fn segment(frame: &[u8], hdr: &Hdr, mut each: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let headers = Headers::parse(frame, hdr)?;
     let (head, payload) = frame.split_at_checked(headers.len)?;
     let size = usize::from(hdr.gso_size);

@@ -1,11 +1,12 @@
 //! The slow path of an in-VM switch: frames for which its table has no entry, and what the host returns. See:
 //! [`sluice_abi::flows`].
 
-use super::{Switch, Tap, Told, Turn};
+use super::{Switch, Tap, Told, Turn, offload};
 use crate::Network;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use sluice_abi::flows::{PORTS, SLOW_HEADER, SlowHeader, SlowKind};
-use sluice_abi::net::{self, F, Hdr, HdrF};
+use sluice_abi::net::{self, F, Hdr};
 use sluice_inside::Enqueue;
 use sluice_memory::{PeerSlice, Words};
 
@@ -18,8 +19,25 @@ pub struct Missed<'f> {
     pub port: u16,
     /// The number of the frame, as the VM says.
     pub number: u64,
+    /// What its sender left to the device: checksum and segmentation. Offsets count from the start of `frame`.
+    pub hdr: Hdr,
     /// The bytes of the frame, in memory of the host that nobody else writes.
     pub frame: PeerSlice<'f>,
+}
+
+impl Missed<'_> {
+    /// Returns the frame with what its sender left to the device: its checksum is complete, or it is cut into segments.
+    /// Returns `None` if its headers do not allow that.
+    pub fn done(&self) -> Option<Vec<Vec<u8>>> {
+        let mut bytes = alloc::vec![0; self.frame.len() as usize];
+        self.frame.copy_to_slice(0, &mut bytes).ok()?;
+        let mut frames = Vec::new();
+        offload::execute(&mut bytes, &self.hdr, |frame| {
+            frames.push(frame.to_vec());
+            Some(())
+        })?;
+        Some(frames)
+    }
 }
 
 /// What becomes of a frame without an entry.
@@ -97,7 +115,9 @@ impl Switch {
             return 0;
         };
         turn.tap.frame(from as u32, frame);
-        let missed = Missed { vm: from as u32, port: header.port as u16, number: header.number, frame };
+        let left = offload::left(hdr);
+        let left = Hdr { csum_start: left.csum_start.saturating_sub(SLOW_HEADER), ..left };
+        let missed = Missed { vm: from as u32, port: header.port as u16, number: header.number, hdr: left, frame };
         let (kind, number) = match slow.missed(&missed, turn.now) {
             Answer::Output(0) | Answer::Nothing => return 0,
             Answer::Output(ports) => (SlowKind::Output, ports),
@@ -125,10 +145,7 @@ impl Switch {
         let pair = turn.network.slow_pair(to as u32);
         let queue = pair.zip(turn.network.device(to as u32));
         let queue = queue.and_then(|(pair, device)| device.queue(net::receiveq(pair)));
-        let hdr = match hdr.flags & HdrF::NEEDS_CSUM.bits() {
-            0 => Hdr::default(),
-            flags => Hdr { flags, num_buffers: 0, ..hdr },
-        };
+        let hdr = offload::left(hdr);
         let port = &mut self.ports[to];
         let Some(queue) = queue else {
             port.counters.no_queue += 1;

@@ -27,7 +27,7 @@ fn folded(parts: &[&[u8]]) -> u16 {
 
 /// A TCP segment from a to b over IPv4 or IPv6, behind `tags` VLAN tags, with `payload` bytes, and its header: the sum
 /// of the pseudo header is where the checksum goes.
-fn tcp(ipv6: bool, tags: usize, payload: usize, gso_size: u16, flags: u8) -> (Hdr, Vec<u8>) {
+pub fn tcp(ipv6: bool, tags: usize, payload: usize, gso_size: u16, flags: u8) -> (Hdr, Vec<u8>) {
     let mut frame = [mac(1), mac(0)].concat();
     (0..tags).for_each(|tag| frame.extend([0x81, 0, 0, tag as u8]));
     let len = (20 + payload) as u16;
@@ -70,7 +70,7 @@ fn tcp(ipv6: bool, tags: usize, payload: usize, gso_size: u16, flags: u8) -> (Hd
 
 /// Checks the headers of a segment that asks for nothing, and returns sequence number, flags, identification and
 /// payload.
-fn check(frame: &[u8], ipv6: bool, tags: usize) -> (u32, u8, u16, Vec<u8>) {
+pub fn check(frame: &[u8], ipv6: bool, tags: usize) -> (u32, u8, u16, Vec<u8>) {
     let ip = 14 + 4 * tags;
     let (tcp, addresses, id) = if ipv6 { (ip + 40, ip + 8..ip + 40, 0) } else { (ip + 20, ip + 12..ip + 20, ip + 4) };
     let len = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);

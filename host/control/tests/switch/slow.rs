@@ -1,6 +1,7 @@
 //! The slow path of an in-VM switch: frames for which its table has no entry, and what the host returns.
 
 use super::multiqueue::set_pairs;
+use super::offload::{check, tcp};
 use super::*;
 use sluice_abi::flows::{SlowHeader, SlowKind};
 use sluice_abi::net::HdrF;
@@ -15,18 +16,21 @@ const PAIR: usize = 2;
 pub struct Decider {
     pub answer: Answer,
     seen: Vec<(u32, u16, u64, Vec<u8>)>,
+    /// The frames with what their senders left to the device.
+    done: Vec<Option<Vec<Vec<u8>>>>,
     decided: Option<u64>,
 }
 
 impl Default for Decider {
     fn default() -> Self {
-        Self { answer: Answer::Nothing, seen: Vec::new(), decided: None }
+        Self { answer: Answer::Nothing, seen: Vec::new(), done: Vec::new(), decided: None }
     }
 }
 
 impl SlowPath for Decider {
     fn missed(&mut self, missed: &Missed<'_>, _: u64) -> Answer {
-        let Missed { vm, port, number, frame } = *missed;
+        let Missed { vm, port, number, frame, .. } = *missed;
+        self.done.push(missed.done());
         self.seen.push((vm, port, number, bytes(frame, 0, frame.len() as u32)));
         self.decided = Some(number);
         self.answer
@@ -139,6 +143,28 @@ fn a_checksum_that_is_left_to_the_receiver_is_so_on_the_way_back() {
         assert!(frames.iter().all(|(got, _)| (got.flags, got.csum_start) == (hdr.flags, 50)));
         assert_eq!(world.counters(0).malformed, 1 - received as u64);
     }
+}
+
+/// Who decides elsewhere gets whole frames: nobody there knows what was left to the device.
+#[test]
+fn what_is_left_to_the_device_is_done_for_who_decides() {
+    let world = World::new(&SWITCH);
+    let mut a = start(&world, F::CSUM | F::HOST_TSO4);
+    let behind = |hdr: Hdr| Hdr { csum_start: hdr.csum_start + 16, hdr_len: hdr.hdr_len + 16, ..hdr };
+    let mut done = |hdr: Hdr, bytes: &[u8]| {
+        a.send_on(PAIR, &behind(hdr), &missed(MISSED, 0, 1, bytes));
+        world.decider.borrow_mut().done.pop().expect("a frame")
+    };
+    let (hdr, bytes) = tcp(false, 0, 100, 0, 0x18);
+    let frames = done(hdr, &bytes).expect("a frame");
+    assert_eq!(frames.iter().map(|frame| check(frame, false, 0).3.len()).collect::<Vec<_>>(), [100]);
+    assert_ne!(frames, [bytes.clone()]);
+    let (hdr, segments) = tcp(false, 0, 250, 100, 0x18);
+    let frames = done(hdr, &segments).expect("segments");
+    assert_eq!(frames.iter().map(|frame| check(frame, false, 0).3.len()).collect::<Vec<_>>(), [100, 100, 50]);
+    // What says nothing stays, and what can't be done is nothing.
+    assert_eq!(done(Hdr::default(), &bytes), Some(vec![bytes.clone()]));
+    assert_eq!(done(Hdr { csum_start: 14, ..hdr }, &segments), None);
 }
 
 /// A driver that gives no buffers loses answers, and costs the host nothing.

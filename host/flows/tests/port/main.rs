@@ -10,6 +10,7 @@ mod world;
 use sluice::{Burst, Mempool, Receive, RingFormat, RxError, RxStats, Transmit, TxError, TxStats};
 use sluice_abi::directory::NAME_LEN;
 use sluice_abi::flows::{SLOW_HEADER, SlowHeader, SlowKind};
+use sluice_abi::net::Hdr;
 use sluice_control::{Answer, Manifest, Missed, SlowPath};
 use sluice_flows::{FlowSetup, FlowSwitches};
 use sluice_memory::PeerSlice;
@@ -103,7 +104,7 @@ impl Net {
             assert_eq!(header.kind, SlowKind::Missed as u32);
             let frame = zeroed(bytes.len() as u64 - u64::from(SLOW_HEADER));
             frame.copy_from_slice(0, &bytes[usize::from(SLOW_HEADER)..]).expect("room");
-            let missed = Missed { vm: 0, port: header.port as u16, number: header.number, frame };
+            let missed = Missed { vm: 0, port: header.port as u16, number: header.number, hdr: Hdr::default(), frame };
             let (kind, number) = match host.missed(&missed, now()) {
                 Answer::Output(ports) => (SlowKind::Output, ports),
                 Answer::Again => (SlowKind::Again, 0),

@@ -282,14 +282,14 @@ impl Host {
         self.next_stop = now() + time + self.random(5 * MS);
     }
 
-    /// Stops the switch for good if it is in a burst. Returns whether it is.
-    pub fn stop_in_a_burst(&mut self) -> bool {
+    /// Stops the switch for good unless it is at rest: then it goes on. Returns whether it stays stopped.
+    pub fn stop_unless_at_rest(&mut self) -> bool {
         self.life.stop();
         self.seen.stops += 1;
-        // The report word says 0 outside of a burst.
-        let is_in_a_burst = self.table.memory().report().words()[0].load(Relaxed) != 0;
-        self.stopped = Some(if is_in_a_burst { u64::MAX } else { 0 });
-        is_in_a_burst
+        // The report word is 0 at rest, and else an epoch, or that it woke up: also between two bursts.
+        let is_at_rest = self.table.memory().report().words()[0].load(Relaxed) == 0;
+        self.stopped = Some(if is_at_rest { 0 } else { u64::MAX });
+        !is_at_rest
     }
 
     fn go_on(&mut self) {

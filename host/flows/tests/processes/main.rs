@@ -83,15 +83,15 @@ fn consistency_c1_frames_that_wait_in_a_process_are_gone_with_their_entry() {
     });
 }
 
-/// A switch that is stopped within a burst holds a change until it is killed, and no longer.
+/// A switch that is stopped, and not at rest, holds a change until it is killed, and no longer.
 #[test]
 fn consistency_c2_a_process_that_is_stopped_holds_a_change_until_it_is_killed() {
     beside("consistency_c2_a_process_that_is_stopped_holds_a_change_until_it_is_killed", |name| {
         let mut host = Host::new(name, Pace::Flood, LEASE);
         for _ in 0..10 {
             host.run(5 * MS);
-            // What is at rest holds nothing: it is let go on until it is in a burst.
-            while !host.stop_in_a_burst() {
+            // What is at rest holds nothing: it goes on until it is found awake.
+            while !host.stop_unless_at_rest() {
                 host.run(MS);
             }
             let (kills, stopped) = (host.seen.kills, now());
@@ -100,7 +100,7 @@ fn consistency_c2_a_process_that_is_stopped_holds_a_change_until_it_is_killed() 
                 assert_eq!(host.seen.kills, kills, "the change is not done, and the switch is killed");
                 host.turn();
             }
-            assert_eq!(host.seen.kills, kills + 1, "the change was done while a burst of before went on");
+            assert_eq!(host.seen.kills, kills + 1, "the change was done, and the switch had not reported");
             assert!(now() - stopped > REVOKE);
         }
         println!("stopped: {}", host.seen.since(&Seen::default(), &host.waits));

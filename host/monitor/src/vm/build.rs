@@ -70,6 +70,7 @@ fn limits(manifest: &Manifest) -> Limits {
         watchdog: manifest.watchdog_ticks,
         grace: manifest.grace_ticks.min(manifest.watchdog_ticks),
         quantum: manifest.quantum_ticks,
+        report: manifest.report_ticks,
     }
 }
 

@@ -89,5 +89,5 @@ pub fn look_after(vm: u32) {
 
 /// Prints what the in-VM switch of VM `vm`, which is called `name`, counted.
 pub fn report(vm: u32, name: &str) {
-    network::with_flows(|flows| flows.line(vm, name).iter().for_each(|line| println!("{line}")));
+    network::with_flows(|flows| flows.line(vm, name, cpu::ticks()).iter().for_each(|line| println!("{line}")));
 }

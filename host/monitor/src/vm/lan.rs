@@ -40,13 +40,31 @@ pub fn serve(vm: &mut Vm) {
         vm.device_changed(event);
     }
     flows::look_after(vm.id);
+    report_if_due(vm, now);
 }
 
-/// Prints the end of the capture of VM `vm`, which is called `name`, and the counters of its port that are not 0.
-pub fn report(vm: u32, name: &str) {
-    if let Some(Some(capture)) = CAPTURES.get().and_then(|captures| captures.get(vm as usize)) {
+/// Prints the end of the VM's capture, and its counters.
+pub fn end(vm: &Vm) {
+    if let Some(Some(capture)) = CAPTURES.get().and_then(|captures| captures.get(vm.id as usize)) {
         println!("file {capture} end");
     }
+    report(vm.id, &vm.name);
+}
+
+/// Prints the VM's counters, if it is time at `now`.
+pub fn report_if_due(vm: &mut Vm, now: u64) {
+    if vm.limits.report == 0 || now < vm.report_due {
+        return;
+    }
+    // Nothing is counted yet when a VM has its first turn.
+    if vm.report_due > 0 {
+        report(vm.id, &vm.name);
+    }
+    vm.report_due = now.saturating_add(vm.limits.report);
+}
+
+/// Prints the counters of the port of VM `vm`, which is called `name`, that are not 0, and those of its flow table.
+fn report(vm: u32, name: &str) {
     let counted = network::counters(vm);
     let mut line = String::new();
     for (name, count) in counted.named().into_iter().filter(|(_, count)| *count > 0) {

@@ -78,6 +78,7 @@ fn turn(vm: &mut Vm, shared: bool) {
     vm.xsave.load();
     vm.unswitched.load();
     flows::look_after(vm.id);
+    lan::report_if_due(vm, cpu::ticks());
     let len = if shared { vm.limits.quantum } else { vm.limits.watchdog };
     vm.turn_ends = cpu::ticks().saturating_add(len);
     while step(vm) == Next::Resume {}
@@ -195,7 +196,7 @@ fn report() -> Result<(), String> {
             vm.lapic.injected(),
             vm.restarts
         );
-        lan::report(vm.id, &vm.name);
+        lan::end(&vm);
         match &vm.state {
             State::Exited(0) | State::Running => {}
             State::Exited(code) if verdict.is_ok() => verdict = Err(format!("vm {} exit code {code}", vm.name)),

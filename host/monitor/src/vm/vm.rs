@@ -55,6 +55,8 @@ pub struct Limits {
     pub grace: u64,
     /// Turn of a VM that shares its processor, and time between two calls of the VM's senders.
     pub quantum: u64,
+    /// Time from one print of the counters of the VM's port and flow table to the next; 0 for none.
+    pub report: u64,
 }
 
 /// A call that the preemption timer found in the window.
@@ -131,6 +133,8 @@ pub struct Vm {
     pub limits: Limits,
     /// Value of the time-stamp counter at which the VM's turn is over.
     pub turn_ends: u64,
+    /// Value of the time-stamp counter from which on the counters of its port are printed again.
+    pub report_due: u64,
     /// Whether the VM runs, or how it ended.
     pub state: State,
 }
@@ -201,6 +205,7 @@ impl Vm {
             lapic: LocalApic::new(),
             limits: new.limits,
             turn_ends: 0,
+            report_due: 0,
             state: State::Running,
         })
     }

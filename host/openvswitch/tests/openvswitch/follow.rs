@@ -38,6 +38,24 @@ fn a_rule_that_is_deleted_takes_its_flow_away_in_time_with_openvswitch() {
     assert!(times[9] < BOUND, "{times:?}");
 }
 
+/// It has no number in the datapath.
+#[test]
+fn a_bridge_with_a_patch_port_is_followed_as_any_other_with_openvswitch() {
+    let lab = Lab::new();
+    let mut switch = lab.open();
+    lab.vsctl(&["add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=dummy"]);
+    for (bridge, name, peer) in [("br0", "to1", "options:peer=to0"), ("br1", "to0", "options:peer=to1")] {
+        lab.vsctl(&["add-port", bridge, name, "--", "set", "interface", name, "type=patch", peer]);
+    }
+    let said = lab.call("dpif/show", &[]);
+    assert!(said.contains("/none: (patch"), "{said}");
+    lab.rules(&switch, &["ip,actions=output:2"]);
+    assert_eq!(through(&mut switch, 0, &frame()), [(1, frame())]);
+    let mut mirror = Mirror::default();
+    mirror.update_from_scratch(&mut switch);
+    assert_eq!((mirror.flows.len(), switch.missing().len()), (1, 0));
+}
+
 #[test]
 fn counters_are_those_of_open_vswitch_with_openvswitch() {
     let lab = Lab::new();

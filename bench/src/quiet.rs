@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
 /// A chunk counts if no reading beside it is more than this share of the best reading, in percent.
-pub const LIKE_THE_BEST: u64 = 115;
+const LIKE_THE_BEST: u64 = 115;
 /// Readings from which the first best one comes.
 const READINGS: usize = 100_000;
 
@@ -18,9 +18,16 @@ const READINGS: usize = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beside {
     /// The slower of both readings of the loop.
-    slower: u64,
+    pub slower: u64,
     /// The thread was switched out in between.
-    switched: bool,
+    pub switched: bool,
+}
+
+impl Beside {
+    /// Returns whether the chunk counts, where `best` is the best of all readings, beside chunks or not.
+    pub fn counts(self, best: u64) -> bool {
+        !self.switched && self.slower * 100 <= LIKE_THE_BEST * best
+    }
 }
 
 /// The readings so far.
@@ -49,7 +56,7 @@ impl Quiet {
 
     /// Returns whether a chunk counts, by the best reading so far: what a busy second let pass, a later one may refuse.
     pub fn counts(&self, beside: Beside) -> bool {
-        !beside.switched && beside.slower * 100 <= LIKE_THE_BEST * self.best
+        beside.counts(self.best)
     }
 
     /// Returns the number of time slices that this thread had. See: Linux, Documentation/scheduler/sched-stats.rst.
