@@ -219,7 +219,7 @@ impl<'p> Burst<'p> {
         for (&packet, &note) in from.packets.iter().zip(&from.notes).take(count) {
             self.put(packet, note);
         }
-        from.give_away(0, count);
+        from.given_away(count);
         Ok(count)
     }
 

@@ -46,6 +46,25 @@ fn receiving_in_bochs_keeps_its_budget() {
     }
 }
 
+/// The instructions of a hop of a service chain in a VM, 98 B, burst 32: receiving, header, look-up, and sending.
+const HOP_BUDGET: f64 = 280.0;
+
+#[test]
+fn a_hop_of_a_chain_in_bochs_keeps_its_budget_without_an_exit() {
+    let report = in_bochs(&example("hops"));
+    passed(&report);
+    let [first, second, third] = &report.rows[..] else { panic!("{:?}", report.rows) };
+    for row in [first, second, third] {
+        assert_eq!(
+            (row.counter.as_str(), row.gate.as_str(), row.burst, row.frame),
+            ("instructions", "isolated", 32, 98)
+        );
+        // Of 32 turns of 8 bursts, all turns but the first, and all bursts but the first.
+        assert_eq!((row.packets, row.exits_per_packet), (31 * 7 * 32, 0.0), "{row:?}");
+        assert!(row.per_packet > 100.0 && row.per_packet <= HOP_BUDGET, "{row:?}");
+    }
+}
+
 #[test]
 fn a_hypercall_in_bochs_is_one_exit_a_call() {
     for row in rows("hypercall") {

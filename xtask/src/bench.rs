@@ -115,13 +115,14 @@ enum What {
     /// column "quiet" says how many did, of how many. A row is their median; a ratio is the median of the ratios chunk
     /// by chunk. A look-up that does not find its flow is an error.
     Switch(switch::Options),
-    /// Measures what a hop of a service chain costs, beside links by DPDK's memif and vhost: real time on this machine,
-    /// one core
+    /// Measures what a hop of a service chain costs: beside links by DPDK's memif and vhost, real time on this machine,
+    /// one core; and in VMs of the emulator, instructions and exits
     ///
     /// Three forwarders, each with memory of its own, carry bursts of 32 frames by tx_burst and rx_burst with the gate
     /// direct, with and without network service headers (crate sluice-chain); DPDK's ports carry them over as many
     /// links of memif, and of vhost and virtio-user. Frames are made and freed outside the clock. Turns, chunks and
-    /// ratios are those of `bench switch`. A frame that does not come through as it should is an error.
+    /// ratios are those of `bench switch`. Three hops in VMs with the gate isolated run the loop of a chain's VNF that
+    /// looks at no packet. A frame that does not come through as it should is an error.
     Chain(chain::Options),
     /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and
     /// freeing the frames
@@ -162,8 +163,7 @@ pub fn run(options: &Options) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
-    println!("{}", table::of(&rows));
-    println!("{}", conditions(host));
+    println!("{}\n{}", table::of(&rows), conditions(host));
     artifacts::picture("bench.svg", |path| plot::gates(path, &rows))
 }
 
@@ -173,8 +173,7 @@ fn rx(options: RxOptions) -> Result<()> {
     let (gate, packets) = if host == Host::Bochs { ("isolated", PACKETS_EMULATED) } else { ("direct", PACKETS_NATIVE) };
     let scenario = scenario(options.ring, &[32], &[64], packets)?.gate(gate)?;
     let scenario = scenario.args("b", &format!("receive measure ring={}", name(options.ring)))?;
-    println!("{}", table::of(&rows_of(host.run(&scenario)?, 2)?));
-    println!("{}", conditions(host));
+    println!("{}\n{}", table::of(&rows_of(host.run(&scenario)?, 2)?), conditions(host));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost.
+//! `cargo xtask bench chain`: measures hops of a service chain, beside links by DPDK's memif and vhost, and in VMs.
 
-use crate::rings;
+use crate::{Host, Scenario, artifacts, rings, tools};
 use anyhow::Result;
 use sluice_report::caption;
 use sluice_report::chain::{ChainRow, table};
@@ -20,7 +20,17 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let args = rings::given(&[("--seconds", &options.seconds)]);
     let command = rings::ring_bench(Some("chain"), &args, "memif and vhost")?;
-    let Some(rows) = rings::measure(command, options.json, |row: &ChainRow| row.r#impl.clone())? else { return Ok(()) };
-    println!("{}\n{}", table(&rows), caption::chain());
+    let mut rows = rings::measure(command, false, |row: &ChainRow| row.r#impl.clone())?.unwrap_or_default();
+    match tools::emulator() {
+        Ok(()) => {
+            artifacts::build_bare_some(&["chainbench"])?;
+            rows.push(ChainRow::of_vms(&Host::Bochs.run(&Scenario::example("hops")?)?)?);
+        }
+        Err(why) => eprintln!("No row of VMs: {why}"),
+    }
+    match options.json {
+        true => println!("{}", serde_json::to_string_pretty(&rows)?),
+        false => println!("{}\n{}", table(&rows), caption::chain()),
+    }
     Ok(())
 }

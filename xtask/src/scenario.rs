@@ -36,7 +36,7 @@ impl Scenario {
         let path = artifacts::root().join("examples/manifests").join(name).with_extension("toml");
         let mut scenario = Self::new(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
         let named = |name: &&str| scenario.manifest.contains(&format!("\"{name}\""));
-        let files = "mixed.pcap rules.txt routes.txt flows.toml chain.toml".split(' ');
+        let files = "mixed.pcap rules.txt routes.txt flows.toml chain.toml hops.toml".split(' ');
         for name in files.filter(named).collect::<Vec<_>>() {
             let path = artifacts::root().join("examples/captures").join(name);
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;

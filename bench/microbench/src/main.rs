@@ -10,7 +10,6 @@ mod frame;
 mod imix;
 mod options;
 mod receive;
-mod row;
 mod send;
 mod tally;
 

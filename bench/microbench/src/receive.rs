@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::frame::{self, FRAME_LENGTHS};
 use crate::options::Arrivals;
-use crate::row::{Json, Row};
 use crate::tally::Tally;
+use sluice_clock::{Json, Row};
 use sluice_vnf::{BURST_SIZE, Options, Receive, Vnf, clock, println};
 
 /// Checks what arrives, and measures `rx_burst` if that is asked for.

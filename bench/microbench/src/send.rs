@@ -4,7 +4,7 @@ use crate::Error;
 use crate::frame::{self, Addresses, FRAME_LENGTHS, HEADER_LEN, Header, Kind};
 use crate::imix;
 use crate::options::{Proof, Sweep};
-use crate::row::{Json, Row};
+use sluice_clock::{Json, Row};
 use sluice_vnf::Error::{Frame, Send};
 use sluice_vnf::{BURST_SIZE, BufferLen, Burst, Gate, MAX_BURST, Mempool, PeerIdx, PeerPort, RX_SIZE, Transmit};
 use sluice_vnf::{Vnf, clock, println};

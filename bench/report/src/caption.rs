@@ -74,8 +74,10 @@ pub fn switch() -> String {
 /// Returns the caption of service chains.
 pub fn chain() -> String {
     format!(
-        "Ticks of the time-stamp counter a packet and hop, medians of the quiet chunks, on this machine ({}), one \
-         core, bursts of 32. Ratios are medians of those chunk by chunk, with frames of the same length.",
+        "A packet and hop, bursts of 32. Ticks of the time-stamp counter: medians of the quiet chunks, on this machine \
+         ({}), one core; ratios are medians of those chunk by chunk, with frames of the same length. Instructions: of \
+         hops in VMs, gate isolated, counted by the emulator (Bochs, CPU model corei7_icelake_u, one processor), with \
+         the exits meanwhile.",
         cpu()
     )
 }

@@ -99,8 +99,25 @@ impl Node {
     /// # Errors
     /// As [`Node::serve`].
     pub fn relay(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
+        self.relay_telling(vnf, ports, |_| ())
+    }
+
+    /// Does [`Node::relay`], and tells `arrived` the number of frames of each burst, before they go on: for a VNF that
+    /// measures itself.
+    ///
+    /// # Errors
+    /// As [`Node::serve`].
+    pub fn relay_telling(
+        &mut self,
+        vnf: &mut Vnf,
+        ports: &mut Ports,
+        mut arrived: impl FnMut(usize),
+    ) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
-        lanes.run(vnf, ports, router, |router, burst, _, slots| router.forward_burst(burst, slots))?;
+        lanes.run(vnf, ports, router, |router, burst, _, slots| {
+            arrived(burst.len());
+            router.forward_burst(burst, slots);
+        })?;
         self.report(ports);
         Ok(())
     }

@@ -168,7 +168,7 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
             while burst.len() < end && filler.receive_merged(queue, burst).map_err(RxError::Device)? {}
             return Ok(());
         }
-        let mut done = Ok(true);
+        let mut done = queue.queue.is_ready();
         while burst.len() < end && done == Ok(true) {
             filler.exchange(queue, burst, end - burst.len());
             done = if burst.len() < end { filler.go_on(queue, burst, end - burst.len()) } else { Ok(false) };

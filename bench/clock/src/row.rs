@@ -10,15 +10,15 @@ pub struct Row {
     pub gate: &'static str,
     /// Packets in each call.
     pub burst: u16,
-    /// Bytes of each, or [`crate::imix::IMIX`].
+    /// Bytes of each; 0 stands for the mix of lengths.
     pub frame: u16,
     /// Packets that the numbers below are about, all of them accepted.
     pub packets: u64,
     /// The unit of `ticks`.
     pub counter: Counter,
-    /// Ticks inside the calls.
+    /// Ticks inside the calls, or of whatever else is measured.
     pub ticks: u64,
-    /// Exits inside the calls.
+    /// Exits meanwhile.
     pub exits: u64,
 }
 

@@ -1,0 +1,5 @@
+//! Links the image: see `sluice_build`.
+
+fn main() {
+    sluice_build::image();
+}
