@@ -11,6 +11,7 @@ use sluice_memory::CacheLine;
 use sluice_switch::{
     BURST, Front, Head, Hit, Layers, Parsed, Reader, Report, Seed, Shape, Statistics, Verdict, Writer,
 };
+use sluice_vnf::clock::about_now;
 use std::fs;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -119,7 +120,7 @@ impl Cache {
 
     #[inline(never)]
     fn look_up(&mut self) {
-        self.now = ticks();
+        self.now = about_now();
         if let Some(epoch) = self.reader.begin(&mut self.report, self.now) {
             self.epoch = epoch;
             self.find();

@@ -8,9 +8,9 @@ pub fn counter() -> Counter {
     if are_instructions() { Counter::Instructions } else { Counter::Cycles(per_second()) }
 }
 
-/// Returns the time by the host's clock, the time-stamp counter.
+/// Returns the time by the host's clock, the time-stamp counter, as [`crate::clock::about_now`] does.
 pub fn host_time() -> u64 {
-    crate::clock::now()
+    crate::clock::about_now()
 }
 
 /// Returns whether each instruction is exactly one tick: an emulator that counts instructions, on one CPU.
