@@ -66,21 +66,25 @@ const IN_VM_SWITCH: [&str; 8] = [
 ];
 
 /// What host/openvswitch promises.
-const OPENVSWITCH: [&str; 10] = [
+const OPENVSWITCH: [&str; 13] = [
     "a flow in a table is never wider than in Open vSwitch",
     "a list does what Open vSwitch does",
     "what is not understood of Open vSwitch's texts is refused",
     "what Open vSwitch takes of time and memory has a bound",
+    "a bridge is read whatever else it has",
     "each change of a flow is told once",
     "no half frame goes to or comes from Open vSwitch",
+    "Open vSwitch gets whole frames",
     "a fence token is behind all frames before it",
+    "tokens have their rules, whoever takes them away",
     "a table and Open vSwitch together do and count what Open vSwitch alone does",
     "no flow and no address expires that Open vSwitch alone would keep",
     "while Open vSwitch is away flows go on for the lease, and what is lost is counted",
 ];
 
 /// What fastpath/chain and examples/chain promise.
-const CHAIN: [&str; 8] = [
+const CHAIN: [&str; 9] = [
+    "VMs that send to each other do not wait for each other",
     "a packet finds one version of its chain at all hops",
     "a hop that is away is passed by, or drops, as its policy says",
     "an error of a chain file names line and key",
@@ -98,7 +102,8 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
-const PROMISES: [&str; 7] = [
+const PROMISES: [&str; 8] = [
+    "what is counted is shown while a run goes on",
     "accepted means delivered",
     "a state says what can be sent",
     "what a run started ends with it",

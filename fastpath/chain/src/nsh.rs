@@ -19,10 +19,11 @@
 //! Context headers are neither read nor changed.
 
 use crate::Cause;
+use sluice_switch::{ether_type, next};
 use sluice_vnf::{Frame, FrameError, FrameMut};
 
 /// The EtherType of a network service header. See: RFC 8300, 6.1.
-pub const ETHER_TYPE: u16 = 0x894f;
+pub const ETHER_TYPE: u16 = ether_type::NSH;
 /// Length of the outer Ethernet header, behind which the network service header begins.
 pub const AT: u16 = 14;
 /// Length of a header of MD type 1. See: RFC 8300, 2.4.
@@ -33,16 +34,6 @@ pub const MAX_LEN: u16 = 252;
 pub const FIRST_TTL: u8 = 63;
 /// Service index that a classifier gives. See: RFC 8300, 2.3.
 pub const FIRST_INDEX: u8 = 255;
-
-/// Next protocols. See: RFC 8300, 9.1.6.
-pub mod next {
-    /// IPv4.
-    pub const IPV4: u8 = 1;
-    /// IPv6.
-    pub const IPV6: u8 = 2;
-    /// Ethernet.
-    pub const ETHERNET: u8 = 3;
-}
 
 /// The way along a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,8 +155,8 @@ impl Nsh {
     pub(crate) const fn ether_type(self) -> Result<Option<[u8; 2]>, Cause> {
         match self.next() {
             next::ETHERNET => Ok(None),
-            next::IPV4 => Ok(Some([0x08, 0x00])),
-            next::IPV6 => Ok(Some([0x86, 0xdd])),
+            next::IPV4 => Ok(Some(ether_type::IPV4.to_be_bytes())),
+            next::IPV6 => Ok(Some(ether_type::IPV6.to_be_bytes())),
             _ => Err(Cause::Protocol),
         }
     }

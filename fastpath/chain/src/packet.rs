@@ -4,18 +4,8 @@ use crate::Cause;
 use crate::file::addresses;
 use crate::nsh::{AT, Direction, Nsh};
 use core::net::{IpAddr, Ipv4Addr};
-use sluice_switch::{HEAD, Layers, Parsed};
-use sluice_vnf::{FrameMut, ones_sum};
-
-/// Protocols. See: IANA, "Assigned Internet Protocol Numbers".
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-}
+use sluice_switch::{HEAD, Layers, Parsed, protocol, update_checksum};
+use sluice_vnf::FrameMut;
 
 /// Flags of TCP. See: RFC 9293, 3.1.
 pub mod tcp {
@@ -149,18 +139,12 @@ impl<'f, 'b> Packet<'f, 'b> {
         self.update(transport + at, &old.1, &new.1, may_be_none)
     }
 
-    /// Brings the checksum at `at` up to date: HC' = ~(~HC + ~m + m'). See: RFC 1624, equation 3. A checksum of UDP
-    /// that comes out as 0 is sent as FFFFH. See: RFC 768.
-    fn update(&mut self, at: u16, old: &[u8], new: &[u8], is_udp: bool) -> Result<(), Cause> {
-        let checksum: [u8; 2] = self.frame.head(at.into()).ok_or(Cause::Length)?;
-        let mut words = [0; 10];
-        words[..2].copy_from_slice(&checksum.map(|byte| !byte));
-        words[2..].iter_mut().zip(old).for_each(|(word, byte)| *word = !byte);
-        let from = 2 + old.len();
-        words.get_mut(from..).unwrap_or_default().iter_mut().zip(new).for_each(|(word, byte)| *word = *byte);
-        let sum = !ones_sum(&words);
+    /// Brings the checksum at `at` up to date. One of UDP that comes out as 0 is sent as FFFFH. See: RFC 768.
+    fn update<const N: usize>(&mut self, at: u16, old: &[u8; N], new: &[u8; N], is_udp: bool) -> Result<(), Cause> {
+        let checksum = self.frame.head(at.into()).ok_or(Cause::Length)?;
+        let sum = update_checksum(u16::from_ne_bytes(checksum), old, new);
         let sum = if is_udp && sum == 0 { 0xffff } else { sum };
-        Ok(self.frame.set(at.into(), &sum.to_be_bytes())?)
+        Ok(self.frame.set(at.into(), &sum.to_ne_bytes())?)
     }
 }
 

@@ -8,6 +8,7 @@ mod quick;
 
 pub use apply::{Cause, Verdict};
 pub(crate) use apply::{follow, go};
+pub use checksum::update as update_checksum;
 pub use list::{ActionError, ActionList, LIST_WORDS};
 pub(crate) use quick::Plan;
 

@@ -78,12 +78,15 @@ mod report;
 mod statistics;
 mod table;
 
-pub use action::{Action, ActionError, ActionList, Cause, LIST_WORDS, Nsh, Verdict};
+pub use action::{Action, ActionError, ActionList, Cause, LIST_WORDS, Nsh, Verdict, update_checksum};
 pub use head::Head;
 pub use key::{Key, Layers, SHORT, WORDS};
 pub use line::Line;
 pub use mask::{Mask, MaskError};
 pub use memory::{FlowMemory, FlowMemoryError};
+pub use parse::link::ether_type;
+pub use parse::nsh::next;
+pub use parse::transport::protocol;
 pub use parse::{HEAD, Parsed};
 pub use port::{Switch, SwitchStats};
 pub use quiescence::{Quiescence, ReportFault};

@@ -197,8 +197,8 @@ impl Bridge {
         }
         let (entries, waiting) = (entries.len(), waiting.len());
         lines.push(format!(
-            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} malformed={malformed} \
-             waiting={waiting} refused={refused}"
+            "openvswitch {name} entries={entries} packets={packets} bytes={bytes} dropped={dropped} \
+             malformed={malformed} waiting={waiting} refused={refused}"
         ));
         lines
     }

@@ -172,8 +172,8 @@ pub fn table(report: &Report) -> BTreeMap<String, Counts> {
     counts.collect()
 }
 
-/// Returns the counters of the lines `flows switch …` and `openvswitch switch …`: of the second one `dropped` and `malformed` alone are
-/// no word of the first.
+/// Returns the counters of the lines `flows switch …` and `openvswitch switch …`, and those of the first one where both
+/// have a word.
 pub fn counters(report: &Report) -> BTreeMap<String, u64> {
     let of = |start: &str| {
         let line = report.lines.iter().find_map(|line| line.strip_prefix(start));

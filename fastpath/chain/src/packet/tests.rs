@@ -1,5 +1,5 @@
 use super::*;
-use crate::nsh::next;
+use crate::next;
 use crate::testing::{chained, with};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use std::vec::Vec;

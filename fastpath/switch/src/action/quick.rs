@@ -52,7 +52,9 @@ impl Plan {
         parsed: &Parsed,
     ) -> Option<Option<Verdict>> {
         let at = usize::from(parsed.network) + IPV4_TTL;
-        let (true, true) = (self.routes, parsed.key.layers.contains(Layers::IPV4)) else { return None };
+        if !self.routes || !parsed.key.layers.contains(Layers::IPV4) {
+            return None;
+        }
         let four = decremented(head.read(at)?)?;
         if !is_whole() {
             return Some(None);

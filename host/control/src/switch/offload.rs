@@ -17,8 +17,8 @@ const TCP_CSUM: usize = 16;
 const FIN_AND_PSH: u8 = 0b1001;
 const CWR: u8 = 0x80;
 
-/// Returns what `hdr` leaves to the device. Flags that only a device may set are cleared: no VM vouches for a checksum to
-/// another.
+/// Returns what `hdr` leaves to the device. Flags that only a device may set are cleared: no VM vouches for a checksum
+/// to another.
 pub(super) fn left(hdr: Hdr) -> Hdr {
     match hdr.flags & HdrF::NEEDS_CSUM.bits() {
         0 => Hdr::default(),

@@ -10,8 +10,8 @@ use std::thread::spawn;
 /// Ports of Open vSwitch: the VM `b` is the one with the number 2.
 const PORTS: &str = "d@x: hit:0 missed:0\\n  br0:\\n    b 1/2: (dummy)\\n    other 3/9: (dummy)\\n";
 
-/// A VM with an in-VM switch, behind which is Open vSwitch with its sockets in the launcher's folder, and others. It does
-/// `script`.
+/// A VM with an in-VM switch, behind which is Open vSwitch with its sockets in the launcher's folder, and others. It
+/// does `script`.
 fn launcher(script: &str, others: &[&str]) -> Launcher {
     let launcher = Launcher::new();
     let folder = launcher.folder.path().display().to_string();
