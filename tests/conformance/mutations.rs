@@ -83,7 +83,8 @@ const OPENVSWITCH: [&str; 13] = [
 ];
 
 /// What fastpath/chain and examples/chain promise.
-const CHAIN: [&str; 9] = [
+const CHAIN: [&str; 10] = [
+    "a hop that has frames causes no exit",
     "VMs that send to each other do not wait for each other",
     "a packet finds one version of its chain at all hops",
     "a hop that is away is passed by, or drops, as its policy says",

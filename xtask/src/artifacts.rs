@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 /// Packages that are the host on the bare machine.
 const HOST: [&str; 2] = ["sluice-monitor", "sluice-inside"];
 /// Packages whose programs run in a VM and as processes.
-const PROGRAMS: &str = "microbench chainbench balancer classifier echo firewall forward generator hop hub mirror nat44 pcap \
-                        proxy router switch stateful vlan latency segments station";
+const PROGRAMS: &str = "microbench chainbench balancer classifier echo firewall forward generator hop hub mirror nat44 \
+                        pcap proxy router switch stateful vlan latency segments station";
 /// The package whose program runs in a VM alone.
 const ATTACK: &str = "attack";
 /// The package that starts processes.
