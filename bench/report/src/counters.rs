@@ -238,9 +238,10 @@ mod tests {
     }
 
     const FIRST: &str = "[fw] chain web version 1, forward, 2 of 4: 100 packets, 6400 bytes, 0 bypassed, 0 dropped";
-    const LAST: &str = "[fw] chain web version 1, forward, 2 of 4: 300 packets, 19200 bytes, 1 bypassed, 3 dropped: no header 1, TTL 2";
-    const FLOWS: &str = "[launcher] flows a entries=2 epoch=7 done=6 age=5000000 lease=9999999999 packets=90 bytes=5400 lies=0 hits=90 \
-         missed=10 torn=1 full=2 searched=150";
+    const LAST: &str = "[fw] chain web version 1, forward, 2 of 4: 300 packets, 19200 bytes, 1 bypassed, \
+                        3 dropped: no header 1, TTL 2";
+    const FLOWS: &str = "[launcher] flows a entries=2 epoch=7 done=6 age=5000000 lease=9999999999 packets=90 \
+                         bytes=5400 lies=0 hits=90 missed=10 torn=1 full=2 searched=150";
 
     #[test]
     fn the_last_line_of_each_counts() {

@@ -123,8 +123,8 @@ impl Node {
     }
 
     /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and
-    /// those that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped. Returns once
-    /// the peer beside is gone, too.
+    /// those that arrive along a chain leave it, to the peer beside. Frames that no rule matches are dropped. Returns
+    /// once the peer beside is gone, too.
     ///
     /// # Errors
     /// As [`Node::serve`].

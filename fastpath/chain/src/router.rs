@@ -241,8 +241,7 @@ impl Router {
         self.leave(arrival, frame)
     }
 
-    /// Takes each frame of `burst` one hop on, as [`Router::forward`] does, and puts the slot that it is to be sent to
-    /// in its place of `slots`. Frames with equal headers behind one another cost least.
+    /// Does [`Router::forward`] with each frame of `burst`, and puts its slot in the same place of `slots`.
     pub fn forward_burst(&mut self, burst: &mut Burst<'_>, slots: &mut [Option<u8>]) {
         let (mut at, count) = (0, burst.len().min(slots.len()));
         while at < count {
@@ -330,7 +329,7 @@ impl Router {
         None
     }
 
-    /// Counts a frame of `len` bytes that is on no path, and is dropped. Returns `None`.
+    /// Counts a frame of `len` bytes on no path as dropped. Returns `None`.
     #[cold]
     pub(crate) fn stray(&mut self, len: u16, cause: Cause) -> Option<u8> {
         self.strays.arrive(len);

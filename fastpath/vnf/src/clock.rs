@@ -33,9 +33,9 @@ pub fn now() -> u64 {
     high << 32 | low
 }
 
-/// Returns the ticks since the machine started as [`now`] does, for a fraction of its cost: the counter may be read before
-/// what comes earlier has ended, by as many instructions as the processor has under way. That is less than a microsecond:
-/// good for times that end at some moment, and not for measuring. See: SDM volume 2, "RDTSC".
+/// Returns the ticks since the machine started as [`now`] does, for a fraction of its cost: the counter may be read
+/// before what comes earlier has ended, by as many instructions as the processor has under way. That is about a
+/// microsecond at most: good for telling whether a time is over, and not for measuring. See: SDM volume 2, "RDTSC".
 #[inline(always)]
 #[allow(unsafe_code, reason = "RDTSC")]
 pub fn about_now() -> u64 {

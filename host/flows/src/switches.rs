@@ -206,8 +206,8 @@ impl FlowSwitches {
         }
     }
 
-    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`: what it holds, what
-    /// was counted for all its flows, and what the in-VM switch counted, as its VM says.
+    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`: what it holds,
+    /// what was counted for all its flows, and what the in-VM switch counted, as its VM says.
     pub fn line(&mut self, vm: u32, name: &str, now: u64) -> Option<String> {
         let table = self.table_mut(vm)?;
         table.collect_all();

@@ -2,8 +2,8 @@
 //! ends, as the launcher takes a crash for the end of the whole run.
 //!
 //! Arguments: `ME FILE [PACKET]`: the name of this VM in the chain file, the chain file, and the number of the packet,
-//! from 1, at which it stops. Or `behind PROXY PACKET`, for a function that knows no headers: the name of its proxy, and
-//! that number.
+//! from 1, at which it stops. Or `behind PROXY PACKET`, for a function that knows no headers: the name of its proxy,
+//! and that number.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 extern crate alloc;
 

@@ -250,7 +250,8 @@ fn answered(count: u32) -> Scenario {
     vm(&mut manifest, "out", "classifier", "out chain.toml server", &peers(r#""b", "server""#));
     vm(&mut manifest, "server", "echo", "out", "peers = [\"out\"]");
     vm(&mut manifest, "back", "pcap", "record out.pcap", "");
-    let chain = "report_ms = 1\n[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\nforward = [\"any\"]\nreturn = [\"any\"]\n\
+    let chain = "report_ms = 1\n[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\n\
+                 forward = [\"any\"]\nreturn = [\"any\"]\n\
                  hops = [{ vm = \"a\", policy = \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
     let mut scenario = Scenario::new(manifest);
     let frames: Vec<_> = (0..count).map(frame).collect();
@@ -265,8 +266,8 @@ fn a_chain_that_is_busy_in_both_directions_loses_no_frame() {
     passed(&report);
     let numbers = frames_of(&report.files["out.pcap"]).into_iter().map(number);
     assert!(numbers.eq(0..MANY), "{:#?}", report.lines);
-    let counted =
-        |line: &String| line.strip_prefix("[a] chain c version 0, forward, 2 of 4: ")?.split(' ').next()?.parse().ok();
-    let counted: Vec<u32> = report.lines.iter().filter_map(counted).collect();
+    let start = "[a] chain c version 0, forward, 2 of 4: ";
+    let packets = |line: &String| line.strip_prefix(start)?.split(' ').next()?.parse().ok();
+    let counted: Vec<u32> = report.lines.iter().filter_map(packets).collect();
     assert!(counted.len() > 2 && counted.is_sorted() && counted.last() == Some(&MANY), "now and then: {counted:?}");
 }

@@ -217,8 +217,8 @@ impl Lanes {
         Ok(admitted)
     }
 
-    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait for room in it. Frames for
-    /// an empty lane that are the last of the burst are sent right away.
+    /// Moves each frame of `arrived`, which came by `pair`, to its lane, or to those that wait for room in it. Frames
+    /// for an empty lane that are the last of the burst are sent right away.
     fn sort(
         &mut self,
         ports: &mut Ports,
