@@ -8,8 +8,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// Runs `scenario` to the monitor's verdict, or as long as it may take: then the report has none. Shows `look` each
-/// line soon after it was printed.
+/// Runs `scenario` to the monitor's verdict, or as long as it may take: then the report has none. Shows `look` what
+/// is printed, as [`watched`] does.
 pub fn run(scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
     // A folder of its own: a run that was killed leaves lock files.
     let folder = tempfile::tempdir()?;

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-/// Runs `scenario` to the launcher's verdict. Shows `look` each line soon after it was printed.
+/// Runs `scenario` to the launcher's verdict. Shows `look` what is printed, as `watched` does.
 pub fn run(scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let (files, out) = (folder.path().join("files"), folder.path().join("out"));

@@ -43,7 +43,8 @@ impl Host {
     }
 
     /// Runs `scenario` to its end, or as long as the scenario's timeout says: a run that was stopped then may have no
-    /// verdict. Shows `look` each line of a console soon after it was printed.
+    /// verdict. Shows `look` the lines of
+    /// consoles that came since, some times a second, or none.
     pub fn watch(self, scenario: &Scenario, look: impl FnMut(&str)) -> Result<Report> {
         match self {
             Self::Bochs => bochs::run(scenario, look),

@@ -17,9 +17,12 @@ type Named = BTreeMap<String, u64>;
 pub struct Counters {
     host: RunHost,
     switches: BTreeMap<String, Named>,
-    /// By path, and by place on it.
-    hops: BTreeMap<(Path, usize), Hop>,
+    /// By path, place on it, and VM. That is what the VMs say: two may claim one place.
+    hops: BTreeMap<(Path, usize, String), Hop>,
 }
+
+/// Largest number of places of which counters are kept. A VM may say anything.
+const MOST: usize = 4096;
 
 /// One direction of one version of a chain.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -32,7 +35,6 @@ struct Path {
 /// What a VM counted on a path.
 #[derive(Clone, Debug, Serialize)]
 struct Hop {
-    vm: String,
     /// Number of VMs on the path, both classifiers included.
     of: usize,
     packets: u64,
@@ -47,7 +49,9 @@ struct Hop {
 /// Times in seconds, and packets, of prints.
 #[derive(Clone, Copy, Debug)]
 struct Prints {
+    /// The last before packets came.
     first: (f64, u64),
+    /// The last that was shown before.
     before: (f64, u64),
     last: (f64, u64),
     /// The last that had more packets than the one before.
@@ -55,7 +59,7 @@ struct Prints {
 }
 
 /// Counters of an in-VM switch that say why frames took the slow path.
-const MISSES: [&str; 5] = ["missed", "lapsed", "torn", "refreshed", "held"];
+const MISSES: [&str; 4] = ["missed", "lapsed", "torn", "refreshed"];
 /// Those that say why frames were dropped.
 const DROPS: [&str; 13] = [
     "full",
@@ -109,16 +113,25 @@ impl Counters {
         let dropped = causes.filter_map(|(cause, count)| Some((cause.to_owned(), count.parse().ok()?))).collect();
         let (packets, bytes, bypassed) = (count("packets")?, count("bytes")?, count("bypassed")?);
         let path = Path { chain: name.to_owned(), version, direction: direction.to_owned() };
-        let (now, known) = ((at, packets), self.hops.get(&(path.clone(), place)).map(|hop| hop.prints));
+        let (now, key) = ((at, packets), (path, place, vm.to_owned()));
+        let known = self.hops.get(&key).map(|hop| hop.prints);
+        if known.is_none() && self.hops.len() >= MOST {
+            return None;
+        }
         let prints = match known {
-            Some(Prints { first, last, grown, .. }) if packets >= last.1 => {
-                Prints { first, before: last, last: now, grown: if packets > last.1 { now } else { grown } }
-            }
+            Some(prints) if packets == prints.first.1 => Prints { first: now, last: now, grown: now, ..prints },
+            Some(prints) if packets > prints.last.1 => Prints { last: now, grown: now, ..prints },
+            Some(prints) if packets == prints.last.1 => Prints { last: now, ..prints },
             // A VM that started anew counts from 0.
             _ => Prints { first: now, before: now, last: now, grown: now },
         };
-        self.hops.insert((path, place), Hop { vm: vm.to_owned(), of, packets, bytes, bypassed, dropped, prints });
+        self.hops.insert(key, Hop { of, packets, bytes, bypassed, dropped, prints });
         Some(())
+    }
+
+    /// Notes that the counters were shown: the next live rates are from here on.
+    pub fn shown(&mut self) {
+        self.hops.values_mut().for_each(|hop| hop.prints.before = hop.prints.last);
     }
 
     /// Returns whether there are none.
@@ -126,8 +139,8 @@ impl Counters {
         self.switches.is_empty() && self.hops.is_empty()
     }
 
-    /// Returns the tables: of in-VM switches, and of the VMs of chains. Rates are those of the last interval if `live`,
-    /// and else those of all the time in which packets came.
+    /// Returns the tables: of in-VM switches, and of the VMs of chains. Rates are those since [`Counters::shown`] if
+    /// `live`, and else those of all the time in which packets came.
     pub fn tables(&self, live: bool) -> String {
         let mut tables = Vec::new();
         if !self.switches.is_empty() {
@@ -146,12 +159,12 @@ impl Counters {
         table.load_style(NOTHING);
         let times = ["age", "lease left"].map(|what| format!("{what}, {unit}"));
         let head = ["in-VM switch", "flows", "epoch", "done", &times[0], &times[1], "hits", "subtables/look-up"];
-        table.set_header(head.iter().copied().chain(["packets", "bytes", "slow path", "dropped"]));
+        table.set_header(head.iter().copied().chain(["packets", "bytes", "slow path", "dropped", "lies"]));
         for (name, counts) in &self.switches {
             let count = |name: &str| counts.get(name).copied().unwrap_or(0);
             let number = |name| count(name).to_string();
             let time = |name| (count(name) / per).to_string();
-            let looked_up = count("hits") + count("missed");
+            let looked_up = count("hits").saturating_add(count("missed"));
             let depth = count("searched") as f64 / looked_up.max(1) as f64;
             table.add_row([
                 name.clone(),
@@ -166,6 +179,7 @@ impl Counters {
                 number("bytes"),
                 named(MISSES.iter().map(|name| (*name, count(name)))),
                 named(DROPS.iter().map(|name| (*name, count(name)))),
+                number("lies"),
             ]);
         }
         align(&mut table, 1..10);
@@ -176,11 +190,11 @@ impl Counters {
         let mut table = Table::new();
         table.load_style(NOTHING);
         table.set_header(["chain", "direction", "vm", "packets", "packets/s", "bytes", "bypassed", "dropped"]);
-        for ((path, _), hop) in &self.hops {
+        for ((path, _, vm), hop) in &self.hops {
             table.add_row([
                 format!("{} version {}", path.chain, path.version),
                 path.direction.clone(),
-                hop.vm.clone(),
+                vm.clone(),
                 hop.packets.to_string(),
                 self.rate(hop, live).map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),
                 hop.bytes.to_string(),
@@ -200,12 +214,22 @@ impl Counters {
         (self.host.has_clock && passed > 0.0).then(|| (to.1 - from.1) as f64 / passed)
     }
 
-    /// Returns the counters as JSON: `switches` and `hops`.
+    /// Returns the counters as JSON: `switches` and `hops`. See: docs/interfaces.md.
     pub fn json(&self) -> serde_json::Value {
+        #[derive(Serialize)]
+        struct Row<'c> {
+            #[serde(flatten)]
+            path: &'c Path,
+            place: usize,
+            vm: &'c str,
+            #[serde(flatten)]
+            hop: &'c Hop,
+            packets_per_second: Option<f64>,
+        }
         let switches = self.switches.iter().map(|(vm, counts)| serde_json::json!({ "vm": vm, "counts": counts }));
-        let hops = self.hops.iter().map(|((path, place), hop)| {
-            let rate = self.rate(hop, false);
-            serde_json::json!({ "path": path, "place": place, "counts": hop, "packets_per_second": rate })
+        let hops = self.hops.iter().map(|((path, place, vm), hop)| {
+            let packets_per_second = self.rate(hop, false);
+            Row { path, place: *place, vm, hop, packets_per_second }
         });
         serde_json::json!({ "switches": switches.collect::<Vec<_>>(), "hops": hops.collect::<Vec<_>>() })
     }
@@ -254,12 +278,12 @@ mod tests {
         }
         assert!(tables.contains("9999") && !tables.contains("99999"), "milliseconds: {tables}");
         let json = counters.json();
-        assert_eq!(json["hops"][0]["counts"]["dropped"]["TTL"], 2);
+        assert_eq!((&json["hops"][0]["dropped"]["TTL"], &json["hops"][0]["chain"]), (&2.into(), &"web".into()));
         assert_eq!(json["hops"][0]["packets_per_second"], 200.0);
         assert_eq!((&json["switches"][0]["counts"]["epoch"], &json["switches"][0]["vm"]), (&7.into(), &"a".into()));
     }
 
-    /// The time in which a VM was idle, and one that started anew, give no rate.
+    /// The time in which a VM was idle, before or after, and one that started anew, give no rate.
     #[test]
     fn a_rate_is_that_of_the_time_in_which_packets_came() {
         let rates = |lines: &[(&str, f64)]| {
@@ -268,9 +292,34 @@ mod tests {
             [true, false].map(|live| counters.rate(hop, live))
         };
         assert_eq!(rates(&[(FIRST, 1.0), (LAST, 2.0)]), [Some(200.0); 2]);
-        assert_eq!(rates(&[(FIRST, 1.0), (LAST, 2.0), (LAST, 12.0)]), [Some(0.0), Some(200.0)]);
+        assert_eq!(rates(&[(FIRST, 1.0), (FIRST, 9.0), (LAST, 10.0), (LAST, 99.0)])[1], Some(200.0));
         assert_eq!(rates(&[(FIRST, 1.0)]), [None; 2]);
         assert_eq!(rates(&[(LAST, 1.0), (FIRST, 2.0)]), [None; 2]);
+        let mut counters = read(&[(FIRST, 1.0)]);
+        counters.shown();
+        assert!(counters.read(LAST, 1.5) && counters.read(LAST, 2.0));
+        let live = |counters: &Counters| counters.rate(counters.hops.values().next().expect("a hop"), true);
+        assert_eq!(live(&counters), Some(200.0), "since the last view");
+        counters.shown();
+        assert_eq!(live(&counters), None);
+    }
+
+    /// A VM may claim another's place, and any number of chains.
+    #[test]
+    fn what_one_vm_says_changes_nothing_of_another() {
+        let mut counters = read(&[(FIRST, 1.0), (&LAST.replace("[fw]", "[evil]"), 2.0)]);
+        assert_eq!(counters.json()["hops"].as_array().map(Vec::len), Some(2));
+        for number in 0..2 * MOST {
+            counters.read(&FIRST.replace("web", &format!("web{number}")), 3.0);
+        }
+        assert_eq!(counters.hops.len(), MOST);
+        let most = u64::MAX;
+        let flows = format!("[launcher] flows a hits={most} missed={most} lies=5 age={most}");
+        assert!(counters.read(&flows, 1.0) && counters.tables(false).contains(&most.to_string()));
+        let place = format!("[fw] chain c version 0, forward, 0 of {most}: {most} packets, {most} bytes, 0 bypassed");
+        assert!(!counters.read(&place, 1.0), "no more places");
+        let mut counters = Counters::new(HOST);
+        assert!(counters.read(&place, 1.0) && counters.tables(true).len() < 4096);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{Counters, Report, is_piece};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -69,59 +70,69 @@ impl Outcome {
     ) -> Result<Self> {
         let vms = vms.map(|name| Vm {
             name: name.to_owned(),
-            console: lines_of(&report, name),
+            console: lines_of(&report, name, counted_by_vm),
             exits: report.exits.get(name).cloned().unwrap_or_default(),
         });
         let late = format!("the run did not end within {timeout} s");
         let result = report.verdict.clone().unwrap_or(Err(late));
         let timed_out = report.timed_out;
-        let (seconds, host_lines, vms) = (passed.as_secs_f64(), lines_of(&report, host.tag), vms.collect());
+        let (seconds, host_lines, vms) =
+            (passed.as_secs_f64(), lines_of(&report, host.tag, counted_by_host), vms.collect());
         let files = files(&report, out)?;
         Ok(Self { result, timed_out, host: host.name, seconds, host_lines, vms, files, report, counters })
     }
 
-    /// Prints the consoles, one VM after the other, and the verdict.
-    pub fn print(&self) {
-        println!("on {}", self.host);
-        let consoles = self.vms.iter().map(|vm| (vm.name.as_str(), &vm.console));
-        for (name, lines) in consoles.chain([("host", &self.host_lines)]) {
-            println!("\n── {name} ──");
-            lines.iter().for_each(|line| println!("{line}"));
-        }
-        if !self.counters.is_empty() {
-            println!("\n── counters ──\n{}", self.counters.tables(false));
-        }
-        println!();
-        for (name, File { bytes, path }) in &self.files {
-            let place =
-                path.as_ref().map_or("kept nowhere: --out names a folder".into(), |path| path.display().to_string());
-            println!("file {name}: {bytes} bytes, {place}");
-        }
-        match &self.result {
-            Ok(()) => println!("pass, {:.1} s", self.seconds),
-            Err(reason) => println!("fail, {:.1} s: {reason}", self.seconds),
-        }
-    }
-
-    /// Prints one JSON object.
-    pub fn print_json(&self) {
+    /// Returns one JSON object. See: docs/interfaces.md.
+    pub fn json(&self) -> serde_json::Value {
         let word = match &self.result {
             Ok(()) => "pass",
             Err(_) if self.timed_out => "timeout",
             Err(_) => "fail",
         };
-        let all = serde_json::json!({
+        serde_json::json!({
             "result": word, "reason": self.result.as_ref().err(), "on": self.host, "seconds": self.seconds,
             "vms": self.vms, "host": self.host_lines, "rows": self.report.rows, "files": self.files,
             "counters": self.counters.json(),
-        });
-        println!("{all:#}");
+        })
+    }
+
+    /// Draws the chains as an SVG file.
+    ///
+    /// # Errors
+    /// The file can't be written, or there is no chain.
+    pub fn draw(&self, path: &Path) -> Result<()> {
+        self.counters.draw(path)
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// Writes the consoles, one VM after the other, what was counted, and the verdict.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "on {}", self.host)?;
+        let consoles = self.vms.iter().map(|vm| (vm.name.as_str(), &vm.console));
+        for (name, lines) in consoles.chain([("host", &self.host_lines)]) {
+            writeln!(f, "\n── {name} ──")?;
+            lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        }
+        if !self.counters.is_empty() {
+            writeln!(f, "\n── counters ──\n{}", self.counters.tables(false))?;
+        }
+        writeln!(f)?;
+        for (name, File { bytes, path }) in &self.files {
+            let place =
+                path.as_ref().map_or("kept nowhere: --out names a folder".into(), |path| path.display().to_string());
+            writeln!(f, "file {name}: {bytes} bytes, {place}")?;
+        }
+        match &self.result {
+            Ok(()) => write!(f, "pass, {:.1} s", self.seconds),
+            Err(reason) => write!(f, "fail, {:.1} s: {reason}", self.seconds),
+        }
     }
 }
 
 /// The lines with tag `tag`, without the tag and without pieces of files. Of counters that are printed again and again,
-/// the last line is the one.
-fn lines_of(report: &Report, tag: &str) -> Vec<String> {
+/// the last line is the one; `counted` says what a line has the counters of.
+fn lines_of(report: &Report, tag: &str, counted: impl Fn(&str) -> Option<&str>) -> Vec<String> {
     let tag = format!("[{tag}] ");
     let lines = report.lines.iter().filter_map(|line| line.strip_prefix(&tag));
     let lines: Vec<_> = lines.filter(|line| !is_piece(line)).collect();
@@ -130,14 +141,16 @@ fn lines_of(report: &Report, tag: &str) -> Vec<String> {
     lines.iter().enumerate().filter(|(at, line)| is_last(*at, line)).map(|(_, line)| (*line).to_owned()).collect()
 }
 
-/// What a line has the counters of, if it is one with counters.
-fn counted(line: &str) -> Option<&str> {
-    let words = |count: usize| line.match_indices(' ').nth(count - 1).map(|(at, _)| line.split_at(at).0);
-    match line.split(' ').next()? {
-        "flows" | "switch" | "openvswitch" => words(2).filter(|_| line.contains('=')),
-        "chain" | "no" => line.split_once(": ").filter(|(_, rest)| rest.contains(" packets, ")).map(|(path, _)| path),
-        _ => None,
-    }
+/// What a line of the host's has the counters of: a port of the switch, or a flow table.
+fn counted_by_host(line: &str) -> Option<&str> {
+    let of_port = line.starts_with("switch ") || line.starts_with("flows ");
+    line.match_indices(' ').nth(1).filter(|_| of_port).map(|(at, _)| line.split_at(at).0)
+}
+
+/// What a line of a VM's has the counters of: a path of a chain, or frames on none.
+fn counted_by_vm(line: &str) -> Option<&str> {
+    let (of, counts) = line.split_once(": ")?;
+    (counts.contains(" packets, ") && (of == "no chain" || of.starts_with("chain "))).then_some(of)
 }
 
 fn files(report: &Report, out: Option<&Path>) -> Result<BTreeMap<String, File>> {
@@ -166,10 +179,11 @@ mod tests {
                     [a] chain of thought: none\n[b] no chain: 9 packets, 0 bytes, 0 bypassed, 0 dropped\n\
                     [a] chain c version 0, forward, 2 of 3: 5 packets, 9 bytes, 0 bypassed, 0 dropped\n\
                     [a] no chain: 1 packets, 0 bytes, 0 bypassed, 0 dropped\n\
+                    [a] switch p state=up\n[a] switch p state=down\n\
                     [launcher] switch a received=1\n[launcher] switch b received=2\n[launcher] switch a received=3\n";
         let report = Report::parse(text, "launcher");
-        let a = lines_of(&report, "a");
-        assert!(a.len() == 4 && a[2].contains("5 packets") && a[3].contains("1 packets"), "{a:#?}");
-        assert_eq!(lines_of(&report, "launcher"), ["switch b received=2", "switch a received=3"]);
+        let a = lines_of(&report, "a", counted_by_vm);
+        assert!(a.len() == 6 && a[2].contains("5 packets") && a[3].contains("1 packets"), "{a:#?}");
+        assert_eq!(lines_of(&report, "launcher", counted_by_host), ["switch b received=2", "switch a received=3"]);
     }
 }

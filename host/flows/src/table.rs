@@ -262,7 +262,10 @@ impl<'m> FlowTable<'m> {
     /// Has the masks looked up first whose flows are used most, by the counts of the last [`FlowTable::collect_all`].
     pub fn order(&mut self) {
         let flows = &self.flows;
-        let hits = |mask: &Mask| flows.values().filter(|flow| flow.mask == *mask).map(|flow| flow.counts.packets).sum();
+        let hits = |mask: &Mask| {
+            let packets = flows.values().filter(|flow| flow.mask == *mask).map(|flow| flow.counts.packets);
+            packets.fold(0, u64::saturating_add)
+        };
         self.writer.order(hits);
     }
 

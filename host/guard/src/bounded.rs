@@ -38,7 +38,8 @@ pub fn bounded(command: &mut Command, patience: Duration) -> io::Result<Ended> {
     watched(command, patience, |_| {})
 }
 
-/// Runs `command` as [`bounded`] does, and shows `look` each line of its standard output soon after it was written.
+/// Runs `command` as [`bounded`] does, and shows `look` the lines of its standard output: some times a second those that
+/// came since, or none.
 ///
 /// # Errors
 /// As [`bounded`], and if the lines can't be read.
@@ -69,16 +70,12 @@ struct Lines<'f, F> {
 impl<F: FnMut(&str)> Lines<'_, F> {
     /// Shows the lines that are whole by now.
     fn show(&mut self) -> io::Result<()> {
-        let len = self.file.metadata()?.len();
-        if len <= self.shown {
-            return Ok(());
-        }
-        let mut bytes = vec![0; usize::try_from(len - self.shown).unwrap_or(0)];
+        let len = self.file.metadata()?.len().saturating_sub(self.shown);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         self.file.read_exact_at(&mut bytes, self.shown)?;
-        for line in bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-            self.shown += line.len() as u64;
-            (self.look)(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']));
-        }
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
+        self.shown += bytes.len() as u64;
+        (self.look)(&String::from_utf8_lossy(&bytes));
         Ok(())
     }
 }
@@ -144,8 +141,8 @@ mod tests {
         let (start, mut seen) = (Instant::now(), Vec::new());
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; printf 'tw'; sleep 1; printf 'o\\r\\nthree'"]);
-        let ended =
-            watched(&mut command, Duration::from_secs(60), |line| seen.push((line.to_owned(), start.elapsed())));
+        let look = |lines: &str| seen.extend(lines.lines().map(|line| (line.to_owned(), start.elapsed())));
+        let ended = watched(&mut command, Duration::from_secs(60), look);
         assert_eq!(ended.unwrap().output, b"one\ntwo\r\nthree");
         assert!(seen.iter().map(|(line, _)| line.as_str()).eq(["one", "two"]), "{seen:?}");
         assert!(seen[1].1 - seen[0].1 > Duration::from_millis(500), "{seen:?}");

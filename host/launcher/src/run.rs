@@ -66,6 +66,7 @@ impl<'a, 's> Run<'a, 's> {
             self.console.say(&format!("vm {} stopped with the run", self.parts[process.id].config.name));
         }
         self.say_counters();
+        self.shared.bridge_lines().for_each(|line| self.console.say(&line));
         if let Some((name, error)) = self.shared.tap_error() {
             result = result.and(Err(LaunchError::Tap { name, error }));
         }
@@ -83,7 +84,6 @@ impl<'a, 's> Run<'a, 's> {
             let line = self.shared.flows().line(parts.id, &parts.config.name, flows::now());
             line.iter().for_each(|line| self.console.say(line));
         }
-        self.shared.bridge_lines().for_each(|line| self.console.say(&line));
     }
 
     fn work(&mut self, end: Option<Instant>) -> Result<(), LaunchError> {

@@ -26,7 +26,7 @@ const TIMEOUT: u8 = 4;
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Exit codes:
   0      every VM ended well
-  1      a VM failed, or broke a rule of the host; the last line says which and why
+  1      a VM failed, or broke a rule of the host; the last line says which and why. Or there is no picture for --svg
   2      wrong command line
   3      nothing ran: the manifest, an image or a file is not as it must be, or something could not be built
   4      the run took longer than --timeout
@@ -65,7 +65,8 @@ pub struct Options {
     json: bool,
     /// Show on standard error, while it runs, what in-VM switches and chains count
     ///
-    /// VMs and host are asked to print their counters now and then, unless manifest and chain file say when.
+    /// VMs and host are asked to print their counters now and then, unless `report_ticks` in the manifest and
+    /// `report_ms` in the chain file say when, of which 0 is never.
     #[arg(long)]
     watch: bool,
     /// Draw the chains of the run, with packets and, as processes, packets a second
@@ -78,14 +79,16 @@ pub fn run(options: &Options) -> ExitCode {
     match attempt(options) {
         Ok(outcome) => {
             if options.json {
-                outcome.print_json()
+                println!("{:#}", outcome.json());
             } else {
-                outcome.print()
+                println!("{outcome}");
             }
+            let drawn = options.svg.as_ref().and_then(|path| outcome.draw(path).err());
+            drawn.iter().for_each(|error| eprintln!("error: {error:#}"));
             ExitCode::from(match &outcome.result {
-                Ok(()) => 0,
                 Err(_) if outcome.timed_out => TIMEOUT,
-                Err(_) => FAILED,
+                Ok(()) if drawn.is_none() => 0,
+                _ => FAILED,
             })
         }
         Err(error) => {
@@ -105,17 +108,15 @@ fn attempt(options: &Options) -> Result<Outcome> {
     let kind = if host == Host::Bochs { Kind::Bare } else { Kind::Linux };
     let mut scenario = scenario(options, &source, kind)?;
     if options.watch || options.svg.is_some() {
-        live::ask(&mut scenario, host, &source.manifest);
+        live::ask(&mut scenario, host);
     }
     build(host, &scenario, &source)?;
     let start = Instant::now();
     let mut live = Live::new(run_host(host), options.watch);
-    let report = host.watch(&scenario, |line| live.read(line))?;
-    let counters = live.counters();
-    options.svg.iter().try_for_each(|path| counters.draw(path))?;
+    let report = host.watch(&scenario, |lines| live.read(lines))?;
     let names = source.manifest.vms.iter().map(|vm| vm.name.as_str());
     let limits = (options.timeout, options.out.as_deref());
-    Outcome::new(run_host(host), names, (report, counters), start.elapsed(), limits)
+    Outcome::new(run_host(host), names, (report, live.counters()), start.elapsed(), limits)
 }
 
 const fn run_host(host: Host) -> RunHost {

@@ -5,8 +5,8 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
-/// The VMs of a path, by place.
-type Vms<'c> = BTreeMap<usize, &'c Hop>;
+/// The VMs of a path, by place: one each, unless another claims its place.
+type Vms<'c> = BTreeMap<usize, Vec<(&'c str, &'c Hop)>>;
 
 /// Width and height of a VM in the picture, in pixels, and the distances to the next.
 const VM: (i32, i32) = (120, 34);
@@ -16,8 +16,8 @@ const MARGIN: (i32, i32) = (20, 44);
 impl Counters {
     fn paths(&self) -> BTreeMap<&Path, Vms<'_>> {
         let mut paths: BTreeMap<&Path, Vms<'_>> = BTreeMap::new();
-        for ((path, place), hop) in &self.hops {
-            paths.entry(path).or_default().insert(*place, hop);
+        for ((path, place, vm), hop) in &self.hops {
+            paths.entry(path).or_default().entry(*place).or_default().push((vm, hop));
         }
         paths
     }
@@ -28,7 +28,10 @@ impl Counters {
         let line = |(path, vms): (&Path, Vms<'_>)| {
             let places = 1..=length(&vms);
             let vms = places.map(|place| match vms.get(&place) {
-                Some(hop) => format!("─ {} ─► {}", self.packets(hop, live), hop.vm),
+                Some(vms) => {
+                    let packets = vms.iter().map(|(_, hop)| self.packets(hop, live));
+                    format!("─ {} ─► {}", packets.collect::<Vec<_>>().join(" / "), names(vms))
+                }
                 None => "─►  ?".into(),
             });
             format!("{} {}", title(path), vms.collect::<Vec<_>>().join(" "))
@@ -71,8 +74,8 @@ impl Counters {
                 area.draw(&PathElement::new(arrow, BLACK.stroke_width(1)))?;
                 area.draw(&Polygon::new([(left, middle), (left - 9, middle - 4), (left - 9, middle + 4)], BLACK))?;
                 area.draw(&Rectangle::new([(left, top), (left + VM.0, top + VM.1)], BLUE.stroke_width(1)))?;
-                write(hop.map_or("?", |hop| hop.vm.as_str()).into(), (left + 8, top + 10), BLACK)?;
-                let Some(hop) = hop else { continue };
+                write(hop.map_or("?".into(), |vms| names(vms)), (left + 8, top + 10), BLACK)?;
+                let Some((_, hop)) = hop.and_then(|vms| vms.first()) else { continue };
                 write(self.packets(hop, false), (left - STEP.0 + VM.0 + 4, middle - 16), BLACK)?;
                 let dropped = named(hop.dropped.iter().map(|(cause, count)| (cause.as_str(), *count)));
                 if !hop.dropped.is_empty() {
@@ -92,10 +95,14 @@ fn title(path: &Path) -> String {
     format!("{} version {}, {}", path.chain, path.version, path.direction)
 }
 
+fn names(vms: &[(&str, &Hop)]) -> String {
+    vms.iter().map(|(vm, _)| *vm).collect::<Vec<_>>().join(" / ")
+}
+
 /// Returns the number of VMs of a path.
 fn length(vms: &Vms<'_>) -> usize {
     // The number is a VM's word: no picture is wider than the longest chain of a file.
-    vms.values().map(|hop| hop.of).max().unwrap_or(0).min(64)
+    vms.values().flatten().map(|(_, hop)| hop.of).max().unwrap_or(0).min(64)
 }
 
 #[cfg(test)]

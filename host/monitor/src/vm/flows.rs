@@ -9,7 +9,6 @@ use super::network;
 use super::ram::Ram;
 use super::view::FlowFrames;
 use crate::platform::cpu;
-use crate::println;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -87,7 +86,9 @@ pub fn look_after(vm: u32) {
     }
 }
 
-/// Prints what the in-VM switch of VM `vm`, which is called `name`, counted.
-pub fn report(vm: u32, name: &str) {
-    network::with_flows(|flows| flows.line(vm, name, cpu::ticks()).iter().for_each(|line| println!("{line}")));
+/// Returns the line about the flow table of VM `vm`, which is called `name`, if it has one.
+pub fn line(vm: u32, name: &str) -> Option<String> {
+    let mut line = None;
+    network::with_flows(|flows| line = flows.line(vm, name, cpu::ticks()));
+    line
 }

@@ -9,6 +9,7 @@ use super::vm::Vm;
 use super::{flows, network};
 use crate::platform::cpu;
 use crate::println;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -40,7 +41,6 @@ pub fn serve(vm: &mut Vm) {
         vm.device_changed(event);
     }
     flows::look_after(vm.id);
-    report_if_due(vm, now);
 }
 
 /// Prints the end of the VM's capture, and its counters.
@@ -48,33 +48,32 @@ pub fn end(vm: &Vm) {
     if let Some(Some(capture)) = CAPTURES.get().and_then(|captures| captures.get(vm.id as usize)) {
         println!("file {capture} end");
     }
-    report(vm.id, &vm.name);
+    counters(vm.id, &vm.name).iter().for_each(|line| println!("{line}"));
 }
 
-/// Prints the VM's counters, if it is time at `now`.
-pub fn report_if_due(vm: &mut Vm, now: u64) {
-    if vm.limits.report == 0 || now < vm.report_due {
+/// Says the VM's counters, if it is time.
+pub fn report_if_due(vm: &mut Vm) {
+    if vm.limits.report == 0 || cpu::ticks() < vm.report_due {
         return;
     }
     // Nothing is counted yet when a VM has its first turn.
     if vm.report_due > 0 {
-        report(vm.id, &vm.name);
+        counters(vm.id, &vm.name).iter().for_each(|line| vm.console.say(format_args!("{line}")));
     }
-    vm.report_due = now.saturating_add(vm.limits.report);
+    vm.report_due = cpu::ticks().saturating_add(vm.limits.report);
 }
 
-/// Prints the counters of the port of VM `vm`, which is called `name`, that are not 0, and those of its flow table.
-fn report(vm: u32, name: &str) {
+/// Returns the lines with the counters of the port of VM `vm`, which is called `name`, that are not 0, and those of its
+/// flow table.
+fn counters(vm: u32, name: &str) -> Vec<String> {
     let counted = network::counters(vm);
     let mut line = String::new();
     for (name, count) in counted.named().into_iter().filter(|(_, count)| *count > 0) {
         // Writing to a String does not fail.
         let _ = write!(line, " {name}={count}");
     }
-    if !line.is_empty() {
-        println!("switch {name}{line}");
-    }
-    flows::report(vm, name);
+    let port = (!line.is_empty()).then(|| format!("switch {name}{line}"));
+    port.into_iter().chain(flows::line(vm, name)).collect()
 }
 
 /// Prints captured frames as lines of the monitor's, on the console of the VM that is served.

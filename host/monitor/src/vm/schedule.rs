@@ -78,7 +78,6 @@ fn turn(vm: &mut Vm, shared: bool) {
     vm.xsave.load();
     vm.unswitched.load();
     flows::look_after(vm.id);
-    lan::report_if_due(vm, cpu::ticks());
     let len = if shared { vm.limits.quantum } else { vm.limits.watchdog };
     vm.turn_ends = cpu::ticks().saturating_add(len);
     while step(vm) == Next::Resume {}
@@ -133,6 +132,7 @@ fn activate(vm: &mut Vm) -> Result<(), VmFail> {
 
 /// Enters the VM once and handles its exit.
 fn step(vm: &mut Vm) -> Next {
+    lan::report_if_due(vm);
     if vm.console.is_pending() && !vm.in_window() && vm.console.print(&console::STREAM) == Progress::Held {
         return Next::Switch;
     }
@@ -161,11 +161,12 @@ fn step(vm: &mut Vm) -> Next {
 }
 
 /// Returns when the monitor has to look after the VM although nothing of its own is due: its senders are to be called,
-/// lines wait to be printed, or its device's line may have been raised.
+/// lines wait to be printed, its device's line may have been raised, or its counters are to be said.
 fn reminder(vm: &Vm) -> u64 {
     let again = vm.console.is_pending() || vm.lapic.is_line_enabled();
     let quantum = if again { vm.limits.quantum } else { u64::MAX };
-    vm.news.deadline().min(cpu::ticks().saturating_add(quantum))
+    let report = if vm.limits.report > 0 { vm.report_due } else { u64::MAX };
+    vm.news.deadline().min(cpu::ticks().saturating_add(quantum)).min(report)
 }
 
 /// Returns the value of the preemption timer for `ticks` ticks of the time-stamp counter: the timer counts once in 2^n
