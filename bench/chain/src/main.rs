@@ -15,7 +15,7 @@ use sluice_vnf::{BURST_SIZE, Error, Options, RX_SIZE, Receive, Vnf, println};
 use stretches::Stretches;
 
 sluice_vnf::main!(run);
-sluice_vnf::heap!(1 << 20);
+sluice_vnf::heap!(1 << 21);
 
 type Outcome = Result<(), Box<dyn core::error::Error>>;
 

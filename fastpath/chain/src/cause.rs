@@ -29,15 +29,17 @@ pub enum Cause {
     Refused,
     /// The next hop is not there, and its chain is closed then.
     Closed,
-    /// The queue to the next hop is full, or the frame is too long for its buffer.
+    /// The frame's buffer has no room for a header, or a proxy's table none for its flow.
     Room,
     /// The proxy keeps no header for a frame that came from its function.
     Unknown,
+    /// The proxy keeps the header of another chain for the frame's flow.
+    OtherChain,
 }
 
 impl Cause {
     /// All causes, in the order of their counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoHeader,
         Self::Version,
         Self::Length,
@@ -52,6 +54,7 @@ impl Cause {
         Self::Closed,
         Self::Room,
         Self::Unknown,
+        Self::OtherChain,
     ];
 
     /// Returns the name that a table of counters has for the cause.
@@ -71,12 +74,14 @@ impl Cause {
             Self::Closed => "closed",
             Self::Room => "room",
             Self::Unknown => "unknown",
+            Self::OtherChain => "other chain",
         }
     }
 }
 
 /// Counters of frames on one path, at one machine. Each frame that arrives is counted once as a packet, and once as
-/// dropped if it goes no further.
+/// dropped if this machine drops it. Those that the next one can't take, as they are too long, are counted with the
+/// frames that were sent to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames that arrived for the path.

@@ -15,6 +15,8 @@ use toml::Spanned;
 pub const MAX_CHAINS: usize = 64;
 /// Largest number of hops of a chain: fewer than the time to live that a classifier gives.
 pub const MAX_HOPS: usize = 32;
+/// Bytes of the longest file, for which the heap of a VNF has room while it is read: 2 MiB are enough.
+pub const LONGEST: usize = 16 << 10;
 /// [`ChainFile::stall_ms`] of a file that does not say it.
 pub const STALL_MS: u32 = 1000;
 
@@ -110,6 +112,9 @@ pub struct FileError {
 /// What is wrong with a line of a chain file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
+    /// The text is too long.
+    #[error("{0} bytes; {LONGEST} are possible")]
+    Length(usize),
     /// The text is not TOML, or has other keys or types.
     #[error("{0}")]
     Syntax(String),
@@ -193,6 +198,9 @@ impl ChainFile {
     }
 
     fn read(text: &str) -> Result<Self, At> {
+        if text.len() > LONGEST {
+            return Err((0, Wrong::Length(text.len())));
+        }
         let raw: RawFile = toml::from_str(text).map_err(|error| {
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
             (error.span().map_or(0, |span| span.start), Wrong::Syntax(what))

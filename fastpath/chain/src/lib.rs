@@ -67,7 +67,7 @@ mod table;
 mod testing;
 
 pub use cause::{Cause, Counts};
-pub use file::{Chain, ChainFile, FileError, Hop, MAX_CHAINS, MAX_HOPS, Rule, Wrong};
+pub use file::{Chain, ChainFile, FileError, Hop, LONGEST, MAX_CHAINS, MAX_HOPS, Rule, STALL_MS, Wrong};
 pub use node::{ChainError, Node, options};
 pub use nsh::{AT, Direction, ETHER_TYPE, FIRST_INDEX, FIRST_TTL, MAX_LEN, MD1_LEN, Nsh, Outer, Spi};
 pub use packet::{Flow, Packet, tcp};

@@ -8,7 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use lanes::{Beside, Lanes, each_frame};
 use sluice_switch::{HEAD, Key, Parsed, WORDS};
-use sluice_vnf::{Error, FileError as ModuleError, Frame, FrameMut, MAX_PAIRS, Options, Ports, Vnf, clock, println};
+use sluice_vnf::{
+    Error, FileError as ModuleError, Frame, FrameMut, MAX_PAIRS, Options, PeerError, Ports, Vnf, clock, println,
+};
 use zerocopy::network_endian::U16;
 
 /// Flows of which a proxy keeps a header, and for how many seconds without a packet.
@@ -67,7 +69,15 @@ impl Node {
         let text = text.map_err(|error| ChainError::Unreadable(name, error))?;
         let file = ChainFile::parse(text).map_err(|error| ChainError::File(name, error))?;
         let router = Router::new(&file, me).map_err(|error| ChainError::Router(name, error))?;
-        let find = |vm: &str| ports.gate().find(vm).map_err(|_| ChainError::NoPeer(name, vm.to_string()));
+        let find = |vm: &str| {
+            let mut patience = vnf.patience();
+            loop {
+                match ports.gate().find(vm) {
+                    Err(PeerError::Busy) => patience.wait(vnf)?,
+                    found => return found.map_err(|_| ChainError::NoPeer(name, vm.to_string())),
+                }
+            }
+        };
         let peers = router.slots().iter().map(|vm| find(vm)).collect::<Result<Vec<_>, _>>()?;
         let lanes = Lanes::new(ports, &peers, beside.map(find).transpose()?, &file);
         lanes.wait(vnf, ports);
@@ -87,11 +97,11 @@ impl Node {
         mut work: impl FnMut(&mut Packet<'_, '_>) -> bool,
     ) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
-        lanes.run(vnf, ports, router, |router, burst, _, slots| {
+        let done = lanes.run(vnf, ports, router, |router, burst, _, slots| {
             each_frame(burst, slots, |frame| through_function(router, frame, &mut work));
-        })?;
+        });
         self.report(ports);
-        Ok(())
+        done
     }
 
     /// Does the work of a function that lets every packet pass, and looks at none.
@@ -114,12 +124,12 @@ impl Node {
         mut arrived: impl FnMut(usize),
     ) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
-        lanes.run(vnf, ports, router, |router, burst, _, slots| {
+        let done = lanes.run(vnf, ports, router, |router, burst, _, slots| {
             arrived(burst.len());
             router.forward_burst(burst, slots);
-        })?;
+        });
         self.report(ports);
-        Ok(())
+        done
     }
 
     /// Does the work of a classifier, at an end of its chains: frames that a rule of a chain matches enter it, and
@@ -131,38 +141,40 @@ impl Node {
     pub fn classify(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
         let Self { router, lanes, rules } = self;
         lanes.ends_with_beside = true;
-        lanes.run(vnf, ports, router, |router, burst, beside, slots| {
+        let done = lanes.run(vnf, ports, router, |router, burst, beside, slots| {
             each_frame(burst, slots, |frame| match Nsh::is_in(frame) {
                 true => out_of_chain(router, frame, beside),
                 false => into_chain(router, frame, rules),
             });
-        })?;
+        });
         self.report(ports);
-        Ok(())
+        done
     }
 
     /// Does the work of a proxy for the function beside, which does not know network service headers: takes the header
     /// of each frame off, sends the frame to the function, and puts the header of the frame's flow back in front of
     /// what comes from there. While the function is not there, the hop's policy decides. See: RFC 7665, 4.6.
     ///
-    /// The newest header of a flow is kept: a function must not change addresses, protocol or ports.
+    /// The newest header of a flow is kept: a function must not change addresses, protocol or ports, and frames that are
+    /// in it while the chain gets a new version come back with that. While the header of a flow is kept, which is for 60
+    /// seconds without a packet, frames of the same addresses, protocol and ports of another chain are dropped.
     ///
     /// # Errors
     /// As [`Node::serve`].
     pub fn proxy(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
         let Self { router, lanes, .. } = self;
         let (mut kept, time) = (Table::new(KEPT), seconds(KEPT_SECONDS));
-        lanes.run(vnf, ports, router, |router, burst, beside, slots| {
+        let done = lanes.run(vnf, ports, router, |router, burst, beside, slots| {
             each_frame(burst, slots, |frame| match Nsh::is_in(frame) {
-                true => to_function(router, frame, beside, |flow, outer| kept.insert(flow, outer, time, clock::now())),
+                true => to_function(router, frame, beside, |flow, outer| keep(&mut kept, time, flow, outer)),
                 false => match kept.keep(&flow(frame), time, clock::now()) {
                     Some(outer) => from_function(router, frame, outer),
                     None => router.stray(frame.len(), Cause::Unknown),
                 },
             });
-        })?;
+        });
         self.report(ports);
-        Ok(())
+        done
     }
 
     /// Prints the counters of each path, and of each VM that frames were sent to.
@@ -218,16 +230,13 @@ fn to_function(
     router: &mut Router,
     frame: &mut FrameMut<'_>,
     beside: Beside,
-    keep: impl FnOnce(FlowKey, Outer) -> bool,
+    keep: impl FnOnce(FlowKey, Outer) -> Result<(), Cause>,
 ) -> Option<u8> {
     let arrival = router.arrive(frame)?;
     match beside {
         _ if arrival.nsh.is_oam() => router.leave(arrival, frame),
-        Some((slot, true)) => match arrival.nsh.pop(frame) {
-            Ok(outer) => match keep(flow(frame), outer) {
-                true => Some(slot),
-                false => router.refuse(arrival, Cause::Room),
-            },
+        Some((slot, true)) => match arrival.nsh.pop(frame).and_then(|outer| keep(flow(frame), outer)) {
+            Ok(()) => Some(slot),
             Err(cause) => router.refuse(arrival, cause),
         },
         _ if arrival.open => {
@@ -236,6 +245,15 @@ fn to_function(
         }
         _ => router.refuse(arrival, Cause::Closed),
     }
+}
+
+/// Keeps `outer` for a flow for `time`, in place of one of another version of its chain.
+fn keep(kept: &mut Table<FlowKey, Outer>, time: u64, flow: FlowKey, outer: Outer) -> Result<(), Cause> {
+    let (now, path) = (clock::now(), outer.nsh().path());
+    if kept.get(&flow, now).is_some_and(|before| !before.nsh().path().is_version_of(path)) {
+        return Err(Cause::OtherChain);
+    }
+    kept.insert(flow, outer, time, now).then_some(()).ok_or(Cause::Room)
 }
 
 /// Puts the header back in front of `frame`, and returns the slot of the next hop.
@@ -264,4 +282,31 @@ fn parsed(frame: &Frame<'_>) -> Parsed {
 fn flow(frame: &Frame<'_>) -> FlowKey {
     let key = parsed(frame).key;
     *Key { ttl: 0, tos: 0, tcp_flags: U16::ZERO, ..key }.words()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{chained, with};
+
+    #[test]
+    fn a_proxy_gives_no_frame_the_header_of_another_chain() {
+        let outer = |path: Spi| {
+            let frame = chained(63 << 6 | 6, [1, 3], path.bits(), 255, &[0; 16], &[0x5a; 60]);
+            with(&frame, |frame| Nsh::read(frame).and_then(|nsh| nsh.pop(frame))).0.unwrap()
+        };
+        let (mut kept, time) = (Table::new(2), seconds(60));
+        let (one, other) = (FlowKey::default(), [1; WORDS]);
+        let spi = |path, version| Spi::new(path, version, Direction::Forward);
+        for path in [spi(1, 0), spi(1, 1), spi(1, 0)] {
+            assert_eq!(keep(&mut kept, time, one, outer(path)), Ok(()), "the newest version");
+            assert_eq!(kept.get(&one, clock::now()).map(|outer| outer.nsh().path()), Some(path));
+        }
+        for path in [spi(2, 0), Spi::new(1, 0, Direction::Return)] {
+            assert_eq!(keep(&mut kept, time, one, outer(path)), Err(Cause::OtherChain));
+            assert_eq!(kept.get(&one, clock::now()).map(|outer| outer.nsh().path()), Some(spi(1, 0)));
+        }
+        assert_eq!(keep(&mut kept, time, other, outer(spi(2, 0))), Ok(()), "another flow");
+        assert_eq!(keep(&mut kept, time, [2; WORDS], outer(spi(2, 0))), Err(Cause::Room));
+    }
 }

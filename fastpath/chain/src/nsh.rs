@@ -80,6 +80,11 @@ impl Spi {
         self.0
     }
 
+    /// Returns whether both are the same direction of the same chain, in whatever version.
+    pub const fn is_version_of(self, other: Self) -> bool {
+        self.0 >> 8 == other.0 >> 8
+    }
+
     /// Returns the direction.
     pub const fn direction(self) -> Direction {
         if self.0 >> 23 == 0 { Direction::Forward } else { Direction::Return }

@@ -1,6 +1,7 @@
 //! A bounded table whose entries expire.
 
 use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sluice_vnf::clock::{self, Counter};
 
 /// Ticks of a second where a clock does not say how many it has, and instructions of an emulator that count as one.
@@ -8,11 +9,16 @@ const TICKS: u64 = 1 << 30;
 
 /// Returns the ticks of [`clock::now`] in a number of seconds.
 pub fn seconds(count: u64) -> u64 {
-    let ticks = match clock::counter() {
-        Counter::Cycles(Some(hertz)) => hertz,
-        Counter::Cycles(None) | Counter::Instructions => TICKS,
-    };
-    ticks.saturating_mul(count)
+    // A VM finds out by CPUID, which is an exit.
+    static ONE: AtomicU64 = AtomicU64::new(0);
+    if ONE.load(Relaxed) == 0 {
+        let ticks = match clock::counter() {
+            Counter::Cycles(Some(hertz)) => hertz,
+            Counter::Cycles(None) | Counter::Instructions => TICKS,
+        };
+        ONE.store(ticks, Relaxed);
+    }
+    ONE.load(Relaxed).saturating_mul(count)
 }
 
 /// A table of at most a number of entries, each with a time up to which it lives. Times are ticks.

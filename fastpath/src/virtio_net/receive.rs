@@ -146,6 +146,7 @@ impl<'p, Q: Queues> ReceiveHalf<'p, Q> {
         let before = into.len();
         let done = self.receive_from(pair, into, before + most.min(into.room()));
         into.mark_from(before, pair as u32);
+        self.next = pair;
         self.refill_from(into);
         let received = into.len() - before;
         if received > 0 { Ok(received) } else { done.map(|()| 0) }

@@ -38,8 +38,8 @@ pub fn bounded(command: &mut Command, patience: Duration) -> io::Result<Ended> {
     watched(command, patience, |_| {})
 }
 
-/// Runs `command` as [`bounded`] does, and shows `look` the lines of its standard output: some times a second those that
-/// came since, or none.
+/// Runs `command` as [`bounded`] does, and shows `look` the lines of its standard output: many times a second those
+/// that came since, or none.
 ///
 /// # Errors
 /// As [`bounded`], and if the lines can't be read.

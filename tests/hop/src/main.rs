@@ -12,7 +12,7 @@ use sluice_chain::{Node, options};
 use sluice_vnf::{Error, Vnf};
 
 sluice_vnf::main!(run);
-sluice_vnf::heap!(1 << 20);
+sluice_vnf::heap!(1 << 21);
 
 fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let last = vnf.arg(2).map(|word| word.parse::<usize>().map_err(|_| Error::Arguments("ME FILE [PACKET]")));

@@ -218,8 +218,8 @@ const MANY: u32 = 30_000;
 /// Frames that were delivered to the hop before it stopped, at most: those of its ring, of its burst, and of its queue
 /// to the next VM. No others are lost.
 const DELIVERED: u32 = 256 + 32 + 256;
-/// Frames without their header in a proxy's queue to its function, at most.
-const QUEUED: u32 = 64;
+/// Frames without their header in a proxy's queue to its function, at most, and those that wait for room in it.
+const QUEUED: u32 = 256 + 32;
 
 #[test]
 fn an_open_hop_that_went_away_is_passed_by() {
@@ -250,7 +250,7 @@ fn answered(count: u32) -> Scenario {
     vm(&mut manifest, "out", "classifier", "out chain.toml server", &peers(r#""b", "server""#));
     vm(&mut manifest, "server", "echo", "out", "peers = [\"out\"]");
     vm(&mut manifest, "back", "pcap", "record out.pcap", "");
-    let chain = "report_ms = 1\n[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\n\
+    let chain = "stall_ms = 0\nreport_ms = 100\n[[chain]]\nname = \"c\"\npath = 1\nends = [\"in\", \"out\"]\n\
                  forward = [\"any\"]\nreturn = [\"any\"]\n\
                  hops = [{ vm = \"a\", policy = \"closed\" }, { vm = \"b\", policy = \"closed\" }]\n";
     let mut scenario = Scenario::new(manifest);

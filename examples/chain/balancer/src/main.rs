@@ -14,7 +14,7 @@ use sluice_chain::{Direction, Flow, Node, Packet, options};
 use sluice_vnf::{Error, Vnf, println};
 
 sluice_vnf::main!(run);
-sluice_vnf::heap!(1 << 20);
+sluice_vnf::heap!(1 << 21);
 
 const ARGUMENTS: Error = Error::Arguments("ME FILE ADDRESS SERVER...");
 

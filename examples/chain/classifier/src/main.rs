@@ -11,7 +11,7 @@ use sluice_chain::{Node, options};
 use sluice_vnf::Vnf;
 
 sluice_vnf::main!(run);
-sluice_vnf::heap!(1 << 20);
+sluice_vnf::heap!(1 << 21);
 
 fn run(vnf: &mut Vnf) -> Result<(), Box<dyn core::error::Error>> {
     let mut ports = vnf.open(options())?;

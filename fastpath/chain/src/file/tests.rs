@@ -51,6 +51,8 @@ fn an_error_names_line_and_key() {
         assert_eq!(GOOD.matches(from).count().min(1), 1, "{from}");
         error(&GOOD.replacen(from, to, 1))
     };
+    let long = format!("#{}", " ".repeat(LONGEST));
+    assert_eq!(error(&long), format!("line 1: {} bytes; 16384 are possible", LONGEST + 1));
     assert_eq!(with("path = 1", "path = 0"), "line 4: path = 0: 1 to 32767 are possible");
     assert_eq!(with("path = 1", "path = 32768"), "line 4: path = 32768: 1 to 32767 are possible");
     assert_eq!(with("path = 2", "path = 1"), "line 15: path = 1: chain \"web\" has path 1");

@@ -83,13 +83,17 @@ impl Lanes {
         router: &mut Router,
         mut work: impl FnMut(&mut Router, &mut Burst<'static>, Beside, &mut [Option<u8>]),
     ) -> Result<(), Error> {
-        let mut arrived = ports.burst();
+        let (mut arrived, mut turns) = (ports.burst(), 0..usize::MAX);
         loop {
             let is_over = self.look(ports, router);
             let (mut moved, mut fault) = (self.flush(ports, router)?, Ok(()));
-            for pair in 0..self.held.len() {
-                moved += self.admit(pair)?;
-                if !self.is_free(pair) {
+            // Each pair comes first in its turn, so that no busy one takes all the room in a lane.
+            let (pairs, first) = (self.held.len(), turns.next().unwrap_or(0));
+            for pair in (0..pairs).map(|pair| (first + pair) % pairs) {
+                let admitted = self.admit(pair)?;
+                moved += admitted;
+                // Nothing newer overtakes frames that were for a VM which is not there: they look for another way first.
+                if !self.is_free(pair) || admitted > 0 && self.are_stranded() {
                     continue;
                 }
                 let received = ports.input.rx_burst_from(pair as u16, &mut arrived, BURST_SIZE);
@@ -103,7 +107,7 @@ impl Lanes {
             }
             self.say(router);
             match moved {
-                0 if fault.is_err() => return fault.map_err(Error::from),
+                0 if fault.is_err() && self.is_empty() => return fault.map_err(Error::from),
                 0 if is_over && self.is_empty() => return Ok(()),
                 0 => vnf.yield_now(),
                 _ => {}
@@ -130,6 +134,12 @@ impl Lanes {
         self.held.get(pair).is_some_and(Burst::is_empty)
     }
 
+    /// Returns whether frames are in the lane of a VM that is not there.
+    fn are_stranded(&self) -> bool {
+        let is_away = |slot: usize| self.ready >> slot & 1 == 0;
+        self.lanes.iter().enumerate().any(|(slot, lane)| is_away(slot) && !lane.queue.is_empty())
+    }
+
     fn is_empty(&self) -> bool {
         self.lanes.iter().map(|lane| &lane.queue).chain(&self.held).all(Burst::is_empty)
     }
@@ -137,12 +147,15 @@ impl Lanes {
     /// Reads who takes frames. Returns whether nothing is left to do.
     fn look(&mut self, ports: &Ports, router: &mut Router) -> bool {
         (self.ready, self.gone) = (0, 0);
-        for (slot, lane) in self.lanes.iter().enumerate() {
-            let is_away = lane.away_until > 0 && clock::now() < lane.away_until;
-            match ports.state(lane.peer) {
-                PeerState::Ready => self.ready |= u64::from(!is_away) << slot,
-                PeerState::Revoked => self.gone |= 1 << slot,
-                PeerState::Absent | PeerState::Quarantined => {}
+        for (slot, lane) in self.lanes.iter_mut().enumerate() {
+            let state = ports.state(lane.peer);
+            if state == PeerState::Ready {
+                let is_away = lane.away_until > 0 && clock::now() < lane.away_until;
+                self.ready |= u64::from(!is_away) << slot;
+            } else {
+                // When it comes back, it has not kept anybody waiting.
+                (lane.since, lane.away_until) = (0, 0);
+                self.gone |= u64::from(state == PeerState::Revoked) << slot;
             }
         }
         router.set_ready(self.ready);
@@ -166,6 +179,8 @@ impl Lanes {
                 moved += self.redirect(router, slot)?;
             }
         }
+        // A lane that was full once would keep as many buffers from all receive queues.
+        self.lanes.iter_mut().filter(|lane| lane.queue.is_empty()).for_each(|lane| lane.queue.release());
         Ok(moved)
     }
 
