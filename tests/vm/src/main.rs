@@ -17,6 +17,8 @@ mod attacks;
 
 #[cfg(target_os = "none")]
 sluice_vnf::main!(attacks::run);
+#[cfg(target_os = "none")]
+sluice_vnf::heap!(1 << 18);
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "turns addresses that a host laid out into checked memory")]
 
 use crate::Regions;
-use crate::peer_window::PeerWindow;
+use crate::peer_window::{Known, PeerWindow};
 use crate::phase::Phase;
 use crate::runs::Runs;
 use crate::window::Window;
@@ -64,20 +64,24 @@ impl Window {
             (&raw mut (*state).touched).write(0);
             (&raw mut (*state).packets).write(Runs::new());
             let peers = (&raw mut (*state).peers).cast::<Option<PeerWindow>>();
-            (0..MAX_PEERS).for_each(|index| peers.add(index).write(None));
+            let left = (&raw mut (*state).left).cast::<Option<Known>>();
+            (0..MAX_PEERS).for_each(|index| {
+                peers.add(index).write(None);
+                left.add(index).write(None);
+            });
             &mut *state
         }
     }
 
-    /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already goes on where
-    /// it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an error the
-    /// window is as it was. The peer's memory is not touched yet.
+    /// Makes `peer` reachable at `index`, from its queue's start. A queue that is attached there already, or was last,
+    /// goes on where it is, whatever else of the entry is new, and stays in quarantine if the peer broke a rule. On an
+    /// error the window is as it was. The peer's memory is not touched yet.
     pub fn attach_peer(&mut self, index: PeerIdx, peer: &Peer, slot: Slot) -> Result<(), Clause> {
         let extent = self.packets.extent();
         let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
         let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
-        let known = place.as_ref().filter(|known| Some(known.entry) == entry);
-        let known = known.map(|known| (known.queue.base(), known.queue.log(), known.quarantined));
+        let known = place.as_ref().map(PeerWindow::known).or(self.left.get(index.get()).copied().flatten());
+        let known = known.filter(|known| Some(known.entry) == entry);
         let regions = slot.regions(peer)?;
         let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
         attached.retarget(extent);

@@ -26,28 +26,38 @@ pub(crate) struct PeerWindow {
     pub target: Option<Target>,
 }
 
+/// What an earlier window on a peer knew of its queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    /// The queue.
+    pub entry: Queue,
+    base: u32,
+    log: Option<DirtyLog>,
+    quarantined: Option<Clause>,
+}
+
 impl PeerWindow {
+    /// Returns what a later window on the same queue goes on with.
+    pub fn known(&self) -> Known {
+        let Self { entry, queue, quarantined, .. } = self;
+        Known { entry: *entry, base: queue.base(), log: queue.log(), quarantined: *quarantined }
+    }
+
     /// Returns the window on the peer whose directory entry is `peer`, with the queue `entry`. `known` is what an
-    /// earlier window on the same queue knew: its position, the log of its writes, and the rule that the peer broke.
-    pub fn new(
-        peer: &Peer,
-        entry: Queue,
-        regions: Regions,
-        known: Option<(u32, Option<DirtyLog>, Option<Clause>)>,
-    ) -> Result<Self, Clause> {
+    /// earlier window on the same queue knew.
+    pub fn new(peer: &Peer, entry: Queue, regions: Regions, known: Option<Known>) -> Result<Self, Clause> {
         let max_frame = peer.mtu.saturating_add(net::ETHERNET_HEADER);
         let min_buffer = if entry.features & net::F::MTU.bits() != 0 { max_frame.into() } else { 0 };
-        let mut queue = match known {
-            Some((base, ..)) => DeviceQueue::resume(&entry, &regions, base)?,
+        let mut queue = match &known {
+            Some(known) => DeviceQueue::resume(&entry, &regions, known.base)?,
             None => DeviceQueue::new(&entry, &regions)?,
         };
-        if let Some((_, log @ Some(_), _)) = known
-            && !queue.set_log(log, &regions)
-        {
+        let (log, clause) = known.map_or((None, None), |known| (known.log, known.quarantined));
+        if log.is_some() && !queue.set_log(log, &regions) {
             return Err(Clause::Region);
         }
         // The entry that tells of a buffer's region may come behind the buffer.
-        let quarantined = known.and_then(|(.., clause)| clause).filter(|&clause| clause != Clause::Region);
+        let quarantined = clause.filter(|&clause| clause != Clause::Region);
         Ok(Self { regions, queue, quarantined, entry, max_frame, min_buffer, target: None })
     }
 

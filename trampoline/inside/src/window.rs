@@ -1,6 +1,6 @@
 //! The state that outlives a call: the peers that can be reached, and how far the call in hand has come.
 
-use crate::peer_window::PeerWindow;
+use crate::peer_window::{Known, PeerWindow};
 use crate::phase::Phase;
 use crate::queue::DirtyLog;
 use crate::runs::Runs;
@@ -29,6 +29,8 @@ pub struct Window {
     pub(crate) touched: u64,
     pub(crate) packets: Runs,
     pub(crate) peers: [Option<PeerWindow>; MAX_PEERS],
+    /// The queues of peers that were detached.
+    pub(crate) left: [Option<Known>; MAX_PEERS],
 }
 
 const _: () = assert!(offset_of!(Window, accepted) == 0 && offset_of!(Window, caller_rsp) == 32);
@@ -48,6 +50,7 @@ impl Window {
             touched: 0,
             packets: Runs::new(),
             peers: [const { None }; MAX_PEERS],
+            left: [const { None }; MAX_PEERS],
         }
     }
 
@@ -68,10 +71,13 @@ impl Window {
         }
     }
 
-    /// Forgets the peer at `index`.
+    /// Makes the peer at `index` unreachable. If it is attached again, its queue goes on where it is.
     pub fn detach_peer(&mut self, index: PeerIdx) {
-        if let Some(peer) = self.peers.get_mut(index.get()) {
-            *peer = None;
+        let places = self.peers.get_mut(index.get()).zip(self.left.get_mut(index.get()));
+        if let Some((place, left)) = places
+            && let Some(peer) = place.take()
+        {
+            *left = Some(peer.known());
         }
     }
 

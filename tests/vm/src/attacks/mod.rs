@@ -3,6 +3,7 @@
 mod aborted;
 mod alias;
 mod chains;
+mod changed;
 mod cpu;
 mod crossing;
 mod debug;
@@ -60,6 +61,7 @@ pub type Attack = (&'static str, fn(&mut Vnf, &str) -> Result<(), Error>);
 const LISTS: &[&[Attack]] = &[
     aborted::ATTACKS,
     chains::ATTACKS,
+    changed::ATTACKS,
     debugged::ATTACKS,
     emulated::ATTACKS,
     exceptions::ATTACKS,

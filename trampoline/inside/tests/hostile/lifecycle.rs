@@ -72,6 +72,30 @@ fn a_detached_peer_is_not_ready() {
     sender.check();
 }
 
+/// The host closes a sender's windows for a while: the peer's driver has not heard of that.
+#[test]
+fn a_queue_that_comes_again_after_it_was_detached_goes_on_where_it_is() {
+    let mut sender = WindowSender::new(2, SIZE);
+    for _ in 0..3 {
+        sender.peers.iter_mut().for_each(|peer| peer.give(2));
+        assert_eq!(sender.send(&[0, 1, 0]).accepted, [0, 1, 2]);
+        (0..2).for_each(|_| sender.window.detach_peer(PeerIdx(0)));
+        assert_eq!(sender.send(&[0, 1]).accepted, [1]);
+        assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
+        sender.check();
+    }
+    sender.peers[0].offer(SIZE);
+    sender.send(&[0]);
+    sender.window.detach_peer(PeerIdx(0));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert!(sender.window.is_quarantined(PeerIdx(0)), "it broke a rule before");
+    sender.peers[0].restart();
+    sender.peers[0].give(1);
+    sender.window.detach_peer(PeerIdx(0));
+    assert_eq!(sender.peers[0].attach(&mut sender.window, PeerIdx(0)), Ok(()));
+    assert_eq!(sender.send(&[0]).accepted, [0], "another start of the queue");
+}
+
 #[test]
 fn recovering_from_a_finished_call_changes_nothing() {
     let mut sender = WindowSender::new(2, SIZE);
