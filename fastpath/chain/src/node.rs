@@ -155,9 +155,9 @@ impl Node {
     /// of each frame off, sends the frame to the function, and puts the header of the frame's flow back in front of
     /// what comes from there. While the function is not there, the hop's policy decides. See: RFC 7665, 4.6.
     ///
-    /// The newest header of a flow is kept: a function must not change addresses, protocol or ports, and frames that are
-    /// in it while the chain gets a new version come back with that. While the header of a flow is kept, which is for 60
-    /// seconds without a packet, frames of the same addresses, protocol and ports of another chain are dropped.
+    /// The newest header of a flow is kept: a function must not change addresses, protocol or ports, and frames that
+    /// are in it while the chain gets a new version come back with that. While the header of a flow is kept, which is
+    /// for 60 seconds without a packet, frames of the same addresses, protocol and ports of another chain are dropped.
     ///
     /// # Errors
     /// As [`Node::serve`].

@@ -92,7 +92,7 @@ impl Lanes {
             for pair in (0..pairs).map(|pair| (first + pair) % pairs) {
                 let admitted = self.admit(pair)?;
                 moved += admitted;
-                // Nothing newer overtakes frames that were for a VM which is not there: they look for another way first.
+                // Nothing newer overtakes frames for a VM that is not there: they look for another way first.
                 if !self.is_free(pair) || admitted > 0 && self.are_stranded() {
                     continue;
                 }

@@ -161,8 +161,8 @@ impl Sender<'_> {
     }
 }
 
-/// Receives for as long as its first peer is there, in turns of `turn` ticks. A frame that was made before a look at the
-/// queue, and was not there then, is late: on one processor, its sender was stopped in between.
+/// Receives for as long as its first peer is there, in turns of `turn` ticks. A frame that was made before a look at
+/// the queue, and was not there then, is late: on one processor, its sender was stopped in between.
 fn late(vnf: &mut Vnf, turn: u64) -> Result<(), Error> {
     let ports = vnf.open(Options::default())?;
     let (mut burst, mut next, [mut began, mut looked]) = (ports.burst(), 0, [0; 2]);
