@@ -57,9 +57,9 @@ fn the_switch_forwards_by_its_flows_in_bochs() {
     forwards_by_flows(in_bochs);
 }
 
-/// Returns a scenario in which a VM that forwards by its in-VM switch is stopped in a burst. Five VMs share one
-/// processor. The flow of the burst is used early in a turn of the sender's and again at the end of the next one, which takes
-/// longer than a flow may be idle; and from one turn to the next takes less.
+/// Returns a scenario in which a VM that forwards by its in-VM switch is stopped in a burst. Five VMs share
+/// a processor. The burst's flow is used early in a turn of the sender's and again at the end of the next one,
+/// which takes longer than a flow may be idle; and from one turn to the next takes less.
 fn stopped() -> Scenario {
     let [turn, others, idle, revoke] = [40_000, 10_000, 78_000, 8_000];
     let vm = |name: &str, args: String, peer: &str| {
