@@ -15,6 +15,7 @@ mod exits;
 mod flows;
 mod hub;
 mod latency;
+mod live;
 mod outside;
 mod processes;
 mod processor;
