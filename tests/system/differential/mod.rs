@@ -19,7 +19,7 @@ mod upkeep;
 use captures::{flow_of, synthetic};
 use lab::Lab;
 use runs::{Run, alone, with_vm};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// Rules of OpenFlow: what comes by the first port leaves by the second one, in one way or another.
@@ -62,10 +62,10 @@ fn same_frames(ours: &[Vec<u8>], theirs: &[Vec<u8>]) {
     assert!(ours.keys().all(|flow| theirs.contains_key(flow)), "frames of flows that are not there");
 }
 
-/// Asserts that Open vSwitch's counters and those of the table are, for each flow, together what Open vSwitch alone
-/// counted.
+/// Asserts that `is_right` says so of each flow's packets and bytes: of what Open vSwitch's counters and those of the
+/// table are together, and of what Open vSwitch alone counted.
 #[track_caller]
-fn same_counters(ours: &Run, theirs: &Run) {
+fn counters(ours: &Run, theirs: &Run, is_right: impl Fn(Option<&runs::Counts>, Option<&runs::Counts>) -> bool) {
     let mut left = ours.table.clone();
     let mut together = BTreeMap::new();
     for (flow, (ufid, counts)) in &ours.datapath {
@@ -74,15 +74,30 @@ fn same_counters(ours: &Run, theirs: &Run) {
     }
     assert_eq!(left, BTreeMap::new(), "flows of the table that Open vSwitch does not have");
     let alone: BTreeMap<_, _> = theirs.datapath.iter().map(|(flow, (_, counts))| (flow, *counts)).collect();
-    for (flow, counts) in &alone {
-        assert_eq!(together.get(flow), Some(counts), "{flow}");
-    }
-    assert_eq!(together.len(), alone.len(), "{together:#?}");
+    let all: BTreeSet<_> = together.keys().copied().chain(alone.keys().copied()).collect();
+    let both = all.iter().map(|flow| (flow, together.get(*flow), alone.get(*flow)));
+    let wrong: Vec<_> = both.filter(|(_, together, alone)| !is_right(*together, *alone)).take(10).collect();
+    assert!(wrong.is_empty(), "together, and alone, of {} and {}: {wrong:#?}", together.len(), alone.len());
+}
+
+/// Asserts that Open vSwitch's counters and those of the table are, for each flow, together what Open vSwitch alone
+/// counted.
+#[track_caller]
+fn same_counters(ours: &Run, theirs: &Run) {
+    counters(ours, theirs, |together, alone| together == alone);
 }
 
 /// Lets `frames` through Open vSwitch alone and through an in-VM switch, and compares all. Returns what was counted.
 #[track_caller]
 fn compare(rules: &[&str], frames: &[Vec<u8>]) -> BTreeMap<String, u64> {
+    let [ours, theirs] = both(rules, frames);
+    same_counters(&ours, &theirs);
+    ours.counters
+}
+
+/// Lets `frames` through both, and compares what left. Returns both runs.
+#[track_caller]
+fn both(rules: &[&str], frames: &[Vec<u8>]) -> [Run; 2] {
     let lab = Lab::new();
     runs::keep_flows(&lab, 600_000);
     let theirs = alone(&lab, rules, frames);
@@ -90,8 +105,7 @@ fn compare(rules: &[&str], frames: &[Vec<u8>]) -> BTreeMap<String, u64> {
     println!("{} frames, {} flows: {:?}", frames.len(), theirs.datapath.len(), ours.counters);
     assert!(!theirs.frames.is_empty() && !theirs.datapath.is_empty());
     same_frames(&ours.frames, &theirs.frames);
-    same_counters(&ours, &theirs);
-    ours.counters
+    [ours, theirs]
 }
 
 /// Returns the counter `name`, which is not there if it is 0.
@@ -125,11 +139,16 @@ fn differential_300_new_flows_at_once_with_openvswitch() {
 }
 
 /// It takes minutes: Open vSwitch says all of its flows in each answer.
+///
+/// Alone it gets all frames at its own pace, takes too long to look after so many flows, and removes some meanwhile,
+/// which begin anew: what it counted for them is gone. With an in-VM switch nothing that is counted is less.
 #[test]
 #[ignore = "minutes"]
 fn differential_64000_flows_with_openvswitch() {
-    let counters = compare(&RULES, &synthetic(64_000, 4));
-    assert!(of(&counters, "hits") > 1_000, "{counters:?}");
+    let [ours, theirs] = both(&RULES, &synthetic(64_000, 4));
+    let packets = |counts: Option<&runs::Counts>| counts.map(|counts| counts[0]);
+    counters(&ours, &theirs, |together, alone| packets(together).is_some() && packets(together) >= packets(alone));
+    assert!(of(&ours.counters, "hits") > 1_000, "{:?}", ours.counters);
 }
 
 /// The capture that the examples send, several times: its frames are of all kinds.
