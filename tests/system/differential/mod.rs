@@ -140,7 +140,7 @@ fn differential_300_new_flows_at_once_with_openvswitch() {
 
 /// It takes minutes: Open vSwitch says all of its flows in each answer.
 ///
-/// Alone it gets all frames at its own pace, takes too long to look after so many flows, and removes some meanwhile,
+/// Alone it gets all frames at its own pace, takes too long to look after all flows, and removes some meanwhile,
 /// which begin anew: what it counted for them is gone. With an in-VM switch nothing that is counted is less.
 #[test]
 #[ignore = "minutes"]
