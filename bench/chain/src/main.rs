@@ -46,7 +46,7 @@ fn pass(vnf: &mut Vnf) -> Outcome {
     let mut ports = vnf.open(options())?;
     let mut node = Node::open(vnf, &ports, None)?;
     let mut stretches = Stretches::new();
-    node.relay_telling(vnf, &mut ports, |count| stretches.note(count))?;
+    node.relay_with_callback(vnf, &mut ports, |count| stretches.note(count))?;
     let kind = ports.gate().kind().name();
     println!("row {}", Json(&stretches.row(kind, LEN as u16)));
     Ok(())

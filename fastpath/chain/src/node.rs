@@ -109,7 +109,7 @@ impl Node {
     /// # Errors
     /// As [`Node::serve`].
     pub fn relay(&mut self, vnf: &mut Vnf, ports: &mut Ports) -> Result<(), Error> {
-        self.relay_telling(vnf, ports, |_| ())
+        self.relay_with_callback(vnf, ports, |_| ())
     }
 
     /// Does [`Node::relay`], and tells `arrived` the number of frames of each burst, before they go on: for a VNF that
@@ -117,7 +117,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::serve`].
-    pub fn relay_telling(
+    pub fn relay_with_callback(
         &mut self,
         vnf: &mut Vnf,
         ports: &mut Ports,

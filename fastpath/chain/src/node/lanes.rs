@@ -30,9 +30,8 @@ pub struct Lanes {
     stall: Option<u64>,
     /// Ticks from one print of the router's counters to the next, and when that is due.
     report: Option<(u64, u64)>,
-    /// Bits of lanes whose VMs take frames, and of those that are gone for good.
+    /// Bits of lanes whose VMs take frames.
     ready: u64,
-    gone: u64,
     /// Bits of lanes that take no frame, as older ones wait for room in them, in the lane of a VM that is not there.
     behind: u64,
     /// Frames that were lost on their way to the VM beside.
@@ -52,18 +51,7 @@ impl Lanes {
         let held = (0..ports.input.pairs()).map(|_| ports.burst()).collect();
         let ticks = |time: u32| (time > 0).then(|| (u64::from(time) * (crate::seconds(1) / 1000)).max(1));
         let (stall, report) = (ticks(file.stall_ms), ticks(file.report_ms).map(|time| (time, clock::now() + time)));
-        Self {
-            lanes,
-            held,
-            slots: peers.len(),
-            stall,
-            report,
-            ready: 0,
-            gone: 0,
-            behind: 0,
-            lost: 0,
-            ends_with_beside: false,
-        }
+        Self { lanes, held, slots: peers.len(), stall, report, ready: 0, behind: 0, lost: 0, ends_with_beside: false }
     }
 
     /// Waits until all VMs are ready, or nothing came of that for seconds.
@@ -126,7 +114,7 @@ impl Lanes {
     }
 
     fn beside(&self) -> Beside {
-        self.lanes.get(self.slots).map(|_| (self.slots as u8, self.ready >> self.slots & 1 != 0))
+        self.lanes.get(self.slots).map(|_| (self.slots as u8, has(self.ready, self.slots)))
     }
 
     /// Returns whether no frame of `pair` waits.
@@ -136,8 +124,7 @@ impl Lanes {
 
     /// Returns whether frames are in the lane of a VM that is not there.
     fn are_stranded(&self) -> bool {
-        let is_away = |slot: usize| self.ready >> slot & 1 == 0;
-        self.lanes.iter().enumerate().any(|(slot, lane)| is_away(slot) && !lane.queue.is_empty())
+        self.lanes.iter().enumerate().any(|(slot, lane)| !has(self.ready, slot) && !lane.queue.is_empty())
     }
 
     fn is_empty(&self) -> bool {
@@ -146,7 +133,9 @@ impl Lanes {
 
     /// Reads who takes frames. Returns whether nothing is left to do.
     fn look(&mut self, ports: &Ports, router: &mut Router) -> bool {
-        (self.ready, self.gone) = (0, 0);
+        self.ready = 0;
+        // Bits of lanes whose VMs are gone for good.
+        let mut gone = 0;
         for (slot, lane) in self.lanes.iter_mut().enumerate() {
             let state = ports.state(lane.peer);
             if state == PeerState::Ready {
@@ -155,19 +144,19 @@ impl Lanes {
             } else {
                 // When it comes back, it has not kept anybody waiting.
                 (lane.since, lane.away_until) = (0, 0);
-                self.gone |= u64::from(state == PeerState::Revoked) << slot;
+                gone |= u64::from(state == PeerState::Revoked) << slot;
             }
         }
         router.set_ready(self.ready);
-        router.is_over(self.gone) || self.ends_with_beside && self.gone >> self.slots != 0
+        router.is_over(gone) || self.ends_with_beside && gone >> self.slots != 0
     }
 
     /// Sends what the VMs take; the frames of those that are not there look for another way, before any newer one is
     /// received. Returns the number of frames that left their lane.
     fn flush(&mut self, ports: &mut Ports, router: &mut Router) -> Result<usize, Error> {
-        let (mut moved, is_ready) = (0, |ready: u64, slot: usize| ready >> slot & 1 != 0);
+        let mut moved = 0;
         for (slot, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.queue.is_empty()) {
-            if is_ready(self.ready, slot) {
+            if has(self.ready, slot) {
                 let sent = send(ports, lane.peer, &mut lane.queue)?;
                 self.stall.into_iter().for_each(|stall| lane.notice(sent, stall));
                 moved += sent;
@@ -175,7 +164,7 @@ impl Lanes {
         }
         self.behind = 0;
         for slot in 0..self.lanes.len() {
-            if !is_ready(self.ready, slot) {
+            if !has(self.ready, slot) {
                 moved += self.redirect(router, slot)?;
             }
         }
@@ -212,7 +201,7 @@ impl Lanes {
     /// Returns whether the lane of `slot` has room, and no frame waits to get in.
     fn takes(&self, slot: u8) -> bool {
         let has_room = self.lanes.get(usize::from(slot)).is_some_and(|lane| lane.queue.room() > 0);
-        has_room && self.behind >> slot & 1 == 0
+        has_room && !has(self.behind, slot.into())
     }
 
     /// Moves frames of `pair` that wait to lanes that have room by now. Returns their number.
@@ -299,6 +288,11 @@ pub fn each_frame(
     for (index, slot) in slots.iter_mut().enumerate().take(burst.len()) {
         *slot = burst.frame_mut(index).ok().and_then(|mut frame| each(&mut frame));
     }
+}
+
+/// Returns whether the bit of `slot` is set.
+const fn has(bits: u64, slot: usize) -> bool {
+    bits >> slot & 1 != 0
 }
 
 /// Sends what `peer` takes of `burst`. A peer that is gone takes nothing.
