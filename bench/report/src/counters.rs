@@ -323,6 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn each_counter_of_a_switch_that_is_a_miss_or_a_drop_has_its_column() {
+        let others = ["hits", "held", "returned", "forwarded", "searched"];
+        let shown: Vec<_> = MISSES.iter().chain(&DROPS).chain(&others).copied().collect();
+        assert!(sluice_switch::SwitchStats::NAMES.iter().all(|name| shown.contains(name)));
+        assert_eq!(shown.len(), sluice_switch::SwitchStats::NAMES.len());
+    }
+
+    #[test]
     fn what_says_nothing_of_counters_is_passed_over() {
         let mut counters = Counters::new(HOST);
         let others = [
