@@ -1,16 +1,28 @@
 //! Frames in packet memory, for tests.
 
 use sluice_vnf::abi::Gpa;
+use sluice_vnf::abi::call::MAX_BURST;
 use sluice_vnf::{BufferLen, Burst, Frame, FrameMut, Mempool, PacketMemory, PeerSlice};
 use std::vec;
 use std::vec::Vec;
 
 /// Returns an empty burst with a pool of its own.
 pub fn burst() -> Burst<'static> {
-    let memory = PeerSlice::from_mut(vec![0u64; 8 * 256].leak());
+    pool(8).burst()
+}
+
+/// Returns empty bursts of one pool, which has room for two that are full.
+pub fn bursts(count: usize) -> Vec<Burst<'static>> {
+    let pool = pool(2 * MAX_BURST);
+    (0..count).map(|_| pool.burst()).collect()
+}
+
+/// Returns a pool of this number of buffers.
+fn pool(buffers: usize) -> &'static Mempool<'static> {
+    let memory = PeerSlice::from_mut(vec![0u64; buffers * 256].leak());
     let memory = PacketMemory::new(Gpa(0), memory).expect("small");
-    let pool = Mempool::new(memory, BufferLen::KiB2, vec![0; 8].leak()).expect("room");
-    (Box::leak(Box::new(pool)) as &'static Mempool<'static>).burst()
+    let pool = Mempool::new(memory, BufferLen::KiB2, vec![0; buffers].leak()).expect("room");
+    Box::leak(Box::new(pool))
 }
 
 /// Returns what `work` makes of a frame of `bytes`, and the frame's bytes then.

@@ -304,23 +304,4 @@ fn send(ports: &mut Ports, peer: PeerIdx, burst: &mut Burst<'static>) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vm_that_takes_no_frame_for_too_long_is_away() {
-        let mut lane = Lane { peer: PeerIdx(0), queue: crate::testing::burst(), since: 0, away_until: 0 };
-        let long = 1 << 50;
-        lane.notice(0, 1);
-        assert_eq!((lane.since, lane.away_until), (0, 0), "nothing waits");
-        assert!(lane.queue.push(60).is_ok());
-        lane.notice(0, long);
-        let since = lane.since;
-        lane.notice(0, long);
-        assert!(since > 0 && (lane.since, lane.away_until) == (since, 0), "not yet");
-        lane.notice(1, 1);
-        assert!(lane.since > since && lane.away_until == 0, "a frame was taken");
-        lane.notice(0, 1);
-        assert!(lane.since == 0 && lane.away_until > since);
-    }
-}
+mod tests;
