@@ -13,6 +13,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Largest number of packets in one call (rule G10 bounds the time that a window is open).
 pub const MAX_BURST: usize = 256;
 
+/// The 64-bit word of the request block in which a VM counts beginnings and ends of its calls where it runs the ring code
+/// itself, with the gates `direct` and `guarded`: it is odd while a call is under way. The VM writes it. A host that
+/// shares the request block sees by it when no call goes by an earlier directory.
+pub const CALLS: usize = crate::map::PAGE as usize / 8 - 1;
+
 /// A frame to send, in the request block: 8 bytes. The VM writes it at any time, so the window checks each word again
 /// that it reads again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -67,7 +72,7 @@ impl Packet {
 const _: () = assert!(size_of::<Packet>() == 8 && offset_of!(Packet, len) == 4);
 const _: () = assert!(offset_of!(Packet, peer) == 6 && offset_of!(Packet, flags) == 7);
 const _: () = assert!(crate::directory::MAX_QUEUES <= 16);
-const _: () = assert!(MAX_BURST * size_of::<Packet>() <= crate::map::PAGE as usize);
+const _: () = assert!(MAX_BURST * size_of::<Packet>() <= 8 * CALLS);
 
 /// The packets of a call that were accepted: bit `i % 64` of word `i / 64` is packet `i`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

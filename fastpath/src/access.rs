@@ -6,11 +6,12 @@
 #![allow(unsafe_code, reason = "calls the gates, as `Access::new` was promised it can")]
 
 use crate::GateError;
+use crate::calls::Calls;
 use crate::directory::{Directory, Seen};
 use core::cell::RefCell;
-use sluice_abi::call::{Code, Outcome, Packet, Status};
+use sluice_abi::call::{CALLS, Code, Outcome, Packet, Status};
 use sluice_abi::directory::{GateKind, PeerState};
-use sluice_abi::{Gpa, PeerIdx, map};
+use sluice_abi::{Gpa, PeerIdx};
 use sluice_gate::hypercall;
 use sluice_inside::{Slot, Window};
 use sluice_memory::{Avx, PeerSlice, Table, Words};
@@ -49,7 +50,7 @@ impl PacketMemory {
 /// The memory by which a host lets a VM or a process reach its peers. See: [`sluice_abi::map`] for how the slot is laid
 /// out.
 pub struct AccessMemory {
-    /// The window directory, [`map::DIRECTORY_LEN`] bytes. Only the host writes it.
+    /// The window directory, [`sluice_abi::map::DIRECTORY_LEN`] bytes. Only the host writes it.
     pub directory: PeerSlice<'static>,
     /// The request block, one page. This VM writes it.
     pub request: PeerSlice<'static>,
@@ -116,6 +117,7 @@ enum Kind {
 /// Window state of this program's own, for the gates that run the ring code here.
 struct Local {
     window: &'static mut Window,
+    calls: Calls<Table<'static, u64>>,
     seen: Seen,
     slot: Slot,
 }
@@ -125,9 +127,7 @@ impl Crossing {
     pub fn new(Access { memory, any_gate }: Access) -> Result<Self, GateError> {
         let AccessMemory { directory, request, packets, slot, state } = memory;
         let directory = Directory::in_pages(directory)?;
-        if request.len() < map::PAGE {
-            return Err(GateError::Request);
-        }
+        let words = request.table(0, CALLS as u16 + 1).ok_or(GateError::Request)?;
         let number = directory.gate();
         let gate = GateKind::from_word(number).ok_or(GateError::Kind(number))?;
         let guarded = match gate {
@@ -137,7 +137,7 @@ impl Crossing {
             GateKind::Direct | GateKind::Guarded => gate == GateKind::Guarded,
         };
         state.set_packets(packets);
-        let local = RefCell::new(Local { window: state, seen: Seen::new(), slot });
+        let local = RefCell::new(Local { window: state, calls: Calls::new(words), seen: Seen::new(), slot });
         Ok(Self { request, directory, kind: Kind::Here { local, guarded } })
     }
 
@@ -193,6 +193,15 @@ impl Crossing {
     fn call_here(&self, local: &RefCell<Local>, guarded: bool, packets: &[Packet], avx: Option<Avx>) -> Outcome {
         // A call from within a call, such as an interrupt handler's, does not take place.
         let Ok(mut local) = local.try_borrow_mut() else { return Outcome::nothing(Status::new(Code::Aborted)) };
+        local.calls.begin();
+        let outcome = self.send(&mut local, guarded, packets, avx);
+        local.calls.end();
+        outcome
+    }
+
+    /// Sends as [`Crossing::call`] does, while the host knows of it.
+    #[inline(always)]
+    fn send(&self, local: &mut Local, guarded: bool, packets: &[Packet], avx: Option<Avx>) -> Outcome {
         if !local.refresh(&self.directory) {
             return not_now(packets);
         }

@@ -64,6 +64,7 @@
 
 mod access;
 mod burst;
+mod calls;
 mod directory;
 mod frame;
 mod gate;

@@ -29,6 +29,10 @@ impl<F: Fn()> SharedWords for Between<F> {
     fn release() {
         Table::<u64>::release();
     }
+
+    fn full() {
+        Table::<u64>::full();
+    }
 }
 
 /// Between any two writes of the host a call of the VM sends nothing. After the last, the VM knows all: a restart and a

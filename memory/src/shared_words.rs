@@ -14,6 +14,8 @@ pub trait SharedWords {
     /// Orders every store before it against every store after it, for whoever loads with [`SharedWords::acquire`]
     /// between.
     fn release();
+    /// Orders every access before it against every access after it.
+    fn full();
 }
 
 impl SharedWords for Table<'_, u64> {
@@ -22,6 +24,7 @@ impl SharedWords for Table<'_, u64> {
         self.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
+    #[inline(always)]
     fn store(&self, index: usize, word: u64) {
         if let Some(place) = self.words().get(index) {
             place.store(word, Ordering::Relaxed);
@@ -33,8 +36,14 @@ impl SharedWords for Table<'_, u64> {
         fence(Ordering::Acquire);
     }
 
+    #[inline(always)]
     fn release() {
         fence(Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn full() {
+        fence(Ordering::SeqCst);
     }
 }
 

@@ -108,6 +108,10 @@ impl<const FENCED: bool> SharedWords for Model<FENCED> {
             fence(Ordering::Release);
         }
     }
+
+    fn full() {
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// Lets the host make changes 1 to `last` while the VM looks, and returns the number of orders tried, in each of which
@@ -216,6 +220,8 @@ impl SharedWords for Counted<'_> {
     fn acquire() {}
 
     fn release() {}
+
+    fn full() {}
 }
 
 impl<'t> Counted<'t> {

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod calls;
 mod device;
 mod directory;
 mod manifest;
@@ -18,6 +19,7 @@ pub mod regions;
 mod runs;
 mod switch;
 
+pub use calls::Call;
 pub use device::{Device, Event, MAX_PAIRS};
 pub use directory::Directory;
 pub use manifest::{Addresses, FlowsConfig, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, VmError};

@@ -122,7 +122,7 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         move |error| LaunchError::System { vm, what, error }
     };
     let (mut files, mut directories) = (Vec::new(), Vec::new());
-    let (mut rams, mut pages) = (Vec::new(), Vec::new());
+    let (mut rams, mut pages, mut requests, mut blocks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for vm in &manifest.vms {
         let len = u64::from(vm.ram_mib) << 20;
         let ram = memory::ram(&vm.name, len).map_err(system(vm, "RAM"))?;
@@ -131,10 +131,14 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
         let (file, page) = memory::directory().map_err(system(vm, "directory"))?;
         directories.push(file);
         pages.push(page);
+        let (block, request) = memory::request().map_err(system(vm, "request block"))?;
+        blocks.push(block);
+        requests.push(request);
     }
     let (switches, flow_files) = flows::prepare(options, manifest)?;
     let mut all = Vec::new();
-    for (id, ((config, directory), flows)) in manifest.vms.iter().zip(directories).zip(flow_files).enumerate() {
+    let files_of_vms = manifest.vms.iter().zip(directories).zip(blocks).zip(flow_files);
+    for (id, (((config, directory), request), flows)) in files_of_vms.enumerate() {
         let clone = |ram: &OwnedFd| ram.try_clone().map_err(system(config, "RAM"));
         let peers = manifest.peers_of(id).map(|peer| clone(&files[peer])).collect::<Result<_, _>>()?;
         let ram = clone(&files[id])?;
@@ -146,6 +150,7 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
             processor: None,
             directory,
             ram,
+            request,
             peers,
             flows,
         });
@@ -154,8 +159,9 @@ fn prepare<'a>(options: &'a Options, manifest: &'a Manifest) -> Result<(Shared, 
     let taps = Taps::create(options, manifest).map_err(tap)?;
     let room = memory::private(Switch::ROOM_LEN).map_err(LaunchError::Switch)?;
     let too_little = || LaunchError::Switch(io::ErrorKind::OutOfMemory.into());
-    let shared = Shared::new(manifest, Memory { pages, rams, room }, taps, (switches, flows::bridges(manifest)?))
-        .ok_or_else(too_little)?;
+    let shared =
+        Shared::new(manifest, Memory { pages, requests, rams, room }, taps, (switches, flows::bridges(manifest)?))
+            .ok_or_else(too_little)?;
     Ok((shared, all))
 }
 

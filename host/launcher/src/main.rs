@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`launch`] (from the manifest to the verdict), `files` (the files that the manifest names), `run`
 //! (all processes, until the last has ended), `process` (one process), `console` (standard output), `shared` (devices,
-//! directories and the switch), `flows` (in-VM switches), `openvswitch` (behind them), `taps` (captures), `memory`.
+//! directories and the switch), `sender` (who stays in a call), `flows` (in-VM switches), `openvswitch` (behind them),
+//! `taps` (captures), `memory`.
 
 mod console;
 mod files;
@@ -14,6 +15,7 @@ mod memory;
 mod openvswitch;
 mod process;
 mod run;
+mod sender;
 mod shared;
 mod taps;
 

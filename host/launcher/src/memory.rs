@@ -3,8 +3,9 @@
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::thread::futex::{self, Flags};
 use sluice_abi::Gpa;
+use sluice_abi::call::CALLS;
 use sluice_abi::directory::word;
-use sluice_abi::map::DIRECTORY_LEN;
+use sluice_abi::map::{DIRECTORY_LEN, PAGE};
 use sluice_memory::{PeerSlice, Table};
 use sluice_vhost_user::memory::Mapping;
 use std::io;
@@ -48,6 +49,13 @@ pub fn directory() -> io::Result<(OwnedFd, Table<'static, u64>)> {
     let (file, pages) = own("directory", DIRECTORY_LEN)?;
     let words = pages.table(0, word::COUNT as u16).ok_or_else(|| io::Error::other("no room for a directory"))?;
     Ok((file, words))
+}
+
+/// Returns a request block that nobody can resize: its file, and its words.
+pub fn request() -> io::Result<(OwnedFd, Table<'static, u64>)> {
+    let file = ram("request block", PAGE)?;
+    let words = map(&file, PAGE)?.table(0, CALLS as u16 + 1);
+    Ok((file, words.ok_or_else(|| io::Error::other("no room for a request block"))?))
 }
 
 fn sized(name: &str, len: u64) -> io::Result<OwnedFd> {

@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, and the
-/// peers' RAM, and flow table and records if there are any, in this order.
+/// The first file descriptor that is passed to a process. They are the control socket, the directory, the RAM, the
+/// request block, and the peers' RAM, and flow table and records if there are any, in this order.
 const FIRST_FD: i32 = 3;
 /// Number of bytes that are read from a process's console before other processes have their turn.
 const CONSOLE_TURN: usize = 1 << 16;
@@ -43,6 +43,7 @@ pub struct NewProcess<'a> {
     pub processor: Option<usize>,
     pub directory: OwnedFd,
     pub ram: OwnedFd,
+    pub request: OwnedFd,
     pub peers: Vec<OwnedFd>,
     /// The flow memory of an in-VM switch.
     pub flows: Option<FlowFiles>,
@@ -102,6 +103,11 @@ impl Process {
             fcntl_setfl(output, fcntl_getfl(output)? | OFlags::NONBLOCK)?;
         }
         Ok(process)
+    }
+
+    /// Returns the process group, which has the id of the process.
+    pub const fn group(&self) -> Pid {
+        self.group
     }
 
     /// Returns the file descriptors to wait for on behalf of the process.
@@ -191,7 +197,8 @@ impl Drop for Process {
 
 fn command(parts: &NewProcess<'_>, control: UnixStream) -> io::Result<Command> {
     let mut fds = vec![control.into()];
-    for fd in [&parts.directory, &parts.ram].into_iter().chain(&parts.peers).chain(parts.flows.iter().flatten()) {
+    let own = [&parts.directory, &parts.ram, &parts.request];
+    for fd in own.into_iter().chain(&parts.peers).chain(parts.flows.iter().flatten()) {
         fds.push(fd.try_clone()?);
     }
     let mappings = (FIRST_FD..).zip(fds).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();

@@ -119,6 +119,10 @@ impl<'a, 's> Run<'a, 's> {
     /// Looks after flow tables, and ends the processes that do not report that a change is done: they have their peers'
     /// memory for as long as they live.
     fn end_the_late(&mut self) {
+        for vm in self.shared.stuck() {
+            let name = &self.parts[vm as usize].config.name;
+            self.console.say(&format!("vm {name} stayed in a call to a peer that was taken away, and is ended"));
+        }
         for vm in self.shared.turn() {
             let Some(process) = self.processes.iter_mut().find(|process| process.id == vm as usize) else { continue };
             if process.end() {
@@ -166,6 +170,7 @@ impl<'a, 's> Run<'a, 's> {
             self.system(id, format!("image {}{hint}", image.display()), error)
         };
         let process = Process::start(&self.parts[id]).map_err(failed)?;
+        self.shared.runs(id as u32, process.group());
         self.processes.push(process);
         Ok(())
     }

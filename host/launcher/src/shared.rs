@@ -2,9 +2,11 @@
 
 use crate::console::Console;
 use crate::openvswitch::Bridge;
+use crate::sender::Sender;
 use crate::taps::Taps;
 use crate::{flows, memory};
 use rustix::event::PollFlags;
+use rustix::process::Pid;
 use sluice_abi::directory::GateKind;
 use sluice_abi::run::Run;
 use sluice_control::{Counters, Event, Manifest, Network, RunError, Switch, Told, publish};
@@ -25,12 +27,18 @@ pub struct Shared {
     bridges: Vec<Bridge>,
     /// VMs whose drivers notified the host since their ports were served.
     notified: Vec<bool>,
+    /// All VMs, as far as they send.
+    senders: Vec<Sender>,
+    /// VMs that were ended as they stayed in a call.
+    stuck: Vec<u32>,
 }
 
 /// Memory for the devices and the switch.
 pub struct Memory {
     /// The directory of each VM.
     pub pages: Vec<Table<'static, u64>>,
+    /// The request block of each VM.
+    pub requests: Vec<Table<'static, u64>>,
     /// The RAM of each VM.
     pub rams: Vec<PeerSlice<'static>>,
     /// [`Switch::ROOM_LEN`] bytes for the switch alone.
@@ -43,8 +51,9 @@ impl Shared {
         let switch = Switch::new(manifest, &memory.rams, memory.room)?;
         let (flows, bridges) = flows;
         let (network, notified) = (Network::new(manifest), vec![false; manifest.vms.len()]);
-        let mut shared =
-            Self { network, pages: memory.pages, rams: memory.rams, switch, taps, flows, bridges, notified };
+        let Memory { pages, requests, rams, .. } = memory;
+        let (senders, stuck) = (requests.into_iter().map(Sender::new).collect(), Vec::new());
+        let mut shared = Self { network, pages, rams, switch, taps, flows, bridges, notified, senders, stuck };
         (0..manifest.vms.len() as u32).for_each(|vm| shared.refresh(vm));
         Some(shared)
     }
@@ -56,10 +65,16 @@ impl Shared {
 
     /// Writes a register of VM `vm`'s device, and updates the directories of the VMs that may send to it.
     pub fn write(&mut self, vm: u32, register: u32, value: u32) {
-        match self.network.write(vm, register, value) {
-            Some(Event::Notified) => self.notified[vm as usize] = true,
-            Some(Event::QueuesReady | Event::Reset) => self.refresh_senders(vm),
-            None => {}
+        if let Some(event) = self.network.write(vm, register, value) {
+            self.changed(vm, event);
+        }
+    }
+
+    fn changed(&mut self, vm: u32, event: Event) {
+        match event {
+            Event::Notified => self.notified[vm as usize] = true,
+            Event::QueuesReady => self.refresh_senders(vm),
+            Event::Reset => self.settle_senders(vm),
         }
     }
 
@@ -70,10 +85,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes a run of VM `vm`'s packet memory, and updates the directories of the VMs that may send to it.
+    /// Removes a run of VM `vm`'s packet memory, and updates the directories of the VMs that may send to it. None of them
+    /// writes there any more.
     pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
         self.network.remove_run(vm, offset, len)?;
-        self.refresh_senders(vm);
+        self.settle_senders(vm);
         Ok(())
     }
 
@@ -86,9 +102,7 @@ impl Shared {
                 let served = switch.serve(network, vm as u32, flows::now(), taps, flows);
                 self.notified[vm] = served.more;
                 served.told.iter().for_each(|told| self.tell(told));
-                if served.event.is_some() {
-                    self.refresh_senders(vm as u32);
-                }
+                served.event.into_iter().for_each(|event| self.changed(vm as u32, event));
             }
         }
         self.taps.flush();
@@ -164,16 +178,39 @@ impl Shared {
         self.flows.start(vm, flows::now());
     }
 
-    /// Removes the device of VM `vm`, which ended.
+    /// Notes that VM `vm` is this process group.
+    pub fn runs(&mut self, vm: u32, group: Pid) {
+        self.senders[vm as usize].group = Some(group);
+    }
+
+    /// Removes the device of VM `vm`, which ended, and with it what it was doing.
     pub fn remove(&mut self, vm: u32) {
+        self.senders[vm as usize].end();
         self.flows.end(vm);
         self.network.remove(vm);
-        self.refresh_senders(vm);
+        self.settle_senders(vm);
+    }
+
+    /// Returns the VMs that were ended as they stayed in a call, since this was asked last.
+    pub fn stuck(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.stuck)
     }
 
     /// Gives VM `vm`, which starts again, its device back. Its senders learn of it when the driver starts it.
     pub fn restart(&mut self, vm: u32) {
         self.network.restart(vm);
+    }
+
+    /// Updates the directories of the VMs that may send to VM `vm`, of which something was taken away, and waits until no
+    /// call goes by those of before. Who stays in one is ended: it would write into memory that has another use.
+    fn settle_senders(&mut self, vm: u32) {
+        self.refresh_senders(vm);
+        for sender in self.network.senders_to(vm) {
+            if !self.senders[sender as usize].leaves() {
+                self.senders[sender as usize].kill();
+                self.stuck.push(sender);
+            }
+        }
     }
 
     fn refresh_senders(&mut self, vm: u32) {

@@ -13,8 +13,10 @@ const CONTROL_FD: u16 = 3;
 pub const DIRECTORY_FD: u16 = 4;
 /// Descriptor of this process's RAM.
 pub const RAM_FD: u16 = 5;
+/// Descriptor of this process's request block.
+pub const REQUEST_FD: u16 = 6;
 /// Descriptor of the RAM of the peer at index 0. Those of the other peers follow.
-pub const FIRST_PEER_FD: u16 = 6;
+pub const FIRST_PEER_FD: u16 = 7;
 
 /// Registers of this process's network device.
 pub struct Control(Option<UnixStream>);

@@ -92,6 +92,7 @@ impl Vnf {
         }
         let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
         slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
+        slot.map_request(&inherited(control::REQUEST_FD)?)?;
         let flows = match env::var_os("SLUICE_FLOWS") {
             Some(_) => Some(FlowPages {
                 table: slot.map_read_only(map::FLOWS, &inherited(control::FIRST_PEER_FD + u16::from(peers))?)?,
@@ -220,6 +221,9 @@ mod tests {
         let directory = memfd_create("directory", MemfdFlags::CLOEXEC).expect("a file");
         ftruncate(&directory, map::DIRECTORY_LEN).expect("room");
         slot.map_directory(&directory).expect("room");
+        let request = memfd_create("request", MemfdFlags::CLOEXEC).expect("a file");
+        ftruncate(&request, map::PAGE).expect("room");
+        slot.map_request(&request).expect("room");
         let mut machine = Vnf {
             args: "",
             modules: Vec::new(),

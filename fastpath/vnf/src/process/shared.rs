@@ -23,6 +23,7 @@ pub fn inherited(number: u16) -> io::Result<OwnedFd> {
 pub struct Slot {
     all: PeerSlice<'static>,
     directory: Option<PeerSlice<'static>>,
+    request: Option<PeerSlice<'static>>,
     /// An [`Access`] was made.
     is_taken: bool,
 }
@@ -36,7 +37,7 @@ impl Slot {
         }?;
         // SAFETY: the range stays, and only this slice and its parts lead into it.
         let all = unsafe { PeerSlice::from_raw(base.cast(), SLOT_LEN) };
-        Ok(Self { all, directory: None, is_taken: false })
+        Ok(Self { all, directory: None, request: None, is_taken: false })
     }
 
     /// Maps all of `file` at slot offset `offset`, for reading and writing.
@@ -55,6 +56,12 @@ impl Slot {
         Ok(())
     }
 
+    /// Maps the request block, which is `file`, for reading and writing.
+    pub fn map_request(&mut self, file: &impl AsFd) -> io::Result<()> {
+        self.request = Some(self.map(map::REQUEST, file)?);
+        Ok(())
+    }
+
     fn map_with(&self, offset: u64, file: &impl AsFd, access: ProtFlags) -> io::Result<PeerSlice<'static>> {
         let len = fstat(file)?.st_size as u64;
         let part = self.all.sub(offset, len);
@@ -70,23 +77,24 @@ impl Slot {
         if std::mem::replace(&mut self.is_taken, true) {
             return Err(SetupError::Taken);
         }
-        Ok(AccessPages { directory: self.directory.ok_or(SetupError::NoMemory)?, slot: self.all })
+        let (directory, request) = self.directory.zip(self.request).ok_or(SetupError::NoMemory)?;
+        Ok(AccessPages { directory, request, slot: self.all })
     }
 }
 
 /// What an [`Access`] needs, beside packet memory.
 pub struct AccessPages {
     directory: PeerSlice<'static>,
+    request: PeerSlice<'static>,
     slot: PeerSlice<'static>,
 }
 
 impl AccessPages {
     /// Returns the access to the peers, for packets in `packets`.
     pub fn access(self, packets: PacketMemory) -> Access {
-        let request = PeerSlice::from_mut(vec![0u64; map::PAGE as usize / 8].leak());
         Access::direct(AccessMemory {
             directory: self.directory,
-            request,
+            request: self.request,
             packets: packets.memory,
             slot: sluice::Slot::of(self.slot),
             state: Box::leak(Box::default()),

@@ -28,6 +28,8 @@ impl SharedWords for Page {
     fn acquire() {}
 
     fn release() {}
+
+    fn full() {}
 }
 
 impl Page {

@@ -161,3 +161,25 @@ fn memory_that_can_not_be_had_is_named() {
     assert_eq!(exit, Some(1));
     assert!(lines.last().is_some_and(|line| line.contains("RESULT fail: vm \"a\": RAM: File too large")), "{lines:?}");
 }
+
+/// A sender whose request block says from now on that a call is under way.
+const IN_A_CALL: &str = "printf '\\001' | dd of=/proc/self/fd/6 bs=1 seek=4088 conv=notrunc 2>/dev/null
+    touch $SLUICE_OUT/calls; exec sleep 10";
+/// A receiver that ends once it does.
+const GOES: &str = "until [ -e $SLUICE_OUT/calls ]; do sleep 0.1; done; exit 0";
+
+#[test]
+fn a_sender_that_stays_in_a_call_to_a_peer_that_ended_is_ended() {
+    let launcher = Launcher::new().vm("a", IN_A_CALL, "peers = [\"b\"]").vm("b", GOES, "");
+    let (exit, lines) = launcher.run();
+    let said = "[launcher] vm a stayed in a call to a peer that was taken away, and is ended";
+    assert!(exit == Some(1) && lines.contains(&said.into()), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("[launcher] RESULT fail: vm a stopped: SIGKILL"));
+}
+
+#[test]
+fn a_sender_without_a_call_goes_on_when_its_peer_ends() {
+    let sender = "touch $SLUICE_OUT/calls; sleep 3; exit 0";
+    let (exit, lines) = Launcher::new().vm("a", sender, "peers = [\"b\"]").vm("b", GOES, "").run();
+    assert!(exit == Some(0) && !lines.iter().any(|line| line.contains("stayed in a call")), "{lines:?}");
+}
