@@ -1,4 +1,4 @@
-//! What a host that takes a peer away has to know of a sender's calls: whether one that began before is still under way.
+//! What a host that takes a peer away has to know of a sender: whether a call that began before is still under way.
 
 use sluice_abi::call::CALLS;
 use sluice_memory::SharedWords;
@@ -20,7 +20,7 @@ impl<W: SharedWords> Calls<W> {
     /// Begins a call. The directory is read after that: who does not see the host's change of it is seen by the host.
     #[inline(always)]
     pub fn begin(&mut self) {
-        self.count = self.count | 1;
+        self.count |= 1;
         self.words.store(CALLS, self.count);
         W::full();
     }

@@ -3,8 +3,8 @@
 use sluice_abi::call::CALLS;
 use sluice_memory::SharedWords;
 
-/// A call of a sender that runs the ring code itself. It may go by the directory of before, and write into the memory of
-/// a peer that was taken away.
+/// A call of a sender that runs the ring code itself. It may go by the directory of before, and write into the memory
+/// of a peer that was taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call(u64);
 

@@ -7,8 +7,8 @@ use sluice_memory::{SharedWords, Table};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-/// Longest time that a call may take after its directory changed. A call takes microseconds, but its process may not have
-/// a processor at once.
+/// Longest time that a call may take after its directory changed. A call takes microseconds, but its process may not
+/// have a processor at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One VM.

@@ -85,8 +85,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes a run of VM `vm`'s packet memory, and updates the directories of the VMs that may send to it. None of them
-    /// writes there any more.
+    /// Removes a run of VM `vm`'s packet memory, and updates the directories of the VMs that may send to it. None of
+    /// them writes there any more.
     pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
         self.network.remove_run(vm, offset, len)?;
         self.settle_senders(vm);
@@ -201,8 +201,8 @@ impl Shared {
         self.network.restart(vm);
     }
 
-    /// Updates the directories of the VMs that may send to VM `vm`, of which something was taken away, and waits until no
-    /// call goes by those of before. Who stays in one is ended: it would write into memory that has another use.
+    /// Updates the directories of the VMs that may send to VM `vm`, from which something is taken, and waits until no call
+    /// goes by those of before. Who stays in one is ended: it would write into memory that has another use.
     fn settle_senders(&mut self, vm: u32) {
         self.refresh_senders(vm);
         for sender in self.network.senders_to(vm) {
