@@ -51,10 +51,10 @@ impl Sockets {
     }
 }
 
-/// Gives guest `number` the address 10.0.0.1 + `number`, and lets it have no more of a stream on the way than a ring
-/// holds.
+/// Gives guest `number` the address 10.0.0.1 + `number`. Of a stream no more is on the way than a ring holds, and a
+/// socket holds what a program that waits for its processor can't read yet.
 fn up(guest: &mut Guest, number: u8) -> Result<()> {
-    guest.run("echo 4096 65536 262144 >/proc/sys/net/ipv4/tcp_wmem")?;
+    guest.run("cd /proc/sys/net; echo 4096 65536 262144 >ipv4/tcp_wmem; echo 8388608 >core/rmem_default")?;
     guest.run(&format!("ip addr add 10.0.0.{}/24 dev eth0; ip link set eth0 up", number + 1))?;
     guest.wait_until("grep -q 1 /sys/class/net/eth0/carrier")
 }
