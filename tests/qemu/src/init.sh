@@ -6,8 +6,8 @@ mount -t devtmpfs none /dev
 mount -t proc none /proc
 mount -t sysfs none /sys
 # virtio_ring comes first: modules are loaded by name here, in the order in which they need each other.
-for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net \
-    virtio_console; do
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
+    failover net_failover virtio_net virtio_console; do
     insmod /modules/$module.ko
 done
 ip link set lo up

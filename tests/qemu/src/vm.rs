@@ -31,8 +31,8 @@ impl Qemu {
         Self { program: "qemu-system-x86_64".into(), data: Vec::new(), msix: false }
     }
 
-    /// Fetches QEMU 10, of Debian's backports, unless it is in `folder`. Its shared libraries are those of the installed
-    /// QEMU. Network devices have an interrupt for each queue (MSI-X), so a missing notification shows.
+    /// Fetches QEMU 10, of Debian's backports, unless it is in `folder`. Its shared libraries are those of the
+    /// installed QEMU. Network devices have an interrupt for each queue (MSI-X), so a missing notification shows.
     ///
     /// # Errors
     /// One line: what can't be had.
