@@ -7,6 +7,7 @@ use pcap_file::pcap::PcapReader;
 use serde_json::{Value, json};
 use sluice_tests_qemu::{Guest, Linux, Nic, Qemu, Vm};
 use std::path::{Path, PathBuf};
+use std::slice;
 use tempfile::TempDir;
 use vhost_peers::testpmd::{Counters, Forward, Options, Testpmd};
 
@@ -76,10 +77,10 @@ fn counted(guest: &mut Guest) -> Result<(u64, u64)> {
 }
 
 /// Fails unless `testpmd` has the rings of each of `guests`: QEMU goes on without a back-end that it can't use.
-fn has_rings(testpmd: &Testpmd, sockets: &Sockets, guests: &[Guest]) -> Result<()> {
+fn has_rings(testpmd: &mut Testpmd, sockets: &Sockets, guests: &[Guest]) -> Result<()> {
     for (number, guest) in (0..).zip(guests) {
         let line = format!("({}) virtio is now ready for processing", sockets.of(number).display());
-        ensure!(testpmd.output().contains(&line), "no rings: {}\n{}", guest.said(), testpmd.output());
+        testpmd.wait_for(&line).with_context(|| guest.said())?;
         ensure!(!guest.said().contains("userspace virtio"), "{}", guest.said());
     }
     Ok(())
@@ -108,13 +109,13 @@ fn iperf(guest: &mut Guest, options: &str) -> Result<Value> {
 
 /// Boots two guests, with testpmd between them.
 fn two(sockets: &Sockets) -> Result<(Testpmd, [Guest; 2])> {
-    let (testpmd, linux) = (sockets.testpmd(2, Forward::Across, 1), linux());
+    let (mut testpmd, linux) = (sockets.testpmd(2, Forward::Across, 1), linux());
     let start = |number| Guest::start(&linux, &Vm::new(&format!("vm{number}"), vec![sockets.nic(number, 1)]));
     let mut guests = [start(0)?, start(1)?];
     for (number, guest) in (0..).zip(&mut guests) {
         up(guest, number)?;
     }
-    has_rings(&testpmd, sockets, &guests)?;
+    has_rings(&mut testpmd, sockets, &guests)?;
     Ok((testpmd, guests))
 }
 
@@ -124,14 +125,14 @@ fn a_guest_and_its_back_end_count_the_same_packets_with_qemu() -> Result<()> {
     let mut testpmd = sockets.testpmd(1, Forward::Echo, 1);
     let vm = Vm { low_mib: 128, ..Vm::new("vm", vec![sockets.nic(0, 1)]) };
     let mut guest = Guest::boot(&linux(), &vm)?;
+    has_rings(&mut testpmd, &sockets, slice::from_ref(&guest))?;
     up(&mut guest, 0)?;
     ping(&mut guest, "10.0.0.9", 20, 1_400)?;
-    has_rings(&testpmd, &sockets, std::slice::from_ref(&guest))?;
     let regions = testpmd.output().matches("guest memory region size").count();
     assert_eq!(regions, 2, "{}", testpmd.output());
     let counters = testpmd.stop()?;
     ensure!(counters.sent >= 20, "{counters:?}");
-    agree(counters, std::slice::from_mut(&mut guest))
+    agree(counters, slice::from_mut(&mut guest))
 }
 
 #[test]
@@ -207,9 +208,9 @@ fn a_guest_has_an_interrupt_for_each_queue_with_qemu_10() -> Result<()> {
     let mut guest = Guest::boot(&linux(), &vm)?;
     assert_eq!(guest.qmp().version().0, 10);
     guest.run("ethtool -L eth0 combined 2")?;
+    has_rings(&mut testpmd, &sockets, slice::from_ref(&guest))?;
     up(&mut guest, 0)?;
     ping(&mut guest, "10.0.0.9", 20, 1_400)?;
-    has_rings(&testpmd, &sockets, std::slice::from_ref(&guest))?;
     let used = guest.run("grep -c 'PCI-MSI.*virtio1-.*put.[01]$' /proc/interrupts")?;
     assert_eq!(used.trim(), "4");
     assert!(guest.run("ethtool -l eth0 | tail -n 2")?.contains("Combined:\t2"));
@@ -218,20 +219,20 @@ fn a_guest_has_an_interrupt_for_each_queue_with_qemu_10() -> Result<()> {
     assert_eq!(guest.qmp().execute("query-status", json!({}))?["status"], "paused");
     guest.qmp().execute("cont", json!({}))?;
     ping(&mut guest, "10.0.0.9", 20, 56)?;
-    agree(testpmd.stop()?, std::slice::from_mut(&mut guest))
+    agree(testpmd.stop()?, slice::from_mut(&mut guest))
 }
 
 #[test]
 fn a_guest_goes_on_in_another_qemu_and_at_another_back_end_with_qemu() -> Result<()> {
     let (linux, ways) = (linux(), [Sockets::new(), Sockets::new()]);
-    let before = ways[0].testpmd(1, Forward::Echo, 1);
+    let mut before = ways[0].testpmd(1, Forward::Echo, 1);
     let vm = Vm::new("before", vec![ways[0].nic(0, 1)]);
     let mut guest = Guest::boot(&linux, &vm)?;
     up(&mut guest, 0)?;
     ping(&mut guest, "10.0.0.9", 5, 56)?;
     guest.run("echo kept >/kept")?;
-    has_rings(&before, &ways[0], std::slice::from_ref(&guest))?;
-    let after = ways[1].testpmd(1, Forward::Echo, 1);
+    has_rings(&mut before, &ways[0], slice::from_ref(&guest))?;
+    let mut after = ways[1].testpmd(1, Forward::Echo, 1);
     let uri = format!("unix:{}", ways[1].of(1).display());
     let options = vec!["-incoming".into(), uri.clone().into()];
     let mut moved = Guest::start(&linux, &Vm { options, ..Vm::new("after", vec![ways[1].nic(0, 1)]) })?;
@@ -241,5 +242,5 @@ fn a_guest_goes_on_in_another_qemu_and_at_another_back_end_with_qemu() -> Result
     drop(guest);
     assert_eq!(moved.run("cat /kept")?, "kept\n");
     ping(&mut moved, "10.0.0.9", 5, 56)?;
-    has_rings(&after, &ways[1], std::slice::from_ref(&moved))
+    has_rings(&mut after, &ways[1], slice::from_ref(&moved))
 }
