@@ -3,6 +3,7 @@
 use crate::progress::step;
 use crate::{artifacts, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
+use sluice_tests_qemu::Qemu;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
@@ -27,6 +28,9 @@ pub fn run(options: &Options) -> Result<()> {
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
     let corpora = artifacts::results().join("corpora");
     let captures = step("fetching captures", || sluice_corpora::TCPDUMP.captures(&corpora)).map(drop);
+    let guests = artifacts::results().join("guests");
+    let linux = step("fetching Linux for guests", || tools::guests(&guests));
+    let qemu_10 = step("fetching QEMU 10", || Qemu::backport(&guests)).map(drop);
     let openvswitch = tools::openvswitch();
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
@@ -39,6 +43,8 @@ pub fn run(options: &Options) -> Result<()> {
         ("in_qemu", &qemu),
         ("with_testpmd", &testpmd),
         ("with_openvswitch", &openvswitch),
+        ("with_qemu", &linux),
+        ("with_qemu_10", &qemu_10),
         ("from_debian", &captures),
         ("fuzz_", &fuzzer),
         ("audit_", &bare),

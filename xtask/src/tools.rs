@@ -1,7 +1,8 @@
 //! Tools that commands need. Each function installs what is missing; its error says in one line what can't be had.
 
 use crate::progress::step;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use sluice_tests_qemu::Linux;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -103,6 +104,12 @@ pub fn qemu() -> Result<(), String> {
 /// Installs DPDK's testpmd.
 pub fn testpmd() -> Result<(), String> {
     all(&[packages(&TESTPMD)])
+}
+
+/// Installs QEMU and testpmd, and fetches what runs in guests to `folder`.
+pub fn guests(folder: &Path) -> Result<(), String> {
+    let linux = Linux::fetch(folder).map(drop).map_err(Error::msg);
+    all(&[packages(&[QEMU[0], TESTPMD[0]]), linux])
 }
 
 /// Installs Open vSwitch.

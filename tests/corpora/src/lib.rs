@@ -1,10 +1,17 @@
-//! Captures that others made: those in source packages of Debian, for tests that compare with other programs.
+//! What tests take from Debian: captures that others made, out of source packages ([`Corpus`]), and programs of others,
+//! out of binary packages ([`Packages`]).
 //!
 //! A package's file is fetched once, by apt and a list of sources of its own, from where this machine has its packages
-//! from. It counts only with the hash that is written here.
+//! from. That of a capture counts only with the hash that is written here.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result, bail, ensure};
+mod apt;
+mod packages;
+
+pub use packages::Packages;
+
+use anyhow::{Context, Result, ensure};
+use apt::{Apt, output};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,27 +86,9 @@ impl Corpus {
 
 /// Fetches the upstream file of source package `name` to `folder`.
 fn fetch(name: &str, folder: &Path) -> Result<()> {
-    let repositories =
-        output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]))?;
-    let mut sources: Vec<_> = repositories.lines().map(|line| format!("deb-src {line}\n")).collect();
-    sources.sort();
-    sources.dedup();
-    ensure!(!sources.is_empty(), "apt has no sources");
-    fs::write(folder.join("sources.list"), sources.concat())?;
-    fs::create_dir_all(folder.join("lists/partial"))?;
-    let apt = |words: &[&str]| {
-        let at = |key: &str, name: &str| format!("-oDir::{key}={}", folder.join(name).display());
-        let mut command = Command::new("apt-get");
-        command.current_dir(folder).args(["-q", "-oDir::Etc::SourceParts=/dev/null"]);
-        command.arg(at("Etc::SourceList", "sources.list")).arg(at("State::Lists", "lists")).arg(at("Cache", "cache"));
-        output(command.args(words))
-    };
-    // A repository without sources is no hindrance.
-    let updated = apt(&["update"]);
-    match apt(&["source", "--download-only", "--tar-only", name]) {
-        Ok(_) => Ok(()),
-        Err(error) => updated.and(Err(error)),
-    }
+    let apt = Apt::new(folder, |repository| format!("deb-src {repository}\n"))?;
+    let source = || apt.run("apt-get", &["source", "--download-only", "--tar-only", name], folder);
+    apt.with_lists(source).map(drop)
 }
 
 fn files_in(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -108,17 +97,6 @@ fn files_in(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         if entry.file_type()?.is_dir() { files_in(&entry.path(), files)? } else { files.push(entry.path()) }
     }
     Ok(())
-}
-
-/// Runs `command`, and returns what it prints.
-fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| name.clone())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{name}: {}", said.lines().find(|line| !line.starts_with("W: ")).unwrap_or_default());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is run: the combinations of sides, formats, features and sizes.
 
-use crate::testpmd::{Counters, Options, Testpmd};
+use crate::testpmd::{Counters, Forward, Options, Testpmd};
 use crate::traffic::{Flow, Plan, Port, Tally};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -128,7 +128,8 @@ impl Combination {
             ),
             Side::Driver => format!("net_vhost0,iface={path},queues={pairs}"),
         };
-        Options { vdev, pairs, ring: queue_size, wide_vectors: self.vectorized && self.ring == Format::Packed }
+        let wide_vectors = self.vectorized && self.ring == Format::Packed;
+        Options { vdevs: vec![vdev], forward: Forward::Back, pairs, ring: queue_size, wide_vectors }
     }
 
     /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a

@@ -13,11 +13,24 @@ use std::time::{Duration, Instant};
 /// How long testpmd may take for any answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What testpmd does with packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// It sends each back from the port that it came in at.
+    Back,
+    /// It sends each on from the other port of two.
+    Across,
+    /// It answers ARP requests and echo requests, and drops all else.
+    Echo,
+}
+
 /// How to start testpmd.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The argument of `--vdev`: testpmd's one port.
-    pub vdev: String,
+    /// Arguments of `--vdev`: testpmd's ports.
+    pub vdevs: Vec<String>,
+    /// What testpmd does with packets. A packet stays on the queue pair that it came from.
+    pub forward: Forward,
     /// The number of queue pairs.
     pub pairs: u16,
     /// The number of entries of each queue.
@@ -26,8 +39,7 @@ pub struct Options {
     pub wide_vectors: bool,
 }
 
-/// A running testpmd, which sends every packet back on the queue pair that the packet came from. Dropping this kills
-/// it.
+/// A running testpmd. Dropping this kills it.
 pub struct Testpmd {
     child: Child,
     input: ChildStdin,
@@ -125,7 +137,12 @@ impl Drop for Testpmd {
 }
 
 fn arguments(options: &Options, prefix: &str) -> Vec<String> {
-    let Options { vdev, pairs, ring, wide_vectors } = options;
+    let Options { vdevs, forward, pairs, ring, wide_vectors } = options;
+    let (mode, topology) = match forward {
+        Forward::Back => ("io", "loop"),
+        Forward::Across => ("io", "paired"),
+        Forward::Echo => ("icmpecho", "loop"),
+    };
     // Where there are several processors, testpmd has the last one to itself.
     let cpu = thread::available_parallelism().map_or(0, |count| count.get() - 1);
     let mut words = vec![
@@ -135,18 +152,18 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
         "--no-huge".into(),
         "-m256".into(),
         format!("--file-prefix={prefix}"),
-        format!("--vdev={vdev}"),
         // The log has the receive path, for receive_path.
         "--log-level=pmd.net.virtio.init:info".into(),
     ];
+    words.extend(vdevs.iter().map(|vdev| format!("--vdev={vdev}")));
     if *wide_vectors {
         words.push("--force-max-simd-bitwidth=512".into());
     }
     words.extend(
-        ["--", "-i", "--auto-start", "--no-flush-rx", "--disable-link-check", "--nb-cores=1", "--forward-mode=io"]
-            .map(String::from),
+        ["--", "-i", "--auto-start", "--no-flush-rx", "--disable-link-check", "--nb-cores=1"].map(String::from),
     );
-    words.extend(["--port-topology=loop".into(), "--total-num-mbufs=32768".into()]);
+    words.extend([format!("--forward-mode={mode}"), format!("--port-topology={topology}")]);
+    words.push("--total-num-mbufs=32768".into());
     words.extend([format!("--rxq={pairs}"), format!("--txq={pairs}")]);
     words.extend([format!("--rxd={ring}"), format!("--txd={ring}")]);
     words
