@@ -14,8 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAX_BURST: usize = 256;
 
 /// The 64-bit word of the request block in which a VM counts beginnings and ends of its calls, where it runs the ring
-/// code itself (gates `direct` and `guarded`): it is odd while a call is under way. The VM writes it. A host that shares
-/// the request block sees by it when no call goes by an earlier directory.
+/// code itself (gates `direct` and `guarded`): it is odd while a call is under way. The VM writes it. A host that
+/// shares the request block sees by it when no call goes by an earlier directory.
 pub const CALLS: usize = crate::map::PAGE as usize / 8 - 1;
 
 /// A frame to send, in the request block: 8 bytes. The VM writes it at any time, so the window checks each word again

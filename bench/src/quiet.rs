@@ -68,10 +68,10 @@ impl Quiet {
     }
 }
 
-/// Ticks of a fixed piece of work in registers. Six chains, whose steps can be done at once, keep the core's units busy,
-/// so that a busy thread beside this one shows: a single chain waits for itself, and leaves room for both. No memory is
-/// touched: a processor that forwards stores to loads in two ways (Intel's Golden Cove) takes 600 ticks, or 1,700, for
-/// a loop over a stack slot.
+/// Ticks of a fixed piece of work in registers. Six chains, whose steps can be done at once, keep the core's units
+/// busy, so that a busy thread beside this one shows: a single chain waits for itself, and leaves room for both. No
+/// memory is touched: a processor that forwards stores to loads in two ways (Intel's Golden Cove) takes 600 ticks, or
+/// 1,700, for a loop over a stack slot.
 fn work() -> u64 {
     let start = ticks();
     let mut chains = black_box([1u64, 2, 3, 4, 5, 6]);

@@ -201,8 +201,8 @@ impl Shared {
         self.network.restart(vm);
     }
 
-    /// Updates the directories of the VMs that may send to VM `vm`, from which something is taken, and waits until no call
-    /// goes by those of before. Who stays in one is ended: it would write into memory that has another use.
+    /// Updates the directories of the VMs that may send to VM `vm`, from which something is taken, and waits until no
+    /// call goes by those of before. Who stays in one is ended: it would write into memory that has another use.
     fn settle_senders(&mut self, vm: u32) {
         self.refresh_senders(vm);
         for sender in self.network.senders_to(vm) {

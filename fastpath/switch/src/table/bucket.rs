@@ -30,7 +30,7 @@ impl Bucket<'_> {
 
     #[inline(always)]
     fn first_of_half(self, half: usize, tag: u16) -> Option<u32> {
-        let equal = equal_lanes(self.0.words()[half].load(Acquire) ^ LANES * u64::from(tag));
+        let equal = equal_lanes(self.0.words()[half].load(Acquire) ^ (LANES * u64::from(tag)));
         (equal != 0).then(|| self.index(half * HALF + equal.trailing_zeros() as usize / 16))
     }
 
@@ -90,7 +90,7 @@ const fn half_of(tag: u16) -> usize {
 
 /// Returns all places, in the order in which they are looked at for `tag`.
 fn places_of(tag: u16) -> impl Iterator<Item = usize> {
-    (0..PLACES).map(move |at| at ^ half_of(tag) * HALF)
+    (0..PLACES).map(move |at| at ^ (half_of(tag) * HALF))
 }
 
 /// Writes `part` over the bits `mask` of a word from bit `shift` on, for whoever sees it after all that was written
