@@ -120,7 +120,7 @@ mod tests {
                 (0..before).for_each(|other| assert!(bucket.put(tag ^ 0x0100, other as u32)));
                 assert_eq!(bucket.first(tag), None);
                 assert!(bucket.put(tag, 77));
-                let place = before ^ usize::from(tag & 2 != 0) * 4;
+                let place = before ^ (usize::from(tag & 2 != 0) * 4);
                 assert_eq!((bucket.first(tag), bucket.places(tag).next()), (Some(77), Some(place)));
                 assert!(bucket.remove(tag, 77) && !bucket.remove(tag, 77));
                 assert_eq!(bucket.first(tag), None);
