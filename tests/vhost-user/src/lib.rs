@@ -12,6 +12,7 @@
 mod combination;
 mod pattern;
 mod port;
+pub mod qemu;
 pub mod testpmd;
 pub mod traffic;
 
