@@ -11,12 +11,14 @@ mod recorded;
 use common::Open;
 use front::{Front, GPA, LEN, PROTOCOL, SPLIT, end_of, event, message};
 use recorded::{DPDK, QEMU, Step, files, lengthen};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use sluice_abi::net::F;
+use sluice_vhost_user::message::Message;
 use sluice_vhost_user::message::header::Code;
 use sluice_vhost_user::{Error, Session};
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Returns what a step is answered after `status` was set last, if it is.
@@ -50,9 +52,12 @@ fn talk(front: &Front, session: &mut Session, steps: &[Step], cut: Option<usize>
             status = step.2[0];
         }
     }
-    let nothing_left =
-        poll(&mut [PollFd::new(&front.socket, PollFlags::IN)], Some(&Duration::ZERO.try_into().unwrap()));
-    assert_eq!(nothing_left, Ok(0), "an answer that nobody asked for");
+    assert!(!is_readable(&front.socket), "an answer that nobody asked for");
+}
+
+/// Returns whether there is something to read.
+fn is_readable(socket: &UnixStream) -> bool {
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&Timespec::default())).unwrap() > 0
 }
 
 /// Returns a front-end with as much memory as those that were recorded, and its session.
@@ -99,6 +104,23 @@ fn rings_go_on_when_the_status_is_0_and_stop_when_they_are_asked_where_they_stan
     assert!(session.device().is_running(1));
     talk(&front, &mut session, &QEMU[reset + 1..reset + 2], None);
     assert!(session.device().queue(0).is_none() && session.device().queue(1).is_some());
+}
+
+#[test]
+fn a_ring_goes_on_until_the_message_that_stops_it_is_handled() {
+    let _turn = common::turn();
+    let (front, mut session) = recorded();
+    talk(&front, &mut session, DPDK, None);
+    front.send(Code::GET_VRING_BASE, &[1], &[]);
+    front.send(Code::SET_OWNER, &[], &[]);
+    for _ in 0..2 {
+        assert_eq!(session.peek(Duration::ZERO).unwrap(), Some(&Message::GetVringBase(1)));
+        assert!(session.device().queue(1).is_some());
+    }
+    assert!(!is_readable(&front.socket), "the answer waits");
+    assert!(session.handle(Duration::ZERO).unwrap());
+    assert!(session.device().queue(1).is_none() && is_readable(&front.socket));
+    assert_eq!(session.peek(Duration::ZERO).unwrap(), Some(&Message::SetOwner));
 }
 
 #[test]

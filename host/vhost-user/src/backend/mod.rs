@@ -10,11 +10,12 @@ mod vring;
 pub use device::{Device, Log, Offer};
 
 use crate::error::transmit;
-use crate::message::{Refused, Reply};
+use crate::message::{Header, Message, Refused, Reply};
 use crate::wait::is_readable;
 use crate::{Error, ROUNDS, Result};
 use channel::Channel;
 use rustix::fd::{AsFd, BorrowedFd};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ impl Drop for Backend {
 pub struct Session {
     channel: Channel,
     device: Device,
+    /// The message that was received and not handled.
+    next: Option<(Header, Message, Vec<File>)>,
     rounds: u32,
     handled: u64,
 }
@@ -63,7 +66,7 @@ pub struct Session {
 impl Session {
     /// Begins the session of the front-end at the other end of `socket`.
     pub fn new(socket: UnixStream, offer: Offer) -> Self {
-        Self { channel: Channel::new(socket), device: Device::new(offer), rounds: 0, handled: 0 }
+        Self { channel: Channel::new(socket), device: Device::new(offer), next: None, rounds: 0, handled: 0 }
     }
 
     /// Offers the front-end, which has not asked yet, that it may migrate its guest. Whoever else writes into the
@@ -82,13 +85,21 @@ impl Session {
         self.handled
     }
 
-    /// Waits for bytes of the front-end up to `patience`, and handles one message if all of it has come. Returns
-    /// whether one was handled. After an error the session is over.
-    pub fn handle(&mut self, patience: Duration) -> Result<bool> {
-        if !is_readable(&self.channel, patience)? {
-            return Ok(false);
+    /// Waits for bytes of the front-end up to `patience`, and returns the next message if all of it has come. It is
+    /// not handled yet, and the front-end that asked something waits: who shares the guest's memory with others has
+    /// time to take it from them, before a ring stops or another memory takes its place.
+    pub fn peek(&mut self, patience: Duration) -> Result<Option<&Message>> {
+        if self.next.is_none() && is_readable(&self.channel, patience)? {
+            self.next = self.channel.receive()?;
         }
-        let Some((header, message, files)) = self.channel.receive()? else { return Ok(false) };
+        Ok(self.next.as_ref().map(|(_, message, _)| message))
+    }
+
+    /// Handles the next message, for which it waits as [`Session::peek`] does. Returns whether one was handled. After
+    /// an error the session is over.
+    pub fn handle(&mut self, patience: Duration) -> Result<bool> {
+        self.peek(patience)?;
+        let Some((header, message, files)) = self.next.take() else { return Ok(false) };
         let handled = self.device.handle(message, files);
         self.handled += 1;
         let status = Reply::Number(handled.is_err().into());
