@@ -22,7 +22,7 @@ const HOSTILE: [&str; 7] = [
 const NOT_OURS: [&str; 1] = ["memory_of_the_wrong_kind_ends_the_session"];
 
 /// What rules of the "Vhost-user Protocol" begin with: names of messages, and titles of sections.
-const VHOST_USER: [&str; 4] = ["SET_", "GET_", "Header", "Ancillary data"];
+const VHOST_USER: [&str; 5] = ["SET_", "GET_", "SEND_", "Header", "Ancillary data"];
 
 /// How tests begin that show what goes wrong in a model, and have twins that show what does not.
 const MODELS: [&str; 1] = ["without_fences_"];

@@ -18,7 +18,6 @@ use sluice_vhost_user::message::Message;
 use sluice_vhost_user::message::header::Code;
 use sluice_vhost_user::{Error, Session};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Returns what a step is answered after `status` was set last, if it is.
@@ -56,7 +55,7 @@ fn talk(front: &Front, session: &mut Session, steps: &[Step], cut: Option<usize>
 }
 
 /// Returns whether there is something to read.
-fn is_readable(socket: &UnixStream) -> bool {
+fn is_readable(socket: &impl AsFd) -> bool {
     poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&Timespec::default())).unwrap() > 0
 }
 
@@ -121,6 +120,25 @@ fn a_ring_goes_on_until_the_message_that_stops_it_is_handled() {
     assert!(session.handle(Duration::ZERO).unwrap());
     assert!(session.device().queue(1).is_none() && is_readable(&front.socket));
     assert_eq!(session.peek(Duration::ZERO).unwrap(), Some(&Message::SetOwner));
+}
+
+#[test]
+fn what_a_front_end_says_of_its_guest_is_kept() {
+    let _turn = common::turn();
+    let (front, mut session) = Front::with(F::VERSION_1 | F::MTU);
+    session.offer_migration();
+    assert!(!is_readable(&session));
+    front.send(Code::GET_FEATURES, &[], &[]);
+    front.send(Code::GET_PROTOCOL_FEATURES, &[], &[]);
+    assert!(is_readable(&session) && end_of(&mut session).is_none());
+    assert_eq!(front.reply(), (Code::GET_FEATURES, vec![(F::VERSION_1 | F::MTU).bits() | PROTOCOL | 1 << 26]));
+    assert_eq!(front.reply(), (Code::GET_PROTOCOL_FEATURES, vec![0x1001f]));
+    front.protocol(0x1001f);
+    front.send(Code::NET_SET_MTU, &[9_000], &[]);
+    front.send(Code::SEND_RARP, &[0x5634_1200_5452], &[]);
+    assert!(end_of(&mut session).is_none());
+    let device = session.device();
+    assert_eq!((device.mtu(), device.mac()), (Some(9_000), Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])));
 }
 
 #[test]

@@ -36,9 +36,13 @@ pub struct Front {
 impl Front {
     /// Returns a front-end, and the session that it has with a back-end of two queue pairs.
     pub fn new() -> (Self, Session) {
+        Self::with(F::VERSION_1 | F::RING_PACKED)
+    }
+
+    /// Returns a front-end as [`Front::new`] does, to which these features are offered.
+    pub fn with(features: F) -> (Self, Session) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (memory, file) = Mapping::shared(LEN).unwrap();
-        let features = F::VERSION_1 | F::RING_PACKED;
         let session = Session::new(ours, Offer { features, pairs: 2 });
         (Self { socket: theirs, file, event: event(), memory }, session)
     }

@@ -1,8 +1,9 @@
 //! Messages at the wrong time, and of features that were not agreed on.
 
-use crate::front::{Front, LEN, PACKED, PROTOCOL, SPLIT};
-use crate::{ends, ends_prepared};
+use crate::front::{Front, LEN, PACKED, PROTOCOL, SPLIT, end_of};
+use crate::{common, ends, ends_prepared};
 use rustix::fd::AsFd;
+use sluice_abi::net::F;
 use sluice_vhost_user::Session;
 use sluice_vhost_user::message::header::Code;
 
@@ -82,7 +83,14 @@ fn other_features_for_a_ring_that_runs_end_the_session() {
 }
 
 #[test]
-fn a_status_of_more_than_a_byte_ends_the_session() {
+fn numbers_that_are_too_large_end_the_session() {
+    let turn = common::turn();
+    let (front, mut session) = Front::with(F::VERSION_1 | F::MTU);
+    front.protocol(1 << 4);
+    front.send(Code::NET_SET_MTU, &[65_536], &[]);
+    let end = end_of(&mut session).expect("an end").to_string();
+    assert_eq!(end, "NET_SET_MTU: an MTU of 65536 bytes");
+    drop((front, session, turn));
     ends("SET_STATUS: unknown bits in 0x100", |front| {
         front.protocol(1 << 16);
         front.send(Code::SET_STATUS, &[0x100], &[]);
