@@ -98,18 +98,39 @@ impl GuestMemory {
 /// The device side of a ring, and a share of the driver's memory, which goes last.
 pub struct DeviceRing {
     queue: DeviceQueue,
+    entry: Queue,
     memory: Rc<GuestMemory>,
 }
 
 impl DeviceRing {
-    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See:
+    /// Returns the ring that `entry` describes in `memory`, which goes on at `base` if there is one. See:
     /// [`DeviceQueue::resume`].
-    pub fn new(memory: &Rc<GuestMemory>, queue: &Queue, base: Option<u32>) -> Result<Self, Clause> {
+    pub fn new(memory: &Rc<GuestMemory>, entry: &Queue, base: Option<u32>) -> Result<Self, Clause> {
         let queue = match base {
-            Some(base) => DeviceQueue::resume(queue, &memory.regions, base),
-            None => DeviceQueue::new(queue, &memory.regions),
+            Some(base) => DeviceQueue::resume(entry, &memory.regions, base),
+            None => DeviceQueue::new(entry, &memory.regions),
         };
-        Ok(Self { queue: queue?, memory: memory.clone() })
+        Ok(Self { queue: queue?, entry: *entry, memory: memory.clone() })
+    }
+
+    /// Returns what the ring was made of.
+    pub const fn entry(&self) -> &Queue {
+        &self.entry
+    }
+
+    /// See: [`DeviceQueue::available`].
+    pub fn available(&self) -> Result<u16, Clause> {
+        self.queue.available()
+    }
+
+    /// See: [`DeviceQueue::next_used`].
+    pub fn next_used(&self) -> Gpa {
+        self.queue.next_used()
+    }
+
+    /// See: [`DeviceQueue::respond`].
+    pub fn respond(&mut self, into: &mut [u8], answer: impl FnOnce(Option<&[u8]>) -> u8) -> Result<bool, Clause> {
+        self.queue.respond(&self.memory.regions, into, answer)
     }
 
     /// See: [`DeviceQueue::enqueue`].

@@ -3,12 +3,15 @@
 use super::table::MemoryTable;
 use super::vring::{Vring, refuse};
 use crate::error::{self, receive, transmit};
+use crate::memory::DeviceRing;
+use rustix::fs::{OFlags, fcntl_setfl};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr, receiveq, transmitq};
 use sluice_abi::{packed, virtq};
 use sluice_inside::{Dequeue, Enqueue};
 use sluice_memory::{OutOfRegion, PeerSlice};
 use std::fs::File;
+use std::io;
 use vhost::vhost_user::Result;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 
@@ -117,8 +120,11 @@ impl Device {
     }
 
     pub(super) fn set_call(&mut self, index: u32, call: Option<File>) -> Result<()> {
-        self.vring(index)?.call = call;
-        Ok(())
+        let vring = self.vring(index)?;
+        // The front-end may have filled what it gave, and the device waits for nobody.
+        let nonblocking = call.iter().try_for_each(|call| fcntl_setfl(call, OFlags::RDWR | OFlags::NONBLOCK));
+        vring.call = call;
+        nonblocking.or_else(|error| refuse(format!("ring {index}: call event: {error}")))
     }
 
     pub(super) fn set_enabled(&mut self, index: u32, enabled: bool) -> Result<()> {
@@ -198,6 +204,30 @@ impl Device {
         if let Some(ring) = vring.and_then(|vring| vring.ring.as_mut()) {
             ring.ask_for_notifications(on);
         }
+    }
+
+    /// Returns ring `index`, if it is set up and enabled. [`Device::notify`] goes with what is published there.
+    pub fn ring(&mut self, index: u16) -> Option<&mut DeviceRing> {
+        self.vrings.get_mut(usize::from(index))?.running()
+    }
+
+    /// Returns the rings that are set up and enabled.
+    pub fn queues(&self) -> impl Iterator<Item = Queue> {
+        let running = self.vrings.iter().filter(|vring| vring.enabled);
+        running.filter_map(|vring| vring.ring.as_ref().map(|ring| *ring.entry()))
+    }
+
+    /// Returns the events by which the driver notifies of frames that it sends.
+    pub fn kicks(&self) -> impl Iterator<Item = &File> {
+        self.vrings.iter().skip(1).step_by(2).filter_map(|vring| vring.kick.as_ref())
+    }
+
+    /// Notifies the driver of what was published on ring `index`, if it wants to be notified at all.
+    pub fn notify(&mut self, index: u16) -> io::Result<()> {
+        let vring = self.vrings.get(usize::from(index));
+        let told = vring.map_or(Ok(false), Vring::notify)?;
+        self.calls += u64::from(told);
+        Ok(())
     }
 
     /// Returns the event by which the driver notifies of frames on `pair`.

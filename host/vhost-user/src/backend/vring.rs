@@ -47,9 +47,17 @@ impl Vring {
         if !ring.needs_notification() {
             return Ok(false);
         }
+        self.notify()
+    }
+
+    /// Notifies the driver, if it has given an event for that. An event that it has filled is one that it has not
+    /// looked at, so nothing is missing then.
+    pub fn notify(&self) -> io::Result<bool> {
         let Some(mut call) = self.call.as_ref() else { return Ok(false) };
-        call.write_all(&1u64.to_le_bytes())?;
-        Ok(true)
+        match call.write_all(&1u64.to_le_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(true),
+        }
     }
 }
 
