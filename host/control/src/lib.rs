@@ -20,7 +20,7 @@ mod switch;
 
 pub use device::{Device, Event, MAX_PAIRS};
 pub use directory::Directory;
-pub use manifest::{Addresses, FlowsConfig, MAX_VMS, Mac, Manifest, ManifestError, VmConfig, VmError};
+pub use manifest::{Addresses, FlowsConfig, MAX_VMS, MTU, Mac, Manifest, ManifestError, VmConfig, VmError};
 pub use network::{FrontEnd, Network};
 pub use publish::publish;
 pub use runs::{RunError, Runs};

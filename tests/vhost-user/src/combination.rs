@@ -128,7 +128,13 @@ impl Combination {
             ),
             Side::Driver => format!("net_vhost0,iface={path},queues={pairs}"),
         };
-        Options { vdev, pairs, ring: queue_size, wide_vectors: self.vectorized && self.ring == Format::Packed }
+        Options {
+            vdev,
+            pairs,
+            ring: queue_size,
+            wide_vectors: self.vectorized && self.ring == Format::Packed,
+            more: Vec::new(),
+        }
     }
 
     /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a

@@ -24,6 +24,8 @@ pub struct Options {
     pub ring: u16,
     /// Whether testpmd may use 512-bit vectors, where the processor has them.
     pub wide_vectors: bool,
+    /// Arguments that come last, and so take the place of others.
+    pub more: Vec<String>,
 }
 
 /// A running testpmd, which sends every packet back on the queue pair that the packet came from. Dropping this kills
@@ -125,7 +127,7 @@ impl Drop for Testpmd {
 }
 
 fn arguments(options: &Options, prefix: &str) -> Vec<String> {
-    let Options { vdev, pairs, ring, wide_vectors } = options;
+    let Options { vdev, pairs, ring, wide_vectors, more } = options;
     // Where there are several processors, testpmd has the last one to itself.
     let cpu = thread::available_parallelism().map_or(0, |count| count.get() - 1);
     let mut words = vec![
@@ -149,6 +151,7 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
     words.extend(["--port-topology=loop".into(), "--total-num-mbufs=32768".into()]);
     words.extend([format!("--rxq={pairs}"), format!("--txq={pairs}")]);
     words.extend([format!("--rxd={ring}"), format!("--txd={ring}")]);
+    words.extend(more.iter().cloned());
     words
 }
 

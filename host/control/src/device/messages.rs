@@ -7,9 +7,10 @@ use sluice_abi::directory::Queue;
 use sluice_abi::mmio::Status;
 use sluice_abi::net::F;
 
-/// Features that a front-end serves alone, so that this device knows nothing of what they set.
+/// Features that a front-end serves alone, so that this device knows nothing of what they set: the control queue, and
+/// the MTU in the configuration.
 const OF_THE_FRONT_END: F =
-    F::CTRL_VQ.union(F::CTRL_RX).union(F::CTRL_VLAN).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE);
+    F::MTU.union(F::CTRL_VQ).union(F::CTRL_RX).union(F::CTRL_VLAN).union(F::CTRL_MAC_ADDR).union(F::GUEST_ANNOUNCE);
 
 impl Device {
     /// Sets the device up as a front-end says: the features that its driver accepted, and the queues that it has in
