@@ -2,8 +2,8 @@
 //! describes the VMs, the [`Device`] of each VM's network driver, the [`Network`] that turns both into window
 //! directories, how a directory is [published](publish()), and the [`Switch`] behind the transmit queues.
 //!
-//! Three hosts use this crate: the monitor, the launcher of the embedded default, and the server for vhost-user. Packets that a window carries do
-//! not pass it.
+//! Three hosts use this crate: the monitor, the launcher of the embedded default, and the server for vhost-user.
+//! Packets that a window carries do not pass it.
 #![no_std]
 #![forbid(unsafe_code)]
 

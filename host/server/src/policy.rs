@@ -236,7 +236,7 @@ impl std::fmt::Display for Meaning {
         writeln!(f, "control socket {}, addresses age in {} s", self.control.display(), self.ageing_seconds)?;
         for vm in &self.vms {
             writeln!(f, "vm {}: {} at {}", vm.name, vm.mac, vm.socket.display())?;
-            writeln!(f, "    {} queue pairs, MTU {}", vm.pairs, vm.mtu)?;
+            writeln!(f, "    queue pairs: {}, MTU {}", vm.pairs, vm.mtu)?;
             let list = |names: &[String]| if names.is_empty() { "nobody".into() } else { names.join(", ") };
             writeln!(f, "    sends to {}", list(&vm.lan))?;
             let answers = |name: &&String| self.vms.iter().any(|it| it.name == **name && !it.lan.contains(&vm.name));

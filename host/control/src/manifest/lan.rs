@@ -15,8 +15,8 @@ const TAP_LEN: usize = 32;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// Reads an address of six bytes in hexadecimal, two digits each, with colons between. Returns `None` if the text is
-    /// none, or has the address of a group.
+    /// Reads an address of six bytes in hexadecimal, two digits each, with colons between. Returns `None` if the text
+    /// is none, or has the address of a group.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');

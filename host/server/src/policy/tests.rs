@@ -19,8 +19,8 @@ fn refused(text: &str) -> (usize, String) {
 
 #[test]
 fn a_policy_means_what_it_says() {
-    let keys = "mac = \"02:00:00:00:00:02\"\nmacs = [\"any\"]\npairs = 2\nmtu = 9000\nlan = [\"a\"]\nsocket = \"/s/b\"\n\
-                limit = { packets_per_second = 5 }\ncapture = \"b.pcap\"";
+    let keys = "mac = \"02:00:00:00:00:02\"\nmacs = [\"any\"]\npairs = 2\nmtu = 9000\nlan = [\"a\"]\n\
+                socket = \"/s/b\"\nlimit = { packets_per_second = 5 }\ncapture = \"b.pcap\"";
     let policy = Policy::parse(&two(keys)).expect("a policy");
     let [a, b] = &policy.vms[..] else { panic!("two VMs") };
     assert_eq!((a.socket.to_str(), b.socket.to_str()), (Some("/f/a.sock"), Some("/s/b")));

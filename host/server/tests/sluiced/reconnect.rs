@@ -40,8 +40,8 @@ fn reconnect(lab: &Lab, vm: char, front: &mut Frontend) {
     }
 }
 
-/// A frame is in the server's own memory for a moment: taken and not forwarded, or forwarded and not published as taken.
-/// So each kill costs one frame at most, and no other is lost, doubled or out of order.
+/// A frame is in the server's own memory for a moment, taken and not forwarded. So each kill costs one frame at most,
+/// and no other is lost, doubled or out of order.
 #[test]
 fn a_server_that_is_killed_under_traffic_loses_no_frame_of_the_rings() {
     const KILLS: u32 = 10;
