@@ -52,6 +52,7 @@ fn nobody_sends_from_the_address_of_another() {
 fn who_sleeps_is_notified_and_an_idle_server_is_woken() {
     let lab = Lab::new(&pair());
     let (mut a, mut b) = (lab.connect('a', SPLIT), lab.connect('b', SPLIT));
+    let start = std::time::Instant::now();
     for number in 0..20 {
         b.ask_for_notifications(0).expect("asked");
         // The server sleeps by now.
@@ -60,6 +61,8 @@ fn who_sleeps_is_notified_and_an_idle_server_is_woken() {
         assert!(b.wait(0, PATIENCE).expect("an event"), "frame {number}");
         assert_eq!(take(&mut b), Some(number));
     }
+    // A server that nobody wakes looks by itself each second.
+    assert!(start.elapsed().as_secs() < 10, "{:?} for 20 frames", start.elapsed());
 }
 
 #[test]
