@@ -3,10 +3,11 @@
 //! The driver may write any register at any time and in any order. A write that is not allowed is ignored, since the
 //! device has no way to report an error. A queue's size and addresses are only passed on: the code that uses the queue
 //! checks them against the VM's memory. `queues` has the queues, `command` the commands of the control queue, `filter`
-//! the frames that the driver wants to receive.
+//! the frames that the driver wants to receive, `messages` a device that a vhost-user front-end sets up.
 
 mod command;
 mod filter;
+mod messages;
 mod queues;
 
 pub use command::COMMAND_LEN;
@@ -53,6 +54,8 @@ pub struct Device {
     /// Value of InterruptStatus: causes that the driver has not acknowledged. While it is not 0, the device's interrupt
     /// line is asserted.
     interrupt: Interrupt,
+    /// Whether messages set the device up, instead of registers.
+    is_messaged: bool,
 }
 
 impl Device {
@@ -73,6 +76,7 @@ impl Device {
             pairs: 1,
             filter: Filter::default(),
             interrupt: Interrupt::empty(),
+            is_messaged: false,
         }
     }
 
@@ -86,6 +90,11 @@ impl Device {
         !self.interrupt.is_empty()
     }
 
+    /// Returns the MAC address of the device after a reset.
+    pub(crate) const fn own_mac(&self) -> [u8; 6] {
+        self.own
+    }
+
     /// Returns the present MAC address of the device.
     pub const fn mac(&self) -> [u8; 6] {
         self.config.mac
@@ -96,7 +105,7 @@ impl Device {
     /// See: VIRTIO 5.1.4.1 "Device Requirements: Device configuration layout", 5.1.6.3 "Setting Up Receive Buffers".
     pub fn mtu(&self) -> u16 {
         let agreed = self.features & F::MTU.bits() != 0;
-        if agreed { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
+        if agreed || self.is_messaged { self.config.mtu } else { self.config.mtu.min(net::DEFAULT_MTU) }
     }
 
     /// Returns the negotiated features; none before FEATURES_OK.
@@ -230,6 +239,7 @@ impl Device {
             pairs,
             filter,
             interrupt,
+            is_messaged: _,
         } = self;
         let new = Config { mac: *own, status: LinkStatus::LINK_UP.bits(), ..*config };
         *generation = generation.wrapping_add(u32::from(new != *config));

@@ -20,7 +20,7 @@ const MAX_SENDERS: usize = MAX_PAIRS as usize - 1;
 const RAM_MIB: core::ops::RangeInclusive<u32> = 4..=2048;
 /// Range of an MTU in bytes. The lower bound is that of RFC 791 section 3.2; the upper, that frames have 16-bit
 /// lengths.
-const MTU: core::ops::RangeInclusive<u16> = 68..=65_517;
+pub const MTU: core::ops::RangeInclusive<u16> = 68..=65_517;
 
 /// A manifest: all VMs, and how they share processors.
 #[derive(Clone, Debug, Deserialize)]

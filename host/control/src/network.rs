@@ -6,7 +6,7 @@
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
 use alloc::vec::Vec;
-use sluice_abi::directory::{Header, HostF, NAME_LEN, Peer, PeerState, Queue};
+use sluice_abi::directory::{GateKind, Header, HostF, NAME_LEN, Peer, PeerState, Queue};
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
@@ -42,6 +42,19 @@ struct Node {
     restarts: u32,
 }
 
+/// A VM whose front-end sets its device up by messages.
+#[derive(Clone, Debug)]
+pub struct FrontEnd {
+    /// The address of its device.
+    pub mac: Mac,
+    /// Largest payload of a frame to the VM in bytes.
+    pub mtu: u16,
+    /// Number of queue pairs: 1 to [`crate::MAX_PAIRS`].
+    pub pairs: u16,
+    /// Source addresses that the VM may use beside its device's.
+    pub macs: Addresses,
+}
+
 impl Network {
     /// Returns the network of all VMs of `manifest`, before any driver started.
     pub fn new(manifest: &Manifest) -> Self {
@@ -67,6 +80,33 @@ impl Network {
             }
         };
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
+    }
+
+    /// Returns the network of `vms`, each with a device that a front-end sets up by [`Network::set_up`]. None has a
+    /// window on another.
+    pub fn of_front_ends(vms: impl IntoIterator<Item = FrontEnd>) -> Self {
+        let node = |vm: FrontEnd| Node {
+            name: [0; NAME_LEN],
+            ram_len: 0,
+            gate: GateKind::Direct as u32,
+            peers: Vec::new(),
+            device: Device::new(vm.mac.0, vm.mtu, vm.pairs),
+            slow_pair: None,
+            closed: false,
+            senders: Vec::new(),
+            sets_mac: false,
+            macs: vm.macs,
+            runs: Runs::default(),
+            gone: false,
+            restarts: 0,
+        };
+        Self { vms: vms.into_iter().map(node).collect() }
+    }
+
+    /// Sets VM `vm`'s device up as its front-end says. See: [`Device::set_up`]. The event concerns all
+    /// [`Network::senders_to`] the VM.
+    pub fn set_up(&mut self, vm: u32, features: F, queues: &[Queue]) -> Option<Event> {
+        self.vms.get_mut(vm as usize)?.device.set_up(features, queues)
     }
 
     /// Returns register `offset` of VM `vm`'s device; 0 if there is no such VM.
@@ -120,12 +160,12 @@ impl Network {
 
     /// Returns the addresses that VMs other than VM `vm` have, or may have.
     fn others(&self, vm: u32) -> impl Iterator<Item = [u8; 6]> {
-        self.vms.iter().enumerate().filter(move |(id, _)| *id != vm as usize).flat_map(|(id, node)| {
+        self.vms.iter().enumerate().filter(move |(id, _)| *id != vm as usize).flat_map(|(_, node)| {
             let listed = match &node.macs {
                 Addresses::Any => &[][..],
                 Addresses::These(macs) => macs,
             };
-            listed.iter().map(|mac| mac.0).chain([mac(id), node.device.mac()])
+            listed.iter().map(|mac| mac.0).chain([node.device.own_mac(), node.device.mac()])
         })
     }
 

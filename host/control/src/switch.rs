@@ -9,9 +9,10 @@
 //! Frames that an in-VM switch could not forward by itself come out of its port's slow path, and go back there
 //! ([`SlowPath`]).
 //!
-//! Reading order: [`Switch::serve`] (a port's turn), `port` (its queues), `addresses` (where each address was seen),
-//! `delivery` (into a receive queue), `slow` (the slow path of an in-VM switch), `offload` (checksums and segments for
-//! receivers that did not negotiate them), `counters`, `tap`.
+//! Reading order: [`Switch::serve`] (a port's turn), `rings` (what it needs of queues), `ram` (those of VMs whose RAM
+//! stays), `port`, `addresses` (where each address was seen), `delivery` (into a receive queue), `slow` (the slow path
+//! of an in-VM switch), `offload` (checksums and segments for receivers that did not negotiate them), `limit`,
+//! `counters`, `tap`.
 //!
 //! # Hostile input
 //! Rings, headers and frames are read once, into memory of the host, and each service takes a bounded number of
@@ -25,8 +26,11 @@
 mod addresses;
 mod counters;
 mod delivery;
+mod limit;
 mod offload;
 mod port;
+mod ram;
+mod rings;
 mod slow;
 mod tap;
 
@@ -37,12 +41,17 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 pub use counters::Counters;
 use delivery::{Delivery, Room, TransmittedFrame};
+pub use limit::Limit;
 use port::Port;
+pub use port::PortConfig;
+pub use ram::RamRings;
+pub use rings::{Ring, Rings};
 pub use slow::{Answer, Missed, SlowPath};
 use sluice_abi::Gpa;
+use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, Hdr};
 use sluice_inside::Dequeue;
-use sluice_memory::{PeerSlice, Words};
+use sluice_memory::PeerSlice;
 pub use tap::{PCAP_HEADER, Tap, pcap_record};
 
 /// Largest number of commands that one service carries out.
@@ -59,6 +68,8 @@ const BYTES: u64 = 64 << 10;
 pub struct Told {
     /// The driver's VM.
     pub vm: u32,
+    /// Number of the queue with the buffer.
+    pub queue: u16,
     /// Address of the four bytes that changed when the buffer was used, for a host whose VMs wait for a change of
     /// memory. The driver chose it: the bytes are within the VM's RAM, but need not be aligned.
     pub word: Gpa,
@@ -76,8 +87,9 @@ pub struct Served {
 }
 
 /// A switch with a port for each VM.
-pub struct Switch {
+pub struct Switch<R = RamRings> {
     ports: Vec<Port>,
+    rings: R,
     addresses: Addresses,
     room: Room,
 }
@@ -97,21 +109,77 @@ impl Switch {
     /// Returns a switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room`
     /// has [`Self::ROOM_LEN`] bytes that nobody else uses. Returns `None` if either is too short.
     pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
-        let port = |id: usize| Port::new(*rams.get(id)?, manifest.lan_of(id).collect());
-        let ports = (0..manifest.vms.len()).map(port).collect::<Option<_>>()?;
-        Some(Self { ports, addresses: Addresses::new(manifest.ageing_ticks), room: Room::new(room)? })
+        let port = |id: usize| PortConfig { lan: manifest.lan_of(id).collect(), limit: Limit::default() };
+        let rings = RamRings::new(rams.get(..manifest.vms.len())?)?;
+        Self::with_rings((0..manifest.vms.len()).map(port), rings, manifest.ageing_ticks, room)
+    }
+}
+
+impl<R: Rings> Switch<R> {
+    /// Returns a switch with `ports` over `rings`, which forgets an address after `ageing`, in the unit of time that
+    /// services have. `room` is as for [`Switch::new`].
+    pub fn with_rings(
+        ports: impl IntoIterator<Item = PortConfig>,
+        rings: R,
+        ageing: u64,
+        room: PeerSlice<'static>,
+    ) -> Option<Self> {
+        let ports = ports.into_iter().map(Port::new).collect();
+        Some(Self { ports, rings, addresses: Addresses::new(ageing), room: Room::new(room)? })
+    }
+
+    /// Gives the switch other ports. Each comes with the number that it had before, if it was there: it keeps its
+    /// counters, its addresses, and its place in a limit that stays the same.
+    pub fn change(&mut self, ports: impl IntoIterator<Item = (PortConfig, Option<usize>)>, ageing: u64) {
+        let mut old: Vec<_> = core::mem::take(&mut self.ports).into_iter().map(Some).collect();
+        let mut moved = alloc::vec![None; old.len()];
+        for (new, (config, before)) in ports.into_iter().enumerate() {
+            if let Some(moved) = before.and_then(|before| moved.get_mut(before)) {
+                *moved = Some(new);
+            }
+            let port = before.and_then(|before| old.get_mut(before)?.take());
+            self.ports.push(port.map_or_else(|| Port::new(config.clone()), |port| port.changed(config.clone())));
+        }
+        self.addresses.change(|port| moved.get(port).copied().flatten(), ageing);
+    }
+
+    /// Returns the rings.
+    pub const fn rings(&mut self) -> &mut R {
+        &mut self.rings
     }
 
     /// Returns the counters of VM `vm`'s port.
     pub fn counters(&self, vm: u32) -> Counters {
-        self.ports.get(vm as usize).map_or_else(Counters::default, |port| port.counters)
+        let port = self.ports.get(vm as usize);
+        port.map_or_else(Counters::default, |port| Counters { broken: self.rings.broken(vm), ..port.counters })
     }
 
-    /// Serves the port of VM `vm`, whose driver notified a queue: carries out the commands on the control queue, and
-    /// forwards the frames on the transmit queues, up to the limits of one service. `now` is the time in the unit of
-    /// the manifest's `ageing_ticks`. `tap` sees each frame that is taken from a VM or forwarded to it; `slow` decides
-    /// about those on a slow path.
+    /// Returns the number of bytes of the frames that VM `vm` transmitted, and of those in its receive queue, that
+    /// [`Counters`] has as `taken` and `forwarded`.
+    pub fn bytes(&self, vm: u32) -> [u64; 2] {
+        self.ports.get(vm as usize).map_or([0; 2], |port| port.bytes)
+    }
+
+    /// Serves the port of VM `vm`, whose driver notified a queue, as [`Switch::poll`] does, and asks its driver to
+    /// notify the host of more.
     pub fn serve(
+        &mut self,
+        network: &mut Network,
+        vm: u32,
+        now: u64,
+        tap: &mut impl Tap,
+        slow: &mut impl SlowPath,
+    ) -> Served {
+        let mut served = self.poll(network, vm, now, tap, slow);
+        served.more = self.ask_for_notifications(network, vm, true);
+        served
+    }
+
+    /// Serves the port of VM `vm`: carries out the commands on the control queue, and forwards the frames on the
+    /// transmit queues, up to the limits of one service. `now` is the time in the unit of the manifest's
+    /// `ageing_ticks`; a [`Limit`] needs nanoseconds. `tap` sees each frame that is taken from a VM or forwarded to it;
+    /// `slow` decides about those on a slow path. There may be more to take if anything was taken.
+    pub fn poll(
         &mut self,
         network: &mut Network,
         vm: u32,
@@ -143,12 +211,36 @@ impl Switch {
                 };
                 (frames, bytes) = (frames + 1, bytes + u64::from(len) + copied);
             }
-            *more |= self.ports[vm as usize].is_pending(device, index);
         }
+        *more |= frames > 0;
         if slow_pair.is_some() {
             self.decided(&mut turn, vm as usize, slow);
         }
         served
+    }
+
+    /// Asks the driver of VM `vm` to notify the host of the next buffer on each queue that the host serves, or not to.
+    /// Returns whether there is one already.
+    pub fn ask_for_notifications(&mut self, network: &Network, vm: u32, on: bool) -> bool {
+        let Some(device) = network.device(vm) else { return false };
+        let served = (0..device.pairs()).map(net::transmitq).chain(device.controlq());
+        served.map(|index| self.is_pending(vm, device.queue(index), on)).fold(false, |any, one| any | one)
+    }
+
+    /// Asks for notifications of the next buffer on `queue`, or asks for none. Returns whether there is one already.
+    fn is_pending(&mut self, vm: u32, queue: Option<Queue>, on: bool) -> bool {
+        let Some(queue) = queue else { return false };
+        let Some(mut ring) = self.rings.ring(vm, &queue) else { return false };
+        ring.ask_for_notifications(on);
+        let available = ring.available();
+        drop(ring);
+        available.map_or_else(
+            |clause| {
+                self.rings.blame(vm, queue.index, clause);
+                false
+            },
+            |available| available > 0,
+        )
     }
 
     /// Carries out the commands on the control queue of VM `vm`.
@@ -157,24 +249,24 @@ impl Switch {
         let Some(index) = network.device(vm).and_then(Device::controlq) else { return served };
         let mut room = [0; COMMAND_LEN];
         for _ in 0..COMMANDS {
-            let queue = network.device(vm).and_then(|device| device.queue(index));
-            let Some((ring, regions)) = port.ring(queue) else { return served };
+            let Some(queue) = network.device(vm).and_then(|device| device.queue(index)) else { return served };
+            let Some(mut ring) = self.rings.ring(vm, &queue) else { return served };
             let word = ring.next_used();
-            let responded = ring.respond(regions, &mut room, |bytes| {
+            let responded = ring.respond(&mut room, |bytes| {
                 let (answer, event) = network.command(vm, bytes.unwrap_or_default());
                 served.event = served.event.or(event);
                 answer
             });
             if ring.needs_notification() {
-                port.tell(Told { vm, word }, &mut served.told);
+                port.tell(Told { vm, queue: index, word }, &mut served.told);
             }
+            drop(ring);
             match responded {
-                Ok(true) => {}
+                Ok(true) => served.more = true,
                 Ok(false) => break,
-                Err(_) => port.blame(index),
+                Err(clause) => self.rings.blame(vm, index, clause),
             }
         }
-        served.more = network.device(vm).is_some_and(|device| port.is_pending(device, index));
         served
     }
 
@@ -187,19 +279,21 @@ impl Switch {
         device: &Device,
         index: u16,
     ) -> Option<(Option<Hdr>, u32)> {
-        let port = &mut self.ports[from];
-        let (ring, regions) = port.ring(device.queue(index))?;
+        let (queue, port) = (device.queue(index)?, &mut self.ports[from]);
+        let mut ring = self.rings.ring(from as u32, &queue)?;
         let word = ring.next_used();
-        let taken = ring.dequeue(regions, self.room.frame, Words);
+        let taken = ring.dequeue(self.room.frame);
         // The frame was copied into the room, so the driver gets its buffer back.
         ring.publish();
         if ring.needs_notification() {
-            port.tell(Told { vm: from as u32, word }, turn.told);
+            port.tell(Told { vm: from as u32, queue: index, word }, turn.told);
         }
+        drop(ring);
         match taken {
             Ok(Dequeue::Empty) => return None,
             Ok(Dequeue::Frame { hdr, len }) => {
                 port.counters.taken += 1;
+                port.bytes[0] += u64::from(len);
                 return Some((Some(hdr), len));
             }
             Ok(Dequeue::TooLong) => {
@@ -207,25 +301,28 @@ impl Switch {
                 port.counters.malformed += 1;
                 return Some((None, self.room.frame.len() as u32));
             }
-            Err(_) => port.blame(index),
+            Err(clause) => self.rings.blame(from as u32, index, clause),
         }
         None
     }
 
     /// Forwards the frame of `len` bytes that port `from` transmitted. Returns how many bytes went into receive queues.
     fn forward(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, hdr: Hdr, len: u32) -> u64 {
-        let counters = &mut self.ports[from].counters;
         let Some(frame) = self.room.frame(hdr, len) else {
-            counters.malformed += 1;
+            self.ports[from].counters.malformed += 1;
             return 0;
         };
         turn.tap.frame(from as u32, frame.bytes);
+        if !self.ports[from].limiter.admits(u64::from(len), turn.now) {
+            self.ports[from].counters.limited += 1;
+            return 0;
+        }
         if !turn.network.may_send_from(from as u32, frame.source) {
-            counters.source_refused += 1;
+            self.ports[from].counters.source_refused += 1;
             return 0;
         }
         if turn.network.owner_of(frame.source).is_none() && !self.addresses.learn(frame.source, from, turn.now) {
-            counters.not_learned += 1;
+            self.ports[from].counters.not_learned += 1;
         }
         let targets = self.targets(turn, from, frame.destination);
         if targets.is_empty() {
@@ -252,7 +349,8 @@ impl Switch {
             return 0;
         };
         let queue = turn.network.switched_queue(to as u32);
-        let mut delivery = Delivery { vm: to as u32, port, device, queue, tap: turn.tap, told: turn.told, copied: 0 };
+        let (vm, rings, tap) = (to as u32, &mut self.rings, &mut *turn.tap);
+        let mut delivery = Delivery { vm, port, rings, device, queue, tap, told: turn.told, copied: 0 };
         let made = delivery.send(&self.room, frame);
         let copied = delivery.copied;
         if made.is_none() {

@@ -104,7 +104,7 @@ pub struct DeviceRing {
 }
 
 impl DeviceRing {
-    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See:
+    /// Returns the ring that `entry` describes in `memory`, which goes on at `base` if there is one. See:
     /// [`DeviceQueue::resume`].
     pub fn new(memory: &Rc<GuestMemory>, queue: &Queue, base: Option<u32>) -> Result<Self, Clause> {
         let device = match base {
@@ -129,6 +129,21 @@ impl DeviceRing {
             self.log = log.cloned();
         }
         fits
+    }
+
+    /// See: [`DeviceQueue::available`].
+    pub fn available(&self) -> Result<u16, Clause> {
+        self.queue.available()
+    }
+
+    /// See: [`DeviceQueue::next_used`].
+    pub fn next_used(&self) -> Gpa {
+        self.queue.next_used()
+    }
+
+    /// See: [`DeviceQueue::respond`].
+    pub fn respond(&mut self, into: &mut [u8], answer: impl FnOnce(Option<&[u8]>) -> u8) -> Result<bool, Clause> {
+        self.queue.respond(&self.memory.regions, into, answer)
     }
 
     /// See: [`DeviceQueue::enqueue`].

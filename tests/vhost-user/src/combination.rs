@@ -129,7 +129,8 @@ impl Combination {
             Side::Driver => format!("net_vhost0,iface={path},queues={pairs}"),
         };
         let wide_vectors = self.vectorized && self.ring == Format::Packed;
-        Options { vdevs: vec![vdev], forward: Forward::Back, pairs, ring: queue_size, wide_vectors }
+        let (forward, more) = (Forward::Back, Vec::new());
+        Options { vdevs: vec![vdev], forward, pairs, ring: queue_size, wide_vectors, more }
     }
 
     /// Returns the plan for `packets` frames. At most half a ring is on its way, so that neither end ever has to drop a

@@ -37,6 +37,8 @@ pub struct Options {
     pub ring: u16,
     /// Whether testpmd may use 512-bit vectors, where the processor has them.
     pub wide_vectors: bool,
+    /// Arguments that come last, and so take the place of others.
+    pub more: Vec<String>,
 }
 
 /// A running testpmd. Dropping this kills it.
@@ -137,7 +139,7 @@ impl Drop for Testpmd {
 }
 
 fn arguments(options: &Options, prefix: &str) -> Vec<String> {
-    let Options { vdevs, forward, pairs, ring, wide_vectors } = options;
+    let Options { vdevs, forward, pairs, ring, wide_vectors, more } = options;
     let (mode, topology) = match forward {
         Forward::Back => ("io", "loop"),
         Forward::Across => ("io", "paired"),
@@ -166,6 +168,7 @@ fn arguments(options: &Options, prefix: &str) -> Vec<String> {
     words.push("--total-num-mbufs=32768".into());
     words.extend([format!("--rxq={pairs}"), format!("--txq={pairs}")]);
     words.extend([format!("--rxd={ring}"), format!("--txd={ring}")]);
+    words.extend(more.iter().cloned());
     words
 }
 

@@ -22,7 +22,7 @@ pub(super) const QUEUE_SIZE_MAX: u16 = 1024;
 pub(super) struct DeviceQueue {
     pub size: u16,
     pub ready: bool,
-    addresses: QueueAddresses,
+    pub addresses: QueueAddresses,
     /// Number of the start since which the queue is in use.
     start: u32,
 }

@@ -15,8 +15,9 @@ const TAP_LEN: usize = 32;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// Reads an address of six bytes in hexadecimal, two digits each, with colons between.
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads an address of six bytes in hexadecimal, two digits each, with colons between. Returns `None` if the text
+    /// is none, or has the address of a group.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
@@ -33,6 +34,16 @@ impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// What an address is to be, for messages.
+const WANTED: &str = "six bytes in hexadecimal with colons, not those of a group";
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format_args!("mac \"{text}\": {WANTED}")))
     }
 }
 
@@ -57,9 +68,8 @@ impl<'de> Deserialize<'de> for Addresses {
         if names.iter().any(|name| name == "any") {
             return Ok(Self::Any);
         }
-        let wrong = "six bytes in hexadecimal with colons, not those of a group, or \"any\"";
-        let mac =
-            |name: &String| Mac::parse(name).ok_or_else(|| de::Error::custom(format_args!("mac \"{name}\": {wrong}")));
+        let wrong = |name: &String| de::Error::custom(format_args!("mac \"{name}\": {WANTED}, or \"any\""));
+        let mac = |name: &String| Mac::parse(name).ok_or_else(|| wrong(name));
         names.iter().map(mac).collect::<Result<_, _>>().map(Self::These)
     }
 }

@@ -49,6 +49,12 @@ impl Addresses {
         self.count(port) < PER_PORT
     }
 
+    /// Gives each port the number that `moved` says, and forgets the addresses of the others.
+    pub fn change(&mut self, moved: impl Fn(usize) -> Option<usize>, ageing: u64) {
+        self.ageing = ageing;
+        self.seen.retain(|_, seen| moved(seen.port).map(|port| seen.port = port).is_some());
+    }
+
     fn count(&self, port: usize) -> usize {
         self.seen.values().filter(|seen| seen.port == port).count()
     }

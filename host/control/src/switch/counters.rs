@@ -18,6 +18,8 @@ pub struct Counters {
     /// Frames that the VM transmitted from an address for which the table had no room. They were forwarded all the
     /// same.
     pub not_learned: u64,
+    /// Frames that the VM transmitted beyond its [`super::Limit`].
+    pub limited: u64,
     /// Frames for the VM that its driver does not want.
     pub filtered: u64,
     /// Frames for the VM while the switch had no receive queue of it: its driver is not ready, or a window fills the
@@ -35,7 +37,7 @@ pub struct Counters {
 
 impl Counters {
     /// Returns all counters with their names, in a fixed order.
-    pub const fn named(&self) -> [(&'static str, u64); 12] {
+    pub const fn named(&self) -> [(&'static str, u64); 13] {
         [
             ("taken", self.taken),
             ("forwarded", self.forwarded),
@@ -43,6 +45,7 @@ impl Counters {
             ("source_refused", self.source_refused),
             ("denied", self.denied),
             ("not_learned", self.not_learned),
+            ("limited", self.limited),
             ("filtered", self.filtered),
             ("no_queue", self.no_queue),
             ("full", self.full),

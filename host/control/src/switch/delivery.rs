@@ -1,13 +1,14 @@
 //! Delivery of frames into a receive queue, in a form that its driver negotiated.
 
 use super::port::Port;
+use super::rings::{Ring, Rings};
 use super::{Tap, Told, offload};
 use crate::Device;
 use alloc::collections::BTreeSet;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{self, F, Hdr, gso};
 use sluice_inside::Enqueue;
-use sluice_memory::{PeerSlice, Words};
+use sluice_memory::PeerSlice;
 
 /// Memory of the host through which frames pass.
 pub(super) struct Room {
@@ -60,9 +61,10 @@ impl Room {
 }
 
 /// A delivery to one port.
-pub(super) struct Delivery<'d, T> {
+pub(super) struct Delivery<'d, R, T> {
     pub vm: u32,
     pub port: &'d mut Port,
+    pub rings: &'d mut R,
     pub device: &'d Device,
     /// The receive queue that the switch fills.
     pub queue: Option<Queue>,
@@ -73,7 +75,7 @@ pub(super) struct Delivery<'d, T> {
     pub copied: u64,
 }
 
-impl<T: Tap> Delivery<'_, T> {
+impl<R: Rings, T: Tap> Delivery<'_, R, T> {
     /// Puts `frame` into the queue. Returns `None` if an offload has to be executed first and the headers do not allow
     /// that.
     pub fn send(&mut self, room: &Room, frame: &TransmittedFrame) -> Option<()> {
@@ -97,25 +99,27 @@ impl<T: Tap> Delivery<'_, T> {
             return;
         }
         let owed = if queue.features & F::MTU.bits() != 0 { longest } else { 0 };
-        let Some((ring, regions)) = self.port.ring(Some(queue)) else {
+        let Some(mut ring) = self.rings.ring(self.vm, &queue) else {
             self.port.counters.no_queue += 1;
             return;
         };
         let word = ring.next_used();
-        let put = ring.enqueue(regions, hdr, frame, owed, Words);
+        let put = ring.enqueue(hdr, frame, owed);
         ring.publish();
         if ring.needs_notification() {
-            self.port.tell(Told { vm: self.vm, word }, self.told);
+            self.port.tell(Told { vm: self.vm, queue: queue.index, word }, self.told);
         }
+        drop(ring);
         match put {
             Ok(Enqueue::Filled) => {
                 self.port.counters.forwarded += 1;
+                self.port.bytes[1] += frame.len();
                 self.copied += frame.len();
                 self.tap.frame(self.vm, frame);
             }
             Ok(Enqueue::Full) => self.port.counters.full += 1,
             Ok(Enqueue::TooLong | Enqueue::BadHeader) => self.port.counters.too_long += 1,
-            Err(_) => self.port.blame(queue.index),
+            Err(clause) => self.rings.blame(self.vm, queue.index, clause),
         }
     }
 }

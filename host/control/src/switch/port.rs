@@ -1,52 +1,41 @@
-//! A port: the device side of those of a VM's queues that the switch serves.
+//! A port: what the switch knows of one VM, beside its rings.
 
+use super::limit::{Limit, Limiter};
 use super::{Counters, Told};
-use crate::device::{Device, MAX_QUEUES};
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use sluice_abi::Gpa;
-use sluice_abi::directory::Queue;
-use sluice_inside::{DeviceQueue, Regions};
-use sluice_memory::PeerSlice;
+
+/// What a port is to be.
+#[derive(Clone, Debug, Default)]
+pub struct PortConfig {
+    /// The VMs to which the frames of the port's VM may be forwarded.
+    pub lan: Vec<usize>,
+    /// How many frames the port's VM may transmit.
+    pub limit: Limit,
+}
 
 /// The port of one VM.
 pub(super) struct Port {
-    /// All of the VM's RAM, in which its driver may put queues and buffers anywhere.
-    regions: Regions,
-    queues: [Option<Attached>; MAX_QUEUES],
     /// The pair whose frames the next service takes first.
     first: u16,
     /// The ports to which its frames may be forwarded.
     pub lan: Vec<usize>,
+    pub limiter: Limiter,
     pub counters: Counters,
-}
-
-/// A queue that its driver started.
-struct Attached {
-    queue: Queue,
-    /// The device side of the queue; `None` if it broke the protocol, or is no valid queue.
-    ring: Option<Box<DeviceQueue>>,
+    /// Number of bytes of the frames that are counted as taken, and of those that are counted as forwarded.
+    pub bytes: [u64; 2],
 }
 
 impl Port {
-    pub fn new(ram: PeerSlice<'static>, lan: Vec<usize>) -> Option<Self> {
-        let regions = Regions::from_slices(&[(Gpa(0), ram)]).ok()?;
-        Some(Self { regions, queues: [const { None }; MAX_QUEUES], first: 0, lan, counters: Counters::default() })
+    pub fn new(config: PortConfig) -> Self {
+        let (counters, limiter) = (Counters::default(), Limiter::new(config.limit));
+        Self { first: 0, lan: config.lan, limiter, counters, bytes: [0; 2] }
     }
 
-    /// Returns the device side of `queue`, which the driver has in use, and the memory that its descriptors may name;
-    /// `None` if there is no such queue, or it broke the protocol since it was started.
-    pub fn ring(&mut self, queue: Option<Queue>) -> Option<(&mut DeviceQueue, &Regions)> {
-        let queue = queue?;
-        let attached = self.queues.get_mut(usize::from(queue.index))?;
-        if attached.as_ref().is_none_or(|attached| attached.queue != queue) {
-            let ring = DeviceQueue::new(&queue, &self.regions).map(Box::new).ok();
-            self.counters.broken += u64::from(ring.is_none());
-            *attached = Some(Attached { queue, ring });
-        }
-        let ring = attached.as_mut()?.ring.as_deref_mut()?;
-        Some((ring, &self.regions))
+    /// Returns the port with another configuration. It keeps its place in a limit that stays the same.
+    pub fn changed(self, config: PortConfig) -> Self {
+        let limiter = if self.limiter.limit() == config.limit { self.limiter } else { Limiter::new(config.limit) };
+        Self { lan: config.lan, limiter, ..self }
     }
 
     /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that
@@ -57,28 +46,8 @@ impl Port {
         first
     }
 
-    /// Stops the use of queue `index`, which broke the protocol, until its driver starts it anew.
-    pub fn blame(&mut self, index: u16) {
-        if let Some(Some(attached)) = self.queues.get_mut(usize::from(index)) {
-            self.counters.broken += u64::from(attached.ring.take().is_some());
-        }
-    }
-
     /// Adds the notification `driver` to those that the caller of the service sends.
     pub fn tell(&mut self, driver: Told, told: &mut BTreeSet<Told>) {
         self.counters.notified += u64::from(told.insert(driver));
-    }
-
-    /// Asks the driver to notify the host of the next buffer on queue `index`. Returns whether there is one already.
-    pub fn is_pending(&mut self, device: &Device, index: u16) -> bool {
-        let Some((ring, _)) = self.ring(device.queue(index)) else { return false };
-        ring.ask_for_notifications(true);
-        match ring.available() {
-            Ok(available) => available > 0,
-            Err(_) => {
-                self.blame(index);
-                false
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The slow path of an in-VM switch: frames for which its table has no entry, and what the host returns. See:
 //! [`sluice_abi::flows`].
 
+use super::rings::{Ring, Rings};
 use super::{Switch, Tap, Told, Turn, offload};
 use crate::Network;
 use alloc::collections::BTreeSet;
@@ -8,7 +9,7 @@ use alloc::vec::Vec;
 use sluice_abi::flows::{PORTS, SLOW_HEADER, SlowHeader, SlowKind};
 use sluice_abi::net::{self, F, Hdr};
 use sluice_inside::Enqueue;
-use sluice_memory::{PeerSlice, Words};
+use sluice_memory::PeerSlice;
 
 /// A frame without an entry.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +73,7 @@ impl SlowPath for () {
     }
 }
 
-impl Switch {
+impl<R: Rings> Switch<R> {
     /// Returns `frame`, which somebody else decided about, to VM `vm`, for the ports whose bits are set. Returns the
     /// notifications to send, as [`super::Served::told`]; a frame for which there is no room is counted.
     pub fn give_back(
@@ -153,24 +154,26 @@ impl Switch {
         };
         let fits = hdr.fits(len, F::from_bits_truncate(queue.features).offloads_to_driver());
         let bytes = self.room.frame.sub(0, len.into()).ok().filter(|_| fits);
-        let (Some((ring, regions)), Some(bytes)) = (port.ring(Some(queue)), bytes) else {
+        let (Some(mut ring), Some(bytes)) = (self.rings.ring(to as u32, &queue), bytes) else {
             port.counters.malformed += 1;
             return 0;
         };
         let word = ring.next_used();
-        let put = ring.enqueue(regions, &hdr, bytes, 0, Words);
+        let put = ring.enqueue(&hdr, bytes, 0);
         ring.publish();
         if ring.needs_notification() {
-            port.tell(Told { vm: to as u32, word }, turn.told);
+            port.tell(Told { vm: to as u32, queue: queue.index, word }, turn.told);
         }
+        drop(ring);
         match put {
             Ok(Enqueue::Filled) => {
                 port.counters.forwarded += 1;
+                port.bytes[1] += bytes.len();
                 return bytes.len();
             }
             Ok(Enqueue::Full) => port.counters.full += 1,
             Ok(Enqueue::TooLong | Enqueue::BadHeader) => port.counters.too_long += 1,
-            Err(_) => port.blame(queue.index),
+            Err(clause) => self.rings.blame(to as u32, queue.index, clause),
         }
         0
     }

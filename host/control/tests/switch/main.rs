@@ -1,5 +1,6 @@
 //! The host's switch and the device side of the control queue, with our own driver side at each port.
 
+mod changes;
 mod command;
 mod forward;
 mod hostile;

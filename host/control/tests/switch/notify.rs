@@ -41,7 +41,7 @@ fn a_driver_that_asks_is_told_until_it_polls_again() {
             b.receive[0].suppress_interrupts(false);
             assert!(!b.receive[0].is_ready().expect("no fault"));
             a.send(&frame(mac(1), mac(0), mark));
-            let [Told { vm: 1, word: at }] = told(&world)[..] else { panic!("b alone, and once") };
+            let [Told { vm: 1, queue: 0, word: at }] = told(&world)[..] else { panic!("b alone, and once") };
             let changed = world.rams[1].sub(at.0, 4).expect("inside");
             assert!(core::ptr::eq(changed.as_ptr(), word.as_ptr()) && word.read::<u32>(0) != Ok(seen), "{features:?}");
             b.receive[0].suppress_interrupts(true);

@@ -169,6 +169,30 @@ impl Device {
         }
     }
 
+    /// Returns ring `index`, if it is set up and enabled. [`Device::notify`] goes with what is published there.
+    pub fn ring(&mut self, index: u16) -> Option<&mut DeviceRing> {
+        self.vrings.get_mut(usize::from(index))?.running()
+    }
+
+    /// Returns the rings that are set up and enabled, by guest-physical addresses.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        let running = self.vrings.iter().filter(|vring| vring.enabled);
+        running.filter_map(|vring| vring.ring.as_ref().map(DeviceRing::layout))
+    }
+
+    /// Returns the events by which the driver notifies of frames that it sends.
+    pub fn kicks(&self) -> impl Iterator<Item = &File> {
+        self.vrings.iter().skip(1).step_by(2).filter_map(|vring| vring.kick.as_ref())
+    }
+
+    /// Notifies the driver of what was published on ring `index`, if it wants to be notified at all.
+    pub fn notify(&mut self, index: u16) -> Result<()> {
+        let vring = self.vrings.get(usize::from(index));
+        let told = vring.map_or(Ok(false), Vring::notify)?;
+        self.calls += u64::from(told);
+        Ok(())
+    }
+
     /// Returns the event by which the driver notifies of frames on `pair`.
     pub(super) fn kick(&self, pair: u16) -> Option<&File> {
         self.vrings.get(usize::from(transmitq(pair)))?.kick.as_ref()

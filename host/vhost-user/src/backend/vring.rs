@@ -48,6 +48,12 @@ impl Vring {
         if !ring.needs_notification() {
             return Ok(false);
         }
+        self.notify()
+    }
+
+    /// Notifies the driver, if it has given an event for that. An event that it has filled is one that it has not
+    /// looked at, so nothing is missing then.
+    pub fn notify(&self) -> io::Result<bool> {
         let Some(mut call) = self.call.as_ref() else { return Ok(false) };
         match call.write_all(&1u64.to_le_bytes()) {
             // The event counts as far as it can, so the driver is notified already.

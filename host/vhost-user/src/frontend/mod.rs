@@ -44,40 +44,59 @@ pub struct Frontend {
     socket: UnixStream,
     rounds: u32,
     memory: Rc<Mapping>,
-    _file: File,
+    file: File,
+    request: Request,
 }
 
 impl Frontend {
     /// Connects to the back-end at `path` and starts the device.
     pub fn connect(path: &Path, request: &Request) -> Result<Self> {
-        let socket = UnixStream::connect(path)?;
-        let messages = Messages::from_stream(socket.try_clone()?, 2 * u64::from(request.pairs));
-        negotiate(&messages, request)?;
+        let (messages, socket) = open(path, request)?;
         let (memory, file) = Mapping::shared(PAIR_LEN * u64::from(request.pairs))?;
-        messages.set_mem_table(&[VhostUserMemoryRegionInfo {
-            guest_phys_addr: GPA,
-            memory_size: memory.slice().len(),
-            userspace_addr: memory.slice().as_ptr() as u64,
-            mmap_offset: 0,
-            mmap_handle: file.as_raw_fd(),
-        }])?;
         let memory = Rc::new(memory);
         let pairs =
             (0..request.pairs).map(|pair| Pair::new(pair, &memory, GPA, request)).collect::<Result<Vec<_>>>()?;
-        let mut frontend = Self { pairs, messages, socket, rounds: 0, memory, _file: file };
-        frontend.start(request.features.contains(F::RING_PACKED))?;
+        let mut frontend = Self { pairs, messages, socket, rounds: 0, memory, file, request: *request };
+        frontend.start()?;
         Ok(frontend)
     }
 
-    /// Sets up every ring at the back-end, and enables it. A packed ring starts with a wrap counter of 1.
-    fn start(&mut self, packed: bool) -> Result<()> {
-        let (base, messages) = (self.memory.slice().as_ptr() as u64, &mut self.messages);
-        let user = |gpa: Gpa| gpa.0 - GPA + base;
+    /// Connects once more, to a back-end at `path` that took the place of one that went away. Its rings go on behind
+    /// the last buffer that the old one published as used, so a frame that the old one had taken and not published is
+    /// taken once more. Packed rings are refused: they do not show where that is.
+    pub fn reconnect(&mut self, path: &Path) -> Result<()> {
+        if self.is_packed() {
+            return Err(receive(0, "a packed ring does not show where the device stands"));
+        }
+        (self.messages, self.socket) = open(path, &self.request)?;
+        self.start()
+    }
+
+    const fn is_packed(&self) -> bool {
+        self.request.features.contains(F::RING_PACKED)
+    }
+
+    /// Shares the memory with the back-end, sets up every ring there, and enables it. A packed ring starts with a wrap
+    /// counter of 1, a split one behind the used buffers.
+    fn start(&mut self) -> Result<()> {
+        let packed = self.is_packed();
+        let (slice, messages) = (self.memory.slice(), &mut self.messages);
+        messages.set_mem_table(&[VhostUserMemoryRegionInfo {
+            guest_phys_addr: GPA,
+            memory_size: slice.len(),
+            userspace_addr: slice.as_ptr() as u64,
+            mmap_offset: 0,
+            mmap_handle: self.file.as_raw_fd(),
+        }])?;
+        let user = |gpa: Gpa| gpa.0 - GPA + slice.as_ptr() as u64;
+        let used = |ring: &pair::Ring| slice.read::<u16>(ring.addresses().device.0 - GPA + 2);
         for (number, pair) in (0..).zip(&self.pairs) {
             for (index, ring, event) in [(receiveq(number), &pair.receive, 0), (transmitq(number), &pair.transmit, 1)] {
                 let (index, at) = (usize::from(index), ring.addresses());
                 messages.set_vring_num(index, ring.size())?;
-                messages.set_vring_base(index, if packed { 1 << 15 } else { 0 })?;
+                let base =
+                    if packed { 1 << 15 } else { used(ring).map_err(|error| receive(number, format!("{error:?}")))? };
+                messages.set_vring_base(index, base)?;
                 let config = VringConfigData {
                     desc_table_addr: user(at.desc),
                     avail_ring_addr: user(at.driver),
@@ -143,6 +162,14 @@ impl Frontend {
     fn pair(&mut self, pair: u16) -> Result<&mut Pair> {
         self.pairs.get_mut(usize::from(pair)).ok_or_else(|| receive(pair, "no such pair"))
     }
+}
+
+/// Connects to the back-end at `path`, and agrees on features with it.
+fn open(path: &Path, request: &Request) -> Result<(Messages, UnixStream)> {
+    let socket = UnixStream::connect(path)?;
+    let messages = Messages::from_stream(socket.try_clone()?, 2 * u64::from(request.pairs));
+    negotiate(&messages, request)?;
+    Ok((messages, socket))
 }
 
 fn negotiate(messages: &Messages, request: &Request) -> Result<()> {

@@ -28,7 +28,7 @@ const QUEUE_LEN: u64 =
 /// The length of a pair's queues and buffers, bytes.
 pub const PAIR_LEN: u64 = 2 * QUEUE_LEN + MAX_SIZE as u64 * (RECEIVE_LEN as u64 + TRANSMIT_LEN);
 
-type Ring = DriverRing<MAX_SIZE>;
+pub type Ring = DriverRing<MAX_SIZE>;
 
 /// The queues and buffers of one pair.
 pub struct Pair {

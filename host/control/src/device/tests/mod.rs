@@ -1,5 +1,6 @@
 //! Drivers of all kinds, in whatever order they write.
 
+mod messages;
 mod queues;
 
 use super::*;

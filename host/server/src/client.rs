@@ -1,0 +1,112 @@
+//! The commands that ask a running server.
+
+use crate::control::{Answer, Request};
+use crate::status::Status;
+use rustix::net::Shutdown;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// Time that the server has for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no server answers at {path}: {error}")]
+    NoServer {
+        /// The control socket.
+        path: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The server refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer is none, or can't be written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Asks the server at `path`. Returns the answer, and the connection, from which a capture can be read.
+fn ask(path: &Path, request: &Request) -> Result<(Answer, BufReader<UnixStream>), ClientError> {
+    let failed = |error| ClientError::NoServer { path: path.display().to_string(), error };
+    let mut stream = UnixStream::connect(path).map_err(failed)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let (mut reader, mut answer) = (BufReader::new(stream), String::new());
+    reader.read_line(&mut answer).map_err(failed)?;
+    match serde_json::from_str(&answer).map_err(io::Error::from)? {
+        Answer::Failed(why) => Err(ClientError::Refused(why)),
+        answer => Ok((answer, reader)),
+    }
+}
+
+fn status_of(path: &Path) -> Result<Status, ClientError> {
+    match ask(path, &Request::Status)?.0 {
+        Answer::Status(status) => Ok(status),
+        other => Err(ClientError::Refused(format!("another answer: {other:?}"))),
+    }
+}
+
+/// Prints the state of the server, once or, with `watch`, each second with the rates since the last time.
+pub fn status(path: &Path, json: bool, watch: bool) -> Result<(), ClientError> {
+    let mut last: Option<Status> = None;
+    loop {
+        let now = status_of(path)?;
+        let text = if json { serde_json::to_string(&now).map_err(io::Error::from)? + "\n" } else { now.to_string() };
+        let mut out = io::stdout().lock();
+        if watch && !json {
+            // Clears the screen, and goes to its top. See: ECMA-48, "ED" and "CUP".
+            write!(out, "\x1b[2J\x1b[H")?;
+        }
+        out.write_all(text.as_bytes())?;
+        last.iter().filter(|_| !json).try_for_each(|last| out.write_all(rates(last, &now).as_bytes()))?;
+        out.flush()?;
+        if !watch {
+            return Ok(());
+        }
+        last = Some(now);
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Returns how many frames each VM sent and got from `last` to `now`, a second later.
+fn rates(last: &Status, now: &Status) -> String {
+    let mut text = String::from("a second:\n");
+    for vm in &now.vms {
+        let before = last.vms.iter().find(|it| it.name == vm.name).unwrap_or(vm);
+        let [from, to] = ["taken", "forwarded"].map(|name| vm.counter(name).saturating_sub(before.counter(name)));
+        text += &format!("{:16} from it {from}, to it {to} frames\n", vm.name);
+    }
+    text
+}
+
+/// Has the server read its policy again.
+pub fn reload(path: &Path) -> Result<(), ClientError> {
+    if let Answer::Done(text) = ask(path, &Request::Reload)?.0 {
+        writeln!(io::stdout(), "{text}")?;
+    }
+    Ok(())
+}
+
+/// Writes the frames from and to `vm` to `file` for `seconds`.
+pub fn capture(path: &Path, vm: String, file: &Path, seconds: u64) -> Result<(), ClientError> {
+    let mut file = File::create(file)?;
+    let (_, mut reader) = ask(path, &Request::Capture { vm })?;
+    reader.get_ref().set_read_timeout(None)?;
+    let ours = reader.get_ref().try_clone()?;
+    thread::spawn(move || {
+        thread::sleep(Duration::from_secs(seconds));
+        // If the server is gone, the copy has ended already.
+        let _ = rustix::net::shutdown(&ours, Shutdown::Write);
+    });
+    io::copy(&mut reader, &mut file)?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `sluiced`: the device side of many virtual machines' network devices, for QEMU and for DPDK, connected by a learning
+//! switch. Each VM of a policy file has a vhost-user socket.
+//!
+//! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
+//! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` (who asks),
+//! `captures`, `signals`.
+
+mod captures;
+mod client;
+mod control;
+mod offered;
+mod policy;
+mod ports;
+mod server;
+mod signals;
+mod sockets;
+mod status;
+
+use clap::{Args, Parser, Subcommand};
+use client::ClientError;
+use policy::{Policy, PolicyError};
+use server::{Server, ServerError};
+use signals::Signals;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::Level;
+
+/// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
+///
+/// Each VM sends to those alone that its `lan` names, and from its own address alone. Nothing is shared between VMs:
+/// the server copies every frame.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes:
+  0  done; the server ended as asked (SIGINT, SIGTERM, SIGQUIT)
+  1  failed: a folder, a socket, a file, or the system
+  2  wrong command line
+  3  the policy is refused
+  4  no server answers at the control socket
+
+A policy, and how to use it:
+  [server]
+  folder = \"/tmp/lan\"
+
+  [[vm]]
+  name = \"a\"
+  mac = \"52:54:00:00:00:01\"
+  lan = [\"b\"]
+
+  [[vm]]
+  name = \"b\"
+  mac = \"52:54:00:00:00:02\"
+  lan = [\"a\"]
+
+  sluiced check lan.toml
+  sluiced run lan.toml
+  sluiced status --control /tmp/lan/control.sock
+
+A front-end of VM a connects to /tmp/lan/a.sock. docs/operations.md has the command lines of front-ends."
+)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the VMs of a policy file until a signal says to end. SIGHUP reads the file again
+    Run {
+        /// The policy, a TOML file: see docs/interfaces.md
+        policy: PathBuf,
+        /// Least level of what is logged to standard error: error, warn, info, debug
+        #[arg(long, default_value = "info")]
+        log: Level,
+    },
+    /// Say what a policy file means, or which line is wrong
+    Check {
+        /// The policy, a TOML file: see docs/interfaces.md
+        policy: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a running server does: who is connected, frames, bytes, and drops by cause
+    Status {
+        #[command(flatten)]
+        server: ControlSocket,
+        /// Print JSON, a line each time
+        #[arg(long)]
+        json: bool,
+        /// Print it each second, with rates
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Have a running server read its policy again. A policy that is wrong changes nothing
+    Reload {
+        #[command(flatten)]
+        server: ControlSocket,
+    },
+    /// Write the frames from and to a VM to a file that tcpdump reads
+    Capture {
+        #[command(flatten)]
+        server: ControlSocket,
+        /// The VM
+        vm: String,
+        /// The file
+        file: PathBuf,
+        /// Number of seconds
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+}
+
+#[derive(Args)]
+struct ControlSocket {
+    /// The control socket of the server
+    #[arg(long, env = "SLUICED_CONTROL", default_value = "/run/sluice/control.sock")]
+    control: PathBuf,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Policy(_) => 3,
+            Self::Client(ClientError::NoServer { .. }) => 4,
+            _ => 1,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match act(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to be told that standard error is closed.
+            let _ = writeln!(io::stderr(), "sluiced: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn act(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { policy: path, log } => {
+            let policy = Policy::read(&path)?;
+            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(io::stderr).init();
+            let signals = Signals::catch()?;
+            let mut server = Server::new(&path, policy)?;
+            tracing::info!("serves {}", path.display());
+            server.run(&signals)?;
+        }
+        Command::Check { policy, json } => {
+            let meaning = Policy::read(&policy)?.meaning();
+            let text =
+                if json { serde_json::to_string(&meaning).map_err(io::Error::from)? } else { meaning.to_string() };
+            writeln!(io::stdout(), "{}", text.trim_end())?;
+        }
+        Command::Status { server, json, watch } => client::status(&server.control, json, watch)?,
+        Command::Reload { server } => client::reload(&server.control)?,
+        Command::Capture { server, vm, file, seconds } => client::capture(&server.control, vm, &file, seconds)?,
+    }
+    Ok(())
+}

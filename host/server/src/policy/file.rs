@@ -1,0 +1,111 @@
+//! What stands in a policy file, before it is checked.
+
+use serde::Deserialize;
+use sluice_abi::net::DEFAULT_MTU;
+use sluice_control::{Addresses, Limit, Mac};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// All of the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    #[serde(default)]
+    pub server: Server,
+    #[serde(rename = "vm", default)]
+    pub vms: Vec<Entry>,
+}
+
+/// The table of the server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    pub folder: PathBuf,
+    control: PathBuf,
+    pub ageing_seconds: u64,
+}
+
+impl Default for Server {
+    /// Five minutes. See: IEEE 802.1Q clause 8.8.3 "Ageing".
+    fn default() -> Self {
+        Self { folder: "/run/sluice".into(), control: "control.sock".into(), ageing_seconds: 300 }
+    }
+}
+
+impl Server {
+    /// Returns the path of the control socket.
+    pub fn control(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.control)
+    }
+}
+
+/// The table of one VM.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub name: Spanned<String>,
+    socket: Option<Spanned<PathBuf>>,
+    mac: Spanned<Mac>,
+    macs: Option<Spanned<Addresses>>,
+    pairs: Option<Spanned<u16>>,
+    mtu: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub lan: Vec<Spanned<String>>,
+    limit: Option<Spanned<Rates>>,
+    capture: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rates {
+    packets_per_second: Option<u64>,
+    bits_per_second: Option<u64>,
+}
+
+impl Entry {
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(|path| path.get_ref().as_path())
+    }
+
+    pub fn mac(&self) -> Mac {
+        *self.mac.get_ref()
+    }
+
+    pub fn macs(&self) -> Addresses {
+        self.macs.as_ref().map_or_else(Addresses::default, |macs| macs.get_ref().clone())
+    }
+
+    pub fn pairs(&self) -> u16 {
+        self.pairs.as_ref().map_or(1, |pairs| *pairs.get_ref())
+    }
+
+    pub fn mtu(&self) -> u16 {
+        self.mtu.as_ref().map_or(DEFAULT_MTU, |mtu| *mtu.get_ref())
+    }
+
+    pub fn limit(&self) -> Limit {
+        self.limit.as_ref().map_or_else(Limit::default, |rates| {
+            let Rates { packets_per_second, bits_per_second } = *rates.get_ref();
+            Limit { packets_per_second, bits_per_second }
+        })
+    }
+
+    pub fn capture(&self) -> Option<&Path> {
+        self.capture.as_ref().map(|path| path.get_ref().as_path())
+    }
+
+    /// Returns where in the text the value of `key` begins, or the VM's name if the key is not there.
+    pub fn at(&self, key: &str) -> usize {
+        let start = match key {
+            "socket" => self.socket.as_ref().map(Spanned::span),
+            "mac" => Some(self.mac.span()),
+            "macs" => self.macs.as_ref().map(Spanned::span),
+            "pairs" => self.pairs.as_ref().map(Spanned::span),
+            "mtu" => self.mtu.as_ref().map(Spanned::span),
+            "limit" => self.limit.as_ref().map(Spanned::span),
+            "capture" => self.capture.as_ref().map(Spanned::span),
+            _ => None,
+        };
+        start.unwrap_or_else(|| self.name.span()).start
+    }
+}

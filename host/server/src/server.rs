@@ -1,0 +1,285 @@
+//! The server: one thread that gives each VM its turn, polls while there is traffic, and sleeps while there is none.
+//!
+//! # Why one thread
+//! The switch has one table of addresses and the rings of all VMs. A second thread would wait for the first, or lock.
+
+mod reload;
+mod requests;
+
+use crate::captures::Captures;
+use crate::control::Control;
+use crate::policy::Policy;
+use crate::ports::{Connection, Ports};
+use crate::signals::Signals;
+use crate::sockets::{Folder, Socket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use sluice_abi::net::F;
+use sluice_control::{Network, Switch};
+use sluice_memory::PeerSlice;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tracing::{debug, info, warn};
+
+/// Time without a frame after which the server sleeps.
+const SPIN: Duration = Duration::from_micros(100);
+/// Rounds of a busy server between two looks at sockets.
+const ROUNDS: u32 = 64;
+/// Longest sleep: a driver whose notification got lost is looked at after this time.
+const SLEEP: Duration = Duration::from_secs(1);
+
+/// Why the server can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The folder can't be used.
+    #[error("folder {}: {error}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A socket can't be made.
+    #[error("socket {}: {error}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A capture file can't be made.
+    #[error("capture {0}")]
+    Capture(io::Error),
+    /// The system refused something else.
+    #[error("{0}")]
+    System(#[from] io::Error),
+    /// The policy asks for what needs another start.
+    #[error("[server] {0}: a change needs another start of the server")]
+    Fixed(&'static str),
+}
+
+/// The server.
+pub struct Server {
+    path: PathBuf,
+    policy: Policy,
+    network: Network,
+    switch: Switch<Ports>,
+    /// The socket of each VM, by id.
+    sockets: Vec<Socket>,
+    captures: Captures,
+    control: Control,
+    begin: Instant,
+    _folder: Folder,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy)]
+enum Source {
+    Signal,
+    Front(usize),
+    Session(usize),
+    Kick(usize, usize),
+    Client,
+}
+
+impl Server {
+    /// Makes the sockets of `policy`, which was read from `path`.
+    pub fn new(path: &Path, policy: Policy) -> Result<Self, ServerError> {
+        let folder = Folder::take(&policy.folder);
+        let folder = folder.map_err(|error| ServerError::Folder { path: policy.folder.clone(), error })?;
+        let control = Control::listen(&policy.control);
+        let control = control.map_err(|error| ServerError::Socket { path: policy.control.clone(), error })?;
+        let sockets = policy.vms.iter().map(|vm| listen(&vm.socket)).collect::<Result<_, _>>()?;
+        let captures = Captures::create(&policy).map_err(ServerError::Capture)?;
+        // The one switch of this process keeps its room for good.
+        let room = PeerSlice::from_mut(vec![0_u64; Switch::ROOM_LEN.div_ceil(8) as usize].leak());
+        let (ports, ageing) = (policy.vms.iter().map(|vm| vm.port()), policy.ageing.as_nanos() as u64);
+        let switch = Switch::with_rings(ports, Ports::new(policy.vms.len()), ageing, room);
+        let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let network = Network::of_front_ends(policy.vms.iter().map(|vm| vm.front_end()));
+        let (path, begin) = (path.into(), Instant::now());
+        Ok(Self { path, policy, network, switch, sockets, captures, control, begin, _folder: folder })
+    }
+
+    /// Serves until a signal asks for the end.
+    pub fn run(&mut self, signals: &Signals) -> io::Result<()> {
+        let (mut last, mut rounds) = (Instant::now(), 0_u32);
+        while !signals.ends() {
+            if signals.reloads() {
+                self.reload_by_signal();
+            }
+            let now = Instant::now();
+            if self.turn() {
+                last = now;
+            }
+            rounds = rounds.wrapping_add(1);
+            let is_busy = now.duration_since(last) < SPIN;
+            if is_busy && !rounds.is_multiple_of(ROUNDS) {
+                continue;
+            }
+            // Whoever sends from here on notifies; whoever has sent before is found.
+            if is_busy || self.ask_for_notifications(true) {
+                self.wait(signals, Duration::ZERO)?;
+            } else {
+                self.captures.flush();
+                self.wait(signals, SLEEP)?;
+                last = Instant::now();
+            }
+            if !is_busy {
+                self.ask_for_notifications(false);
+            }
+        }
+        info!("ends as asked");
+        self.captures.flush();
+        Ok(())
+    }
+
+    /// Gives each VM that is connected its turn. Returns whether any has sent something.
+    fn turn(&mut self) -> bool {
+        let (mut moved, now) = (false, self.begin.elapsed().as_nanos() as u64);
+        for vm in 0..self.policy.vms.len() {
+            if self.switch.rings().get(vm).is_none_or(|port| port.connection.is_none()) {
+                continue;
+            }
+            let Self { network, switch, captures, .. } = self;
+            let served = switch.poll(network, vm as u32, now, captures, &mut ());
+            moved |= served.more;
+            let told: BTreeSet<_> = served.told.iter().map(|told| (told.vm as usize, told.queue)).collect();
+            for (vm, queue) in told {
+                if let Some(connection) = self.connection(vm) {
+                    connection.notify(queue);
+                }
+            }
+            if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
+                self.close(vm, &fault, false);
+            }
+        }
+        moved
+    }
+
+    /// Asks all drivers to notify of frames, or not to. Returns whether there are some already.
+    fn ask_for_notifications(&mut self, on: bool) -> bool {
+        let Self { network, switch, policy, .. } = self;
+        let ask = |vm: u32| switch.ask_for_notifications(network, vm, on);
+        (0..policy.vms.len() as u32).map(ask).fold(false, |any, one| any | one)
+    }
+
+    fn connection(&mut self, vm: usize) -> Option<&mut Connection> {
+        self.switch.rings().get_mut(vm)?.connection.as_mut()
+    }
+
+    /// Waits for anything but frames, up to `patience`, and handles what has come.
+    fn wait(&mut self, signals: &Signals, patience: Duration) -> io::Result<()> {
+        let until = self.control.deadline().map(|until| until.saturating_duration_since(Instant::now()));
+        let patience = Timespec::try_from(until.map_or(patience, |until| until.min(patience)));
+        let patience = patience.map_err(io::Error::other)?;
+        let ready = self.ready(signals, &patience)?;
+        let mut is_asked = false;
+        for source in ready {
+            match source {
+                Source::Signal => signals.drain(),
+                Source::Front(vm) => self.accept(vm),
+                Source::Session(vm) => self.messages(vm),
+                Source::Kick(vm, index) => {
+                    let taken = self.connection(vm).map_or(Ok(()), |connection| connection.take_kick(index));
+                    if let Err(error) = taken {
+                        self.close(vm, &format!("kick event: {error}"), false);
+                    }
+                }
+                Source::Client => is_asked = true,
+            }
+        }
+        if is_asked || until.is_some_and(|until| until.is_zero()) {
+            self.serve_clients();
+        }
+        self.give_captures();
+        Ok(())
+    }
+
+    /// Returns what is ready within `patience`.
+    fn ready(&mut self, signals: &Signals, patience: &Timespec) -> io::Result<Vec<Source>> {
+        let captured: BTreeSet<u64> = self.captures.waiting().collect();
+        let ports = self.switch.rings();
+        let mut all = vec![(Source::Signal, signals.as_fd(), PollFlags::IN)];
+        for (vm, (socket, port)) in self.sockets.iter().zip(ports.iter()).enumerate() {
+            all.push((Source::Front(vm), socket.listener().as_fd(), PollFlags::IN));
+            let Some(connection) = &port.connection else { continue };
+            all.push((Source::Session(vm), connection.socket(), PollFlags::IN));
+            let kicks = connection.kicks().iter().enumerate();
+            all.extend(kicks.map(|(index, kick)| (Source::Kick(vm, index), kick.as_fd(), PollFlags::IN)));
+        }
+        let clients = self.control.sources(|id| captured.contains(&id));
+        all.extend(clients.into_iter().map(|(fd, flags)| (Source::Client, fd, flags)));
+        let mut fds: Vec<_> = all.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        match poll(&mut fds, Some(patience)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let found = all.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(found.map(|((source, ..), _)| *source).collect())
+    }
+
+    /// Accepts a front-end of VM `vm`. While the VM has one, another is refused.
+    fn accept(&mut self, vm: usize) {
+        if self.connection(vm).is_some_and(|connection| connection.is_over()) {
+            self.close(vm, "the front-end has hung up", true);
+        }
+        let name = &self.policy.vms[vm].name;
+        let stream = match self.sockets[vm].accept() {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return,
+            Err(error) => return warn!(vm = name, %error, "a front-end can't be accepted"),
+        };
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
+        if port.connection.is_some() {
+            return warn!(vm = name, "a second front-end is refused while the first is connected");
+        }
+        info!(vm = name, "a front-end has connected");
+        port.connects += 1;
+        port.connection = Some(Connection::new(stream, self.policy.vms[vm].pairs));
+    }
+
+    /// Handles messages of the session of VM `vm`, and takes over what they have set up.
+    fn messages(&mut self, vm: usize) {
+        let Some(connection) = self.connection(vm) else { return };
+        match connection.handle() {
+            Ok(()) => self.set_up(vm),
+            Err(why) => {
+                let is_left = connection.is_over();
+                self.close(vm, &why, is_left);
+            }
+        }
+    }
+
+    /// Takes over what the front-end of VM `vm` has set up.
+    fn set_up(&mut self, vm: usize) {
+        let Some((features, queues)) = self.connection(vm).map(|connection| connection.set_up()) else { return };
+        if let Some(event) = self.network.set_up(vm as u32, features, &queues) {
+            debug!(vm = self.policy.vms[vm].name, ?event, rings = queues.len(), "the front-end has changed its rings");
+        }
+    }
+
+    /// Ends the session of VM `vm`. Its socket stays. `is_left` says whether the front-end has closed its end.
+    fn close(&mut self, vm: usize, why: &str, is_left: bool) {
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
+        if port.connection.take().is_none() {
+            return;
+        }
+        port.last_end = Some(why.to_owned());
+        self.network.set_up(vm as u32, F::empty(), &[]);
+        let name = &self.policy.vms[vm].name;
+        if is_left {
+            info!(vm = name, why, "the front-end has left");
+        } else {
+            warn!(vm = name, why, "the session is closed");
+        }
+    }
+}
+
+/// Makes the socket of a VM.
+fn listen(path: &Path) -> Result<Socket, ServerError> {
+    Socket::listen(path).map_err(|error| ServerError::Socket { path: path.into(), error })
+}

@@ -1,0 +1,86 @@
+//! Another policy while the server runs: all of it, or nothing.
+
+use super::{Server, ServerError, listen};
+use crate::captures::Captures;
+use crate::policy::{Policy, PolicyError};
+use crate::sockets::Socket;
+use sluice_control::Network;
+use tracing::{info, warn};
+
+/// Why the policy stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The new one is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The new one can't be had.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+impl Server {
+    /// Reads the policy again, as SIGHUP asks for.
+    pub(super) fn reload_by_signal(&mut self) {
+        match self.reload() {
+            Ok(text) => info!("{text}"),
+            Err(error) => warn!(%error, "the policy stays as it is"),
+        }
+    }
+
+    /// Reads the policy again. VMs that stay keep their sessions, counters and addresses. Returns a line that says what
+    /// has changed. After an error nothing has.
+    pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
+        let new = Policy::read(&self.path)?;
+        if new.folder != self.policy.folder {
+            return Err(ServerError::Fixed("folder").into());
+        }
+        if new.control != self.policy.control {
+            return Err(ServerError::Fixed("control").into());
+        }
+        let old = &self.policy.vms;
+        let stays = |vm| old.iter().position(|old| old.keeps_session(vm));
+        let before: Vec<_> = new.vms.iter().map(stays).collect();
+        let sockets = self.new_sockets(&new)?;
+        let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture)?;
+        // Nothing fails from here on.
+        let (kept, gone) = (before.iter().flatten().count(), old.len() - before.iter().flatten().count());
+        self.take_over(new, &before, sockets, captures);
+        let new = self.policy.vms.len() - kept;
+        Ok(format!("the policy was read again: {kept} VMs stay, {new} are new, {gone} are gone"))
+    }
+
+    /// Makes the sockets of `new` that are not there. Each VM has one of them, or the one with its path.
+    fn new_sockets(&self, new: &Policy) -> Result<Vec<Option<Socket>>, ServerError> {
+        let has = |path| self.sockets.iter().any(|socket| socket.path() == path);
+        new.vms.iter().map(|vm| (!has(vm.socket.as_path())).then(|| listen(&vm.socket)).transpose()).collect()
+    }
+
+    /// Returns `new` with the capture files alone that have to be made.
+    fn new_captures(&self, new: &Policy, before: &[Option<usize>]) -> Policy {
+        let mut new = new.clone();
+        for (vm, before) in new.vms.iter_mut().zip(before) {
+            let same = before.is_some_and(|before| self.policy.vms[before].capture == vm.capture);
+            vm.capture = vm.capture.take().filter(|_| !same);
+        }
+        new
+    }
+
+    fn take_over(&mut self, new: Policy, before: &[Option<usize>], made: Vec<Option<Socket>>, captures: Captures) {
+        for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
+            self.close(vm, "the policy has changed", false);
+        }
+        let mut old = std::mem::take(&mut self.sockets);
+        for (vm, made) in new.vms.iter().zip(made) {
+            let found = |socket: &Socket| socket.path() == vm.socket;
+            let kept = old.iter().position(found).map(|at| old.swap_remove(at));
+            self.sockets.extend(made.or(kept));
+        }
+        self.captures.change(&self.policy, &new, before, captures);
+        self.network = Network::of_front_ends(new.vms.iter().map(|vm| vm.front_end()));
+        let ports = new.vms.iter().map(|vm| vm.port()).zip(before.iter().copied());
+        self.switch.change(ports, new.ageing.as_nanos() as u64);
+        self.switch.rings().reorder(before);
+        self.policy = new;
+        (0..self.policy.vms.len()).for_each(|vm| self.set_up(vm));
+    }
+}

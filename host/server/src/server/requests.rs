@@ -1,0 +1,72 @@
+//! What clients of the control socket ask for.
+
+use super::Server;
+use crate::control::{Answer, Request};
+use crate::ports::Connection;
+use crate::status::{RingStatus, Status, VmStatus};
+use sluice_abi::net::F;
+
+impl Server {
+    /// Goes on with the clients, and answers their requests.
+    pub(super) fn serve_clients(&mut self) {
+        for (client, request) in self.control.turn() {
+            let answer = match request {
+                Err(why) => Answer::Failed(why),
+                Ok(Request::Status) => Answer::Status(self.status()),
+                Ok(Request::Reload) => match self.reload() {
+                    Ok(text) => Answer::Done(text),
+                    Err(error) => Answer::Failed(error.to_string()),
+                },
+                Ok(Request::Capture { vm }) => self.capture(client, &vm),
+            };
+            self.control.answer(client, &answer);
+        }
+        let control = &self.control;
+        self.captures.retain(|client| control.has(client));
+    }
+
+    fn capture(&mut self, client: u64, name: &str) -> Answer {
+        let Some(vm) = self.policy.vms.iter().position(|vm| vm.name == name) else {
+            return Answer::Failed(format!("no vm \"{name}\""));
+        };
+        self.captures.begin(client, vm as u32);
+        Answer::Capture
+    }
+
+    /// Gives clients the frames that were captured for them.
+    pub(super) fn give_captures(&mut self) {
+        let Self { control, captures, .. } = self;
+        control.capturing(|client| {
+            let Some(live) = captures.of(client.id) else { return };
+            let given = client.give(live.waiting.make_contiguous());
+            live.waiting.drain(..given);
+        });
+    }
+
+    fn status(&mut self) -> Status {
+        let vms = (0..self.policy.vms.len()).map(|vm| self.vm_status(vm)).collect();
+        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms }
+    }
+
+    fn vm_status(&mut self, id: usize) -> VmStatus {
+        let (counters, bytes) = (self.switch.counters(id as u32), self.switch.bytes(id as u32));
+        let (vm, rings) = (&self.policy.vms[id], self.switch.rings());
+        let connection = rings.get_mut(id).and_then(|port| port.connection.as_mut());
+        let (features, queues) = connection.map_or((F::empty(), Vec::new()), Connection::set_up);
+        let port = rings.get(id);
+        let connection = port.and_then(|port| port.connection.as_ref());
+        VmStatus {
+            name: vm.name.clone(),
+            socket: vm.socket.clone(),
+            mac: vm.mac.to_string(),
+            connected_seconds: connection.map(|connection| connection.since.elapsed().as_secs()),
+            connects: port.map_or(0, |port| port.connects),
+            last_end: port.and_then(|port| port.last_end.clone()),
+            features: features.bits(),
+            rings: queues.iter().map(|queue| RingStatus { queue: queue.index, size: queue.size }).collect(),
+            taken_bytes: bytes[0],
+            forwarded_bytes: bytes[1],
+            counters: counters.named().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        }
+    }
+}

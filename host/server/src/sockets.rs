@@ -1,0 +1,113 @@
+//! Sockets in the file system: for their owner alone, gone with the server, and taken over from a server that is dead.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A folder that no other server uses.
+pub struct Folder {
+    /// Its lock ends with this process, however that ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder at `path`, and makes it for its owner alone if it is missing.
+    pub fn take(path: &Path) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let folder = File::open(path)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::other("another server runs there")),
+            locked => Ok(Self { _lock: locked.map(|()| folder)? }),
+        }
+    }
+}
+
+/// A socket that listens, and is removed when this is dropped.
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Listens at `path`, where only the owner may connect. A socket there on which nobody listens is replaced.
+    pub fn listen(path: &Path) -> io::Result<Self> {
+        if let Ok(found) = fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() {
+                return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
+            }
+            match UnixStream::connect(path) {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+                _ => return Err(io::Error::new(ErrorKind::AddrInUse, "somebody else listens there")),
+            }
+        }
+        let listener = UnixListener::bind(path)?;
+        let socket = Self { listener, path: path.into() };
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        socket.listener.set_nonblocking(true)?;
+        Ok(socket)
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the descriptor that is readable while somebody wants to connect.
+    pub const fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Returns the next connection, if somebody wants to connect. Neither end of it waits for the other.
+    pub fn accept(&self) -> io::Result<Option<UnixStream>> {
+        match self.listener.accept() {
+            Ok((stream, _)) => stream.set_nonblocking(true).map(|()| Some(stream)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A socket that somebody else has removed already is no error.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_a_dead_server_is_replaced_and_a_live_one_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let live = Socket::listen(&path).expect("a socket");
+        assert_eq!(fs::metadata(&path).map(|found| found.permissions().mode() & 0o777).ok(), Some(0o600));
+        assert_eq!(Socket::listen(&path).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
+        drop(live);
+        assert!(!path.exists());
+        drop(UnixListener::bind(&path).expect("a socket that stays behind"));
+        assert!(Socket::listen(&path).is_ok());
+        fs::write(&path, "text").expect("a file");
+        assert_eq!(Socket::listen(&path).err().map(|error| error.kind()), Some(ErrorKind::AlreadyExists));
+        assert!(path.exists(), "a file that is no socket stays");
+    }
+
+    #[test]
+    fn a_folder_has_one_server() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        let first = Folder::take(&path).expect("a folder");
+        assert_eq!(fs::metadata(&path).map(|found| found.permissions().mode() & 0o777).ok(), Some(0o700));
+        assert!(Folder::take(&path).is_err());
+        drop(first);
+        assert!(Folder::take(&path).is_ok());
+    }
+}

@@ -1,0 +1,204 @@
+//! A server of its own for each test, and front-ends.
+
+use serde_json::Value;
+use sluice_abi::net::F;
+use sluice_vhost_user::{Frontend, Request};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const SPLIT: F = F::VERSION_1.union(F::EVENT_IDX);
+pub const PACKED: F = SPLIT.union(F::RING_PACKED);
+pub const BROADCAST: [u8; 6] = [0xff; 6];
+
+/// The address of VM `vm`.
+pub fn mac(vm: char) -> [u8; 6] {
+    [2, 0, 0, 0, 0, vm as u8]
+}
+
+/// The table of a VM.
+pub fn vm(name: char, keys: &str) -> String {
+    format!("[[vm]]\nname = \"{name}\"\nmac = \"02:00:00:00:00:{:02x}\"\n{keys}\n", name as u8)
+}
+
+/// Two VMs that may send to each other.
+pub fn pair() -> String {
+    vm('a', "lan = [\"b\"]") + &vm('b', "lan = [\"a\"]")
+}
+
+/// A server.
+pub struct Lab {
+    pub child: Child,
+    folder: TempDir,
+}
+
+impl Lab {
+    /// Starts a server with a policy of these VMs, and waits until it answers.
+    pub fn new(vms: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let child = Self::spawn(folder.path(), vms);
+        Self { child, folder }
+    }
+
+    fn spawn(folder: &Path, vms: &str) -> Child {
+        Self::write(folder, vms);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluiced"));
+        command.arg("run").arg(folder.join("policy.toml")).stderr(File::create(folder.join("log")).expect("a log"));
+        let child = sluice_guard::tie(&mut command).spawn().expect("sluiced");
+        let start = Instant::now();
+        while !ask(folder, &["status"]).status.success() {
+            assert!(start.elapsed() < PATIENCE, "no server");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child
+    }
+
+    fn write(folder: &Path, vms: &str) {
+        let text = format!("[server]\nfolder = \"{}\"\n{vms}", folder.display());
+        fs::write(folder.join("policy.toml"), text).expect("a policy");
+    }
+
+    /// Writes another policy.
+    pub fn policy(&self, vms: &str) {
+        Self::write(self.folder.path(), vms);
+    }
+
+    /// Kills the server as `kill -9` does, and starts another in its place.
+    pub fn start_again(&mut self, vms: &str) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("killed");
+        self.child = Self::spawn(self.folder.path(), vms);
+    }
+
+    pub fn socket(&self, vm: char) -> PathBuf {
+        self.folder.path().join(format!("{vm}.sock"))
+    }
+
+    /// The path of a file beside the sockets.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a command for the server.
+    pub fn ask(&self, words: &[&str]) -> Output {
+        ask(self.folder.path(), words)
+    }
+
+    /// Connects the front-end of VM `vm`.
+    pub fn connect(&self, vm: char, features: F) -> Frontend {
+        let request = Request { features, pairs: 1, size: 256 };
+        let start = Instant::now();
+        loop {
+            match Frontend::connect(&self.socket(vm), &request) {
+                Ok(frontend) => return frontend,
+                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+            }
+        }
+    }
+
+    /// The state of VM `vm`.
+    pub fn status(&self, vm: char) -> Value {
+        let output = self.ask(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let vms = status["vms"].as_array().expect("VMs");
+        vms.iter().find(|it| it["name"] == vm.to_string()).expect("the VM").clone()
+    }
+
+    /// The counter `name` of VM `vm`.
+    pub fn counter(&self, vm: char, name: &str) -> u64 {
+        self.status(vm)["counters"][name].as_u64().expect("a counter")
+    }
+
+    /// Waits until the state of VM `vm` is as `is` wants.
+    #[track_caller]
+    pub fn until(&self, vm: char, is: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let status = self.status(vm);
+            if is(&status) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{status}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends the server a signal, and waits for its end. Returns its exit code and what it logged.
+    pub fn end(&mut self, signal: rustix::process::Signal) -> (Option<i32>, String) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("sent");
+        let status = self.child.wait().expect("an end");
+        (status.code(), fs::read_to_string(self.file("log")).expect("a log"))
+    }
+
+    /// The number of descriptors that the server has open, and of its shared mappings.
+    pub fn open(&self) -> (usize, usize) {
+        let folder = format!("/proc/{}", self.child.id());
+        let maps = fs::read_to_string(format!("{folder}/maps")).expect("maps");
+        let shared = |line: &&str| line.split(' ').nth(1).is_some_and(|access| access.ends_with('s'));
+        (fs::read_dir(format!("{folder}/fd")).expect("fds").count(), maps.lines().filter(shared).count())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+fn ask(folder: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluiced"));
+    command.arg(words[0]).arg("--control").arg(folder.join("control.sock")).args(&words[1..]);
+    command.output().expect("sluiced")
+}
+
+/// A frame with a number.
+pub fn frame(destination: [u8; 6], source: [u8; 6], number: u32) -> Vec<u8> {
+    [&destination[..], &source, &[0x88, 0xb5], &number.to_le_bytes(), &[number as u8; 46]].concat()
+}
+
+/// Sends frames with these numbers as there is room.
+pub fn send(front: &mut Frontend, to: [u8; 6], from: [u8; 6], numbers: std::ops::Range<u32>) {
+    let start = Instant::now();
+    for number in numbers {
+        while !front.send(0, &frame(to, from, number)).expect("a transmit queue") {
+            front.flush(0).expect("published");
+            assert!(start.elapsed() < PATIENCE, "frame {number} finds no room");
+        }
+    }
+    front.flush(0).expect("published");
+}
+
+/// Takes a frame, and returns its number.
+pub fn take(front: &mut Frontend) -> Option<u32> {
+    let mut bytes = [0; 2_048];
+    let len = front.receive(0, &mut bytes).expect("a receive queue")?;
+    front.flush(0).expect("published");
+    let number = u32::from_le_bytes(bytes[14..18].try_into().expect("four"));
+    assert_eq!(bytes[18..len], [number as u8; 46], "frame {number} is whole");
+    Some(number)
+}
+
+/// Takes `count` frames, and returns their numbers.
+#[track_caller]
+pub fn take_all(front: &mut Frontend, count: usize) -> Vec<u32> {
+    let (start, mut all) = (Instant::now(), Vec::new());
+    while all.len() < count {
+        all.extend(take(front));
+        assert!(start.elapsed() < PATIENCE, "{} of {count} frames: {all:?}", all.len());
+    }
+    all
+}
+
+/// Asserts that no frame comes for a while.
+#[track_caller]
+pub fn nothing(front: &mut Frontend) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(50) {
+        assert_eq!(take(front), None);
+    }
+}

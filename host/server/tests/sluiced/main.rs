@@ -1,0 +1,10 @@
+//! The server as a process, with our own front-ends, and with testpmd.
+
+mod control;
+mod ends;
+mod exchange;
+mod hostile;
+mod lab;
+mod reconnect;
+mod reload;
+mod testpmd;
