@@ -53,7 +53,8 @@ fn messages_that_break_the_rules_end_their_session_alone() {
         lab.until('a', |a| a["connected_seconds"].is_null() && !a["last_end"].is_null());
         others_go_on(&mut b, &mut c);
     }
-    send(&mut lab.connect('a', SPLIT), mac('b'), mac('a'), 9..10);
+    let mut a = lab.connect('a', SPLIT);
+    send(&mut a, mac('b'), mac('a'), 9..10);
     assert_eq!(take_all(&mut b, 1), [9], "the socket goes on");
 }
 
@@ -185,7 +186,9 @@ fn a_thousand_connects_leave_nothing_behind() {
     }
     lab.until('a', |a| a["connected_seconds"].is_null());
     let start = Instant::now();
-    while lab.open() != before {
+    // A client that asked for the state may have been there before, or be there still.
+    let has_more = |now: (usize, usize)| now.0 > before.0 || now.1 > before.1;
+    while has_more(lab.open()) {
         assert!(start.elapsed() < PATIENCE, "{:?} are open, and {before:?} were", lab.open());
     }
     others_go_on(&mut b, &mut c);
