@@ -22,6 +22,7 @@ impl SharedWords for Table<'_, u64> {
         self.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
+    #[inline(always)]
     fn store(&self, index: usize, word: u64) {
         if let Some(place) = self.words().get(index) {
             place.store(word, Ordering::Relaxed);
@@ -33,6 +34,7 @@ impl SharedWords for Table<'_, u64> {
         fence(Ordering::Acquire);
     }
 
+    #[inline(always)]
     fn release() {
         fence(Ordering::Release);
     }

@@ -1,0 +1,173 @@
+//! The reader of packets.
+
+use crate::channel::Channel;
+use crate::{ChannelError, Fault, Lost, ReadError};
+use sluice_abi::channel::{ALIGN, Kind, Record};
+use sluice_memory::speculation::within;
+use sluice_memory::{Avx, Lanes, PeerSlice, SHORT, Words};
+
+/// Number of times that the oldest record is looked for while the writer gives it up again and again.
+const LOOKS: usize = 4;
+/// Number of times that this is done for a reader that has no place in the ring yet.
+const FIRST_LOOKS: usize = 1000;
+
+/// A reader of packets. It writes nothing into the channel.
+#[derive(Debug)]
+pub struct Reader<'m> {
+    channel: Channel<'m>,
+    /// Position and number of the record that comes next.
+    at: u64,
+    number: u64,
+    /// Number of the writer that wrote what was read.
+    generation: u64,
+    avx: Option<Avx>,
+}
+
+/// What a burst has read.
+#[derive(Clone, Copy, Default)]
+struct Read {
+    records: usize,
+    bytes: usize,
+}
+
+impl<'m> Reader<'m> {
+    /// Opens the channel of packets in `memory`, at the oldest record that it has.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn open(memory: PeerSlice<'m>) -> Result<Self, ChannelError> {
+        let channel = Channel::open(memory, Kind::PACKETS)?;
+        // Whoever wrote what is there already is not another one for this reader.
+        let generation = channel.positions.newest().0;
+        for _ in 0..FIRST_LOOKS {
+            if let Some((at, number)) = channel.oldest()? {
+                return Ok(Self { channel, at, number, generation, avx: Avx::detect() });
+            }
+        }
+        Err(ChannelError::Busy)
+    }
+
+    /// Copies the next record into `bytes`, and returns its length; `None` if there is none now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    #[inline]
+    pub fn read(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        let mut lens = [0];
+        Ok(match self.read_burst(bytes, &mut lens)? {
+            0 => None,
+            _ => Some(lens[0]),
+        })
+    }
+
+    /// Copies the next records into `bytes`, one behind the other, and the length of each into `lens`. Returns their
+    /// number: as many as there are, and as fit into both.
+    ///
+    /// # Errors
+    /// [`ReadError`]. With [`ReadError::Overrun`] records of this burst may be among the lost ones, and what is in
+    /// `bytes` has no meaning.
+    #[inline]
+    pub fn read_burst(&mut self, bytes: &mut [u8], lens: &mut [usize]) -> Result<usize, ReadError> {
+        match self.attempt(bytes, lens) {
+            // Padding was given up, and no record.
+            Err(ReadError::Overrun(Lost { records: 0, .. })) => self.attempt(bytes, lens),
+            read => read,
+        }
+    }
+
+    #[inline(always)]
+    fn attempt(&mut self, bytes: &mut [u8], lens: &mut [usize]) -> Result<usize, ReadError> {
+        match self.avx {
+            Some(avx) => self.burst(bytes, lens, avx),
+            None => self.burst(bytes, lens, Words),
+        }
+    }
+
+    #[inline(always)]
+    fn burst(&mut self, bytes: &mut [u8], lens: &mut [usize], lanes: impl Lanes) -> Result<usize, ReadError> {
+        let end = match self.channel.end(self.at, &mut self.generation) {
+            Err(ReadError::Fault(fault)) => return self.explain(fault.into()),
+            end => end?,
+        };
+        let (mut at, mut number, mut read) = (self.at, self.number, Read::default());
+        while at != end && read.records < lens.len() {
+            match self.copy(at, end, number, &mut bytes[read.bytes..], lanes) {
+                Ok((size, Some(len))) => {
+                    lens[read.records] = len;
+                    (at, number) = (at + size, number.wrapping_add(1));
+                    read = Read { records: read.records + 1, bytes: read.bytes + len };
+                }
+                Ok((size, None)) => at += size,
+                // It is the first one of the next burst.
+                Err(_) if read.records > 0 => break,
+                Err(error) => return self.explain(error),
+            }
+        }
+        if at != self.at && !self.channel.positions.is_whole(self.at) {
+            return self.overrun();
+        }
+        (self.at, self.number) = (at, number);
+        Ok(read.records)
+    }
+
+    /// Copies the record at `at`, which ends at `end` or before, into `bytes`. Returns how much of the ring it takes,
+    /// and its length if it is no padding.
+    #[inline(always)]
+    fn copy(
+        &self,
+        at: u64,
+        end: u64,
+        expected: u64,
+        bytes: &mut [u8],
+        lanes: impl Lanes,
+    ) -> Result<(u64, Option<usize>), ReadError> {
+        let record = self.channel.record(at, end)?;
+        if record.number != expected {
+            return Err(Fault::Number { at, found: record.number, expected }.into());
+        }
+        if record.kind == Record::PADDING {
+            return Ok((record.size(), None));
+        }
+        let (needed, len) = (record.len as usize, bytes.len());
+        let fits = within(needed as u64, len as u64).ok_or(ReadError::Buffer { needed, len })? as usize;
+        let (into, from) = (&mut bytes[..fits], self.channel.offset(at) + ALIGN);
+        let copied = if fits <= SHORT {
+            self.channel.ring.read_short(from, into)
+        } else {
+            self.channel
+                .ring
+                .sub(from, fits as u64)
+                .and_then(|from| PeerSlice::from_mut(into).copy_from(0, from, lanes))
+        };
+        debug_assert!(copied.is_ok());
+        Ok((record.size(), Some(fits)))
+    }
+
+    /// Returns what `error` is: nonsense, or what a reader sees of memory that is overwritten.
+    #[cold]
+    fn explain(&mut self, error: ReadError) -> Result<usize, ReadError> {
+        if self.channel.positions.is_whole(self.at) { Err(error) } else { self.overrun() }
+    }
+
+    /// Goes on with the oldest record, and says how much was lost.
+    #[cold]
+    fn overrun(&mut self) -> Result<usize, ReadError> {
+        for _ in 0..LOOKS {
+            if let Some((at, number)) = self.channel.oldest()? {
+                let bytes = at.wrapping_sub(self.at);
+                let records = number.wrapping_sub(self.number);
+                // Each record takes bytes.
+                if records > bytes / ALIGN || at < self.at {
+                    return Err(Fault::Number { at, found: number, expected: self.number }.into());
+                }
+                (self.at, self.number) = (at, number);
+                return Err(ReadError::Overrun(Lost { records, bytes }));
+            }
+        }
+        // It is overrun still, and the next call says so.
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;
