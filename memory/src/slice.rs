@@ -1,7 +1,7 @@
 //! Checked runs of shared memory and the accesses they allow.
 
+use crate::lanes::SHORT;
 use crate::lanes::sealed::Lanes as _;
-use crate::lanes::{SHORT, copy_short};
 use crate::word::zero_if_above;
 use crate::{CacheLine, Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
@@ -209,20 +209,20 @@ impl<'m> PeerSlice<'m> {
 
     /// Copies `bytes`, at most [`SHORT`] of them, to `offset`, by instructions of the caller's own.
     #[inline(always)]
-    pub fn write_short(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
+    pub fn write_short(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let target = self.short(offset, bytes.len())?;
         // SAFETY: as in copy_from_slice; the length is within its bound.
-        unsafe { copy_short(target, bytes.as_ptr(), bytes.len()) };
+        unsafe { lanes.short(target, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
     /// Copies the bytes at `offset` into all of `bytes`, at most [`SHORT`], by instructions of the caller's own. Both
     /// numbers are the caller's own: speculation is not bounded here.
     #[inline(always)]
-    pub fn read_short(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
+    pub fn read_short(self, offset: u64, bytes: &mut [u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
         let source = self.short(offset, bytes.len())?;
         // SAFETY: as in copy_to_slice; the length is within its bound.
-        unsafe { copy_short(bytes.as_mut_ptr(), source, bytes.len()) };
+        unsafe { lanes.short(bytes.as_mut_ptr(), source, bytes.len()) };
         Ok(())
     }
 

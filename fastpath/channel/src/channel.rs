@@ -3,14 +3,18 @@
 use crate::positions::Positions;
 use crate::{ChannelError, Fault, ReadError};
 use core::mem::offset_of;
+use core::sync::atomic::Ordering::Relaxed;
 use sluice_abi::channel::{
     ALIGN, Header, Kind, MAGIC, MAX_CAPACITY, MIN_CAPACITY, POSITIONS, RING, Record, VERSION, max_len, memory_len, word,
 };
 use sluice_memory::speculation::within;
-use sluice_memory::{PeerSlice, Table};
+use sluice_memory::{CacheLine, PeerSlice, Table};
 
 /// Positions are below this number: a writer does not get there in a hundred years.
 const END: u64 = 1 << 62;
+/// Bytes of a cache line, and of a word.
+const LINE: usize = size_of::<CacheLine>();
+const WORD: usize = size_of::<u64>();
 
 /// Makes an empty channel of `memory`, of which all bytes are 0, and which nobody else has yet.
 ///
@@ -36,8 +40,24 @@ fn check_len(memory: PeerSlice<'_>, capacity: u64) -> Result<(), ChannelError> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Channel<'m> {
     pub positions: Positions<Table<'m, u64>>,
-    /// As long as the capacity.
+    /// As long as the capacity, and its cache lines.
     pub ring: PeerSlice<'m>,
+    lines: &'m [CacheLine],
+}
+
+/// What the first word of a record said that was there last, and how much of the ring the record takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last {
+    word: u64,
+    pub size: u64,
+    pub len: u32,
+}
+
+impl Default for Last {
+    /// Returns what no record is like.
+    fn default() -> Self {
+        Self { word: 0, size: u64::MAX, len: 0 }
+    }
 }
 
 impl<'m> Channel<'m> {
@@ -57,7 +77,8 @@ impl<'m> Channel<'m> {
         check_len(memory, header.capacity)?;
         let words = memory.table(POSITIONS, word::COUNT).ok_or(ChannelError::Alignment)?;
         let ring = memory.sub(RING, header.capacity).map_err(short)?;
-        Ok(Self { positions: Positions(words), ring })
+        let lines = ring.lines().ok_or(ChannelError::Alignment)?;
+        Ok(Self { positions: Positions(words), ring, lines })
     }
 
     /// Returns the length of the ring in bytes, a power of two.
@@ -72,37 +93,65 @@ impl<'m> Channel<'m> {
         at & (self.capacity() - 1)
     }
 
-    /// Returns the number of the record at `at`.
+    /// Returns the word at `offset` of the ring, a multiple of 8, read once; 0 behind the end.
     #[inline(always)]
-    fn number(&self, at: u64) -> u64 {
-        const AT: u64 = offset_of!(Record, number) as u64;
-        // The offset is a multiple of ALIGN in a ring that is one, too.
-        self.ring.read_own(self.offset(at) + AT).unwrap_or(0)
+    fn load(&self, offset: u64) -> u64 {
+        let place = self.lines.get(offset as usize / LINE).map(|line| &line.words()[offset as usize % LINE / WORD]);
+        place.map_or(0, |word| word.load(Relaxed))
+    }
+
+    /// Writes what stands before a record at `at`.
+    #[inline(always)]
+    pub fn put(&self, at: u64, record: Record) {
+        let offset = self.offset(at) as usize;
+        if let Some(line) = self.lines.get(offset / LINE) {
+            let (words, first) = (line.words(), offset % LINE / WORD);
+            words[first].store(u64::from(record.kind) << 32 | u64::from(record.len), Relaxed);
+            words[first | 1].store(record.number, Relaxed);
+        }
+    }
+
+    /// Returns whether the record at `at` begins like the `last` one, and is followed by as many bytes before `end`.
+    /// Such a record needs no more checks; and the processor looks at the next one before it has read this one's
+    /// length. `number` is asked for its number.
+    #[inline(always)]
+    pub fn is_like(&self, last: Last, at: u64, end: u64, number: impl FnOnce(u64) -> bool) -> bool {
+        let offset = self.offset(at) as usize;
+        self.lines.get(offset / LINE).is_some_and(|line| {
+            let (words, first) = (line.words(), offset % LINE / WORD);
+            words[first].load(Relaxed) == last.word
+                && number(words[first | 1].load(Relaxed))
+                && last.size <= end.wrapping_sub(at)
+                && last.size <= self.capacity() - offset as u64
+        })
     }
 
     /// Returns the record at `at`, a multiple of [`ALIGN`], if it ends at `end` or before, and may be there. Each of
     /// its words is read once. No length that comes of it is beyond the ring, even while the processor speculates.
-    #[inline(always)]
-    pub fn record(&self, at: u64, end: u64) -> Result<Record, Fault> {
-        let offset = self.offset(at);
-        let word: u64 = self.ring.read_own(offset).unwrap_or(0);
-        let (len, kind) = (word as u32, (word >> 32) as u32);
-        let record = Record { len, kind, number: self.number(at) };
+    #[inline(never)]
+    pub fn record(&self, at: u64, end: u64) -> Result<(Record, Last), Fault> {
+        let (offset, room) = (self.offset(at), end.wrapping_sub(at));
+        let (word, number) = (self.load(offset), self.load(offset + WORD as u64));
+        let (kind, len) = ((word >> 32) as u32, word as u32);
+        let fault = Fault::Record { at, kind, len };
+        let len = within(len.into(), self.capacity()).ok_or(fault)? as u32;
+        let record = Record { len, kind, number };
         let rest = self.capacity() - offset;
         let fits = match kind {
             Record::DATA => record.size() <= rest && u64::from(len) <= max_len(self.capacity()),
             Record::PADDING => record.size() == rest,
             _ => false,
         };
-        let len = within(len.into(), self.capacity()).filter(|_| fits && record.size() <= end.wrapping_sub(at));
-        len.map(|len| Record { len: len as u32, ..record }).ok_or(Fault::Record { at, kind, len: word as u32 })
+        let last = Last { word, size: record.size(), len };
+        if fits && record.size() <= room { Ok((record, last)) } else { Err(fault) }
     }
 
     /// Returns position and number of the oldest record; `None` if it was given up meanwhile.
     pub fn oldest(&self) -> Result<Option<(u64, u64)>, Fault> {
         let oldest = self.positions.oldest();
         let published = self.positions.published();
-        let (at, number) = (oldest, self.number(oldest & !(ALIGN - 1)));
+        let at = oldest;
+        let number = self.load(self.offset(oldest & !(ALIGN - 1)) + WORD as u64);
         if !self.positions.is_whole(oldest) {
             return Ok(None);
         }

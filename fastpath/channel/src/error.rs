@@ -30,8 +30,8 @@ pub enum ChannelError {
         /// Length that it must have.
         needed: u64,
     },
-    /// The memory does not begin at a multiple of 8.
-    #[error("the memory does not begin at a multiple of 8")]
+    /// The memory does not begin at a cache line.
+    #[error("the memory does not begin at a multiple of 64")]
     Alignment,
     /// At each look the writer had just overwritten the oldest record. The caller may try again.
     #[error("the writer overwrites records faster than one can be found")]

@@ -9,8 +9,9 @@
 //! use sluice_memory::PeerSlice;
 //!
 //! // The host makes the channel. Reader and writer are elsewhere: in other processes, or other virtual machines.
-//! let mut pages = vec![0u64; memory_len(4096) as usize / 8];
-//! let memory = PeerSlice::from_mut(&mut pages);
+//! let mut words = vec![0u64; memory_len(4096) as usize / 8 + 8];
+//! let words = PeerSlice::from_mut(&mut words);
+//! let memory = words.sub(words.as_ptr().align_offset(64) as u64, memory_len(4096)).expect("as long");
 //! format(memory, Kind::PACKETS, 4096)?;
 //! let mut writer = Writer::open(memory)?;
 //! let mut reader = Reader::open(memory)?;
@@ -65,5 +66,5 @@ pub use bytes::{ByteReader, ByteWriter};
 pub use channel::format;
 pub use error::{ChannelError, Fault, Lost, ReadError, WriteError};
 pub use reader::Reader;
-pub use sluice_abi::channel::{Kind, max_len, memory_len};
+pub use sluice_abi::channel::{Kind, MAX_CAPACITY, MIN_CAPACITY, max_len, memory_len};
 pub use writer::Writer;

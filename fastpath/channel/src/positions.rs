@@ -80,5 +80,6 @@ impl<W: SharedWords> Positions<W> {
     }
 }
 
-#[cfg(test)]
+// loom's threads can't be interpreted.
+#[cfg(all(test, not(miri)))]
 mod tests;

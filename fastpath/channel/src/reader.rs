@@ -1,9 +1,9 @@
 //! The reader of packets.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Last};
 use crate::{ChannelError, Fault, Lost, ReadError};
+use core::hint::cold_path;
 use sluice_abi::channel::{ALIGN, Kind, Record};
-use sluice_memory::speculation::within;
 use sluice_memory::{Avx, Lanes, PeerSlice, SHORT, Words};
 
 /// Number of times that the oldest record is looked for while the writer gives it up again and again.
@@ -20,14 +20,9 @@ pub struct Reader<'m> {
     number: u64,
     /// Number of the writer that wrote what was read.
     generation: u64,
+    /// What was read last.
+    last: Last,
     avx: Option<Avx>,
-}
-
-/// What a burst has read.
-#[derive(Clone, Copy, Default)]
-struct Read {
-    records: usize,
-    bytes: usize,
 }
 
 impl<'m> Reader<'m> {
@@ -41,7 +36,7 @@ impl<'m> Reader<'m> {
         let generation = channel.positions.newest().0;
         for _ in 0..FIRST_LOOKS {
             if let Some((at, number)) = channel.oldest()? {
-                return Ok(Self { channel, at, number, generation, avx: Avx::detect() });
+                return Ok(Self { channel, at, number, generation, last: Last::default(), avx: Avx::detect() });
             }
         }
         Err(ChannelError::Busy)
@@ -89,58 +84,41 @@ impl<'m> Reader<'m> {
             Err(ReadError::Fault(fault)) => return self.explain(fault.into()),
             end => end?,
         };
-        let (mut at, mut number, mut read) = (self.at, self.number, Read::default());
-        while at != end && read.records < lens.len() {
-            match self.copy(at, end, number, &mut bytes[read.bytes..], lanes) {
-                Ok((size, Some(len))) => {
-                    lens[read.records] = len;
-                    (at, number) = (at + size, number.wrapping_add(1));
-                    read = Read { records: read.records + 1, bytes: read.bytes + len };
+        let (channel, mut last, mut at, mut number) = (self.channel, self.last, self.at, self.number);
+        let (mut records, mut used) = (0, 0);
+        while at != end && records < lens.len() {
+            if !channel.is_like(last, at, end, |found| found == number) {
+                cold_path();
+                match next(&channel, at, end, number) {
+                    Ok((Record::DATA, found)) => last = found,
+                    Ok((_, padding)) => {
+                        at += padding.size;
+                        continue;
+                    }
+                    // It is the first one of the next burst.
+                    Err(_) if records > 0 => break,
+                    Err(fault) => return self.explain(fault.into()),
                 }
-                Ok((size, None)) => at += size,
-                // It is the first one of the next burst.
-                Err(_) if read.records > 0 => break,
-                Err(error) => return self.explain(error),
             }
+            let len = last.len as usize;
+            let Some(into) = bytes.get_mut(used..).and_then(|rest| rest.get_mut(..len)) else {
+                cold_path();
+                if records > 0 {
+                    break;
+                }
+                return self.explain(ReadError::Buffer { needed: len, len: bytes.len() });
+            };
+            take(channel.ring, channel.offset(at) + ALIGN, into, lanes);
+            lens[records] = len;
+            (records, used, number) = (records + 1, used + len, number.wrapping_add(1));
+            at += last.size;
         }
-        if at != self.at && !self.channel.positions.is_whole(self.at) {
+        lanes.scrub();
+        if at != self.at && !channel.positions.is_whole(self.at) {
             return self.overrun();
         }
-        (self.at, self.number) = (at, number);
-        Ok(read.records)
-    }
-
-    /// Copies the record at `at`, which ends at `end` or before, into `bytes`. Returns how much of the ring it takes,
-    /// and its length if it is no padding.
-    #[inline(always)]
-    fn copy(
-        &self,
-        at: u64,
-        end: u64,
-        expected: u64,
-        bytes: &mut [u8],
-        lanes: impl Lanes,
-    ) -> Result<(u64, Option<usize>), ReadError> {
-        let record = self.channel.record(at, end)?;
-        if record.number != expected {
-            return Err(Fault::Number { at, found: record.number, expected }.into());
-        }
-        if record.kind == Record::PADDING {
-            return Ok((record.size(), None));
-        }
-        let (needed, len) = (record.len as usize, bytes.len());
-        let fits = within(needed as u64, len as u64).ok_or(ReadError::Buffer { needed, len })? as usize;
-        let (into, from) = (&mut bytes[..fits], self.channel.offset(at) + ALIGN);
-        let copied = if fits <= SHORT {
-            self.channel.ring.read_short(from, into)
-        } else {
-            self.channel
-                .ring
-                .sub(from, fits as u64)
-                .and_then(|from| PeerSlice::from_mut(into).copy_from(0, from, lanes))
-        };
-        debug_assert!(copied.is_ok());
-        Ok((record.size(), Some(fits)))
+        (self.last, self.at, self.number) = (last, at, number);
+        Ok(records)
     }
 
     /// Returns what `error` is: nonsense, or what a reader sees of memory that is overwritten.
@@ -167,6 +145,27 @@ impl<'m> Reader<'m> {
         // It is overrun still, and the next call says so.
         Ok(0)
     }
+}
+
+/// Returns the kind of the record at `at`, which ends at `end` or before and has the number `expected`, and what else
+/// it says.
+#[inline(never)]
+fn next(channel: &Channel<'_>, at: u64, end: u64, expected: u64) -> Result<(u32, Last), Fault> {
+    let (record, last) = channel.record(at, end)?;
+    if record.number != expected {
+        return Err(Fault::Number { at, found: record.number, expected });
+    }
+    Ok((record.kind, last))
+}
+
+/// Copies what is at offset `from` of the ring into all of `into`.
+#[inline(always)]
+fn take(ring: PeerSlice<'_>, from: u64, into: &mut [u8], lanes: impl Lanes) {
+    let copied = match into.len() {
+        ..=SHORT => ring.read_short(from, into, lanes),
+        len => ring.sub(from, len as u64).and_then(|from| PeerSlice::from_mut(into).copy_from(0, from, lanes)),
+    };
+    debug_assert!(copied.is_ok());
 }
 
 #[cfg(test)]

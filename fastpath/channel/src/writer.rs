@@ -1,9 +1,10 @@
 //! The writer of packets.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Last};
 use crate::{ChannelError, Fault, WriteError};
+use core::hint::cold_path;
 use sluice_abi::channel::{ALIGN, Kind, Record, max_len};
-use sluice_memory::{Avx, Lanes, OutOfRegion, PeerSlice, SHORT, Words};
+use sluice_memory::{Avx, Lanes, PeerSlice, SHORT, Words};
 
 /// Least number of bytes that are given up at once, where the ring has 16 times as many: each time costs readers on
 /// other processors a cache line.
@@ -20,6 +21,8 @@ pub struct Writer<'m> {
     oldest: u64,
     /// Number of the next record.
     number: u64,
+    /// What was given up last.
+    last: Last,
     avx: Option<Avx>,
 }
 
@@ -35,7 +38,7 @@ impl<'m> Writer<'m> {
         let (oldest, mut number) = channel.oldest()?.ok_or(ChannelError::Busy)?;
         let mut at = oldest;
         while at != published {
-            let record = channel.record(at, published)?;
+            let (record, _) = channel.record(at, published)?;
             if record.number != number {
                 return Err(Fault::Number { at, found: record.number, expected: number }.into());
             }
@@ -43,7 +46,8 @@ impl<'m> Writer<'m> {
             number = number.wrapping_add((record.kind == Record::DATA).into());
         }
         channel.positions.begin(published);
-        Ok(Self { channel, next: published, published, oldest, number, avx: Avx::detect() })
+        let avx = Avx::detect();
+        Ok(Self { channel, next: published, published, oldest, number, last: Last::default(), avx })
     }
 
     /// Returns the most bytes that a record may have.
@@ -75,8 +79,43 @@ impl<'m> Writer<'m> {
 
     #[inline(always)]
     fn burst<'r>(&mut self, records: impl IntoIterator<Item = &'r [u8]>, lanes: impl Lanes) -> Result<(), WriteError> {
-        let mut records = records.into_iter().enumerate();
-        let written = records.try_for_each(|(index, record)| self.append(index, record, lanes));
+        let (channel, most) = (self.channel, self.max_len());
+        // What changes with each record is in registers.
+        let (mut next, mut number, mut until) = (self.next, self.number, self.until());
+        let mut written = Ok(());
+        for (index, bytes) in records.into_iter().enumerate() {
+            let len = bytes.len();
+            if len as u64 > most {
+                written = Err(WriteError::TooLong { index, len, most });
+                break;
+            }
+            let record = Record { len: len as u32, kind: Record::DATA, number };
+            let rest = channel.capacity() - channel.offset(next);
+            let padding = if record.size() > rest { rest } else { 0 };
+            if next + padding + record.size() > until {
+                lanes.scrub();
+                (self.next, self.number) = (next, number);
+                if let Err(fault) = self.make_room(next + padding + record.size()) {
+                    written = Err(fault.into());
+                    break;
+                }
+                until = self.until();
+            }
+            if padding > 0 {
+                channel.put(next, Record { len: (padding - ALIGN) as u32, kind: Record::PADDING, number });
+                next += padding;
+            }
+            channel.put(next, record);
+            let at = channel.offset(next) + ALIGN;
+            let copied = match len {
+                ..=SHORT => channel.ring.write_short(at, bytes, lanes),
+                _ => channel.ring.copy_from_slice_through(at, bytes, lanes),
+            };
+            debug_assert!(copied.is_ok());
+            (next, number) = (next + record.size(), number.wrapping_add(1));
+        }
+        lanes.scrub();
+        (self.next, self.number) = (next, number);
         self.publish();
         written
     }
@@ -87,57 +126,36 @@ impl<'m> Writer<'m> {
         self.channel.positions.publish(self.next);
     }
 
+    /// Returns up to where the writer can write before something must be given up, or published: readers find half a
+    /// ring at any time.
     #[inline(always)]
-    fn append(&mut self, index: usize, bytes: &[u8], lanes: impl Lanes) -> Result<(), WriteError> {
-        let (len, most) = (bytes.len(), self.max_len());
-        if len as u64 > most {
-            return Err(WriteError::TooLong { index, len, most });
-        }
-        let record = Record { len: len as u32, kind: Record::DATA, number: self.number };
+    fn until(&self) -> u64 {
         let capacity = self.channel.capacity();
-        let rest = capacity - self.channel.offset(self.next);
-        let padding = if record.size() > rest { rest } else { 0 };
-        let end = self.next + padding + record.size();
-        if end - self.published > capacity / 2 {
+        (self.oldest + capacity).min(self.published + capacity / 2)
+    }
+
+    /// Makes room for what ends at `end`: publishes what was written, if it must, and gives up the oldest records, a
+    /// few more than it must.
+    #[inline(never)]
+    fn make_room(&mut self, end: u64) -> Result<(), Fault> {
+        let capacity = self.channel.capacity();
+        if end > self.published + capacity / 2 {
             self.publish();
         }
-        if end - self.oldest > capacity {
-            self.give_up(end - capacity)?;
+        if end <= self.oldest + capacity {
+            return Ok(());
         }
-        if padding > 0 {
-            self.put(Record { len: (padding - ALIGN) as u32, kind: Record::PADDING, ..record }, &[], lanes);
-        }
-        self.put(record, bytes, lanes);
-        self.number = self.number.wrapping_add(1);
-        Ok(())
-    }
-
-    /// Writes `record` and `bytes` at the next position.
-    #[inline(always)]
-    fn put(&mut self, record: Record, bytes: &[u8], lanes: impl Lanes) {
-        let (ring, at) = (self.channel.ring, self.channel.offset(self.next));
-        let word = u64::from(record.kind) << 32 | u64::from(record.len);
-        let written: Result<(), OutOfRegion> = ring
-            .write_own(at, word)
-            .and_then(|()| ring.write_own(at + 8, record.number))
-            .and_then(|()| match bytes.len() {
-                ..=SHORT => ring.write_short(at + ALIGN, bytes),
-                _ => ring.copy_from_slice_through(at + ALIGN, bytes, lanes),
-            });
-        debug_assert!(written.is_ok());
-        self.next += record.size();
-    }
-
-    /// Gives up the records before `least`, which is at most half a ring behind what is published, and a few more.
-    #[inline(never)]
-    fn give_up(&mut self, least: u64) -> Result<(), Fault> {
-        let wanted = least + STEP.min(self.channel.capacity() / 16);
-        let mut at = self.oldest;
+        let wanted = end - capacity + STEP.min(capacity / 16);
+        let (channel, mut last, mut at) = (self.channel, self.last, self.oldest);
         while at < wanted {
-            at += self.channel.record(at, self.published)?.size();
+            if !channel.is_like(last, at, self.published, |_| true) {
+                cold_path();
+                last = channel.record(at, self.published)?.1;
+            }
+            at += last.size;
         }
-        self.oldest = at;
-        self.channel.positions.give_up(at);
+        (self.last, self.oldest) = (last, at);
+        channel.positions.give_up(at);
         Ok(())
     }
 }

@@ -42,9 +42,11 @@ fn memory_that_is_too_short_or_not_aligned_is_refused() {
     assert_eq!(open(0, needed - 1), Err(ChannelError::Short { len: needed - 1, needed }));
     assert_eq!(open(0, 63), Err(ChannelError::Short { len: 63, needed }));
     assert_eq!(refused(16, 2 * CAPACITY), ChannelError::Short { len: needed, needed: needed + CAPACITY });
-    let odd = zeroed(needed + 4).sub(4, needed).unwrap();
-    format(odd, Kind::PACKETS, CAPACITY).unwrap();
-    assert_eq!(Channel::open(odd, Kind::PACKETS).map(drop), Err(ChannelError::Alignment));
+    for odd in [4, 8] {
+        let odd = zeroed(needed + odd).sub(odd, needed).unwrap();
+        format(odd, Kind::PACKETS, CAPACITY).unwrap();
+        assert_eq!(Channel::open(odd, Kind::PACKETS).map(drop), Err(ChannelError::Alignment));
+    }
 }
 
 /// Writes the words of a record at offset `at`, and returns what is found there by a reader who may read to `end`.
@@ -52,7 +54,7 @@ fn found(at: u64, end: u64, kind: u32, len: u32) -> Option<u32> {
     let channel = Channel::open(channel(), Kind::PACKETS).unwrap();
     channel.ring.write(at, u64::from(kind) << 32 | u64::from(len)).unwrap();
     match channel.record(at, end) {
-        Ok(record) => Some(record.len),
+        Ok((record, _)) => Some(record.len),
         Err(fault) => {
             assert_eq!(fault, Fault::Record { at, kind, len });
             None
