@@ -121,6 +121,12 @@ impl Record {
     /// Bytes without a meaning, up to the end of the ring.
     pub const PADDING: u32 = 2;
 
+    /// Returns length and kind as the word that they are.
+    #[inline(always)]
+    pub const fn word(&self) -> u64 {
+        (self.kind as u64) << 32 | self.len as u64
+    }
+
     /// Returns the number of bytes that the record takes in the ring.
     #[inline(always)]
     pub const fn size(&self) -> u64 {

@@ -264,7 +264,7 @@ static inline int sluice_write(struct sluice_writer *writer, const void *bytes, 
     uint64_t capacity = writer->capacity, offset = writer->next & (capacity - 1), published = writer->next;
     if (len > capacity / 4 - SLUICE_ALIGN) return SLUICE_TOO_LONG;
     uint64_t size = sluice_size(len), padding = size > capacity - offset ? capacity - offset : 0;
-    uint64_t end = published + padding + size, step = capacity / 16 < 4096 ? capacity / 16 : 4096;
+    uint64_t end = published + padding + size, step = capacity / 16 < 8192 ? capacity / 16 : 8192;
     if (end - writer->oldest > capacity) {
         uint64_t at = writer->oldest;
         for (; at < end - capacity + step; at += sluice_size(record.len))

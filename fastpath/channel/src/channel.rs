@@ -50,13 +50,21 @@ pub(crate) struct Channel<'m> {
 pub(crate) struct Last {
     word: u64,
     pub size: u64,
-    pub len: u32,
+}
+
+impl Last {
+    /// Returns the length of the record's bytes.
+    #[inline(always)]
+    pub const fn len(self) -> u32 {
+        self.word as u32
+    }
 }
 
 impl Default for Last {
-    /// Returns what no record is like.
+    /// Returns a record without bytes.
     fn default() -> Self {
-        Self { word: 0, size: u64::MAX, len: 0 }
+        let record = Record { len: 0, kind: Record::DATA, number: 0 };
+        Self { word: record.word(), size: record.size() }
     }
 }
 
@@ -106,23 +114,20 @@ impl<'m> Channel<'m> {
         let offset = self.offset(at) as usize;
         if let Some(line) = self.lines.get(offset / LINE) {
             let (words, first) = (line.words(), offset % LINE / WORD);
-            words[first].store(u64::from(record.kind) << 32 | u64::from(record.len), Relaxed);
+            words[first].store(record.word(), Relaxed);
             words[first | 1].store(record.number, Relaxed);
         }
     }
 
-    /// Returns whether the record at `at` begins like the `last` one, and is followed by as many bytes before `end`.
-    /// Such a record needs no more checks; and the processor looks at the next one before it has read this one's
-    /// length. `number` is asked for its number.
+    /// Returns whether the record at `at` begins like the `last` one, and has the number that `is_right` wants. Then the
+    /// processor looks at the next record before it has read this one's length. Whether the ring, and what is
+    /// published, have room for it, is not checked.
     #[inline(always)]
-    pub fn is_like(&self, last: Last, at: u64, end: u64, number: impl FnOnce(u64) -> bool) -> bool {
+    pub fn is_like(&self, last: Last, at: u64, is_right: impl FnOnce(u64) -> bool) -> bool {
         let offset = self.offset(at) as usize;
         self.lines.get(offset / LINE).is_some_and(|line| {
             let (words, first) = (line.words(), offset % LINE / WORD);
-            words[first].load(Relaxed) == last.word
-                && number(words[first | 1].load(Relaxed))
-                && last.size <= end.wrapping_sub(at)
-                && last.size <= self.capacity() - offset as u64
+            words[first].load(Relaxed) == last.word && is_right(words[first | 1].load(Relaxed))
         })
     }
 
@@ -142,7 +147,7 @@ impl<'m> Channel<'m> {
             Record::PADDING => record.size() == rest,
             _ => false,
         };
-        let last = Last { word, size: record.size(), len };
+        let last = Last { word: record.word(), size: record.size() };
         if fits && record.size() <= room { Ok((record, last)) } else { Err(fault) }
     }
 

@@ -85,32 +85,35 @@ impl<'m> Reader<'m> {
             end => end?,
         };
         let (channel, mut last, mut at, mut number) = (self.channel, self.last, self.at, self.number);
-        let (mut records, mut used) = (0, 0);
-        while at != end && records < lens.len() {
-            if !channel.is_like(last, at, end, |found| found == number) {
+        let (mut records, room, mut rest) = (0, bytes.len(), bytes);
+        for place in lens {
+            if last.size > end - at || !channel.is_like(last, at, |found| found == number) {
                 cold_path();
                 match next(&channel, at, end, number) {
-                    Ok((Record::DATA, found)) => last = found,
-                    Ok((_, padding)) => {
-                        at += padding.size;
-                        continue;
+                    Ok((place, Some(found))) => (at, last) = (place, found),
+                    Ok((place, None)) => {
+                        at = place;
+                        break;
                     }
                     // It is the first one of the next burst.
                     Err(_) if records > 0 => break,
                     Err(fault) => return self.explain(fault.into()),
                 }
             }
-            let len = last.len as usize;
-            let Some(into) = bytes.get_mut(used..).and_then(|rest| rest.get_mut(..len)) else {
+            let len = last.len() as usize;
+            let Some((into, behind)) = core::mem::take(&mut rest).split_at_mut_checked(len) else {
                 cold_path();
                 if records > 0 {
                     break;
                 }
-                return self.explain(ReadError::Buffer { needed: len, len: bytes.len() });
+                return self.explain(ReadError::Buffer { needed: len, len: room });
             };
-            take(channel.ring, channel.offset(at) + ALIGN, into, lanes);
-            lens[records] = len;
-            (records, used, number) = (records + 1, used + len, number.wrapping_add(1));
+            if !take(channel.ring, channel.offset(at) + ALIGN, into, lanes) {
+                cold_path();
+                return self.explain(Fault::Record { at, kind: Record::DATA, len: last.len() }.into());
+            }
+            *place = len;
+            (records, rest, number) = (records + 1, behind, number.wrapping_add(1));
             at += last.size;
         }
         lanes.scrub();
@@ -147,25 +150,31 @@ impl<'m> Reader<'m> {
     }
 }
 
-/// Returns the kind of the record at `at`, which ends at `end` or before and has the number `expected`, and what else
-/// it says.
+/// Returns where the next record is from `at` on, where there may be padding, and what it is like; `None` at `end`. It
+/// ends at `end` or before, and has the number `expected`.
 #[inline(never)]
-fn next(channel: &Channel<'_>, at: u64, end: u64, expected: u64) -> Result<(u32, Last), Fault> {
-    let (record, last) = channel.record(at, end)?;
-    if record.number != expected {
-        return Err(Fault::Number { at, found: record.number, expected });
+fn next(channel: &Channel<'_>, mut at: u64, end: u64, expected: u64) -> Result<(u64, Option<Last>), Fault> {
+    while at != end {
+        let (record, last) = channel.record(at, end)?;
+        if record.number != expected {
+            return Err(Fault::Number { at, found: record.number, expected });
+        }
+        if record.kind == Record::DATA {
+            return Ok((at, Some(last)));
+        }
+        at += last.size;
     }
-    Ok((record.kind, last))
+    Ok((at, None))
 }
 
-/// Copies what is at offset `from` of the ring into all of `into`.
+/// Copies what is at offset `from` of the ring into all of `into`. Returns whether the ring has as much.
 #[inline(always)]
-fn take(ring: PeerSlice<'_>, from: u64, into: &mut [u8], lanes: impl Lanes) {
+fn take(ring: PeerSlice<'_>, from: u64, into: &mut [u8], lanes: impl Lanes) -> bool {
     let copied = match into.len() {
         ..=SHORT => ring.read_short(from, into, lanes),
         len => ring.sub(from, len as u64).and_then(|from| PeerSlice::from_mut(into).copy_from(0, from, lanes)),
     };
-    debug_assert!(copied.is_ok());
+    copied.is_ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sluice_memory::{Avx, Lanes, PeerSlice, SHORT, Words};
 
 /// Least number of bytes that are given up at once, where the ring has 16 times as many: each time costs readers on
 /// other processors a cache line.
-const STEP: u64 = 4096;
+const STEP: u64 = 8192;
 
 /// The writer of packets. Nobody else may write the channel.
 #[derive(Debug)]
@@ -90,20 +90,15 @@ impl<'m> Writer<'m> {
                 break;
             }
             let record = Record { len: len as u32, kind: Record::DATA, number };
-            let rest = channel.capacity() - channel.offset(next);
-            let padding = if record.size() > rest { rest } else { 0 };
-            if next + padding + record.size() > until {
+            if record.size() > until - next {
+                cold_path();
                 lanes.scrub();
                 (self.next, self.number) = (next, number);
-                if let Err(fault) = self.make_room(next + padding + record.size()) {
+                if let Err(fault) = self.make_room(record.size()) {
                     written = Err(fault.into());
                     break;
                 }
-                until = self.until();
-            }
-            if padding > 0 {
-                channel.put(next, Record { len: (padding - ALIGN) as u32, kind: Record::PADDING, number });
-                next += padding;
+                (next, until) = (self.next, self.until());
             }
             channel.put(next, record);
             let at = channel.offset(next) + ALIGN;
@@ -126,29 +121,44 @@ impl<'m> Writer<'m> {
         self.channel.positions.publish(self.next);
     }
 
-    /// Returns up to where the writer can write before something must be given up, or published: readers find half a
-    /// ring at any time.
+    /// Returns up to where the writer can write before something must be given up, or published (readers find half a
+    /// ring at any time), or the ring ends.
     #[inline(always)]
     fn until(&self) -> u64 {
-        let capacity = self.channel.capacity();
-        (self.oldest + capacity).min(self.published + capacity / 2)
+        let (channel, capacity) = (&self.channel, self.channel.capacity());
+        let end = self.next - channel.offset(self.next) + capacity;
+        end.min(self.oldest + capacity).min(self.published + capacity / 2)
     }
 
-    /// Makes room for what ends at `end`: publishes what was written, if it must, and gives up the oldest records, a
-    /// few more than it must.
+    /// Makes room for `size` bytes: goes to the start of the ring where they do not fit before its end, publishes what
+    /// was written, if it must, and gives up the oldest records, a few more than it must.
     #[inline(never)]
-    fn make_room(&mut self, end: u64) -> Result<(), Fault> {
+    fn make_room(&mut self, size: u64) -> Result<(), Fault> {
         let capacity = self.channel.capacity();
+        let rest = capacity - self.channel.offset(self.next);
+        let padding = if size > rest { rest } else { 0 };
+        let end = self.next + padding + size;
         if end > self.published + capacity / 2 {
             self.publish();
         }
-        if end <= self.oldest + capacity {
-            return Ok(());
+        if end > self.oldest + capacity {
+            self.give_up(end)?;
         }
+        if padding > 0 {
+            let record = Record { len: (padding - ALIGN) as u32, kind: Record::PADDING, number: self.number };
+            self.channel.put(self.next, record);
+            self.next += padding;
+        }
+        Ok(())
+    }
+
+    /// Gives up what lies where the ring is written up to `end`, and a few more records.
+    fn give_up(&mut self, end: u64) -> Result<(), Fault> {
+        let capacity = self.channel.capacity();
         let wanted = end - capacity + STEP.min(capacity / 16);
         let (channel, mut last, mut at) = (self.channel, self.last, self.oldest);
         while at < wanted {
-            if !channel.is_like(last, at, self.published, |_| true) {
+            if !channel.is_like(last, at, |_| true) {
                 cold_path();
                 last = channel.record(at, self.published)?.1;
             }

@@ -122,7 +122,7 @@ fn c_reads_a_stream_of_bytes_that_rust_writes() {
     let mut writer = ByteWriter::open(memory).unwrap();
     let mut reader = Peer::start("bytes", &file, 50_000_000);
     assert_eq!(reader.line(), "ready");
-    let bytes: Vec<u8> = (0..50_000_000u64).map(|at| (at * 13 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..50_000_000u64).map(|at| ((at * 13) >> 3) as u8).collect();
     bytes.chunks(12_345).for_each(|piece| writer.write(piece));
     let (read, lost) = reader.end();
     assert!(read + lost == 50_000_000 && read > 100, "{read} {lost}");

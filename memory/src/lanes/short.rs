@@ -4,6 +4,9 @@
 
 use super::{LINE, WORD, copy_words};
 
+/// Fewest bytes that are more than a line.
+const MORE: usize = LINE + 1;
+
 /// Copies `LEN` bytes from the start and as many to the end of `len`, so some are moved twice.
 ///
 /// # Safety
@@ -28,7 +31,7 @@ pub(crate) unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
     unsafe {
         match len {
             LINE => copy_words::<0, LINE>(to, 0, from, 0),
-            LINE.. => copy_ends::<LINE>(to, from, len),
+            MORE.. => copy_ends::<LINE>(to, from, len),
             32.. => copy_ends::<32>(to, from, len),
             16.. => copy_ends::<16>(to, from, len),
             WORD.. => copy_ends::<WORD>(to, from, len),
@@ -47,7 +50,7 @@ pub(super) unsafe fn copy_short_by_vectors(to: *mut u8, from: *const u8, len: us
     unsafe {
         match len {
             LINE => copy_pair(to, from, 0, 32),
-            LINE.. => {
+            MORE.. => {
                 copy_pair(to, from, 0, 32);
                 copy_pair(to, from, len - 64, len - 32);
             }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The names of the targets.
-pub const TARGETS: [&str; 9] = [
+pub const TARGETS: [&str; 10] = [
     "device_split",
     "device_packed",
     "driver_split",
@@ -20,6 +20,7 @@ pub const TARGETS: [&str; 9] = [
     "flow_table",
     "nsh",
     "chain_file",
+    "channel",
     "ovs_flow",
 ];
 /// The targets that run the code with the planted bug.
