@@ -119,8 +119,8 @@ impl<'m> Channel<'m> {
         }
     }
 
-    /// Returns whether the record at `at` begins like the `last` one, and has the number that `is_right` wants. Then the
-    /// processor looks at the next record before it has read this one's length. Whether the ring, and what is
+    /// Returns whether the record at `at` begins like the `last` one, and has the number that `is_right` wants. Then
+    /// the processor looks at the next record before it has read this one's length. Whether the ring, and what is
     /// published, have room for it, is not checked.
     #[inline(always)]
     pub fn is_like(&self, last: Last, at: u64, is_right: impl FnOnce(u64) -> bool) -> bool {

@@ -58,8 +58,8 @@ pub struct ChannelFile {
 }
 
 impl ChannelFile {
-    /// Makes an empty channel with a ring of `capacity` bytes. All of its memory is there: in pages of 2 MiB if they can
-    /// be had. The file is at least [`memory_len`] bytes long.
+    /// Makes an empty channel with a ring of `capacity` bytes. All of its memory is there: in pages of 2 MiB if they
+    /// can be had. The file is at least [`memory_len`] bytes long.
     ///
     /// # Errors
     /// [`ChannelFileError`].

@@ -1,5 +1,5 @@
-//! Copies of few bytes, in the caller's code and without a loop over words: a head of a frame, what changed in one, or a
-//! short record.
+//! Copies of few bytes, in the caller's code and without a loop over words: a head of a frame, what changed in one, or
+//! a short record.
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
 use super::{LINE, WORD, copy_words};
