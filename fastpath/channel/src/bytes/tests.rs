@@ -119,7 +119,7 @@ proptest! {
         for _ in 0..3 {
             let _ = reader.read(&mut bytes);
             writer.write(&[7; 3000]);
-            let _ = ByteReader::open(memory).and_then(|mut reader| Ok(reader.read(&mut bytes)));
+            let _ = ByteReader::open(memory).map(|mut reader| reader.read(&mut bytes));
         }
         let _ = ByteWriter::open(memory).map(|mut writer| writer.write(&[7; 5000]));
     }
