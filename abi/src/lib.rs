@@ -28,7 +28,7 @@
 //!
 //! Start with [`map`] (which address is what), [`directory`] (whom a VM may send to, and how) and [`call`] (what a VM
 //! asks for, and the answer). The formats of VIRTIO are in [`virtq`], [`packed`], [`net`], [`mmio`] and [`pci`]; what a
-//! VM finds at its start is in [`boot`].
+//! VM finds at its start is in [`boot`]; memory that one side writes for many readers is a [`channel`].
 //!
 //! # Specifications
 //! Every citation in the project carries a number and a title, and means these revisions:
@@ -46,6 +46,7 @@ pub mod addr;
 pub mod boot;
 pub mod build_id;
 pub mod call;
+pub mod channel;
 pub mod directory;
 pub mod flows;
 pub mod lapic;

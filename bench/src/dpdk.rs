@@ -20,6 +20,9 @@ const PATIENCE: c_uint = 5000;
 const PATH_LEN: usize = 64;
 /// Frames that are carried over links at once.
 const LINK_BURST: c_uint = 32;
+/// Packets that are copied through a ring at once, and what their distance is a multiple of, in bytes.
+const RING_BURST: usize = 32;
+const RING_UNIT: usize = 4;
 /// Bytes of a key of the library's hash table.
 pub const KEY_LEN: usize = 16;
 
@@ -43,6 +46,8 @@ struct Library {
     links_fill: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
     links_carry: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
     links_free: unsafe extern "C" fn(c_uint, c_uint) -> c_uint,
+    ring: unsafe extern "C" fn(c_uint, c_uint, c_uint) -> c_int,
+    ring_copy: unsafe extern "C" fn(c_uint, *const u8, *mut u8, c_uint, c_uint) -> c_uint,
     /// Frames that were taken and not freed: entries of the library's list that hold one.
     held: AtomicU32,
 }
@@ -65,6 +70,21 @@ pub struct Port(c_int);
 /// Three links one behind the other, of ports of DPDK.
 #[derive(Clone, Copy)]
 pub struct Links(c_uint);
+
+/// A ring for packets of one length. The library has two: one of elements, and one of mbufs.
+#[derive(Clone, Copy)]
+pub struct Ring {
+    mbufs: bool,
+    /// Bytes of a packet.
+    len: u16,
+}
+
+impl Ring {
+    /// Returns the number of bytes from one packet of a burst to the next.
+    pub fn stride(self) -> usize {
+        usize::from(self.len).next_multiple_of(if self.mbufs { 1 } else { RING_UNIT })
+    }
+}
 
 /// A number of frames, all of which the library has: the first ones.
 #[derive(Clone, Copy, Default)]
@@ -102,6 +122,8 @@ impl Library {
                 links_fill: *library.get(b"bench_links_fill")?,
                 links_carry: *library.get(b"bench_links_carry")?,
                 links_free: *library.get(b"bench_links_free")?,
+                ring: *library.get(b"bench_ring")?,
+                ring_copy: *library.get(b"bench_ring_copy")?,
                 held: AtomicU32::new(0),
             })
         }
@@ -286,5 +308,30 @@ impl Dpdk {
             (clock() - before, (self.loaded.links_free)(came, len.into()))
         };
         if right == LINK_BURST { Ok(ticks) } else { bail!("{right} of {LINK_BURST} frames came through") }
+    }
+
+    /// Makes a ring for `count` packets, a power of two, of `len` bytes, in place of the one of its kind before.
+    pub fn ring(&self, len: u16, mbufs: bool, count: u32) -> Result<Ring> {
+        let ring = Ring { mbufs, len };
+        // SAFETY: the lock is held; the function refuses what it has no memory for.
+        let failed = unsafe { (self.loaded.ring)(mbufs.into(), ring.stride() as c_uint, count) };
+        if failed == 0 { Ok(ring) } else { bail!("rte_ring: none of {count} packets of {len} bytes: {failed}") }
+    }
+
+    /// Copies 32 packets of `from` into `ring`, and out of it into `to`; in both one begins [`Ring::stride`] bytes
+    /// behind the other. Returns how many came through.
+    #[inline(always)]
+    pub fn copy_through(&self, ring: Ring, from: &[u8], to: &mut [u8]) -> Result<usize> {
+        let stride = ring.stride();
+        if from.len().min(to.len()) < RING_BURST * stride {
+            bail!("no room for {RING_BURST} packets of {stride} bytes");
+        }
+        // SAFETY: the lock is held; both have room for the packets, and packets fit into what the ring was made for: it
+        // is checked, as another one may have taken its place.
+        let copied = unsafe {
+            let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+            (self.loaded.ring_copy)(ring.mbufs.into(), from, to, stride as c_uint, RING_BURST as c_uint)
+        };
+        Ok(copied as usize)
     }
 }

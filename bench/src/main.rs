@@ -1,15 +1,17 @@
 //! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver. And, as `ring-bench
-//! switch`, look-ups in a table of flows; as `ring-bench chain`, hops of a service chain.
+//! switch`, look-ups in a table of flows; as `ring-bench chain`, hops of a service chain; as `ring-bench channel`,
+//! packets through a channel.
 //!
 //! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a
 //! packet, the median of many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings`
 //! builds what this needs and runs it.
 //!
-//! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`]
-//! and [`chain`] stand apart, and share [`quiet`] and [`turns`].
+//! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`],
+//! [`chain`] and [`channel`] stand apart, and share [`quiet`] and [`turns`].
 
 mod arena;
 mod chain;
+mod channel;
 mod clock;
 mod copy;
 mod device;
@@ -102,6 +104,8 @@ enum What {
     Switch(switch::Options),
     /// Measures what a hop of a service chain costs
     Chain(chain::Options),
+    /// Measures what a packet costs through a channel
+    Channel(channel::Options),
 }
 
 fn frame(text: &str) -> Result<u16, String> {
@@ -135,6 +139,7 @@ fn main() -> Result<()> {
         return match what {
             What::Switch(options) => switch::run(options, &processors, print),
             What::Chain(options) => chain::run(options, print),
+            What::Channel(options) => channel::run(options, print),
         };
     }
     if processors.len() < 2 && options.cores.contains(&2) {

@@ -1,10 +1,11 @@
 //! The parts that the fuzz targets share: a script of steps for either side of a queue, in memory between guards, and
-//! for a flow table; headers and files of service chains; texts; and messages.
+//! for a flow table and a channel; headers and files of service chains; texts; and messages.
 //!
 //! A step is data, so an input can be minimised and read. A step is done as far as it makes sense. Only the steps
 //! `Offer` and `Use` write what a driver or device may write, which leads the fuzzer behind the first check.
 
 pub mod chain;
+pub mod channel;
 pub mod device;
 pub mod driver;
 pub mod openvswitch;

@@ -1,7 +1,7 @@
 //! Checked runs of shared memory and the accesses they allow.
 
+use crate::lanes::SHORT;
 use crate::lanes::sealed::Lanes as _;
-use crate::lanes::{SHORT, copy_short};
 use crate::word::zero_if_above;
 use crate::{CacheLine, Cell16, Lanes, OutOfRegion, Ring, Table, Words};
 use core::marker::PhantomData;
@@ -209,27 +209,27 @@ impl<'m> PeerSlice<'m> {
 
     /// Copies `bytes`, at most [`SHORT`] of them, to `offset`, by instructions of the caller's own.
     #[inline(always)]
-    pub fn write_short(self, offset: u64, bytes: &[u8]) -> Result<(), OutOfRegion> {
-        let target = self.short(offset, bytes.len())?;
+    pub fn write_short(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
+        let target = self.short(offset, bytes.len() as u64)?;
         // SAFETY: as in copy_from_slice; the length is within its bound.
-        unsafe { copy_short(target, bytes.as_ptr(), bytes.len()) };
+        unsafe { lanes.short(target, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
     /// Copies the bytes at `offset` into all of `bytes`, at most [`SHORT`], by instructions of the caller's own. Both
     /// numbers are the caller's own: speculation is not bounded here.
     #[inline(always)]
-    pub fn read_short(self, offset: u64, bytes: &mut [u8]) -> Result<(), OutOfRegion> {
-        let source = self.short(offset, bytes.len())?;
+    pub fn read_short(self, offset: u64, bytes: &mut [u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
+        let source = self.short(offset, bytes.len() as u64)?;
         // SAFETY: as in copy_to_slice; the length is within its bound.
-        unsafe { copy_short(bytes.as_mut_ptr(), source, bytes.len()) };
+        unsafe { lanes.short(bytes.as_mut_ptr(), source, bytes.len()) };
         Ok(())
     }
 
     #[inline(always)]
-    fn short(self, offset: u64, len: usize) -> Result<*mut u8, OutOfRegion> {
-        let len = len as u64;
-        self.inside(offset, len).filter(|_| len <= SHORT as u64).ok_or(OutOfRegion { at: Gpa(offset), len })
+    fn short(self, offset: u64, len: u64) -> Result<*mut u8, OutOfRegion> {
+        let fits = self.len.checked_sub(len).is_some_and(|last| offset <= last && len <= SHORT as u64);
+        if fits { Ok(self.base.wrapping_add(offset as usize)) } else { Err(OutOfRegion { at: Gpa(offset), len }) }
     }
 }
 

@@ -99,6 +99,14 @@ const CHAIN: [&str; 10] = [
     "a connection begins in the forward direction",
 ];
 
+/// What fastpath/channel promises.
+const CHANNEL: [&str; 4] = [
+    "a record arrives as it was written, or not at all",
+    "what a reader gets and what it is told that it lost is everything",
+    "what a writer says is checked",
+    "readers see where another writer's data begins",
+];
+
 /// What tests/packages asks of the crates that are published.
 const PACKAGES: &str = "what is published is whole, and says what it is";
 
@@ -149,6 +157,7 @@ fn is_rule(rule: &str) -> bool {
         || OPENVSWITCH.contains(&rule)
         || CHAIN.contains(&rule)
         || SERVER.contains(&rule)
+        || CHANNEL.contains(&rule)
         || PROMISES.contains(&rule)
         || [PACKAGES, CHECK].contains(&rule)
 }

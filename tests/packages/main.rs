@@ -10,7 +10,7 @@ use std::{env, fs};
 use xtask::artifacts;
 
 /// The crates that are published, in an order in which they can be.
-const PUBLISHED: [&str; 11] = [
+const PUBLISHED: [&str; 13] = [
     "sluice-abi",
     "sluice-memory",
     "sluice-gate",
@@ -22,6 +22,8 @@ const PUBLISHED: [&str; 11] = [
     "sluice-vnf",
     "sluice-chain",
     "sluice-vhost-user",
+    "sluice-channel",
+    "sluice-channels",
 ];
 
 fn cargo(arguments: &[&str]) -> Command {

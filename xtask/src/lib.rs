@@ -12,6 +12,7 @@ pub mod audit;
 pub mod bench;
 mod bochs;
 mod chain;
+mod channel;
 pub mod check;
 pub mod demo;
 mod embedded;

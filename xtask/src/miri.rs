@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
 
 /// Packages whose unit tests run under Miri.
-const PACKAGES: [&str; 4] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver"];
+const PACKAGES: [&str; 5] = ["sluice-abi", "sluice-memory", "sluice-inside", "sluice-driver", "sluice-channel"];
 
 /// The number of schedules of two threads. Each shows a missing order; more of them show rarer faults, too.
 const SCHEDULES: u32 = 4;

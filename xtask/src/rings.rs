@@ -84,8 +84,8 @@ pub fn library() -> Result<PathBuf> {
     tools::dpdk().map_err(anyhow::Error::msg)?;
     fs::create_dir_all(artifacts::results())?;
     let library = artifacts::results().join("libdpdk_bench.so");
-    let sources =
-        ["rte_vhost.c", "flows.c", "feeder.c"].map(|file| artifacts::root().join("bench/rte_vhost").join(file));
+    let sources = ["rte_vhost.c", "flows.c", "feeder.c", "rings.c"]
+        .map(|file| artifacts::root().join("bench/rte_vhost").join(file));
     tools::compile_with_dpdk(&sources, &library)?;
     Ok(library)
 }

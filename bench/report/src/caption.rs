@@ -71,6 +71,18 @@ pub fn switch() -> String {
     )
 }
 
+/// How the figures of a channel were taken.
+pub fn channel() -> String {
+    format!(
+        "A packet written and read, bursts of 32, one core, one reader. Ticks of the time-stamp counter: medians of \
+         the quiet chunks, on this machine ({}); ratios are medians of those chunk by chunk, with packets of the same \
+         length. rte_ring has one writer and one reader, who wait for each other; elements as long as the packets, or \
+         pointers to mbufs that packets are copied into and out of. A channel's packets have any length, and its \
+         writer waits for nobody.",
+        cpu()
+    )
+}
+
 /// Returns the caption of service chains.
 pub fn chain() -> String {
     format!(

@@ -10,12 +10,14 @@
 //! | [`caption`] | how figures were taken, in words |
 //! | [`latency`] | the same for single calls, expiries and wake-ups |
 //! | [`chain`] | the same for hops of a service chain |
+//! | [`channel`] | the same for packets through a channel |
 //! | [`switch`] | the same for the flow cache |
 //! | `machine` | [`cpu`]: the processor that figures were taken on |
 #![forbid(unsafe_code)]
 
 pub mod caption;
 pub mod chain;
+pub mod channel;
 mod counters;
 pub mod latency;
 mod machine;

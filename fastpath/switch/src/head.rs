@@ -5,7 +5,7 @@ use crate::parse::HEAD;
 use core::fmt;
 use core::mem::replace;
 use sluice::{Frame, FrameMut};
-use sluice_memory::{OutOfRegion, SHORT};
+use sluice_memory::{OutOfRegion, SHORT, Words};
 
 /// Room for headers that actions add: a network service header with its Ethernet header, and six tags.
 const ROOM: usize = 64;
@@ -31,7 +31,7 @@ impl Head {
     #[inline]
     pub fn load(&mut self, frame: &Frame<'_>) {
         let len = usize::from(frame.len()).min(HEAD);
-        let copied = frame.bytes().read_short(0, &mut self.bytes[ROOM..ROOM + len]).is_ok();
+        let copied = frame.bytes().read_short(0, &mut self.bytes[ROOM..ROOM + len], Words).is_ok();
         self.start = ROOM;
         self.end = ROOM + if copied { len } else { 0 };
     }
@@ -126,7 +126,7 @@ impl<'h> Draft<'h> {
         let Some(changed) = self.head.bytes.get(self.from..self.to) else { return Ok(()) };
         let (bytes, at) = (frame.bytes(), (self.from - self.start) as u64);
         match changed.len() {
-            ..=SHORT => bytes.write_short(at, changed)?,
+            ..=SHORT => bytes.write_short(at, changed, Words)?,
             _ => bytes.copy_from_slice(at, changed)?,
         }
         Ok(())

@@ -8,7 +8,7 @@
 
 use rustix::fd::AsFd;
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -35,13 +35,21 @@ impl Mapping {
     /// A file that is cut later still does that. Only a seal prevents it (`F_SEAL_SHRINK`), and not all front-ends set
     /// one.
     pub fn of_file(file: &impl AsFd, offset: u64, len: u64) -> io::Result<Self> {
+        Self::map(file, offset, len, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// Maps as [`Mapping::of_file`] does, but for reading only: a write ends the process.
+    pub fn of_file_read_only(file: &impl AsFd, offset: u64, len: u64) -> io::Result<Self> {
+        Self::map(file, offset, len, ProtFlags::READ)
+    }
+
+    fn map(file: &impl AsFd, offset: u64, len: u64, access: ProtFlags) -> io::Result<Self> {
         let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
         let end = offset.checked_add(len).filter(|&end| end <= size && len > 0);
         let fits = end.and_then(|_| usize::try_from(len).ok());
         let len = fits.ok_or_else(|| io::Error::other(format!("{len} bytes at {offset:#x} of a file of {size}")))?;
         // SAFETY: the kernel chooses a range that nothing else lies in.
-        let base =
-            unsafe { mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, offset) }?;
+        let base = unsafe { mmap(null_mut(), len, access, MapFlags::SHARED, file, offset) }?;
         Ok(Self { base: base.cast(), len })
     }
 
@@ -50,6 +58,13 @@ impl Mapping {
         let file = File::from(memfd_create("sluice-vhost-user", MemfdFlags::CLOEXEC)?);
         ftruncate(&file, len)?;
         Ok((Self::of_file(&file, 0, len)?, file))
+    }
+
+    /// Asks the kernel for large pages, and for all of the memory now. Returns whether it takes the advice.
+    pub fn wants_large_pages(&self) -> bool {
+        // SAFETY: the range is this value's, and no advice of these changes a byte.
+        let advise = |advice| unsafe { madvise(self.base.cast(), self.len, advice) };
+        advise(Advice::LinuxHugepage).and_then(|()| advise(Advice::LinuxPopulateWrite)).is_ok()
     }
 
     /// Returns all of the memory.

@@ -1,20 +1,13 @@
 //! Bytes through vector registers: YMM0 to YMM2, and no others (rule G12).
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
-use super::{HDR, LINE, copy_short, sealed};
-use sluice_abi::net::PLAIN_HDR;
+use super::short::copy_short_by_vectors;
+use super::{HDR, HEADER, LINE, copy_short, sealed};
 
 /// Bytes of a vector register.
 const VECTOR: usize = 32;
 /// Bytes that a turn of the loop for long frames moves.
 const TURN: usize = 128;
-
-/// The header, and what the frame will lie over.
-static HEADER: [u8; 16] = {
-    let mut header = [0; 16];
-    header.split_at_mut(HDR).0.copy_from_slice(&PLAIN_HDR);
-    header
-};
 
 /// Vector registers, 32 bytes at a time. A value exists only where processor and operating system allow AVX.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +166,12 @@ impl sealed::Lanes for Avx {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             core::arch::asm!("vzeroupper", options(nomem, nostack, preserves_flags));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn short(self, to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: the caller's contract; the value says that there is AVX.
+        unsafe { copy_short_by_vectors(to, from, len) }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 extern crate std;
 use super::*;
+use crate::{Avx, Words};
 use sluice_abi::virtq::Desc;
 
 #[test]
@@ -50,22 +51,31 @@ fn a_ring_wraps_and_a_table_refuses() {
 
 #[test]
 fn short_copies_have_every_length_up_to_their_bound() {
+    every_short_copy(Words);
+    if let Some(avx) = Avx::detect() {
+        every_short_copy(avx);
+    }
+}
+
+fn every_short_copy(lanes: impl Lanes) {
     let mut bytes: std::vec::Vec<u8> = (0..=255).collect();
     let wanted = bytes.clone();
     let all = PeerSlice::from_mut(&mut bytes);
     for len in 0..=SHORT {
         let (mut words, mut read) = (std::vec![0xa5_u8; 256], [0xa5; SHORT + 2]);
-        assert_eq!(all.read_short(3, &mut read[1..=len]), Ok(()));
+        assert_eq!(all.read_short(3, &mut read[1..=len], lanes), Ok(()));
         assert_eq!((read[0], &read[1..=len], read[len + 1]), (0xa5, &wanted[3..3 + len], 0xa5));
         let to = PeerSlice::from_mut(&mut words);
-        assert_eq!(to.write_short(5, &read[1..=len]), Ok(()));
+        assert_eq!(to.write_short(5, &read[1..=len], lanes), Ok(()));
         assert_eq!(words[5..5 + len], wanted[3..3 + len]);
         assert!(words[..5].iter().chain(&words[5 + len..]).all(|&byte| byte == 0xa5), "{len} bytes");
     }
     let mut long = [0; SHORT + 1];
-    assert!(all.read_short(0, &mut long).is_err() && all.write_short(0, &long).is_err());
+    assert!(all.read_short(0, &mut long, lanes).is_err() && all.write_short(0, &long, lanes).is_err());
     for (at, len) in [(129, 128), (256, 1), (257, 0), (u64::MAX, 2), (250, 7)] {
-        assert!(all.read_short(at, &mut long[..len]).is_err() && all.write_short(at, &long[..len]).is_err(), "{at}");
+        let refused = [all.read_short(at, &mut long[..len], lanes), all.write_short(at, &long[..len], lanes)];
+        assert!(refused.iter().all(Result::is_err), "{at}");
     }
     assert_eq!(bytes, wanted);
+    lanes.scrub();
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The names of the targets.
-pub const TARGETS: [&str; 10] = [
+pub const TARGETS: [&str; 11] = [
     "device_split",
     "device_packed",
     "driver_split",
@@ -20,6 +20,7 @@ pub const TARGETS: [&str; 10] = [
     "flow_table",
     "nsh",
     "chain_file",
+    "channel",
     "ovs_flow",
     "vhost_messages",
 ];

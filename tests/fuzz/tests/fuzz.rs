@@ -73,6 +73,11 @@ fn fuzz_chain_file_finds_nothing() {
 }
 
 #[test]
+fn fuzz_channel_finds_nothing() {
+    nothing_is_found("channel", 10_000, 200);
+}
+
+#[test]
 fn fuzz_device_split_finds_the_planted_bug() {
     the_planted_bug_is_found("device_split");
 }
