@@ -45,7 +45,7 @@ impl Sockets {
     fn testpmd(&self, count: u8, forward: Forward, pairs: u16) -> Testpmd {
         let port = |number| format!("net_vhost{number},iface={},queues={pairs}", self.of(number).display());
         let vdevs = (0..count).map(port).collect();
-        let options = Options { vdevs, forward, pairs, ring: RING, wide_vectors: false };
+        let options = Options { vdevs, forward, pairs, ring: RING, wide_vectors: false, more: Vec::new() };
         let mut testpmd = Testpmd::start(&options).expect("testpmd");
         testpmd.wait_for("Start automatic packet forwarding").expect("ports");
         testpmd
