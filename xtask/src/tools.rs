@@ -26,8 +26,13 @@ const EMULATOR: [Package; 7] = [
 const UEFI: [Package; 2] =
     [("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/multiboot2.mod"), ("mtools", "/usr/bin/mformat")];
 
-/// Tools to boot such an image where there is no VMX.
-const QEMU: [Package; 2] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), ("ovmf", "/usr/share/ovmf/OVMF.fd")];
+/// Tools to boot such an image where there is no VMX, and VMs from the network.
+const QEMU: [Package; 4] = [
+    ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    ("ovmf", "/usr/share/ovmf/OVMF.fd"),
+    ("seabios", "/usr/share/seabios/bios-256k.bin"),
+    ("ipxe-qemu", "/usr/lib/ipxe/qemu/pxe-virtio.rom"),
+];
 
 /// Tools that build the ring benchmark's library for DPDK.
 const DPDK: [Package; 3] =

@@ -3,7 +3,6 @@
 use crate::offered;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use rustix::net::{RecvFlags, recv};
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -12,21 +11,15 @@ use sluice_control::{Ring, Rings};
 use sluice_inside::{Dequeue, Enqueue};
 use sluice_memory::PeerSlice;
 use sluice_vhost_user::memory::DeviceRing;
-use sluice_vhost_user::{Device, Offer, Session};
+use sluice_vhost_user::{Offer, Session};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::ops::DerefMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// Largest number of messages that one turn of a session handles.
 const MESSAGES: usize = 16;
-/// Length of the header of a message, and of the longest message, bytes. See: "Vhost-user Protocol", "Message
-/// Specification".
-const HEADER: usize = 12;
-const LONGEST: usize = HEADER + 0x1000;
 
 /// The ports of all VMs, by id.
 #[derive(Default)]
@@ -47,7 +40,6 @@ pub struct Port {
 /// A front-end that is connected.
 pub struct Connection {
     session: Session,
-    socket: UnixStream,
     /// The events by which the driver notifies of frames.
     kicks: Vec<File>,
     /// Why the session has to end.
@@ -59,41 +51,25 @@ impl Connection {
     /// Begins the session of the front-end at the other end of `socket`.
     pub fn new(socket: UnixStream, pairs: u16) -> io::Result<Self> {
         let offer = Offer { features: offered::features(pairs), pairs };
-        let session = Session::new(socket.try_clone()?, offer);
-        Ok(Self { session, socket, kicks: Vec::new(), fault: None, since: Instant::now() })
+        let session = Session::new(socket, offer);
+        Ok(Self { session, kicks: Vec::new(), fault: None, since: Instant::now() })
     }
 
     /// Returns the socket, to wait for messages.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.session.as_fd()
     }
 
     /// Handles messages that have come. After an error the session is over.
     pub fn handle(&mut self) -> Result<(), String> {
         for _ in 0..MESSAGES {
-            if !self.has_message().map_err(|error| error.to_string())?
-                || !self.session.handle(Duration::ZERO).map_err(|error| error.to_string())?
-            {
+            if !self.session.handle(Duration::ZERO).map_err(|error| error.to_string())? {
                 break;
             }
         }
         // A copy that can't be made is one that nobody waits for: the rings are looked at from time to time.
         self.kicks = self.session.device().kicks().filter_map(|kick| kick.try_clone().ok()).collect();
         Ok(())
-    }
-
-    /// Returns whether a whole message has come, or the end of all: the session waits for the rest of a message. A
-    /// message that is longer than any is left to the session, which refuses it.
-    fn has_message(&self) -> io::Result<bool> {
-        let mut bytes = [0; LONGEST];
-        let len = match recv(&self.socket, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((_, len)) => len,
-            Err(Errno::AGAIN) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let size = bytes[8..12].first_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
-        let is_whole = len >= HEADER && (len >= HEADER + size || HEADER + size > LONGEST);
-        Ok(is_whole || len == 0 || self.is_over())
     }
 
     /// Returns why the session has to end, if a ring broke the protocol.
@@ -103,13 +79,13 @@ impl Connection {
 
     /// Returns whether the front-end has closed its end.
     pub fn is_over(&self) -> bool {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let mut fds = [PollFd::new(&self.session, PollFlags::RDHUP)];
         let ready = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         ready.is_ok_and(|count| count > 0)
     }
 
     /// Returns the features that the front-end accepted, and the rings that it has in use.
-    pub fn set_up(&self) -> (F, Vec<Queue>) {
+    pub fn set_up(&mut self) -> (F, Vec<Queue>) {
         let device = self.session.device();
         (device.features(), device.queues().collect())
     }
@@ -173,16 +149,14 @@ impl Ports {
 }
 
 impl Rings for Ports {
-    type Ring<'r> = SessionRing<MutexGuard<'r, Device>>;
+    type Ring<'r> = SessionRing<'r>;
 
     fn ring(&mut self, vm: u32, queue: &Queue) -> Option<Self::Ring<'_>> {
         let connection = self.0.get_mut(vm as usize)?.connection.as_mut()?;
         if connection.fault.is_some() {
             return None;
         }
-        let mut device = connection.session.device();
-        device.ring(queue.index)?;
-        Some(SessionRing { device, index: queue.index })
+        connection.session.device().ring(queue.index).map(SessionRing)
     }
 
     fn blame(&mut self, vm: u32, index: u16, clause: Clause) {
@@ -198,50 +172,39 @@ impl Rings for Ports {
     }
 }
 
-/// Ring `index` of `device`.
-pub struct SessionRing<D> {
-    device: D,
-    index: u16,
-}
+/// A ring of a session.
+pub struct SessionRing<'r>(&'r mut DeviceRing);
 
-impl<D: DerefMut<Target = Device>> SessionRing<D> {
-    fn ring(&mut self) -> Option<&mut DeviceRing> {
-        self.device.ring(self.index)
-    }
-}
-
-/// The lock on the device is held, so the ring that was there is there. If it were not, it would be as one that is
-/// empty and full.
-impl<D: DerefMut<Target = Device>> Ring for SessionRing<D> {
-    fn next_used(&mut self) -> Gpa {
-        self.ring().map_or(Gpa(0), |ring| ring.next_used())
+impl Ring for SessionRing<'_> {
+    fn next_used(&self) -> Gpa {
+        self.0.next_used()
     }
 
     fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
-        self.ring().map_or(Ok(Enqueue::Full), |ring| ring.enqueue(hdr, frame, min_buffer))
+        self.0.enqueue(hdr, frame, min_buffer)
     }
 
     fn dequeue(&mut self, into: PeerSlice<'_>) -> Result<Dequeue, Clause> {
-        self.ring().map_or(Ok(Dequeue::Empty), |ring| ring.dequeue(into))
+        self.0.dequeue(into)
     }
 
     fn respond(&mut self, into: &mut [u8], answer: impl FnOnce(Option<&[u8]>) -> u8) -> Result<bool, Clause> {
-        self.ring().map_or(Ok(false), |ring| ring.respond(into, answer))
+        self.0.respond(into, answer)
     }
 
     fn publish(&mut self) {
-        self.ring().into_iter().for_each(DeviceRing::publish);
+        self.0.publish();
     }
 
     fn needs_notification(&mut self) -> bool {
-        self.ring().is_some_and(DeviceRing::needs_notification)
+        self.0.needs_notification()
     }
 
     fn ask_for_notifications(&mut self, on: bool) {
-        self.ring().into_iter().for_each(|ring| ring.ask_for_notifications(on));
+        self.0.ask_for_notifications(on);
     }
 
-    fn available(&mut self) -> Result<u16, Clause> {
-        self.ring().map_or(Ok(0), |ring| ring.available())
+    fn available(&self) -> Result<u16, Clause> {
+        self.0.available()
     }
 }

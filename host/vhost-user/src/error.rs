@@ -1,5 +1,7 @@
 //! What can end a session, or refuse to begin one.
 
+use crate::message::Refused;
+use crate::message::header::MAX_DESCRIPTORS;
 use std::io;
 use std::time::Duration;
 
@@ -12,7 +14,16 @@ pub enum Error {
     Io(#[from] io::Error),
     /// A message of the other end is malformed, or asks for what this end refuses.
     #[error(transparent)]
-    Message(#[from] vhost::vhost_user::Error),
+    Message(#[from] Refused),
+    /// The front-end hung up inside of a message.
+    #[error("the other end has hung up behind {0} bytes of a message")]
+    Truncated(usize),
+    /// More descriptors came with a message than it can have, or than this process can open.
+    #[error("more than {MAX_DESCRIPTORS} descriptors came with a message, or more than can be opened here")]
+    TooManyDescriptors,
+    /// The front-end does not read what it is answered.
+    #[error("the other end does not read replies")]
+    Unread,
     /// The back-end refused a message.
     #[error(transparent)]
     Refused(#[from] vhost::Error),

@@ -27,7 +27,7 @@
 //!     // The device, which takes it.
 //!     let mut session = backend.accept(patience)?;
 //!     session.until_running(1, patience)?;
-//!     let (mut frame, mut device) = ([0; 2_048], session.device());
+//!     let (mut frame, device) = ([0; 2_048], session.device());
 //!     let len = loop {
 //!         if let Some(len) = device.dequeue(0, &mut frame)? {
 //!             break len;
@@ -39,24 +39,26 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Reading order: [`backend`] and [`frontend`] (the two ends), [`memory`] (mappings, and rings that keep them mapped;
-//! all unsafe code). Specification: "Vhost-user Protocol", QEMU documentation.
+//! Reading order: [`backend`] and [`frontend`] (the two ends), [`message`] (what a front-end may ask, pure), [`memory`]
+//! (mappings, and rings that keep them mapped; all unsafe code). Specification: "Vhost-user Protocol", QEMU
+//! documentation.
 //!
 //! What the other end sends, and what it writes into rings, is hostile input: a session ends with an [`Error`] that
 //! says why, and nothing stays open or mapped. One thing is not kept from it: who cuts a file that it has given ends
 //! the process ([`memory::Mapping`]).
 //!
 //! # Why not the crate vhost-user-backend
-//! That crate brings a ring of its own, `VringT`, and a thread for it. Here the rings are those of the window, so only
-//! the messages are the crate `vhost`'s.
+//! That crate brings a ring of its own, `VringT`, and a thread for it. Here the rings are those of the window. Of the
+//! crate `vhost` the front-end has its messages; why the back-end has its own says [`message`].
 
 pub mod backend;
 mod error;
 pub mod frontend;
 pub mod memory;
+pub mod message;
 mod wait;
 
-pub use backend::{Backend, Device, Offer, Session};
+pub use backend::{Backend, Device, Log, Offer, Session};
 pub use error::{Error, Result};
 pub use frontend::{Frontend, Request};
 

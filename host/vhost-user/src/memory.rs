@@ -15,7 +15,7 @@ use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
 use sluice_abi::virtq::QueueAddresses;
 use sluice_driver::{DeviceFault, DriverQueue, QueueError, Received};
-use sluice_inside::{Dequeue, DeviceQueue, Enqueue, Regions};
+use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
 use std::fs::File;
 use std::io;
@@ -95,27 +95,40 @@ impl GuestMemory {
     }
 }
 
-/// The device side of a ring, and a share of the driver's memory, which goes last.
+/// The device side of a ring, and shares of the driver's memory and of its log, which go last.
 pub struct DeviceRing {
     queue: DeviceQueue,
-    entry: Queue,
+    layout: Queue,
     memory: Rc<GuestMemory>,
+    log: Option<Rc<Mapping>>,
 }
 
 impl DeviceRing {
-    /// Returns the ring that `entry` describes in `memory`, which goes on at `base` if there is one. See:
+    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See:
     /// [`DeviceQueue::resume`].
-    pub fn new(memory: &Rc<GuestMemory>, entry: &Queue, base: Option<u32>) -> Result<Self, Clause> {
-        let queue = match base {
-            Some(base) => DeviceQueue::resume(entry, &memory.regions, base),
-            None => DeviceQueue::new(entry, &memory.regions),
+    pub fn new(memory: &Rc<GuestMemory>, queue: &Queue, base: Option<u32>) -> Result<Self, Clause> {
+        let device = match base {
+            Some(base) => DeviceQueue::resume(queue, &memory.regions, base),
+            None => DeviceQueue::new(queue, &memory.regions),
         };
-        Ok(Self { queue: queue?, entry: *entry, memory: memory.clone() })
+        Ok(Self { queue: device?, layout: *queue, memory: memory.clone(), log: None })
     }
 
     /// Returns what the ring was made of.
-    pub const fn entry(&self) -> &Queue {
-        &self.entry
+    pub const fn layout(&self) -> &Queue {
+        &self.layout
+    }
+
+    /// Marks every write into the driver's memory in `log` from now on. See: [`DeviceQueue::set_log`].
+    pub fn set_log(&mut self, log: Option<&Rc<Mapping>>) -> bool {
+        // SAFETY: only the queue uses the log, and it is dropped, or has another log, before its share of this one
+        // goes.
+        let bitmap = log.map(|log| DirtyLog::new(unsafe { log.lasting_slice() }));
+        let fits = self.queue.set_log(bitmap, &self.memory.regions);
+        if fits {
+            self.log = log.cloned();
+        }
+        fits
     }
 
     /// See: [`DeviceQueue::available`].

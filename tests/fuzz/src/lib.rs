@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The names of the targets.
-pub const TARGETS: [&str; 9] = [
+pub const TARGETS: [&str; 10] = [
     "device_split",
     "device_packed",
     "driver_split",
@@ -21,6 +21,7 @@ pub const TARGETS: [&str; 9] = [
     "nsh",
     "chain_file",
     "ovs_flow",
+    "vhost_messages",
 ];
 /// The targets that run the code with the planted bug.
 pub const AFFECTED: [&str; 2] = ["device_split", "device_packed"];

@@ -58,6 +58,11 @@ fn fuzz_ovs_flow_finds_nothing() {
 }
 
 #[test]
+fn fuzz_vhost_messages_finds_nothing() {
+    nothing_is_found("vhost_messages", 5_000, 500);
+}
+
+#[test]
 fn fuzz_nsh_finds_nothing() {
     nothing_is_found("nsh", 10_000, 100);
 }

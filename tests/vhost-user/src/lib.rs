@@ -1,4 +1,4 @@
-//! Third-party peers: DPDK's `dpdk-testpmd` on the other side of Sluice's rings, over vhost-user.
+//! Third-party peers: DPDK's `dpdk-testpmd`, and QEMU, on the other side of Sluice's rings, over vhost-user.
 //!
 //! | side | Sluice is | testpmd has |
 //! |---|---|---|
@@ -7,11 +7,12 @@
 //!
 //! testpmd sends every frame back on the queue pair that the frame came from. Each frame carries a number, from which
 //! its length and payload follow. So a frame that is lost, doubled, reordered or torn on either ring is found
-//! ([`traffic`]). Reading order: [`Combination`] (what is run), [`traffic`], [`testpmd`].
+//! ([`traffic`]). Reading order: [`Combination`] (what is run), [`traffic`], [`testpmd`], [`qemu`] (another driver).
 
 mod combination;
 mod pattern;
 mod port;
+pub mod qemu;
 pub mod testpmd;
 pub mod traffic;
 

@@ -50,15 +50,16 @@ impl Server {
 
     fn vm_status(&mut self, id: usize) -> VmStatus {
         let (counters, bytes) = (self.switch.counters(id as u32), self.switch.bytes(id as u32));
-        let (vm, port) = (&self.policy.vms[id], self.switch.rings().get(id));
-        let connection = port.and_then(|port| port.connection.as_ref());
-        let (features, queues) = connection.map_or((F::empty(), Vec::new()), Connection::set_up);
+        let (vm, mut port) = (&self.policy.vms[id], self.switch.rings().get_mut(id));
+        let set_up = port.as_mut().and_then(|port| port.connection.as_mut()).map(Connection::set_up);
+        let (features, queues) = set_up.unwrap_or((F::empty(), Vec::new()));
+        let connection = port.as_ref().and_then(|port| port.connection.as_ref());
         VmStatus {
             name: vm.name.clone(),
             socket: vm.socket.clone(),
             mac: vm.mac.to_string(),
             connected_seconds: connection.map(|connection| connection.since.elapsed().as_secs()),
-            connects: port.map_or(0, |port| port.connects),
+            connects: port.as_ref().map_or(0, |port| port.connects),
             last_end: port.and_then(|port| port.last_end.clone()),
             features: features.bits(),
             rings: queues.iter().map(|queue| RingStatus { queue: queue.index, size: queue.size }).collect(),

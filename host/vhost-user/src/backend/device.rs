@@ -1,19 +1,18 @@
 //! The device that a front-end sets up: what a front-end may set, and the frames that go through its rings.
 
+use super::agreed::{Messages, Offered, Rings};
 use super::table::MemoryTable;
-use super::vring::{Vring, refuse};
-use crate::error::{self, receive, transmit};
-use crate::memory::DeviceRing;
-use rustix::fs::{OFlags, fcntl_setfl};
+use super::vring::Vring;
+use crate::error::{Result, receive, transmit};
+use crate::memory::{DeviceRing, Mapping};
+use crate::message::body::{LogArea, Region};
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr, receiveq, transmitq};
-use sluice_abi::{packed, virtq};
 use sluice_inside::{Dequeue, Enqueue};
 use sluice_memory::{OutOfRegion, PeerSlice};
 use std::fs::File;
 use std::io;
-use vhost::vhost_user::Result;
-use vhost::vhost_user::message::VhostUserMemoryRegion;
+use std::rc::Rc;
 
 /// The longest frame that a buffer must hold where buffers are not merged, bytes: an Ethernet frame with one VLAN tag.
 const MIN_BUFFER: u32 = 1_518;
@@ -29,125 +28,90 @@ pub struct Offer {
     pub pairs: u16,
 }
 
+/// A log of pages that are written, of a front-end that migrates its guest.
+pub struct Log {
+    /// Where the log lies in its file.
+    pub area: LogArea,
+    /// The file that shares it.
+    pub file: File,
+    pub(super) mapping: Rc<Mapping>,
+}
+
 /// The device of one session.
 pub struct Device {
     pub(super) offer: Offer,
-    features: F,
-    vrings: Vec<Vring>,
-    memory: Option<MemoryTable>,
+    pub(super) offered: Offered,
+    pub(super) messages: Messages,
+    pub(super) rings: Option<Rings>,
+    pub(super) vrings: Vec<Vring>,
+    pub(super) memory: Option<MemoryTable>,
+    pub(super) log: Option<Log>,
+    pub(super) status: u8,
+    pub(super) mac: Option<[u8; 6]>,
+    pub(super) mtu: Option<u16>,
     scratch: Vec<u64>,
     calls: u64,
 }
 
 impl Device {
     pub(super) fn new(offer: Offer) -> Self {
-        let vrings = (0..2 * offer.pairs).map(|_| Vring::default()).collect();
-        Self { offer, features: F::empty(), vrings, memory: None, scratch: vec![0; SCRATCH], calls: 0 }
-    }
-
-    fn vring(&mut self, index: u32) -> Result<&mut Vring> {
-        let count = self.vrings.len();
-        let found = self.vrings.get_mut(index as usize);
-        found.map_or_else(|| refuse(format!("ring {index} of {count}")), Ok)
-    }
-
-    /// Returns the features that the front-end chose.
-    pub const fn features(&self) -> F {
-        self.features
-    }
-
-    pub(super) fn set_features(&mut self, features: u64) -> Result<()> {
-        let chosen = F::from_bits(features).filter(|&chosen| self.offer.features.contains(chosen));
-        let Some(chosen) = chosen else { return refuse(format!("features {features:#x} were not all offered")) };
-        self.features = chosen;
-        Ok(())
-    }
-
-    /// Replaces the memory. The old one is unmapped, with the rings in it, before the new table is read.
-    pub(super) fn set_memory(&mut self, table: &[VhostUserMemoryRegion], files: &[File]) -> Result<()> {
-        for vring in &mut self.vrings {
-            vring.keep_base();
+        Self {
+            offer,
+            offered: Offered::new(offer.features),
+            messages: Messages::default(),
+            rings: None,
+            vrings: (0..2 * offer.pairs).map(|_| Vring::default()).collect(),
+            memory: None,
+            log: None,
+            status: 0,
+            mac: None,
+            mtu: None,
+            scratch: vec![0; SCRATCH],
+            calls: 0,
         }
-        self.memory = None;
-        self.memory = Some(MemoryTable::new(table, files)?);
-        (0..self.vrings.len()).try_for_each(|index| self.attach(index))
     }
 
-    pub(super) fn set_size(&mut self, index: u32, size: u32) -> Result<()> {
-        let packed = self.features.contains(F::RING_PACKED);
-        let largest = if packed { packed::MAX_SIZE } else { virtq::MAX_SIZE };
-        let fits = u16::try_from(size).ok().filter(|&size| size > 0 && size <= largest);
-        let Some(size) = fits.filter(|size| packed || size.is_power_of_two()) else {
-            return refuse(format!("ring {index}: {size} entries"));
-        };
-        let vring = self.vring(index)?;
-        vring.ring = None;
-        vring.size = size;
-        Ok(())
+    /// Returns the features that the front-end chose: none before it did.
+    pub fn features(&self) -> F {
+        self.rings.map_or(F::empty(), |rings| rings.features)
     }
 
-    pub(super) fn set_addresses(&mut self, index: u32, user: [u64; 3]) -> Result<()> {
-        let vring = self.vring(index)?;
-        vring.keep_base();
-        vring.user = Some(user);
-        self.attach(index as usize)
+    /// Returns the device status that the front-end has set. See: VIRTIO 2.1 "Device Status Field".
+    pub const fn status(&self) -> u8 {
+        self.status
     }
 
-    pub(super) fn set_base(&mut self, index: u32, base: u32) -> Result<()> {
-        let packed = self.features.contains(F::RING_PACKED);
-        let vring = self.vring(index)?;
-        // Old front-ends send no used position (bits 31:16). No buffer is in flight then, so it is the position of the
-        // next one.
-        let base = if packed && base >> 16 == 0 { base | base << 16 } else { base };
-        vring.ring = None;
-        vring.base = Some(base);
-        Ok(())
+    /// Returns the guest's MAC address, once the front-end has asked to announce it: it does after a migration of a
+    /// guest that can't do that itself. See: message `VHOST_USER_SEND_RARP`.
+    pub const fn mac(&self) -> Option<[u8; 6]> {
+        self.mac
     }
 
-    /// Stops the ring, and returns where it stands.
-    pub(super) fn take_base(&mut self, index: u32) -> Result<u32> {
-        let vring = self.vring(index)?;
-        vring.keep_base();
-        vring.started = false;
-        Ok(vring.base.unwrap_or(0))
+    /// Returns the MTU that the guest was told, bytes, if the front-end has said it.
+    pub const fn mtu(&self) -> Option<u16> {
+        self.mtu
     }
 
-    pub(super) fn set_kick(&mut self, index: u32, kick: Option<File>) -> Result<()> {
-        let vring = self.vring(index)?;
-        vring.kick = kick;
-        vring.started = true;
-        self.attach(index as usize)
+    /// Returns the front-end's memory, each region with the file that shares it: none before the front-end gives it.
+    pub fn memory(&self) -> &[(Region, File)] {
+        self.memory.as_ref().map_or(&[], MemoryTable::regions)
     }
 
-    pub(super) fn set_call(&mut self, index: u32, call: Option<File>) -> Result<()> {
-        let vring = self.vring(index)?;
-        // The front-end may have filled what it gave, and the device waits for nobody.
-        let nonblocking = call.iter().try_for_each(|call| fcntl_setfl(call, OFlags::RDWR | OFlags::NONBLOCK));
-        vring.call = call;
-        nonblocking.or_else(|error| refuse(format!("ring {index}: call event: {error}")))
+    /// Returns the log in which who writes into the front-end's memory has to mark each page, from now on, if there is
+    /// one: bit `page % 8` of byte `page / 8`.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref().filter(|_| self.rings.is_some_and(|rings| rings.logged))
     }
 
-    pub(super) fn set_enabled(&mut self, index: u32, enabled: bool) -> Result<()> {
-        self.vring(index)?.enabled = enabled;
-        Ok(())
+    /// Returns the queue of ring `index`, by guest-physical addresses, if the ring is set up and enabled.
+    pub fn queue(&self, index: u16) -> Option<&Queue> {
+        let vring = self.vrings.get(usize::from(index)).filter(|vring| vring.enabled)?;
+        vring.ring.as_ref().map(DeviceRing::layout)
     }
 
-    /// Makes the ring, once its size, addresses and memory are known and the front-end has started it.
-    fn attach(&mut self, index: usize) -> Result<()> {
-        let features = self.features;
-        let (Some(memory), Some(vring)) = (&self.memory, self.vrings.get_mut(index)) else { return Ok(()) };
-        let (Some(user), true, None) = (vring.user, vring.started, &vring.ring) else { return Ok(()) };
-        let [desc, driver, device] = user.map(|user| memory.gpa(user));
-        let (Some(desc), Some(driver), Some(device)) = (desc, driver, device) else {
-            return refuse(format!("ring {index}: an address of {user:x?} is in no memory region"));
-        };
-        let addresses = virtq::QueueAddresses { desc, driver, device };
-        let queue =
-            Queue { addresses, features: features.bits(), index: index as u16, size: vring.size, ..Queue::default() };
-        let mut ring = memory.ring(&queue, vring.base)?;
-        ring.ask_for_notifications(false);
-        vring.ring = Some(ring);
-        Ok(())
+    /// Returns the event by which the driver is notified of what is used in ring `index`.
+    pub fn call(&self, index: u16) -> Option<&File> {
+        self.vrings.get(usize::from(index))?.call.as_ref()
     }
 
     /// Returns whether all rings of the first `pairs` queue pairs are set up and enabled.
@@ -158,7 +122,7 @@ impl Device {
 
     /// Puts `frame` into the next buffers of the pair's receive queue. Returns whether there was room; there is none,
     /// either, while the ring is not running.
-    pub fn enqueue(&mut self, pair: u16, frame: &[u8]) -> error::Result<bool> {
+    pub fn enqueue(&mut self, pair: u16, frame: &[u8]) -> Result<bool> {
         let error = |why: &str| receive(pair, format!("{why} (a frame of {} bytes)", frame.len()));
         let Some(vring) = self.vrings.get_mut(usize::from(receiveq(pair))) else { return Ok(false) };
         let Some(ring) = vring.running() else { return Ok(false) };
@@ -173,7 +137,7 @@ impl Device {
     }
 
     /// Takes the next frame of the pair's transmit queue into the front of `into`, and returns its length.
-    pub fn dequeue(&mut self, pair: u16, into: &mut [u8]) -> error::Result<Option<usize>> {
+    pub fn dequeue(&mut self, pair: u16, into: &mut [u8]) -> Result<Option<usize>> {
         let Some(vring) = self.vrings.get_mut(usize::from(transmitq(pair))) else { return Ok(None) };
         let Some(ring) = vring.running() else { return Ok(None) };
         let scratch = PeerSlice::from_mut(&mut self.scratch);
@@ -189,7 +153,7 @@ impl Device {
     }
 
     /// Publishes to the driver what was filled and taken on `pair`, and notifies it where it asks for that.
-    pub fn publish(&mut self, pair: u16) -> error::Result<()> {
+    pub fn publish(&mut self, pair: u16) -> Result<()> {
         for index in [receiveq(pair), transmitq(pair)] {
             if let Some(vring) = self.vrings.get_mut(usize::from(index)) {
                 self.calls += u64::from(vring.publish()?);
@@ -214,7 +178,7 @@ impl Device {
     /// Returns the rings that are set up and enabled.
     pub fn queues(&self) -> impl Iterator<Item = Queue> {
         let running = self.vrings.iter().filter(|vring| vring.enabled);
-        running.filter_map(|vring| vring.ring.as_ref().map(|ring| *ring.entry()))
+        running.filter_map(|vring| vring.ring.as_ref().map(|ring| *ring.layout()))
     }
 
     /// Returns the events by which the driver notifies of frames that it sends.

@@ -1,9 +1,10 @@
 //! One ring of a session, as far as the front-end has set it up.
 
 use crate::memory::DeviceRing;
+use crate::message::Fault;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use std::fs::File;
-use std::io::{self, Write};
-use vhost::vhost_user::{Error, Result};
+use std::io::{self, ErrorKind, Write};
 
 /// One ring as far as it is set up.
 #[derive(Default)]
@@ -50,18 +51,29 @@ impl Vring {
         self.notify()
     }
 
-    /// Notifies the driver, if it has given an event for that. An event that it has filled is one that it has not
-    /// looked at, so nothing is missing then.
+    /// Notifies the driver, if it has given an event for that. Returns whether it has.
     pub fn notify(&self) -> io::Result<bool> {
         let Some(mut call) = self.call.as_ref() else { return Ok(false) };
         match call.write_all(&1u64.to_le_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(true),
+            // The event counts as far as it can, so the driver is notified already.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+            written => written.map(|()| true),
         }
     }
 }
 
-/// Returns an error that ends the session and says why.
-pub fn refuse<T>(why: String) -> Result<T> {
-    Err(Error::ReqHandlerError(io::Error::other(why)))
+/// Returns the event among `files`, if there is one. Neither reading nor writing it will wait, unless the front-end
+/// changes that on its own descriptor later.
+///
+/// # Errors
+/// It is a file, a pipe, a socket or a device.
+pub fn event(files: Vec<File>) -> Result<Option<File>, Fault> {
+    let Some(file) = files.into_iter().next() else { return Ok(None) };
+    let kind = fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    // An eventfd has no type: the kernel's anonymous inodes have none.
+    if kind != Ok(FileType::Unknown) {
+        return Err(Fault::Value("the descriptor is no event".into()));
+    }
+    let set = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags | OFlags::NONBLOCK));
+    set.map(|()| Some(file)).map_err(|error| Fault::Value(format!("the event: {error}")))
 }
