@@ -176,7 +176,7 @@ impl Rings for Ports {
 pub struct SessionRing<'r>(&'r mut DeviceRing);
 
 impl Ring for SessionRing<'_> {
-    fn next_used(&mut self) -> Gpa {
+    fn next_used(&self) -> Gpa {
         self.0.next_used()
     }
 
@@ -204,7 +204,7 @@ impl Ring for SessionRing<'_> {
         self.0.ask_for_notifications(on);
     }
 
-    fn available(&mut self) -> Result<u16, Clause> {
+    fn available(&self) -> Result<u16, Clause> {
         self.0.available()
     }
 }

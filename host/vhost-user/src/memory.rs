@@ -119,7 +119,7 @@ pub struct DeviceRing {
 }
 
 impl DeviceRing {
-    /// Returns the ring that `entry` describes in `memory`, which goes on at `base` if there is one. See:
+    /// Returns the ring that `queue` describes in `memory`, which goes on at `base` if there is one. See:
     /// [`DeviceQueue::resume`].
     pub fn new(memory: &Rc<GuestMemory>, queue: &Queue, base: Option<u32>) -> Result<Self, Clause> {
         let device = match base {

@@ -15,7 +15,7 @@ use sluice_memory::{PeerSlice, Words};
 /// The device side of a queue. Each function does what [`DeviceQueue`] says of it.
 pub trait Ring {
     /// See: [`DeviceQueue::next_used`].
-    fn next_used(&mut self) -> Gpa;
+    fn next_used(&self) -> Gpa;
     /// See: [`DeviceQueue::enqueue`].
     fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause>;
     /// See: [`DeviceQueue::dequeue`].
@@ -29,7 +29,7 @@ pub trait Ring {
     /// See: [`DeviceQueue::ask_for_notifications`].
     fn ask_for_notifications(&mut self, on: bool);
     /// See: [`DeviceQueue::available`].
-    fn available(&mut self) -> Result<u16, Clause>;
+    fn available(&self) -> Result<u16, Clause>;
 }
 
 /// The rings of all ports.
@@ -53,7 +53,7 @@ pub trait Rings {
 
 /// A ring in memory that stays.
 impl Ring for (&mut DeviceQueue, &Regions) {
-    fn next_used(&mut self) -> Gpa {
+    fn next_used(&self) -> Gpa {
         self.0.next_used()
     }
 
@@ -81,7 +81,7 @@ impl Ring for (&mut DeviceQueue, &Regions) {
         self.0.ask_for_notifications(on);
     }
 
-    fn available(&mut self) -> Result<u16, Clause> {
+    fn available(&self) -> Result<u16, Clause> {
         self.0.available()
     }
 }

@@ -60,7 +60,7 @@ impl Server {
             socket: vm.socket.clone(),
             mac: vm.mac.to_string(),
             connected_seconds: connection.map(|connection| connection.since.elapsed().as_secs()),
-            connects: port.map_or(0, |port| port.connects),
+            connects: port.as_ref().map_or(0, |port| port.connects),
             last_end: port.and_then(|port| port.last_end.clone()),
             features: features.bits(),
             rings: queues.iter().map(|queue| RingStatus { queue: queue.index, size: queue.size }).collect(),

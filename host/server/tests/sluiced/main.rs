@@ -5,6 +5,7 @@ mod ends;
 mod exchange;
 mod hostile;
 mod lab;
+mod qemu;
 mod reconnect;
 mod reload;
 mod testpmd;

@@ -51,8 +51,7 @@ impl Vring {
         self.notify()
     }
 
-    /// Notifies the driver, if it has given an event for that. An event that it has filled is one that it has not
-    /// looked at, so nothing is missing then.
+    /// Notifies the driver, if it has given an event for that. Returns whether it has.
     pub fn notify(&self) -> io::Result<bool> {
         let Some(mut call) = self.call.as_ref() else { return Ok(false) };
         match call.write_all(&1u64.to_le_bytes()) {
