@@ -177,7 +177,7 @@ pub struct SessionRing<'r>(&'r mut DeviceRing);
 
 impl Ring for SessionRing<'_> {
     fn next_used(&self) -> Gpa {
-        self.0.next_used()
+        self.0.queue().next_used()
     }
 
     fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
@@ -205,6 +205,6 @@ impl Ring for SessionRing<'_> {
     }
 
     fn available(&self) -> Result<u16, Clause> {
-        self.0.available()
+        self.0.queue().available()
     }
 }

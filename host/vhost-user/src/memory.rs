@@ -13,7 +13,6 @@ use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
-use sluice_abi::virtq::QueueAddresses;
 use sluice_driver::{DeviceFault, DriverQueue, QueueError, Received};
 use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
@@ -129,6 +128,11 @@ impl DeviceRing {
         Ok(Self { queue: device?, layout: *queue, memory: memory.clone(), log: None })
     }
 
+    /// Returns the queue, to be looked at.
+    pub const fn queue(&self) -> &DeviceQueue {
+        &self.queue
+    }
+
     /// Returns what the ring was made of.
     pub const fn layout(&self) -> &Queue {
         &self.layout
@@ -144,16 +148,6 @@ impl DeviceRing {
             self.log = log.cloned();
         }
         fits
-    }
-
-    /// See: [`DeviceQueue::available`].
-    pub fn available(&self) -> Result<u16, Clause> {
-        self.queue.available()
-    }
-
-    /// See: [`DeviceQueue::next_used`].
-    pub fn next_used(&self) -> Gpa {
-        self.queue.next_used()
     }
 
     /// See: [`DeviceQueue::respond`].
@@ -185,11 +179,6 @@ impl DeviceRing {
     pub fn ask_for_notifications(&mut self, on: bool) {
         self.queue.ask_for_notifications(on);
     }
-
-    /// See: [`DeviceQueue::base`].
-    pub fn base(&self) -> u32 {
-        self.queue.base()
-    }
 }
 
 /// The driver side of a ring of at most `N` entries, and a share of its memory, which goes last.
@@ -214,14 +203,9 @@ impl<const N: usize> DriverRing<N> {
         Ok(Self { queue, _memory: memory.clone() })
     }
 
-    /// See: [`DriverQueue::addresses`].
-    pub const fn addresses(&self) -> QueueAddresses {
-        self.queue.addresses()
-    }
-
-    /// See: [`DriverQueue::size`].
-    pub const fn size(&self) -> u16 {
-        self.queue.size()
+    /// Returns the queue, to be looked at.
+    pub const fn queue(&self) -> &DriverQueue<N> {
+        &self.queue
     }
 
     /// See: [`DriverQueue::give`].

@@ -31,7 +31,7 @@ impl Vring {
     /// Detaches the ring. Attached again, it goes on where it stands.
     pub fn keep_base(&mut self) {
         if let Some(ring) = self.ring.take() {
-            self.base = Some(ring.base());
+            self.base = Some(ring.queue().base());
         }
     }
 

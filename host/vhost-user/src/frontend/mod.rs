@@ -89,11 +89,11 @@ impl Frontend {
             mmap_handle: self.file.as_raw_fd(),
         }])?;
         let user = |gpa: Gpa| gpa.0 - GPA + slice.as_ptr() as u64;
-        let used = |ring: &pair::Ring| slice.read::<u16>(ring.addresses().device.0 - GPA + 2);
+        let used = |ring: &pair::Ring| slice.read::<u16>(ring.queue().addresses().device.0 - GPA + 2);
         for (number, pair) in (0..).zip(&self.pairs) {
             for (index, ring, event) in [(receiveq(number), &pair.receive, 0), (transmitq(number), &pair.transmit, 1)] {
-                let (index, at) = (usize::from(index), ring.addresses());
-                messages.set_vring_num(index, ring.size())?;
+                let (index, at) = (usize::from(index), ring.queue().addresses());
+                messages.set_vring_num(index, ring.queue().size())?;
                 let base =
                     if packed { 1 << 15 } else { used(ring).map_err(|error| receive(number, format!("{error:?}")))? };
                 messages.set_vring_base(index, base)?;
