@@ -1,10 +1,11 @@
-//! The server as a process, with our own front-ends, and with testpmd.
+//! The server as a process: with our own front-ends, testpmd, the firmware of QEMU, and Linux in QEMU.
 
 mod control;
 mod ends;
 mod exchange;
 mod hostile;
 mod lab;
+mod linux;
 mod qemu;
 mod reconnect;
 mod reload;

@@ -1,0 +1,83 @@
+//! Stock Linux in stock QEMU as VMs.
+
+use crate::lab::*;
+use anyhow::{Result, ensure};
+use sluice_tests_qemu::{Guest, Linux, Nic, Vm};
+use std::path::Path;
+
+/// Boots VM `name` of `lab`, with the address 10.0.0.`host`.
+fn boot(lab: &Lab, linux: &Linux, name: char, host: u8) -> Result<Guest> {
+    let nic = Nic { socket: lab.socket(name), mac: mac(name), pairs: 1 };
+    let mut guest = Guest::start(linux, &Vm::new(&name.to_string(), vec![nic]))?;
+    guest.run(&format!("ip addr add 10.0.0.{host}/24 dev eth0; ip link set eth0 up"))?;
+    guest.wait_until("grep -q 1 /sys/class/net/eth0/carrier")?;
+    ensure!(!guest.said().contains("userspace virtio"), "{}", guest.said());
+    Ok(guest)
+}
+
+/// Returns where `cargo xtask test` fetches to.
+fn linux() -> Linux {
+    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
+    Linux::fetch(&packages).expect("Linux for guests")
+}
+
+/// Sends `count` echo requests with `size` bytes to `address`, and fails unless each is answered once.
+fn ping(guest: &mut Guest, address: &str, count: u32, size: u32) -> Result<()> {
+    let said = guest.run(&format!("ping -c {count} -i 0.05 -W 30 -s {size} {address}"))?;
+    ensure!(said.contains(&format!("{count} packets received, 0% packet loss")), "{said}");
+    Ok(())
+}
+
+/// Returns what the guest's kernel counts: packets received, and packets sent.
+fn counted(guest: &mut Guest) -> Result<[u64; 2]> {
+    let said = guest.run("cd /sys/class/net/eth0/statistics; cat rx_packets tx_packets")?;
+    let numbers: Vec<u64> = said.lines().map(str::parse).collect::<Result<_, _>>()?;
+    Ok([numbers[0], numbers[1]])
+}
+
+/// The kernels count as the server does. A stream whose checksums and segments are left to the other side arrives
+/// whole, and who may not send reaches nobody.
+#[test]
+fn two_stock_guests_reach_each_other_through_the_server_with_qemu() -> Result<()> {
+    let lab = Lab::new(&(pair() + &vm('c', "")));
+    let linux = linux();
+    let (mut a, mut b) = (boot(&lab, &linux, 'a', 1)?, boot(&lab, &linux, 'b', 2)?);
+    let mut denied = lab.connect('c', SPLIT);
+    ping(&mut a, "10.0.0.2", 20, 56)?;
+    ping(&mut b, "10.0.0.1", 20, 1_400)?;
+    send(&mut denied, mac('a'), mac('c'), 0..5);
+    lab.until('c', |c| c["counters"]["denied"] == 5);
+    let offloads = b.run("ethtool -k eth0")?;
+    ensure!(offloads.contains("tcp-segmentation-offload: on"), "{offloads}");
+    a.run("iperf3 -s -D")?;
+    a.wait_until("netstat -ltn | grep -q :5201")?;
+    let said: serde_json::Value = serde_json::from_str(&b.run("iperf3 -J -c 10.0.0.1 -t 2")?)?;
+    ensure!(said["end"]["sum_received"]["bytes"].as_u64() > Some(0), "{said}");
+    a.run("tail -f /dev/null | nc -l -p 5000 >/received &")?;
+    a.wait_until("netstat -ltn | grep -q :5000")?;
+    b.run("dd if=/dev/urandom of=/sent bs=1M count=4; nc 10.0.0.1 5000 </sent")?;
+    a.wait_until("[ $(stat -c %s /received) -ge 4194304 ]")?;
+    assert_eq!(a.run("sha256sum </received")?, b.run("sha256sum </sent")?);
+    for (name, guest) in [('a', &mut a), ('b', &mut b)] {
+        let [received, sent] = counted(guest)?;
+        lab.until(name, |vm| {
+            let counters = &vm["counters"];
+            (counters["forwarded"].as_u64(), counters["taken"].as_u64()) == (Some(received), Some(sent))
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stock_guest_goes_on_at_a_server_that_was_killed_with_qemu() -> Result<()> {
+    let mut lab = Lab::new(&pair());
+    let linux = linux();
+    let (mut a, mut b) = (boot(&lab, &linux, 'a', 1)?, boot(&lab, &linux, 'b', 2)?);
+    for _ in 0..3 {
+        ping(&mut a, "10.0.0.2", 5, 1_400)?;
+        lab.start_again(&pair());
+        a.wait_until("ping -c 1 -W 1 10.0.0.2")?;
+    }
+    ping(&mut b, "10.0.0.1", 20, 56)?;
+    Ok(())
+}
