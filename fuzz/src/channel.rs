@@ -37,7 +37,10 @@ enum Step {
 #[derive(Arbitrary, Debug)]
 enum Word {
     /// What stands before a record.
-    Record { padding: bool, len: u16 },
+    Record {
+        padding: bool,
+        len: u16,
+    },
     /// What is a little more or less than the word that is published.
     Near(i16),
     Any(u64),

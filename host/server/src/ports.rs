@@ -51,7 +51,10 @@ impl Connection {
     /// Begins the session of the front-end at the other end of `socket`.
     pub fn new(socket: UnixStream, pairs: u16) -> Self {
         let offer = Offer { features: offered::features(pairs), pairs };
-        let session = Session::new(socket, offer);
+        let mut session = Session::new(socket, offer);
+        // All writes into the guest's memory are the session's own. Its address is known by the policy, so nobody is
+        // told of it.
+        session.offer_migration();
         Self { session, kicks: Vec::new(), fault: None, since: Instant::now() }
     }
 

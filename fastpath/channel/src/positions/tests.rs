@@ -41,6 +41,10 @@ impl<const FENCES: u8> SharedWords for Model<FENCES> {
             fence(Ordering::Release);
         }
     }
+
+    fn full() {
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// What is written at position `at`.

@@ -2,6 +2,7 @@
 
 use crate::lab::*;
 use anyhow::{Result, ensure};
+use serde_json::json;
 use sluice_tests_qemu::{Guest, Linux, Nic, Vm};
 use std::path::Path;
 
@@ -79,5 +80,47 @@ fn a_stock_guest_goes_on_at_a_server_that_was_killed_with_qemu() -> Result<()> {
         a.wait_until("ping -c 1 -W 1 10.0.0.2")?;
     }
     ping(&mut b, "10.0.0.1", 20, 56)?;
+    Ok(())
+}
+
+/// Bytes that a guest has received, and that no program of it has read.
+const UNREAD: u32 = 2 << 20;
+
+/// Of what the server writes into a guest that moves, nobody but the server knows: the guest's kernel keeps what nobody
+/// reads where the server put it.
+#[test]
+fn a_guest_moves_to_another_server_with_all_that_it_received_with_qemu() -> Result<()> {
+    let (here, there, linux) = (Lab::new(&pair()), Lab::new(&pair()), linux());
+    let (mut a, mut b) = (boot(&here, &linux, 'a', 1)?, boot(&here, &linux, 'b', 2)?);
+    a.run("echo 4096 16777216 16777216 >/proc/sys/net/ipv4/tcp_rmem")?;
+    a.run("nc -l -p 5000 >/received & echo $! >/reader")?;
+    a.wait_until("netstat -ltn | grep -q :5000")?;
+    a.run("kill -STOP $(cat /reader)")?;
+    b.run(&format!("dd if=/dev/urandom of=/sent bs={UNREAD} count=1"))?;
+    // As long as the guest writes faster than its memory is copied, the move does not end.
+    a.run("while :; do dd if=/dev/urandom of=/busy bs=1M count=8 2>/dev/null; done & echo $! >/writer")?;
+    let uri = format!("unix:{}", there.file("migration").display());
+    let incoming = vec!["-incoming".into(), uri.clone().into()];
+    let nic = Nic { socket: there.socket('a'), mac: mac('a'), pairs: 1 };
+    let mut moved = Guest::start(&linux, &Vm { options: incoming, ..Vm::new("moved", vec![nic]) })?;
+    let qmp = a.qmp();
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 32 << 20, "downtime-limit": 1 }))?;
+    qmp.execute("migrate", json!({ "uri": uri }))?;
+    // All memory has been copied once. From now on the rest would have to be a page for the move to end.
+    qmp.until("query-migrate", |it| it["ram"]["dirty-sync-count"].as_u64() > Some(1))?;
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 4 << 20 }))?;
+    b.run("nc 10.0.0.1 5000 </sent >/dev/null 2>&1 &")?;
+    a.wait_until(&format!("netstat -tn | awk '/:5000 /{{ all += $2 }} END {{ exit all < {UNREAD} }}'"))?;
+    ensure!(a.qmp().execute("query-migrate", json!({}))?["status"] == "active", "it has moved before");
+    a.run("kill $(cat /writer)")?;
+    let qmp = a.qmp();
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 1u64 << 34, "downtime-limit": 5_000 }))?;
+    let done = qmp.until("query-migrate", |it| it["status"] == "completed" || it["status"] == "failed")?;
+    assert_eq!(done["status"], "completed", "{done}");
+    drop(a);
+    moved.run("kill -CONT $(cat /reader)")?;
+    moved.wait_until(&format!("[ $(stat -c %s /received) -ge {UNREAD} ]"))?;
+    assert_eq!(moved.run("sha256sum </received")?, b.run("sha256sum </sent")?);
+    there.until('a', |a| a["rings"].as_array().is_some_and(|rings| rings.len() == 2));
     Ok(())
 }
