@@ -16,13 +16,15 @@ mod signals;
 mod sockets;
 mod status;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use client::ClientError;
 use policy::{Policy, PolicyError};
 use server::{Server, ServerError};
 use signals::Signals;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::Level;
 
@@ -32,6 +34,7 @@ use tracing::Level;
 /// the server copies every frame.
 #[derive(Parser)]
 #[command(
+    name = "sluiced",
     version,
     after_help = "Exit codes:
   0  done; the server ended as asked (SIGINT, SIGTERM, SIGQUIT)
@@ -111,6 +114,16 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Write the manual pages, one for each command, to a folder
+    Man {
+        /// The folder. It is made if it is missing
+        folder: PathBuf,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]
@@ -129,6 +142,8 @@ enum Failure {
     Server(#[from] ServerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("manual pages in {}: {error}", folder.display())]
+    Pages { folder: PathBuf, error: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -173,6 +188,18 @@ fn act(command: Command) -> Result<(), Failure> {
         Command::Status { server, json, watch } => client::status(&server.control, json, watch)?,
         Command::Reload { server } => client::reload(&server.control)?,
         Command::Capture { server, vm, file, seconds } => client::capture(&server.control, vm, &file, seconds)?,
+        Command::Man { folder } => write_pages(&folder).map_err(|error| Failure::Pages { folder, error })?,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Options::command(), "sluiced", &mut text);
+            io::stdout().write_all(&text)?;
+        }
     }
     Ok(())
+}
+
+/// Writes a manual page for each command to `folder`.
+fn write_pages(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Options::command(), folder)
 }

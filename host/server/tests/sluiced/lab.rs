@@ -156,6 +156,13 @@ fn ask(folder: &Path, words: &[&str]) -> Output {
     command.output().expect("sluiced")
 }
 
+/// Runs `sluiced` with these words. Returns its exit code, and what it printed and complained.
+pub fn sluiced(words: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluiced")).args(words).output().expect("sluiced");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
 /// A frame with a number.
 pub fn frame(destination: [u8; 6], source: [u8; 6], number: u32) -> Vec<u8> {
     [&destination[..], &source, &[0x88, 0xb5], &number.to_le_bytes(), &[number as u8; 46]].concat()

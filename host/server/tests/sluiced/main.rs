@@ -5,6 +5,7 @@ mod ends;
 mod exchange;
 mod hostile;
 mod lab;
+mod manual;
 mod qemu;
 mod reconnect;
 mod reload;
