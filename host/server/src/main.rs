@@ -3,11 +3,12 @@
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
 //! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` (who asks),
-//! `captures`, `signals`.
+//! `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
 mod control;
+mod log;
 mod offered;
 mod policy;
 mod ports;
@@ -27,6 +28,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::Level;
+use tracing_appender::non_blocking::NonBlocking;
 
 /// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
 ///
@@ -159,21 +161,22 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    match act(Options::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Nobody is left to be told that standard error is closed.
-            let _ = writeln!(io::stderr(), "sluiced: {failure}");
-            ExitCode::from(failure.code())
-        }
+    let command = Options::parse().command;
+    let Ok((mut stderr, guard)) = log::begin() else { return ExitCode::FAILURE };
+    let done = act(command, &stderr);
+    if let Err(failure) = &done {
+        // Nobody is left to be told that standard error is closed.
+        let _ = stderr.write_all(format!("sluiced: {failure}\n").as_bytes());
     }
+    log::end(guard);
+    done.map_or_else(|failure| ExitCode::from(failure.code()), |()| ExitCode::SUCCESS)
 }
 
-fn act(command: Command) -> Result<(), Failure> {
+fn act(command: Command, stderr: &NonBlocking) -> Result<(), Failure> {
     match command {
         Command::Run { policy: path, log } => {
             let policy = Policy::read(&path)?;
-            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(io::stderr).init();
+            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(stderr.clone()).init();
             let signals = Signals::catch()?;
             let mut server = Server::new(&path, policy)?;
             tracing::info!("serves {}", path.display());

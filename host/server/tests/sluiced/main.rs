@@ -5,6 +5,7 @@ mod ends;
 mod exchange;
 mod hostile;
 mod lab;
+mod log;
 mod manual;
 mod qemu;
 mod reconnect;
