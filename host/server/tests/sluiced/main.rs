@@ -7,6 +7,7 @@ mod hostile;
 mod lab;
 mod log;
 mod manual;
+mod package;
 mod qemu;
 mod reconnect;
 mod reload;
