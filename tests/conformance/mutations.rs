@@ -114,8 +114,13 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What docs/interfaces.md promises of the server.
-const SERVER: [&str; 3] =
-    ["a session that errs is closed, and no other", "a reload changes all or nothing", "sockets are their owner's"];
+const SERVER: [&str; 5] = [
+    "a session that errs is closed, and no other",
+    "a reload changes all or nothing",
+    "sockets are their owner's",
+    "the log stops nobody, and no VM fills it",
+    "what is installed says what it is",
+];
 
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
 const PROMISES: [&str; 8] = [

@@ -3,11 +3,12 @@
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
 //! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` (who asks),
-//! `captures`, `signals`.
+//! `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
 mod control;
+mod log;
 mod offered;
 mod policy;
 mod ports;
@@ -16,15 +17,18 @@ mod signals;
 mod sockets;
 mod status;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use client::ClientError;
 use policy::{Policy, PolicyError};
 use server::{Server, ServerError};
 use signals::Signals;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::Level;
+use tracing_appender::non_blocking::NonBlocking;
 
 /// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
 ///
@@ -32,6 +36,7 @@ use tracing::Level;
 /// the server copies every frame.
 #[derive(Parser)]
 #[command(
+    name = "sluiced",
     version,
     after_help = "Exit codes:
   0  done; the server ended as asked (SIGINT, SIGTERM, SIGQUIT)
@@ -111,6 +116,16 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Write the manual pages, one for each command, to a folder
+    Man {
+        /// The folder. It is made if it is missing
+        folder: PathBuf,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]
@@ -129,6 +144,8 @@ enum Failure {
     Server(#[from] ServerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("manual pages in {}: {error}", folder.display())]
+    Pages { folder: PathBuf, error: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -144,21 +161,22 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    match act(Options::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Nobody is left to be told that standard error is closed.
-            let _ = writeln!(io::stderr(), "sluiced: {failure}");
-            ExitCode::from(failure.code())
-        }
+    let command = Options::parse().command;
+    let Ok((mut stderr, guard)) = log::begin() else { return ExitCode::FAILURE };
+    let done = act(command, &stderr);
+    if let Err(failure) = &done {
+        // Nobody is left to be told that standard error is closed.
+        let _ = stderr.write_all(format!("sluiced: {failure}\n").as_bytes());
     }
+    log::end(guard);
+    done.map_or_else(|failure| ExitCode::from(failure.code()), |()| ExitCode::SUCCESS)
 }
 
-fn act(command: Command) -> Result<(), Failure> {
+fn act(command: Command, stderr: &NonBlocking) -> Result<(), Failure> {
     match command {
         Command::Run { policy: path, log } => {
             let policy = Policy::read(&path)?;
-            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(io::stderr).init();
+            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(stderr.clone()).init();
             let signals = Signals::catch()?;
             let mut server = Server::new(&path, policy)?;
             tracing::info!("serves {}", path.display());
@@ -173,6 +191,18 @@ fn act(command: Command) -> Result<(), Failure> {
         Command::Status { server, json, watch } => client::status(&server.control, json, watch)?,
         Command::Reload { server } => client::reload(&server.control)?,
         Command::Capture { server, vm, file, seconds } => client::capture(&server.control, vm, &file, seconds)?,
+        Command::Man { folder } => write_pages(&folder).map_err(|error| Failure::Pages { folder, error })?,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Options::command(), "sluiced", &mut text);
+            io::stdout().write_all(&text)?;
+        }
     }
     Ok(())
+}
+
+/// Writes a manual page for each command to `folder`.
+fn write_pages(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Options::command(), folder)
 }

@@ -1,5 +1,6 @@
 //! The sessions of all VMs, as the switch sees them: rings, which end with their session.
 
+use crate::log::Quota;
 use crate::offered;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -17,6 +18,8 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 /// Largest number of messages that one turn of a session handles.
 const MESSAGES: usize = 16;
@@ -33,8 +36,19 @@ pub struct Port {
     pub connects: u64,
     /// Why the last session ended.
     pub last_end: Option<String>,
+    /// How many lines the VM has in the log.
+    pub quota: Quota,
     /// Number of queues that broke the protocol.
     broken: u64,
+}
+
+impl Port {
+    /// Logs a line of this VM by `line`, unless nobody wants its level, or there were too many lately.
+    pub fn log(&mut self, level: Level, line: impl FnOnce()) {
+        if level <= LevelFilter::current() && self.quota.takes(Instant::now()) {
+            line();
+        }
+    }
 }
 
 /// A front-end that is connected.

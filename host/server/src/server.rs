@@ -8,6 +8,7 @@ mod requests;
 
 use crate::captures::Captures;
 use crate::control::Control;
+use crate::log::Quota;
 use crate::policy::Policy;
 use crate::ports::{Connection, Ports};
 use crate::signals::Signals;
@@ -22,7 +23,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
 
 /// Time without a frame after which the server sleeps.
 const SPIN: Duration = Duration::from_micros(100);
@@ -132,6 +133,7 @@ impl Server {
                 self.ask_for_notifications(false);
             }
         }
+        self.say_left_out(Quota::take);
         info!("ends as asked");
         self.captures.flush();
         Ok(())
@@ -196,7 +198,19 @@ impl Server {
             self.serve_clients();
         }
         self.give_captures();
+        let now = Instant::now();
+        self.say_left_out(|quota| quota.renew(now));
         Ok(())
+    }
+
+    /// Says of each VM how many lines of it were left out of the log, by `count`.
+    fn say_left_out(&mut self, count: impl Fn(&mut Quota) -> Option<u64>) {
+        for (id, vm) in self.policy.vms.iter().enumerate() {
+            let left_out = self.switch.rings().get_mut(id).and_then(|port| count(&mut port.quota));
+            if let Some(lines) = left_out {
+                warn!(vm = vm.name, lines, "lines were left out here");
+            }
+        }
     }
 
     /// Returns what is ready within `patience`.
@@ -228,16 +242,17 @@ impl Server {
             self.close(vm, "the front-end has hung up", true);
         }
         let name = &self.policy.vms[vm].name;
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
         let stream = match self.sockets[vm].accept() {
             Ok(Some(stream)) => stream,
             Ok(None) => return,
-            Err(error) => return warn!(vm = name, %error, "a front-end can't be accepted"),
+            Err(error) => return port.log(Level::WARN, || warn!(vm = name, %error, "a front-end can't be accepted")),
         };
-        let Some(port) = self.switch.rings().get_mut(vm) else { return };
         if port.connection.is_some() {
-            return warn!(vm = name, "a second front-end is refused while the first is connected");
+            return port
+                .log(Level::WARN, || warn!(vm = name, "a second front-end is refused while the first is connected"));
         }
-        info!(vm = name, "a front-end has connected");
+        port.log(Level::INFO, || info!(vm = name, "a front-end has connected"));
         port.connects += 1;
         port.connection = Some(Connection::new(stream, self.policy.vms[vm].pairs));
     }
@@ -257,8 +272,10 @@ impl Server {
     /// Takes over what the front-end of VM `vm` has set up.
     fn set_up(&mut self, vm: usize) {
         let Some((features, queues)) = self.connection(vm).map(|connection| connection.set_up()) else { return };
-        if let Some(event) = self.network.set_up(vm as u32, features, &queues) {
-            debug!(vm = self.policy.vms[vm].name, ?event, rings = queues.len(), "the front-end has changed its rings");
+        let Some(event) = self.network.set_up(vm as u32, features, &queues) else { return };
+        let (name, rings) = (&self.policy.vms[vm].name, queues.len());
+        if let Some(port) = self.switch.rings().get_mut(vm) {
+            port.log(Level::DEBUG, || debug!(vm = name, ?event, rings, "the front-end has changed its rings"));
         }
     }
 
@@ -269,13 +286,13 @@ impl Server {
             return;
         }
         port.last_end = Some(why.to_owned());
-        self.network.set_up(vm as u32, F::empty(), &[]);
         let name = &self.policy.vms[vm].name;
         if is_left {
-            info!(vm = name, why, "the front-end has left");
+            port.log(Level::INFO, || info!(vm = name, why, "the front-end has left"));
         } else {
-            warn!(vm = name, why, "the session is closed");
+            port.log(Level::WARN, || warn!(vm = name, why, "the session is closed"));
         }
+        self.network.set_up(vm as u32, F::empty(), &[]);
     }
 }
 

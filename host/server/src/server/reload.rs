@@ -2,6 +2,7 @@
 
 use super::{Server, ServerError, listen};
 use crate::captures::Captures;
+use crate::log::Quota;
 use crate::policy::{Policy, PolicyError};
 use crate::sockets::Socket;
 use sluice_control::Network;
@@ -69,6 +70,7 @@ impl Server {
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
         }
+        self.say_left_out(Quota::take);
         let mut old = std::mem::take(&mut self.sockets);
         for (vm, made) in new.vms.iter().zip(made) {
             let found = |socket: &Socket| socket.path() == vm.socket;

@@ -6,13 +6,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-/// Runs `sluiced` with these words. Returns its exit code, and what it printed and complained.
-fn sluiced(words: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sluiced")).args(words).output().expect("sluiced");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
 #[test]
 fn check_says_what_a_policy_means_or_which_line_is_wrong() {
     let folder = tempfile::tempdir().expect("a folder");

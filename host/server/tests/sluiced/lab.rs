@@ -5,7 +5,7 @@ use sluice_abi::net::F;
 use sluice_vhost_user::{Frontend, Request};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -40,14 +40,20 @@ impl Lab {
     /// Starts a server with a policy of these VMs, and waits until it answers.
     pub fn new(vms: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = Self::spawn(folder.path(), vms);
-        Self { child, folder }
+        let log = File::create(folder.path().join("log")).expect("a log");
+        Self { child: Self::spawn(folder.path(), vms, log.into()), folder }
     }
 
-    fn spawn(folder: &Path, vms: &str) -> Child {
+    /// As [`Self::new`], with `log` as the server's standard error.
+    pub fn with_log(vms: &str, log: Stdio) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { child: Self::spawn(folder.path(), vms, log), folder }
+    }
+
+    fn spawn(folder: &Path, vms: &str, log: Stdio) -> Child {
         Self::write(folder, vms);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluiced"));
-        command.arg("run").arg(folder.join("policy.toml")).stderr(File::create(folder.join("log")).expect("a log"));
+        command.arg("run").arg(folder.join("policy.toml")).stderr(log);
         let child = sluice_guard::tie(&mut command).spawn().expect("sluiced");
         let start = Instant::now();
         while !ask(folder, &["status"]).status.success() {
@@ -70,7 +76,8 @@ impl Lab {
     /// Kills the server as `kill -9` does, and starts another in its place.
     pub fn start_again(&mut self, vms: &str) {
         self.child.kill().and_then(|()| self.child.wait()).expect("killed");
-        self.child = Self::spawn(self.folder.path(), vms);
+        let log = File::create(self.file("log")).expect("a log");
+        self.child = Self::spawn(self.folder.path(), vms, log.into());
     }
 
     pub fn socket(&self, vm: char) -> PathBuf {
@@ -154,6 +161,13 @@ fn ask(folder: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluiced"));
     command.arg(words[0]).arg("--control").arg(folder.join("control.sock")).args(&words[1..]);
     command.output().expect("sluiced")
+}
+
+/// Runs `sluiced` with these words. Returns its exit code, and what it printed and complained.
+pub fn sluiced(words: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluiced")).args(words).output().expect("sluiced");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 /// A frame with a number.

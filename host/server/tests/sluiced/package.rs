@@ -1,0 +1,79 @@
+//! The files of the Debian package.
+
+use crate::lab::sluiced;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const UNIT: &str = "packaging/sluiced.service";
+const POLICY: &str = "packaging/policy.toml";
+/// Programs, pages and completions are made before the package is.
+const MADE: &str = "target/release/";
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(here(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The sources and folders of the files that the package has.
+fn assets() -> Vec<[String; 2]> {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("assets");
+    let word = |asset: &toml::Value, at: usize| asset[at].as_str().expect("text").to_owned();
+    assets.iter().map(|asset| [word(asset, 0), word(asset, 1)]).collect()
+}
+
+/// The values of `key` in the unit, in their order.
+fn values(key: &str) -> Vec<String> {
+    let unit = read(UNIT);
+    let value = |line: &str| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
+    unit.lines().filter_map(value).collect()
+}
+
+#[test]
+fn each_file_of_the_package_is_there_or_made_as_the_manual_says() {
+    let manual = read("../../docs/operations.md");
+    for [source, _] in assets() {
+        match source.strip_prefix(MADE) {
+            None => assert!(here(&source).is_file(), "{source}"),
+            // The command that makes it names the file, or the folder of the pages.
+            Some(made) if made != "sluiced" => {
+                let named = made.trim_end_matches("/*.1");
+                assert!(manual.contains(&format!("{MADE}{named}\n")), "docs/operations.md makes no {MADE}{named}");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[test]
+fn the_policy_of_the_package_is_right_and_the_unit_runs_it() {
+    let (code, text, error) = sluiced(&["check", "--json", here(POLICY).to_str().expect("text")]);
+    assert_eq!(code, Some(0), "{error}");
+    let meaning: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let control = format!("/run/{}/control.sock", values("RuntimeDirectory")[0]);
+    assert_eq!(meaning["control"].as_str(), Some(control.as_str()), "it is in the folder that systemd makes");
+    let installed = assets().into_iter().find(|[source, _]| source == POLICY).map(|[_, folder]| folder);
+    let path = format!("/{}policy.toml", installed.expect("the policy is installed"));
+    assert_eq!(values("ExecStart"), [format!("/usr/bin/sluiced run {path}")]);
+    let reload = values("ExecReload")[0].clone();
+    let words = reload.split(' ').skip(1).chain(["--control", "/no/such/socket"]);
+    assert_eq!(sluiced(&words.collect::<Vec<_>>()).0, Some(4), "{reload}: a command that finds no server there");
+}
+
+#[test]
+fn systemd_knows_each_line_of_the_unit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (unit, program) = (folder.path().join("sluiced.service"), env!("CARGO_BIN_EXE_sluiced"));
+    fs::write(&unit, read(UNIT).replace("/usr/bin/sluiced", program)).expect("a unit");
+    let mut command = Command::new("systemd-analyze");
+    let Ok(output) = command.args(["verify", "--man=no"]).arg(&unit).output() else {
+        println!("skipped: systemd-analyze is not installed (apt-get install systemd)");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("sluiced.service"), "{said}");
+}
