@@ -8,6 +8,7 @@ mod lab;
 mod log;
 mod manual;
 mod package;
+mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;
