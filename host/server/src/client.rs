@@ -1,6 +1,7 @@
 //! The commands that ask a running server.
 
 use crate::control::{Answer, Request};
+use crate::prometheus::Metrics;
 use crate::status::Status;
 use rustix::net::Shutdown;
 use std::fs::File;
@@ -55,19 +56,41 @@ fn status_of(path: &Path) -> Result<Status, ClientError> {
     }
 }
 
-/// Prints the state of the server, once or, with `watch`, each second with the rates since the last time.
-pub fn status(path: &Path, json: bool, watch: bool) -> Result<(), ClientError> {
+/// How the state of a server is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// A line of JSON.
+    Json,
+    /// Prometheus' text-based format.
+    Prometheus,
+}
+
+impl Format {
+    fn print(self, status: &Status) -> io::Result<String> {
+        Ok(match self {
+            Self::Text => status.to_string(),
+            Self::Json => serde_json::to_string(status)? + "\n",
+            Self::Prometheus => Metrics(status).to_string(),
+        })
+    }
+}
+
+/// Prints the state of the server, once or, with `watch`, each second; for people with the rates since the last time.
+pub fn status(path: &Path, format: Format, watch: bool) -> Result<(), ClientError> {
+    let is_text = format == Format::Text;
     let mut last: Option<Status> = None;
     loop {
         let now = status_of(path)?;
-        let text = if json { serde_json::to_string(&now).map_err(io::Error::from)? + "\n" } else { now.to_string() };
+        let text = format.print(&now)?;
         let mut out = io::stdout().lock();
-        if watch && !json {
+        if watch && is_text {
             // Clears the screen, and goes to its top. See: ECMA-48, "ED" and "CUP".
             write!(out, "\x1b[2J\x1b[H")?;
         }
         out.write_all(text.as_bytes())?;
-        last.iter().filter(|_| !json).try_for_each(|last| out.write_all(rates(last, &now).as_bytes()))?;
+        last.iter().filter(|_| is_text).try_for_each(|last| out.write_all(rates(last, &now).as_bytes()))?;
         out.flush()?;
         if !watch {
             return Ok(());

@@ -2,8 +2,8 @@
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
-//! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` (who asks),
-//! `captures`, `signals`, `log`.
+//! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` and
+//! `prometheus` (who asks), `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
@@ -12,6 +12,7 @@ mod log;
 mod offered;
 mod policy;
 mod ports;
+mod prometheus;
 mod server;
 mod signals;
 mod sockets;
@@ -19,7 +20,7 @@ mod status;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use client::ClientError;
+use client::{ClientError, Format};
 use policy::{Policy, PolicyError};
 use server::{Server, ServerError};
 use signals::Signals;
@@ -95,6 +96,9 @@ enum Command {
         /// Print JSON, a line each time
         #[arg(long)]
         json: bool,
+        /// Print metrics, for the textfile collector of Prometheus' node_exporter
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        prometheus: bool,
         /// Print it each second, with rates
         #[arg(long)]
         watch: bool,
@@ -188,7 +192,14 @@ fn act(command: Command, stderr: &NonBlocking) -> Result<(), Failure> {
                 if json { serde_json::to_string(&meaning).map_err(io::Error::from)? } else { meaning.to_string() };
             writeln!(io::stdout(), "{}", text.trim_end())?;
         }
-        Command::Status { server, json, watch } => client::status(&server.control, json, watch)?,
+        Command::Status { server, json, prometheus, watch } => {
+            let format = match (json, prometheus) {
+                (false, false) => Format::Text,
+                (true, _) => Format::Json,
+                (false, true) => Format::Prometheus,
+            };
+            client::status(&server.control, format, watch)?;
+        }
         Command::Reload { server } => client::reload(&server.control)?,
         Command::Capture { server, vm, file, seconds } => client::capture(&server.control, vm, &file, seconds)?,
         Command::Man { folder } => write_pages(&folder).map_err(|error| Failure::Pages { folder, error })?,

@@ -9,6 +9,7 @@ mod linux;
 mod log;
 mod manual;
 mod package;
+mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;

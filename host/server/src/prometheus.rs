@@ -1,0 +1,63 @@
+//! The state of a server for Prometheus. See: Prometheus documentation, "Exposition formats", text-based format.
+
+use crate::status::{Status, VmStatus};
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+
+/// The state of a server, shown in the text-based format.
+pub struct Metrics<'s>(pub &'s Status);
+
+/// What is shown of each VM beside its counters: name, type, help, and value.
+type Metric = (&'static str, &'static str, &'static str, fn(&VmStatus) -> u64);
+
+const METRICS: [Metric; 5] = [
+    ("connected", "gauge", "Whether the front-end is connected.", |vm| vm.connected_seconds.is_some().into()),
+    ("connects_total", "counter", "Sessions that began.", |vm| vm.connects),
+    ("rings", "gauge", "Rings in use.", |vm| vm.rings.len() as u64),
+    ("taken_bytes_total", "counter", "Bytes of the frames taken from the VM.", |vm| vm.taken_bytes),
+    ("forwarded_bytes_total", "counter", "Bytes of the frames forwarded to the VM.", |vm| vm.forwarded_bytes),
+];
+
+impl Metrics<'_> {
+    /// Writes a metric of each VM.
+    fn each(
+        &self,
+        f: &mut impl Write,
+        (name, kind, help): (&str, &str, &str),
+        value: impl Fn(&VmStatus) -> u64,
+    ) -> fmt::Result {
+        writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
+        self.0.vms.iter().try_for_each(|vm| writeln!(f, "sluice_{name}{{vm=\"{}\"}} {}", label(&vm.name), value(vm)))
+    }
+}
+
+impl fmt::Display for Metrics<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# HELP sluice_uptime_seconds Time since the server began.\n# TYPE sluice_uptime_seconds gauge")?;
+        writeln!(f, "sluice_uptime_seconds {}", self.0.uptime_seconds)?;
+        for (name, kind, help, value) in METRICS {
+            self.each(f, (name, kind, help), value)?;
+        }
+        let names: BTreeSet<&String> = self.0.vms.iter().flat_map(|vm| vm.counters.keys()).collect();
+        for name in names {
+            let help = format!("The switch's counter {name} of the VM.");
+            self.each(f, (&format!("{name}_total"), "counter", &help), |vm| vm.counter(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns `text` as the value of a label.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_ends_where_it_is_to_end() {
+        assert_eq!(label("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}
