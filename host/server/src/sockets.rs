@@ -1,11 +1,15 @@
 //! Sockets in the file system: for their owner alone, gone with the server, and taken over from a server that is dead.
 
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, DirBuilder, File, Permissions};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+/// Connections that wait to be accepted, at most.
+const BACKLOG: i32 = 128;
 
 /// A folder that no other server uses.
 pub struct Folder {
@@ -46,10 +50,13 @@ impl Socket {
                 _ => return Err(io::Error::new(ErrorKind::AddrInUse, "somebody else listens there")),
             }
         }
-        let listener = UnixListener::bind(path)?;
-        let socket = Self { listener, path: path.into() };
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        socket.listener.set_nonblocking(true)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // The file gets the mode that the socket has before: it is for its owner from the first moment on.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        let socket = Self { listener: socket.into(), path: path.into() };
+        listen(&socket.listener, BACKLOG)?;
         Ok(socket)
     }
 
@@ -83,6 +90,7 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_socket_of_a_dead_server_is_replaced_and_a_live_one_refused() {
