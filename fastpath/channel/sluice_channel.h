@@ -132,7 +132,7 @@ static inline int sluice_oldest(const struct sluice_positions *positions, const 
         *number = 0;
         return 0;
     }
-    if (published - oldest > capacity || published >> 62) return SLUICE_FAULT;
+    if (oldest > published || published - oldest > capacity || published >> 62) return SLUICE_FAULT;
     if (packets && (published == oldest || (published | oldest) % SLUICE_ALIGN)) return SLUICE_FAULT;
     return 0;
 }
@@ -169,7 +169,7 @@ static inline int sluice_explain(struct sluice_reader *reader, int what, struct 
 static inline int sluice_end(struct sluice_reader *reader, uint64_t *end) {
     const struct sluice_positions *positions = reader->positions;
     *end = atomic_load_explicit(&positions->published, memory_order_acquire);
-    if (*end - reader->at > reader->capacity) return SLUICE_FAULT;
+    if (*end < reader->at || *end - reader->at > reader->capacity) return SLUICE_FAULT;
     uint64_t generation = atomic_load_explicit(&positions->generation, memory_order_acquire);
     if (generation == reader->generation) return 0;
     uint64_t began = atomic_load_explicit(&positions->began, memory_order_relaxed);

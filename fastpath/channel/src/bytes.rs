@@ -1,6 +1,6 @@
 //! A stream of bytes: its writer and its readers.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, END};
 use crate::{ChannelError, Fault, Lost, ReadError};
 use sluice_abi::channel::Kind;
 use sluice_memory::PeerSlice;
@@ -28,8 +28,14 @@ pub struct ByteReader<'m> {
 fn positions(channel: &Channel<'_>) -> Result<(u64, u64), Fault> {
     let oldest = channel.positions.oldest();
     let published = channel.positions.published();
-    let is_right = published.wrapping_sub(oldest) <= channel.capacity() || !channel.positions.is_whole(oldest);
-    if is_right { Ok((oldest, published)) } else { Err(Fault::Positions { at: oldest, oldest, published }) }
+    let is_near = oldest <= published && published - oldest <= channel.capacity();
+    // What was given up in between may be further away.
+    let is_right = is_near || !channel.positions.is_whole(oldest);
+    if is_right && oldest.max(published) < END {
+        Ok((oldest, published))
+    } else {
+        Err(Fault::Positions { at: oldest, oldest, published })
+    }
 }
 
 impl<'m> ByteWriter<'m> {

@@ -11,7 +11,7 @@ use sluice_memory::speculation::within;
 use sluice_memory::{CacheLine, PeerSlice, Table};
 
 /// Positions are below this number: a writer does not get there in a hundred years.
-const END: u64 = 1 << 62;
+pub(crate) const END: u64 = 1 << 62;
 /// Bytes of a cache line, and of a word.
 const LINE: usize = size_of::<CacheLine>();
 const WORD: usize = size_of::<u64>();
@@ -160,9 +160,8 @@ impl<'m> Channel<'m> {
         if !self.positions.is_whole(oldest) {
             return Ok(None);
         }
-        let whole = published.wrapping_sub(oldest);
         let is_new = published == 0 && oldest == 0;
-        let is_right = whole > 0 && whole <= self.capacity() && published < END;
+        let is_right = oldest < published && published - oldest <= self.capacity() && published < END;
         let is_aligned = oldest.is_multiple_of(ALIGN) && published.is_multiple_of(ALIGN);
         match (is_new, is_right && is_aligned) {
             (true, _) => Ok(Some((0, 0))),
@@ -179,7 +178,7 @@ impl<'m> Channel<'m> {
     #[inline(always)]
     pub fn end(&self, at: u64, known: &mut u64) -> Result<u64, ReadError> {
         let published = self.positions.published();
-        if published.wrapping_sub(at) > self.capacity() {
+        if published < at || published - at > self.capacity() {
             return Err(Fault::Positions { at, oldest: self.positions.oldest(), published }.into());
         }
         if self.positions.generation() == *known { Ok(published) } else { self.end_of_writer(at, published, known) }

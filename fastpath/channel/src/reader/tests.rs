@@ -92,7 +92,7 @@ fn nonsense_is_named_with_its_place() {
 #[test]
 fn positions_that_fit_no_ring_are_no_overrun() {
     for (oldest, published) in
-        [(64, 32), (32, 32), (8, 32), (0, CAPACITY + 16), (u64::MAX, 32), (1 << 62, 1 << 62 | 32)]
+        [(64, 32), (32, 32), (8, 32), (0, CAPACITY + 16), (u64::MAX, 32), (u64::MAX - 15, 32), (1 << 62, 1 << 62 | 32)]
     {
         let (memory, mut writer, mut reader) = channel();
         writer.write(b"12345678").unwrap();
