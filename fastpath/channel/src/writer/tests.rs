@@ -112,14 +112,14 @@ fn a_writer_says_who_else_writes() {
 }
 
 fn cases() -> ProptestConfig {
-    let cases = if cfg!(miri) { 1 } else { 256 };
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
     #![proptest_config(cases())]
 
     /// Records of any lengths, in bursts of any lengths, wherever in the ring they begin.
+    #[cfg_attr(miri, ignore = "Miri has an internal error where bytes of the ring are words again")]
     #[test]
     fn what_is_read_is_what_was_written_at_every_offset(
         start in 0u64..CAPACITY / 16,
