@@ -5,10 +5,8 @@
 //! a byte twice. Each access here is one instruction, of whatever alignment, as frames have none.
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
-mod short;
 mod vectors;
 
-pub(crate) use short::copy_short;
 use sluice_abi::net::{HDR_LEN, PLAIN_HDR};
 pub use vectors::Avx;
 
@@ -17,13 +15,12 @@ pub const LINE: usize = 64;
 /// Most bytes that [`PeerSlice::read_short`](crate::PeerSlice::read_short) and its counterpart copy.
 pub const SHORT: usize = 2 * LINE;
 const HDR: usize = HDR_LEN as usize;
-/// The header of a frame in a vector register, and what the frame will lie over.
-static HEADER: [u8; 16] = {
-    let mut header = [0; 16];
-    header.split_at_mut(HDR).0.copy_from_slice(&PLAIN_HDR);
-    header
-};
 const WORD: usize = size_of::<u64>();
+/// Bytes of a vector register, and bytes that a turn of the loop for long frames moves.
+const VECTOR: usize = 32;
+const TURN: usize = 128;
+/// The header, and what the frame will lie over.
+static HEADER: [[u8; HDR]; 2] = [PLAIN_HDR; 2];
 /// Bytes from which on the string instruction moves words faster: `cargo xtask bench rings`, frames of 512 and 1,024
 /// bytes.
 const LONG: usize = 768;
@@ -35,25 +32,6 @@ pub trait Lanes: Copy + sealed::Lanes {
     #[inline(always)]
     fn scrub(self) {
         sealed::Lanes::clear(self);
-    }
-
-    /// Returns these registers with what every frame's header needs loaded, up to [`Headed::scrub`].
-    #[inline(always)]
-    fn headed(self) -> Headed<Self> {
-        sealed::Lanes::load(self);
-        Headed(self)
-    }
-}
-
-/// Registers for frames that each go behind a header, which was loaded once for all of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Headed<L>(pub(crate) L);
-
-impl<L: Lanes> Headed<L> {
-    /// Clears as [`Lanes::scrub`] does. No frame may follow.
-    #[inline(always)]
-    pub fn scrub(self) {
-        self.0.scrub();
     }
 }
 
@@ -202,6 +180,39 @@ unsafe fn copy_words<const GAP: usize, const LEN: usize>(to: *mut u8, to_at: usi
         // SAFETY: the caller's contract.
         unsafe { core::ptr::copy(from.add(from_at), to.add(GAP + to_at), LEN) };
     });
+}
+
+/// Copies `LEN` bytes from the start and as many to the end of `len`, so some are moved twice.
+///
+/// # Safety
+/// As [`sealed::Lanes::copy`], and `len` is `LEN` or more.
+#[inline(always)]
+unsafe fn copy_ends<const LEN: usize>(to: *mut u8, from: *const u8, len: usize) {
+    let last = len - LEN;
+    // SAFETY: the caller's contract; the accesses start at 0 or later and end at `len`.
+    unsafe {
+        copy_words::<0, LEN>(to, 0, from, 0);
+        copy_words::<0, LEN>(to, last, from, last);
+    }
+}
+
+/// Copies at most [`SHORT`] bytes, in the caller's code: a head of a frame, or what changed in one. There is no loop
+/// over words.
+///
+/// # Safety
+/// As [`sealed::Lanes::copy`], for such a length.
+#[inline(always)]
+pub(crate) unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's contract, and the bound of each class.
+    unsafe {
+        match len {
+            LINE.. => copy_ends::<LINE>(to, from, len),
+            32.. => copy_ends::<32>(to, from, len),
+            16.. => copy_ends::<16>(to, from, len),
+            WORD.. => copy_ends::<WORD>(to, from, len),
+            _ => (0..len).for_each(|at| to.add(at).write_volatile(from.add(at).read_volatile())),
+        }
+    }
 }
 
 /// Copies `len` bytes by the string instruction. (An emulator that counts instructions counts each of its bytes.)

@@ -68,14 +68,14 @@ mod transfer;
 mod word;
 
 pub use cache_line::CacheLine;
-pub use lanes::{Avx, Headed, LINE, Lanes, SHORT, Words};
+pub use lanes::{Avx, LINE, Lanes, SHORT, Words};
 pub use notify::{PackedEvents, SharedWord, SplitEvents};
 pub use ring::{Buffer, Cell16, Ring, Table};
 pub use shared_words::SharedWords;
 pub use slice::{PeerSlice, Plain};
 use sluice_abi::Gpa;
 pub use steps::{Entries, Heads, InOrder, Rings, Slots, Step, Steps};
-pub use transfer::{Bias, Excess, FrameSource, Transfer, Upcoming};
+pub use transfer::{Bias, Excess, FrameSource, Headed, Transfer, Upcoming};
 
 /// Memory that a descriptor can point into.
 pub trait SharedMemory {

@@ -210,7 +210,7 @@ impl<'m> PeerSlice<'m> {
     /// Copies `bytes`, at most [`SHORT`] of them, to `offset`, by instructions of the caller's own.
     #[inline(always)]
     pub fn write_short(self, offset: u64, bytes: &[u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
-        let target = self.short(offset, bytes.len() as u64)?;
+        let target = self.short(offset, bytes.len())?;
         // SAFETY: as in copy_from_slice; the length is within its bound.
         unsafe { lanes.short(target, bytes.as_ptr(), bytes.len()) };
         Ok(())
@@ -220,16 +220,16 @@ impl<'m> PeerSlice<'m> {
     /// numbers are the caller's own: speculation is not bounded here.
     #[inline(always)]
     pub fn read_short(self, offset: u64, bytes: &mut [u8], lanes: impl Lanes) -> Result<(), OutOfRegion> {
-        let source = self.short(offset, bytes.len() as u64)?;
+        let source = self.short(offset, bytes.len())?;
         // SAFETY: as in copy_to_slice; the length is within its bound.
         unsafe { lanes.short(bytes.as_mut_ptr(), source, bytes.len()) };
         Ok(())
     }
 
     #[inline(always)]
-    fn short(self, offset: u64, len: u64) -> Result<*mut u8, OutOfRegion> {
-        let fits = self.len.checked_sub(len).is_some_and(|last| offset <= last && len <= SHORT as u64);
-        if fits { Ok(self.base.wrapping_add(offset as usize)) } else { Err(OutOfRegion { at: Gpa(offset), len }) }
+    fn short(self, offset: u64, len: usize) -> Result<*mut u8, OutOfRegion> {
+        let len = len as u64;
+        self.inside(offset, len).filter(|_| len <= SHORT as u64).ok_or(OutOfRegion { at: Gpa(offset), len })
     }
 }
 

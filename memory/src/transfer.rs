@@ -1,9 +1,10 @@
 //! Frames copied from one run into another, with the checks of a whole burst made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
+use crate::lanes::sealed::Lanes as _;
 use crate::speculation::masked;
 use crate::word::{against, opaque, prefetch_for_write};
-use crate::{Headed, Lanes, PeerSlice};
+use crate::{Lanes, PeerSlice};
 use core::cmp::Ordering;
 use core::hint::cold_path;
 use core::marker::PhantomData;
@@ -75,6 +76,25 @@ impl Bias {
 pub trait Upcoming {
     /// Returns the offset of the buffer, if there is one. Nothing is checked.
     fn offset(self) -> Option<u64>;
+}
+
+/// Registers for frames that each go behind a header, which was loaded once for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Headed<L>(pub(crate) L);
+
+impl<L: Lanes> Headed<L> {
+    /// Returns `lanes` with what every frame's header needs loaded, up to [`Headed::scrub`].
+    #[inline(always)]
+    pub fn new(lanes: L) -> Self {
+        lanes.load();
+        Self(lanes)
+    }
+
+    /// Clears as [`Lanes::scrub`] does. No frame may follow.
+    #[inline(always)]
+    pub fn scrub(self) {
+        self.0.scrub();
+    }
 }
 
 /// Length in bytes beyond [`Excess::BIAS`] of the longest frame of each class: two, four and eight vector registers

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// Folders of production code.
 const PRODUCTION: [&str; 6] = ["abi/", "memory/", "trampoline/", "fastpath/", "guest-driver/", "host/"];
 /// Files of production code that may have unsafe code, at most, and other files.
-const MOST: usize = 26;
+const MOST: usize = 25;
 const MOST_OTHERS: usize = 8;
 /// Lines of a file with unsafe code: fewer than these.
 const LINES: usize = 250;
@@ -30,7 +30,6 @@ const FENCE: &[&str] = &[
     "host/monitor/src/vmx/instruction.rs",
     "host/vhost-user/src/memory.rs",
     "memory/src/lanes.rs",
-    "memory/src/lanes/short.rs",
     "memory/src/lanes/vectors.rs",
     "memory/src/ring.rs",
     "memory/src/slice.rs",

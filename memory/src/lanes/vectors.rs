@@ -1,13 +1,8 @@
 //! Bytes through vector registers: YMM0 to YMM2, and no others (rule G12).
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
-use super::short::copy_short_by_vectors;
-use super::{HDR, HEADER, LINE, copy_short, sealed};
-
-/// Bytes of a vector register.
-const VECTOR: usize = 32;
-/// Bytes that a turn of the loop for long frames moves.
-const TURN: usize = 128;
+use super::{HDR, HEADER, LINE, TURN, VECTOR, copy_short, sealed};
+use sluice_abi::net::PLAIN_HDR;
 
 /// Vector registers, 32 bytes at a time. A value exists only where processor and operating system allow AVX.
 #[derive(Clone, Copy, Debug)]
@@ -70,23 +65,29 @@ macro_rules! header {
     };
 }
 
-/// The moves of a frame of `LEAST + beyond` bytes behind its header: as many whole registers from its start as to its
-/// end. They meet or overlap, so there is no loop, and nothing outside the frame is read or written. The frame lies
-/// over the end of the header's store.
-macro_rules! headed_ends {
-    ($ats:literal, $to:ident, $from:ident, $beyond:ident) => {
+/// The store of the header at `to`, and of what a frame then lies over.
+macro_rules! store_header {
+    ($to:ident) => {
         vectors!(
-            header!(),
-            "vmovdqu xmmword ptr [{to}], xmm2",
+            header!(), "vmovdqu xmmword ptr [{to}], xmm2",
+            to = in(reg) $to, header = sym HEADER, options(nostack, preserves_flags),
+        )
+    };
+}
+
+/// The moves of `LEAST + beyond` bytes to `to + gap`: as many whole registers from their start as to their end. They
+/// meet or overlap, so there is no loop, and nothing outside of the bytes is read or written.
+macro_rules! ends {
+    ($ats:literal, $pieces:expr, $least:expr, $gap:expr, $to:ident, $from:ident, $beyond:ident) => {
+        vectors!(
             concat!(".irp at, ", $ats),
             "vmovdqu ymm0, ymmword ptr [{from} + \\at]",
             "vmovdqu ymm1, ymmword ptr [{from} + {beyond} + {back} + \\at]",
-            "vmovdqu ymmword ptr [{to} + {hdr} + \\at], ymm0",
-            "vmovdqu ymmword ptr [{to} + {beyond} + {hdr} + {back} + \\at], ymm1",
+            "vmovdqu ymmword ptr [{to} + {gap} + \\at], ymm0",
+            "vmovdqu ymmword ptr [{to} + {beyond} + {gap} + {back} + \\at], ymm1",
             ".endr",
-            from = in(reg) $from, to = in(reg) $to, beyond = in(reg) $beyond,
-            back = const LEAST as isize - (PIECES * VECTOR) as isize,
-            hdr = const HDR, header = sym HEADER, options(nostack, preserves_flags),
+            from = in(reg) $from, to = in(reg) $to, beyond = in(reg) $beyond, gap = const $gap,
+            back = const $least as isize - ($pieces * VECTOR) as isize, options(nostack, preserves_flags),
         )
     };
 }
@@ -103,12 +104,10 @@ impl sealed::Lanes for Avx {
                 vectors!(
                     "vmovdqu ymm0, ymmword ptr [{from} + {from_at}]",
                     "vmovdqu ymm1, ymmword ptr [{from} + {from_at} + 32]",
-                    header!(),
-                    "vmovdqu xmmword ptr [{to} + {to_at}], xmm2",
+                    header!(), "vmovdqu xmmword ptr [{to} + {to_at}], xmm2",
                     "vmovdqu ymmword ptr [{to} + {to_at} + {hdr}], ymm0",
                     "vmovdqu ymmword ptr [{to} + {to_at} + {hdr} + 32], ymm1",
-                    from = in(reg) from, from_at = in(reg) from_at,
-                    to = in(reg) to, to_at = in(reg) to_at,
+                    from = in(reg) from, from_at = in(reg) from_at, to = in(reg) to, to_at = in(reg) to_at,
                     hdr = const HDR, header = sym HEADER, options(nostack, preserves_flags),
                 );
             }
@@ -122,13 +121,15 @@ impl sealed::Lanes for Avx {
     unsafe fn headed_ends<const PIECES: usize, const LEAST: usize>(self, to: *mut u8, from: *const u8, beyond: usize) {
         const { assert!(matches!(PIECES, 1 | 2 | 4 | 8), "there are moves for these numbers of registers") };
         assembly!({
-            // SAFETY: the caller's contract; the value says that there is AVX.
+            // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the
+            // header's store.
             unsafe {
+                store_header!(to);
                 match PIECES {
-                    1 => headed_ends!("0", to, from, beyond),
-                    2 => headed_ends!("0, 32", to, from, beyond),
-                    4 => headed_ends!("0, 32, 64, 96", to, from, beyond),
-                    _ => headed_ends!("0, 32, 64, 96, 128, 160, 192, 224", to, from, beyond),
+                    1 => ends!("0", PIECES, LEAST, HDR, to, from, beyond),
+                    2 => ends!("0, 32", PIECES, LEAST, HDR, to, from, beyond),
+                    4 => ends!("0, 32, 64, 96", PIECES, LEAST, HDR, to, from, beyond),
+                    _ => ends!("0, 32, 64, 96, 128, 160, 192, 224", PIECES, LEAST, HDR, to, from, beyond),
                 }
             }
         } else {
@@ -142,14 +143,7 @@ impl sealed::Lanes for Avx {
         // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the header's
         // store.
         unsafe {
-            assembly!({
-                vectors!(
-                    header!(), "vmovdqu xmmword ptr [{to}], xmm2",
-                    to = in(reg) to, header = sym HEADER, options(nostack, preserves_flags),
-                );
-            } else {
-                to.cast::<[u8; 16]>().write_unaligned(HEADER);
-            });
+            assembly!({ store_header!(to) } else { to.cast::<[u8; HDR]>().write(PLAIN_HDR) });
             copy_long(to.add(HDR), from, len);
         }
     }
@@ -168,10 +162,18 @@ impl sealed::Lanes for Avx {
         }
     }
 
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[inline(always)]
     unsafe fn short(self, to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: the caller's contract; the value says that there is AVX.
-        unsafe { copy_short_by_vectors(to, from, len) }
+        let (one, two) = (len.wrapping_sub(VECTOR), len.wrapping_sub(LINE));
+        // SAFETY: the caller's contract; the value says that there is AVX, and each class has its number of registers.
+        unsafe {
+            match len {
+                ..VECTOR => copy_short(to, from, len),
+                ..=LINE => ends!("0", 1, VECTOR, 0, to, from, one),
+                _ => ends!("0, 32", 2, LINE, 0, to, from, two),
+            }
+        }
     }
 
     #[inline(always)]

@@ -36,7 +36,7 @@ const EDGES: [u32; 16] = [32, 33, 63, 64, 65, 66, 127, 128, 129, 255, 256, 257, 
 const LONGEST: u32 = 1600;
 
 fn every_length(lanes: impl Lanes) {
-    let lanes = || lanes.headed();
+    let lanes = || Headed::new(lanes);
     let mut from: Vec<u8> = (0..=250).cycle().take(50 + LONGEST as usize + 7).collect();
     let mut to = std::vec![0xa5u8; 200 + LONGEST as usize];
     let (source, target) = (PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to));
@@ -87,8 +87,8 @@ fn what_could_leave_either_run_is_refused() {
     }
     let frame = way.at(50).unwrap();
     for offset in [89, 700, 1 << 32, u64::MAX] {
-        assert!(frame.put(excess(64), offset, Words.headed(), NOTHING).is_none());
-        assert!(frame.put_line(offset, Words.headed()).is_none());
+        assert!(frame.put(excess(64), offset, Headed::new(Words), NOTHING).is_none());
+        assert!(frame.put_line(offset, Headed::new(Words)).is_none());
     }
     assert!([651, 511].iter().all(|&longest| {
         Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut to), longest).is_none()
@@ -99,8 +99,8 @@ fn what_could_leave_either_run_is_refused() {
     let way = Transfer::new(PeerSlice::from_mut(&mut from), PeerSlice::from_mut(&mut shorter), 600).unwrap();
     assert!(way.into_run(PeerSlice::from_mut(&mut too_short)).is_none());
     let way = way.into_run(PeerSlice::from_mut(&mut to)).unwrap();
-    assert!(way.at(50).unwrap().put(excess(64), 89, Words.headed(), NOTHING).is_none());
-    assert!(way.at(50).unwrap().put(excess(64), 88, Words.headed(), NOTHING).is_some());
+    assert!(way.at(50).unwrap().put(excess(64), 89, Headed::new(Words), NOTHING).is_none());
+    assert!(way.at(50).unwrap().put(excess(64), 88, Headed::new(Words), NOTHING).is_some());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn another_peer_and_other_lengths_are_refused() {
     let (mut from, mut to) = (std::vec![1u8; 650], std::vec![0u8; 700]);
     let to = PeerSlice::from_mut(&mut to);
     let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
-    let fits = |word: u32| frame.put(Excess::of(word, Bias::of(PEER)), 0, Words.headed(), NOTHING).is_some();
+    let fits = |word: u32| frame.put(Excess::of(word, Bias::of(PEER)), 0, Headed::new(Words), NOTHING).is_some();
     let to_is_zero = || (0..700).all(|at| to.read(at) == Ok(0u8));
     for len in [0, 1, 31, 601, 0xffff] {
         assert!(!fits(PEER | len), "{len} bytes");
@@ -132,9 +132,9 @@ fn what_lies_behind_4_gib_is_not_written_in_place_of_what_lies_before() {
     let frame = Transfer::new(PeerSlice::from_mut(&mut from), to, 600).unwrap().at(0).unwrap();
     let last = (1 << 32) - 600 - u64::from(HDR_LEN);
     assert_eq!(
-        [last, last + 1, 1 << 32, to.len() - 612].map(|at| frame.put_line(at, Words.headed())),
+        [last, last + 1, 1 << 32, to.len() - 612].map(|at| frame.put_line(at, Headed::new(Words))),
         [Some(()), None, None, None]
     );
-    assert_eq!([last + 1, 1 << 32].map(|at| frame.put(excess(600), at, Words.headed(), NOTHING)), [None; 2]);
+    assert_eq!([last + 1, 1 << 32].map(|at| frame.put(excess(600), at, Headed::new(Words), NOTHING)), [None; 2]);
     assert_eq!((to.read(0), to.read(last + 12)), (Ok(0u64), Ok(0x0707_0707_0707_0707u64)));
 }

@@ -139,7 +139,7 @@ fn fill<const ONE_LINE: bool, B: Buffers>(
     steps: &Steps<'_, B::Entries>,
     lanes: impl Lanes,
 ) -> u16 {
-    let lanes = lanes.headed();
+    let lanes = Headed::new(lanes);
     // What the loop needs is copied, so that no store to a buffer makes the compiler read it anew.
     let burst =
         Burst { first, bias: Bias::of(first & 0xffff_0000), region: target.region.0, transfer: target.transfer };
