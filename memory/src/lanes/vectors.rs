@@ -191,9 +191,7 @@ impl sealed::Lanes for Avx {
         // SAFETY: the value says that there is AVX.
         unsafe {
             vectors!(
-                "vpxor xmm0, xmm0, xmm0",
-                "vpxor xmm1, xmm1, xmm1",
-                "vpxor xmm2, xmm2, xmm2",
+                "vpxor xmm0, xmm0, xmm0; vpxor xmm1, xmm1, xmm1; vpxor xmm2, xmm2, xmm2",
                 "vzeroupper",
                 options(nomem, nostack, preserves_flags),
             );
