@@ -1,7 +1,6 @@
 //! Frames copied from one run into another, with the checks of a whole burst made once where they can be.
 #![allow(unsafe_code, reason = "moves bytes between two runs within bounds that are checked here")]
 
-use crate::lanes::sealed::Lanes as _;
 use crate::speculation::masked;
 use crate::word::{against, opaque, prefetch_for_write};
 use crate::{Lanes, PeerSlice};

@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "moves bytes between two runs that its callers checked")]
 
 use super::{HDR, HEADER, LINE, TURN, VECTOR, copy_short, sealed};
-use sluice_abi::net::PLAIN_HDR;
 
 /// Vector registers, 32 bytes at a time. A value exists only where processor and operating system allow AVX.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +142,7 @@ impl sealed::Lanes for Avx {
         // SAFETY: the caller's contract; the value says that there is AVX. The frame lies over the end of the header's
         // store.
         unsafe {
-            assembly!({ store_header!(to) } else { to.cast::<[u8; HDR]>().write(PLAIN_HDR) });
+            assembly!({ store_header!(to) } else { to.cast::<[u8; HDR]>().write(HEADER[0]) });
             copy_long(to.add(HDR), from, len);
         }
     }
@@ -170,7 +169,7 @@ impl sealed::Lanes for Avx {
         unsafe {
             match len {
                 ..VECTOR => copy_short(to, from, len),
-                ..=LINE => ends!("0", 1, VECTOR, 0, to, from, one),
+                VECTOR..=LINE => ends!("0", 1, VECTOR, 0, to, from, one),
                 _ => ends!("0, 32", 2, LINE, 0, to, from, two),
             }
         }
