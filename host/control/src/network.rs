@@ -1,8 +1,8 @@
 //! The devices of all VMs, and the directories that follow from them.
 //!
 //! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that
-//! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch;
-//! of the [`Member`]s of a server it always belongs to the switch.
+//! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
+//! Pair 0 of a front-end always belongs to the switch.
 
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
@@ -98,8 +98,7 @@ impl Network {
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
-    /// Returns the network of `members`, before any driver started. Pair 0 of each belongs to the switch, whatever its
-    /// driver negotiates, and no window is shown before [`Network::show`] says so.
+    /// Returns the network of `members`, before any driver started. No window is shown before [`Network::show`] says so.
     pub fn of_members(members: &[Member]) -> Self {
         let node = |(id, member): (usize, &Member)| {
             let sends = |&sender: &usize| members[sender].peers.contains(&id);
@@ -352,7 +351,7 @@ impl Node {
 
     /// Returns whether pair 0 belongs to the switch, whoever else sends.
     fn keeps_first_pair(&self) -> bool {
-        self.device.features().contains(F::MQ) || self.shown.is_some()
+        self.device.features().contains(F::MQ) || matches!(self.memory, Memory::Shared(_))
     }
 
     /// Returns where the queue of VM `sender` stands, if that VM is shown this one.
