@@ -6,12 +6,15 @@ mod file;
 
 use file::File;
 use serde::Serialize;
-use sluice_abi::directory::NAME_LEN;
-use sluice_control::{Addresses, FrontEnd, Limit, MAX_PAIRS, MTU, Mac, PortConfig};
+use sluice_abi::directory::{MAX_PEERS, NAME_LEN};
+use sluice_abi::map::PACKETS_LEN;
+use sluice_abi::run::RUN_ALIGN;
+use sluice_control::{Addresses, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::Spanned;
 
 /// Largest length of a policy file, bytes.
 const MAX_LEN: u64 = 1 << 20;
@@ -54,18 +57,17 @@ pub struct Vm {
     pub limit: Limit,
     /// The file to which its frames are captured.
     pub capture: Option<PathBuf>,
+    /// Length of its RAM in bytes, if it is a process; else a front-end has the VM's memory.
+    pub ram_len: Option<u64>,
+    /// The ids of the VMs into whose queues it may put frames by itself.
+    pub peers: Vec<usize>,
 }
 
 impl Vm {
-    /// Returns whether a front-end of this VM may go on as one of `new`.
-    pub fn keeps_session(&self, new: &Self) -> bool {
-        let parts = |vm: &Self| (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu);
-        parts(self) == parts(new)
-    }
-
     /// Returns what the network knows of the VM.
-    pub fn front_end(&self) -> FrontEnd {
-        FrontEnd { mac: self.mac, mtu: self.mtu, pairs: self.pairs, macs: self.macs.clone() }
+    fn member(&self) -> Member {
+        let Self { name, mac, mtu, pairs, macs, ram_len, peers, .. } = self.clone();
+        Member { name, mac, mtu, pairs, macs, ram_len, peers }
     }
 
     /// Returns what the switch knows of the VM.
@@ -142,7 +144,42 @@ impl Policy {
         let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
+        policy.check_pairs(&file)?;
         Ok(policy)
+    }
+
+    /// Returns what the network knows of the VMs.
+    pub fn members(&self) -> Vec<Member> {
+        self.vms.iter().map(Vm::member).collect()
+    }
+
+    /// Returns whether another VM puts frames into the queues of VM `id` by itself.
+    pub fn is_peer(&self, id: usize) -> bool {
+        self.vms.iter().any(|vm| vm.peers.contains(&id))
+    }
+
+    /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
+    pub fn before(&self, new: &Self, id: usize) -> Option<usize> {
+        let parts = |policy: &Self, id: usize| {
+            let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
+            let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, vm.ram_len, peers, is_peer)
+        };
+        let wanted = parts(new, id);
+        (0..self.vms.len()).find(|&old| parts(self, old) == wanted)
+    }
+
+    /// Checks that a VM has a queue pair for each VM that puts frames into its queues by itself.
+    fn check_pairs(&self, file: &File) -> Result<(), Wrong> {
+        for (id, vm) in self.vms.iter().enumerate() {
+            let senders = self.vms.iter().filter(|other| other.peers.contains(&id)).count();
+            if usize::from(vm.pairs) <= senders {
+                let (name, pairs, needed) = (&vm.name, vm.pairs, senders + 1);
+                let what = format!("pairs: {pairs}; {needed} are needed: one for the switch, and one for each sender");
+                return wrong(file.vms[id].at("pairs"), format!("vm \"{name}\": {what}"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that no two parts have one socket or file.
@@ -203,6 +240,8 @@ impl Policy {
             packets_per_second: vm.limit.packets_per_second,
             bits_per_second: vm.limit.bits_per_second,
             capture: vm.capture.clone(),
+            ram_bytes: vm.ram_len,
+            peers: self.names(&vm.peers).map(str::to_owned).collect(),
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
         Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect() }
@@ -229,6 +268,8 @@ struct Means {
     packets_per_second: Option<u64>,
     bits_per_second: Option<u64>,
     capture: Option<PathBuf>,
+    ram_bytes: Option<u64>,
+    peers: Vec<String>,
 }
 
 impl std::fmt::Display for Meaning {
@@ -251,6 +292,13 @@ impl std::fmt::Display for Meaning {
             for (rate, unit) in limits.iter().filter_map(|(rate, unit)| Some(((*rate)?, unit))) {
                 writeln!(f, "    at most {rate} {unit} a second")?;
             }
+            if let Some(bytes) = vm.ram_bytes {
+                writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?;
+            }
+            if !vm.peers.is_empty() {
+                let peers = vm.peers.join(", ");
+                writeln!(f, "    writes into the memory of {peers}: nothing protects them from it")?;
+            }
             if let Some(path) = &vm.capture {
                 writeln!(f, "    captured to {}", path.display())?;
             }
@@ -264,14 +312,14 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let entry = &file.vms[id];
     let name = entry.name.get_ref().clone();
     let fail = |key: &str, what: String| wrong(entry.at(key), format!("vm \"{name}\": {key}: {what}"));
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    if !(1..=NAME_LEN).contains(&name.len()) || !name.bytes().all(named) {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if !(1..=NAME_LEN).contains(&name.len()) || !name.bytes().all(fits) {
         return fail("name", format!("a-z, 0-9, - and _, 1 to {NAME_LEN} bytes"));
     }
     if file.vms[..id].iter().any(|other| *other.name.get_ref() == name) {
         return fail("name", "used twice".into());
     }
-    let (pairs, mtu) = (entry.pairs(), entry.mtu());
+    let (pairs, mtu) = (entry.pairs().unwrap_or_else(|| 1 + file.senders_to(&name)), entry.mtu());
     if !(1..=MAX_PAIRS).contains(&pairs) {
         return fail("pairs", format!("{pairs}; 1 to {MAX_PAIRS} are possible"));
     }
@@ -284,25 +332,40 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     if [limit.packets_per_second, limit.bits_per_second].contains(&Some(0)) {
         return fail("limit", "a rate of 0; 1 is the least, and lan = [] lets nothing through".into());
     }
-    let lan = lan(file, id)?;
+    let ram_len = entry.ram_mib().map(|mib| u64::from(mib) << 20);
+    if ram_len.is_some_and(|len| !len.is_multiple_of(RUN_ALIGN) || !(RUN_ALIGN..=PACKETS_LEN).contains(&len)) {
+        return fail("ram_mib", format!("an even number from 2 to {} is needed", PACKETS_LEN >> 20));
+    }
+    let peers = named(file, id, "peers", &entry.peers)?;
+    if ram_len.is_none() && !peers.is_empty() {
+        return fail("peers", "only a process has some: a VM with ram_mib".into());
+    }
+    if peers.len() > MAX_PEERS {
+        return fail("peers", format!("{}; at most {MAX_PEERS} are possible", peers.len()));
+    }
+    let lan = named(file, id, "lan", &entry.lan)?;
     let capture = entry.capture().map(|path| folder.join(path));
-    Ok(Vm { name, socket, mac: entry.mac(), macs: entry.macs(), pairs, mtu, lan, limit, capture })
+    let (mac, macs) = (entry.mac(), entry.macs());
+    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, peers })
 }
 
-/// Returns the ids of the VMs that VM `id` of `file` may send to.
-fn lan(file: &File, id: usize) -> Result<Vec<usize>, Wrong> {
-    let (mut lan, own) = (Vec::new(), file.vms[id].name.get_ref());
-    for name in &file.vms[id].lan {
+/// Returns the ids of the VMs that `names`, the value of `key` of VM `id` of `file`, names.
+fn named(file: &File, id: usize, key: &str, names: &[Spanned<String>]) -> Result<Vec<usize>, Wrong> {
+    let (mut found, own) = (Vec::new(), file.vms[id].name.get_ref());
+    for name in names {
         let (at, name) = (name.span().start, name.get_ref());
-        let fail = |what: &str| wrong(at, format!("vm \"{own}\": lan \"{name}\": {what}"));
+        let fail = |what: &str| wrong(at, format!("vm \"{own}\": {key} \"{name}\": {what}"));
         match file.vms.iter().position(|vm| vm.name.get_ref() == name) {
             None => return fail("no such vm"),
-            Some(other) if other == id => return fail("the switch forwards nothing to the vm that it comes from"),
-            Some(other) if lan.contains(&other) => return fail("named twice"),
-            Some(other) => lan.push(other),
+            Some(other) if other == id && key == "lan" => {
+                return fail("the switch forwards nothing to the vm that it comes from");
+            }
+            Some(other) if other == id => return fail("a vm can't be its own peer"),
+            Some(other) if found.contains(&other) => return fail("named twice"),
+            Some(other) => found.push(other),
         }
     }
-    Ok(lan)
+    Ok(found)
 }
 
 fn check_path(at: usize, key: &str, path: &Path) -> Result<(), Wrong> {

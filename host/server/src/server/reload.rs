@@ -39,8 +39,7 @@ impl Server {
             return Err(ServerError::Fixed("control").into());
         }
         let old = &self.policy.vms;
-        let stays = |vm| old.iter().position(|old| old.keeps_session(vm));
-        let before: Vec<_> = new.vms.iter().map(stays).collect();
+        let before: Vec<_> = (0..new.vms.len()).map(|vm| self.policy.before(&new, vm)).collect();
         let sockets = self.new_sockets(&new)?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture)?;
         // Nothing fails from here on.
@@ -67,6 +66,7 @@ impl Server {
     }
 
     fn take_over(&mut self, new: Policy, before: &[Option<usize>], made: Vec<Option<Socket>>, captures: Captures) {
+        self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
         }
@@ -78,11 +78,16 @@ impl Server {
             self.sockets.extend(made.or(kept));
         }
         self.captures.change(&self.policy, &new, before, captures);
-        self.network = Network::of_front_ends(new.vms.iter().map(|vm| vm.front_end()));
+        let mut old = std::mem::replace(&mut self.network, Network::of_members(&new.members()));
+        self.network.take_over(&mut old, before);
         let ports = new.vms.iter().map(|vm| vm.port()).zip(before.iter().copied());
         self.switch.change(ports, new.ageing.as_nanos() as u64);
         self.switch.rings().reorder(before);
         self.policy = new;
-        (0..self.policy.vms.len()).for_each(|vm| self.set_up(vm));
+        for vm in 0..self.policy.vms.len() {
+            self.set_up(vm);
+            self.publish(vm);
+            self.open_windows(vm);
+        }
     }
 }

@@ -14,3 +14,4 @@ mod qemu;
 mod reconnect;
 mod reload;
 mod testpmd;
+mod windows;
