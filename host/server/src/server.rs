@@ -11,6 +11,7 @@ use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
 use crate::ports::{Connection, Ports};
+use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -73,6 +74,7 @@ pub struct Server {
     captures: Captures,
     control: Control,
     begin: Instant,
+    sandbox: Option<Sandbox>,
     _folder: Folder,
 }
 
@@ -102,7 +104,18 @@ impl Server {
         let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let network = Network::of_front_ends(policy.vms.iter().map(|vm| vm.front_end()));
         let (path, begin) = (path.into(), Instant::now());
-        Ok(Self { path, policy, network, switch, sockets, captures, control, begin, _folder: folder })
+        Ok(Self { path, policy, network, switch, sockets, captures, control, begin, sandbox: None, _folder: folder })
+    }
+
+    /// Gives up what the server does not need, for good. Files may be made in the folders `more`, too.
+    pub fn enter_sandbox(&mut self, more: &[PathBuf]) -> Result<(), ServerError> {
+        self.sandbox = Some(Sandbox::enter(&self.path, &self.policy, more)?);
+        Ok(())
+    }
+
+    /// Returns what the server has given up.
+    pub const fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
     }
 
     /// Serves until a signal asks for the end.

@@ -41,13 +41,22 @@ impl Server {
         let old = &self.policy.vms;
         let stays = |vm| old.iter().position(|old| old.keeps_session(vm));
         let before: Vec<_> = new.vms.iter().map(stays).collect();
-        let sockets = self.new_sockets(&new)?;
-        let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture)?;
+        let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
+        let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
+        let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let (kept, gone) = (before.iter().flatten().count(), old.len() - before.iter().flatten().count());
         self.take_over(new, &before, sockets, captures);
         let new = self.policy.vms.len() - kept;
         Ok(format!("the policy was read again: {kept} VMs stay, {new} are new, {gone} are gone"))
+    }
+
+    /// Returns `error` with what the sandbox has to do with it.
+    fn explain(&self, error: ServerError) -> ServerError {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.explain(error),
+            None => error,
+        }
     }
 
     /// Makes the sockets of `new` that are not there. Each VM has one of them, or the one with its path.

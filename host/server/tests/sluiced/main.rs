@@ -13,4 +13,5 @@ mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;
+mod sandbox;
 mod testpmd;

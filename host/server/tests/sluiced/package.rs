@@ -1,6 +1,7 @@
 //! The files of the Debian package.
 
 use crate::lab::sluiced;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,10 +59,52 @@ fn the_policy_of_the_package_is_right_and_the_unit_runs_it() {
     assert_eq!(meaning["control"].as_str(), Some(control.as_str()), "it is in the folder that systemd makes");
     let installed = assets().into_iter().find(|[source, _]| source == POLICY).map(|[_, folder]| folder);
     let path = format!("/{}policy.toml", installed.expect("the policy is installed"));
-    assert_eq!(values("ExecStart"), [format!("/usr/bin/sluiced run {path}")]);
+    assert_eq!(
+        values("ExecStart"),
+        [format!("/usr/bin/sluiced run --writes /var/lib/{} {path}", values("StateDirectory")[0])]
+    );
     let reload = values("ExecReload")[0].clone();
     let words = reload.split(' ').skip(1).chain(["--control", "/no/such/socket"]);
     assert_eq!(sluiced(&words.collect::<Vec<_>>()).0, Some(4), "{reload}: a command that finds no server there");
+}
+
+/// Returns the calls of systemd's set `name`, unless systemd-analyze is not there.
+fn set(name: &str) -> Option<BTreeSet<String>> {
+    let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().ok()?;
+    assert!(output.status.success(), "{name}: {output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let words = text.lines().skip(1).map(str::trim).filter(|word| !word.is_empty() && !word.starts_with('#'));
+    let mut calls = BTreeSet::new();
+    for word in words {
+        let more = if word.starts_with('@') { set(word)? } else { BTreeSet::from([word.to_owned()]) };
+        calls.extend(more);
+    }
+    Some(calls)
+}
+
+/// systemd's filter stays below the server's own, which names fewer calls.
+#[test]
+fn the_unit_allows_each_call_that_the_server_makes() {
+    let Some(mut allowed) = set("@default") else {
+        println!("skipped: systemd-analyze is not installed (apt-get install systemd)");
+        return;
+    };
+    for line in values("SystemCallFilter") {
+        let (out, words) = line.strip_prefix('~').map_or((false, line.as_str()), |words| (true, words));
+        for word in words.split(' ') {
+            let calls = if word.starts_with('@') { set(word).expect("a set") } else { [word.to_owned()].into() };
+            allowed = if out { &allowed - &calls } else { &allowed | &calls };
+        }
+    }
+    let own = read("src/sandbox/calls.rs");
+    let names = own.split("libc::SYS_").skip(1).filter_map(|rest| {
+        let end = rest.find(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric())?;
+        Some(rest[..end].to_owned())
+    });
+    let enter =
+        ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"].map(str::to_owned);
+    let missing: Vec<_> = names.chain(enter).filter(|name| !allowed.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
