@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
 //! thread), `ports` (sessions as the switch sees them), `sockets`, `control` and `status` (what a running server is
-//! asked), `client` and `prometheus` (who asks), `sandbox` (what it gives up), `captures`, `signals`, `log`.
+//! asked), `client` and `prometheus` (who asks), `sandbox` (what it gives up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
@@ -19,6 +19,7 @@ mod server;
 mod signals;
 mod sockets;
 mod status;
+mod systemd;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;

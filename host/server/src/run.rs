@@ -3,6 +3,7 @@
 use crate::policy::Policy;
 use crate::server::Server;
 use crate::signals::Signals;
+use crate::systemd::Handed;
 use crate::{Failure, log};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -38,8 +39,9 @@ enum Choice {
 /// Serves until a signal says to end.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let policy = Policy::read(&options.policy)?;
+    let handed = Handed::take()?;
     let signals = Signals::catch()?;
-    let mut server = Server::new(&options.policy, policy)?;
+    let mut server = Server::new(&options.policy, policy, handed)?;
     if options.sandbox == Choice::On {
         server.enter_sandbox(&options.writes)?;
     }

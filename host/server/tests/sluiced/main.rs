@@ -14,4 +14,5 @@ mod qemu;
 mod reconnect;
 mod reload;
 mod sandbox;
+mod systemd;
 mod testpmd;

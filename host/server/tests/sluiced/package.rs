@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const UNIT: &str = "packaging/sluiced.service";
+const SOCKET: &str = "packaging/sluiced.socket";
 const POLICY: &str = "packaging/policy.toml";
 /// Programs, pages and completions are made before the package is.
 const MADE: &str = "target/release/";
@@ -27,9 +28,13 @@ fn assets() -> Vec<[String; 2]> {
     assets.iter().map(|asset| [word(asset, 0), word(asset, 1)]).collect()
 }
 
-/// The values of `key` in the unit, in their order.
+/// The values of `key` in the service's unit, in their order.
 fn values(key: &str) -> Vec<String> {
-    let unit = read(UNIT);
+    values_of(UNIT, key)
+}
+
+fn values_of(unit: &str, key: &str) -> Vec<String> {
+    let unit = read(unit);
     let value = |line: &str| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
     unit.lines().filter_map(value).collect()
 }
@@ -57,6 +62,9 @@ fn the_policy_of_the_package_is_right_and_the_unit_runs_it() {
     let meaning: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let control = format!("/run/{}/control.sock", values("RuntimeDirectory")[0]);
     assert_eq!(meaning["control"].as_str(), Some(control.as_str()), "it is in the folder that systemd makes");
+    assert_eq!(values_of(SOCKET, "ListenStream"), [control], "systemd listens there");
+    // Otherwise the folder, and systemd's socket in it, would be gone with the server.
+    assert_eq!(values("RuntimeDirectoryPreserve"), ["yes"]);
     let installed = assets().into_iter().find(|[source, _]| source == POLICY).map(|[_, folder]| folder);
     let path = format!("/{}policy.toml", installed.expect("the policy is installed"));
     assert_eq!(
@@ -108,15 +116,19 @@ fn the_unit_allows_each_call_that_the_server_makes() {
 }
 
 #[test]
-fn systemd_knows_each_line_of_the_unit() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (unit, program) = (folder.path().join("sluiced.service"), env!("CARGO_BIN_EXE_sluiced"));
-    fs::write(&unit, read(UNIT).replace("/usr/bin/sluiced", program)).expect("a unit");
+fn systemd_knows_each_line_of_the_units() {
+    let (folder, program) = (tempfile::tempdir().expect("a folder"), env!("CARGO_BIN_EXE_sluiced"));
     let mut command = Command::new("systemd-analyze");
-    let Ok(output) = command.args(["verify", "--man=no"]).arg(&unit).output() else {
+    command.args(["verify", "--man=no"]);
+    for unit in [UNIT, SOCKET] {
+        let path = folder.path().join(Path::new(unit).file_name().expect("a name"));
+        fs::write(&path, read(unit).replace("/usr/bin/sluiced", program)).expect("a unit");
+        command.arg(path);
+    }
+    let Ok(output) = command.output() else {
         println!("skipped: systemd-analyze is not installed (apt-get install systemd)");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("sluiced.service"), "{said}");
+    assert!(output.status.success() && !said.contains("sluiced."), "{said}");
 }
