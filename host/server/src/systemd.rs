@@ -49,7 +49,7 @@ impl Handed {
         }
     }
 
-    /// Warns of each socket of which `has` says that nobody has it: who connects there waits for a policy that names it.
+    /// Warns of each socket of which `has` says that nobody has it: who connects there waits for another policy.
     pub fn warn_of_others(&self, has: impl Fn(&Path) -> bool) {
         for (path, _) in self.sockets.iter().filter(|(path, _)| !has(path)) {
             warn!(socket = %path.display(), "systemd listens there, and the policy has no VM with this socket");

@@ -55,7 +55,7 @@ impl Files {
         Ok(Self { folders, rules, abi: 0 })
     }
 
-    /// Restricts the calling thread, and those that it starts. Says why not, if the kernel does not keep it to anything.
+    /// Restricts the calling thread, and those that it starts. Says why the kernel does not, if so.
     pub fn restrict(mut self) -> Result<Self, String> {
         let status = restrict(std::mem::take(&mut self.rules)).map_err(|error| error.to_string())?;
         match (status.ruleset, status.landlock) {
