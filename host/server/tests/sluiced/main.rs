@@ -13,5 +13,7 @@ mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;
+mod sandbox;
+mod systemd;
 mod testpmd;
 mod windows;
