@@ -2,7 +2,7 @@
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
-//! switch sees them), `sockets`, `control` and `status` (what a running server is asked), `client` and
+//! switch sees them), `tap` (a port to the host's network), `rings` (of either), `sockets`, `control` and `status` (what a running server is asked), `client` and
 //! `prometheus` (who asks), `captures`, `signals`, `log`.
 
 mod captures;
@@ -13,10 +13,12 @@ mod offered;
 mod policy;
 mod ports;
 mod prometheus;
+mod rings;
 mod server;
 mod signals;
 mod sockets;
 mod status;
+mod tap;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;

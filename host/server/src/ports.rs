@@ -1,7 +1,9 @@
-//! The sessions of all VMs, as the switch sees them: rings, which end with their session.
+//! The sessions of all VMs and the devices of all taps, as the switch sees them: rings, which end with them.
 
 use crate::log::Quota;
 use crate::offered;
+use crate::rings::PortRing;
+use crate::tap::{TapDevice, TapRing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::Gpa;
@@ -24,17 +26,19 @@ use tracing::level_filters::LevelFilter;
 /// Largest number of messages that one turn of a session handles.
 const MESSAGES: usize = 16;
 
-/// The ports of all VMs, by id.
+/// The ports of all VMs and taps, by id.
 #[derive(Default)]
 pub struct Ports(Vec<Port>);
 
-/// The port of one VM.
+/// The port of one VM, or of one tap.
 #[derive(Default)]
 pub struct Port {
     pub connection: Option<Connection>,
-    /// Number of sessions that began.
+    /// The device, if this is the port of a tap.
+    pub tap: Option<TapDevice>,
+    /// Number of sessions that began, or of times that the device was opened.
     pub connects: u64,
-    /// Why the last session ended.
+    /// Why the last session ended, or the device was lost.
     pub last_end: Option<String>,
     /// How many lines the VM has in the log.
     pub quota: Quota,
@@ -43,7 +47,12 @@ pub struct Port {
 }
 
 impl Port {
-    /// Logs a line of this VM by `line`, unless nobody wants its level, or there were too many lately.
+    /// Returns whether frames may come from the port.
+    pub const fn is_there(&self) -> bool {
+        self.connection.is_some() || self.tap.is_some()
+    }
+
+    /// Logs a line of this VM or tap by `line`, unless nobody wants its level, or there were too many lately.
     pub fn log(&mut self, level: Level, line: impl FnOnce()) {
         if level <= LevelFilter::current() && self.quota.takes(Instant::now()) {
             line();
@@ -145,6 +154,11 @@ impl Ports {
         Self((0..count).map(|_| Port::default()).collect())
     }
 
+    /// Adds the port of a tap, whose device is open.
+    pub fn add_tap(&mut self, tap: TapDevice) {
+        self.0.push(Port { tap: Some(tap), connects: 1, ..Port::default() });
+    }
+
     pub fn get(&self, vm: usize) -> Option<&Port> {
         self.0.get(vm)
     }
@@ -166,14 +180,18 @@ impl Ports {
 }
 
 impl Rings for Ports {
-    type Ring<'r> = SessionRing<'r>;
+    type Ring<'r> = PortRing<'r>;
 
     fn ring(&mut self, vm: u32, queue: &Queue) -> Option<Self::Ring<'_>> {
-        let connection = self.0.get_mut(vm as usize)?.connection.as_mut()?;
+        let port = self.0.get_mut(vm as usize)?;
+        if let Some(tap) = &mut port.tap {
+            return tap.fault().is_none().then_some(PortRing::Tap(TapRing(tap)));
+        }
+        let connection = port.connection.as_mut()?;
         if connection.fault.is_some() {
             return None;
         }
-        connection.session.device().ring(queue.index).map(SessionRing)
+        connection.session.device().ring(queue.index).map(SessionRing).map(PortRing::Session)
     }
 
     fn blame(&mut self, vm: u32, index: u16, clause: Clause) {

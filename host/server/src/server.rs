@@ -5,12 +5,13 @@
 
 mod reload;
 mod requests;
+mod taps;
 
 use crate::captures::Captures;
 use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
-use crate::ports::{Connection, Ports};
+use crate::ports::{Connection, Port, Ports};
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,6 +52,20 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// The device of a tap can't be opened.
+    #[error("{}:{line}: tap \"{name}\": device \"{device}\": {why}", path.display())]
+    Tap {
+        /// The policy file.
+        path: PathBuf,
+        /// Number of the line that names the device, from 1.
+        line: usize,
+        /// The tap.
+        name: String,
+        /// The device.
+        device: String,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// A capture file can't be made.
     #[error("capture {0}")]
     Capture(io::Error),
@@ -73,6 +88,8 @@ pub struct Server {
     captures: Captures,
     control: Control,
     begin: Instant,
+    /// When taps without a device are opened again.
+    retry: Instant,
     _folder: Folder,
 }
 
@@ -83,6 +100,8 @@ enum Source {
     Front(usize),
     Session(usize),
     Kick(usize, usize),
+    /// Frames that wait at a tap are taken by its turn.
+    Tap,
     Client,
 }
 
@@ -94,15 +113,21 @@ impl Server {
         let control = Control::listen(&policy.control);
         let control = control.map_err(|error| ServerError::Socket { path: policy.control.clone(), error })?;
         let sockets = policy.vms.iter().map(|vm| listen(&vm.socket)).collect::<Result<_, _>>()?;
+        let mut ports = Ports::new(policy.vms.len());
+        for tap in &policy.taps {
+            ports.add_tap(taps::open(path, tap)?);
+        }
         let captures = Captures::create(&policy).map_err(ServerError::Capture)?;
         // The one switch of this process keeps its room for good.
         let room = PeerSlice::from_mut(vec![0_u64; Switch::ROOM_LEN.div_ceil(8) as usize].leak());
-        let (ports, ageing) = (policy.vms.iter().map(|vm| vm.port()), policy.ageing.as_nanos() as u64);
-        let switch = Switch::with_rings(ports, Ports::new(policy.vms.len()), ageing, room);
+        let switch = Switch::with_rings(policy.port_configs(), ports, policy.ageing.as_nanos() as u64, room);
         let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let network = Network::of_front_ends(policy.vms.iter().map(|vm| vm.front_end()));
+        let network = Network::of_front_ends(policy.front_ends());
         let (path, begin) = (path.into(), Instant::now());
-        Ok(Self { path, policy, network, switch, sockets, captures, control, begin, _folder: folder })
+        let mut server =
+            Self { path, policy, network, switch, sockets, captures, control, begin, retry: begin, _folder: folder };
+        server.set_up_taps();
+        Ok(server)
     }
 
     /// Serves until a signal asks for the end.
@@ -142,8 +167,8 @@ impl Server {
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
     fn turn(&mut self) -> bool {
         let (mut moved, now) = (false, self.begin.elapsed().as_nanos() as u64);
-        for vm in 0..self.policy.vms.len() {
-            if self.switch.rings().get(vm).is_none_or(|port| port.connection.is_none()) {
+        for vm in 0..self.policy.ports() {
+            if !self.switch.rings().get(vm).is_some_and(Port::is_there) {
                 continue;
             }
             let Self { network, switch, captures, .. } = self;
@@ -158,6 +183,7 @@ impl Server {
             if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
                 self.close(vm, &fault, false);
             }
+            self.lose_tap(vm);
         }
         moved
     }
@@ -191,6 +217,7 @@ impl Server {
                         self.close(vm, &format!("kick event: {error}"), false);
                     }
                 }
+                Source::Tap => {}
                 Source::Client => is_asked = true,
             }
         }
@@ -199,16 +226,17 @@ impl Server {
         }
         self.give_captures();
         let now = Instant::now();
+        self.open_taps(now);
         self.say_left_out(|quota| quota.renew(now));
         Ok(())
     }
 
-    /// Says of each VM how many lines of it were left out of the log, by `count`.
+    /// Says of each VM and tap how many lines of it were left out of the log, by `count`.
     fn say_left_out(&mut self, count: impl Fn(&mut Quota) -> Option<u64>) {
-        for (id, vm) in self.policy.vms.iter().enumerate() {
+        for id in 0..self.policy.ports() {
             let left_out = self.switch.rings().get_mut(id).and_then(|port| count(&mut port.quota));
             if let Some(lines) = left_out {
-                warn!(vm = vm.name, lines, "lines were left out here");
+                warn!(vm = self.policy.name(id), lines, "lines were left out here");
             }
         }
     }
@@ -225,6 +253,7 @@ impl Server {
             let kicks = connection.kicks().iter().enumerate();
             all.extend(kicks.map(|(index, kick)| (Source::Kick(vm, index), kick.as_fd(), PollFlags::IN)));
         }
+        all.extend(ports.iter().filter_map(|port| Some((Source::Tap, port.tap.as_ref()?.as_fd(), PollFlags::IN))));
         let clients = self.control.sources(|id| captured.contains(&id));
         all.extend(clients.into_iter().map(|(fd, flags)| (Source::Client, fd, flags)));
         let mut fds: Vec<_> = all.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();

@@ -13,6 +13,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// The VMs, in the order of the policy.
     pub vms: Vec<VmStatus>,
+    /// The taps, in the order of the policy.
+    #[serde(default)]
+    pub taps: Vec<TapStatus>,
 }
 
 /// The state of one VM.
@@ -42,6 +45,29 @@ pub struct VmStatus {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// The state of one tap.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TapStatus {
+    /// The tap's name.
+    pub name: String,
+    /// Its device.
+    pub device: String,
+    /// Time since the device was opened, seconds; none if it is lost.
+    pub open_seconds: Option<u64>,
+    /// Whether the device was down when a frame was last to be given to the kernel.
+    pub is_down: bool,
+    /// Number of times that the device was opened.
+    pub opens: u64,
+    /// Why the device was lost the last time.
+    pub last_loss: Option<String>,
+    /// Bytes of the frames that are counted as `taken`.
+    pub taken_bytes: u64,
+    /// Bytes of the frames that are counted as `forwarded`.
+    pub forwarded_bytes: u64,
+    /// The counters of the tap's port. See: [`sluice_control::Counters`].
+    pub counters: BTreeMap<String, u64>,
+}
+
 /// A ring in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RingStatus {
@@ -54,14 +80,35 @@ pub struct RingStatus {
 impl VmStatus {
     /// Returns the counter `name`.
     pub fn counter(&self, name: &str) -> u64 {
-        self.counters.get(name).copied().unwrap_or(0)
+        counter(&self.counters, name)
     }
+}
 
-    /// Returns the counters of drops, and of other causes for a look, that are not 0.
-    fn drops(&self) -> String {
-        let other = |name: &&String| !["taken", "forwarded", "notified"].contains(&name.as_str());
-        let counted = self.counters.iter().filter(|(name, count)| other(name) && **count > 0);
-        counted.map(|(name, count)| format!(" {name}={count}")).collect()
+/// Returns the counter `name`.
+pub fn counter(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
+    counters.get(name).copied().unwrap_or(0)
+}
+
+/// Writes what passed a port: frames, bytes from and to it, and the counters of drops, and of other causes for a look,
+/// that are not 0.
+fn write_traffic(f: &mut fmt::Formatter<'_>, counters: &BTreeMap<String, u64>, [from, to]: [u64; 2]) -> fmt::Result {
+    let other = |name: &&String| !["taken", "forwarded", "notified"].contains(&name.as_str());
+    let counted = counters.iter().filter(|(name, count)| other(name) && **count > 0);
+    let drops: String = counted.map(|(name, count)| format!(" {name}={count}")).collect();
+    let [taken, forwarded] = ["taken", "forwarded"].map(|name| counter(counters, name));
+    writeln!(f, "    from it {taken} frames, {from} bytes; to it {forwarded} frames, {to} bytes{drops}")
+}
+
+impl fmt::Display for TapStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:16} tap {} ", self.name, self.device)?;
+        match self.open_seconds {
+            Some(seconds) => writeln!(f, "open {seconds} s{}", if self.is_down { ", down" } else { "" })?,
+            None => writeln!(f, "lost")?,
+        }
+        write_traffic(f, &self.counters, [self.taken_bytes, self.forwarded_bytes])?;
+        let Some(why) = &self.last_loss else { return Ok(()) };
+        writeln!(f, "    opened {} times; the last loss: {why}", self.opens)
     }
 }
 
@@ -82,17 +129,11 @@ impl fmt::Display for Status {
                 )?,
                 None => writeln!(f, "{:16} {} not connected", vm.name, vm.mac)?,
             }
-            let [taken, forwarded] = ["taken", "forwarded"].map(|name| vm.counter(name));
-            let (from, to) = (vm.taken_bytes, vm.forwarded_bytes);
-            writeln!(
-                f,
-                "    from it {taken} frames, {from} bytes; to it {forwarded} frames, {to} bytes{}",
-                vm.drops()
-            )?;
+            write_traffic(f, &vm.counters, [vm.taken_bytes, vm.forwarded_bytes])?;
             if let Some(end) = &vm.last_end {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;
             }
         }
-        Ok(())
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
     }
 }
