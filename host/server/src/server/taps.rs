@@ -84,8 +84,9 @@ impl Server {
         taps.map(|(tap, before)| is_new(tap, before).then(|| open(&self.path, tap)).transpose()).collect()
     }
 
-    /// Takes the devices that taps of `new` have by another name, or with other keys, from the taps that had them, and
-    /// returns each where it is to be: those in `made` are there already.
+    /// Takes the devices that taps of `new` have by another name, or with another MTU, from the taps that had them, and
+    /// returns each where it is to be: those in `made` are there already. One whose offloads change is closed, since no
+    /// device can be opened twice.
     pub(super) fn move_taps(
         &mut self,
         new: &Policy,
@@ -95,7 +96,8 @@ impl Server {
         let vms = self.policy.vms.len();
         for (at, old) in self.policy.taps.iter().enumerate().filter(|(at, _)| !before.contains(&Some(vms + at))) {
             let Some(port) = self.switch.rings().get_mut(vms + at) else { continue };
-            let to = new.taps.iter().position(|tap| tap.device == old.device);
+            let is_same = |tap: &Tap| (&tap.device, tap.offloads) == (&old.device, old.offloads);
+            let to = new.taps.iter().position(is_same);
             match to.and_then(|to| made.get_mut(to)) {
                 Some(made) => *made = port.tap.take(),
                 None => port.log(Level::INFO, || info!(tap = old.name, "the device is closed: the policy has changed")),
@@ -114,6 +116,8 @@ impl Server {
             }
         }
         self.set_up_taps();
+        self.retry = Instant::now();
+        self.open_taps(self.retry);
     }
 
     pub(super) fn tap_status(&mut self, index: usize) -> TapStatus {

@@ -3,6 +3,7 @@
 mod control;
 mod ends;
 mod exchange;
+mod host;
 mod hostile;
 mod lab;
 mod linux;
@@ -13,4 +14,5 @@ mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;
+mod tap;
 mod testpmd;
