@@ -63,10 +63,15 @@ impl Device {
         Self(name)
     }
 
-    /// The table of the tap `up`.
+    /// The table of the tap `up`, which is this device.
     pub fn table(&self, keys: &str) -> String {
-        format!("[[tap]]\nname = \"up\"\ndevice = \"{}\"\n{keys}\n", self.0)
+        table("up", &self.0, keys)
     }
+}
+
+/// The table of a tap.
+pub fn table(name: &str, device: &str, keys: &str) -> String {
+    format!("[[tap]]\nname = \"{name}\"\ndevice = \"{device}\"\n{keys}\n")
 }
 
 impl Drop for Device {
@@ -156,10 +161,14 @@ impl Namespace {
     pub fn new() -> Self {
         let name = fresh();
         ip(&format!("netns add {name}"));
+        let quiet =
+            "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        // A kernel without IPv6 says nothing anyway.
+        let _ = Command::new("ip").args(["netns", "exec", &name, "sh", "-c", quiet]).output();
         Self(name)
     }
 
-    /// Moves `device` here, and gives it an address.
+    /// Moves `device` here, and gives it an address. Nobody says anything there by itself.
     #[track_caller]
     pub fn take(&self, device: &str, address: &str) {
         ip(&format!("link set {device} netns {}", self.0));
