@@ -10,6 +10,7 @@ mod lab;
 mod linux;
 mod log;
 mod manual;
+mod openvswitch;
 mod package;
 mod prometheus;
 mod qemu;
