@@ -1,17 +1,21 @@
 //! `sluiced`: the device side of many virtual machines' network devices, for QEMU and for DPDK, connected by a learning
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
-//! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `ports` (sessions as the
-//! switch sees them), `tap` (a port to the host's network), `rings` (of either), `sockets`, `control` and `status` (what a running server is asked), `client` and
+//! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `connection` and `process`
+//! (who is connected), `tap` (a port to the host's network), `ports` and `rings` (all of them, as the switch sees them),
+//! `windows` and `server/windows.rs` (processes that send by themselves), `sockets`, `control` and `status` (what a
+//! running server is asked), `client` and
 //! `prometheus` (who asks), `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
+mod connection;
 mod control;
 mod log;
 mod offered;
 mod policy;
 mod ports;
+mod process;
 mod prometheus;
 mod rings;
 mod server;
@@ -19,6 +23,7 @@ mod signals;
 mod sockets;
 mod status;
 mod tap;
+mod windows;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;

@@ -8,9 +8,12 @@ mod parts;
 mod taps;
 
 use file::File;
-use parts::{check_limit, check_name, check_path, lan, line, list, listed, write_rest};
+use parts::{Owner, check_limit, check_name, check_path, line, list, listed, named, write_rest};
 use serde::Serialize;
-use sluice_control::{Addresses, FrontEnd, Limit, MAX_PAIRS, MTU, Mac, PortConfig};
+use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::map::PACKETS_LEN;
+use sluice_abi::run::RUN_ALIGN;
+use sluice_control::{Addresses, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -58,18 +61,17 @@ pub struct Vm {
     pub limit: Limit,
     /// The file to which its frames are captured.
     pub capture: Option<PathBuf>,
+    /// Length of its RAM in bytes, if it is a process; else a front-end has the VM's memory.
+    pub ram_len: Option<u64>,
+    /// The ids of the VMs into whose queues it may put frames by itself.
+    pub peers: Vec<usize>,
 }
 
 impl Vm {
-    /// Returns whether a front-end of this VM may go on as one of `new`.
-    pub fn keeps_session(&self, new: &Self) -> bool {
-        let parts = |vm: &Self| (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu);
-        parts(self) == parts(new)
-    }
-
     /// Returns what the network knows of the VM.
-    pub fn front_end(&self) -> FrontEnd {
-        FrontEnd { mac: self.mac, mtu: self.mtu, pairs: self.pairs, macs: self.macs.clone() }
+    fn member(&self) -> Member {
+        let Self { name, mac, mtu, pairs, macs, ram_len, peers, .. } = self.clone();
+        Member { name, mac, mtu, pairs, macs, ram_len, peers }
     }
 
     /// Returns what the switch knows of the VM.
@@ -145,7 +147,42 @@ impl Policy {
         let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms, taps };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
+        policy.check_pairs(&file)?;
         Ok(policy)
+    }
+
+    /// Returns what the network knows of all VMs and taps, by id.
+    pub fn members(&self) -> Vec<Member> {
+        self.vms.iter().map(Vm::member).chain(self.taps.iter().map(Tap::member)).collect()
+    }
+
+    /// Returns whether another VM puts frames into the queues of VM `id` by itself.
+    pub fn is_peer(&self, id: usize) -> bool {
+        self.vms.iter().any(|vm| vm.peers.contains(&id))
+    }
+
+    /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
+    fn before(&self, new: &Self, id: usize) -> Option<usize> {
+        let parts = |policy: &Self, id: usize| {
+            let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
+            let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, vm.ram_len, peers, is_peer)
+        };
+        let wanted = parts(new, id);
+        (0..self.vms.len()).find(|&old| parts(self, old) == wanted)
+    }
+
+    /// Checks that a VM has a queue pair for each VM that puts frames into its queues by itself.
+    fn check_pairs(&self, file: &File) -> Result<(), Wrong> {
+        for (id, vm) in self.vms.iter().enumerate() {
+            let senders = self.vms.iter().filter(|other| other.peers.contains(&id)).count();
+            if usize::from(vm.pairs) <= senders {
+                let (name, pairs, needed) = (&vm.name, vm.pairs, senders + 1);
+                let what = format!("pairs: {pairs}; {needed} are needed: one for the switch, and one for each sender");
+                return wrong(file.vms[id].at("pairs"), format!("vm \"{name}\": {what}"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that no two parts have one socket or file.
@@ -188,11 +225,6 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns what the network knows of all VMs and taps, by id.
-    pub fn front_ends(&self) -> impl Iterator<Item = FrontEnd> {
-        self.vms.iter().map(Vm::front_end).chain(self.taps.iter().map(Tap::front_end))
-    }
-
     /// Returns what the switch knows of all VMs and taps, by id.
     pub fn port_configs(&self) -> impl Iterator<Item = PortConfig> {
         self.vms.iter().map(Vm::port).chain(self.taps.iter().map(Tap::port))
@@ -201,7 +233,7 @@ impl Policy {
     /// Returns the ids that the VMs and taps of `new` have here, in the order of `new`; none for those whose session or
     /// device can't go on.
     pub fn stay(&self, new: &Self) -> Vec<Option<usize>> {
-        let vms = new.vms.iter().map(|vm| self.vms.iter().position(|old| old.keeps_session(vm)));
+        let vms = (0..new.vms.len()).map(|vm| self.before(new, vm));
         let tap = |tap| self.taps.iter().position(|old| old.keeps_device(tap)).map(|at| self.vms.len() + at);
         vms.chain(new.taps.iter().map(tap)).collect()
     }
@@ -241,6 +273,8 @@ impl Policy {
             packets_per_second: vm.limit.packets_per_second,
             bits_per_second: vm.limit.bits_per_second,
             capture: vm.capture.clone(),
+            ram_bytes: vm.ram_len,
+            peers: self.names(&vm.peers).map(str::to_owned).collect(),
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
         let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
@@ -269,6 +303,8 @@ struct Means {
     packets_per_second: Option<u64>,
     bits_per_second: Option<u64>,
     capture: Option<PathBuf>,
+    ram_bytes: Option<u64>,
+    peers: Vec<String>,
 }
 
 impl std::fmt::Display for Meaning {
@@ -290,6 +326,13 @@ impl std::fmt::Display for Meaning {
             if !vm.macs.is_empty() {
                 writeln!(f, "    may also send from {}", vm.macs.join(", "))?;
             }
+            if let Some(bytes) = vm.ram_bytes {
+                writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?;
+            }
+            if !vm.peers.is_empty() {
+                let peers = vm.peers.join(", ");
+                writeln!(f, "    writes into the memory of {peers}: nothing protects them from it")?;
+            }
             write_rest(f, [vm.packets_per_second, vm.bits_per_second], vm.capture.as_deref())?;
         }
         self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
@@ -307,7 +350,7 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     if file.vms[..id].iter().any(|other| *other.name.get_ref() == name) {
         return fail("name", "used twice".into());
     }
-    let (pairs, mtu) = (entry.pairs(), entry.mtu());
+    let (pairs, mtu) = (entry.pairs().unwrap_or_else(|| 1 + file.senders_to(&name)), entry.mtu());
     if !(1..=MAX_PAIRS).contains(&pairs) {
         return fail("pairs", format!("{pairs}; 1 to {MAX_PAIRS} are possible"));
     }
@@ -320,9 +363,22 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     if let Err(what) = check_limit(limit) {
         return fail("limit", what);
     }
-    let lan = lan(file, &format!("vm \"{name}\""), &name, &entry.lan)?;
+    let ram_len = entry.ram_mib().map(|mib| u64::from(mib) << 20);
+    if ram_len.is_some_and(|len| !len.is_multiple_of(RUN_ALIGN) || !(RUN_ALIGN..=PACKETS_LEN).contains(&len)) {
+        return fail("ram_mib", format!("an even number from 2 to {} is needed", PACKETS_LEN >> 20));
+    }
+    let owner = Owner { kind: "vm", name: &name };
+    let peers = named(file, &owner, "peers", &entry.peers)?;
+    if ram_len.is_none() && !peers.is_empty() {
+        return fail("peers", "only a process has some: a VM with ram_mib".into());
+    }
+    if peers.len() > MAX_PEERS {
+        return fail("peers", format!("{}; at most {MAX_PEERS} are possible", peers.len()));
+    }
+    let lan = named(file, &owner, "lan", &entry.lan)?;
     let capture = entry.capture().map(|path| folder.join(path));
-    Ok(Vm { name, socket, mac: entry.mac(), macs: entry.macs(), pairs, mtu, lan, limit, capture })
+    let (mac, macs) = (entry.mac(), entry.macs());
+    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, peers })
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct VmStatus {
     pub features: u64,
     /// The rings in use.
     pub rings: Vec<RingStatus>,
+    /// The windows on its peers, of a process that is connected.
+    #[serde(default)]
+    pub windows: Vec<WindowStatus>,
     /// Bytes of the frames that are counted as `taken`.
     pub taken_bytes: u64,
     /// Bytes of the frames that are counted as `forwarded`.
@@ -75,6 +78,17 @@ pub struct RingStatus {
     pub queue: u16,
     /// The number of entries.
     pub size: u16,
+}
+
+/// A window of a process on a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// The name of the peer.
+    pub peer: String,
+    /// `open`, `closed`, or `draining`: closed once a call has ended.
+    pub state: String,
+    /// Number of frames that the process has put into the peer's queue since it connected.
+    pub frames: u64,
 }
 
 impl VmStatus {
@@ -130,6 +144,9 @@ impl fmt::Display for Status {
                 None => writeln!(f, "{:16} {} not connected", vm.name, vm.mac)?,
             }
             write_traffic(f, &vm.counters, [vm.taken_bytes, vm.forwarded_bytes])?;
+            for WindowStatus { peer, state, frames } in &vm.windows {
+                writeln!(f, "    window on {peer} {state}: {frames} frames")?;
+            }
             if let Some(end) = &vm.last_end {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;
             }

@@ -19,6 +19,14 @@ pub struct File {
     pub taps: Vec<taps::Entry>,
 }
 
+impl File {
+    /// Returns how many VMs put frames into the queues of the VM of this name by themselves.
+    pub fn senders_to(&self, name: &str) -> u16 {
+        let sends = |vm: &&Entry| vm.peers.iter().any(|peer| peer.get_ref() == name);
+        self.vms.iter().filter(sends).count() as u16
+    }
+}
+
 /// The table of the server.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +64,9 @@ pub struct Entry {
     pub lan: Vec<Spanned<String>>,
     limit: Option<Spanned<Rates>>,
     capture: Option<Spanned<PathBuf>>,
+    ram_mib: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub peers: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -84,8 +95,12 @@ impl Entry {
         self.macs.as_ref().map_or_else(Addresses::default, |macs| macs.get_ref().clone())
     }
 
-    pub fn pairs(&self) -> u16 {
-        self.pairs.as_ref().map_or(1, |pairs| *pairs.get_ref())
+    pub fn pairs(&self) -> Option<u16> {
+        self.pairs.as_ref().map(|pairs| *pairs.get_ref())
+    }
+
+    pub fn ram_mib(&self) -> Option<u32> {
+        self.ram_mib.as_ref().map(|mib| *mib.get_ref())
     }
 
     pub fn mtu(&self) -> u16 {
@@ -109,6 +124,8 @@ impl Entry {
             "pairs" => self.pairs.as_ref().map(Spanned::span),
             "mtu" => self.mtu.as_ref().map(Spanned::span),
             "limit" => self.limit.as_ref().map(Spanned::span),
+            "ram_mib" => self.ram_mib.as_ref().map(Spanned::span),
+            "peers" => self.peers.first().map(Spanned::span),
             "capture" => self.capture.as_ref().map(Spanned::span),
             _ => None,
         };

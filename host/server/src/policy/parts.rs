@@ -54,21 +54,32 @@ pub fn check_limit(limit: Limit) -> Result<(), String> {
     if is_none { Err(what.into()) } else { Ok(()) }
 }
 
-/// Returns the ids of the VMs and taps of `file` with these `names`, to which `owner`, whose name is `own`, may send.
-pub fn lan(file: &File, owner: &str, own: &str, names: &[Spanned<String>]) -> Result<Vec<usize>, Wrong> {
-    let mut lan = Vec::new();
+/// Who has a key.
+pub struct Owner<'f> {
+    /// `vm` or `tap`.
+    pub kind: &'static str,
+    /// The name.
+    pub name: &'f str,
+}
+
+/// Returns the ids of the VMs, and of the taps for the key `lan`, that `names`, the value of `key` of `owner`, names.
+pub fn named(file: &File, owner: &Owner<'_>, key: &str, names: &[Spanned<String>]) -> Result<Vec<usize>, Wrong> {
+    let (mut found, is_lan) = (Vec::new(), key == "lan");
     for name in names {
         let (at, name) = (name.span().start, name.get_ref());
-        let fail = |what: &str| wrong(at, format!("{owner}: lan \"{name}\": {what}"));
-        let vms = file.vms.iter().map(|vm| vm.name.get_ref());
-        match vms.chain(file.taps.iter().map(|tap| tap.name.get_ref())).position(|it| it == name) {
-            None => return fail("no such vm or tap"),
-            Some(_) if name == own => return fail("the switch forwards nothing to the port that it comes from"),
-            Some(other) if lan.contains(&other) => return fail("named twice"),
-            Some(other) => lan.push(other),
+        let fail = |what: &str| wrong(at, format!("{} \"{}\": {key} \"{name}\": {what}", owner.kind, owner.name));
+        let taps = file.taps.iter().filter(|_| is_lan).map(|tap| tap.name.get_ref());
+        match file.vms.iter().map(|vm| vm.name.get_ref()).chain(taps).position(|it| it == name) {
+            None => return fail(if is_lan { "no such vm or tap" } else { "no such vm" }),
+            Some(_) if name == owner.name && is_lan => {
+                return fail("the switch forwards nothing to the port that it comes from");
+            }
+            Some(_) if name == owner.name => return fail("a vm can't be its own peer"),
+            Some(other) if found.contains(&other) => return fail("named twice"),
+            Some(other) => found.push(other),
         }
     }
-    Ok(lan)
+    Ok(found)
 }
 
 /// Checks that `path`, of the key `key` whose value begins at `at`, is short enough for a socket.

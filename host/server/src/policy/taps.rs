@@ -1,11 +1,11 @@
 //! The taps of a policy: ports of the switch that are devices of the host's network.
 
 use super::file::{File, Rates};
-use super::parts::{check_limit, check_name, lan, line, list, write_rest};
+use super::parts::{Owner, check_limit, check_name, line, list, named, write_rest};
 use super::{Policy, Wrong, wrong};
 use serde::{Deserialize, Serialize};
 use sluice_abi::net::DEFAULT_MTU;
-use sluice_control::{Addresses, FrontEnd, Limit, MTU, Mac, PortConfig};
+use sluice_control::{Addresses, Limit, MTU, Mac, Member, PortConfig};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -75,8 +75,9 @@ impl Tap {
     }
 
     /// Returns what the network knows of the tap.
-    pub fn front_end(&self) -> FrontEnd {
-        FrontEnd { mac: Mac::NONE, mtu: self.mtu, pairs: 1, macs: self.macs.clone() }
+    pub fn member(&self) -> Member {
+        let (name, macs) = (self.name.clone(), self.macs.clone());
+        Member { name, mac: Mac::NONE, mtu: self.mtu, pairs: 1, macs, ram_len: None, peers: Vec::new() }
     }
 
     /// Returns what the switch knows of the tap.
@@ -123,7 +124,7 @@ fn tap(file: &File, index: usize, text: &str, folder: &Path) -> Result<Tap, Wron
     if let Err(what) = check_limit(limit) {
         return fail("limit", what);
     }
-    let lan = lan(file, &format!("tap \"{name}\""), &name, &entry.lan)?;
+    let lan = named(file, &Owner { kind: "tap", name: &name }, "lan", &entry.lan)?;
     let macs = entry.macs.as_ref().map_or(Addresses::Any, |macs| macs.get_ref().clone());
     let capture = entry.capture.as_ref().map(|path| folder.join(path.get_ref()));
     let (line, offloads) = (line(text, entry.at("device")), entry.offloads.unwrap_or(true));

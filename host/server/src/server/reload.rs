@@ -44,7 +44,7 @@ impl Server {
         }
         let before = self.policy.stay(&new);
         let sockets = self.new_sockets(&new)?;
-        let taps = self.new_taps(&new, &before)?;
+        let taps = self.new_taps(&new, &before).map_err(ServerError::Tap)?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture)?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
@@ -73,6 +73,7 @@ impl Server {
     }
 
     fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps): Made, captures: Captures) {
+        self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
         }
@@ -85,12 +86,17 @@ impl Server {
             self.sockets.extend(made.or(kept));
         }
         self.captures.change(&self.policy, &new, before, captures);
-        self.network = Network::of_front_ends(new.front_ends());
+        let mut old = std::mem::replace(&mut self.network, Network::of_members(&new.members()));
+        self.network.take_over(&mut old, before);
         let ports = new.port_configs().zip(before.iter().copied());
         self.switch.change(ports, new.ageing.as_nanos() as u64);
         self.switch.rings().reorder(before);
         self.policy = new;
-        (0..self.policy.vms.len()).for_each(|vm| self.set_up(vm));
+        for vm in 0..self.policy.vms.len() {
+            self.set_up(vm);
+            self.publish(vm);
+            self.open_windows(vm);
+        }
         self.give_taps(taps);
     }
 }

@@ -1,20 +1,36 @@
 //! Taps: opened at the start, and again after they were lost.
 
-use super::{Server, ServerError};
+use super::Server;
 use crate::policy::{Policy, Tap};
 use crate::status::TapStatus;
 use crate::tap::TapDevice;
 use sluice_abi::net::F;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracing::{Level, debug, info, warn};
 
 /// Time from one try to open a device that was lost to the next.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Why the device of a tap can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{}:{line}: tap \"{name}\": device \"{device}\": {why}", path.display())]
+pub struct TapError {
+    /// The policy file.
+    path: PathBuf,
+    /// Number of the line that names the device, from 1.
+    line: usize,
+    /// The tap.
+    name: String,
+    /// The device.
+    device: String,
+    /// Why not, and what to do.
+    why: String,
+}
+
 /// Opens the device of `tap`, which stands in the policy file `path`.
-pub fn open(path: &Path, tap: &Tap) -> Result<TapDevice, ServerError> {
-    TapDevice::open(&tap.device, tap.offloads).map_err(|why| ServerError::Tap {
+pub fn open(path: &Path, tap: &Tap) -> Result<TapDevice, TapError> {
+    TapDevice::open(&tap.device, tap.offloads).map_err(|why| TapError {
         path: path.into(),
         line: tap.line,
         name: tap.name.clone(),
@@ -73,11 +89,7 @@ impl Server {
     }
 
     /// Opens the devices of `new` that no tap has. `before` has the ids of the ports that stay.
-    pub(super) fn new_taps(
-        &self,
-        new: &Policy,
-        before: &[Option<usize>],
-    ) -> Result<Vec<Option<TapDevice>>, ServerError> {
+    pub(super) fn new_taps(&self, new: &Policy, before: &[Option<usize>]) -> Result<Vec<Option<TapDevice>>, TapError> {
         let has = |device: &str| self.policy.taps.iter().any(|tap| tap.device == device);
         let is_new = |tap: &Tap, before: &Option<usize>| before.is_none() && !has(&tap.device);
         let taps = new.taps.iter().zip(before.iter().skip(new.vms.len()));

@@ -96,10 +96,14 @@ impl Lab {
 
     /// Connects the front-end of VM `vm`.
     pub fn connect(&self, vm: char, features: F) -> Frontend {
-        let request = Request { features, pairs: 1, size: 256 };
+        self.connect_with(vm, &Request { features, pairs: 1, size: 256 })
+    }
+
+    /// Connects the front-end of VM `vm` as it wants.
+    pub fn connect_with(&self, vm: char, request: &Request) -> Frontend {
         let start = Instant::now();
         loop {
-            match Frontend::connect(&self.socket(vm), &request) {
+            match Frontend::connect(&self.socket(vm), request) {
                 Ok(frontend) => return frontend,
                 Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
             }

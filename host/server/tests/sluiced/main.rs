@@ -19,3 +19,4 @@ mod reload;
 mod tap;
 mod tap_opens;
 mod testpmd;
+mod windows;
