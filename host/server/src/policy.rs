@@ -76,7 +76,7 @@ impl Vm {
 
     /// Returns what the switch knows of the VM.
     pub fn port(&self) -> PortConfig {
-        PortConfig { lan: self.lan.clone(), limit: self.limit }
+        PortConfig { lan: self.lan.clone(), limit: self.limit, is_network: false }
     }
 }
 

@@ -128,7 +128,11 @@ impl fmt::Display for TapStatus {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "up {} s, {} VMs", self.uptime_seconds, self.vms.len())?;
+        let taps = match self.taps.len() {
+            0 => String::new(),
+            count => format!(", {count} taps"),
+        };
+        writeln!(f, "up {} s, {} VMs{taps}", self.uptime_seconds, self.vms.len())?;
         for vm in &self.vms {
             let packed = F::from_bits_truncate(vm.features).contains(F::RING_PACKED);
             let format = if packed { "packed" } else { "split" };

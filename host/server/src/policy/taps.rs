@@ -82,7 +82,7 @@ impl Tap {
 
     /// Returns what the switch knows of the tap.
     pub fn port(&self) -> PortConfig {
-        PortConfig { lan: self.lan.clone(), limit: self.limit }
+        PortConfig { lan: self.lan.clone(), limit: self.limit, is_network: true }
     }
 }
 
