@@ -59,7 +59,7 @@ enum Memory {
 pub struct Member {
     /// The name: at most [`NAME_LEN`] bytes.
     pub name: String,
-    /// The address of its device.
+    /// The address of its device; [`Mac::NONE`] if that is a port to a network, and has none of its own.
     pub mac: Mac,
     /// Largest payload of a frame to the VM in bytes.
     pub mtu: u16,
@@ -241,7 +241,7 @@ impl Network {
             Addresses::Any => !is_multicast(mac) && mac != [0; 6] && self.others(vm).all(|other| other != mac),
             Addresses::These(macs) => macs.contains(&Mac(mac)),
         };
-        listed || mac == node.device.mac()
+        listed || mac == node.device.mac() && mac != Mac::NONE.0
     }
 
     /// Returns the device of VM `vm`.
@@ -251,7 +251,8 @@ impl Network {
 
     /// Returns the VM whose device has the address `mac`.
     pub fn owner_of(&self, mac: [u8; 6]) -> Option<u32> {
-        (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac).map(|(id, _)| id)
+        let owner = (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac);
+        owner.filter(|_| mac != Mac::NONE.0).map(|(id, _)| id)
     }
 
     /// Returns the receive queue of VM `vm` that the host's switch fills, if there is one.

@@ -2,9 +2,10 @@
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
-//! thread), `connection` and `process` (who is connected), `ports` (connections as the switch sees them), `windows` and
-//! `server/windows.rs` (processes that send by themselves), `sockets`, `control` and `status` (what a running server is
-//! asked), `client` and `prometheus` (who asks), `sandbox` (what it gives up), `systemd`, `captures`, `signals`, `log`.
+//! thread), `connection` and `process` (who is connected), `tap` (a port to the host's network), `ports` and `rings` (all
+//! of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves), `sockets`,
+//! `control` and `status` (what a running server is asked), `client` and `prometheus` (who asks), `sandbox` (what it gives
+//! up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
@@ -16,6 +17,7 @@ mod policy;
 mod ports;
 mod process;
 mod prometheus;
+mod rings;
 mod run;
 mod sandbox;
 mod server;
@@ -23,6 +25,7 @@ mod signals;
 mod sockets;
 mod status;
 mod systemd;
+mod tap;
 mod windows;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};

@@ -1,8 +1,10 @@
-//! The connections of all VMs, as the switch sees them: rings, which end with their connection.
+//! The connections of all VMs and the devices of all taps, as the switch sees them: rings, which end with them.
 
 use crate::connection::Connection;
 use crate::log::Quota;
 use crate::process::Process;
+use crate::rings::PortRing;
+use crate::tap::{TapDevice, TapRing};
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -15,17 +17,19 @@ use std::time::Instant;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-/// The ports of all VMs, by id.
+/// The ports of all VMs and taps, by id.
 #[derive(Default)]
 pub struct Ports(Vec<Port>);
 
-/// The port of one VM.
+/// The port of one VM, or of one tap.
 #[derive(Default)]
 pub struct Port {
     pub connection: Option<Connection>,
-    /// Number of sessions that began.
+    /// The device, if this is the port of a tap.
+    pub tap: Option<TapDevice>,
+    /// Number of sessions that began, or of times that the device was opened.
     pub connects: u64,
-    /// Why the last session ended.
+    /// Why the last session ended, or the device was lost.
     pub last_end: Option<String>,
     /// How many lines the VM has in the log.
     pub quota: Quota,
@@ -34,7 +38,12 @@ pub struct Port {
 }
 
 impl Port {
-    /// Logs a line of this VM by `line`, unless nobody wants its level, or there were too many lately.
+    /// Returns whether frames may come from the port.
+    pub const fn is_there(&self) -> bool {
+        self.connection.is_some() || self.tap.is_some()
+    }
+
+    /// Logs a line of this VM or tap by `line`, unless nobody wants its level, or there were too many lately.
     pub fn log(&mut self, level: Level, line: impl FnOnce()) {
         if level <= LevelFilter::current() && self.quota.takes(Instant::now()) {
             line();
@@ -46,6 +55,11 @@ impl Ports {
     /// Returns `count` ports to which nobody is connected.
     pub fn new(count: usize) -> Self {
         Self((0..count).map(|_| Port::default()).collect())
+    }
+
+    /// Adds the port of a tap, whose device is open.
+    pub fn add_tap(&mut self, tap: TapDevice) {
+        self.0.push(Port { tap: Some(tap), connects: 1, ..Port::default() });
     }
 
     pub fn get(&self, vm: usize) -> Option<&Port> {
@@ -78,11 +92,15 @@ impl Ports {
 }
 
 impl Rings for Ports {
-    type Ring<'r> = SessionRing<'r>;
+    type Ring<'r> = PortRing<'r>;
 
     fn ring(&mut self, vm: u32, queue: &Queue) -> Option<Self::Ring<'_>> {
-        let connection = self.0.get_mut(vm as usize)?.connection.as_mut()?;
-        if connection.fault().is_some() { None } else { connection.ring(queue).map(SessionRing) }
+        let port = self.0.get_mut(vm as usize)?;
+        if let Some(tap) = &mut port.tap {
+            return tap.fault().is_none().then_some(PortRing::Tap(TapRing(tap)));
+        }
+        let connection = port.connection.as_mut().filter(|connection| connection.fault().is_none())?;
+        connection.ring(queue).map(SessionRing).map(PortRing::Session)
     }
 
     fn blame(&mut self, vm: u32, index: u16, clause: Clause) {

@@ -5,6 +5,7 @@
 
 mod reload;
 mod requests;
+mod taps;
 mod windows;
 
 use crate::captures::Captures;
@@ -12,7 +13,7 @@ use crate::connection::Connection;
 use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
-use crate::ports::Ports;
+use crate::ports::{Port, Ports};
 use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
@@ -57,6 +58,9 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// The device of a tap can't be opened.
+    #[error(transparent)]
+    Tap(#[from] taps::TapError),
     /// A capture file can't be made.
     #[error("capture {0}")]
     Capture(io::Error),
@@ -81,6 +85,8 @@ pub struct Server {
     handed: Handed,
     begin: Instant,
     sandbox: Option<Sandbox>,
+    /// When taps without a device are opened again.
+    retry: Instant,
     _folder: Folder,
 }
 
@@ -92,6 +98,8 @@ enum Source {
     Session(usize),
     Process(usize),
     Kick(usize, usize),
+    /// Frames that wait at a tap are taken by its turn.
+    Tap,
     Client,
 }
 
@@ -102,16 +110,22 @@ impl Server {
         let folder = folder.map_err(|error| ServerError::Folder { path: policy.folder.clone(), error })?;
         let control = Control::new(listen(&handed, &policy.control)?);
         let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket)).collect::<Result<_, _>>()?;
+        let mut ports = Ports::new(policy.vms.len());
+        for tap in &policy.taps {
+            ports.add_tap(taps::open(path, tap)?);
+        }
         let captures = Captures::create(&policy).map_err(ServerError::Capture)?;
         // The one switch of this process keeps its room for good.
         let room = PeerSlice::from_mut(vec![0_u64; Switch::ROOM_LEN.div_ceil(8) as usize].leak());
-        let (ports, ageing) = (policy.vms.iter().map(|vm| vm.port()), policy.ageing.as_nanos() as u64);
-        let switch = Switch::with_rings(ports, Ports::new(policy.vms.len()), ageing, room);
+        let switch = Switch::with_rings(policy.port_configs(), ports, policy.ageing.as_nanos() as u64, room);
         let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let network = Network::of_members(&policy.members());
         let (path, begin) = (path.into(), Instant::now());
-        let (sandbox, _folder) = (None, folder);
-        Ok(Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, _folder })
+        let (sandbox, retry, _folder) = (None, begin, folder);
+        let mut server =
+            Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, retry, _folder };
+        server.set_up_taps();
+        Ok(server)
     }
 
     /// Gives up what the server does not need, for good. Files may be made in the folders `more`, too.
@@ -172,8 +186,8 @@ impl Server {
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
     fn turn(&mut self) -> bool {
         let (mut moved, now) = (false, self.begin.elapsed().as_nanos() as u64);
-        for vm in 0..self.policy.vms.len() {
-            if self.switch.rings().get(vm).is_none_or(|port| port.connection.is_none()) {
+        for vm in 0..self.policy.ports() {
+            if !self.switch.rings().get(vm).is_some_and(Port::is_there) {
                 continue;
             }
             let Self { network, switch, captures, .. } = self;
@@ -193,6 +207,7 @@ impl Server {
             if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
                 self.close(vm, &fault, false);
             }
+            self.lose_tap(vm);
         }
         moved
     }
@@ -227,6 +242,7 @@ impl Server {
                         self.close(vm, &format!("kick event: {error}"), false);
                     }
                 }
+                Source::Tap => {}
                 Source::Client => is_asked = true,
             }
         }
@@ -241,16 +257,17 @@ impl Server {
         }
         self.give_captures();
         let now = Instant::now();
+        self.open_taps(now);
         self.say_left_out(|quota| quota.renew(now));
         Ok(())
     }
 
-    /// Says of each VM how many lines of it were left out of the log, by `count`.
+    /// Says of each VM and tap how many lines of it were left out of the log, by `count`.
     fn say_left_out(&mut self, count: impl Fn(&mut Quota) -> Option<u64>) {
-        for (id, vm) in self.policy.vms.iter().enumerate() {
+        for id in 0..self.policy.ports() {
             let left_out = self.switch.rings().get_mut(id).and_then(|port| count(&mut port.quota));
             if let Some(lines) = left_out {
-                warn!(vm = vm.name, lines, "lines were left out here");
+                warn!(vm = self.policy.name(id), lines, "lines were left out here");
             }
         }
     }
@@ -271,6 +288,7 @@ impl Server {
             let kicks = connection.kicks().iter().enumerate();
             all.extend(kicks.map(|(index, kick)| (Source::Kick(vm, index), kick.as_fd(), PollFlags::IN)));
         }
+        all.extend(ports.iter().filter_map(|port| Some((Source::Tap, port.tap.as_ref()?.as_fd(), PollFlags::IN))));
         let clients = self.control.sources(|id| captured.contains(&id));
         all.extend(clients.into_iter().map(|(fd, flags)| (Source::Client, fd, flags)));
         let mut fds: Vec<_> = all.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();

@@ -1,5 +1,6 @@
 //! What stands in a policy file, before it is checked.
 
+use super::taps;
 use serde::Deserialize;
 use sluice_abi::net::DEFAULT_MTU;
 use sluice_control::{Addresses, Limit, Mac};
@@ -14,6 +15,8 @@ pub struct File {
     pub server: Server,
     #[serde(rename = "vm", default)]
     pub vms: Vec<Entry>,
+    #[serde(rename = "tap", default)]
+    pub taps: Vec<taps::Entry>,
 }
 
 impl File {
@@ -68,9 +71,15 @@ pub struct Entry {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rates {
+pub struct Rates {
     packets_per_second: Option<u64>,
     bits_per_second: Option<u64>,
+}
+
+impl From<Rates> for Limit {
+    fn from(Rates { packets_per_second, bits_per_second }: Rates) -> Self {
+        Self { packets_per_second, bits_per_second }
+    }
 }
 
 impl Entry {
@@ -99,10 +108,7 @@ impl Entry {
     }
 
     pub fn limit(&self) -> Limit {
-        self.limit.as_ref().map_or_else(Limit::default, |rates| {
-            let Rates { packets_per_second, bits_per_second } = *rates.get_ref();
-            Limit { packets_per_second, bits_per_second }
-        })
+        self.limit.as_ref().map_or_else(Limit::default, |rates| (*rates.get_ref()).into())
     }
 
     pub fn capture(&self) -> Option<&Path> {

@@ -28,8 +28,8 @@ impl Server {
     }
 
     fn capture(&mut self, client: u64, name: &str) -> Answer {
-        let Some(vm) = self.policy.vms.iter().position(|vm| vm.name == name) else {
-            return Answer::Failed(format!("no vm \"{name}\""));
+        let Some(vm) = (0..self.policy.ports()).find(|&id| self.policy.name(id) == Some(name)) else {
+            return Answer::Failed(format!("no vm or tap \"{name}\""));
         };
         self.captures.begin(client, vm as u32);
         Answer::Capture
@@ -47,7 +47,8 @@ impl Server {
 
     fn status(&mut self) -> Status {
         let vms = (0..self.policy.vms.len()).map(|vm| self.vm_status(vm)).collect();
-        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms }
+        let taps = (0..self.policy.taps.len()).map(|tap| self.tap_status(tap)).collect();
+        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms, taps }
     }
 
     fn vm_status(&mut self, id: usize) -> VmStatus {

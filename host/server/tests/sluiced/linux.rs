@@ -1,11 +1,14 @@
 //! Stock Linux in stock QEMU as VMs.
 
+use crate::host::{Device, Namespace};
 use crate::lab::*;
 use crate::windows::{example, start};
 use anyhow::{Error, Result, ensure};
 use pcap_file::pcap::PcapReader;
 use serde_json::json;
 use sluice_tests_qemu::{Guest, Linux, Nic, Qemu, Vm};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 /// Boots VM `name` of `lab`, with the address 10.0.0.`host`.
@@ -82,6 +85,40 @@ fn a_stock_guest_goes_on_at_a_server_that_was_killed_with_qemu() -> Result<()> {
         a.wait_until("ping -c 1 -W 1 10.0.0.2")?;
     }
     ping(&mut b, "10.0.0.1", 20, 56)?;
+    Ok(())
+}
+
+/// The guest leaves checksums and segments to the host's kernel, and takes what that leaves: a stream each way arrives
+/// whole.
+#[test]
+fn a_stock_guest_and_the_host_reach_each_other_through_a_tap_with_tap_with_qemu() -> Result<()> {
+    let (tap, space) = (Device::tap(), Namespace::new());
+    let lab = Lab::new(&(vm('a', "lan = [\"up\"]") + &tap.table("lan = [\"a\"]")));
+    space.take(&tap.0, "10.0.0.9/24");
+    let mut a = boot(&lab, &linux(), 'a', 1)?;
+    ping(&mut a, "10.0.0.9", 20, 1_400)?;
+    let listener = space.spawn(|| TcpListener::bind("10.0.0.9:5000")).join().expect("a thread")?;
+    // What comes is sent back.
+    let echo = std::thread::spawn(move || -> std::io::Result<u64> {
+        let mut stream = listener.accept()?.0;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all)?;
+        stream.write_all(&all)?;
+        Ok(all.len() as u64)
+    });
+    a.run("dd if=/dev/urandom of=/sent bs=1M count=4; nc 10.0.0.9 5000 </sent >/back")?;
+    assert_eq!(echo.join().expect("a thread")?, 4 << 20);
+    assert_eq!(a.run("sha256sum </back")?, a.run("sha256sum </sent")?);
+    let up = lab.tap("up");
+    for (bytes, frames) in [("taken_bytes", "taken"), ("forwarded_bytes", "forwarded")] {
+        let mean = up[bytes].as_u64().zip(up["counters"][frames].as_u64()).map(|(bytes, frames)| bytes / frames);
+        ensure!(mean > Some(1_514), "segments are left to the other side: {up}");
+    }
+    let [received, sent] = counted(&mut a)?;
+    lab.until('a', |vm| {
+        let counters = &vm["counters"];
+        (counters["forwarded"].as_u64(), counters["taken"].as_u64()) == (Some(received), Some(sent))
+    });
     Ok(())
 }
 
