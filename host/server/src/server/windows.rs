@@ -14,7 +14,7 @@
 //! process can write what it has mapped, and what it has copied, for as long as it lives. That is the gate `direct`.
 
 use super::Server;
-use crate::connection::{Connection, Next};
+use crate::connection::Connection;
 use crate::process::{Process, Request};
 use crate::windows::{State, Window};
 use sluice_abi::PeerIdx;
@@ -278,21 +278,5 @@ impl Server {
     /// Returns the names of the windows on VM `vm`.
     fn windows_on(&self, vm: usize) -> Vec<Name> {
         self.windows().into_iter().filter(|&(sender, index)| self.policy.vms[sender].peers[index] == vm).collect()
-    }
-
-    /// Handles what has come on the socket of VM `vm`, up to `most` messages. One that takes something away waits until
-    /// the windows on the VM are closed.
-    pub(super) fn handle_messages(&mut self, vm: usize, most: usize) -> Result<(), String> {
-        for _ in 0..most {
-            let Some(connection) = self.connection(vm).filter(|connection| connection.fault().is_none()) else { break };
-            let is_process = connection.process().is_some();
-            match connection.next()? {
-                Next::Nothing => break,
-                Next::Taking if !self.close_windows_on(vm) => break,
-                Next::Message | Next::Taking if is_process => self.request(vm)?,
-                Next::Message | Next::Taking => self.connection(vm).map_or(Ok(()), Connection::handle)?,
-            }
-        }
-        Ok(())
     }
 }
