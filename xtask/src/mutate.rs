@@ -47,6 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
     leave_out(&mut suites, "the monitor", Suite::needs_emulator, tools::emulator);
     leave_out(&mut suites, "what Open vSwitch sees", Suite::needs_openvswitch, tools::openvswitch);
     leave_out(&mut suites, "what taps see", Suite::needs_taps, tools::taps);
+    leave_out(&mut suites, "what two hosts see", Suite::needs_namespaces, tools::namespaces);
     leave_out(&mut suites, "what Miri sees", Suite::needs_interpreter, miri::available);
     let copy = step("copying the sources", || SourceCopy::new(checkout()))?;
     let mut found = Found { total: suites.iter().map(|suite| suite.mutations.len()).sum(), ..Found::default() };

@@ -3,6 +3,7 @@
 use crate::progress::step;
 use anyhow::{Context, Error, Result, bail};
 use sluice_tests_qemu::Linux;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -84,6 +85,9 @@ const ORACLES: [Package; 5] = [
     ("tcpdump", "/usr/bin/tcpdump"),
 ];
 
+/// Tools for network namespaces, and for what is on the wire between them.
+const NAMESPACES: [Package; 3] = [ORACLES[3], ORACLES[4], ("util-linux", "/usr/bin/nsenter")];
+
 /// Installs tcprewrite, scapy, nft, ip and tcpdump.
 pub fn oracles() -> Result<(), String> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
@@ -120,6 +124,16 @@ pub fn guests(folder: &Path) -> Result<(), String> {
 /// Installs Open vSwitch.
 pub fn openvswitch() -> Result<(), String> {
     all(&[packages(&OPENVSWITCH)])
+}
+
+/// Installs what hosts that are network namespaces need, and tries whether they can be had.
+pub fn namespaces() -> Result<(), String> {
+    let device = File::options().read(true).write(true).open("/dev/net/tun").map(drop).context("/dev/net/tun");
+    let mut cable = Command::new("unshare");
+    cable.args(["--net", "ip", "link", "add", "cable", "type", "veth", "peer", "name", "other"]);
+    let tools = packages(&NAMESPACES);
+    let cable = if tools.is_ok() { output(&mut cable).map(drop) } else { Ok(()) };
+    all(&[tools, device, cable])
 }
 
 /// Installs what makes taps, and tries whether this user may make one.

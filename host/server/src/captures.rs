@@ -41,7 +41,7 @@ impl Captures {
             file.write_all(&PCAP_HEADER)?;
             file.flush().map(|()| file)
         };
-        let name = |path: &Path, error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+        let name = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let file = |path: Option<&Path>| path.map(|path| create(path).map_err(|error| name(path, error))).transpose();
         let files = policy.captures().map(file).collect::<Result<_, _>>()?;
         Ok(Self { files, live: Vec::new() })

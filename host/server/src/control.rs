@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Largest number of clients at a time. Others wait.
@@ -81,9 +80,9 @@ enum State {
 }
 
 impl Control {
-    /// Listens at `path`.
-    pub fn listen(path: &Path) -> io::Result<Self> {
-        Ok(Self { socket: Socket::listen(path)?, clients: Vec::new(), next: 0 })
+    /// Serves those who connect to `socket`.
+    pub const fn new(socket: Socket) -> Self {
+        Self { socket, clients: Vec::new(), next: 0 }
     }
 
     /// Returns what to wait for. `captured` says whether there are bytes of a capture for a client.

@@ -1,11 +1,11 @@
 //! `sluiced`: the device side of many virtual machines' network devices, for QEMU and for DPDK, connected by a learning
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
-//! Reading order: [`policy`] (who may connect, and send to whom), [`server`] (the one thread), `connection` and `process`
-//! (who is connected), `tap` (a port to the host's network), `ports` and `rings` (all of them, as the switch sees them),
-//! `windows` and `server/windows.rs` (processes that send by themselves), `sockets`, `control` and `status` (what a
-//! running server is asked), `client` and
-//! `prometheus` (who asks), `captures`, `signals`, `log`.
+//! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
+//! thread), `connection` and `process` (who is connected), `tap` (a port to the host's network), `ports` and `rings` (all
+//! of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves), `sockets`,
+//! `control` and `status` (what a running server is asked), `client` and `prometheus` (who asks), `sandbox` (what it gives
+//! up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
@@ -18,10 +18,13 @@ mod ports;
 mod process;
 mod prometheus;
 mod rings;
+mod run;
+mod sandbox;
 mod server;
 mod signals;
 mod sockets;
 mod status;
+mod systemd;
 mod tap;
 mod windows;
 
@@ -29,14 +32,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use client::{ClientError, Format};
 use policy::{Policy, PolicyError};
-use server::{Server, ServerError};
-use signals::Signals;
+use server::ServerError;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tracing::Level;
-use tracing_appender::non_blocking::NonBlocking;
 
 /// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
 ///
@@ -81,13 +81,7 @@ struct Options {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the VMs of a policy file until a signal says to end. SIGHUP reads the file again
-    Run {
-        /// The policy, a TOML file: see docs/interfaces.md
-        policy: PathBuf,
-        /// Least level of what is logged to standard error: error, warn, info, debug
-        #[arg(long, default_value = "info")]
-        log: Level,
-    },
+    Run(run::Options),
     /// Say what a policy file means, or which line is wrong
     Check {
         /// The policy, a TOML file: see docs/interfaces.md
@@ -172,27 +166,18 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let command = Options::parse().command;
-    let Ok((mut stderr, guard)) = log::begin() else { return ExitCode::FAILURE };
-    let done = act(command, &stderr);
-    if let Err(failure) = &done {
+    let Err(failure) = act(Options::parse().command) else { return ExitCode::SUCCESS };
+    if let Ok((mut stderr, guard)) = log::begin() {
         // Nobody is left to be told that standard error is closed.
         let _ = stderr.write_all(format!("sluiced: {failure}\n").as_bytes());
+        log::end(guard);
     }
-    log::end(guard);
-    done.map_or_else(|failure| ExitCode::from(failure.code()), |()| ExitCode::SUCCESS)
+    failure.code().into()
 }
 
-fn act(command: Command, stderr: &NonBlocking) -> Result<(), Failure> {
+fn act(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run { policy: path, log } => {
-            let policy = Policy::read(&path)?;
-            tracing_subscriber::fmt().with_max_level(log).with_ansi(false).with_writer(stderr.clone()).init();
-            let signals = Signals::catch()?;
-            let mut server = Server::new(&path, policy)?;
-            tracing::info!("serves {}", path.display());
-            server.run(&signals)?;
-        }
+        Command::Run(options) => run::run(&options)?,
         Command::Check { policy, json } => {
             let meaning = Policy::read(&policy)?.meaning();
             let text =

@@ -14,8 +14,10 @@ use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
 use crate::ports::{Port, Ports};
+use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
+use crate::systemd::{self, Handed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use sluice_abi::net::F;
@@ -80,7 +82,9 @@ pub struct Server {
     sockets: Vec<Socket>,
     captures: Captures,
     control: Control,
+    handed: Handed,
     begin: Instant,
+    sandbox: Option<Sandbox>,
     /// When taps without a device are opened again.
     retry: Instant,
     _folder: Folder,
@@ -100,13 +104,12 @@ enum Source {
 }
 
 impl Server {
-    /// Makes the sockets of `policy`, which was read from `path`.
-    pub fn new(path: &Path, policy: Policy) -> Result<Self, ServerError> {
+    /// Makes the sockets of `policy`, which was read from `path`, but for those that are `handed` over.
+    pub fn new(path: &Path, policy: Policy, handed: Handed) -> Result<Self, ServerError> {
         let folder = Folder::take(&policy.folder);
         let folder = folder.map_err(|error| ServerError::Folder { path: policy.folder.clone(), error })?;
-        let control = Control::listen(&policy.control);
-        let control = control.map_err(|error| ServerError::Socket { path: policy.control.clone(), error })?;
-        let sockets = policy.vms.iter().map(|vm| listen(&vm.socket)).collect::<Result<_, _>>()?;
+        let control = Control::new(listen(&handed, &policy.control)?);
+        let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket)).collect::<Result<_, _>>()?;
         let mut ports = Ports::new(policy.vms.len());
         for tap in &policy.taps {
             ports.add_tap(taps::open(path, tap)?);
@@ -118,15 +121,28 @@ impl Server {
         let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let network = Network::of_members(&policy.members());
         let (path, begin) = (path.into(), Instant::now());
+        let (sandbox, retry, _folder) = (None, begin, folder);
         let mut server =
-            Self { path, policy, network, switch, sockets, captures, control, begin, retry: begin, _folder: folder };
+            Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, retry, _folder };
         server.set_up_taps();
         Ok(server)
+    }
+
+    /// Gives up what the server does not need, for good. Files may be made in the folders `more`, too.
+    pub fn enter_sandbox(&mut self, more: &[PathBuf]) -> Result<(), ServerError> {
+        self.sandbox = Some(Sandbox::enter(&self.path, &self.policy, more)?);
+        Ok(())
+    }
+
+    /// Returns what the server has given up.
+    pub const fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
     }
 
     /// Serves until a signal asks for the end.
     pub fn run(&mut self, signals: &Signals) -> io::Result<()> {
         let (mut last, mut rounds) = (Instant::now(), 0_u32);
+        self.say_ready();
         while !signals.ends() {
             if signals.reloads() {
                 self.reload_by_signal();
@@ -154,9 +170,17 @@ impl Server {
             }
         }
         self.say_left_out(Quota::take);
+        systemd::stopping();
         info!("ends as asked");
         self.captures.flush();
         Ok(())
+    }
+
+    /// Tells systemd that the server serves, and the log which sockets wait for a policy.
+    fn say_ready(&self) {
+        let paths: Vec<_> = self.sockets.iter().map(Socket::path).chain([self.policy.control.as_path()]).collect();
+        self.handed.warn_of_others(|handed| paths.iter().any(|path| systemd::is_same(handed, path)));
+        systemd::ready(self.policy.vms.len());
     }
 
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
@@ -374,7 +398,7 @@ impl Server {
     }
 }
 
-/// Makes the socket of a VM.
-fn listen(path: &Path) -> Result<Socket, ServerError> {
-    Socket::listen(path).map_err(|error| ServerError::Socket { path: path.into(), error })
+/// Makes the socket at `path`, or takes it from those that are `handed` over.
+fn listen(handed: &Handed, path: &Path) -> Result<Socket, ServerError> {
+    handed.listen(path).map_err(|error| ServerError::Socket { path: path.into(), error })
 }

@@ -32,10 +32,11 @@ impl Folder {
     }
 }
 
-/// A socket that listens, and is removed when this is dropped.
+/// A socket that listens, and is removed when this is dropped, unless it is another one's.
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    is_own: bool,
 }
 
 impl Socket {
@@ -55,9 +56,15 @@ impl Socket {
         // The file gets the mode that the socket has before: it is for its owner from the first moment on.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
-        let socket = Self { listener: socket.into(), path: path.into() };
+        let socket = Self { listener: socket.into(), path: path.into(), is_own: true };
         listen(&socket.listener, BACKLOG)?;
         Ok(socket)
+    }
+
+    /// Takes `listener`, which somebody else has made at `path`, and who keeps it.
+    pub fn handed(listener: UnixListener, path: &Path) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, path: path.into(), is_own: false })
     }
 
     /// Returns the path.
@@ -82,8 +89,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // A socket that somebody else has removed already is no error.
-        let _ = fs::remove_file(&self.path);
+        if self.is_own {
+            // A socket that somebody else has removed already is no error.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -21,7 +21,20 @@ const CONTROL: &str = "ovs-vswitchd.ctl";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /// A process that ends with its owner.
-struct Process(Child);
+pub struct Process(Child);
+
+impl Process {
+    /// Starts `command`, of which the output goes to the file `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let log = File::create(log).expect("a file");
+        command.stdin(std::process::Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        Self(tie(command).spawn().unwrap_or_else(|why| panic!("{command:?}: {why}")))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -33,6 +46,8 @@ impl Drop for Process {
 
 pub struct Lab {
     daemon: Option<Process>,
+    /// The command in front of the daemon's, with the network that it has.
+    before: Vec<String>,
     _database: Process,
     folder: TempDir,
 }
@@ -40,6 +55,12 @@ pub struct Lab {
 impl Lab {
     /// Starts Open vSwitch with a bridge without rules.
     pub fn new() -> Self {
+        Self::behind(Vec::new(), "dummy")
+    }
+
+    /// As [`Self::new`], with `before` in front of the daemon's command, and the datapath `datapath`: `netdev` also has
+    /// devices of the host.
+    pub fn behind(before: Vec<String>, datapath: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         run(Command::new("ovsdb-tool").arg("create").arg(at("conf.db")).arg(SCHEMA));
@@ -48,9 +69,10 @@ impl Lab {
         command.arg(format!("--unixctl={}", at("db.ctl").display())).arg(at("conf.db"));
         let database = start(&mut command, folder.path());
         wait_for(&at("db.sock"));
-        let mut lab = Self { daemon: None, _database: database, folder };
+        let mut lab = Self { daemon: None, before, _database: database, folder };
         lab.start();
-        lab.vsctl(&["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail-mode=secure"]);
+        let datapath = format!("datapath_type={datapath}");
+        lab.vsctl(&["add-br", "br0", "--", "set", "bridge", "br0", &datapath, "fail-mode=secure"]);
         for number in 0..PORTS {
             let (name, of) = (format!("p{number}"), format!("ofport_request={}", number + 1));
             let stream = format!("options:pstream=punix:{}", lab.at(&name).display());
@@ -62,8 +84,13 @@ impl Lab {
 
     /// Starts ovs-vswitchd.
     pub fn start(&mut self) {
-        let mut command = Command::new("ovs-vswitchd");
-        command.args(["--no-chdir", "--enable-dummy=override", "--disable-system", "--disable-system-route"]);
+        let words: Vec<_> = self.before.iter().map(String::as_str).chain(["ovs-vswitchd", "--no-chdir"]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("--disable-system");
+        match self.before.is_empty() {
+            true => command.args(["--enable-dummy=override", "--disable-system-route"]),
+            false => command.arg("--enable-dummy"),
+        };
         command.arg(format!("--unixctl={}", self.at(CONTROL).display()));
         command.arg(format!("unix:{}", self.at("db.sock").display()));
         self.daemon = Some(start(&mut command, self.folder.path()));
@@ -224,13 +251,12 @@ fn wait_for(path: &Path) {
 }
 
 fn start(command: &mut Command, folder: &Path) -> Process {
-    let log = File::create(folder.join("log")).expect("a file");
     command.env("OVS_RUNDIR", folder).env("OVS_LOGDIR", folder).env("OVS_DBDIR", folder);
-    command.stdin(std::process::Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
-    Process(tie(command).spawn().unwrap_or_else(|why| panic!("{command:?}: {why}")))
+    Process::start(command, &folder.join("log"))
 }
 
-fn run(command: &mut Command) -> String {
+/// Runs `command`, and returns its output. It has to succeed.
+pub fn run(command: &mut Command) -> String {
     let ended = bounded(command, PATIENCE).unwrap_or_else(|why| panic!("{why}"));
     let [output, errors] = [ended.output, ended.errors].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(ended.status.success(), "{command:?}: {output}{errors}");

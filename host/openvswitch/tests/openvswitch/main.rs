@@ -1,4 +1,4 @@
-//! The crate beside Open vSwitch, userspace, without a kernel module and without root.
+//! The crate beside Open vSwitch, userspace, without a kernel module, and but for `tunnel` without root.
 
 mod actions;
 mod compare;
@@ -6,3 +6,4 @@ mod fence;
 mod follow;
 mod frames;
 mod lab;
+mod tunnel;

@@ -5,6 +5,7 @@ use crate::captures::Captures;
 use crate::log::Quota;
 use crate::policy::{Policy, PolicyError};
 use crate::sockets::Socket;
+use crate::systemd;
 use crate::tap::TapDevice;
 use sluice_control::Network;
 use tracing::{info, warn};
@@ -32,9 +33,18 @@ impl Server {
         }
     }
 
-    /// Reads the policy again. VMs and taps that stay keep their sessions and devices, counters and addresses. Returns a line that says what
-    /// has changed. After an error nothing has.
+    /// Reads the policy again, and tells systemd of it. As [`Self::read_again`].
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
+        systemd::reloading();
+        let done = self.read_again();
+        self.say_ready();
+        done
+    }
+
+    /// Reads the policy again. VMs and taps that stay keep their sessions and devices, counters and addresses. Returns a
+    /// line that says what
+    /// has changed. After an error nothing has.
+    fn read_again(&mut self) -> Result<String, ReloadError> {
         let new = Policy::read(&self.path)?;
         if new.folder != self.policy.folder {
             return Err(ServerError::Fixed("folder").into());
@@ -43,9 +53,10 @@ impl Server {
             return Err(ServerError::Fixed("control").into());
         }
         let before = self.policy.stay(&new);
-        let sockets = self.new_sockets(&new)?;
-        let taps = self.new_taps(&new, &before).map_err(ServerError::Tap)?;
-        let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture)?;
+        let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
+        let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
+        let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
+        let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
         let gone = self.policy.ports() - kept;
@@ -55,10 +66,21 @@ impl Server {
         Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
     }
 
+    /// Returns `error` with what the sandbox has to do with it.
+    fn explain(&self, error: ServerError) -> ServerError {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.explain(error),
+            None => error,
+        }
+    }
+
     /// Makes the sockets of `new` that are not there. Each VM has one of them, or the one with its path.
     fn new_sockets(&self, new: &Policy) -> Result<Vec<Option<Socket>>, ServerError> {
         let has = |path| self.sockets.iter().any(|socket| socket.path() == path);
-        new.vms.iter().map(|vm| (!has(vm.socket.as_path())).then(|| listen(&vm.socket)).transpose()).collect()
+        new.vms
+            .iter()
+            .map(|vm| (!has(vm.socket.as_path())).then(|| listen(&self.handed, &vm.socket)).transpose())
+            .collect()
     }
 
     /// Returns `new` with the capture files alone that have to be made.

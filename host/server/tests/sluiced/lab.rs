@@ -39,21 +39,38 @@ pub struct Lab {
 impl Lab {
     /// Starts a server with a policy of these VMs, and waits until it answers.
     pub fn new(vms: &str) -> Self {
+        Self::with_words(vms, &[])
+    }
+
+    /// As [`Self::new`], with more words on the command line.
+    pub fn with_words(vms: &str, words: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Self::run();
+        command.args(words);
+        Self::started_by(command, folder, vms)
+    }
+
+    /// As [`Self::new`], in `folder`, by a command that ends in `run` and is given the policy.
+    pub fn started_by(command: Command, folder: TempDir, vms: &str) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log");
-        Self { child: Self::spawn(folder.path(), vms, log.into()), folder }
+        Self { child: Self::spawn(command, folder.path(), vms, log.into()), folder }
     }
 
     /// As [`Self::new`], with `log` as the server's standard error.
     pub fn with_log(vms: &str, log: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { child: Self::spawn(folder.path(), vms, log), folder }
+        Self { child: Self::spawn(Self::run(), folder.path(), vms, log), folder }
     }
 
-    fn spawn(folder: &Path, vms: &str, log: Stdio) -> Child {
-        Self::write(folder, vms);
+    fn run() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluiced"));
-        command.arg("run").arg(folder.join("policy.toml")).stderr(log);
+        command.arg("run");
+        command
+    }
+
+    fn spawn(mut command: Command, folder: &Path, vms: &str, log: Stdio) -> Child {
+        Self::write(folder, vms);
+        command.arg(folder.join("policy.toml")).stderr(log);
         let child = sluice_guard::tie(&mut command).spawn().expect("sluiced");
         let start = Instant::now();
         while !ask(folder, &["status"]).status.success() {
@@ -77,7 +94,7 @@ impl Lab {
     pub fn start_again(&mut self, vms: &str) {
         self.child.kill().and_then(|()| self.child.wait()).expect("killed");
         let log = File::create(self.file("log")).expect("a log");
-        self.child = Self::spawn(self.folder.path(), vms, log.into());
+        self.child = Self::spawn(Self::run(), self.folder.path(), vms, log.into());
     }
 
     pub fn socket(&self, vm: char) -> PathBuf {

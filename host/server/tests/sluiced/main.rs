@@ -16,6 +16,8 @@ mod prometheus;
 mod qemu;
 mod reconnect;
 mod reload;
+mod sandbox;
+mod systemd;
 mod tap;
 mod tap_opens;
 mod testpmd;

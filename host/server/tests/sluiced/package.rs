@@ -1,11 +1,13 @@
 //! The files of the Debian package.
 
 use crate::lab::sluiced;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const UNIT: &str = "packaging/sluiced.service";
+const SOCKET: &str = "packaging/sluiced.socket";
 const POLICY: &str = "packaging/policy.toml";
 /// Programs, pages and completions are made before the package is.
 const MADE: &str = "target/release/";
@@ -26,9 +28,13 @@ fn assets() -> Vec<[String; 2]> {
     assets.iter().map(|asset| [word(asset, 0), word(asset, 1)]).collect()
 }
 
-/// The values of `key` in the unit, in their order.
+/// The values of `key` in the service's unit, in their order.
 fn values(key: &str) -> Vec<String> {
-    let unit = read(UNIT);
+    values_of(UNIT, key)
+}
+
+fn values_of(unit: &str, key: &str) -> Vec<String> {
+    let unit = read(unit);
     let value = |line: &str| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
     unit.lines().filter_map(value).collect()
 }
@@ -56,24 +62,73 @@ fn the_policy_of_the_package_is_right_and_the_unit_runs_it() {
     let meaning: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let control = format!("/run/{}/control.sock", values("RuntimeDirectory")[0]);
     assert_eq!(meaning["control"].as_str(), Some(control.as_str()), "it is in the folder that systemd makes");
+    assert_eq!(values_of(SOCKET, "ListenStream"), [control], "systemd listens there");
+    // Otherwise the folder, and systemd's socket in it, would be gone with the server.
+    assert_eq!(values("RuntimeDirectoryPreserve"), ["yes"]);
     let installed = assets().into_iter().find(|[source, _]| source == POLICY).map(|[_, folder]| folder);
     let path = format!("/{}policy.toml", installed.expect("the policy is installed"));
-    assert_eq!(values("ExecStart"), [format!("/usr/bin/sluiced run {path}")]);
+    assert_eq!(
+        values("ExecStart"),
+        [format!("/usr/bin/sluiced run --writes /var/lib/{} {path}", values("StateDirectory")[0])]
+    );
     let reload = values("ExecReload")[0].clone();
     let words = reload.split(' ').skip(1).chain(["--control", "/no/such/socket"]);
     assert_eq!(sluiced(&words.collect::<Vec<_>>()).0, Some(4), "{reload}: a command that finds no server there");
 }
 
+/// Returns the calls of systemd's set `name`, unless systemd-analyze is not there.
+fn set(name: &str) -> Option<BTreeSet<String>> {
+    let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().ok()?;
+    assert!(output.status.success(), "{name}: {output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let words = text.lines().skip(1).map(str::trim).filter(|word| !word.is_empty() && !word.starts_with('#'));
+    let mut calls = BTreeSet::new();
+    for word in words {
+        let more = if word.starts_with('@') { set(word)? } else { BTreeSet::from([word.to_owned()]) };
+        calls.extend(more);
+    }
+    Some(calls)
+}
+
+/// systemd's filter stays below the server's own, which names fewer calls.
 #[test]
-fn systemd_knows_each_line_of_the_unit() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (unit, program) = (folder.path().join("sluiced.service"), env!("CARGO_BIN_EXE_sluiced"));
-    fs::write(&unit, read(UNIT).replace("/usr/bin/sluiced", program)).expect("a unit");
+fn the_unit_allows_each_call_that_the_server_makes() {
+    let Some(mut allowed) = set("@default") else {
+        println!("skipped: systemd-analyze is not installed (apt-get install systemd)");
+        return;
+    };
+    for line in values("SystemCallFilter") {
+        let (out, words) = line.strip_prefix('~').map_or((false, line.as_str()), |words| (true, words));
+        for word in words.split(' ') {
+            let calls = if word.starts_with('@') { set(word).expect("a set") } else { [word.to_owned()].into() };
+            allowed = if out { &allowed - &calls } else { &allowed | &calls };
+        }
+    }
+    let own = read("src/sandbox/calls.rs");
+    let names = own.split("libc::SYS_").skip(1).filter_map(|rest| {
+        let end = rest.find(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric())?;
+        Some(rest[..end].to_owned())
+    });
+    let enter =
+        ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"].map(str::to_owned);
+    let missing: Vec<_> = names.chain(enter).filter(|name| !allowed.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn systemd_knows_each_line_of_the_units() {
+    let (folder, program) = (tempfile::tempdir().expect("a folder"), env!("CARGO_BIN_EXE_sluiced"));
     let mut command = Command::new("systemd-analyze");
-    let Ok(output) = command.args(["verify", "--man=no"]).arg(&unit).output() else {
+    command.args(["verify", "--man=no"]);
+    for unit in [UNIT, SOCKET] {
+        let path = folder.path().join(Path::new(unit).file_name().expect("a name"));
+        fs::write(&path, read(unit).replace("/usr/bin/sluiced", program)).expect("a unit");
+        command.arg(path);
+    }
+    let Ok(output) = command.output() else {
         println!("skipped: systemd-analyze is not installed (apt-get install systemd)");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("sluiced.service"), "{said}");
+    assert!(output.status.success() && !said.contains("sluiced."), "{said}");
 }

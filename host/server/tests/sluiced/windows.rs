@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const PAIRS: Request = Request { features: SPLIT.union(F::MQ), pairs: 2, size: 256 };
 
 /// A program of examples/, built, as a command.
-fn example(name: &str) -> Command {
+pub fn example(name: &str) -> Command {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root).args(["build", "--quiet", "--release", "--package", name, "--message-format=json"]);
@@ -28,7 +28,7 @@ fn example(name: &str) -> Command {
 }
 
 /// Starts `command` as the process of VM `vm`.
-fn start(lab: &Lab, vm: char, mut command: Command) -> Child {
+pub fn start(lab: &Lab, vm: char, mut command: Command) -> Child {
     command.env("SLUICE_SERVER", lab.socket(vm));
     sluice_guard::tie(&mut command).stdout(Stdio::piped()).spawn().expect("a process")
 }

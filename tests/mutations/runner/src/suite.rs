@@ -88,6 +88,11 @@ impl Suite {
         self.tests().any(|test| test.contains("with_tap"))
     }
 
+    /// Whether some of the tests have networks of their own.
+    pub fn needs_namespaces(&self) -> bool {
+        self.tests().any(|test| test.contains("in_namespaces"))
+    }
+
     /// Whether some of the tests are interpreted.
     pub fn needs_interpreter(&self) -> bool {
         self.tests().any(|test| test.contains("in_miri"))
