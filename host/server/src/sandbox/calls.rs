@@ -56,7 +56,7 @@ const ANY: &[i64] = &[
     libc::SYS_memfd_create,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads and time.
+    // Threads, users and time.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
