@@ -1,5 +1,5 @@
-//! Open vSwitch beside the server: a bridge of its datapath in user space, without a kernel module, has the tap's device
-//! as one of its ports.
+//! Open vSwitch beside the server: a bridge of its datapath in user space, without a kernel module, has the tap's
+//! device as one of its ports.
 
 use crate::host::*;
 use crate::lab::*;
