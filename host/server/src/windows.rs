@@ -20,6 +20,9 @@ const ALIGN: u64 = 2 << 20;
 pub struct Window {
     /// The memory of the peer that the process was told to map.
     pub asked: Option<u64>,
+    /// Whether the process has not answered to that. It is told of no other memory until it has, so that its answer is
+    /// to the last, and a peer whose memory changes all the time fills nobody's socket.
+    pub waits: bool,
     /// The memory of the peer that it has mapped.
     pub placed: Option<u64>,
     pub state: State,
