@@ -37,10 +37,10 @@ fn a_process_that_hangs_up_is_ended() {
     let lab = lab();
     let g = Stranger::connect(&lab, 'g');
     g.socket.shutdown(std::net::Shutdown::Both).expect("hung up");
-    g.is_ended(&lab, 'g', "the process has hung up");
+    g.ends(&lab, 'g', "the process has hung up");
     let mut g = Stranger::connect(&lab, 'g');
     g.places = std::fs::File::open("/dev/null").expect("a file").into();
-    g.is_ended(&lab, 'g', "an answer of 0 bytes to a placement");
+    g.ends(&lab, 'g', "an answer of 0 bytes to a placement");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_request_of_no_kind_ends_the_process() {
     for kind in [4, 0x100, u32::MAX] {
         let mut g = Stranger::connect(&lab, 'g');
         assert!(g.request([kind, 0, 0, 0]).is_err());
-        g.is_ended(&lab, 'g', &format!("a request of kind {kind}"));
+        g.ends(&lab, 'g', &format!("a request of kind {kind}"));
         others_go_on(&mut b, &mut c);
     }
 }
@@ -86,7 +86,7 @@ fn who_reads_no_answers_is_ended() {
         }
         assert!(start.elapsed() < PATIENCE, "it goes on");
     }
-    g.is_ended(&lab, 'g', "the process reads no answers");
+    g.ends(&lab, 'g', "the process reads no answers");
     others_go_on(&mut b, &mut c);
 }
 
@@ -104,13 +104,13 @@ fn an_answer_to_no_placement_ends_the_process() {
         let g = Stranger::connect(&lab, 'g');
         assert_eq!(g.placement().0, 0);
         g.answer(bytes);
-        g.is_ended(&lab, 'g', why);
+        g.ends(&lab, 'g', why);
         others_go_on(&mut b, &mut c);
     }
     let g = Stranger::connect(&lab, 'g');
     g.open();
     g.placed(0, 0);
-    g.is_ended(&lab, 'g', "an answer for peer 0, which nobody asked for");
+    g.ends(&lab, 'g', "an answer for peer 0, which nobody asked for");
 }
 
 /// A process that can't map its peer's memory does not see it, and is not asked again before there is another memory.
@@ -318,7 +318,7 @@ fn leave(lab: &Lab, step: usize) {
             g.open();
             g.call(u64::MAX);
             g.socket.shutdown(std::net::Shutdown::Both).expect("hung up");
-            g.is_ended(lab, 'g', "the process has hung up");
+            g.ends(lab, 'g', "the process has hung up");
         }
     }
 }
@@ -370,6 +370,6 @@ fn processes_that_stay_in_calls_hold_a_reload_for_one_of_them() {
     assert!(lab.ask(&["reload"]).status.success());
     assert!(start.elapsed() < Duration::from_secs(3), "a second for each: {:?}", start.elapsed());
     for (process, name) in all.into_iter().zip(names) {
-        process.is_ended(&lab, name, "stays in a call");
+        process.ends(&lab, name, "stays in a call");
     }
 }

@@ -182,7 +182,7 @@ impl Stranger {
 
     /// Asserts that the server ends the child, as VM `vm`, and says `why`.
     #[track_caller]
-    pub fn is_ended(mut self, lab: &Lab, vm: char, why: &str) {
+    pub fn ends(mut self, lab: &Lab, vm: char, why: &str) {
         let start = Instant::now();
         while self.child.try_wait().expect("a state").is_none() {
             assert!(start.elapsed() < PATIENCE, "it goes on, in spite of: {why}");
