@@ -92,3 +92,6 @@ impl<'f> Layout<'f> {
         self.0.iter().map(place).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
