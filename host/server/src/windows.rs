@@ -58,8 +58,8 @@ impl State {
 pub struct Layout<'f>(Vec<(Region, u64, &'f File)>);
 
 impl<'f> Layout<'f> {
-    /// Lays `memory` out without gaps of gigabytes. `None`: it is more than a peer has room for, 2 GiB in its longest
-    /// region and 6 GiB in all.
+    /// Lays `memory` out without gaps of gigabytes. `None`: it is more than a peer has room for, which is 6.25 GiB less
+    /// 1 MiB, with each region at a large page.
     pub fn of(memory: &'f [(body::Region, File)]) -> Option<Self> {
         let mut parts: Vec<_> = memory.iter().collect();
         parts.sort_by_key(|(region, _)| (u64::MAX - region.len, region.gpa));
