@@ -3,6 +3,7 @@
 //! # Why one thread
 //! The switch has one table of addresses and the rings of all VMs. A second thread would wait for the first, or lock.
 
+mod drain;
 mod reload;
 mod requests;
 
@@ -149,8 +150,9 @@ impl Server {
                 self.ask_for_notifications(false);
             }
         }
-        self.say_left_out(Quota::take);
         systemd::stopping();
+        (0..self.policy.vms.len()).for_each(|vm| self.drain(vm));
+        self.say_left_out(Quota::take);
         info!("ends as asked");
         self.captures.flush();
         Ok(())
@@ -165,25 +167,7 @@ impl Server {
 
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
     fn turn(&mut self) -> bool {
-        let (mut moved, now) = (false, self.begin.elapsed().as_nanos() as u64);
-        for vm in 0..self.policy.vms.len() {
-            if self.switch.rings().get(vm).is_none_or(|port| port.connection.is_none()) {
-                continue;
-            }
-            let Self { network, switch, captures, .. } = self;
-            let served = switch.poll(network, vm as u32, now, captures, &mut ());
-            moved |= served.more;
-            let told: BTreeSet<_> = served.told.iter().map(|told| (told.vm as usize, told.queue)).collect();
-            for (vm, queue) in told {
-                if let Some(connection) = self.connection(vm) {
-                    connection.notify(queue);
-                }
-            }
-            if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
-                self.close(vm, &fault, false);
-            }
-        }
-        moved
+        (0..self.policy.vms.len()).fold(false, |moved, vm| self.serve(vm) | moved)
     }
 
     /// Asks all drivers to notify of frames, or not to. Returns whether there are some already.
@@ -263,6 +247,7 @@ impl Server {
     /// Accepts a front-end of VM `vm`. While the VM has one, another is refused.
     fn accept(&mut self, vm: usize) {
         if self.connection(vm).is_some_and(|connection| connection.is_over()) {
+            self.drain(vm);
             self.close(vm, "the front-end has hung up", true);
         }
         let name = &self.policy.vms[vm].name;
@@ -288,6 +273,9 @@ impl Server {
             Ok(()) => self.set_up(vm),
             Err(why) => {
                 let is_left = connection.is_over();
+                if is_left {
+                    self.drain(vm);
+                }
                 self.close(vm, &why, is_left);
             }
         }
