@@ -3,6 +3,7 @@
 //! # Why one thread
 //! The switch has one table of addresses and the rings of all VMs. A second thread would wait for the first, or lock.
 
+mod drain;
 mod reload;
 mod requests;
 mod sessions;
@@ -14,7 +15,7 @@ use crate::connection::Connection;
 use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
-use crate::ports::{Port, Ports};
+use crate::ports::Ports;
 use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
@@ -23,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use sluice_control::{Network, Switch};
 use sluice_memory::PeerSlice;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -169,8 +170,9 @@ impl Server {
                 self.ask_for_notifications(false);
             }
         }
-        self.say_left_out(Quota::take);
         systemd::stopping();
+        (0..self.policy.vms.len()).for_each(|vm| self.drain(vm));
+        self.say_left_out(Quota::take);
         info!("ends as asked");
         self.captures.flush();
         Ok(())
@@ -185,31 +187,7 @@ impl Server {
 
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
     fn turn(&mut self) -> bool {
-        let (mut moved, now) = (false, self.begin.elapsed().as_nanos() as u64);
-        for vm in 0..self.policy.ports() {
-            if !self.switch.rings().get(vm).is_some_and(Port::is_there) {
-                continue;
-            }
-            let Self { network, switch, captures, .. } = self;
-            let served = switch.poll(network, vm as u32, now, captures, &mut ());
-            moved |= served.more;
-            // Of one queue the driver is told once, by the last word.
-            let told: BTreeMap<_, _> = served.told.iter().map(|told| ((told.vm, told.queue), told)).collect();
-            for told in told.into_values() {
-                if let Some(connection) = self.connection(told.vm as usize) {
-                    connection.notify(told);
-                }
-            }
-            if served.event.is_some() {
-                self.close_windows_on(vm);
-                self.tell_senders_to(vm);
-            }
-            if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
-                self.close(vm, &fault, false);
-            }
-            self.lose_tap(vm);
-        }
-        moved
+        (0..self.policy.ports()).fold(false, |moved, id| self.serve(id) | moved)
     }
 
     /// Asks all drivers to notify of frames, or not to. Returns whether there are some already.

@@ -9,6 +9,7 @@ impl Server {
     /// Accepts a front-end of VM `vm`. While the VM has one, another is refused.
     pub(super) fn accept(&mut self, vm: usize) {
         if self.connection(vm).is_some_and(|connection| connection.is_over()) {
+            self.drain(vm);
             self.close(vm, "the front-end has hung up", true);
         }
         let name = &self.policy.vms[vm].name;
@@ -45,6 +46,9 @@ impl Server {
             Ok(()) => self.set_up(vm),
             Err(why) => {
                 let is_left = self.connection(vm).is_some_and(|connection| connection.is_over());
+                if is_left {
+                    self.drain(vm);
+                }
                 self.close(vm, &why, is_left);
             }
         }

@@ -119,14 +119,14 @@ impl Server {
         // All begin to drain at once, so that they take no longer together than the slowest of them.
         while !(0..self.policy.vms.len()).fold(true, |closed, vm| self.close_windows_on(vm) & closed) {
             std::thread::yield_now();
-            self.drain();
+            self.drain_windows();
         }
     }
 
     /// Goes on with windows that close, and notifies drivers of what came through those that are open. Returns whether
     /// any is open, and whether any is closing.
     pub(super) fn look_after_windows(&mut self) -> (bool, bool) {
-        let (mut open, mut closing) = (false, self.drain());
+        let (mut open, mut closing) = (false, self.drain_windows());
         for name in self.windows() {
             if self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
                 open = true;
@@ -139,7 +139,7 @@ impl Server {
 
     /// Closes the windows whose last call has ended, and ends the processes that stay in one. Returns whether there are
     /// some that drain.
-    fn drain(&mut self) -> bool {
+    fn drain_windows(&mut self) -> bool {
         let mut draining = false;
         for name @ (vm, _) in self.windows() {
             let Some(State::Draining(call, until)) = self.window(name).map(|window| window.state) else { continue };

@@ -1,6 +1,7 @@
 //! The server as a process: with our own front-ends, testpmd, the firmware of QEMU, and Linux in QEMU.
 
 mod control;
+mod drain;
 mod ends;
 mod exchange;
 mod host;
