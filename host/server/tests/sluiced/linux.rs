@@ -2,7 +2,7 @@
 
 use crate::host::{Device, Namespace};
 use crate::lab::*;
-use crate::windows::{example, start};
+use crate::windows::{Killed, example, start};
 use anyhow::{Error, Result, ensure};
 use pcap_file::pcap::PcapReader;
 use serde_json::json;
@@ -226,4 +226,46 @@ fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu() -> Resu
 fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu_10() -> Result<()> {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
     a_process_and_the_switch_fill_a_guest(Qemu::backport(&packages).map_err(Error::msg)?)
+}
+
+/// A window closes before the guest's memory is logged, so whatever a process has put there moves with the guest.
+#[test]
+fn a_guest_moves_with_all_frames_of_a_process_that_sends_meanwhile_with_qemu() -> Result<()> {
+    let policy = vm('g', "ram_mib = 32\npeers = [\"a\"]") + &vm('a', "");
+    let (here, there, linux) = (Lab::new(&policy), Lab::new(&policy), linux());
+    let nic = |lab: &Lab| Nic { socket: lab.socket('a'), mac: mac('a'), pairs: 2 };
+    let mut guest = Guest::start(&linux, &Vm::new("a", vec![nic(&here)]))?;
+    guest.run("ethtool -L eth0 combined 2; ip link set eth0 up")?;
+    guest.wait_until("grep -q 1 /sys/class/net/eth0/carrier")?;
+    guest.run("tcpdump -i eth0 -U --immediate-mode -s 64 -B 8192 -w /capture ether proto 0x88b5 2>/listening &")?;
+    guest.wait_until("grep -q listening /listening")?;
+    let uri = format!("unix:{}", there.file("migration").display());
+    let incoming = vec!["-incoming".into(), uri.clone().into()];
+    let mut moved = Guest::start(&linux, &Vm { options: incoming, ..Vm::new("moved", vec![nic(&there)]) })?;
+    let mut generator = example("generator");
+    generator.args(["a", "rate=1"]);
+    let _process = Killed(start(&here, 'g', generator));
+    here.until('g', |g| g["windows"][0]["frames"].as_u64() > Some(1_000));
+    let qmp = guest.qmp();
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 4 << 20 }))?;
+    qmp.execute("migrate", json!({ "uri": uri }))?;
+    here.until('g', |g| g["windows"][0]["state"] == "closed");
+    ensure!(qmp.execute("query-migrate", json!({}))?["status"] == "active", "it has moved before");
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 1u64 << 34 }))?;
+    let done = qmp.until("query-migrate", |it| it["status"] == "completed" || it["status"] == "failed")?;
+    assert_eq!(done["status"], "completed", "{done}");
+    let window = here.status('g')["windows"][0].clone();
+    assert_eq!(window["state"], "closed");
+    let frames = window["frames"].as_u64().expect("a number");
+    drop(guest);
+    // Behind the file's header each frame has one of 16 bytes.
+    moved.wait_until(&format!("[ $(stat -c %s /capture) -ge {} ]", 24 + frames * (16 + 64)))?;
+    let bytes = moved.bytes("cat /capture")?;
+    let (mut reader, mut next) = (PcapReader::new(&bytes[..])?, 0_u64);
+    while let Some(packet) = reader.next_packet() {
+        ensure!(packet?.data[14..22] == next.to_be_bytes(), "frame {next} of {frames}");
+        next += 1;
+    }
+    assert_eq!(next, frames);
+    Ok(())
 }

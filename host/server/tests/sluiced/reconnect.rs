@@ -32,7 +32,7 @@ fn a_second_front_end_is_refused_while_the_first_is_there() {
 }
 
 /// Connects `front` to the server that has taken the place of its own.
-fn reconnect(lab: &Lab, vm: char, front: &mut Frontend) {
+pub fn reconnect(lab: &Lab, vm: char, front: &mut Frontend) {
     let start = Instant::now();
     while let Err(error) = front.reconnect(&lab.socket(vm)) {
         assert!(start.elapsed() < PATIENCE, "{error}");

@@ -33,6 +33,16 @@ pub fn start(lab: &Lab, vm: char, mut command: Command) -> Child {
     sluice_guard::tie(&mut command).stdout(Stdio::piped()).spawn().expect("a process")
 }
 
+/// A process that is killed when this is dropped.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 /// A sender of frames to b.
 fn generator(lab: &Lab, arguments: &[&str]) -> Child {
     let mut command = example("generator");
@@ -269,4 +279,52 @@ fn a_process_fills_the_queue_of_another_that_fills_a_front_end() {
     assert!(generator.wait_with_output().expect("an end").status.success());
     lab.until('f', |f| f["windows"][0]["frames"] == 20_000);
     forward.kill().and_then(|()| forward.wait()).expect("killed");
+}
+
+/// What is on its way to a front-end that goes is lost with it. The next one shares other memory.
+#[test]
+fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
+    let lab = Lab::new(&policy());
+    let mut process = generator(&lab, &[]);
+    let (mut next, mut open) = (0, Vec::new());
+    for round in 0..50 {
+        let mut b = Receiver::new(&lab);
+        let start = Instant::now();
+        let first = loop {
+            if let Some((number, _)) = take_from_window(&mut b.front) {
+                break number;
+            }
+            assert!(start.elapsed() < PATIENCE, "no frame in round {round}");
+        };
+        assert!(first >= next, "frame {first} came before, as frame {next} did not");
+        b.next = first + 1;
+        b.take_all(100 + 11 * round);
+        next = b.next;
+        drop(b);
+        lab.until('b', |b| b["connected_seconds"].is_null());
+        open.push(lab.open());
+    }
+    assert_eq!(open[4], open[49], "descriptors and mappings of the server");
+    process.kill().and_then(|()| process.wait()).expect("killed");
+}
+
+/// A process can't outlive its server: another server would give the queue to somebody else.
+#[test]
+fn a_process_ends_with_its_server_and_the_next_one_goes_on_where_it_was() {
+    let mut lab = Lab::new(&policy());
+    let mut b = Receiver::new(&lab);
+    for _ in 0..10 {
+        let process = generator(&lab, &[]);
+        b.take_all(500);
+        lab.start_again(&policy());
+        let start = Instant::now();
+        let output = process.wait_with_output().expect("an end");
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.contains("error: the server has gone"), "{said}");
+        while b.take() {}
+        b.next = 0;
+        crate::reconnect::reconnect(&lab, 'b', &mut b.front);
+    }
+    b.stop();
 }
