@@ -114,13 +114,14 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What docs/interfaces.md promises of the server.
-const SERVER: [&str; 7] = [
+const SERVER: [&str; 8] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
     "the log stops nobody, and no VM fills it",
     "a server that is taken over has no more than it needs",
     "what systemd hands over is served and stays, and it is told the truth",
+    "what is taken is forwarded or counted, and nothing is left behind",
     "what is installed says what it is",
 ];
 

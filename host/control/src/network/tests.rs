@@ -4,6 +4,8 @@ use super::*;
 use crate::device::tests::START;
 use sluice_abi::Gpa;
 
+mod members;
+
 fn network() -> Network {
     let vm = |name: &str, rest: &str| {
         alloc::format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"guarded\"\n{rest}\n")
