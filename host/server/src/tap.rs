@@ -188,3 +188,6 @@ impl Ring for TapRing<'_> {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests;
