@@ -30,7 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First word of a directory: "SluiceWd".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceWd");
 /// Version of this layout. A reader refuses any other.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Largest number of memory regions of one peer.
 pub const MAX_REGIONS: usize = 32;
 /// Largest number of queues of one peer that this VM may fill.
@@ -142,6 +142,12 @@ pub struct Queue {
     /// Counts the starts of the device. A queue that starts anew in the same place differs in this alone, and its rings
     /// begin anew.
     pub start: u32,
+    /// Where the rings stand for whoever begins to fill the queue, less where they stand at the driver's start: 0 if
+    /// nobody has filled it, else the position in vhost-user's form (message `VHOST_USER_GET_VRING_BASE`), XOR
+    /// [`virtq::start`].
+    pub base: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 
 /// A peer: a VM that the directory's owner may send to.
@@ -203,8 +209,8 @@ pub struct Header {
 /// Length in bytes of a whole directory whose entries have the length of [`Peer`].
 pub const LEN: usize = size_of::<Header>() + size_of::<Peer>() * MAX_PEERS;
 
-const _: () = assert!(size_of::<Region>() == 24 && size_of::<Queue>() == 40);
-const _: () = assert!(size_of::<Peer>() == 48 + 24 * MAX_REGIONS + 40 * MAX_QUEUES);
+const _: () = assert!(size_of::<Region>() == 24 && size_of::<Queue>() == 48);
+const _: () = assert!(size_of::<Peer>() == 48 + 24 * MAX_REGIONS + 48 * MAX_QUEUES);
 const _: () = assert!(size_of::<Header>() == 64 && LEN as u64 <= crate::map::DIRECTORY_LEN);
 const _: () = assert!(size_of::<Header>().is_multiple_of(8) && size_of::<Peer>().is_multiple_of(8));
 const _: () = assert!(offset_of!(Header, version) == 8 && offset_of!(Header, entry_len) == 12);

@@ -20,6 +20,12 @@ pub const fn max_chain(size: u16) -> u16 {
     if size < MAX_CHAIN { size } else { MAX_CHAIN }
 }
 
+/// Returns where the device side of a queue with these features begins, in vhost-user's form: at index 0 of a split
+/// ring, and at slot 0 of a packed ring with both wrap counters set. See: "Vhost-user Protocol", "Ring states".
+pub const fn start(features: u64) -> u32 {
+    if features & crate::net::F::RING_PACKED.bits() == 0 { 0 } else { 1 << 15 | 1 << 31 }
+}
+
 /// A descriptor. The driver writes it, the device reads it.
 /// See: VIRTIO 2.7.5 "The Virtqueue Descriptor Table".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

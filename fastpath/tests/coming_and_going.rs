@@ -50,7 +50,7 @@ fn entry(index: usize, number: u32) -> Peer {
         peer.regions[0] = Region { gpa, len: AREA, slot_offset: index as u64 * RAM + area(number) };
         let addresses = QueueAddresses { desc: at(0), driver: at(AVAIL), device: at(USED) };
         let features = F::VERSION_1.bits();
-        peer.queues[0] = Queue { addresses, features, index: 0, size: SIZE, start: number };
+        peer.queues[0] = Queue { addresses, features, size: SIZE, start: number, ..Queue::default() };
     }
     peer
 }

@@ -31,7 +31,7 @@ pub fn run(options: &Options) -> Result<()> {
     let guests = artifacts::results().join("guests");
     let linux = step("fetching Linux for guests", || tools::guests(&guests));
     let qemu_10 = step("fetching QEMU 10", || Qemu::backport(&guests)).map(drop);
-    let (openvswitch, namespaces) = (tools::openvswitch(), tools::namespaces());
+    let (openvswitch, namespaces, taps) = (tools::openvswitch(), tools::namespaces(), tools::taps());
     let (bare, interpreter, deny) = (tools::bare_target(), miri::available(), tools::deny());
     if emulator.is_ok() {
         artifacts::build_bare()?;
@@ -44,6 +44,7 @@ pub fn run(options: &Options) -> Result<()> {
         ("with_testpmd", &testpmd),
         ("with_openvswitch", &openvswitch),
         ("in_namespaces", &namespaces),
+        ("with_tap", &taps),
         ("with_qemu", &linux),
         ("with_qemu_10", &qemu_10),
         ("from_debian", &captures),

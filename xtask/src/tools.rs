@@ -136,6 +136,22 @@ pub fn namespaces() -> Result<(), String> {
     all(&[tools, device, cable])
 }
 
+/// Installs what makes taps, and tries whether this user may make one.
+pub fn taps() -> Result<(), String> {
+    let wanted = [("iproute2", "/usr/sbin/ip"), ("perl-base", "/usr/bin/perl"), ("util-linux", "/usr/bin/setpriv")];
+    all(&[packages(&wanted).and_then(|()| try_tap())])
+}
+
+/// Makes a tap, and deletes it.
+fn try_tap() -> Result<()> {
+    let name = format!("sl{:x}", std::process::id());
+    for verb in ["add", "del"] {
+        output(Command::new("ip").args(["tuntap", verb, "dev", &name, "mode", "tap"]))
+            .context("a tap can't be made, which root may where /dev/net/tun is there")?;
+    }
+    Ok(())
+}
+
 /// Installs cargo-fuzz and the C++ compiler that the fuzzer's runtime needs.
 pub fn fuzzer() -> Result<(), String> {
     all(&[packages(&[("g++", "/usr/bin/g++")]), program("cargo-fuzz")])

@@ -23,7 +23,7 @@ pub use calls::Call;
 pub use device::{Device, Event, MAX_PAIRS};
 pub use directory::Directory;
 pub use manifest::{Addresses, FlowsConfig, MAX_VMS, MTU, Mac, Manifest, ManifestError, VmConfig, VmError};
-pub use network::{FrontEnd, Network};
+pub use network::{Member, Network};
 pub use publish::publish;
 pub use runs::{RunError, Runs};
 pub use switch::{

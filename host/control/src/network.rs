@@ -2,11 +2,13 @@
 //!
 //! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that
 //! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
+//! Pair 0 of a front-end always belongs to the switch.
 
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
+use alloc::string::String;
 use alloc::vec::Vec;
-use sluice_abi::directory::{GateKind, Header, HostF, NAME_LEN, Peer, PeerState, Queue};
+use sluice_abi::directory::{GateKind, Header, HostF, MAX_REGIONS, NAME_LEN, Peer, PeerState, Queue, Region};
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
@@ -21,7 +23,7 @@ pub struct Network {
 #[derive(Clone, Debug)]
 struct Node {
     name: [u8; NAME_LEN],
-    ram_len: u64,
+    memory: Memory,
     gate: u32,
     peers: Vec<usize>,
     /// The VMs that may send to this one by a window.
@@ -31,7 +33,8 @@ struct Node {
     /// Source addresses that the VM may use beside its device's own.
     macs: Addresses,
     device: Device,
-    runs: Runs,
+    /// Where the queue stands that is shown to each of the senders, in order, if the host shows peers one by one.
+    shown: Option<Vec<Option<u32>>>,
     /// The queue pair that is the slow path of its in-VM switch, if it has one.
     slow_pair: Option<u16>,
     /// Whether the windows on its peers are closed.
@@ -42,10 +45,21 @@ struct Node {
     restarts: u32,
 }
 
-/// A VM whose front-end sets its device up by messages.
+/// What windows may show of a VM's memory.
 #[derive(Clone, Debug)]
-pub struct FrontEnd {
-    /// The address of its device.
+enum Memory {
+    /// RAM of this length in bytes from address 0 on, of which the driver registers runs.
+    Registered(u64, Runs),
+    /// All that a front-end shares. Slot offsets are from the start of the peer.
+    Shared(Vec<Region>),
+}
+
+/// A VM of a host that shows peers one by one, by [`Network::show`].
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The name: at most [`NAME_LEN`] bytes.
+    pub name: String,
+    /// The address of its device; [`Mac::NONE`] if that is a port to a network, and has none of its own.
     pub mac: Mac,
     /// Largest payload of a frame to the VM in bytes.
     pub mtu: u16,
@@ -53,6 +67,10 @@ pub struct FrontEnd {
     pub pairs: u16,
     /// Source addresses that the VM may use beside its device's.
     pub macs: Addresses,
+    /// Length of its RAM in bytes; `None` if a front-end sets its device up, and says what memory it has.
+    pub ram_len: Option<u64>,
+    /// The members to which it may send by a window, by index.
+    pub peers: Vec<usize>,
 }
 
 impl Network {
@@ -60,12 +78,10 @@ impl Network {
     pub fn new(manifest: &Manifest) -> Self {
         let node = |id: usize| {
             let vm = &manifest.vms[id];
-            let mut name = [0; NAME_LEN];
-            name.iter_mut().zip(vm.name.bytes()).for_each(|(to, from)| *to = from);
             let senders: Vec<_> = manifest.senders_to(id).collect();
             Node {
-                name,
-                ram_len: u64::from(vm.ram_mib) << 20,
+                name: padded(&vm.name),
+                memory: Memory::Registered(u64::from(vm.ram_mib) << 20, Runs::default()),
                 gate: vm.gate as u32,
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu, 1 + senders.len() as u16 + u16::from(vm.flows.is_some())),
@@ -74,7 +90,7 @@ impl Network {
                 senders,
                 sets_mac: vm.set_mac,
                 macs: vm.macs.clone(),
-                runs: Runs::default(),
+                shown: None,
                 gone: false,
                 restarts: vm.restarts,
             }
@@ -82,25 +98,65 @@ impl Network {
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
-    /// Returns the network of `vms`, each with a device that a front-end sets up by [`Network::set_up`]. None has a
-    /// window on another.
-    pub fn of_front_ends(vms: impl IntoIterator<Item = FrontEnd>) -> Self {
-        let node = |vm: FrontEnd| Node {
-            name: [0; NAME_LEN],
-            ram_len: 0,
-            gate: GateKind::Direct as u32,
-            peers: Vec::new(),
-            device: Device::new(vm.mac.0, vm.mtu, vm.pairs),
-            slow_pair: None,
-            closed: false,
-            senders: Vec::new(),
-            sets_mac: false,
-            macs: vm.macs,
-            runs: Runs::default(),
-            gone: false,
-            restarts: 0,
+    /// Returns the network of `members`, before any driver started. No window is shown before [`Network::show`] says so.
+    pub fn of_members(members: &[Member]) -> Self {
+        let node = |(id, member): (usize, &Member)| {
+            let sends = |&sender: &usize| members[sender].peers.contains(&id);
+            let senders: Vec<_> = (0..members.len()).filter(sends).collect();
+            Node {
+                name: padded(&member.name),
+                memory: member
+                    .ram_len
+                    .map_or(Memory::Shared(Vec::new()), |len| Memory::Registered(len, Runs::default())),
+                gate: GateKind::Direct as u32,
+                peers: member.peers.clone(),
+                device: Device::new(member.mac.0, member.mtu, member.pairs),
+                slow_pair: None,
+                closed: false,
+                shown: Some(alloc::vec![None; senders.len()]),
+                senders,
+                sets_mac: false,
+                macs: member.macs.clone(),
+                gone: false,
+                restarts: u32::MAX,
+            }
         };
-        Self { vms: vms.into_iter().map(node).collect() }
+        Self { vms: members.iter().enumerate().map(node).collect() }
+    }
+
+    /// Takes over the devices and the memory of members that stay: `before` has the id of each member in `old`, if it was
+    /// there with the same address, MTU and queue pairs.
+    pub fn take_over(&mut self, old: &mut Self, before: &[Option<usize>]) {
+        for (node, before) in self.vms.iter_mut().zip(before) {
+            if let Some(old) = before.and_then(|before| old.vms.get_mut(before)) {
+                core::mem::swap(&mut node.device, &mut old.device);
+                core::mem::swap(&mut node.memory, &mut old.memory);
+            }
+        }
+    }
+
+    /// Takes over that `regions` are all the memory of VM `vm`, whose front-end shares it. Their slot offsets are from
+    /// the start of the peer; the longest is the first.
+    pub fn share(&mut self, vm: u32, regions: Vec<Region>) {
+        if let Some(Node { memory: Memory::Shared(shared), .. }) = self.vms.get_mut(vm as usize) {
+            *shared = regions;
+        }
+    }
+
+    /// Shows VM `vm` to VM `sender`, as far as its driver has the queue of that sender in use, which goes on at `base`
+    /// (see: [`Queue::base`]); with `None`, shows it as absent. Without a call all is hidden.
+    pub fn show(&mut self, vm: u32, sender: u32, base: Option<u32>) {
+        let Some(node) = self.vms.get_mut(vm as usize) else { return };
+        let at = node.senders.iter().position(|&id| id == sender as usize);
+        if let Some(shown) = node.shown.as_mut().zip(at).and_then(|(shown, at)| shown.get_mut(at)) {
+            *shown = base;
+        }
+    }
+
+    /// Returns the receive queue of VM `vm` that belongs to the window of VM `sender`, if the driver has it in use,
+    /// whether it is shown or not.
+    pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
+        self.vms.get(vm as usize)?.queue_of(sender as usize)
     }
 
     /// Sets VM `vm`'s device up as its front-end says. See: [`Device::set_up`]. The event concerns all
@@ -134,18 +190,27 @@ impl Network {
     /// Adds `run` to the packet memory of VM `vm`. After that the directories of all [`Network::senders_to`] it may
     /// have changed.
     pub fn add_run(&mut self, vm: u32, run: Run) -> Result<(), RunError> {
-        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.add(run, node.ram_len))
+        match self.vms.get_mut(vm as usize).map(|node| &mut node.memory) {
+            Some(Memory::Registered(ram_len, runs)) => runs.add(run, *ram_len),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the run of `len` bytes at `offset` from the packet memory of VM `vm`. After that the directories of all
     /// [`Network::senders_to`] it may have changed.
     pub fn remove_run(&mut self, vm: u32, offset: u64, len: u64) -> Result<(), RunError> {
-        self.vms.get_mut(vm as usize).map_or(Ok(()), |node| node.runs.remove(offset, len).map(|_| ()))
+        match self.vms.get_mut(vm as usize).map(|node| &mut node.memory) {
+            Some(Memory::Registered(_, runs)) => runs.remove(offset, len).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the packet memory of VM `vm` as ranges without a gap: offset and length of each.
     pub fn extents(&self, vm: u32) -> Vec<(u64, u64)> {
-        self.vms.get(vm as usize).map_or_else(Vec::new, |node| node.runs.extents())
+        match self.vms.get(vm as usize).map(|node| &node.memory) {
+            Some(Memory::Registered(_, runs)) => runs.extents(),
+            _ => Vec::new(),
+        }
     }
 
     /// Carries out a command from the control queue of VM `vm`. Returns the acknowledgement, and an event that concerns
@@ -176,7 +241,7 @@ impl Network {
             Addresses::Any => !is_multicast(mac) && mac != [0; 6] && self.others(vm).all(|other| other != mac),
             Addresses::These(macs) => macs.contains(&Mac(mac)),
         };
-        listed || mac == node.device.mac()
+        listed || mac == node.device.mac() && mac != Mac::NONE.0
     }
 
     /// Returns the device of VM `vm`.
@@ -186,13 +251,14 @@ impl Network {
 
     /// Returns the VM whose device has the address `mac`.
     pub fn owner_of(&self, mac: [u8; 6]) -> Option<u32> {
-        (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac).map(|(id, _)| id)
+        let owner = (0..).zip(&self.vms).find(|(_, node)| node.device.mac() == mac);
+        owner.filter(|_| mac != Mac::NONE.0).map(|(id, _)| id)
     }
 
     /// Returns the receive queue of VM `vm` that the host's switch fills, if there is one.
     pub fn switched_queue(&self, vm: u32) -> Option<Queue> {
         let node = self.vms.get(vm as usize)?;
-        let switched = node.device.features().contains(F::MQ) || node.senders.len() != 1;
+        let switched = node.keeps_first_pair() || node.senders.len() != 1;
         switched.then(|| node.device.queue(net::receiveq(0)))?
     }
 
@@ -222,7 +288,10 @@ impl Network {
     fn change(&mut self, vm: u32, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.vms.get_mut(vm as usize) {
             node.device.write(reg::STATUS, 0);
-            node.runs.clear();
+            match &mut node.memory {
+                Memory::Registered(_, runs) => runs.clear(),
+                Memory::Shared(regions) => regions.clear(),
+            }
             change(node);
         }
     }
@@ -255,11 +324,14 @@ impl Network {
             _ if node.gone => PeerState::Revoked,
             _ if self.vms[sender].closed => PeerState::Absent,
             None => PeerState::Absent,
-            Some(queue) => {
-                (peer.queues[0], peer.queue_count) = (queue, 1);
-                regions::list(&mut peer, &node.runs, node.ram_len, map::peer_base(index));
-                PeerState::Ready
-            }
+            Some(queue) => match node.base_for(sender) {
+                None => PeerState::Absent,
+                Some(base) => {
+                    (peer.queues[0], peer.queue_count) = (Queue { base, ..queue }, 1);
+                    node.memory.list(&mut peer, map::peer_base(index));
+                    PeerState::Ready
+                }
+            },
         };
         peer.state = state as u32;
         peer
@@ -269,13 +341,49 @@ impl Network {
 impl Node {
     /// Returns the receive queue that VM `sender` fills by a window, if the driver has it in use.
     fn queue_of(&self, sender: usize) -> Option<Queue> {
+        let has_pairs = self.device.features().contains(F::MQ);
         let pair = match self.senders.iter().position(|&id| id == sender)? {
-            index if self.device.features().contains(F::MQ) => 1 + index as u16,
-            _ if self.senders.len() == 1 => 0,
+            index if has_pairs => 1 + index as u16,
+            _ if self.senders.len() == 1 && !self.keeps_first_pair() => 0,
             _ => return None,
         };
         self.device.queue(net::receiveq(pair))
     }
+
+    /// Returns whether pair 0 belongs to the switch, whoever else sends.
+    fn keeps_first_pair(&self) -> bool {
+        self.device.features().contains(F::MQ) || matches!(self.memory, Memory::Shared(_))
+    }
+
+    /// Returns where the queue of VM `sender` stands, if that VM is shown this one.
+    fn base_for(&self, sender: usize) -> Option<u32> {
+        match &self.shown {
+            None => Some(0),
+            Some(shown) => *shown.get(self.senders.iter().position(|&id| id == sender)?)?,
+        }
+    }
+}
+
+impl Memory {
+    /// Lists in `peer` the regions that a window on the queues there has, from slot offset `base` on.
+    fn list(&self, peer: &mut Peer, base: u64) {
+        match self {
+            Self::Registered(ram_len, runs) => regions::list(peer, runs, *ram_len, base),
+            Self::Shared(shared) => {
+                peer.region_count = shared.len().min(MAX_REGIONS) as u32;
+                for (listed, region) in peer.regions.iter_mut().zip(shared) {
+                    *listed = Region { slot_offset: base + region.slot_offset, ..*region };
+                }
+            }
+        }
+    }
+}
+
+/// Returns `name` as directories have it.
+fn padded(name: &str) -> [u8; NAME_LEN] {
+    let mut padded = [0; NAME_LEN];
+    padded.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    padded
 }
 
 /// Returns the MAC address of VM `id`: locally administered, with the id as its last byte. See: IEEE 802 clause 8.

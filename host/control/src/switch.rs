@@ -109,7 +109,7 @@ impl Switch {
     /// Returns a switch for the VMs of `manifest`. `rams` is the RAM of each, from guest-physical address 0 on; `room`
     /// has [`Self::ROOM_LEN`] bytes that nobody else uses. Returns `None` if either is too short.
     pub fn new(manifest: &Manifest, rams: &[PeerSlice<'static>], room: PeerSlice<'static>) -> Option<Self> {
-        let port = |id: usize| PortConfig { lan: manifest.lan_of(id).collect(), limit: Limit::default() };
+        let port = |id: usize| PortConfig { lan: manifest.lan_of(id).collect(), ..PortConfig::default() };
         let rings = RamRings::new(rams.get(..manifest.vms.len())?)?;
         Self::with_rings((0..manifest.vms.len()).map(port), rings, manifest.ageing_ticks, room)
     }
@@ -321,7 +321,8 @@ impl<R: Rings> Switch<R> {
             self.ports[from].counters.source_refused += 1;
             return 0;
         }
-        if turn.network.owner_of(frame.source).is_none() && !self.addresses.learn(frame.source, from, turn.now) {
+        let port = (from, self.ports[from].is_network);
+        if turn.network.owner_of(frame.source).is_none() && !self.addresses.learn(frame.source, port, turn.now) {
             self.ports[from].counters.not_learned += 1;
         }
         let targets = self.targets(turn, from, frame.destination);

@@ -1,6 +1,5 @@
 //! Memory that processes share, and words of it on which they sleep.
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::thread::futex::{self, Flags};
 use sluice_abi::Gpa;
 use sluice_abi::call::CALLS;
@@ -8,14 +7,13 @@ use sluice_abi::directory::word;
 use sluice_abi::map::{DIRECTORY_LEN, PAGE};
 use sluice_memory::{PeerSlice, Table};
 use sluice_vhost_user::memory::Mapping;
+use sluice_vhost_user::sealed::{resizable_by_nobody, written_here};
 use std::io;
 use std::os::fd::OwnedFd;
 
 /// Returns RAM of `len` bytes that nobody can resize: a peer that shrank it would end its senders.
 pub fn ram(name: &str, len: u64) -> io::Result<OwnedFd> {
-    let file = sized(name, len)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-    Ok(file)
+    resizable_by_nobody(name, len).map(OwnedFd::from)
 }
 
 /// Maps all `len` bytes of `file`, which is a VM's RAM that nobody can resize, for as long as this process lives.
@@ -33,15 +31,13 @@ pub fn wake(ram: PeerSlice<'_>, at: Gpa) -> bool {
 
 /// Returns `len` bytes that no other process sees, for as long as this process lives.
 pub fn private(len: u64) -> io::Result<PeerSlice<'static>> {
-    map(&sized("private", len)?, len)
+    map(&ram("private", len)?, len)
 }
 
 /// Returns `len` bytes that this process writes and others can only read: the file, and the memory.
 pub fn own(name: &str, len: u64) -> io::Result<(OwnedFd, PeerSlice<'static>)> {
-    let file = sized(name, len)?;
-    let pages = map(&file, len)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
-    Ok((file, pages))
+    let (file, mapping) = written_here(name, len)?;
+    Ok((file.into(), Box::leak(Box::new(mapping)).slice()))
 }
 
 /// Returns a directory that this process writes and others can only read: its file, and its words.
@@ -56,12 +52,6 @@ pub fn request() -> io::Result<(OwnedFd, Table<'static, u64>)> {
     let file = ram("request block", PAGE)?;
     let words = map(&file, PAGE)?.table(0, CALLS as u16 + 1);
     Ok((file, words.ok_or_else(|| io::Error::other("no room for a request block"))?))
-}
-
-fn sized(name: &str, len: u64) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&file, len)?;
-    Ok(file)
 }
 
 #[cfg(test)]

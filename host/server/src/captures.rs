@@ -17,7 +17,7 @@ const WAITING: usize = 4 << 20;
 /// All captures.
 #[derive(Default)]
 pub struct Captures {
-    /// The file of each VM, by id.
+    /// The file of each VM and tap, by id.
     files: Vec<Option<BufWriter<File>>>,
     live: Vec<Live>,
 }
@@ -43,16 +43,16 @@ impl Captures {
         };
         let name = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let file = |path: Option<&Path>| path.map(|path| create(path).map_err(|error| name(path, error))).transpose();
-        let files = policy.vms.iter().map(|vm| file(vm.capture.as_deref())).collect::<Result<_, _>>()?;
+        let files = policy.captures().map(file).collect::<Result<_, _>>()?;
         Ok(Self { files, live: Vec::new() })
     }
 
-    /// Puts the files in the order of the VMs of `new`. Each was at the place that `before` has, if it was there and
+    /// Puts the files in the order of the ids of `new`. Each was at the place that `before` has, if it was there and
     /// has the same path; `created` has the others.
     pub fn change(&mut self, old: &Policy, new: &Policy, before: &[Option<usize>], mut created: Self) {
         let mut files: Vec<_> = std::mem::take(&mut self.files);
         for (id, before) in before.iter().enumerate() {
-            let same = before.filter(|&before| old.vms[before].capture == new.vms[id].capture);
+            let same = before.filter(|&before| old.captures().nth(before) == new.captures().nth(id));
             let kept = same.and_then(|before| files.get_mut(before)?.take());
             self.files.push(kept.or_else(|| created.files[id].take()));
         }

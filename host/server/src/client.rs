@@ -2,8 +2,9 @@
 
 use crate::control::{Answer, Request};
 use crate::prometheus::Metrics;
-use crate::status::Status;
+use crate::status::{Status, counter};
 use rustix::net::Shutdown;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -100,13 +101,18 @@ pub fn status(path: &Path, format: Format, watch: bool) -> Result<(), ClientErro
     }
 }
 
-/// Returns how many frames each VM sent and got from `last` to `now`, a second later.
+/// Returns how many frames each VM and tap sent and got from `last` to `now`, a second later.
 fn rates(last: &Status, now: &Status) -> String {
     let mut text = String::from("a second:\n");
-    for vm in &now.vms {
-        let before = last.vms.iter().find(|it| it.name == vm.name).unwrap_or(vm);
-        let [from, to] = ["taken", "forwarded"].map(|name| vm.counter(name).saturating_sub(before.counter(name)));
-        text += &format!("{:16} from it {from}, to it {to} frames\n", vm.name);
+    let ports = |status: &'_ Status| {
+        let vms = status.vms.iter().map(|vm| (vm.name.clone(), vm.counters.clone()));
+        vms.chain(status.taps.iter().map(|tap| (tap.name.clone(), tap.counters.clone()))).collect::<Vec<_>>()
+    };
+    let last: BTreeMap<_, _> = ports(last).into_iter().collect();
+    for (name, counters) in ports(now) {
+        let before = last.get(&name).unwrap_or(&counters);
+        let rate = |name| counter(&counters, name).saturating_sub(counter(before, name));
+        text += &format!("{name:16} from it {}, to it {} frames\n", rate("taken"), rate("forwarded"));
     }
     text
 }

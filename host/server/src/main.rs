@@ -2,17 +2,22 @@
 //! switch. Each VM of a policy file has a vhost-user socket.
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
-//! thread), `ports` (sessions as the switch sees them), `sockets`, `control` and `status` (what a running server is
-//! asked), `client` and `prometheus` (who asks), `sandbox` (what it gives up), `systemd`, `captures`, `signals`, `log`.
+//! thread), `connection` and `process` (who is connected), `tap` (a port to the host's network), `ports` and `rings` (all
+//! of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves), `sockets`,
+//! `control` and `status` (what a running server is asked), `client` and `prometheus` (who asks), `sandbox` (what it gives
+//! up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
 mod client;
+mod connection;
 mod control;
 mod log;
 mod offered;
 mod policy;
 mod ports;
+mod process;
 mod prometheus;
+mod rings;
 mod run;
 mod sandbox;
 mod server;
@@ -20,6 +25,8 @@ mod signals;
 mod sockets;
 mod status;
 mod systemd;
+mod tap;
+mod windows;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;

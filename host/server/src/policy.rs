@@ -1,24 +1,29 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
-//! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it).
+//! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports that
+//! are no VMs), `parts` (what both have).
 
 mod file;
+mod parts;
+mod taps;
 
 use file::File;
+use parts::{Owner, check_limit, check_name, check_path, line, list, listed, named, write_rest};
 use serde::Serialize;
-use sluice_abi::directory::NAME_LEN;
-use sluice_control::{Addresses, FrontEnd, Limit, MAX_PAIRS, MTU, Mac, PortConfig};
+use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::map::PACKETS_LEN;
+use sluice_abi::run::RUN_ALIGN;
+use sluice_control::{Addresses, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use taps::Tap;
 
 /// Largest length of a policy file, bytes.
 const MAX_LEN: u64 = 1 << 20;
 /// Largest number of VMs.
 pub const MAX_VMS: usize = 256;
-/// Longest path of a socket, bytes. See: unix(7), `sun_path`.
-const MAX_PATH: usize = 107;
 
 /// A policy that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub struct Policy {
     pub ageing: Duration,
     /// The VMs; a VM's id is its index here.
     pub vms: Vec<Vm>,
+    /// The taps; a tap's id is its index here, behind the ids of all VMs.
+    pub taps: Vec<Tap>,
 }
 
 /// A VM that may connect.
@@ -48,29 +55,28 @@ pub struct Vm {
     pub pairs: u16,
     /// Largest payload of a frame to the VM, bytes.
     pub mtu: u16,
-    /// The ids of the VMs to which its frames are forwarded.
+    /// The ids of the VMs and taps to which its frames are forwarded.
     pub lan: Vec<usize>,
     /// How many frames it may transmit.
     pub limit: Limit,
     /// The file to which its frames are captured.
     pub capture: Option<PathBuf>,
+    /// Length of its RAM in bytes, if it is a process; else a front-end has the VM's memory.
+    pub ram_len: Option<u64>,
+    /// The ids of the VMs into whose queues it may put frames by itself.
+    pub peers: Vec<usize>,
 }
 
 impl Vm {
-    /// Returns whether a front-end of this VM may go on as one of `new`.
-    pub fn keeps_session(&self, new: &Self) -> bool {
-        let parts = |vm: &Self| (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu);
-        parts(self) == parts(new)
-    }
-
     /// Returns what the network knows of the VM.
-    pub fn front_end(&self) -> FrontEnd {
-        FrontEnd { mac: self.mac, mtu: self.mtu, pairs: self.pairs, macs: self.macs.clone() }
+    fn member(&self) -> Member {
+        let Self { name, mac, mtu, pairs, macs, ram_len, peers, .. } = self.clone();
+        Member { name, mac, mtu, pairs, macs, ram_len, peers }
     }
 
     /// Returns what the switch knows of the VM.
     pub fn port(&self) -> PortConfig {
-        PortConfig { lan: self.lan.clone(), limit: self.limit }
+        PortConfig { lan: self.lan.clone(), limit: self.limit, is_network: false }
     }
 }
 
@@ -119,11 +125,9 @@ impl Policy {
             if text.len() as u64 > MAX_LEN { Err(long()) } else { Ok(text) }
         };
         let text = read().map_err(|error| PolicyError::Read { path: path.into(), error })?;
-        Self::parse(&text).map_err(|wrong| {
-            let before = text.as_bytes().iter().take(wrong.at);
-            let line = before.filter(|&&byte| byte == b'\n').count() + 1;
-            PolicyError::Line { path: path.into(), line, what: wrong.what }
-        })
+        let named =
+            |wrong: Wrong| PolicyError::Line { path: path.into(), line: line(&text, wrong.at), what: wrong.what };
+        Self::parse(&text).map_err(named)
     }
 
     /// Reads and checks a policy.
@@ -139,52 +143,121 @@ impl Policy {
         let control = file.server.control(&folder);
         check_path(0, "control", &control)?;
         let vms = (0..file.vms.len()).map(|id| vm(&file, id, &folder)).collect::<Result<Vec<_>, _>>()?;
-        let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms };
+        let taps = taps::read(&file, text, &folder)?;
+        let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms, taps };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
+        policy.check_pairs(&file)?;
         Ok(policy)
+    }
+
+    /// Returns what the network knows of all VMs and taps, by id.
+    pub fn members(&self) -> Vec<Member> {
+        self.vms.iter().map(Vm::member).chain(self.taps.iter().map(Tap::member)).collect()
+    }
+
+    /// Returns whether another VM puts frames into the queues of VM `id` by itself.
+    pub fn is_peer(&self, id: usize) -> bool {
+        self.vms.iter().any(|vm| vm.peers.contains(&id))
+    }
+
+    /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
+    fn before(&self, new: &Self, id: usize) -> Option<usize> {
+        let parts = |policy: &Self, id: usize| {
+            let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
+            let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, vm.ram_len, peers, is_peer)
+        };
+        let wanted = parts(new, id);
+        (0..self.vms.len()).find(|&old| parts(self, old) == wanted)
+    }
+
+    /// Checks that a VM has a queue pair for each VM that puts frames into its queues by itself.
+    fn check_pairs(&self, file: &File) -> Result<(), Wrong> {
+        for (id, vm) in self.vms.iter().enumerate() {
+            let senders = self.vms.iter().filter(|other| other.peers.contains(&id)).count();
+            if usize::from(vm.pairs) <= senders {
+                let (name, pairs, needed) = (&vm.name, vm.pairs, senders + 1);
+                let what = format!("pairs: {pairs}; {needed} are needed: one for the switch, and one for each sender");
+                return wrong(file.vms[id].at("pairs"), format!("vm \"{name}\": {what}"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that no two parts have one socket or file.
     fn check_files(&self, file: &File) -> Result<(), Wrong> {
-        let mut seen = BTreeMap::from([(&self.control, "the control socket".to_owned())]);
+        let mut seen = BTreeMap::from([(self.control.clone(), "the control socket".to_owned())]);
+        let mut check = |at: usize, owner: String, key: &str, path: Option<&PathBuf>| match path {
+            Some(path) => match seen.insert(path.clone(), format!("the {key} of {owner}")) {
+                Some(other) => wrong(at, format!("{owner}: {key} \"{}\": it is {other}", path.display())),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        };
         for (vm, entry) in self.vms.iter().zip(&file.vms) {
             for (key, path) in [("socket", Some(&vm.socket)), ("capture", vm.capture.as_ref())] {
-                let owner = format!("the {key} of vm \"{}\"", vm.name);
-                if let Some(other) = path.and_then(|path| seen.insert(path, owner)) {
-                    let path = path.map_or_else(String::new, |path| path.display().to_string());
-                    return wrong(entry.at(key), format!("vm \"{}\": {key} \"{path}\": it is {other}", vm.name));
-                }
+                check(entry.at(key), format!("vm \"{}\"", vm.name), key, path)?;
             }
+        }
+        for (tap, entry) in self.taps.iter().zip(&file.taps) {
+            check(entry.at("capture"), format!("tap \"{}\"", tap.name), "capture", tap.capture.as_ref())?;
         }
         Ok(())
     }
 
-    /// Checks that no address is that of two VMs.
+    /// Checks that no address is that of two VMs or taps.
     fn check_macs(&self, file: &File) -> Result<(), Wrong> {
-        let mut seen: BTreeMap<[u8; 6], usize> = BTreeMap::new();
-        for (id, vm) in self.vms.iter().enumerate() {
-            let listed = match &vm.macs {
-                Addresses::Any => &[][..],
-                Addresses::These(macs) => macs,
-            };
-            for (key, mac) in [("mac", vm.mac)].into_iter().chain(listed.iter().map(|&mac| ("macs", mac))) {
-                match seen.insert(mac.0, id) {
-                    Some(other) if other != id => {
-                        let (name, owner) = (&vm.name, &self.vms[other].name);
-                        let what = format!("vm \"{name}\": {key} {mac}: an address of vm \"{owner}\"");
-                        return wrong(file.vms[id].at(key), what);
-                    }
-                    _ => {}
-                }
-            }
+        let mut seen: BTreeMap<[u8; 6], String> = BTreeMap::new();
+        let mut check = |at: usize, owner: String, key: &str, mac: Mac| match seen.insert(mac.0, owner.clone()) {
+            Some(other) if other != owner => wrong(at, format!("{owner}: {key} {mac}: an address of {other}")),
+            _ => Ok(()),
+        };
+        for (vm, entry) in self.vms.iter().zip(&file.vms) {
+            let owner = || format!("vm \"{}\"", vm.name);
+            check(entry.at("mac"), owner(), "mac", vm.mac)?;
+            listed(&vm.macs).iter().try_for_each(|&mac| check(entry.at("macs"), owner(), "macs", mac))?;
+        }
+        for (tap, entry) in self.taps.iter().zip(&file.taps) {
+            let owner = || format!("tap \"{}\"", tap.name);
+            listed(&tap.macs).iter().try_for_each(|&mac| check(entry.at("macs"), owner(), "macs", mac))?;
         }
         Ok(())
     }
 
-    /// Returns the names of the VMs with these ids.
+    /// Returns what the switch knows of all VMs and taps, by id.
+    pub fn port_configs(&self) -> impl Iterator<Item = PortConfig> {
+        self.vms.iter().map(Vm::port).chain(self.taps.iter().map(Tap::port))
+    }
+
+    /// Returns the ids that the VMs and taps of `new` have here, in the order of `new`; none for those whose session or
+    /// device can't go on.
+    pub fn stay(&self, new: &Self) -> Vec<Option<usize>> {
+        let vms = (0..new.vms.len()).map(|vm| self.before(new, vm));
+        let tap = |tap| self.taps.iter().position(|old| old.keeps_device(tap)).map(|at| self.vms.len() + at);
+        vms.chain(new.taps.iter().map(tap)).collect()
+    }
+
+    /// Returns the number of VMs and taps, whose ids are below it.
+    pub fn ports(&self) -> usize {
+        self.vms.len() + self.taps.len()
+    }
+
+    /// Returns the name of the VM or tap with this id.
+    pub fn name(&self, id: usize) -> Option<&str> {
+        let tap = || self.taps.get(id.checked_sub(self.vms.len())?).map(|tap| tap.name.as_str());
+        self.vms.get(id).map(|vm| vm.name.as_str()).or_else(tap)
+    }
+
+    /// Returns the names of the VMs and taps with these ids.
     pub fn names<'p>(&'p self, ids: &'p [usize]) -> impl Iterator<Item = &'p str> {
-        ids.iter().filter_map(|&id| self.vms.get(id).map(|vm| vm.name.as_str()))
+        ids.iter().filter_map(|&id| self.name(id))
+    }
+
+    /// Returns the capture files of all VMs and taps, by id.
+    pub fn captures(&self) -> impl Iterator<Item = Option<&Path>> {
+        let vms = self.vms.iter().map(|vm| vm.capture.as_deref());
+        vms.chain(self.taps.iter().map(|tap| tap.capture.as_deref()))
     }
 
     /// Returns what the policy means, for people and programs.
@@ -193,19 +266,19 @@ impl Policy {
             name: vm.name.clone(),
             socket: vm.socket.clone(),
             mac: vm.mac.to_string(),
-            macs: match &vm.macs {
-                Addresses::Any => vec!["any".into()],
-                Addresses::These(macs) => macs.iter().map(ToString::to_string).collect(),
-            },
+            macs: list(&vm.macs),
             pairs: vm.pairs,
             mtu: vm.mtu,
             lan: self.names(&vm.lan).map(str::to_owned).collect(),
             packets_per_second: vm.limit.packets_per_second,
             bits_per_second: vm.limit.bits_per_second,
             capture: vm.capture.clone(),
+            ram_bytes: vm.ram_len,
+            peers: self.names(&vm.peers).map(str::to_owned).collect(),
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
-        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect() }
+        let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
+        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps }
     }
 }
 
@@ -215,6 +288,7 @@ pub struct Meaning {
     control: PathBuf,
     ageing_seconds: u64,
     vms: Vec<Means>,
+    taps: Vec<taps::Means>,
 }
 
 #[derive(Debug, Serialize)]
@@ -229,6 +303,8 @@ struct Means {
     packets_per_second: Option<u64>,
     bits_per_second: Option<u64>,
     capture: Option<PathBuf>,
+    ram_bytes: Option<u64>,
+    peers: Vec<String>,
 }
 
 impl std::fmt::Display for Meaning {
@@ -239,23 +315,27 @@ impl std::fmt::Display for Meaning {
             writeln!(f, "    queue pairs: {}, MTU {}", vm.pairs, vm.mtu)?;
             let list = |names: &[String]| if names.is_empty() { "nobody".into() } else { names.join(", ") };
             writeln!(f, "    sends to {}", list(&vm.lan))?;
-            let answers = |name: &&String| self.vms.iter().any(|it| it.name == **name && !it.lan.contains(&vm.name));
-            let mute: Vec<_> = vm.lan.iter().filter(answers).cloned().collect();
+            let is_mute = |name: &&String| {
+                self.vms.iter().any(|it| it.name == **name && !it.lan.contains(&vm.name))
+                    || self.taps.iter().any(|it| it.is_mute_to(name, &vm.name))
+            };
+            let mute: Vec<_> = vm.lan.iter().filter(is_mute).cloned().collect();
             if !mute.is_empty() {
                 writeln!(f, "    gets no answer from {}: they may not send to it", mute.join(", "))?;
             }
             if !vm.macs.is_empty() {
                 writeln!(f, "    may also send from {}", vm.macs.join(", "))?;
             }
-            let limits = [(vm.packets_per_second, "packets"), (vm.bits_per_second, "bits")];
-            for (rate, unit) in limits.iter().filter_map(|(rate, unit)| Some(((*rate)?, unit))) {
-                writeln!(f, "    at most {rate} {unit} a second")?;
+            if let Some(bytes) = vm.ram_bytes {
+                writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?;
             }
-            if let Some(path) = &vm.capture {
-                writeln!(f, "    captured to {}", path.display())?;
+            if !vm.peers.is_empty() {
+                let peers = vm.peers.join(", ");
+                writeln!(f, "    writes into the memory of {peers}: nothing protects them from it")?;
             }
+            write_rest(f, [vm.packets_per_second, vm.bits_per_second], vm.capture.as_deref())?;
         }
-        Ok(())
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
     }
 }
 
@@ -264,14 +344,13 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let entry = &file.vms[id];
     let name = entry.name.get_ref().clone();
     let fail = |key: &str, what: String| wrong(entry.at(key), format!("vm \"{name}\": {key}: {what}"));
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    if !(1..=NAME_LEN).contains(&name.len()) || !name.bytes().all(named) {
-        return fail("name", format!("a-z, 0-9, - and _, 1 to {NAME_LEN} bytes"));
+    if let Err(what) = check_name(&name) {
+        return fail("name", what);
     }
     if file.vms[..id].iter().any(|other| *other.name.get_ref() == name) {
         return fail("name", "used twice".into());
     }
-    let (pairs, mtu) = (entry.pairs(), entry.mtu());
+    let (pairs, mtu) = (entry.pairs().unwrap_or_else(|| 1 + file.senders_to(&name)), entry.mtu());
     if !(1..=MAX_PAIRS).contains(&pairs) {
         return fail("pairs", format!("{pairs}; 1 to {MAX_PAIRS} are possible"));
     }
@@ -281,34 +360,25 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let socket = folder.join(entry.socket().map_or_else(|| format!("{name}.sock").into(), Path::to_path_buf));
     check_path(entry.at("socket"), "socket", &socket)?;
     let limit = entry.limit();
-    if [limit.packets_per_second, limit.bits_per_second].contains(&Some(0)) {
-        return fail("limit", "a rate of 0; 1 is the least, and lan = [] lets nothing through".into());
+    if let Err(what) = check_limit(limit) {
+        return fail("limit", what);
     }
-    let lan = lan(file, id)?;
+    let ram_len = entry.ram_mib().map(|mib| u64::from(mib) << 20);
+    if ram_len.is_some_and(|len| !len.is_multiple_of(RUN_ALIGN) || !(RUN_ALIGN..=PACKETS_LEN).contains(&len)) {
+        return fail("ram_mib", format!("an even number from 2 to {} is needed", PACKETS_LEN >> 20));
+    }
+    let owner = Owner { kind: "vm", name: &name };
+    let peers = named(file, &owner, "peers", &entry.peers)?;
+    if ram_len.is_none() && !peers.is_empty() {
+        return fail("peers", "only a process has some: a VM with ram_mib".into());
+    }
+    if peers.len() > MAX_PEERS {
+        return fail("peers", format!("{}; at most {MAX_PEERS} are possible", peers.len()));
+    }
+    let lan = named(file, &owner, "lan", &entry.lan)?;
     let capture = entry.capture().map(|path| folder.join(path));
-    Ok(Vm { name, socket, mac: entry.mac(), macs: entry.macs(), pairs, mtu, lan, limit, capture })
-}
-
-/// Returns the ids of the VMs that VM `id` of `file` may send to.
-fn lan(file: &File, id: usize) -> Result<Vec<usize>, Wrong> {
-    let (mut lan, own) = (Vec::new(), file.vms[id].name.get_ref());
-    for name in &file.vms[id].lan {
-        let (at, name) = (name.span().start, name.get_ref());
-        let fail = |what: &str| wrong(at, format!("vm \"{own}\": lan \"{name}\": {what}"));
-        match file.vms.iter().position(|vm| vm.name.get_ref() == name) {
-            None => return fail("no such vm"),
-            Some(other) if other == id => return fail("the switch forwards nothing to the vm that it comes from"),
-            Some(other) if lan.contains(&other) => return fail("named twice"),
-            Some(other) => lan.push(other),
-        }
-    }
-    Ok(lan)
-}
-
-fn check_path(at: usize, key: &str, path: &Path) -> Result<(), Wrong> {
-    let len = path.as_os_str().len();
-    let what = || format!("{key} \"{}\": a path of {len} bytes; at most {MAX_PATH} are possible", path.display());
-    if len > MAX_PATH { wrong(at, what()) } else { Ok(()) }
+    let (mac, macs) = (entry.mac(), entry.macs());
+    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, peers })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The state of a server for Prometheus. See: Prometheus documentation, "Exposition formats", text-based format.
 
-use crate::status::{Status, VmStatus};
+use crate::status::{Status, TapStatus, VmStatus, counter};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -10,24 +10,41 @@ pub struct Metrics<'s>(pub &'s Status);
 /// What is shown of each VM beside its counters: name, type, help, and value.
 type Metric = (&'static str, &'static str, &'static str, fn(&VmStatus) -> u64);
 
+/// The same of each tap, for the metrics of which it has something to say.
+type TapMetric = (&'static str, fn(&TapStatus) -> u64);
+
+const OF_TAPS: [TapMetric; 4] = [
+    ("connected", |tap| tap.open_seconds.is_some().into()),
+    ("connects_total", |tap| tap.opens),
+    ("taken_bytes_total", |tap| tap.taken_bytes),
+    ("forwarded_bytes_total", |tap| tap.forwarded_bytes),
+];
+
 const METRICS: [Metric; 5] = [
-    ("connected", "gauge", "Whether the front-end is connected.", |vm| vm.connected_seconds.is_some().into()),
-    ("connects_total", "counter", "Sessions that began.", |vm| vm.connects),
+    ("connected", "gauge", "Whether the front-end is connected, or the tap open.", |vm| {
+        vm.connected_seconds.is_some().into()
+    }),
+    ("connects_total", "counter", "Sessions that began, or times that the tap was opened.", |vm| vm.connects),
     ("rings", "gauge", "Rings in use.", |vm| vm.rings.len() as u64),
-    ("taken_bytes_total", "counter", "Bytes of the frames taken from the VM.", |vm| vm.taken_bytes),
-    ("forwarded_bytes_total", "counter", "Bytes of the frames forwarded to the VM.", |vm| vm.forwarded_bytes),
+    ("taken_bytes_total", "counter", "Bytes of the frames taken from the VM or tap.", |vm| vm.taken_bytes),
+    ("forwarded_bytes_total", "counter", "Bytes of the frames forwarded to the VM or tap.", |vm| vm.forwarded_bytes),
 ];
 
 impl Metrics<'_> {
-    /// Writes a metric of each VM.
+    /// Writes a metric of each VM, and of each tap that has a value.
     fn each(
         &self,
         f: &mut impl Write,
         (name, kind, help): (&str, &str, &str),
         value: impl Fn(&VmStatus) -> u64,
+        of_tap: impl Fn(&TapStatus) -> Option<u64>,
     ) -> fmt::Result {
         writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
-        self.0.vms.iter().try_for_each(|vm| writeln!(f, "sluice_{name}{{vm=\"{}\"}} {}", label(&vm.name), value(vm)))
+        for vm in &self.0.vms {
+            writeln!(f, "sluice_{name}{{vm=\"{}\"}} {}", label(&vm.name), value(vm))?;
+        }
+        let taps = self.0.taps.iter().filter_map(|tap| Some((label(&tap.name), of_tap(tap)?)));
+        taps.into_iter().try_for_each(|(tap, value)| writeln!(f, "sluice_{name}{{tap=\"{tap}\"}} {value}"))
     }
 }
 
@@ -36,12 +53,14 @@ impl fmt::Display for Metrics<'_> {
         writeln!(f, "# HELP sluice_uptime_seconds Time since the server began.\n# TYPE sluice_uptime_seconds gauge")?;
         writeln!(f, "sluice_uptime_seconds {}", self.0.uptime_seconds)?;
         for (name, kind, help, value) in METRICS {
-            self.each(f, (name, kind, help), value)?;
+            let of_tap = OF_TAPS.iter().find(|(of_tap, _)| *of_tap == name).map(|(_, value)| value);
+            self.each(f, (name, kind, help), value, |tap| of_tap.map(|value| value(tap)))?;
         }
         let names: BTreeSet<&String> = self.0.vms.iter().flat_map(|vm| vm.counters.keys()).collect();
         for name in names {
-            let help = format!("The switch's counter {name} of the VM.");
-            self.each(f, (&format!("{name}_total"), "counter", &help), |vm| vm.counter(name))?;
+            let (metric, help) = (format!("{name}_total"), format!("The switch's counter {name} of the port."));
+            let of_tap = |tap: &TapStatus| Some(counter(&tap.counters, name));
+            self.each(f, (&metric, "counter", &help), |vm| vm.counter(name), of_tap)?;
         }
         Ok(())
     }

@@ -3,15 +3,18 @@
 //! # Why one thread
 //! The switch has one table of addresses and the rings of all VMs. A second thread would wait for the first, or lock.
 
-mod drain;
 mod reload;
 mod requests;
+mod taps;
+mod turns;
+mod windows;
 
 use crate::captures::Captures;
+use crate::connection::Connection;
 use crate::control::Control;
 use crate::log::Quota;
 use crate::policy::Policy;
-use crate::ports::{Connection, Ports};
+use crate::ports::Ports;
 use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
@@ -26,12 +29,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracing::{Level, debug, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 /// Time without a frame after which the server sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 /// Rounds of a busy server between two looks at sockets.
 const ROUNDS: u32 = 64;
+/// Largest number of messages that one turn of a socket handles.
+const MESSAGES: usize = 16;
 /// Longest sleep: a driver whose notification got lost is looked at after this time.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -54,6 +59,9 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// The device of a tap can't be opened.
+    #[error(transparent)]
+    Tap(#[from] taps::TapError),
     /// A capture file can't be made.
     #[error("capture {0}")]
     Capture(io::Error),
@@ -78,6 +86,8 @@ pub struct Server {
     handed: Handed,
     begin: Instant,
     sandbox: Option<Sandbox>,
+    /// When taps without a device are opened again.
+    retry: Instant,
     _folder: Folder,
 }
 
@@ -87,7 +97,10 @@ enum Source {
     Signal,
     Front(usize),
     Session(usize),
+    Process(usize),
     Kick(usize, usize),
+    /// Frames that wait at a tap are taken by its turn.
+    Tap,
     Client,
 }
 
@@ -98,16 +111,22 @@ impl Server {
         let folder = folder.map_err(|error| ServerError::Folder { path: policy.folder.clone(), error })?;
         let control = Control::new(listen(&handed, &policy.control)?);
         let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket)).collect::<Result<_, _>>()?;
+        let mut ports = Ports::new(policy.vms.len());
+        for tap in &policy.taps {
+            ports.add_tap(taps::open(path, tap)?);
+        }
         let captures = Captures::create(&policy).map_err(ServerError::Capture)?;
         // The one switch of this process keeps its room for good.
         let room = PeerSlice::from_mut(vec![0_u64; Switch::ROOM_LEN.div_ceil(8) as usize].leak());
-        let (ports, ageing) = (policy.vms.iter().map(|vm| vm.port()), policy.ageing.as_nanos() as u64);
-        let switch = Switch::with_rings(ports, Ports::new(policy.vms.len()), ageing, room);
+        let switch = Switch::with_rings(policy.port_configs(), ports, policy.ageing.as_nanos() as u64, room);
         let switch = switch.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let network = Network::of_front_ends(policy.vms.iter().map(|vm| vm.front_end()));
+        let network = Network::of_members(&policy.members());
         let (path, begin) = (path.into(), Instant::now());
-        let (sandbox, _folder) = (None, folder);
-        Ok(Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, _folder })
+        let (sandbox, retry, _folder) = (None, begin, folder);
+        let mut server =
+            Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, retry, _folder };
+        server.set_up_taps();
+        Ok(server)
     }
 
     /// Gives up what the server does not need, for good. Files may be made in the folders `more`, too.
@@ -138,12 +157,13 @@ impl Server {
             if is_busy && !rounds.is_multiple_of(ROUNDS) {
                 continue;
             }
+            let (open, closing) = self.look_after_windows();
             // Whoever sends from here on notifies; whoever has sent before is found.
-            if is_busy || self.ask_for_notifications(true) {
+            if is_busy || closing || self.ask_for_notifications(true) {
                 self.wait(signals, Duration::ZERO)?;
             } else {
                 self.captures.flush();
-                self.wait(signals, SLEEP)?;
+                self.wait(signals, if open { windows::TICK } else { SLEEP })?;
                 last = Instant::now();
             }
             if !is_busy {
@@ -151,7 +171,7 @@ impl Server {
             }
         }
         systemd::stopping();
-        (0..self.policy.vms.len()).for_each(|vm| self.drain(vm));
+        (0..self.policy.ports()).for_each(|vm| self.take_rest(vm));
         self.say_left_out(Quota::take);
         info!("ends as asked");
         self.captures.flush();
@@ -167,7 +187,7 @@ impl Server {
 
     /// Gives each VM that is connected its turn. Returns whether any has sent something.
     fn turn(&mut self) -> bool {
-        (0..self.policy.vms.len()).fold(false, |moved, vm| self.serve(vm) | moved)
+        (0..self.policy.ports()).fold(false, |moved, vm| self.serve(vm) | moved)
     }
 
     /// Asks all drivers to notify of frames, or not to. Returns whether there are some already.
@@ -193,13 +213,21 @@ impl Server {
                 Source::Signal => signals.drain(),
                 Source::Front(vm) => self.accept(vm),
                 Source::Session(vm) => self.messages(vm),
+                Source::Process(vm) => self.process(vm),
                 Source::Kick(vm, index) => {
                     let taken = self.connection(vm).map_or(Ok(()), |connection| connection.take_kick(index));
                     if let Err(error) = taken {
                         self.close(vm, &format!("kick event: {error}"), false);
                     }
                 }
+                Source::Tap => {}
                 Source::Client => is_asked = true,
+            }
+        }
+        for vm in 0..self.policy.vms.len() {
+            // A message that waited for windows to close is in no socket any more.
+            if self.connection(vm).is_some_and(|connection| connection.holds()) {
+                self.messages(vm);
             }
         }
         if is_asked || until.is_some_and(|until| until.is_zero()) {
@@ -207,16 +235,17 @@ impl Server {
         }
         self.give_captures();
         let now = Instant::now();
+        self.open_taps(now);
         self.say_left_out(|quota| quota.renew(now));
         Ok(())
     }
 
-    /// Says of each VM how many lines of it were left out of the log, by `count`.
+    /// Says of each VM and tap how many lines of it were left out of the log, by `count`.
     fn say_left_out(&mut self, count: impl Fn(&mut Quota) -> Option<u64>) {
-        for (id, vm) in self.policy.vms.iter().enumerate() {
+        for id in 0..self.policy.ports() {
             let left_out = self.switch.rings().get_mut(id).and_then(|port| count(&mut port.quota));
             if let Some(lines) = left_out {
-                warn!(vm = vm.name, lines, "lines were left out here");
+                warn!(vm = self.policy.name(id), lines, "lines were left out here");
             }
         }
     }
@@ -229,10 +258,15 @@ impl Server {
         for (vm, (socket, port)) in self.sockets.iter().zip(ports.iter()).enumerate() {
             all.push((Source::Front(vm), socket.listener().as_fd(), PollFlags::IN));
             let Some(connection) = &port.connection else { continue };
-            all.push((Source::Session(vm), connection.socket(), PollFlags::IN));
+            // Who has to wait for an answer, or to end, is not listened to.
+            if !connection.holds() && connection.fault().is_none() {
+                all.push((Source::Session(vm), connection.socket(), PollFlags::IN));
+            }
+            all.extend(connection.sources().map(|fd| (Source::Process(vm), fd, PollFlags::IN)));
             let kicks = connection.kicks().iter().enumerate();
             all.extend(kicks.map(|(index, kick)| (Source::Kick(vm, index), kick.as_fd(), PollFlags::IN)));
         }
+        all.extend(ports.iter().filter_map(|port| Some((Source::Tap, port.tap.as_ref()?.as_fd(), PollFlags::IN))));
         let clients = self.control.sources(|id| captured.contains(&id));
         all.extend(clients.into_iter().map(|(fd, flags)| (Source::Client, fd, flags)));
         let mut fds: Vec<_> = all.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -247,7 +281,7 @@ impl Server {
     /// Accepts a front-end of VM `vm`. While the VM has one, another is refused.
     fn accept(&mut self, vm: usize) {
         if self.connection(vm).is_some_and(|connection| connection.is_over()) {
-            self.drain(vm);
+            self.take_rest(vm);
             self.close(vm, "the front-end has hung up", true);
         }
         let name = &self.policy.vms[vm].name;
@@ -261,50 +295,88 @@ impl Server {
             return port
                 .log(Level::WARN, || warn!(vm = name, "a second front-end is refused while the first is connected"));
         }
-        port.log(Level::INFO, || info!(vm = name, "a front-end has connected"));
-        port.connects += 1;
-        port.connection = Some(Connection::new(stream, self.policy.vms[vm].pairs));
+        let connection = match self.policy.vms[vm].ram_len {
+            None => Ok(Connection::front_end(stream, self.policy.vms[vm].pairs, self.policy.is_peer(vm))),
+            Some(ram_len) => self.welcome(vm, stream, ram_len),
+        };
+        let (name, Some(port)) = (&self.policy.vms[vm].name, self.switch.rings().get_mut(vm)) else { return };
+        match connection {
+            Ok(connection) => {
+                port.log(Level::INFO, || info!(vm = name, "a {} has connected", connection.kind()));
+                port.connects += 1;
+                port.connection = Some(connection);
+            }
+            Err(why) => port.log(Level::WARN, || warn!(vm = name, why, "a process is refused")),
+        }
+        self.publish(vm);
+        self.open_windows(vm);
     }
 
-    /// Handles messages of the session of VM `vm`, and takes over what they have set up.
+    /// Handles messages on the socket of VM `vm`, and takes over what they have set up.
     fn messages(&mut self, vm: usize) {
-        let Some(connection) = self.connection(vm) else { return };
-        match connection.handle() {
+        match self.handle_messages(vm, MESSAGES) {
             Ok(()) => self.set_up(vm),
             Err(why) => {
-                let is_left = connection.is_over();
+                let is_left = self.connection(vm).is_some_and(|connection| connection.is_over());
                 if is_left {
-                    self.drain(vm);
+                    self.take_rest(vm);
                 }
                 self.close(vm, &why, is_left);
             }
         }
     }
 
-    /// Takes over what the front-end of VM `vm` has set up.
-    fn set_up(&mut self, vm: usize) {
-        let Some((features, queues)) = self.connection(vm).map(|connection| connection.set_up()) else { return };
-        let Some(event) = self.network.set_up(vm as u32, features, &queues) else { return };
-        let (name, rings) = (&self.policy.vms[vm].name, queues.len());
-        if let Some(port) = self.switch.rings().get_mut(vm) {
-            port.log(Level::DEBUG, || debug!(vm = name, ?event, rings, "the front-end has changed its rings"));
+    /// Looks at what the process that is VM `vm` has mapped, and whether it has ended.
+    fn process(&mut self, vm: usize) {
+        let Some(process) = self.connection(vm).and_then(|connection| connection.process()) else { return };
+        if process.has_ended() {
+            self.close(vm, "the process has ended", true);
+        } else if let Err(why) = self.placed(vm) {
+            self.close(vm, &why, false);
         }
     }
 
-    /// Ends the session of VM `vm`. Its socket stays. `is_left` says whether the front-end has closed its end.
-    fn close(&mut self, vm: usize, why: &str, is_left: bool) {
-        let Some(port) = self.switch.rings().get_mut(vm) else { return };
-        if port.connection.take().is_none() {
-            return;
+    /// Takes over what the front-end of VM `vm` has set up.
+    fn set_up(&mut self, vm: usize) {
+        let Some(connection) = self.connection(vm) else { return };
+        let Some((features, queues)) = connection.set_up() else { return };
+        if let Some(event) = self.network.set_up(vm as u32, features, &queues) {
+            let (name, rings) = (&self.policy.vms[vm].name, queues.len());
+            if let Some(port) = self.switch.rings().get_mut(vm) {
+                port.log(Level::DEBUG, || debug!(vm = name, ?event, rings, "the front-end has changed its rings"));
+            }
         }
-        port.last_end = Some(why.to_owned());
+        self.open_windows(vm);
+    }
+
+    /// Ends the connection of VM `vm`. Its socket stays. `is_left` says whether the other end has closed its own. A
+    /// process is ended, and gone once it can write nothing more.
+    fn close(&mut self, vm: usize, why: &str, is_left: bool) {
+        self.close_windows_on(vm);
         let name = &self.policy.vms[vm].name;
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
+        let Some(connection) = &mut port.connection else { return };
+        if let Some(process) = connection.process().filter(|process| !process.has_ended()) {
+            match process.kill() {
+                Ok(()) => return connection.end(why.to_owned()),
+                Err(error) => port.log(Level::ERROR, || error!(vm = name, %error, "the process can't be ended")),
+            }
+        }
+        self.forget_windows_of(vm);
+        let name = &self.policy.vms[vm].name;
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
+        let Some(connection) = port.connection.take() else { return };
+        let why = connection.fault().unwrap_or(why);
+        port.last_end = Some(why.to_owned());
         if is_left {
-            port.log(Level::INFO, || info!(vm = name, why, "the front-end has left"));
+            port.log(Level::INFO, || info!(vm = name, why, "the {} has left", connection.kind()));
         } else {
             port.log(Level::WARN, || warn!(vm = name, why, "the session is closed"));
         }
-        self.network.set_up(vm as u32, F::empty(), &[]);
+        match self.policy.vms[vm].ram_len {
+            None => drop(self.network.set_up(vm as u32, F::empty(), &[])),
+            Some(_) => self.network.remove(vm as u32),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// The VMs, in the order of the policy.
     pub vms: Vec<VmStatus>,
+    /// The taps, in the order of the policy.
+    #[serde(default)]
+    pub taps: Vec<TapStatus>,
 }
 
 /// The state of one VM.
@@ -34,11 +37,37 @@ pub struct VmStatus {
     pub features: u64,
     /// The rings in use.
     pub rings: Vec<RingStatus>,
+    /// The windows on its peers, of a process that is connected.
+    #[serde(default)]
+    pub windows: Vec<WindowStatus>,
     /// Bytes of the frames that are counted as `taken`.
     pub taken_bytes: u64,
     /// Bytes of the frames that are counted as `forwarded`.
     pub forwarded_bytes: u64,
     /// The counters of the VM's port. See: [`sluice_control::Counters`].
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The state of one tap.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TapStatus {
+    /// The tap's name.
+    pub name: String,
+    /// Its device.
+    pub device: String,
+    /// Time since the device was opened, seconds; none if it is lost.
+    pub open_seconds: Option<u64>,
+    /// Whether the device was down when a frame was last to be given to the kernel.
+    pub is_down: bool,
+    /// Number of times that the device was opened.
+    pub opens: u64,
+    /// Why the device was lost the last time.
+    pub last_loss: Option<String>,
+    /// Bytes of the frames that are counted as `taken`.
+    pub taken_bytes: u64,
+    /// Bytes of the frames that are counted as `forwarded`.
+    pub forwarded_bytes: u64,
+    /// The counters of the tap's port. See: [`sluice_control::Counters`].
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -51,23 +80,59 @@ pub struct RingStatus {
     pub size: u16,
 }
 
+/// A window of a process on a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// The name of the peer.
+    pub peer: String,
+    /// `open`, `closed`, or `draining`: closed once a call has ended.
+    pub state: String,
+    /// Number of frames that the process has put into the peer's queue since it connected.
+    pub frames: u64,
+}
+
 impl VmStatus {
     /// Returns the counter `name`.
     pub fn counter(&self, name: &str) -> u64 {
-        self.counters.get(name).copied().unwrap_or(0)
+        counter(&self.counters, name)
     }
+}
 
-    /// Returns the counters of drops, and of other causes for a look, that are not 0.
-    fn drops(&self) -> String {
-        let other = |name: &&String| !["taken", "forwarded", "notified"].contains(&name.as_str());
-        let counted = self.counters.iter().filter(|(name, count)| other(name) && **count > 0);
-        counted.map(|(name, count)| format!(" {name}={count}")).collect()
+/// Returns the counter `name`.
+pub fn counter(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
+    counters.get(name).copied().unwrap_or(0)
+}
+
+/// Writes what passed a port: frames, bytes from and to it, and the counters of drops, and of other causes for a look,
+/// that are not 0.
+fn write_traffic(f: &mut fmt::Formatter<'_>, counters: &BTreeMap<String, u64>, [from, to]: [u64; 2]) -> fmt::Result {
+    let other = |name: &&String| !["taken", "forwarded", "notified"].contains(&name.as_str());
+    let counted = counters.iter().filter(|(name, count)| other(name) && **count > 0);
+    let drops: String = counted.map(|(name, count)| format!(" {name}={count}")).collect();
+    let [taken, forwarded] = ["taken", "forwarded"].map(|name| counter(counters, name));
+    writeln!(f, "    from it {taken} frames, {from} bytes; to it {forwarded} frames, {to} bytes{drops}")
+}
+
+impl fmt::Display for TapStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:16} tap {} ", self.name, self.device)?;
+        match self.open_seconds {
+            Some(seconds) => writeln!(f, "open {seconds} s{}", if self.is_down { ", down" } else { "" })?,
+            None => writeln!(f, "lost")?,
+        }
+        write_traffic(f, &self.counters, [self.taken_bytes, self.forwarded_bytes])?;
+        let Some(why) = &self.last_loss else { return Ok(()) };
+        writeln!(f, "    opened {} times; the last loss: {why}", self.opens)
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "up {} s, {} VMs", self.uptime_seconds, self.vms.len())?;
+        let taps = match self.taps.len() {
+            0 => String::new(),
+            count => format!(", {count} taps"),
+        };
+        writeln!(f, "up {} s, {} VMs{taps}", self.uptime_seconds, self.vms.len())?;
         for vm in &self.vms {
             let packed = F::from_bits_truncate(vm.features).contains(F::RING_PACKED);
             let format = if packed { "packed" } else { "split" };
@@ -82,17 +147,14 @@ impl fmt::Display for Status {
                 )?,
                 None => writeln!(f, "{:16} {} not connected", vm.name, vm.mac)?,
             }
-            let [taken, forwarded] = ["taken", "forwarded"].map(|name| vm.counter(name));
-            let (from, to) = (vm.taken_bytes, vm.forwarded_bytes);
-            writeln!(
-                f,
-                "    from it {taken} frames, {from} bytes; to it {forwarded} frames, {to} bytes{}",
-                vm.drops()
-            )?;
+            write_traffic(f, &vm.counters, [vm.taken_bytes, vm.forwarded_bytes])?;
+            for WindowStatus { peer, state, frames } in &vm.windows {
+                writeln!(f, "    window on {peer} {state}: {frames} frames")?;
+            }
             if let Some(end) = &vm.last_end {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;
             }
         }
-        Ok(())
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
     }
 }

@@ -40,7 +40,7 @@
 //! ```
 //!
 //! Reading order: [`backend`] and [`frontend`] (the two ends), [`message`] (what a front-end may ask, pure), [`memory`]
-//! (mappings, and rings that keep them mapped; all unsafe code). Specification: "Vhost-user Protocol", QEMU
+//! (mappings, and rings that keep them mapped; all unsafe code), [`sealed`] (memory to share). Specification: "Vhost-user Protocol", QEMU
 //! documentation.
 //!
 //! What the other end sends, and what it writes into rings, is hostile input: a session ends with an [`Error`] that
@@ -56,6 +56,7 @@ mod error;
 pub mod frontend;
 pub mod memory;
 pub mod message;
+pub mod sealed;
 mod wait;
 
 pub use backend::{Backend, Device, Log, Offer, Session};

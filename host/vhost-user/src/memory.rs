@@ -133,6 +133,11 @@ impl DeviceRing {
         &self.queue
     }
 
+    /// See: [`DeviceQueue::catch_up`].
+    pub fn catch_up(&mut self) -> u16 {
+        self.queue.catch_up()
+    }
+
     /// Returns what the ring was made of.
     pub const fn layout(&self) -> &Queue {
         &self.layout

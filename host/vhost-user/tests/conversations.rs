@@ -69,7 +69,7 @@ fn recorded() -> (Front, Session) {
 #[test]
 fn the_orders_of_qemu_and_of_dpdk_lead_to_running_rings() {
     let _turn = common::turn();
-    for (steps, features) in [(QEMU, F::VERSION_1), (DPDK, F::VERSION_1 | F::RING_PACKED)] {
+    for (steps, features) in [(&QEMU[..], F::VERSION_1), (DPDK, F::VERSION_1 | F::RING_PACKED)] {
         let (front, mut session) = recorded();
         talk(&front, &mut session, steps, None);
         assert_eq!(session.handled(), steps.len() as u64);
@@ -87,7 +87,7 @@ fn the_orders_of_qemu_and_of_dpdk_lead_to_running_rings() {
 #[test]
 fn a_conversation_that_comes_byte_by_byte_has_the_same_end() {
     let _turn = common::turn();
-    for steps in [QEMU, DPDK] {
+    for steps in [&QEMU[..], DPDK] {
         let (front, mut session) = recorded();
         talk(&front, &mut session, steps, Some(1));
         assert!(session.device().is_running(1));
@@ -145,7 +145,7 @@ fn what_a_front_end_says_of_its_guest_is_kept() {
 fn a_front_end_that_goes_at_any_message_leaves_nothing() {
     let _turn = common::turn();
     let before = Open::now();
-    for steps in [QEMU, DPDK] {
+    for steps in [&QEMU[..], DPDK] {
         for count in 0..steps.len() {
             let (front, mut session) = recorded();
             talk(&front, &mut session, &steps[..count], None);

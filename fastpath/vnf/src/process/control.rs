@@ -1,14 +1,15 @@
-//! Device registers over a socket: each access is one message to the launcher and one answer. See: docs/interfaces.md.
+//! Device registers over a socket: each access is one message to the host and one answer. See: docs/interfaces.md.
 
-use super::shared::inherited;
+use rustix::fd::OwnedFd;
 use sluice_abi::call::Status;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_driver::Registers;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 /// Descriptor of the control socket.
-const CONTROL_FD: u16 = 3;
+pub const CONTROL_FD: u16 = 3;
 /// Descriptor of the window directory.
 pub const DIRECTORY_FD: u16 = 4;
 /// Descriptor of this process's RAM.
@@ -18,16 +19,24 @@ pub const REQUEST_FD: u16 = 6;
 /// Descriptor of the RAM of the peer at index 0. Those of the other peers follow.
 pub const FIRST_PEER_FD: u16 = 7;
 
+/// The control socket of this process.
+static SOCKET: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Makes `socket` the control socket. The first one stays.
+pub(super) fn connect(socket: OwnedFd) {
+    let _ = SOCKET.set(socket);
+}
+
 /// Registers of this process's network device.
 pub struct Control(Option<UnixStream>);
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self(inherited(CONTROL_FD).map(UnixStream::from).ok())
+        Self(SOCKET.get().and_then(|socket| socket.try_clone().ok()).map(UnixStream::from))
     }
 
-    /// Sends one message of four words, and returns the answer. Without a launcher every register reads 0, as where
-    /// there is no device.
+    /// Sends one message of four words, and returns the answer. Without a host every register reads 0, as where there
+    /// is no device.
     fn exchange(&mut self, message: [u32; 4]) -> u32 {
         let mut answer = [0; 4];
         let message = message.map(u32::to_le_bytes);

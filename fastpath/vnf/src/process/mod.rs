@@ -1,11 +1,12 @@
-//! The image as a Linux process, started by the launcher: RAM is a memfd that its senders map, too.
+//! The image as a Linux process: RAM is a memfd that its senders map, too.
 //!
-//! The launcher hands over file descriptors of fixed numbers and a few environment variables; docs/interfaces.md lists
-//! them.
+//! The launcher starts it, and hands over file descriptors of fixed numbers and a few environment variables. Of
+//! `sluiced`, whose socket the environment names, it gets the same by itself. docs/interfaces.md lists both.
 
 mod clock;
 mod control;
 mod files;
+mod server;
 mod shared;
 mod sleep;
 
@@ -18,12 +19,12 @@ use crate::runs::{FIRST_LEN, Runs};
 use crate::{FlowPages, SetupError};
 use rustix::thread::CpuSet;
 use shared::{Slot, inherited};
-use sluice::{Access, PacketMemory, Wait, WatchWord};
+use sluice::{Access, PacketMemory, PeerSlice, Wait, WatchWord};
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub use std::thread::yield_now;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Vnf {
 
 /// Runs `main`. The exit code tells whether it failed.
 pub fn start<E: Display>(main: impl FnOnce(&mut Vnf) -> Result<(), E>) -> ExitCode {
-    let vnf = Vnf::from_launcher();
+    let vnf = Vnf::from_host();
     match vnf.map_err(|error| error.to_string()).and_then(|mut vnf| main(&mut vnf).map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -80,12 +81,34 @@ pub fn print(arguments: Arguments<'_>) {
 }
 
 impl Vnf {
+    fn from_host() -> io::Result<Self> {
+        pin();
+        match env::var_os("SLUICE_SERVER") {
+            Some(path) => Self::from_server(Path::new(&path)),
+            None => Self::from_launcher(),
+        }
+    }
+
+    /// Connects to the server at `path`. The arguments are those of the command line, unless the environment has some.
+    fn from_server(path: &Path) -> io::Result<Self> {
+        let handed = server::connect(path)?;
+        let mut slot = Slot::reserve()?;
+        let ram = slot.map(map::PACKETS, &handed.ram)?;
+        slot.map_directory(&handed.directory)?;
+        slot.map_request(&handed.request)?;
+        control::connect(handed.control);
+        server::follow(handed.places, slot.peers())?;
+        let args = env::var("SLUICE_ARGS").unwrap_or_else(|_| env::args().skip(1).collect::<Vec<_>>().join(" "));
+        Ok(Self::new(args, slot, ram, None))
+    }
+
     fn from_launcher() -> io::Result<Self> {
         let peers = env::var("SLUICE_PEERS").ok().and_then(|count| count.parse::<u8>().ok());
-        let peers = peers
-            .ok_or_else(|| io::Error::other("not started by sluice-launcher: see `cargo xtask demo --embedded`"))?;
-        pin();
-        let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
+        let peers = peers.ok_or_else(|| {
+            io::Error::other(
+                "no host: `cargo xtask demo --embedded` is one, or SLUICE_SERVER names a socket of sluiced",
+            )
+        })?;
         let mut slot = Slot::reserve()?;
         for index in 0..peers {
             slot.map(map::peer_base(PeerIdx(index)), &inherited(control::FIRST_PEER_FD + u16::from(index))?)?;
@@ -93,6 +116,7 @@ impl Vnf {
         let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
         slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
         slot.map_request(&inherited(control::REQUEST_FD)?)?;
+        control::connect(inherited(control::CONTROL_FD)?);
         let flows = match env::var_os("SLUICE_FLOWS") {
             Some(_) => Some(FlowPages {
                 table: slot.map_read_only(map::FLOWS, &inherited(control::FIRST_PEER_FD + u16::from(peers))?)?,
@@ -100,15 +124,20 @@ impl Vnf {
             }),
             None => None,
         };
-        Ok(Self {
-            args: env::var("SLUICE_ARGS").unwrap_or_default().leak(),
+        Ok(Self::new(env::var("SLUICE_ARGS").unwrap_or_default(), slot, ram, flows))
+    }
+
+    fn new(args: String, slot: Slot, ram: PeerSlice<'static>, flows: Option<FlowPages>) -> Self {
+        let folder = |name| env::var_os(name).map_or_else(PathBuf::new, PathBuf::from);
+        Self {
+            args: args.leak(),
             modules: env::var("SLUICE_MODULES").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
             slot,
             packets: Runs::new(Gpa(0), ram),
             flows,
-        })
+        }
     }
 
     /// Returns the arguments.
@@ -153,12 +182,12 @@ impl Vnf {
         Some(Box::leak(Box::new(Store::new())))
     }
 
-    /// Registers a first run of packet memory with the launcher, and returns what a [`sluice::Gate`] and a
+    /// Registers a first run of packet memory with the host, and returns what a [`sluice::Gate`] and a
     /// [`sluice::Mempool`] are made of. This works once per VNF: two gates, or two pools, would write over each other's
     /// frames.
     ///
     /// # Errors
-    /// [`SetupError::Taken`] at a second call, [`SetupError::NoMemory`] without RAM, or the launcher's refusal.
+    /// [`SetupError::Taken`] at a second call, [`SetupError::NoMemory`] without RAM, or the host's refusal.
     pub fn setup(&mut self) -> Result<(Access, PacketMemory), SetupError> {
         let pages = self.slot.access_pages()?;
         let run = self.packets.place(self.packets.ram_len().min(FIRST_LEN)).ok_or(SetupError::NoMemory)?;
@@ -179,7 +208,7 @@ impl Vnf {
         SetupError::check(Transport::new().remove_run(run))
     }
 
-    /// Returns the registers of this process's network device, which the launcher emulates.
+    /// Returns the registers of this process's network device, which the host emulates.
     pub fn transport(&self) -> Transport {
         Transport::new()
     }
@@ -212,7 +241,6 @@ fn pin() {
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-    use sluice::PeerSlice;
 
     #[test]
     fn memory_is_handed_out_once() {

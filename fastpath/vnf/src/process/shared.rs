@@ -1,15 +1,21 @@
-//! What the launcher shares with this process: descriptors of fixed numbers, and the memory behind them, mapped into
-//! one sluice slot.
+//! What the host shares with this process: a launcher's descriptors of fixed numbers, and memory, mapped into one sluice
+//! slot.
 #![allow(unsafe_code, reason = "takes descriptors by number, and maps memory")]
 
 use crate::SetupError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice::{Access, AccessMemory, PacketMemory, PeerSlice};
-use sluice_abi::map::{self, SLOT_LEN};
+use sluice_abi::PeerIdx;
+use sluice_abi::handover::Place;
+use sluice_abi::map::{self, PEER_STRIDE, SLOT_LEN};
 use std::io;
 use std::ptr::null_mut;
+
+/// What the slot begins at a multiple of, bytes: the largest page that a peer's memory can have.
+const ALIGN: u64 = 1 << 30;
 
 /// Returns a copy of descriptor `number`, which the launcher passed.
 pub fn inherited(number: u16) -> io::Result<OwnedFd> {
@@ -17,6 +23,9 @@ pub fn inherited(number: u16) -> io::Result<OwnedFd> {
     // copy.
     unsafe { BorrowedFd::borrow_raw(number.into()) }.try_clone_to_owned()
 }
+
+/// How addresses are kept for later.
+const NOTHING: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
 
 /// A range of addresses as long as the sluice slot, with shared memory mapped into it at the slot's offsets. The range
 /// stays for as long as the process.
@@ -32,11 +41,10 @@ impl Slot {
     /// Reserves the range; nothing is mapped in it.
     pub fn reserve() -> io::Result<Self> {
         // SAFETY: a new range of the kernel's choice.
-        let base = unsafe {
-            mmap_anonymous(null_mut(), SLOT_LEN as usize, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
-        }?;
-        // SAFETY: the range stays, and only this slice and its parts lead into it.
-        let all = unsafe { PeerSlice::from_raw(base.cast(), SLOT_LEN) };
+        let base = unsafe { mmap_anonymous(null_mut(), (SLOT_LEN + ALIGN) as usize, ProtFlags::empty(), NOTHING) }?;
+        let before = base.align_offset(ALIGN as usize);
+        // SAFETY: the range stays, the slot is a part of it, and only this slice and its parts lead there.
+        let all = unsafe { PeerSlice::from_raw(base.cast::<u8>().add(before), SLOT_LEN) };
         Ok(Self { all, directory: None, request: None, is_taken: false })
     }
 
@@ -72,6 +80,11 @@ impl Slot {
         Ok(part)
     }
 
+    /// Returns where the memory of peers is mapped.
+    pub const fn peers(&self) -> Peers {
+        Peers(self.all)
+    }
+
     /// Returns what an access to the peers needs beside packet memory, once.
     pub fn access_pages(&mut self) -> Result<AccessPages, SetupError> {
         if std::mem::replace(&mut self.is_taken, true) {
@@ -79,6 +92,40 @@ impl Slot {
         }
         let (directory, request) = self.directory.zip(self.request).ok_or(SetupError::NoMemory)?;
         Ok(AccessPages { directory, request, slot: self.all })
+    }
+}
+
+/// The parts of a slot in which peers' memory is mapped.
+pub struct Peers(PeerSlice<'static>);
+
+impl Peers {
+    /// Maps each of `places` by its file, and nothing else of the peer. After an error nothing of it is mapped.
+    pub fn place(&self, peer: PeerIdx, places: &[(Place, OwnedFd)]) -> rustix::io::Result<()> {
+        self.clear(peer)?;
+        let mapped = places.iter().try_for_each(|(place, file)| self.map(peer, place, file));
+        if mapped.is_err() {
+            self.clear(peer)?;
+        }
+        mapped
+    }
+
+    fn clear(&self, peer: PeerIdx) -> rustix::io::Result<()> {
+        let part = self.0.sub(map::peer_base(peer), PEER_STRIDE).map_err(|_| Errno::INVAL)?;
+        let flags = NOTHING | MapFlags::FIXED;
+        // SAFETY: replaces a part of the reservation, to which only PeerSlices lead. The host shows the peer to nobody,
+        // and has waited for calls, so none of them is in use.
+        unsafe { mmap_anonymous(part.as_ptr().cast(), PEER_STRIDE as usize, ProtFlags::empty(), flags) }?;
+        Ok(())
+    }
+
+    fn map(&self, peer: PeerIdx, place: &Place, file: &OwnedFd) -> rustix::io::Result<()> {
+        let own = self.0.sub(map::peer_base(peer), PEER_STRIDE).map_err(|_| Errno::INVAL)?;
+        let offset = place.slot_offset.checked_sub(map::peer_base(peer)).ok_or(Errno::INVAL)?;
+        let part = own.sub(offset, place.len).map_err(|_| Errno::INVAL)?;
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
+        // SAFETY: as in clear, within the peer's own part.
+        unsafe { mmap(part.as_ptr().cast(), place.len as usize, access, flags, file, place.file_offset) }?;
+        Ok(())
     }
 }
 

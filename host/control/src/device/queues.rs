@@ -67,7 +67,13 @@ impl Device {
             index,
             size: queue.size,
             start: queue.start,
+            ..Queue::default()
         })
+    }
+
+    /// Returns all queues that the driver has in use.
+    pub fn queues(&self) -> impl Iterator<Item = Queue> {
+        (0..=net::controlq(self.config.max_virtqueue_pairs)).filter_map(|index| self.queue(index))
     }
 
     pub(super) fn in_use(&self) -> InUse {

@@ -15,6 +15,9 @@ const TAP_LEN: usize = 32;
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// The address that no station has. See: IEEE 802 clause 8.
+    pub const NONE: Self = Self([0; 6]);
+
     /// Reads an address of six bytes in hexadecimal, two digits each, with colons between. Returns `None` if the text
     /// is none, or has the address of a group.
     pub fn parse(text: &str) -> Option<Self> {
@@ -25,7 +28,7 @@ impl Mac {
                 parts.next().filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
             *byte = u8::from_str_radix(part, 16).ok()?;
         }
-        let whole = parts.next().is_none() && bytes[0] & 1 == 0 && bytes != [0; 6];
+        let whole = parts.next().is_none() && bytes[0] & 1 == 0 && bytes != Self::NONE.0;
         whole.then_some(Self(bytes))
     }
 }

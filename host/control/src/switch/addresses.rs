@@ -5,6 +5,8 @@ use alloc::collections::BTreeMap;
 
 /// Largest number of addresses in the table of one port, so that no port can fill it for others.
 const PER_PORT: usize = 64;
+/// The same of a port with a network behind it.
+const PER_NETWORK: usize = 1_024;
 
 /// Source addresses of frames, other than those of the devices themselves.
 pub(super) struct Addresses {
@@ -29,10 +31,11 @@ impl Addresses {
         self.seen.get(&address).filter(|seen| self.is_fresh(seen, now)).map(|seen| seen.port)
     }
 
-    /// Notes that a frame came from `address` at `port`. Returns `false` if there is no room for that.
-    pub fn learn(&mut self, address: [u8; 6], port: usize, now: u64) -> bool {
+    /// Notes that a frame came from `address` at `port`, with a network behind it or not. Returns `false` if there is no
+    /// room for that.
+    pub fn learn(&mut self, address: [u8; 6], (port, is_network): (usize, bool), now: u64) -> bool {
         let known = self.seen.get(&address).is_some_and(|seen| seen.port == port);
-        if !known && !self.has_room(port, now) {
+        if !known && !self.has_room(port, if is_network { PER_NETWORK } else { PER_PORT }, now) {
             return false;
         }
         self.seen.insert(address, Seen { port, at: now });
@@ -40,13 +43,13 @@ impl Addresses {
     }
 
     /// Returns whether there is room for another address of `port`. Old addresses of the port are forgotten for that.
-    fn has_room(&mut self, port: usize, now: u64) -> bool {
-        if self.count(port) < PER_PORT {
+    fn has_room(&mut self, port: usize, most: usize, now: u64) -> bool {
+        if self.count(port) < most {
             return true;
         }
         let ageing = self.ageing;
         self.seen.retain(|_, seen| seen.port != port || now.saturating_sub(seen.at) < ageing);
-        self.count(port) < PER_PORT
+        self.count(port) < most
     }
 
     /// Gives each port the number that `moved` says, and forgets the addresses of the others.
@@ -76,23 +79,31 @@ mod tests {
     fn an_address_is_where_it_was_seen_last_and_not_for_ever() {
         let mut addresses = Addresses::new(100);
         assert_eq!(addresses.find(address(1), 0), None);
-        assert!(addresses.learn(address(1), 0, 0));
+        assert!(addresses.learn(address(1), (0, false), 0));
         assert_eq!([0, 99, 100].map(|now| addresses.find(address(1), now)), [Some(0), Some(0), None]);
-        assert!(addresses.learn(address(1), 3, 90));
+        assert!(addresses.learn(address(1), (3, false), 90));
         assert_eq!([99, 189, 190].map(|now| addresses.find(address(1), now)), [Some(3), Some(3), None]);
     }
 
     #[test]
     fn no_port_takes_the_room_of_another() {
         let mut addresses = Addresses::new(100);
-        let learned = (0..1000).filter(|&number| addresses.learn(address(number), 0, 0)).count();
+        let learned = (0..1000).filter(|&number| addresses.learn(address(number), (0, false), 0)).count();
         assert_eq!((learned, addresses.seen.len()), (PER_PORT, PER_PORT));
-        assert!(addresses.learn(address(0), 0, 50), "known, and seen again");
-        assert!(addresses.learn(address(2000), 1, 50));
+        assert!(addresses.learn(address(0), (0, false), 50), "known, and seen again");
+        assert!(addresses.learn(address(2000), (1, false), 50));
         assert_eq!(addresses.find(address(2000), 50), Some(1));
-        assert!(!addresses.learn(address(2001), 0, 99));
+        assert!(!addresses.learn(address(2001), (0, false), 99));
         // Address 0 was seen at 50, and the others are too old.
-        assert!(addresses.learn(address(2001), 0, 100));
+        assert!(addresses.learn(address(2001), (0, false), 100));
         assert_eq!(addresses.seen.len(), 3);
+    }
+
+    #[test]
+    fn a_network_has_room_for_more_stations_than_a_vm() {
+        let mut addresses = Addresses::new(100);
+        let learned = (0..3000).filter(|&number| addresses.learn(address(number), (0, true), 0)).count();
+        assert_eq!((learned, PER_PORT < PER_NETWORK), (PER_NETWORK, true));
+        assert!(addresses.learn(address(3000), (1, false), 0));
     }
 }

@@ -12,6 +12,8 @@ pub struct PortConfig {
     pub lan: Vec<usize>,
     /// How many frames the port's VM may transmit.
     pub limit: Limit,
+    /// Whether a network of many stations is behind the port, so that there is room for more addresses.
+    pub is_network: bool,
 }
 
 /// The port of one VM.
@@ -20,6 +22,7 @@ pub(super) struct Port {
     first: u16,
     /// The ports to which its frames may be forwarded.
     pub lan: Vec<usize>,
+    pub is_network: bool,
     pub limiter: Limiter,
     pub counters: Counters,
     /// Number of bytes of the frames that are counted as taken, and of those that are counted as forwarded.
@@ -29,13 +32,13 @@ pub(super) struct Port {
 impl Port {
     pub fn new(config: PortConfig) -> Self {
         let (counters, limiter) = (Counters::default(), Limiter::new(config.limit));
-        Self { first: 0, lan: config.lan, limiter, counters, bytes: [0; 2] }
+        Self { first: 0, lan: config.lan, is_network: config.is_network, limiter, counters, bytes: [0; 2] }
     }
 
     /// Returns the port with another configuration. It keeps its place in a limit that stays the same.
     pub fn changed(self, config: PortConfig) -> Self {
         let limiter = if self.limiter.limit() == config.limit { self.limiter } else { Limiter::new(config.limit) };
-        Self { lan: config.lan, limiter, ..self }
+        Self { lan: config.lan, is_network: config.is_network, limiter, ..self }
     }
 
     /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that

@@ -46,7 +46,7 @@ fn who_may_no_longer_send_is_denied_at_once() {
 fn frames_beyond_the_limit_reach_nobody_and_are_counted() {
     let world = World::new(&[ANY; 2]);
     let limit = Limit { packets_per_second: Some(100), bits_per_second: None };
-    let limited = |lan| PortConfig { lan, limit };
+    let limited = |lan| PortConfig { lan, limit, ..PortConfig::default() };
     world.switch.borrow_mut().change([(limited(vec![1]), None), (limited(vec![0]), None)], 1_000);
     let mut drivers = [0, 1].map(|vm| world.start(vm, F::VERSION_1, 1));
     (0..25).for_each(|mark| drivers[0].send(&frame(mac(1), mac(0), mark)));

@@ -1,5 +1,6 @@
 //! What stands in a policy file, before it is checked.
 
+use super::taps;
 use serde::Deserialize;
 use sluice_abi::net::DEFAULT_MTU;
 use sluice_control::{Addresses, Limit, Mac};
@@ -14,6 +15,16 @@ pub struct File {
     pub server: Server,
     #[serde(rename = "vm", default)]
     pub vms: Vec<Entry>,
+    #[serde(rename = "tap", default)]
+    pub taps: Vec<taps::Entry>,
+}
+
+impl File {
+    /// Returns how many VMs put frames into the queues of the VM of this name by themselves.
+    pub fn senders_to(&self, name: &str) -> u16 {
+        let sends = |vm: &&Entry| vm.peers.iter().any(|peer| peer.get_ref() == name);
+        self.vms.iter().filter(sends).count() as u16
+    }
 }
 
 /// The table of the server.
@@ -53,13 +64,22 @@ pub struct Entry {
     pub lan: Vec<Spanned<String>>,
     limit: Option<Spanned<Rates>>,
     capture: Option<Spanned<PathBuf>>,
+    ram_mib: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub peers: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rates {
+pub struct Rates {
     packets_per_second: Option<u64>,
     bits_per_second: Option<u64>,
+}
+
+impl From<Rates> for Limit {
+    fn from(Rates { packets_per_second, bits_per_second }: Rates) -> Self {
+        Self { packets_per_second, bits_per_second }
+    }
 }
 
 impl Entry {
@@ -75,8 +95,12 @@ impl Entry {
         self.macs.as_ref().map_or_else(Addresses::default, |macs| macs.get_ref().clone())
     }
 
-    pub fn pairs(&self) -> u16 {
-        self.pairs.as_ref().map_or(1, |pairs| *pairs.get_ref())
+    pub fn pairs(&self) -> Option<u16> {
+        self.pairs.as_ref().map(|pairs| *pairs.get_ref())
+    }
+
+    pub fn ram_mib(&self) -> Option<u32> {
+        self.ram_mib.as_ref().map(|mib| *mib.get_ref())
     }
 
     pub fn mtu(&self) -> u16 {
@@ -84,10 +108,7 @@ impl Entry {
     }
 
     pub fn limit(&self) -> Limit {
-        self.limit.as_ref().map_or_else(Limit::default, |rates| {
-            let Rates { packets_per_second, bits_per_second } = *rates.get_ref();
-            Limit { packets_per_second, bits_per_second }
-        })
+        self.limit.as_ref().map_or_else(Limit::default, |rates| (*rates.get_ref()).into())
     }
 
     pub fn capture(&self) -> Option<&Path> {
@@ -103,6 +124,8 @@ impl Entry {
             "pairs" => self.pairs.as_ref().map(Spanned::span),
             "mtu" => self.mtu.as_ref().map(Spanned::span),
             "limit" => self.limit.as_ref().map(Spanned::span),
+            "ram_mib" => self.ram_mib.as_ref().map(Spanned::span),
+            "peers" => self.peers.first().map(Spanned::span),
             "capture" => self.capture.as_ref().map(Spanned::span),
             _ => None,
         };

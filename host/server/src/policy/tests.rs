@@ -76,3 +76,67 @@ fn a_policy_of_nobody_or_of_too_many_is_refused() {
     assert!(Policy::parse(&most).is_ok());
     assert_eq!(refused(&(most + &vm(257))).1, "[[vm]]: 257 VMs; 1 to 256 are possible");
 }
+
+/// Two VMs, and a tap with these keys at line 11.
+fn tap(keys: &str) -> String {
+    two("mac = \"02:00:00:00:00:02\"\nlan = [\"up\"]") + &format!("[[tap]]\nname = \"up\"\n{keys}\n")
+}
+
+#[test]
+fn a_tap_means_what_it_says_and_is_a_port_behind_the_vms() {
+    let keys =
+        "device = \"tap0\"\nlan = [\"a\"]\nmtu = 9000\nlimit = { packets_per_second = 5 }\ncapture = \"up.pcap\"";
+    let policy = Policy::parse(&tap(keys)).expect("a policy");
+    let up = &policy.taps[0];
+    assert_eq!((up.device.as_str(), up.line, up.mtu, up.macs.clone()), ("tap0", 13, 9000, Addresses::Any));
+    assert_eq!((up.lan.clone(), policy.vms[1].lan.clone(), policy.ports()), (vec![0], vec![2], 3));
+    assert_eq!((policy.name(1), policy.name(2), policy.name(3)), (Some("b"), Some("up"), None));
+    assert_eq!((up.limit.packets_per_second, up.capture.as_deref()), (Some(5), Some(Path::new("/f/up.pcap"))));
+    let meaning = policy.meaning().to_string();
+    for part in [
+        "tap up: device tap0 of the host's network, MTU 9000\n    sends to a, from any address that is no vm's",
+        "    at most 5 packets a second\n    captured to /f/up.pcap",
+        "    sends to up\n    gets no answer from up",
+    ] {
+        assert!(meaning.contains(part), "{meaning}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_tap_is_named_with_its_line() {
+    for (keys, line, what) in [
+        ("", 11, "missing field `device`"),
+        ("device = \"\"", 13, "tap \"up\": device: \"\"; the name of a device has 1 to 15 bytes"),
+        ("device = \"0123456789abcdef\"", 13, "1 to 15 bytes"),
+        ("device = \"tap%d\"", 13, "without / : %"),
+        ("device = \"a b\"", 13, "device: \"a b\""),
+        ("device = \"..\"", 13, "device: \"..\""),
+        ("device = \"t\"\nlan = [\"c\"]", 14, "tap \"up\": lan \"c\": no such vm or tap"),
+        ("device = \"t\"\nlan = [\"up\"]", 14, "the switch forwards nothing to the port that it comes from"),
+        ("device = \"t\"\nlan = [\"a\", \"a\"]", 14, "named twice"),
+        ("device = \"t\"\nmtu = 67", 14, "tap \"up\": mtu: 67; 68 to 65517 are possible"),
+        ("device = \"t\"\nlimit = { bits_per_second = 0 }", 14, "tap \"up\": limit: a rate of 0"),
+        ("device = \"t\"\ncapture = \"a.sock\"", 14, "capture \"/f/a.sock\": it is the socket of vm \"a\""),
+        ("device = \"t\"\nmacs = [\"02:00:00:00:00:02\"]", 14, "macs 02:00:00:00:00:02: an address of vm \"b\""),
+        ("device = \"t\"\npairs = 2", 14, "unknown field `pairs`"),
+        (
+            "device = \"t\"\n[[tap]]\nname = \"x\"\ndevice = \"t\"",
+            16,
+            "tap \"x\": device: \"t\": it is the device of tap \"up\"",
+        ),
+        ("device = \"t\"\n[[tap]]\nname = \"b\"\ndevice = \"u\"", 15, "tap \"b\": name: used twice"),
+        ("device = \"t\"\n[[tap]]\nname = \"B\"\ndevice = \"u\"", 15, "tap \"B\": name: a-z"),
+    ] {
+        let (found, why) = refused(&tap(keys));
+        assert!(found == line && why.contains(what), "{keys}: line {found}: {why}");
+    }
+    let many: String = (0..64).map(|id| format!("[[tap]]\nname = \"t{id}\"\ndevice = \"t{id}\"\n")).collect();
+    assert!(
+        Policy::parse(
+            &(tap("device = \"t\"").replace("[[tap]]\nname = \"up\"\ndevice = \"t\"", "").replace("\"up\"", "\"t0\"")
+                + &many)
+        )
+        .is_ok()
+    );
+    assert_eq!(refused(&(tap("device = \"t\"") + &many)).1, "[[tap]]: 65 taps; at most 64 are possible");
+}

@@ -56,12 +56,13 @@ const ANY: &[i64] = &[
     libc::SYS_memfd_create,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads and time.
+    // Threads, users and time.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_exit,
     libc::SYS_exit_group,
+    libc::SYS_geteuid,
     libc::SYS_futex,
     libc::SYS_getpid,
     libc::SYS_getrandom,

@@ -6,8 +6,12 @@ use crate::log::Quota;
 use crate::policy::{Policy, PolicyError};
 use crate::sockets::Socket;
 use crate::systemd;
+use crate::tap::TapDevice;
 use sluice_control::Network;
 use tracing::{info, warn};
+
+/// The sockets and devices that are new, each at the place of its VM or tap.
+type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>);
 
 /// Why the policy stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,8 @@ impl Server {
         done
     }
 
-    /// Reads the policy again. VMs that stay keep their sessions, counters and addresses. Returns a line that says what
+    /// Reads the policy again. VMs and taps that stay keep their sessions and devices, counters and addresses. Returns a
+    /// line that says what
     /// has changed. After an error nothing has.
     fn read_again(&mut self) -> Result<String, ReloadError> {
         let new = Policy::read(&self.path)?;
@@ -47,17 +52,18 @@ impl Server {
         if new.control != self.policy.control {
             return Err(ServerError::Fixed("control").into());
         }
-        let old = &self.policy.vms;
-        let stays = |vm| old.iter().position(|old| old.keeps_session(vm));
-        let before: Vec<_> = new.vms.iter().map(stays).collect();
+        let before = self.policy.stay(&new);
         let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
+        let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
         let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
-        let (kept, gone) = (before.iter().flatten().count(), old.len() - before.iter().flatten().count());
-        self.take_over(new, &before, sockets, captures);
-        let new = self.policy.vms.len() - kept;
-        Ok(format!("the policy was read again: {kept} VMs stay, {new} are new, {gone} are gone"))
+        let kept = before.iter().flatten().count();
+        let gone = self.policy.ports() - kept;
+        self.take_over(new, &before, (sockets, taps), captures);
+        let (new, what) =
+            (self.policy.ports() - kept, if self.policy.taps.is_empty() { "VMs" } else { "VMs and taps" });
+        Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
     }
 
     /// Returns `error` with what the sandbox has to do with it.
@@ -80,18 +86,21 @@ impl Server {
     /// Returns `new` with the capture files alone that have to be made.
     fn new_captures(&self, new: &Policy, before: &[Option<usize>]) -> Policy {
         let mut new = new.clone();
-        for (vm, before) in new.vms.iter_mut().zip(before) {
-            let same = before.is_some_and(|before| self.policy.vms[before].capture == vm.capture);
-            vm.capture = vm.capture.take().filter(|_| !same);
+        let vms = new.vms.iter_mut().map(|vm| &mut vm.capture);
+        for (capture, before) in vms.chain(new.taps.iter_mut().map(|tap| &mut tap.capture)).zip(before) {
+            let same = before.is_some_and(|before| self.policy.captures().nth(before) == Some(capture.as_deref()));
+            *capture = capture.take().filter(|_| !same);
         }
         new
     }
 
-    fn take_over(&mut self, new: Policy, before: &[Option<usize>], made: Vec<Option<Socket>>, captures: Captures) {
+    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps): Made, captures: Captures) {
+        self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
         }
         self.say_left_out(Quota::take);
+        let taps = self.move_taps(&new, before, taps);
         let mut old = std::mem::take(&mut self.sockets);
         for (vm, made) in new.vms.iter().zip(made) {
             let found = |socket: &Socket| socket.path() == vm.socket;
@@ -99,11 +108,17 @@ impl Server {
             self.sockets.extend(made.or(kept));
         }
         self.captures.change(&self.policy, &new, before, captures);
-        self.network = Network::of_front_ends(new.vms.iter().map(|vm| vm.front_end()));
-        let ports = new.vms.iter().map(|vm| vm.port()).zip(before.iter().copied());
+        let mut old = std::mem::replace(&mut self.network, Network::of_members(&new.members()));
+        self.network.take_over(&mut old, before);
+        let ports = new.port_configs().zip(before.iter().copied());
         self.switch.change(ports, new.ageing.as_nanos() as u64);
         self.switch.rings().reorder(before);
         self.policy = new;
-        (0..self.policy.vms.len()).for_each(|vm| self.set_up(vm));
+        for vm in 0..self.policy.vms.len() {
+            self.set_up(vm);
+            self.publish(vm);
+            self.open_windows(vm);
+        }
+        self.give_taps(taps);
     }
 }

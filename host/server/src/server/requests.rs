@@ -1,10 +1,12 @@
 //! What clients of the control socket ask for.
 
 use super::Server;
+use crate::connection::Connection;
 use crate::control::{Answer, Request};
-use crate::ports::Connection;
-use crate::status::{RingStatus, Status, VmStatus};
+use crate::status::{RingStatus, Status, VmStatus, WindowStatus};
+use crate::windows::Window;
 use sluice_abi::net::F;
+use sluice_control::Device;
 
 impl Server {
     /// Goes on with the clients, and answers their requests.
@@ -26,8 +28,8 @@ impl Server {
     }
 
     fn capture(&mut self, client: u64, name: &str) -> Answer {
-        let Some(vm) = self.policy.vms.iter().position(|vm| vm.name == name) else {
-            return Answer::Failed(format!("no vm \"{name}\""));
+        let Some(vm) = (0..self.policy.ports()).find(|&id| self.policy.name(id) == Some(name)) else {
+            return Answer::Failed(format!("no vm or tap \"{name}\""));
         };
         self.captures.begin(client, vm as u32);
         Answer::Capture
@@ -45,14 +47,25 @@ impl Server {
 
     fn status(&mut self) -> Status {
         let vms = (0..self.policy.vms.len()).map(|vm| self.vm_status(vm)).collect();
-        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms }
+        let taps = (0..self.policy.taps.len()).map(|tap| self.tap_status(tap)).collect();
+        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms, taps }
     }
 
     fn vm_status(&mut self, id: usize) -> VmStatus {
         let (counters, bytes) = (self.switch.counters(id as u32), self.switch.bytes(id as u32));
         let (vm, rings) = (&self.policy.vms[id], self.switch.rings());
-        let connection = rings.get_mut(id).and_then(|port| port.connection.as_mut());
-        let (features, queues) = connection.map_or((F::empty(), Vec::new()), Connection::set_up);
+        let set_up = rings.connection(id).and_then(Connection::set_up);
+        let own = |device: &Device| (device.features(), device.queues().collect());
+        let set_up = set_up.or_else(|| self.network.device(id as u32).map(own));
+        let (features, queues) = set_up.unwrap_or_else(|| (F::empty(), Vec::new()));
+        let windows = rings.connection(id).and_then(Connection::process).map_or(&[][..], |process| &process.windows);
+        let peers = vm.peers.iter().map(|&peer| self.policy.vms[peer].name.clone());
+        let state = |(peer, window): (String, &Window)| WindowStatus {
+            peer,
+            state: window.state.name().into(),
+            frames: window.frames,
+        };
+        let windows = peers.zip(windows).map(state).collect();
         let port = rings.get(id);
         let connection = port.and_then(|port| port.connection.as_ref());
         VmStatus {
@@ -64,6 +77,7 @@ impl Server {
             last_end: port.and_then(|port| port.last_end.clone()),
             features: features.bits(),
             rings: queues.iter().map(|queue| RingStatus { queue: queue.index, size: queue.size }).collect(),
+            windows,
             taken_bytes: bytes[0],
             forwarded_bytes: bytes[1],
             counters: counters.named().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),

@@ -22,7 +22,10 @@ fn check_says_what_a_policy_means_or_which_line_is_wrong() {
     assert_eq!((code, json["vms"][0]["lan"][0].as_str()), (Some(0), Some("b")));
     fs::write(&path, vm('a', "lan = [\"c\"]")).expect("a policy");
     let (code, _, error) = sluiced(&["check", word]);
-    assert_eq!((code, error.trim()), (Some(3), format!("sluiced: {word}:4: vm \"a\": lan \"c\": no such vm").as_str()));
+    assert_eq!(
+        (code, error.trim()),
+        (Some(3), format!("sluiced: {word}:4: vm \"a\": lan \"c\": no such vm or tap").as_str())
+    );
     fs::write(&path, vec![b'#'; (1 << 20) + 1]).expect("a policy");
     assert!(sluiced(&["check", word]).2.contains("longer than 1048576 bytes"));
 }

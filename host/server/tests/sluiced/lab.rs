@@ -113,10 +113,14 @@ impl Lab {
 
     /// Connects the front-end of VM `vm`.
     pub fn connect(&self, vm: char, features: F) -> Frontend {
-        let request = Request { features, pairs: 1, size: 256 };
+        self.connect_with(vm, &Request { features, pairs: 1, size: 256 })
+    }
+
+    /// Connects the front-end of VM `vm` as it wants.
+    pub fn connect_with(&self, vm: char, request: &Request) -> Frontend {
         let start = Instant::now();
         loop {
-            match Frontend::connect(&self.socket(vm), &request) {
+            match Frontend::connect(&self.socket(vm), request) {
                 Ok(frontend) => return frontend,
                 Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
             }
@@ -125,10 +129,19 @@ impl Lab {
 
     /// The state of VM `vm`.
     pub fn status(&self, vm: char) -> Value {
+        self.state("vms", &vm.to_string())
+    }
+
+    /// The state of tap `tap`.
+    pub fn tap(&self, tap: &str) -> Value {
+        self.state("taps", tap)
+    }
+
+    fn state(&self, list: &str, name: &str) -> Value {
         let output = self.ask(&["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let vms = status["vms"].as_array().expect("VMs");
-        vms.iter().find(|it| it["name"] == vm.to_string()).expect("the VM").clone()
+        let all = status[list].as_array().expect("a list");
+        all.iter().find(|it| it["name"] == name).expect("it is there").clone()
     }
 
     /// The counter `name` of VM `vm`.
@@ -139,9 +152,20 @@ impl Lab {
     /// Waits until the state of VM `vm` is as `is` wants.
     #[track_caller]
     pub fn until(&self, vm: char, is: impl Fn(&Value) -> bool) {
+        self.until_state("vms", &vm.to_string(), is);
+    }
+
+    /// Waits until the state of tap `tap` is as `is` wants.
+    #[track_caller]
+    pub fn until_tap(&self, tap: &str, is: impl Fn(&Value) -> bool) {
+        self.until_state("taps", tap, is);
+    }
+
+    #[track_caller]
+    fn until_state(&self, list: &str, name: &str, is: impl Fn(&Value) -> bool) {
         let start = Instant::now();
         loop {
-            let status = self.status(vm);
+            let status = self.state(list, name);
             if is(&status) {
                 return;
             }

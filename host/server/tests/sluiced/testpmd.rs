@@ -1,6 +1,7 @@
 //! DPDK's testpmd as VMs.
 
 use crate::lab::*;
+use crate::windows::{example, start as start_process};
 use sluice_abi::net::F;
 use sluice_vhost_user::{Frontend, Request};
 use std::time::{Duration, Instant};
@@ -87,4 +88,30 @@ fn a_vm_with_four_queue_pairs_sends_on_all_of_them_with_testpmd() {
     lab.until('b', |b| b["counters"]["forwarded"].as_u64() > Some(0));
     drop((peer, b));
     lab.until('x', |x| x["connected_seconds"].is_null());
+}
+
+/// Frames of a process, in testpmd's second queue.
+#[test]
+fn a_process_fills_a_queue_of_a_dpdk_application_and_both_count_alike_with_testpmd() {
+    let lab = Lab::new(&(vm('g', "ram_mib = 32\npeers = [\"x\"]") + &vm('x', "")));
+    let vdev = format!("net_virtio_user0,path={},mac=02:00:00:00:00:78,queues=2,cq=1", lab.socket('x').display());
+    let mut peer = Testpmd::start(&Options {
+        vdevs: vec![vdev],
+        forward: Forward::Back,
+        pairs: 2,
+        ring: RING,
+        wide_vectors: false,
+        more: vec!["--forward-mode=rxonly".into()],
+    })
+    .expect("testpmd");
+    peer.wait_for("Start automatic packet forwarding").expect("forwarding");
+    for _ in 0..2 {
+        let mut generator = example("generator");
+        generator.args(["x", &format!("count={FRAMES}")]);
+        let output = start_process(&lab, 'g', generator).wait_with_output().expect("an end");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    lab.until('g', |g| g["connected_seconds"].is_null());
+    let counters = peer.stop().expect("counters");
+    assert_eq!((counters.received, counters.dropped), (2 * u64::from(FRAMES), 0));
 }

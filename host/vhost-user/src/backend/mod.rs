@@ -95,6 +95,11 @@ impl Session {
         Ok(self.next.as_ref().map(|(_, message, _)| message))
     }
 
+    /// Returns whether a message was received that is not handled.
+    pub const fn holds(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Handles the next message, for which it waits as [`Session::peek`] does. Returns whether one was handled. After
     /// an error the session is over.
     pub fn handle(&mut self, patience: Duration) -> Result<bool> {

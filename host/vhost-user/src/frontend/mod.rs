@@ -76,9 +76,15 @@ impl Frontend {
         self.request.features.contains(F::RING_PACKED)
     }
 
+    /// Stops all rings. Returns where the back-end says that each stands, by its number: receive and transmit queue of
+    /// each pair. [`Frontend::start`] has them go on.
+    pub fn stop(&mut self) -> Result<Vec<u32>> {
+        (0..2 * self.pairs.len()).map(|index| Ok(self.messages.get_vring_base(index)?)).collect()
+    }
+
     /// Shares the memory with the back-end, sets up every ring there, and enables it. A packed ring starts with a wrap
     /// counter of 1, a split one behind the used buffers.
-    fn start(&mut self) -> Result<()> {
+    pub fn start(&mut self) -> Result<()> {
         let packed = self.is_packed();
         let (slice, messages) = (self.memory.slice(), &mut self.messages);
         messages.set_mem_table(&[VhostUserMemoryRegionInfo {

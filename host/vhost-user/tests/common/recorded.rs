@@ -4,6 +4,7 @@
 use crate::front::Front;
 use rustix::fd::{AsFd, BorrowedFd};
 use sluice_vhost_user::message::header::Code;
+use std::sync::LazyLock;
 
 /// Request, flags, and the words of the body.
 pub type Step = (Code, u32, &'static [u64]);
@@ -13,9 +14,11 @@ const fn num(num: u64) -> u64 {
     num << 32
 }
 
-/// QEMU 7.2 with one queue pair, whose firmware (iPXE) starts the device, resets it, and starts it again. Before the
-/// features are chosen, QEMU enables both rings.
-pub const QEMU: &[Step] = &[
+/// QEMU 7.2 with one queue pair, whose firmware (iPXE) starts the device, resets it, and starts it again.
+pub static QEMU: LazyLock<Vec<Step>> = LazyLock::new(|| [GREETING, START, RESET, START].concat());
+
+/// What QEMU sends first.
+const GREETING: &[Step] = &[
     (Code::GET_FEATURES, 1, &[]),
     (Code::GET_PROTOCOL_FEATURES, 1, &[]),
     (Code::SET_PROTOCOL_FEATURES, 1, &[0x10009]),
@@ -26,27 +29,10 @@ pub const QEMU: &[Step] = &[
     (Code::SET_VRING_ERR, 1, &[0]),
     (Code::SET_VRING_CALL, 1, &[1]),
     (Code::SET_VRING_ERR, 1, &[1]),
-    (Code::SET_VRING_ENABLE, 1, &[num(1)]),
-    (Code::SET_VRING_ENABLE, 1, &[1 | num(1)]),
-    (Code::SET_FEATURES, 1, &[0x1_4000_0000]),
-    (Code::GET_STATUS, 1, &[]),
-    (Code::SET_STATUS, 1, &[8]),
-    (Code::SET_MEM_TABLE, 9, &[1, 0, 0x1000_0000, 0x7ff2_0bff_f000, 0]),
-    (Code::SET_VRING_NUM, 1, &[num(0x100)]),
-    (Code::SET_VRING_BASE, 1, &[0]),
-    (Code::SET_VRING_ADDR, 1, &[0, 0x7ff2_1bf5_e000, 0x7ff2_1bf6_0000, 0x7ff2_1bf5_f000, 0xff6_1000]),
-    (Code::SET_VRING_KICK, 1, &[0]),
-    (Code::SET_VRING_CALL, 1, &[0]),
-    (Code::SET_VRING_NUM, 1, &[1 | num(0x100)]),
-    (Code::SET_VRING_BASE, 1, &[1]),
-    (Code::SET_VRING_ADDR, 1, &[1, 0x7ff2_1bf6_1000, 0x7ff2_1bf6_3000, 0x7ff2_1bf6_2000, 0xff6_4000]),
-    (Code::SET_VRING_KICK, 1, &[1]),
-    (Code::SET_VRING_CALL, 1, &[1]),
-    (Code::GET_STATUS, 1, &[]),
-    (Code::SET_STATUS, 1, &[0xf]),
-    (Code::SET_STATUS, 1, &[0]),
-    (Code::GET_VRING_BASE, 1, &[0]),
-    (Code::GET_VRING_BASE, 1, &[1]),
+];
+
+/// Before the features are chosen, QEMU enables both rings.
+const START: &[Step] = &[
     (Code::SET_VRING_ENABLE, 1, &[num(1)]),
     (Code::SET_VRING_ENABLE, 1, &[1 | num(1)]),
     (Code::SET_FEATURES, 1, &[0x1_4000_0000]),
@@ -66,6 +52,9 @@ pub const QEMU: &[Step] = &[
     (Code::GET_STATUS, 1, &[]),
     (Code::SET_STATUS, 1, &[0xf]),
 ];
+
+/// The reset of the device.
+const RESET: &[Step] = &[(Code::SET_STATUS, 1, &[0]), (Code::GET_VRING_BASE, 1, &[0]), (Code::GET_VRING_BASE, 1, &[1])];
 
 /// DPDK 22.11, `net_virtio_user` with one queue pair and packed rings, which enables rings at the end. Its
 /// guest-physical space is its own.

@@ -16,6 +16,7 @@ use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::F;
+use sluice_abi::virtq;
 
 /// The device side of a virtqueue, of the format and with the features that were negotiated.
 #[cfg_attr(test, derive(Clone))]
@@ -36,11 +37,9 @@ pub(super) enum Ring {
 const KNOWN: F = F::all().difference(F::ACCESS_PLATFORM);
 
 impl DeviceQueue {
-    /// Returns the queue `queue` in `regions`, as the driver leaves it at its start: nothing is used.
+    /// Returns the queue `queue` in `regions`, from the position that it says.
     pub fn new(queue: &Queue, regions: &Regions) -> Result<Self, Clause> {
-        let wraps_at_start = 1 << 15 | 1 << 31;
-        let base = if queue.features & F::RING_PACKED.bits() != 0 { wraps_at_start } else { 0 };
-        Self::resume(queue, regions, base)
+        Self::resume(queue, regions, queue.base ^ virtq::start(queue.features))
     }
 
     /// Returns the queue `queue` in `regions`, from the position that [`DeviceQueue::base`] returned when it was left.
@@ -62,6 +61,16 @@ impl DeviceQueue {
         match &self.ring {
             Ring::Split(split) => split.base(),
             Ring::Packed(packed) => packed.base(),
+        }
+    }
+
+    /// Goes on behind what another device side has published in the same split ring since this one looked last, and
+    /// returns how many entries that are, modulo 65,536. The driver can write that position: it is its own queue that
+    /// it spoils. A packed ring does not tell, and stays where it is.
+    pub fn catch_up(&mut self) -> u16 {
+        match &mut self.ring {
+            Ring::Split(split) => split.catch_up(),
+            Ring::Packed(_) => 0,
         }
     }
 

@@ -121,6 +121,14 @@ impl Split {
         }
     }
 
+    /// Goes on at the index that is in the used ring. Returns how many entries further on that is.
+    pub fn catch_up(&mut self) -> u16 {
+        let ahead = RingIdx(self.used_idx.load_acquire()).ahead_of(RingIdx(self.published as u16));
+        self.published += u64::from(ahead);
+        self.next = self.published;
+        ahead
+    }
+
     pub fn pending(&self) -> u64 {
         self.next - self.published
     }

@@ -1,0 +1,216 @@
+//! A process in the role of a VM: its memory, the registers of its device, and what it is shown of its peers.
+//!
+//! The process is as hostile as a guest, but for one thing: what it was shown of a peer it can write for as long as it
+//! lives. So a process that does not leave a peer in time is ended: see `server/windows.rs`.
+
+use crate::windows::Window;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
+    send, sendmsg, socketpair,
+};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::thread::futex;
+use rustix::{cmsg_space, io};
+use sluice_abi::call::CALLS;
+use sluice_abi::directory::{Queue, word};
+use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome};
+use sluice_abi::map::{DIRECTORY_LEN, PAGE};
+use sluice_abi::{Gpa, PeerIdx};
+use sluice_control::{Call, Directory, publish};
+use sluice_memory::Table;
+use sluice_vhost_user::memory::{DeviceRing, GuestMemory, Mapping};
+use sluice_vhost_user::sealed::{resizable_by_nobody, written_here};
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// A message of the process about its device: see docs/interfaces.md.
+pub type Request = [u32; 4];
+
+/// A process that is connected.
+pub struct Process {
+    socket: UnixStream,
+    /// The socket on which the memory of peers is placed.
+    places: OwnedFd,
+    /// The process, as a descriptor that becomes readable when it has ended.
+    exit: OwnedFd,
+    /// The bytes of the request that comes, and how many there are.
+    request: (Request, usize),
+    directory: Mapping,
+    block: Mapping,
+    /// The RAM, and the file that shares it.
+    ram: Mapping,
+    file: File,
+    memory: Rc<GuestMemory>,
+    /// The rings that are in use, each as the directory describes it.
+    rings: Vec<(Queue, DeviceRing)>,
+    /// The windows of the process, by index of the peer.
+    pub windows: Vec<Window>,
+}
+
+impl Process {
+    /// Takes the process at the other end of `socket`, and hands it `ram_len` bytes of RAM, a window directory and a
+    /// request block.
+    pub fn welcome(socket: UnixStream, ram_len: u64, peers: usize) -> std::io::Result<Self> {
+        let exit = pidfd_open(socket_peercred(&socket)?.pid, PidfdFlags::empty())?;
+        let (shown, directory) = written_here("sluice directory", DIRECTORY_LEN)?;
+        let [file, block] =
+            [("sluice RAM", ram_len), ("sluice request block", PAGE)].map(|(name, len)| resizable_by_nobody(name, len));
+        let (file, block) = (file?, block?);
+        let map = |file: &File, len| Mapping::of_file(file, 0, len);
+        let memory = GuestMemory::new(vec![(Gpa(0), map(&file, ram_len)?)]);
+        let memory = memory.map_err(|clause| std::io::Error::other(format!("{clause:?}")))?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (places, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        // The other end waits for packets.
+        rustix::io::ioctl_fionbio(&theirs, false)?;
+        let process = Self {
+            places,
+            exit,
+            request: (Request::default(), 0),
+            directory,
+            ram: map(&file, ram_len)?,
+            block: map(&block, PAGE)?,
+            file,
+            memory: Rc::new(memory),
+            rings: Vec::new(),
+            windows: (0..peers).map(|_| Window::default()).collect(),
+            socket,
+        };
+        process.publish(&Directory::default());
+        let files: [BorrowedFd<'_>; FILES] = [shown.as_fd(), process.file.as_fd(), block.as_fd(), theirs.as_fd()];
+        send_with(&process.socket, Welcome { version: VERSION, reserved: 0 }.as_bytes(), &files)?;
+        Ok(process)
+    }
+
+    /// Returns the socket of requests.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Returns the other descriptors to wait for: the answers to placements, and the end of the process.
+    pub fn sources(&self) -> [BorrowedFd<'_>; 2] {
+        [self.places.as_fd(), self.exit.as_fd()]
+    }
+
+    /// Returns the length of the RAM in bytes, and the file that shares it.
+    pub const fn ram(&self) -> (u64, &File) {
+        (self.ram.slice().len(), &self.file)
+    }
+
+    /// Returns the request that has come, if all of it has. It stays until it is [answered](Process::answer).
+    pub fn next(&mut self) -> Result<Option<Request>, String> {
+        let (request, have) = &mut self.request;
+        while *have < size_of::<Request>() {
+            match recv(&self.socket, &mut request.as_mut_bytes()[*have..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => return Err("the process has hung up".into()),
+                Ok((count, _)) => *have += count,
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(Some(*request))
+    }
+
+    /// Returns whether a request has come, at least in part, and is not answered.
+    pub const fn holds(&self) -> bool {
+        self.request.1 == size_of::<Request>()
+    }
+
+    /// Answers the request.
+    pub fn answer(&mut self, answer: u32) -> Result<(), String> {
+        self.request.1 = 0;
+        match send(&self.socket, answer.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(4) => Ok(()),
+            Ok(_) | Err(Errno::AGAIN) => Err("the process reads no answers".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Shows the process `directory`.
+    pub fn publish(&self, directory: &Directory) {
+        if let Some(words) = table(&self.directory, word::COUNT) {
+            publish(&words, directory);
+        }
+    }
+
+    /// Returns the call of the process that is under way and may go by an earlier directory, if there is one.
+    pub fn call_under_way(&self) -> Option<Call> {
+        Call::under_way(&table(&self.block, CALLS + 1)?)
+    }
+
+    /// Returns whether `call` has ended.
+    pub fn has_left(&self, call: Call) -> bool {
+        table(&self.block, CALLS + 1).is_none_or(|block| call.is_over(&block))
+    }
+
+    /// Has the process map `places` as all the memory of `peer`.
+    pub fn place(&self, peer: PeerIdx, places: &[(Place, OwnedFd)]) -> io::Result<()> {
+        let (places, files): (Vec<_>, Vec<_>) = places.iter().map(|(place, file)| (*place, file.as_fd())).unzip();
+        let head = Placement { peer: peer.0.into(), count: places.len() as u32 };
+        send_with(&self.places, &[head.as_bytes(), places.as_bytes()].concat(), &files)
+    }
+
+    /// Returns the next answer to a placement, if one has come.
+    pub fn placed(&self) -> Result<Option<Placed>, String> {
+        let mut placed = Placed::new_zeroed();
+        match recv(&self.places, placed.as_mut_bytes(), RecvFlags::DONTWAIT) {
+            Ok((len, _)) if len == size_of::<Placed>() => Ok(Some(placed)),
+            Ok((len, _)) => Err(format!("an answer of {len} bytes to a placement")),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Returns the device side of `queue`, which the driver has in use.
+    pub fn ring(&mut self, queue: &Queue) -> Option<&mut DeviceRing> {
+        // A queue that started anew is another one.
+        self.rings.retain(|(known, _)| known.index != queue.index || known == queue);
+        if !self.rings.iter().any(|(known, _)| known == queue) {
+            self.rings.push((*queue, DeviceRing::new(&self.memory, queue, None).ok()?));
+        }
+        self.rings.iter_mut().find(|(known, _)| known == queue).map(|(_, ring)| ring)
+    }
+
+    /// Wakes the process, if it sleeps on the word at `at` of its RAM.
+    pub fn wake(&self, at: Gpa) {
+        if let Some(word) = self.ram.slice().atomic32(at.0) {
+            // Nobody may sleep there.
+            let _ = futex::wake(word, futex::Flags::empty(), 1);
+        }
+    }
+
+    /// Returns whether the process has ended, and with it whatever it could write.
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.exit, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+    }
+
+    /// Ends the process.
+    pub fn kill(&self) -> io::Result<()> {
+        pidfd_send_signal(&self.exit, Signal::KILL)
+    }
+}
+
+/// Returns the first `count` words of `mapping`.
+fn table(mapping: &Mapping, count: usize) -> Option<Table<'_, u64>> {
+    mapping.slice().table(0, count as u16)
+}
+
+/// Sends `bytes` with `files`, all at once.
+fn send_with(socket: impl AsFd, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_PLACES))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::AGAIN) }
+}

@@ -1,0 +1,60 @@
+//! A ring of any port: of a front-end's session, or of a tap.
+
+use crate::ports::SessionRing;
+use crate::tap::TapRing;
+use sluice_abi::Gpa;
+use sluice_abi::call::Clause;
+use sluice_abi::net::Hdr;
+use sluice_control::Ring;
+use sluice_inside::{Dequeue, Enqueue};
+use sluice_memory::PeerSlice;
+
+/// A ring of a port.
+pub enum PortRing<'r> {
+    Session(SessionRing<'r>),
+    Tap(TapRing<'r>),
+}
+
+/// Calls a function of the ring that `$ring` is.
+macro_rules! each {
+    ($ring:expr, $inner:ident => $call:expr) => {
+        match $ring {
+            PortRing::Session($inner) => $call,
+            PortRing::Tap($inner) => $call,
+        }
+    };
+}
+
+impl Ring for PortRing<'_> {
+    fn next_used(&self) -> Gpa {
+        each!(self, ring => ring.next_used())
+    }
+
+    fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
+        each!(self, ring => ring.enqueue(hdr, frame, min_buffer))
+    }
+
+    fn dequeue(&mut self, into: PeerSlice<'_>) -> Result<Dequeue, Clause> {
+        each!(self, ring => ring.dequeue(into))
+    }
+
+    fn respond(&mut self, into: &mut [u8], answer: impl FnOnce(Option<&[u8]>) -> u8) -> Result<bool, Clause> {
+        each!(self, ring => ring.respond(into, answer))
+    }
+
+    fn publish(&mut self) {
+        each!(self, ring => ring.publish());
+    }
+
+    fn needs_notification(&mut self) -> bool {
+        each!(self, ring => ring.needs_notification())
+    }
+
+    fn ask_for_notifications(&mut self, on: bool) {
+        each!(self, ring => ring.ask_for_notifications(on));
+    }
+
+    fn available(&self) -> Result<u16, Clause> {
+        each!(self, ring => ring.available())
+    }
+}

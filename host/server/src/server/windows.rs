@@ -1,0 +1,298 @@
+//! Windows of processes: they open once both sides are there, and close before anything of a peer is taken away.
+//!
+//! | step | what happens |
+//! |---|---|
+//! | place | the process maps the peer's memory, and says so |
+//! | open | the process's directory shows the peer, with the position of its queue |
+//! | close | the directory shows the peer as absent |
+//! | drain | a call that began before that ends; a process that stays in one is ended itself |
+//!
+//! Only then the message is handled that takes the ring or the memory away, and its sender answered. Nobody else waits.
+//!
+//! # Why the server does not wait for the memory to be unmapped
+//! A call goes by the directory. Once none goes by the old one, nothing is written by code of ours; other code of the
+//! process can write what it has mapped, and what it has copied, for as long as it lives. That is the gate `direct`.
+
+use super::Server;
+use crate::connection::{Connection, Next};
+use crate::process::{Process, Request};
+use crate::windows::{State, Window};
+use sluice_abi::PeerIdx;
+use sluice_abi::call::Status;
+use sluice_abi::directory::{GateKind, Queue};
+use sluice_abi::map::peer_base;
+use sluice_abi::net::F;
+use sluice_abi::run::{RUN_ALIGN, Run};
+use sluice_abi::{Gpa, virtq};
+use sluice_control::{Event, RunError, Told};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+use tracing::{Level, debug, warn};
+
+/// Longest time that a call may take after its window closed. A call takes microseconds, but its process may not have a
+/// processor at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest sleep while a window is open: the server notifies the drivers of what the windows bring.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// A window: the process that has it, and the index of the peer in its directory.
+pub(super) type Name = (usize, usize);
+
+impl Server {
+    /// Takes the process at the other end of `stream` as VM `vm`.
+    pub(super) fn welcome(&mut self, vm: usize, stream: UnixStream, ram_len: u64) -> Result<Connection, String> {
+        let process = Process::welcome(stream, ram_len, self.policy.vms[vm].peers.len());
+        process.map(Connection::of_process).map_err(|error| format!("the process can't be taken: {error}"))
+    }
+
+    /// Handles the request of the process that is VM `vm`.
+    pub(super) fn request(&mut self, vm: usize) -> Result<(), String> {
+        let Some(process) = self.switch.rings().process(vm) else { return Ok(()) };
+        let Some(request) = process.next()? else { return Ok(()) };
+        let (answer, event) = self.carry_out(vm as u32, request)?;
+        if let Some(process) = self.switch.rings().process(vm) {
+            process.answer(answer)?;
+        }
+        if event.is_some_and(|event| event != Event::Notified) {
+            self.tell_senders_to(vm);
+        }
+        Ok(())
+    }
+
+    /// Carries out `request` of VM `vm`. Returns the answer, and a change that others must know.
+    fn carry_out(&mut self, vm: u32, [kind, a, b, c]: Request) -> Result<(u32, Option<Event>), String> {
+        let bytes = |units: u32| u64::from(units) * RUN_ALIGN;
+        let status = |result: Result<(), RunError>| {
+            (result.map_or_else(|error| Status::refused(error.why), |()| Status::OK).0 as u32, Some(Event::QueuesReady))
+        };
+        Ok(match kind {
+            0 => (self.network.read(vm, a), None),
+            1 => (0, self.network.write(vm, a, b)),
+            2 => status(self.network.add_run(vm, Run { gpa: Gpa(bytes(a)), len: bytes(b), offset: bytes(c) })),
+            3 => status(self.network.remove_run(vm, bytes(c), bytes(b))),
+            kind => return Err(format!("a request of kind {kind}")),
+        })
+    }
+
+    /// Takes what the process that is VM `vm` says of the memory that it was told to map.
+    pub(super) fn placed(&mut self, vm: usize) -> Result<(), String> {
+        while let Some(process) = self.switch.rings().process(vm)
+            && let Some(placed) = process.placed()?
+        {
+            let window = process.windows.get_mut(placed.peer as usize);
+            let window = window.ok_or_else(|| format!("an answer for peer {}", placed.peer))?;
+            let peer = &self.policy.vms[self.policy.vms[vm].peers[placed.peer as usize]].name;
+            if placed.error == 0 {
+                window.placed = window.asked;
+            } else {
+                let (name, error) = (&self.policy.vms[vm].name, std::io::Error::from_raw_os_error(placed.error as i32));
+                warn!(vm = name, peer, %error, "the process can't map the memory of its peer");
+            }
+            self.open((vm, placed.peer as usize));
+        }
+        Ok(())
+    }
+
+    /// Opens all windows of VM `vm`, and all on it, as far as both sides are there.
+    pub(super) fn open_windows(&mut self, vm: usize) {
+        let own = (0..self.policy.vms[vm].peers.len()).map(|peer| (vm, peer));
+        let all: Vec<_> = own.chain(self.windows_on(vm)).collect();
+        all.into_iter().for_each(|window| self.open(window));
+    }
+
+    /// Closes all windows on VM `vm`. Returns whether no call goes by one of them any more.
+    pub(super) fn close_windows_on(&mut self, vm: usize) -> bool {
+        let all = self.windows_on(vm);
+        all.iter().for_each(|&window| self.hide(window));
+        all.iter().all(|&name| self.window(name).is_none_or(|window| matches!(window.state, State::Closed)))
+    }
+
+    /// Closes all windows, and waits until no call goes by one of them.
+    pub(super) fn close_all_windows(&mut self) {
+        for vm in 0..self.policy.vms.len() {
+            while !self.close_windows_on(vm) {
+                std::thread::yield_now();
+                self.drain();
+            }
+        }
+    }
+
+    /// Goes on with windows that close, and notifies drivers of what came through those that are open. Returns whether
+    /// any is open, and whether any is closing.
+    pub(super) fn look_after_windows(&mut self) -> (bool, bool) {
+        let (mut open, mut closing) = (false, self.drain());
+        for name in self.windows() {
+            if self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
+                open = true;
+                self.look_at(name);
+            }
+        }
+        closing |= (0..self.policy.vms.len()).any(|vm| self.connection(vm).is_some_and(|it| it.holds()));
+        (open, closing)
+    }
+
+    /// Closes the windows whose last call has ended, and ends the processes that stay in one. Returns whether there are
+    /// some that drain.
+    fn drain(&mut self) -> bool {
+        let mut draining = false;
+        for name @ (vm, _) in self.windows() {
+            let Some(State::Draining(call, until)) = self.window(name).map(|window| window.state) else { continue };
+            let process = self.connection(vm).and_then(Connection::process);
+            if process.is_none_or(|process| process.has_left(call) || process.has_ended()) {
+                self.settle(name);
+            } else if Instant::now() > until {
+                self.close(vm, "the process stays in a call that began before its peer was taken away", false);
+            } else {
+                draining = true;
+            }
+        }
+        draining
+    }
+
+    /// Has the process of a window map its peer's memory, or shows it the peer once it has.
+    fn open(&mut self, name @ (vm, index): Name) {
+        let Some(Window { state: State::Closed, asked, placed, .. }) = self.window(name).copied() else { return };
+        let peer = self.policy.vms[vm].peers[index];
+        let Some(queue) = self.queue(name) else { return };
+        let Some(connection) = self.switch.rings().connection(peer).filter(|peer| !peer.holds()) else { return };
+        let Some(memory) = connection.memory() else { return };
+        if placed != Some(memory) {
+            if asked != Some(memory) {
+                self.ask(name, memory);
+            }
+            return;
+        }
+        if let Some(regions) = connection.regions() {
+            self.network.share(peer as u32, regions);
+        }
+        let Some(ring) = self.switch.rings().connection(peer).and_then(|peer| peer.ring(&queue)) else { return };
+        ring.catch_up();
+        let base = ring.queue().base() ^ virtq::start(queue.features);
+        self.network.show(peer as u32, vm as u32, Some(base));
+        self.publish(vm);
+        self.set_state(name, State::Open);
+        let (process, peer) = (&self.policy.vms[vm].name, &self.policy.vms[peer].name);
+        let Some(port) = self.switch.rings().get_mut(vm) else { return };
+        port.log(Level::DEBUG, || debug!(vm = process, peer, "the window is open"));
+    }
+
+    /// Has the process of a window map `memory`, which is its peer's.
+    fn ask(&mut self, name @ (vm, index): Name, memory: u64) {
+        let (peer, Some(idx)) = (self.policy.vms[vm].peers[index], PeerIdx::new(index)) else { return };
+        let ports = self.switch.rings();
+        let places = ports.connection(peer).map_or(Ok(Vec::new()), |peer| peer.places(peer_base(idx)));
+        let Some(process) = ports.process(vm) else { return };
+        match places.and_then(|places| Ok(process.place(idx, &places)?)) {
+            Ok(()) => {
+                if let Some(window) = self.window(name) {
+                    (window.asked, window.placed) = (Some(memory), None);
+                }
+            }
+            Err(error) => self.close(vm, &format!("the memory of its peer can't be placed: {error}"), false),
+        }
+    }
+
+    /// Shows the process of a window its peer no more.
+    fn hide(&mut self, name @ (vm, index): Name) {
+        if !self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
+            return;
+        }
+        self.network.show(self.policy.vms[vm].peers[index] as u32, vm as u32, None);
+        self.publish(vm);
+        match self.connection(vm).and_then(Connection::process).and_then(|process| process.call_under_way()) {
+            Some(call) => self.set_state(name, State::Draining(call, Instant::now() + PATIENCE)),
+            None => self.settle(name),
+        }
+    }
+
+    /// Notes that no call goes by a window any more: its queue stands where the last one left it.
+    fn settle(&mut self, name: Name) {
+        self.look_at(name);
+        self.set_state(name, State::Closed);
+    }
+
+    /// Catches up with what came through a window, and notifies the driver of it if it wants that.
+    fn look_at(&mut self, name @ (vm, index): Name) {
+        let Some(queue) = self.queue(name) else { return };
+        let peer = self.policy.vms[vm].peers[index];
+        let Some(connection) = self.switch.rings().connection(peer) else { return };
+        let Some(ring) = connection.ring(&queue) else { return };
+        let frames = ring.catch_up();
+        if frames > 0 && ring.needs_notification() {
+            let word = ring.queue().next_used();
+            connection.notify(&Told { vm: peer as u32, queue: queue.index, word });
+        }
+        if let Some(window) = self.window(name) {
+            window.frames += u64::from(frames);
+        }
+    }
+
+    /// Shows the windows of VM `vm`, which has ended, to nobody.
+    pub(super) fn forget_windows_of(&mut self, vm: usize) {
+        for index in 0..self.policy.vms[vm].peers.len() {
+            self.look_at((vm, index));
+            self.network.show(self.policy.vms[vm].peers[index] as u32, vm as u32, None);
+        }
+    }
+
+    /// Publishes the directories of the VMs that have a window on VM `vm`, and opens windows that can be.
+    pub(super) fn tell_senders_to(&mut self, vm: usize) {
+        for (sender, _) in self.windows_on(vm) {
+            self.publish(sender);
+        }
+        self.open_windows(vm);
+    }
+
+    /// Publishes the directory of VM `vm`, if it is a process.
+    pub(super) fn publish(&mut self, vm: usize) {
+        let mut directory = self.network.directory(vm as u32);
+        directory.header.gate = GateKind::Direct as u32;
+        if let Some(process) = self.connection(vm).and_then(Connection::process) {
+            process.publish(&directory);
+        }
+    }
+
+    /// Returns the queue that a window fills, if the peer's driver has it in use.
+    fn queue(&self, (vm, index): Name) -> Option<Queue> {
+        let peer = *self.policy.vms[vm].peers.get(index)?;
+        let queue = self.network.window_queue(peer as u32, vm as u32);
+        queue.filter(|queue| queue.features & F::RING_PACKED.bits() == 0)
+    }
+
+    pub(super) fn window(&mut self, (vm, index): Name) -> Option<&mut Window> {
+        self.switch.rings().connection(vm)?.process()?.windows.get_mut(index)
+    }
+
+    fn set_state(&mut self, name: Name, state: State) {
+        if let Some(window) = self.window(name) {
+            window.state = state;
+        }
+    }
+
+    /// Returns the names of all windows.
+    fn windows(&self) -> Vec<Name> {
+        let vms = self.policy.vms.iter().enumerate();
+        vms.flat_map(|(vm, config)| (0..config.peers.len()).map(move |index| (vm, index))).collect()
+    }
+
+    /// Returns the names of the windows on VM `vm`.
+    fn windows_on(&self, vm: usize) -> Vec<Name> {
+        self.windows().into_iter().filter(|&(sender, index)| self.policy.vms[sender].peers[index] == vm).collect()
+    }
+
+    /// Handles what has come on the socket of VM `vm`, up to `most` messages. One that takes something away waits until
+    /// the windows on the VM are closed.
+    pub(super) fn handle_messages(&mut self, vm: usize, most: usize) -> Result<(), String> {
+        for _ in 0..most {
+            let Some(connection) = self.connection(vm).filter(|connection| connection.fault().is_none()) else { break };
+            let is_process = connection.process().is_some();
+            match connection.next()? {
+                Next::Nothing => break,
+                Next::Taking if !self.close_windows_on(vm) => break,
+                Next::Message | Next::Taking if is_process => self.request(vm)?,
+                Next::Message | Next::Taking => self.connection(vm).map_or(Ok(()), Connection::handle)?,
+            }
+        }
+        Ok(())
+    }
+}
