@@ -103,9 +103,9 @@ enum What {
     /// Measures what a packet costs in the flow cache
     Switch(switch::Options),
     /// Measures what a hop of a service chain costs
-    Chain(chain::Options),
+    Chain(turns::Options),
     /// Measures what a packet costs through a channel
-    Channel(channel::Options),
+    Channel(turns::Options),
 }
 
 fn frame(text: &str) -> Result<u16, String> {

@@ -6,6 +6,7 @@ use crate::clock::empty;
 use crate::quiet::{Beside, Quiet};
 use crate::statistics::{median, paired};
 use anyhow::Result;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Bursts of a chunk, and chunks of a turn.
@@ -14,6 +15,17 @@ const CHUNKS: usize = 8;
 /// Fewest chunks of each that must count; for them it may take this number of times the seconds asked for.
 const FEWEST: usize = 20;
 const PATIENCE: u32 = 4;
+
+/// How long what is compared takes turns, and whether DPDK's code is among it.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Seconds for each length and number of flows; more, if few chunks were quiet. 0: one chunk of each, quiet or not
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u32,
+    /// The library made of the files in rte_vhost; without it, no rows of DPDK's code
+    #[arg(long)]
+    pub rte_vhost: Option<PathBuf>,
+}
 
 /// What came of all turns of one.
 pub struct Chunks {

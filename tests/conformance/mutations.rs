@@ -125,6 +125,15 @@ const SERVER: [&str; 8] = [
     "what is installed says what it is",
 ];
 
+/// What docs/interfaces.md and docs/operations.md promise of taps.
+const TAPS: [&str; 5] = [
+    "a tap is a port like another",
+    "a port to a network has no address of its own",
+    "a tap that is lost is closed, and opened again",
+    "a tap says what its host and its device lack",
+    "what is left to a kernel is what it takes",
+];
+
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.
 const PROMISES: [&str; 8] = [
     "what is counted is shown while a run goes on",
@@ -165,6 +174,7 @@ fn is_rule(rule: &str) -> bool {
         || OPENVSWITCH.contains(&rule)
         || CHAIN.contains(&rule)
         || SERVER.contains(&rule)
+        || TAPS.contains(&rule)
         || CHANNEL.contains(&rule)
         || PROMISES.contains(&rule)
         || [PACKAGES, CHECK].contains(&rule)

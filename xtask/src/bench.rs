@@ -123,7 +123,7 @@ enum What {
     /// links of memif, and of vhost and virtio-user. Frames are made and freed outside the clock. Turns, chunks and
     /// ratios are those of `bench switch`. Three hops in VMs with the gate isolated run the loop of a chain's VNF that
     /// looks at no packet. A frame that does not come through as it should is an error.
-    Chain(chain::Options),
+    Chain(rings::Turns),
     /// Measures what a packet costs through a channel, beside DPDK's rte_ring with copies: real time on this machine,
     /// one core
     ///
@@ -131,7 +131,7 @@ enum What {
     /// thread: copied twice. rte_ring with packets as its elements, all of one length, and with pointers to mbufs. One
     /// clock runs over both sides. Turns, chunks and ratios are those of `bench switch`. Every byte that comes through
     /// is compared, outside the clock.
-    Channel(channel::Options),
+    Channel(rings::Turns),
     /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and
     /// freeing the frames
     ///

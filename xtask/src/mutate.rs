@@ -46,6 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
     leave_out(&mut suites, "the images", Suite::needs_images, tools::bare_target);
     leave_out(&mut suites, "the monitor", Suite::needs_emulator, tools::emulator);
     leave_out(&mut suites, "what Open vSwitch sees", Suite::needs_openvswitch, tools::openvswitch);
+    leave_out(&mut suites, "what taps see", Suite::needs_taps, tools::taps);
     leave_out(&mut suites, "what two hosts see", Suite::needs_namespaces, tools::namespaces);
     leave_out(&mut suites, "what Miri sees", Suite::needs_interpreter, miri::available);
     let copy = step("copying the sources", || SourceCopy::new(checkout()))?;

@@ -44,6 +44,25 @@ pub struct Options {
     json: bool,
 }
 
+/// How long what is compared by turns takes them, and how it is printed.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Turns {
+    /// Seconds for each length and number of flows, and at most four times as long if few chunks are quiet; 0: one
+    /// chunk of each, quiet or not [default: 5]
+    #[arg(long)]
+    seconds: Option<String>,
+    /// Print rows as one JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Turns {
+    /// Returns the option of ring-bench, for [`given`].
+    pub const fn given(&self) -> (&'static str, &Option<String>) {
+        ("--seconds", &self.seconds)
+    }
+}
+
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
     let window = tools::bare_target().map_err(anyhow::Error::msg).and_then(|()| artifacts::build_window());

@@ -1,6 +1,7 @@
 //! `cargo xtask bench switch`: measures the flow cache, beside DPDK's `rte_hash` and Open vSwitch.
 
-use crate::{artifacts, rings, tools};
+use crate::rings::{self, Turns};
+use crate::{artifacts, tools};
 use anyhow::Result;
 use sluice_report::switch::{SwitchRow, table};
 use sluice_report::{caption, plot};
@@ -11,25 +12,20 @@ pub struct Options {
     /// Numbers of flows, 1 to 4194304, with commas [default: 10,1000,64000,1000000]
     #[arg(long)]
     flows: Option<String>,
-    /// Seconds for each number of flows, and at most four times as long if few chunks are quiet; 0: one chunk of each,
-    /// quiet or not [default: 5]
-    #[arg(long)]
-    seconds: Option<String>,
-    /// Print rows as one JSON array
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    turns: Turns,
 }
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let args = rings::given(&[("--flows", &options.flows), ("--seconds", &options.seconds)]);
+    let args = rings::given(&[("--flows", &options.flows), options.turns.given()]);
     let mut command = rings::ring_bench(Some("switch"), &args, "rte_hash, the C program around it and Open vSwitch")?;
     match tools::openvswitch_dpdk() {
         Ok(()) => drop(command.arg("--ovs")),
         Err(why) => eprintln!("No rows of Open vSwitch: {why}"),
     }
     let last = |row: &SwitchRow| format!("{} flows, {}", row.flows, row.line());
-    let Some(rows) = rings::measure(command, options.json, last)? else { return Ok(()) };
+    let Some(rows) = rings::measure(command, options.turns.json, last)? else { return Ok(()) };
     println!("{}\n{}", table(&rows), caption::switch());
     artifacts::picture("switch.svg", |path| plot::switch(path, &rows))
 }

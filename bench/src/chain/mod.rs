@@ -13,12 +13,11 @@ mod dpdk;
 mod sluice;
 
 use crate::quiet::Quiet;
-use crate::turns::{self, Chunks};
+use crate::turns::{self, Chunks, Options};
 use anyhow::{Context, Result};
 use dpdk::Dpdk;
 use sluice::Forwarders;
 use sluice_report::chain::ChainRow;
-use std::path::PathBuf;
 
 /// Hops of a chain.
 const HOPS: usize = 3;
@@ -28,17 +27,6 @@ const BURST: usize = 32;
 /// Ethernet header before it.
 const PLAIN: u16 = 60;
 const CHAINED: u16 = PLAIN + 38;
-
-/// Measures what a hop of a service chain costs; prints rows of JSON, one a line.
-#[derive(clap::Args)]
-pub struct Options {
-    /// Seconds to measure; more, if few chunks were quiet. 0: one chunk of each, quiet or not
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u32,
-    /// The library made of rte_vhost/rte_vhost.c; without it, no rows of memif and vhost
-    #[arg(long)]
-    pub rte_vhost: Option<PathBuf>,
-}
 
 /// Code that carries bursts over a chain.
 trait Subject {

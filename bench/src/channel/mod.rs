@@ -13,29 +13,17 @@ mod sluice;
 use crate::clock::ticks;
 use crate::dpdk::Dpdk;
 use crate::quiet::Quiet;
-use crate::turns::{self, Chunks};
+use crate::turns::{self, Chunks, Options};
 use anyhow::{Context, Result, ensure};
 use dpdk::Theirs;
 use sluice::Ours;
 use sluice_report::channel::ChannelRow;
-use std::path::PathBuf;
 
 /// Packets of a burst, and of a ring: rte_ring has as many elements, and a channel has room for as many.
 const BURST: usize = 32;
 const PACKETS: usize = 1024;
 /// Lengths of packets in bytes.
 const FRAMES: [u16; 2] = [64, 1518];
-
-/// Measures what a packet costs through a channel; prints rows of JSON, one a line.
-#[derive(clap::Args)]
-pub struct Options {
-    /// Seconds to measure; more, if few chunks were quiet. 0: one chunk of each, quiet or not
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u32,
-    /// The library made of rte_vhost/rings.c; without it, no rows of rte_ring
-    #[arg(long)]
-    pub rte_vhost: Option<PathBuf>,
-}
 
 /// The packets of a burst, one behind the other.
 struct Packets {

@@ -15,6 +15,7 @@ mod subject;
 mod table;
 
 use crate::quiet::Quiet;
+use crate::turns;
 use anyhow::{Context, Result};
 use cache::{Cache, Missing};
 use changes::Changing;
@@ -24,7 +25,6 @@ use rivals::{Number, Rivals};
 use serde::Serialize;
 use sluice_report::switch::SwitchRow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use subject::Work;
 use table::Table;
 
@@ -44,12 +44,8 @@ pub struct Options {
         value_parser = clap::value_parser!(u32).range(1..=4_194_304)
     )]
     pub flows: Vec<u32>,
-    /// Seconds for each number of flows; more, if few chunks were quiet. 0: one chunk of each, quiet or not
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u32,
-    /// The library made of the files in rte_vhost; without it, no rows of rte_hash and of the C program
-    #[arg(long)]
-    pub rte_vhost: Option<PathBuf>,
+    #[command(flatten)]
+    pub turns: turns::Options,
     /// Measure Open vSwitch, too; it takes the library
     #[arg(long)]
     pub ovs: bool,
@@ -64,7 +60,7 @@ pub fn run(options: &Options, processors: &[usize], mut print: impl FnMut(&Switc
     let theirs = ovs::rows(options, processors);
     theirs.iter().try_for_each(&mut print)?;
     let mut measure = |what: &str, rivals: &dyn Fn() -> Result<Rivals>| {
-        let rows = rivals().and_then(|rivals| rivals.measure(&mut quiet, options.seconds));
+        let rows = rivals().and_then(|rivals| rivals.measure(&mut quiet, options.turns.seconds));
         let mut rows = rows.with_context(|| what.to_owned())?.into_iter();
         rows.try_for_each(|row| print(&ovs::compare(row, &theirs)))
     };
@@ -149,7 +145,7 @@ fn look_ups(flows: u32, options: &Options) -> Result<Rivals> {
 
 /// Adds the look-up in `rte_hash` and the C program around it, if they can be had, and returns their numbers.
 fn theirs(rivals: &mut Rivals, flows: u32, options: &Options) -> [Option<Number>; 2] {
-    match options.rte_vhost.as_ref().map(|file| RteHash::new(file, flows)) {
+    match options.turns.rte_vhost.as_ref().map(|file| RteHash::new(file, flows)) {
         Some(Ok(hash)) => {
             rivals.subject(hash);
             let row = |who| SwitchRow { pages: Some(4), large_share: Some(0.0), ..row(who, flows) };

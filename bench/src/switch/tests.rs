@@ -13,7 +13,8 @@ fn every_look_up_of_a_quick_run_hits() {
         Ok(())
     };
     let processors = crate::clock::processors();
-    run(&Options { flows: vec![10, 3000], seconds: 0, rte_vhost, ovs: false }, &processors, print).unwrap();
+    let turns = turns::Options { seconds: 0, rte_vhost };
+    run(&Options { flows: vec![10, 3000], turns, ovs: false }, &processors, print).unwrap();
     let of = |who: &str| rows.iter().filter(|row| row.r#impl == who).count();
     let others = rows.iter().filter(|row| row.setting.is_some()).count();
     assert_eq!(others, 7 + if processors.len() > 1 { 4 } else { 0 });

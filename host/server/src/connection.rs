@@ -94,13 +94,13 @@ impl Connection {
         }
     }
 
-    /// Returns the other descriptors to wait for.
+    /// Returns the other descriptors to wait for: of a process that has to end, its end alone.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sources = match &self.end {
             End::FrontEnd(_) => None,
             End::Process(process) => Some(process.sources()),
         };
-        sources.into_iter().flatten()
+        sources.into_iter().flatten().skip(usize::from(self.fault.is_some()))
     }
 
     /// Returns what comes next on the socket.

@@ -1,7 +1,7 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
-//! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports that
-//! are no VMs), `parts` (what both have).
+//! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports
+//! that are no VMs), `parts` (what both have).
 
 mod file;
 mod parts;

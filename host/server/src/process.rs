@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
     send, sendmsg, socketpair,
 };
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 use rustix::thread::futex;
 use rustix::{cmsg_space, io};
 use sluice_abi::call::CALLS;
@@ -59,7 +59,10 @@ impl Process {
     /// Takes the process at the other end of `socket`, and hands it `ram_len` bytes of RAM, a window directory and a
     /// request block.
     pub fn welcome(socket: UnixStream, ram_len: u64, peers: usize) -> std::io::Result<Self> {
-        let exit = pidfd_open(socket_peercred(&socket)?.pid, PidfdFlags::empty())?;
+        let pid = socket_peercred(&socket)?.pid;
+        let exit = pidfd_open(pid, PidfdFlags::empty())?;
+        // Who could not be ended could keep a peer waiting for ever.
+        test_kill_process(pid)?;
         let (shown, directory) = written_here("sluice directory", DIRECTORY_LEN)?;
         let [file, block] =
             [("sluice RAM", ram_len), ("sluice request block", PAGE)].map(|(name, len)| resizable_by_nobody(name, len));
@@ -95,7 +98,7 @@ impl Process {
         self.socket.as_fd()
     }
 
-    /// Returns the other descriptors to wait for: the answers to placements, and the end of the process.
+    /// Returns the other descriptors to wait for: the answers to placements, and last the end of the process.
     pub fn sources(&self) -> [BorrowedFd<'_>; 2] {
         [self.places.as_fd(), self.exit.as_fd()]
     }

@@ -20,6 +20,9 @@ const ALIGN: u64 = 2 << 20;
 pub struct Window {
     /// The memory of the peer that the process was told to map.
     pub asked: Option<u64>,
+    /// Whether the process has not answered to that. It is told of no other memory until it has, so that its answer is
+    /// to the last, and a peer whose memory changes all the time fills nobody's socket.
+    pub waits: bool,
     /// The memory of the peer that it has mapped.
     pub placed: Option<u64>,
     pub state: State,
@@ -55,8 +58,8 @@ impl State {
 pub struct Layout<'f>(Vec<(Region, u64, &'f File)>);
 
 impl<'f> Layout<'f> {
-    /// Lays `memory` out without gaps of gigabytes. `None`: it is more than a peer has room for, 2 GiB in its longest
-    /// region and 6 GiB in all.
+    /// Lays `memory` out without gaps of gigabytes. `None`: it is more than a peer has room for, which is 6.25 GiB less
+    /// 1 MiB, with each region at a large page.
     pub fn of(memory: &'f [(body::Region, File)]) -> Option<Self> {
         let mut parts: Vec<_> = memory.iter().collect();
         parts.sort_by_key(|(region, _)| (u64::MAX - region.len, region.gpa));
@@ -89,3 +92,6 @@ impl<'f> Layout<'f> {
         self.0.iter().map(place).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

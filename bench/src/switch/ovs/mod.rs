@@ -41,7 +41,7 @@ const DATAPATH_ACTIONS: &str = "set(eth(src=04:04:04:04:04:04,dst=02:02:02:02:02
 
 /// Returns the rows of Open vSwitch; none if they are not asked for, or it can't be had, which a line says.
 pub fn rows(options: &Options, processors: &[usize]) -> Vec<SwitchRow> {
-    let (Some(library), true) = (&options.rte_vhost, options.ovs) else { return Vec::new() };
+    let (Some(library), true) = (&options.turns.rte_vhost, options.ovs) else { return Vec::new() };
     measured(options, library, processors).unwrap_or_else(|why| {
         eprintln!("No rows of Open vSwitch: {why:#}");
         Vec::new()
@@ -70,7 +70,7 @@ type Measured = (SwitchRow, Series);
 
 fn measured(options: &Options, library: &Path, processors: &[usize]) -> Result<Vec<SwitchRow>> {
     let &[commands, work, ..] = processors else { bail!("there is one processor here") };
-    let enough = Duration::from_millis(300) * options.seconds.max(1);
+    let enough = Duration::from_millis(300) * options.turns.seconds.max(1);
     let (passed_on, best) = pass_on(library, [commands, work], enough)?;
     let mut all = vec![passed_on];
     let folder = tempfile::tempdir()?;

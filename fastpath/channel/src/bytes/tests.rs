@@ -75,12 +75,8 @@ fn positions_that_fit_no_ring_are_refused() {
     }
 }
 
-fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// What a reader gets, and what it is told that it lost, is all that was written.
     #[cfg_attr(miri, ignore = "Miri has an internal error where bytes of the ring are words again")]

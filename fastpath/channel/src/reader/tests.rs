@@ -113,17 +113,13 @@ fn more_records_than_bytes_can_be_are_not_lost() {
     assert_eq!(reader.read(&mut [0; 64]), Err(ReadError::Fault(fault)));
 }
 
-fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 /// A word of the ring: a number, kind and length, or anything.
 fn word() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..3, 0x1_0000_0000u64..0x3_0000_0400, any::<u64>()]
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// What a reader gets, and what it is told that it lost, is all that was written, however far it stays behind.
     #[cfg_attr(miri, ignore = "Miri has an internal error where bytes of the ring are words again")]

@@ -111,12 +111,8 @@ fn a_writer_says_who_else_writes() {
     assert_eq!(refused, Some(WriteError::Fault(fault)));
 }
 
-fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Records of any lengths, in bursts of any lengths, wherever in the ring they begin.
     #[cfg_attr(miri, ignore = "Miri has an internal error where bytes of the ring are words again")]

@@ -148,3 +148,6 @@ impl AccessPages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

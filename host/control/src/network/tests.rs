@@ -4,6 +4,8 @@ use super::*;
 use crate::device::tests::START;
 use sluice_abi::Gpa;
 
+mod members;
+
 fn network() -> Network {
     let vm = |name: &str, rest: &str| {
         alloc::format!("[[vm]]\nname = \"{name}\"\nram_mib = 16\nimage = \"i\"\ngate = \"guarded\"\n{rest}\n")
@@ -107,4 +109,25 @@ fn runs_of_a_peer_that_is_ready_are_in_the_directory() {
     assert_eq!(network.directory(0).peers[1].regions[0].gpa, Gpa(4 << 20));
     network.remove(1);
     assert_eq!((lens(&network)[0], network.add_run(1, run(2))), (0, Ok(())));
+}
+
+#[test]
+fn a_port_to_a_network_has_no_address_of_its_own() {
+    let member =
+        |mac, macs| Member { name: String::new(), mac, mtu: 1500, pairs: 1, macs, ram_len: None, peers: Vec::new() };
+    let vm = Mac([2, 0, 0, 0, 0, 1]);
+    let listed = Mac([2, 0, 0, 0, 0, 3]);
+    let members = [
+        member(vm, Addresses::default()),
+        member(Mac::NONE, Addresses::Any),
+        member(Mac::NONE, Addresses::These(alloc::vec![listed])),
+    ];
+    let network = Network::of_members(&members);
+    assert_eq!((network.owner_of(vm.0), network.owner_of(Mac::NONE.0)), (Some(0), None));
+    let other = [2, 0, 0, 0, 0, 2];
+    for (mac, any, these) in
+        [(other, true, false), (vm.0, false, false), (listed.0, false, true), ([0; 6], false, false)]
+    {
+        assert_eq!([1, 2].map(|port| network.may_send_from(port, mac)), [any, these], "{mac:x?}");
+    }
 }

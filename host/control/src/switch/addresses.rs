@@ -31,8 +31,8 @@ impl Addresses {
         self.seen.get(&address).filter(|seen| self.is_fresh(seen, now)).map(|seen| seen.port)
     }
 
-    /// Notes that a frame came from `address` at `port`, with a network behind it or not. Returns `false` if there is no
-    /// room for that.
+    /// Notes that a frame came from `address` at `port`, with a network behind it or not. Returns `false` if there is
+    /// no room for that.
     pub fn learn(&mut self, address: [u8; 6], (port, is_network): (usize, bool), now: u64) -> bool {
         let known = self.seen.get(&address).is_some_and(|seen| seen.port == port);
         if !known && !self.has_room(port, if is_network { PER_NETWORK } else { PER_PORT }, now) {

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod processes;
+
 /// Two VMs that may send to each other, with these keys for the second.
 fn two(keys: &str) -> String {
     format!(

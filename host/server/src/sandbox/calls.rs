@@ -62,8 +62,8 @@ const ANY: &[i64] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_geteuid,
     libc::SYS_futex,
+    libc::SYS_geteuid,
     libc::SYS_getpid,
     libc::SYS_getrandom,
     libc::SYS_gettid,
@@ -79,7 +79,7 @@ const ANY: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    // Processes that a front-end stands for, by a descriptor.
+    // The end of a process that is a VM.
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
 ];
@@ -135,6 +135,8 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let commands: Result<_, _> = COMMANDS.iter().map(|&command| when(1, Dword, Eq, command.into())).collect();
     rules.insert(libc::SYS_ioctl, commands?);
     // An abort signals its own process.
+    // The question whether a process may be signalled at all.
+    rules.insert(libc::SYS_kill, vec![when(1, Dword, Eq, 0)?]);
     rules.insert(libc::SYS_tgkill, vec![when(0, Dword, Eq, process::id().into())?]);
     rules.insert(libc::SYS_prctl, vec![when(0, Dword, Eq, PR_SET_NAME as u64)?]);
     Ok(rules)

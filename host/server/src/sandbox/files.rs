@@ -47,7 +47,7 @@ impl Files {
         // An editor puts a new file in the place of the policy: the folder has it, and the one that a link leads to.
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let policies = [parent(path), parent(&real)].into_iter().map(|folder| (folder, READ));
-        let captures = policy.vms.iter().filter_map(|vm| Some((vm.capture.clone()?, CAPTURE)));
+        let captures = policy.captures().flatten().map(|path| (path.into(), CAPTURE));
         let all = folders.iter().map(|folder| (folder.clone(), WRITE)).chain(policies).chain(captures);
         let all = all.chain([(TAP.into(), DEVICE)]);
         // What is not there is not left.

@@ -41,9 +41,8 @@ impl Server {
         done
     }
 
-    /// Reads the policy again. VMs and taps that stay keep their sessions and devices, counters and addresses. Returns a
-    /// line that says what
-    /// has changed. After an error nothing has.
+    /// Reads the policy again. VMs and taps that stay keep their sessions and devices, counters and addresses. Returns
+    /// a line that says what has changed. After an error nothing has.
     fn read_again(&mut self) -> Result<String, ReloadError> {
         let new = Policy::read(&self.path)?;
         if new.folder != self.policy.folder {

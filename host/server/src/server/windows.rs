@@ -14,7 +14,7 @@
 //! process can write what it has mapped, and what it has copied, for as long as it lives. That is the gate `direct`.
 
 use super::Server;
-use crate::connection::{Connection, Next};
+use crate::connection::Connection;
 use crate::process::{Process, Request};
 use crate::windows::{State, Window};
 use sluice_abi::PeerIdx;
@@ -53,8 +53,11 @@ impl Server {
         if let Some(process) = self.switch.rings().process(vm) {
             process.answer(answer)?;
         }
-        if event.is_some_and(|event| event != Event::Notified) {
-            self.tell_senders_to(vm);
+        match event {
+            Some(Event::Notified) => {}
+            Some(_) => self.tell_senders_to(vm),
+            // The windows that closed for it may open again.
+            None => self.open_windows(vm),
         }
         Ok(())
     }
@@ -79,14 +82,18 @@ impl Server {
         while let Some(process) = self.switch.rings().process(vm)
             && let Some(placed) = process.placed()?
         {
-            let window = process.windows.get_mut(placed.peer as usize);
-            let window = window.ok_or_else(|| format!("an answer for peer {}", placed.peer))?;
-            let peer = &self.policy.vms[self.policy.vms[vm].peers[placed.peer as usize]].name;
+            let window = process.windows.get_mut(placed.peer as usize).filter(|window| window.waits);
+            let window = window.ok_or_else(|| format!("an answer for peer {}, which nobody asked for", placed.peer))?;
+            window.waits = false;
             if placed.error == 0 {
                 window.placed = window.asked;
-            } else {
+            } else if let Some(port) = self.switch.rings().get_mut(vm) {
+                let peer = &self.policy.vms[self.policy.vms[vm].peers[placed.peer as usize]].name;
                 let (name, error) = (&self.policy.vms[vm].name, std::io::Error::from_raw_os_error(placed.error as i32));
-                warn!(vm = name, peer, %error, "the process can't map the memory of its peer");
+                port.log(
+                    Level::WARN,
+                    || warn!(vm = name, peer, %error, "the process can't map the memory of its peer"),
+                );
             }
             self.open((vm, placed.peer as usize));
         }
@@ -109,18 +116,17 @@ impl Server {
 
     /// Closes all windows, and waits until no call goes by one of them.
     pub(super) fn close_all_windows(&mut self) {
-        for vm in 0..self.policy.vms.len() {
-            while !self.close_windows_on(vm) {
-                std::thread::yield_now();
-                self.drain();
-            }
+        // All begin to drain at once, so that they take no longer together than the slowest of them.
+        while !(0..self.policy.vms.len()).fold(true, |closed, vm| self.close_windows_on(vm) & closed) {
+            std::thread::yield_now();
+            self.drain_windows();
         }
     }
 
     /// Goes on with windows that close, and notifies drivers of what came through those that are open. Returns whether
     /// any is open, and whether any is closing.
     pub(super) fn look_after_windows(&mut self) -> (bool, bool) {
-        let (mut open, mut closing) = (false, self.drain());
+        let (mut open, mut closing) = (false, self.drain_windows());
         for name in self.windows() {
             if self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
                 open = true;
@@ -133,7 +139,7 @@ impl Server {
 
     /// Closes the windows whose last call has ended, and ends the processes that stay in one. Returns whether there are
     /// some that drain.
-    fn drain(&mut self) -> bool {
+    fn drain_windows(&mut self) -> bool {
         let mut draining = false;
         for name @ (vm, _) in self.windows() {
             let Some(State::Draining(call, until)) = self.window(name).map(|window| window.state) else { continue };
@@ -151,13 +157,15 @@ impl Server {
 
     /// Has the process of a window map its peer's memory, or shows it the peer once it has.
     fn open(&mut self, name @ (vm, index): Name) {
-        let Some(Window { state: State::Closed, asked, placed, .. }) = self.window(name).copied() else { return };
+        let Some(Window { state: State::Closed, asked, waits, placed, .. }) = self.window(name).copied() else {
+            return;
+        };
         let peer = self.policy.vms[vm].peers[index];
         let Some(queue) = self.queue(name) else { return };
         let Some(connection) = self.switch.rings().connection(peer).filter(|peer| !peer.holds()) else { return };
         let Some(memory) = connection.memory() else { return };
         if placed != Some(memory) {
-            if asked != Some(memory) {
+            if !waits && asked != Some(memory) {
                 self.ask(name, memory);
             }
             return;
@@ -185,7 +193,7 @@ impl Server {
         match places.and_then(|places| Ok(process.place(idx, &places)?)) {
             Ok(()) => {
                 if let Some(window) = self.window(name) {
-                    (window.asked, window.placed) = (Some(memory), None);
+                    (window.asked, window.waits, window.placed) = (Some(memory), true, None);
                 }
             }
             Err(error) => self.close(vm, &format!("the memory of its peer can't be placed: {error}"), false),
@@ -278,21 +286,5 @@ impl Server {
     /// Returns the names of the windows on VM `vm`.
     fn windows_on(&self, vm: usize) -> Vec<Name> {
         self.windows().into_iter().filter(|&(sender, index)| self.policy.vms[sender].peers[index] == vm).collect()
-    }
-
-    /// Handles what has come on the socket of VM `vm`, up to `most` messages. One that takes something away waits until
-    /// the windows on the VM are closed.
-    pub(super) fn handle_messages(&mut self, vm: usize, most: usize) -> Result<(), String> {
-        for _ in 0..most {
-            let Some(connection) = self.connection(vm).filter(|connection| connection.fault().is_none()) else { break };
-            let is_process = connection.process().is_some();
-            match connection.next()? {
-                Next::Nothing => break,
-                Next::Taking if !self.close_windows_on(vm) => break,
-                Next::Message | Next::Taking if is_process => self.request(vm)?,
-                Next::Message | Next::Taking => self.connection(vm).map_or(Ok(()), Connection::handle)?,
-            }
-        }
-        Ok(())
     }
 }

@@ -23,7 +23,7 @@ fn three() -> String {
 
 /// Asserts that b and c exchange frames.
 #[track_caller]
-fn others_go_on(b: &mut Frontend, c: &mut Frontend) {
+pub fn others_go_on(b: &mut Frontend, c: &mut Frontend) {
     send(b, mac('c'), mac('b'), 0..50);
     assert_eq!(take_all(c, 50).len(), 50);
     send(c, mac('b'), mac('c'), 0..50);

@@ -10,10 +10,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 const STREAM: usize = 8 << 20;
 
 /// Two namespaces with a tap each, and the server between.
-fn between(keys: &str) -> (Lab, [Namespace; 2]) {
+fn between(keys: [&str; 2]) -> (Lab, [Namespace; 2]) {
     let taps = [Device::tap(), Device::tap()];
     let [one, two] = [("one", "two", 0), ("two", "one", 1)]
-        .map(|(name, lan, at)| table(name, &taps[at].0, &format!("lan = [\"{lan}\"]\n{keys}")));
+        .map(|(name, lan, at)| table(name, &taps[at].0, &format!("lan = [\"{lan}\"]\n{}", keys[at])));
     let lab = Lab::new(&(vm('a', "") + &one + &two));
     let spaces = [Namespace::new(), Namespace::new()];
     for ((space, tap), address) in spaces.iter().zip(&taps).zip(["10.9.0.1/24", "10.9.0.2/24"]) {
@@ -29,19 +29,23 @@ fn mean(one: &Value) -> u64 {
 
 #[test]
 fn a_stream_of_the_kernel_arrives_whole_and_its_segments_are_left_to_who_takes_them_with_tap() {
-    for (keys, is_long) in [("", true), ("offloads = false", false)] {
+    let none = "offloads = false";
+    for (keys, is_long) in [(["", ""], true), (["", none], true), ([none, ""], false)] {
         let (lab, [one, two]) = between(keys);
         let address: SocketAddr = "10.9.0.2:5000".parse().expect("an address");
         let listener = two.spawn(move || TcpListener::bind(address)).join().expect("a thread").expect("a listener");
         let bytes: Vec<u8> = (0..STREAM).map(|at| (at / 3 + at % 251) as u8).collect();
         let sent = bytes.clone();
-        let sender = one.spawn(move || TcpStream::connect(address)?.write_all(&sent));
-        let mut received = Vec::new();
-        listener.accept().expect("a connection").0.read_to_end(&mut received).expect("a stream");
-        sender.join().expect("a thread").expect("sent");
-        assert!(received == bytes, "the stream arrives as it was sent: {keys}");
+        let connect = one.spawn(move || TcpStream::connect_timeout(&address, PATIENCE));
+        let mut sender = connect.join().expect("a thread").expect("a connection");
+        let (mut receiver, mut received) = (listener.accept().expect("a connection").0, Vec::new());
+        let send = std::thread::spawn(move || sender.write_all(&sent));
+        receiver.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        receiver.read_to_end(&mut received).expect("a stream");
+        send.join().expect("a thread").expect("sent");
+        assert!(received == bytes, "the stream arrives as it was sent: {keys:?}");
         let taken = lab.tap("one");
-        assert_eq!(mean(&taken) > 1_514, is_long, "{keys}: {taken}");
+        assert_eq!(mean(&taken) > 1_514, is_long, "{keys:?}: {taken}");
         assert_eq!(taken["counters"]["malformed"], 0);
     }
 }
@@ -49,7 +53,7 @@ fn a_stream_of_the_kernel_arrives_whole_and_its_segments_are_left_to_who_takes_t
 /// No VM takes datagrams that are to be cut, and so no tap is given any: the server cuts them.
 #[test]
 fn datagrams_that_the_kernel_leaves_to_be_cut_are_cut_with_tap() {
-    let (lab, [one, two]) = between("");
+    let (lab, [one, two]) = between([""; 2]);
     let receive = two.spawn(|| {
         let socket = UdpSocket::bind("10.9.0.2:6000")?;
         socket.set_read_timeout(Some(PATIENCE))?;

@@ -1,5 +1,5 @@
-//! Open vSwitch beside the server: a bridge of its datapath in user space, without a kernel module, has the tap's device
-//! as one of its ports.
+//! Open vSwitch beside the server: a bridge of its datapath in user space, without a kernel module, has the tap's
+//! device as one of its ports.
 
 use crate::host::*;
 use crate::lab::*;
@@ -116,6 +116,8 @@ fn a_vm_reaches_the_bridge_of_an_open_vswitch_through_a_tap_with_tap_with_openvs
     assert!(counted.contains("rx pkts=500,") && counted.contains("tx pkts=500,"), "{counted}");
     // What the bridge drops reaches nobody.
     switch.ofctl("add-flow", &["priority=9,dl_src=02:00:00:00:00:61,actions=drop"]);
+    // Until then frames go by flows of before.
+    switch.appctl(&["revalidator/wait"]);
     send(&mut a, PEER, mac('a'), 500..510);
     peer.nothing();
 }

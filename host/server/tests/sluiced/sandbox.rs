@@ -4,6 +4,7 @@ use crate::lab::*;
 use rustix::process::Signal;
 use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
 /// The values of `key` in the states of all threads of the server.
 fn states(lab: &Lab, key: &str) -> Vec<String> {
@@ -16,10 +17,17 @@ fn states(lab: &Lab, key: &str) -> Vec<String> {
     threads.map(state).collect()
 }
 
-/// Returns the line of the log about the sandbox.
+/// Returns the line of the log about the sandbox, once the thread that writes the log has written it.
 fn said(lab: &Lab) -> String {
-    let log = fs::read_to_string(lab.file("log")).expect("a log");
-    log.lines().find(|line| line.contains("sandbox: ")).expect("a line").to_owned()
+    let start = Instant::now();
+    loop {
+        let log = fs::read_to_string(lab.file("log")).expect("a log");
+        if let Some(line) = log.lines().find(|line| line.contains("sandbox: ")) {
+            return line.to_owned();
+        }
+        assert!(start.elapsed() < PATIENCE, "{log}");
+        std::thread::yield_now();
+    }
 }
 
 /// Whether the kernel keeps the server to its files. Says so if not.

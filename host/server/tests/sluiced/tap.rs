@@ -198,8 +198,11 @@ fn a_reload_adds_a_tap_and_gives_it_another_name_and_takes_it_away_with_tap() {
     assert!(!done && said.contains(why), "{said}");
     passes(&mut a, &peer);
     let other = |policy: String| policy.replace("\"up\"", "\"other\"");
+    let changes = || std::fs::read_to_string(format!("/sys/class/net/{}/carrier_changes", tap.0)).expect("a device");
+    let before = changes();
     assert!(reload(&other(vms.clone() + &tap.table("lan = [\"a\"]"))).0);
     passes(&mut a, &peer);
+    assert_eq!(changes(), before, "it stays open");
     assert_eq!(lab.tap("other")["counters"]["taken"], 1, "it is another port");
     assert!(reload(&other(vms + &tap.table("lan = [\"a\"]\noffloads = false"))).0);
     passes(&mut a, &peer);

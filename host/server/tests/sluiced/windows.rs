@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Two queue pairs: one for the switch, and one for a window.
-const PAIRS: Request = Request { features: SPLIT.union(F::MQ), pairs: 2, size: 256 };
+pub const PAIRS: Request = Request { features: SPLIT.union(F::MQ), pairs: 2, size: 256 };
 
 /// A program of examples/, built, as a command.
 pub fn example(name: &str) -> Command {

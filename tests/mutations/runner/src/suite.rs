@@ -83,6 +83,11 @@ impl Suite {
         self.tests().any(|test| test.contains("with_openvswitch"))
     }
 
+    /// Whether some of the tests make devices of the host's network.
+    pub fn needs_taps(&self) -> bool {
+        self.tests().any(|test| test.contains("with_tap"))
+    }
+
     /// Whether some of the tests have networks of their own.
     pub fn needs_namespaces(&self) -> bool {
         self.tests().any(|test| test.contains("in_namespaces"))

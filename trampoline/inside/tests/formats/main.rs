@@ -4,6 +4,7 @@ mod lengths;
 mod lifecycle;
 mod merge;
 mod notify;
+mod positions;
 mod receive;
 mod respond;
 mod send;

@@ -1,4 +1,5 @@
-//! The turn of one VM, and its last turns: what it sent before it left, or before the server ends, is taken.
+//! The turn of one VM or tap, and the last turns of a VM: what it sent before it left, or before the server ends, is
+//! taken.
 
 use super::Server;
 use crate::ports::Port;
@@ -8,14 +9,14 @@ use std::collections::BTreeMap;
 const TURNS: u32 = 1_024;
 
 impl Server {
-    /// Gives VM `vm` its turn if it is there. Returns whether it has sent something.
-    pub(super) fn serve(&mut self, vm: usize) -> bool {
-        if !self.switch.rings().get(vm).is_some_and(Port::is_there) {
+    /// Gives VM or tap `id` its turn if it is there. Returns whether it has sent something.
+    pub(super) fn serve(&mut self, id: usize) -> bool {
+        if !self.switch.rings().get(id).is_some_and(Port::is_there) {
             return false;
         }
         let now = self.begin.elapsed().as_nanos() as u64;
         let Self { network, switch, captures, .. } = self;
-        let served = switch.poll(network, vm as u32, now, captures, &mut ());
+        let served = switch.poll(network, id as u32, now, captures, &mut ());
         // Of one queue the driver is told once, by the last word.
         let told: BTreeMap<_, _> = served.told.iter().map(|told| ((told.vm, told.queue), told)).collect();
         for told in told.into_values() {
@@ -24,18 +25,18 @@ impl Server {
             }
         }
         if served.event.is_some() {
-            self.close_windows_on(vm);
-            self.tell_senders_to(vm);
+            self.close_windows_on(id);
+            self.tell_senders_to(id);
         }
-        if let Some(fault) = self.connection(vm).and_then(|connection| connection.fault().map(str::to_owned)) {
-            self.close(vm, &fault, false);
+        if let Some(fault) = self.connection(id).and_then(|connection| connection.fault().map(str::to_owned)) {
+            self.close(id, &fault, false);
         }
-        self.lose_tap(vm);
+        self.lose_tap(id);
         served.more
     }
 
     /// Takes what VM `vm` has sent. The memory of a front-end that has left stays mapped up to the end of its session.
-    pub(super) fn take_rest(&mut self, vm: usize) {
+    pub(super) fn drain(&mut self, vm: usize) {
         for _ in 0..TURNS {
             if !self.serve(vm) {
                 break;
