@@ -6,6 +6,7 @@ mod ends;
 mod exchange;
 mod host;
 mod hostile;
+mod hosts;
 mod kernels;
 mod lab;
 mod linux;

@@ -12,15 +12,15 @@ use tempfile::TempDir;
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /// An Open vSwitch of one test, with the bridge `br0`, in a namespace of its own, with which its devices end.
-struct OpenVswitch {
-    space: Namespace,
+pub struct OpenVswitch {
+    pub space: Namespace,
     children: Vec<Child>,
     folder: TempDir,
 }
 
 impl OpenVswitch {
     #[track_caller]
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut switch = Self { space: Namespace::new(), children: Vec::new(), folder };
         let at = |name: &str| switch.at(name).display().to_string();
@@ -29,8 +29,7 @@ impl OpenVswitch {
         let database =
             ["ovsdb-server", &remote, &format!("--unixctl={}", at("db.ctl")), &at("conf.db")].map(str::to_owned);
         let (control, socket) = (format!("--unixctl={}", at("ctl")), format!("unix:{}", at("db.sock")));
-        let daemon =
-            ["ovs-vswitchd", "--disable-system", "--disable-system-route", &control, &socket].map(str::to_owned);
+        let daemon = ["ovs-vswitchd", "--disable-system", &control, &socket].map(str::to_owned);
         switch.start(&database, "db.sock");
         switch.start(&daemon, "ctl");
         switch.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev");
@@ -59,7 +58,7 @@ impl OpenVswitch {
 
     /// Makes devices ports of the bridge.
     #[track_caller]
-    fn add(&self, devices: &[&str]) {
+    pub fn add(&self, devices: &[&str]) {
         for device in devices {
             ip(&format!("link set {device} netns {}", self.space.0));
             ip(&format!("-n {} link set {device} up", self.space.0));
@@ -68,19 +67,19 @@ impl OpenVswitch {
     }
 
     #[track_caller]
-    fn ofctl(&self, verb: &str, words: &[&str]) -> String {
+    pub fn ofctl(&self, verb: &str, words: &[&str]) -> String {
         let bridge = format!("unix:{}", self.at("br0.mgmt").display());
         run("ovs-ofctl", &[&[verb, &*bridge], words].concat())
     }
 
     #[track_caller]
-    fn vsctl(&self, words: &str) -> String {
+    pub fn vsctl(&self, words: &str) -> String {
         let database = format!("--db=unix:{}", self.at("db.sock").display());
         run("ovs-vsctl", &[&[&*database, "--timeout=10"], &*words.split(' ').collect::<Vec<_>>()].concat())
     }
 
     #[track_caller]
-    fn appctl(&self, words: &[&str]) -> String {
+    pub fn appctl(&self, words: &[&str]) -> String {
         let control = self.at("ctl").display().to_string();
         run("ovs-appctl", &[&["--target", &*control], words].concat())
     }
