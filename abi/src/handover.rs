@@ -1,9 +1,9 @@
 //! How `sluiced` hands memory to a process in the role of a VM.
 //!
-//! The process connects to its socket, and gets a [`Welcome`] with [`FILES`] descriptors: window directory, RAM, request
-//! block, and a second socket of type `SOCK_SEQPACKET`. On the first socket the process then reads and writes the
-//! registers of its device; on the second the server places the memory of its peers, one [`Placement`] a packet, with
-//! `count` [`Place`]s behind it and as many descriptors beside it. The process answers each with a [`Placed`].
+//! The process connects to its socket, and gets a [`Welcome`] with [`FILES`] descriptors: window directory, RAM,
+//! request block, and a second socket of type `SOCK_SEQPACKET`. On the first socket the process then reads and writes
+//! the registers of its device; on the second the server places the memory of its peers, one [`Placement`] a packet,
+//! with `count` [`Place`]s behind it and as many descriptors beside it. The process answers each with a [`Placed`].
 //! All numbers are in the byte order of the machine.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -28,8 +28,8 @@
 //!
 //! Start with [`map`] (which address is what), [`directory`] (whom a VM may send to, and how) and [`call`] (what a VM
 //! asks for, and the answer). The formats of VIRTIO are in [`virtq`], [`packed`], [`net`], [`mmio`] and [`pci`]; what a
-//! VM finds at its start is in [`boot`], and what a process gets of a server in [`handover`]; memory that one side writes
-//! for many readers is a [`channel`].
+//! VM finds at its start is in [`boot`], and what a process gets of a server in [`handover`]; memory that one side
+//! writes for many readers is a [`channel`].
 //!
 //! # Specifications
 //! Every citation in the project carries a number and a title, and means these revisions:

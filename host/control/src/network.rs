@@ -98,7 +98,8 @@ impl Network {
         Self { vms: (0..manifest.vms.len()).map(node).collect() }
     }
 
-    /// Returns the network of `members`, before any driver started. No window is shown before [`Network::show`] says so.
+    /// Returns the network of `members`, before any driver started. No window is shown before [`Network::show`] says
+    /// so.
     pub fn of_members(members: &[Member]) -> Self {
         let node = |(id, member): (usize, &Member)| {
             let sends = |&sender: &usize| members[sender].peers.contains(&id);
@@ -124,8 +125,8 @@ impl Network {
         Self { vms: members.iter().enumerate().map(node).collect() }
     }
 
-    /// Takes over the devices and the memory of members that stay: `before` has the id of each member in `old`, if it was
-    /// there with the same address, MTU and queue pairs.
+    /// Takes over the devices and the memory of members that stay: `before` has the id of each member in `old`, if it
+    /// was there with the same address, MTU and queue pairs.
     pub fn take_over(&mut self, old: &mut Self, before: &[Option<usize>]) {
         for (node, before) in self.vms.iter_mut().zip(before) {
             if let Some(old) = before.and_then(|before| old.vms.get_mut(before)) {

@@ -29,10 +29,8 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps the `len` bytes at `offset` of `file`, shared. A file that is shorter is refused, since a touch behind its
-    /// end would end the process.
-    ///
-    /// A file that is cut later still does that. Only a seal prevents it (`F_SEAL_SHRINK`), and not all front-ends set
-    /// one.
+    /// end would end the process. A file that is cut later still does that: only a seal prevents it
+    /// (`F_SEAL_SHRINK`), and not all front-ends set one.
     pub fn of_file(file: &impl AsFd, offset: u64, len: u64) -> io::Result<Self> {
         Self::map(file, offset, len, ProtFlags::READ | ProtFlags::WRITE)
     }

@@ -1,5 +1,5 @@
-//! What the host shares with this process: a launcher's descriptors of fixed numbers, and memory, mapped into one sluice
-//! slot.
+//! What the host shares with this process: a launcher's descriptors of fixed numbers, and memory, mapped into one
+//! sluice slot.
 #![allow(unsafe_code, reason = "takes descriptors by number, and maps memory")]
 
 use crate::SetupError;

@@ -170,8 +170,8 @@ const FRAMES: u64 = 20_000;
 const SWITCHED: u32 = 200;
 const LENGTHS: [usize; 3] = [64, 594, 1514];
 
-/// Two senders at once: a process by its window, and the switch. The guest's memory lies in two parts. Its driver sleeps
-/// when nothing comes.
+/// Two senders at once: a process by its window, and the switch. The guest's memory lies in two parts. Its driver
+/// sleeps when nothing comes.
 fn a_process_and_the_switch_fill_a_guest(qemu: Qemu) -> Result<()> {
     let policy = vm('g', "ram_mib = 32\npeers = [\"a\"]") + &vm('a', "") + &vm('b', "lan = [\"a\"]");
     let (lab, linux) = (Lab::new(&policy), linux());

@@ -245,7 +245,8 @@ fn a_driver_that_writes_registers_in_any_order_holds_nobody() {
     }
 }
 
-/// Sets up a device with two queue pairs and a control queue, whose areas are 16 KiB apart, and puts both pairs into use.
+/// Sets up a device with two queue pairs and a control queue, whose areas are 16 KiB apart, and puts both pairs into
+/// use.
 fn drive(f: &mut Stranger) {
     let features = (F::CTRL_VQ | F::MQ).bits() as u32;
     f.write(&[(reg::DRIVER_FEATURES, features), (reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1)]);
