@@ -298,7 +298,12 @@ impl Server {
                 Next::Nothing => break,
                 Next::Taking if !self.close_windows_on(vm) => break,
                 Next::Message | Next::Taking if is_process => self.request(vm)?,
-                Next::Message | Next::Taking => self.connection(vm).map_or(Ok(()), Connection::handle)?,
+                Next::Message => self.connection(vm).map_or(Ok(()), Connection::handle)?,
+                Next::Taking => {
+                    self.connection(vm).map_or(Ok(()), Connection::handle)?;
+                    // A ring that stops and starts with the next message has begun anew.
+                    self.learn_rings(vm);
+                }
             }
         }
         Ok(())
