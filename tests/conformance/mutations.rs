@@ -113,8 +113,8 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 /// What tests/house and xtask/tests/check.rs ask of the sources.
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
-/// What docs/interfaces.md promises of the server.
-const SERVER: [&str; 7] = [
+/// What docs/interfaces.md promises of the server, and of processes and their windows.
+const SERVER: [&str; 11] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -122,6 +122,10 @@ const SERVER: [&str; 7] = [
     "a server that is taken over has no more than it needs",
     "what systemd hands over is served and stays, and it is told the truth",
     "what is installed says what it is",
+    "nothing is taken from a window before its last call has ended",
+    "a queue is gone on with where the last window left it",
+    "no process keeps a peer from going",
+    "a window is on what its process has mapped, and the server can follow",
 ];
 
 /// What README.md, docs/interfaces.md, and the `--help` of launcher and xtask, promise beyond rules, clauses and cases.

@@ -83,7 +83,8 @@ fn a_ring_stops_once_who_stays_in_a_call_has_ended() {
         Lab::new(&(vm('g', "ram_mib = 4\npeers = [\"b\"]") + &vm('h', "ram_mib = 4\npeers = [\"b\"]") + &vm('b', "")));
     let mut b = lab.connect_with('b', &Request { pairs: 3, ..PAIRS });
     let (g, h) = (Stranger::connect(&lab, 'g'), Stranger::connect(&lab, 'h'));
-    (g.open(), h.open());
+    g.open();
+    h.open();
     g.call(1);
     let stopped = AtomicBool::new(false);
     std::thread::scope(|scope| {
