@@ -1,6 +1,6 @@
 //! The state of a server for Prometheus. See: Prometheus documentation, "Exposition formats", text-based format.
 
-use crate::status::{Status, VmStatus};
+use crate::status::{Status, VmStatus, WindowStatus};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -10,8 +10,18 @@ pub struct Metrics<'s>(pub &'s Status);
 /// What is shown of each VM beside its counters: name, type, help, and value.
 type Metric = (&'static str, &'static str, &'static str, fn(&VmStatus) -> u64);
 
+/// What is shown of each window: name, type, help, and value.
+type OfWindow = (&'static str, &'static str, &'static str, fn(&WindowStatus) -> u64);
+
+const OF_WINDOWS: [OfWindow; 2] = [
+    ("window_frames_total", "counter", "Frames that the process has put into the peer's queue.", |it| it.frames),
+    ("window_open", "gauge", "Whether the process may send to the peer at any time.", |it| (it.state == "open").into()),
+];
+
 const METRICS: [Metric; 5] = [
-    ("connected", "gauge", "Whether the front-end is connected.", |vm| vm.connected_seconds.is_some().into()),
+    ("connected", "gauge", "Whether the front-end or process is connected.", |vm| {
+        vm.connected_seconds.is_some().into()
+    }),
     ("connects_total", "counter", "Sessions that began.", |vm| vm.connects),
     ("rings", "gauge", "Rings in use.", |vm| vm.rings.len() as u64),
     ("taken_bytes_total", "counter", "Bytes of the frames taken from the VM.", |vm| vm.taken_bytes),
@@ -29,6 +39,18 @@ impl Metrics<'_> {
         writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
         self.0.vms.iter().try_for_each(|vm| writeln!(f, "sluice_{name}{{vm=\"{}\"}} {}", label(&vm.name), value(vm)))
     }
+
+    /// Writes a metric of each window of each process that is connected. Without one there is none to write.
+    fn each_window(&self, f: &mut impl Write, (name, kind, help, value): &OfWindow) -> fmt::Result {
+        let windows: Vec<_> = self.0.vms.iter().flat_map(|vm| vm.windows.iter().map(move |it| (vm, it))).collect();
+        if !windows.is_empty() {
+            writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
+        }
+        windows.into_iter().try_for_each(|(vm, window)| {
+            let (vm, peer) = (label(&vm.name), label(&window.peer));
+            writeln!(f, "sluice_{name}{{vm=\"{vm}\",peer=\"{peer}\"}} {}", value(window))
+        })
+    }
 }
 
 impl fmt::Display for Metrics<'_> {
@@ -43,7 +65,7 @@ impl fmt::Display for Metrics<'_> {
             let help = format!("The switch's counter {name} of the VM.");
             self.each(f, (&format!("{name}_total"), "counter", &help), |vm| vm.counter(name))?;
         }
-        Ok(())
+        OF_WINDOWS.iter().try_for_each(|metric| self.each_window(f, metric))
     }
 }
 
