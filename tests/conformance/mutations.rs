@@ -113,8 +113,8 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 /// What tests/house and xtask/tests/check.rs ask of the sources.
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
-/// What docs/interfaces.md promises of the server.
-const SERVER: [&str; 8] = [
+/// What docs/interfaces.md promises of the server, and of processes and their windows.
+const SERVER: [&str; 12] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -123,6 +123,10 @@ const SERVER: [&str; 8] = [
     "what systemd hands over is served and stays, and it is told the truth",
     "what is taken is forwarded or counted, and nothing is left behind",
     "what is installed says what it is",
+    "nothing is taken from a window before its last call has ended",
+    "a queue is gone on with where the last window left it",
+    "no process keeps a peer from going",
+    "a window is on what its process has mapped, and the server can follow",
 ];
 
 /// What docs/interfaces.md and docs/operations.md promise of taps.

@@ -1,6 +1,6 @@
 //! The state of a server for Prometheus. See: Prometheus documentation, "Exposition formats", text-based format.
 
-use crate::status::{Status, TapStatus, VmStatus, counter};
+use crate::status::{Status, TapStatus, VmStatus, WindowStatus, counter};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -18,6 +18,14 @@ const OF_TAPS: [TapMetric; 4] = [
     ("connects_total", |tap| tap.opens),
     ("taken_bytes_total", |tap| tap.taken_bytes),
     ("forwarded_bytes_total", |tap| tap.forwarded_bytes),
+];
+
+/// What is shown of each window: name, type, help, and value.
+type OfWindow = (&'static str, &'static str, &'static str, fn(&WindowStatus) -> u64);
+
+const OF_WINDOWS: [OfWindow; 2] = [
+    ("window_frames_total", "counter", "Frames that the process has put into the peer's queue.", |it| it.frames),
+    ("window_open", "gauge", "Whether the process may send to the peer at any time.", |it| (it.state == "open").into()),
 ];
 
 const METRICS: [Metric; 5] = [
@@ -46,6 +54,18 @@ impl Metrics<'_> {
         let taps = self.0.taps.iter().filter_map(|tap| Some((label(&tap.name), of_tap(tap)?)));
         taps.into_iter().try_for_each(|(tap, value)| writeln!(f, "sluice_{name}{{tap=\"{tap}\"}} {value}"))
     }
+
+    /// Writes a metric of each window of each process that is connected. Without one there is none to write.
+    fn each_window(&self, f: &mut impl Write, (name, kind, help, value): &OfWindow) -> fmt::Result {
+        let windows: Vec<_> = self.0.vms.iter().flat_map(|vm| vm.windows.iter().map(move |it| (vm, it))).collect();
+        if !windows.is_empty() {
+            writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
+        }
+        windows.into_iter().try_for_each(|(vm, window)| {
+            let (vm, peer) = (label(&vm.name), label(&window.peer));
+            writeln!(f, "sluice_{name}{{vm=\"{vm}\",peer=\"{peer}\"}} {}", value(window))
+        })
+    }
 }
 
 impl fmt::Display for Metrics<'_> {
@@ -62,7 +82,7 @@ impl fmt::Display for Metrics<'_> {
             let of_tap = |tap: &TapStatus| Some(counter(&tap.counters, name));
             self.each(f, (&metric, "counter", &help), |vm| vm.counter(name), of_tap)?;
         }
-        Ok(())
+        OF_WINDOWS.iter().try_for_each(|metric| self.each_window(f, metric))
     }
 }
 

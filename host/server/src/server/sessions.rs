@@ -64,8 +64,16 @@ impl Server {
         }
     }
 
-    /// Takes over what the front-end of VM `vm` has set up.
+    /// Takes over what the front-end of VM `vm` has set up, and opens windows that can be.
     pub(super) fn set_up(&mut self, vm: usize) {
+        self.learn_rings(vm);
+        if self.connection(vm).is_some_and(|connection| connection.process().is_none()) {
+            self.open_windows(vm);
+        }
+    }
+
+    /// Takes over what rings the front-end of VM `vm` has set up.
+    fn learn_rings(&mut self, vm: usize) {
         let Some(connection) = self.connection(vm) else { return };
         let Some((features, queues)) = connection.set_up() else { return };
         if let Some(event) = self.network.set_up(vm as u32, features, &queues) {
@@ -74,7 +82,6 @@ impl Server {
                 port.log(Level::DEBUG, || debug!(vm = name, ?event, rings, "the front-end has changed its rings"));
             }
         }
-        self.open_windows(vm);
     }
 
     /// Ends the connection of VM `vm`. Its socket stays. `is_left` says whether the other end has closed its own. A
@@ -117,7 +124,12 @@ impl Server {
                 Next::Nothing => break,
                 Next::Taking if !self.close_windows_on(vm) => break,
                 Next::Message | Next::Taking if is_process => self.request(vm)?,
-                Next::Message | Next::Taking => self.connection(vm).map_or(Ok(()), Connection::handle)?,
+                Next::Message => self.connection(vm).map_or(Ok(()), Connection::handle)?,
+                Next::Taking => {
+                    self.connection(vm).map_or(Ok(()), Connection::handle)?;
+                    // A ring that stops and starts with the next message has begun anew.
+                    self.learn_rings(vm);
+                }
             }
         }
         Ok(())

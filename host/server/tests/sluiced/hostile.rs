@@ -31,7 +31,7 @@ pub fn others_go_on(b: &mut Frontend, c: &mut Frontend) {
 }
 
 /// A message of these words.
-fn message(request: u32, body: &[u64]) -> Vec<u8> {
+pub fn message(request: u32, body: &[u64]) -> Vec<u8> {
     let head = [request, 1, 8 * body.len() as u32];
     head.iter().flat_map(|word| word.to_le_bytes()).chain(body.iter().flat_map(|word| word.to_le_bytes())).collect()
 }
@@ -72,38 +72,52 @@ fn who_sends_half_a_message_holds_nobody() {
 }
 
 /// A front-end whose rings the test writes itself.
-struct Raw {
-    messages: Messages,
-    memory: Mapping,
+pub struct Raw {
+    pub messages: Messages,
+    /// The same socket.
+    pub socket: UnixStream,
+    pub memory: Mapping,
     _file: File,
     call: EventFd,
     kick: EventFd,
 }
 
 /// Where its rings lie, and how large its memory is, bytes.
-const AREAS: [u64; 3] = [0, 0x1000, 0x2000];
+pub const AREAS: [u64; 3] = [0, 0x1000, 0x2000];
 const BUFFER: u64 = 0x4000;
 const LEN: u64 = 0x1_0000;
 
 impl Raw {
     /// Connects as VM a, with a transmit queue and a receive queue in the same place.
     fn connect(lab: &Lab) -> Self {
-        let socket = UnixStream::connect(lab.socket('a')).expect("a socket");
+        Self::connect_as(lab, 'a')
+    }
+
+    /// The same as another VM.
+    pub fn connect_as(lab: &Lab, vm: char) -> Self {
+        let socket = UnixStream::connect(lab.socket(vm)).expect("a socket");
         let (memory, file) = Mapping::shared(LEN).expect("memory");
         // The event blocks whoever writes when it is full.
         let (call, kick) = (EventFd::new(0).expect("an event"), EventFd::new(0).expect("an event"));
-        Self { messages: Messages::from_stream(socket, 2), memory, _file: file, call, kick }
+        let same = socket.try_clone().expect("a copy");
+        Self { messages: Messages::from_stream(socket, 4), socket: same, memory, _file: file, call, kick }
     }
 
     /// Starts ring `index`.
     fn start(&mut self, index: usize) {
+        self.start_with(index, F::VERSION_1);
+    }
+
+    /// Starts ring `index`, of a driver with `features`.
+    pub fn start_with(&mut self, index: usize, features: F) {
         let user = self.memory.slice().as_ptr() as u64;
         let Self { messages, call, kick, _file: file, .. } = self;
         messages.set_owner().expect("sent");
         let _ = messages.get_features().expect("answered");
         let _ = messages.get_protocol_features().expect("answered");
-        messages.set_protocol_features(VhostUserProtocolFeatures::MQ).expect("sent");
-        let features = F::VERSION_1.bits() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+        let protocol = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::LOG_SHMFD;
+        messages.set_protocol_features(protocol).expect("sent");
+        let features = features.bits() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         messages.set_features(features).expect("sent");
         let region = VhostUserMemoryRegionInfo {
             guest_phys_addr: 0,

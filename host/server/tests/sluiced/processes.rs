@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// The process g, which may fill a queue of b, and b and c, which may send to each other.
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     let b = vm('b', "lan = [\"c\"]") + &vm('c', "lan = [\"b\"]");
     Lab::new(&(vm('g', "ram_mib = 4\npeers = [\"b\"]") + &b))
 }
 
 /// b and c.
-fn others(lab: &Lab) -> (Frontend, Frontend) {
+pub fn others(lab: &Lab) -> (Frontend, Frontend) {
     (lab.connect_with('b', &PAIRS), lab.connect('c', SPLIT))
 }
 
@@ -349,28 +349,4 @@ fn sessions_that_end_at_any_step_leave_nothing_behind() {
     assert!(memory_of(&lab) < memory + 256, "{memory} KiB became {} KiB", memory_of(&lab));
     others_go_on(&mut b, &mut c);
     assert_eq!(lab.status('g')["connects"], 200);
-}
-
-/// What a process says of its calls is its own, and holds nobody for longer than one does.
-#[test]
-fn processes_that_stay_in_calls_hold_a_reload_for_one_of_them() {
-    let names = ['p', 'q', 'r', 's'];
-    let table = |name: char| {
-        let peer = name.to_ascii_lowercase() as u8 - b'p' + b'w';
-        vm(name, &format!("ram_mib = 4\npeers = [\"{}\"]", peer as char)) + &vm(peer as char, "")
-    };
-    let lab = Lab::new(&names.map(table).concat());
-    let _peers = ['w', 'x', 'y', 'z'].map(|peer| lab.connect_with(peer, &PAIRS));
-    let all = names.map(|name| {
-        let process = Stranger::connect(&lab, name);
-        process.open();
-        process.call(1);
-        process
-    });
-    let start = Instant::now();
-    assert!(lab.ask(&["reload"]).status.success());
-    assert!(start.elapsed() < Duration::from_secs(3), "a second for each: {:?}", start.elapsed());
-    for (process, name) in all.into_iter().zip(names) {
-        process.ends(&lab, name, "stays in a call");
-    }
 }

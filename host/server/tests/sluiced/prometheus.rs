@@ -1,6 +1,10 @@
 //! Metrics, read by the rules of Prometheus' text-based format.
 
+use crate::hostile::{AREAS, Raw};
 use crate::lab::*;
+use crate::stranger::Stranger;
+use sluice_abi::net::F;
+use sluice_abi::virtq::used;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value of a metric: its name, its labels as they are written, and the value.
@@ -80,6 +84,33 @@ fn metrics_are_what_prometheus_reads_and_agree_with_the_status() {
     }
     assert_eq!(value("denied_total", "vm=\"a\""), 2);
     assert_eq!(value("forwarded_bytes_total", "vm=\"b\""), 9 * 64);
+}
+
+#[test]
+fn metrics_of_windows_say_who_sends_to_whom() {
+    let lab = Lab::new(
+        &(vm('g', "ram_mib = 4\npeers = [\"b\", \"c\"]")
+            + &vm('h', "ram_mib = 4\npeers = [\"b\"]")
+            + &vm('b', "")
+            + &vm('c', "")),
+    );
+    let print = || String::from_utf8(lab.ask(&["status", "--prometheus"]).stdout).expect("text");
+    assert!(!print().contains("window"), "there is no process");
+    let mut b = Raw::connect_as(&lab, 'b');
+    b.start_with(2, F::VERSION_1 | F::MQ);
+    let (g, _h) = (Stranger::connect(&lab, 'g'), Stranger::connect(&lab, 'h'));
+    g.open();
+    // The index of the used ring, as if the process had filled three buffers.
+    b.memory.slice().write(AREAS[2] + used::IDX, 3_u16).expect("inside");
+    lab.until('g', |g| g["windows"][0]["frames"] == 3);
+    let text = print();
+    let samples = read(&text);
+    let values = |name: &str| -> Vec<(&str, u64)> {
+        samples.iter().filter(|(it, ..)| *it == name).map(|&(_, labels, value)| (labels, value)).collect()
+    };
+    let [gb, gc, hb] = ["vm=\"g\",peer=\"b\"", "vm=\"g\",peer=\"c\"", "vm=\"h\",peer=\"b\""];
+    assert_eq!(values("sluice_window_frames_total"), [(gb, 3), (gc, 0), (hb, 0)], "{text}");
+    assert_eq!(values("sluice_window_open"), [(gb, 1), (gc, 0), (hb, 0)], "{text}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use crate::lab::*;
 use rustix::cmsg_space;
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
@@ -91,6 +92,7 @@ impl Stranger {
         }
         assert_eq!(Welcome::read_from_bytes(&welcome).expect("its length").version, sluice_abi::handover::VERSION);
         let [directory, ram, block, places] = <[OwnedFd; FILES]>::try_from(files).expect("four descriptors");
+        set_socket_timeout(&places, Timeout::Recv, Some(PATIENCE)).expect("set");
         let [directory, ram, block] = [directory, ram, block].map(File::from);
         Some(Self { child, _life: life, socket, directory, ram, block, places })
     }
