@@ -192,8 +192,8 @@ fn frames_reach_a_vm_of_another_host_by_geneve_with_openvswitch_in_namespaces() 
             sent.push(frame);
         }
     }
-    // One byte more than fits is lost, as nobody may fragment it, with all that Open vSwitch sends at the same time. The
-    // next frame is not.
+    // One byte more than fits is lost, as nobody may fragment it, with all that Open vSwitch sends at the same time.
+    // The next frame is not.
     for len in [LARGEST + 1, LARGEST] {
         assert_eq!(a.switch.send(0, &frame(FAR, NEAR[0], 999, len)).expect("a port"), Sent::Queued);
         fenced(&mut a.switch, &[0]);
