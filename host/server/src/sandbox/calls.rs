@@ -1,6 +1,7 @@
 //! The system calls that the server is left, by seccomp. See: Linux, Documentation/userspace-api/seccomp_filter.rst.
 //!
-//! Which they are was seen with strace over all tests, and read in what may come later: an abort, a log that ends.
+//! Which they are was seen with strace over all tests, and read in what may come later: an abort, a backtrace, a log
+//! that ends.
 
 use libc::{AF_UNIX, CLONE_THREAD, ENOSYS, FIONBIO, PR_SET_NAME, PROT_EXEC};
 use rustix::ioctl::opcode;
@@ -25,6 +26,7 @@ const ANY: &[i64] = &[
     libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_ftruncate,
+    libc::SYS_getcwd,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
@@ -39,6 +41,7 @@ const ANY: &[i64] = &[
     libc::SYS_pwrite64,
     libc::SYS_pwritev2,
     libc::SYS_read,
+    libc::SYS_readlinkat,
     libc::SYS_readv,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
@@ -86,7 +89,7 @@ const ANY: &[i64] = &[
 
 /// Calls that later architectures do without.
 #[cfg(target_arch = "x86_64")]
-const OLD: &[i64] = &[libc::SYS_poll, libc::SYS_time, libc::SYS_unlink];
+const OLD: &[i64] = &[libc::SYS_poll, libc::SYS_readlink, libc::SYS_time, libc::SYS_unlink];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 

@@ -25,6 +25,7 @@ fn act(name: &str) {
             let (protection, flags) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_ANONYMOUS | libc::MAP_PRIVATE);
             vm_memory::mmap::MmapRegion::<()>::build(None, 4096, protection, flags).is_ok()
         }
+        "a backtrace" => !std::backtrace::Backtrace::force_capture().to_string().is_empty(),
         "an abort" => std::process::abort(),
         _ => false,
     };
@@ -42,9 +43,11 @@ fn child(name: &str) -> Output {
 #[test]
 fn a_process_in_the_sandbox_does_what_it_is_told() {
     let Ok(name) = std::env::var(ACT) else {
-        let output = child("a thread and memory");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("a thread and memory: true"), "{output:?}");
+        for name in ["a thread and memory", "a backtrace"] {
+            let output = child(name);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains(&format!("{name}: true")), "{output:?}");
+        }
         return;
     };
     calls::restrict().expect("seccomp");
