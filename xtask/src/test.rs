@@ -4,8 +4,8 @@ use crate::progress::step;
 use crate::{artifacts, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
 use sluice_tests_qemu::Qemu;
-use std::io::{BufRead, BufReader};
-use std::process::Command;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, Output};
 use std::thread;
 
 /// Which tests.
@@ -85,12 +85,18 @@ fn run_with(options: &Options, build_hosted: impl FnOnce() -> Result<()>) -> Res
     Ok(())
 }
 
-/// Runs the examples of documentation, one crate after the other, which leaves processors to Miri, and beside them the
-/// unit tests under Miri, if it `is_there`. Whether they succeeded.
+/// Runs the examples of documentation, one crate after the other, and beside them the unit tests under Miri, if it
+/// `is_there`, whose packages have one thread each. Whether they succeeded.
 fn examples_and_miri(options: &Options, is_there: bool, count: &mut Count) -> Result<bool> {
     thread::scope(|scope| {
         let examples = scope.spawn(|| Count::of(cargo(&["test", "--doc", "--no-fail-fast"], options)));
-        let miri = if is_there { count.run(miri::command(options.filter.as_deref()))? } else { true };
+        let units = miri::units(options.filter.as_deref()).filter(|_| is_there);
+        let units: Vec<_> = units.map(|mut command| scope.spawn(move || command.output())).collect();
+        let mut miri = true;
+        for unit in units {
+            let output = unit.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))).context("Miri")?;
+            miri &= count.show(&output);
+        }
         let (counted, succeeded) = examples.join().unwrap_or_else(|_| bail!("the run of examples panicked"))?;
         count.join(&counted);
         Ok(miri & succeeded)
@@ -132,6 +138,17 @@ impl Count {
             self.add(&line);
         }
         Ok(child.wait()?.success())
+    }
+
+    /// Shows and counts what a command printed; whether it succeeded.
+    fn show(&mut self, output: &Output) -> bool {
+        for bytes in [&output.stderr, &output.stdout] {
+            for line in String::from_utf8_lossy(bytes).lines() {
+                println!("{line}");
+                self.add(line);
+            }
+        }
+        output.status.success()
     }
 
     /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` of cargo test says, or one like `Summary [ 1.5s]
