@@ -138,9 +138,3 @@ fn forget_unpacked() {
         }
     }
 }
-
-#[test]
-fn documentation_has_no_broken_link() {
-    let mut command = cargo(&["doc", "--quiet", "--no-deps", "--workspace"]);
-    succeeded(command.env("RUSTDOCFLAGS", "-Dwarnings"));
-}

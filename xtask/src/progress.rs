@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// Prints what begins now, and afterwards the time that it took.
+/// Prints what begins now, and afterwards the time that it took. Other work may begin and end in between.
 pub fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
     eprintln!("… {what}");
     let start = Instant::now();
     let result = work();
-    eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+    eprintln!("  {:.1} s: {what}", start.elapsed().as_secs_f64());
     result
 }
 

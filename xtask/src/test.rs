@@ -4,8 +4,9 @@ use crate::progress::step;
 use crate::{artifacts, miri, rings, tools};
 use anyhow::{Context, Error, Result, bail};
 use sluice_tests_qemu::Qemu;
-use std::io::{BufRead, BufReader};
-use std::process::Command;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, Output};
+use std::thread;
 
 /// Which tests.
 #[derive(clap::Args, Clone, Debug)]
@@ -24,6 +25,15 @@ struct Count {
 
 /// Runs them. Tests that need the emulated machine are left out where it can't be had, and the last line says so.
 pub fn run(options: &Options) -> Result<()> {
+    thread::scope(|scope| {
+        // The processor has little to do while tools are installed and fetched.
+        let hosted = scope.spawn(artifacts::build_hosted);
+        run_with(options, || hosted.join().unwrap_or_else(|_| bail!("building launcher and examples panicked")))
+    })
+}
+
+/// Runs them, once `build_hosted` has built the programs for processes.
+fn run_with(options: &Options, build_hosted: impl FnOnce() -> Result<()>) -> Result<()> {
     tools::runner().map_err(Error::msg)?;
     let (emulator, qemu, testpmd, fuzzer) = (tools::emulator(), tools::qemu(), tools::testpmd(), tools::fuzzer());
     let corpora = artifacts::results().join("corpora");
@@ -36,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
     if emulator.is_ok() {
         artifacts::build_bare()?;
     }
-    artifacts::build_hosted()?;
+    build_hosted()?;
     let dpdk = rings::library();
     let left_out = [
         ("in_bochs", &emulator),
@@ -59,10 +69,8 @@ pub fn run(options: &Options) -> Result<()> {
         tests.args(["--skip", name]);
     }
     let mut count = Count::default();
-    let mut succeeded = count.run(tests)? & count.run(cargo(&["test", "--doc", "--no-fail-fast"], options))?;
-    if interpreter.is_ok() {
-        succeeded &= count.run(miri::command(options.filter.as_deref()))?;
-    }
+    let mut succeeded = count.run(tests)?;
+    succeeded &= examples_and_miri(options, interpreter.is_ok(), &mut count)?;
     println!("\n{} passed, {} failed, {} left out", count.passed, count.failed, count.left_out);
     for (name, why) in left_out {
         println!("Tests named {name} were left out: {why}");
@@ -79,6 +87,24 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Runs the examples of documentation, one crate after the other, and beside them the unit tests under Miri, if it
+/// `is_there`, whose packages have one thread each. Whether they succeeded.
+fn examples_and_miri(options: &Options, is_there: bool, count: &mut Count) -> Result<bool> {
+    thread::scope(|scope| {
+        let examples = scope.spawn(|| Count::of(cargo(&["test", "--doc", "--no-fail-fast"], options)));
+        let units = miri::units(options.filter.as_deref()).filter(|_| is_there);
+        let units: Vec<_> = units.map(|mut command| scope.spawn(move || command.output())).collect();
+        let mut miri = true;
+        for unit in units {
+            let output = unit.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))).context("Miri")?;
+            miri &= count.show(&output);
+        }
+        let (counted, succeeded) = examples.join().unwrap_or_else(|_| bail!("the run of examples panicked"))?;
+        count.join(&counted);
+        Ok(miri & succeeded)
+    })
+}
+
 /// The cargo command `verb` for the tests of all packages.
 fn cargo(verb: &[&str], options: &Options) -> Command {
     let mut command = Command::new(artifacts::program());
@@ -87,6 +113,20 @@ fn cargo(verb: &[&str], options: &Options) -> Command {
 }
 
 impl Count {
+    /// Runs `command` as [`Count::run`] does, and returns what it counted.
+    fn of(command: Command) -> Result<(Self, bool)> {
+        let mut count = Self::default();
+        let succeeded = count.run(command)?;
+        Ok((count, succeeded))
+    }
+
+    /// Adds the numbers of `other`.
+    const fn join(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.left_out += other.left_out;
+    }
+
     /// Runs `command`, shows and counts what it prints; whether it succeeded.
     fn run(&mut self, mut command: Command) -> Result<bool> {
         // cargo-nextest reports on standard error, where cargo reports what it builds; cargo test on standard output.
@@ -100,6 +140,17 @@ impl Count {
             self.add(&line);
         }
         Ok(child.wait()?.success())
+    }
+
+    /// Shows and counts what a command printed; whether it succeeded.
+    fn show(&mut self, output: &Output) -> bool {
+        for bytes in [&output.stderr, &output.stdout] {
+            for line in String::from_utf8_lossy(bytes).lines() {
+                println!("{line}");
+                self.add(line);
+            }
+        }
+        output.status.success()
     }
 
     /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` of cargo test says, or one like `Summary [ 1.5s]
