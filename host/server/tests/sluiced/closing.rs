@@ -138,6 +138,26 @@ fn memory_that_is_logged_is_shown_to_nobody() {
     g.until_it_sees(0, true);
 }
 
+/// The ring that stops first, too: nobody has looked at it since the call ended.
+#[test]
+fn a_ring_that_nobody_fills_any_more_stops_behind_the_last_frame() {
+    let lab = lab();
+    let mut b = Raw::connect_as(&lab, 'b');
+    b.start_with(2, F::VERSION_1 | F::MQ);
+    let g = Stranger::connect(&lab, 'g');
+    let seen = Seen::open(&g);
+    g.call(1);
+    b.socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    b.socket.write_all(&message(11, &[2])).expect("sent");
+    g.until_it_sees(0, false);
+    seen.fill(7);
+    g.call(2);
+    let mut answer = [0; 20];
+    b.socket.read_exact(&mut answer).expect("an answer");
+    assert_eq!(answer[16], 7, "GET_VRING_BASE");
+    lab.until('g', |g| g["windows"][0]["frames"] == 7);
+}
+
 /// Several messages may come at once, but each is taken as if it came alone.
 #[test]
 fn a_ring_that_stops_and_starts_at_once_is_another_one() {

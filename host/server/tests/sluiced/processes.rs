@@ -343,9 +343,9 @@ fn sessions_that_end_at_any_step_leave_nothing_behind() {
         b.start().expect("rings");
     };
     round(&mut b);
-    let (before, memory) = (lab.open(), memory_of(&lab));
+    let (before, memory) = (lab.open_at_rest(), memory_of(&lab));
     (1..25).for_each(|_| round(&mut b));
-    assert_eq!(lab.open(), before, "descriptors and mappings");
+    assert_eq!(lab.open_at_rest(), before, "descriptors and mappings");
     assert!(memory_of(&lab) < memory + 256, "{memory} KiB became {} KiB", memory_of(&lab));
     others_go_on(&mut b, &mut c);
     assert_eq!(lab.status('g')["connects"], 200);

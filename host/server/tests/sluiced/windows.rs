@@ -302,9 +302,11 @@ fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
         next = b.next;
         drop(b);
         lab.until('b', |b| b["connected_seconds"].is_null());
-        open.push(lab.open());
+        if [4, 49].contains(&round) {
+            open.push(lab.open_at_rest());
+        }
     }
-    assert_eq!(open[4], open[49], "descriptors and mappings of the server");
+    assert_eq!(open[0], open[1], "descriptors and mappings of the server");
     process.kill().and_then(|()| process.wait()).expect("killed");
 }
 
