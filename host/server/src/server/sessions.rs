@@ -112,6 +112,7 @@ impl Server {
             None => drop(self.network.set_up(vm as u32, F::empty(), &[])),
             Some(_) => self.network.remove(vm as u32),
         }
+        self.windows_on(vm).into_iter().for_each(|window| self.release(window));
     }
 
     /// Handles what has come on the socket of VM `vm`, up to `most` messages. One that takes something away waits until

@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest sleep while a window is open: the server notifies the drivers of what the windows bring.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
+/// The number of no memory.
+const NO_MEMORY: u64 = u64::MAX;
+
 /// A window: the process that has it, and the index of the peer in its directory.
 pub(super) type Name = (usize, usize);
 
@@ -96,6 +99,7 @@ impl Server {
                 );
             }
             self.open((vm, placed.peer as usize));
+            self.release((vm, placed.peer as usize));
         }
         Ok(())
     }
@@ -200,6 +204,18 @@ impl Server {
         }
     }
 
+    /// Has the process of a window unmap the memory of a peer that has left, so that it can be freed.
+    pub(super) fn release(&mut self, name @ (vm, index): Name) {
+        let peer = self.policy.vms[vm].peers[index];
+        let is_gone = self.switch.rings().connection(peer).is_none();
+        let Some(Window { state: State::Closed, waits: false, placed: Some(placed), .. }) = self.window(name) else {
+            return;
+        };
+        if is_gone && *placed != NO_MEMORY {
+            self.ask(name, NO_MEMORY);
+        }
+    }
+
     /// Shows the process of a window its peer no more.
     fn hide(&mut self, name @ (vm, index): Name) {
         if !self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
@@ -217,6 +233,7 @@ impl Server {
     fn settle(&mut self, name: Name) {
         self.look_at(name);
         self.set_state(name, State::Closed);
+        self.release(name);
     }
 
     /// Catches up with what came through a window, and notifies the driver of it if it wants that.
@@ -284,7 +301,7 @@ impl Server {
     }
 
     /// Returns the names of the windows on VM `vm`.
-    fn windows_on(&self, vm: usize) -> Vec<Name> {
+    pub(super) fn windows_on(&self, vm: usize) -> Vec<Name> {
         self.windows().into_iter().filter(|&(sender, index)| self.policy.vms[sender].peers[index] == vm).collect()
     }
 }

@@ -107,6 +107,30 @@ fn a_ring_stops_once_who_stays_in_a_call_has_ended() {
     h.open();
 }
 
+/// The memory of a VM that has left is nobody's: its host may need it.
+#[test]
+fn the_memory_of_a_peer_that_has_left_is_given_back_once_no_call_uses_it() {
+    let lab = lab();
+    let (b, _c) = others(&lab);
+    let g = Stranger::connect(&lab, 'g');
+    g.open();
+    g.call(1);
+    drop(b);
+    g.until_it_sees(0, false);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(200) {
+        assert!(!g.has_placement(), "a call goes on");
+    }
+    g.call(2);
+    let (peer, places, _) = g.placement();
+    assert_eq!((peer, places.len()), (0, 0), "nothing is mapped any more");
+    g.placed(0, 0);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!g.has_placement(), "once");
+    let _b = lab.connect_with('b', &PAIRS);
+    g.open();
+}
+
 /// What windows write is in no log of a migration.
 #[test]
 fn memory_that_is_logged_is_shown_to_nobody() {
