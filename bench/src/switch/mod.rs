@@ -1,7 +1,7 @@
 //! What a packet costs in the flow cache (crate `fastpath/switch`), beside DPDK's `rte_hash` and Open vSwitch.
 //!
 //! Frames are TCP and UDP over IPv4, of flows that are drawn evenly; they are warm, as all of them were just written.
-//! For each number of flows all that is compared takes turns ([`turns`](crate::turns)).
+//! For each number of flows all that is compared takes turns ([`turns`]).
 //!
 //! Reading order: [`subject`], [`cache`] and [`hash`] (what is measured), [`rivals`]; [`ovs`] stands apart.
 
