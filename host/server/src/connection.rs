@@ -25,8 +25,8 @@ pub struct Connection {
     end: End,
     /// The events by which the driver notifies of frames.
     kicks: Vec<File>,
-    /// Why the connection has to end.
-    fault: Option<String>,
+    /// Why the connection has to end, and whether that is as the other end has left.
+    fault: Option<(String, bool)>,
     pub since: Instant,
     /// The number of the memory that the other end shares. No two memories of a server have the same.
     memory: u64,
@@ -135,9 +135,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns why the connection has to end, if a ring broke the protocol.
+    /// Returns why the connection has to end, if it has.
     pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+        self.fault.as_ref().map(|(why, _)| why.as_str())
+    }
+
+    /// Returns whether that is as the other end has left.
+    pub fn is_left(&self) -> bool {
+        self.fault.as_ref().is_some_and(|&(_, is_left)| is_left)
     }
 
     /// Returns whether the other end has closed its socket.
@@ -207,7 +212,7 @@ impl Connection {
             End::Process(process) => process.wake(told.word),
             End::FrontEnd(session) => {
                 if let Err(error) = session.device().notify(told.queue) {
-                    self.fault = Some(format!("call event of ring {}: {error}", told.queue));
+                    self.end(format!("call event of ring {}: {error}", told.queue), false);
                 }
             }
         }
@@ -218,9 +223,9 @@ impl Connection {
         self.kicks.get(index).map_or(Ok(()), take_kick)
     }
 
-    /// Ends the connection at the next look.
-    pub fn end(&mut self, why: String) {
-        self.fault = Some(why);
+    /// Ends the connection at the next look: `is_left` says whether the other end has left. The first cause counts.
+    pub fn end(&mut self, why: String, is_left: bool) {
+        self.fault.get_or_insert((why, is_left));
     }
 }
 

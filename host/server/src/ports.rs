@@ -107,7 +107,7 @@ impl Rings for Ports {
         let Some(port) = self.0.get_mut(vm as usize) else { return };
         port.broken += 1;
         if let Some(connection) = &mut port.connection {
-            connection.end(format!("ring {index}: {clause:?}"));
+            connection.end(format!("ring {index}: {clause:?}"), false);
         }
     }
 

@@ -172,6 +172,12 @@ impl Process {
         }
     }
 
+    /// Returns whether the process has closed the socket of placements, as it does when it ends.
+    pub fn has_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.places, PollFlags::RDHUP)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+    }
+
     /// Returns the device side of `queue`, which the driver has in use.
     pub fn ring(&mut self, queue: &Queue) -> Option<&mut DeviceRing> {
         // A queue that started anew is another one.

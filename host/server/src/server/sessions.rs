@@ -60,7 +60,9 @@ impl Server {
         if process.has_ended() {
             self.close(vm, "the process has ended", true);
         } else if let Err(why) = self.placed(vm) {
-            self.close(vm, &why, false);
+            let process = self.connection(vm).and_then(Connection::process);
+            let is_left = process.is_some_and(|process| process.has_hung_up());
+            self.close(vm, if is_left { "the process has hung up" } else { &why }, is_left);
         }
     }
 
@@ -93,7 +95,7 @@ impl Server {
         let Some(connection) = &mut port.connection else { return };
         if let Some(process) = connection.process().filter(|process| !process.has_ended()) {
             match process.kill() {
-                Ok(()) => return connection.end(why.to_owned()),
+                Ok(()) => return connection.end(why.to_owned(), is_left),
                 Err(error) => port.log(Level::ERROR, || error!(vm = name, %error, "the process can't be ended")),
             }
         }
@@ -101,7 +103,7 @@ impl Server {
         let name = &self.policy.vms[vm].name;
         let Some(port) = self.switch.rings().get_mut(vm) else { return };
         let Some(connection) = port.connection.take() else { return };
-        let why = connection.fault().unwrap_or(why);
+        let (why, is_left) = connection.fault().map_or((why, is_left), |fault| (fault, connection.is_left()));
         port.last_end = Some(why.to_owned());
         if is_left {
             port.log(Level::INFO, || info!(vm = name, why, "the {} has left", connection.kind()));

@@ -40,7 +40,7 @@ fn a_process_that_hangs_up_is_ended() {
     g.ends(&lab, 'g', "the process has hung up");
     let mut g = Stranger::connect(&lab, 'g');
     g.places = std::fs::File::open("/dev/null").expect("a file").into();
-    g.ends(&lab, 'g', "an answer of 0 bytes to a placement");
+    g.ends(&lab, 'g', "the process has hung up");
 }
 
 #[test]
