@@ -5,14 +5,9 @@ use crate::log::Quota;
 use crate::process::Process;
 use crate::rings::PortRing;
 use crate::tap::{TapDevice, TapRing};
-use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
-use sluice_abi::net::Hdr;
-use sluice_control::{Ring, Rings};
-use sluice_inside::{Dequeue, Enqueue};
-use sluice_memory::PeerSlice;
-use sluice_vhost_user::memory::DeviceRing;
+use sluice_control::Rings;
 use std::time::Instant;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -100,7 +95,7 @@ impl Rings for Ports {
             return tap.fault().is_none().then_some(PortRing::Tap(TapRing(tap)));
         }
         let connection = port.connection.as_mut().filter(|connection| connection.fault().is_none())?;
-        connection.ring(queue).map(SessionRing).map(PortRing::Session)
+        connection.ring(queue).map(PortRing::Device)
     }
 
     fn blame(&mut self, vm: u32, index: u16, clause: Clause) {
@@ -113,42 +108,5 @@ impl Rings for Ports {
 
     fn broken(&self, vm: u32) -> u64 {
         self.0.get(vm as usize).map_or(0, |port| port.broken)
-    }
-}
-
-/// A ring of a connection.
-pub struct SessionRing<'r>(&'r mut DeviceRing);
-
-impl Ring for SessionRing<'_> {
-    fn next_used(&self) -> Gpa {
-        self.0.queue().next_used()
-    }
-
-    fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
-        self.0.enqueue(hdr, frame, min_buffer)
-    }
-
-    fn dequeue(&mut self, into: PeerSlice<'_>) -> Result<Dequeue, Clause> {
-        self.0.dequeue(into)
-    }
-
-    fn respond(&mut self, into: &mut [u8], answer: impl FnOnce(Option<&[u8]>) -> u8) -> Result<bool, Clause> {
-        self.0.respond(into, answer)
-    }
-
-    fn publish(&mut self) {
-        self.0.publish();
-    }
-
-    fn needs_notification(&mut self) -> bool {
-        self.0.needs_notification()
-    }
-
-    fn ask_for_notifications(&mut self, on: bool) {
-        self.0.ask_for_notifications(on);
-    }
-
-    fn available(&self) -> Result<u16, Clause> {
-        self.0.queue().available()
     }
 }

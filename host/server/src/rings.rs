@@ -1,6 +1,5 @@
-//! A ring of any port: of a front-end's session, or of a tap.
+//! A ring of any port: in the memory of a front-end or process, or a direction of a tap.
 
-use crate::ports::SessionRing;
 use crate::tap::TapRing;
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
@@ -8,10 +7,11 @@ use sluice_abi::net::Hdr;
 use sluice_control::Ring;
 use sluice_inside::{Dequeue, Enqueue};
 use sluice_memory::PeerSlice;
+use sluice_vhost_user::memory::DeviceRing;
 
 /// A ring of a port.
 pub enum PortRing<'r> {
-    Session(SessionRing<'r>),
+    Device(&'r mut DeviceRing),
     Tap(TapRing<'r>),
 }
 
@@ -19,7 +19,7 @@ pub enum PortRing<'r> {
 macro_rules! each {
     ($ring:expr, $inner:ident => $call:expr) => {
         match $ring {
-            PortRing::Session($inner) => $call,
+            PortRing::Device($inner) => $call,
             PortRing::Tap($inner) => $call,
         }
     };
@@ -27,7 +27,10 @@ macro_rules! each {
 
 impl Ring for PortRing<'_> {
     fn next_used(&self) -> Gpa {
-        each!(self, ring => ring.next_used())
+        match self {
+            Self::Device(ring) => ring.queue().next_used(),
+            Self::Tap(ring) => ring.next_used(),
+        }
     }
 
     fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
@@ -55,6 +58,9 @@ impl Ring for PortRing<'_> {
     }
 
     fn available(&self) -> Result<u16, Clause> {
-        each!(self, ring => ring.available())
+        match self {
+            Self::Device(ring) => ring.queue().available(),
+            Self::Tap(ring) => ring.available(),
+        }
     }
 }

@@ -198,7 +198,7 @@ impl Server {
     }
 
     fn connection(&mut self, vm: usize) -> Option<&mut Connection> {
-        self.switch.rings().get_mut(vm)?.connection.as_mut()
+        self.switch.rings().connection(vm)
     }
 
     /// Waits for anything but frames, up to `patience`, and handles what has come.
