@@ -2,8 +2,9 @@
 
 use crate::offered;
 use crate::process::Process;
+use crate::sockets::is_now;
 use crate::windows::Layout;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::directory::{Queue, Region};
 use sluice_abi::handover::Place;
@@ -147,9 +148,7 @@ impl Connection {
 
     /// Returns whether the other end has closed its socket.
     pub fn is_over(&self) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(self.socket(), PollFlags::RDHUP)];
-        let ready = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        ready.is_ok_and(|count| count > 0)
+        is_now(self.socket(), PollFlags::RDHUP)
     }
 
     /// Returns the features that a front-end accepted, and the rings that it has in use.

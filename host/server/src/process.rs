@@ -3,8 +3,9 @@
 //! The process is as hostile as a guest, but for one thing: what it was shown of a peer it can write for as long as it
 //! lives. So a process that does not leave a peer in time is ended: see `server/windows.rs`.
 
+use crate::sockets::is_now;
 use crate::windows::Window;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
@@ -174,8 +175,7 @@ impl Process {
 
     /// Returns whether the process has closed the socket of placements, as it does when it ends.
     pub fn has_hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(&self.places, PollFlags::RDHUP)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+        is_now(&self.places, PollFlags::RDHUP)
     }
 
     /// Returns the device side of `queue`, which the driver has in use.
@@ -198,8 +198,7 @@ impl Process {
 
     /// Returns whether the process has ended, and with it whatever it could write.
     pub fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(&self.exit, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+        is_now(&self.exit, PollFlags::IN)
     }
 
     /// Ends the process.

@@ -1,9 +1,11 @@
 //! Sockets in the file system: for their owner alone, gone with the server, and taken over from a server that is dead.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -94,6 +96,12 @@ impl Drop for Socket {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Returns whether `fd` is now what one of `flags` says. Nobody waits.
+pub fn is_now(fd: impl AsFd, flags: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), flags)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 use zerocopy::IntoBytes;
 
 /// Where the kernel gives taps.
-const TUN: &str = "/dev/net/tun";
+pub const TUN: &str = "/dev/net/tun";
 /// Length of the kernel's header with offloads: as in VIRTIO before 1.0, and longer than any kernel has it, bytes.
 const HEADERS: std::ops::RangeInclusive<usize> = 10..=64;
 const ETHERNET: usize = net::ETHERNET_HEADER as usize;

@@ -2,6 +2,7 @@
 
 use crate::policy::Policy;
 use crate::server::ServerError;
+use crate::tap::TUN;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
@@ -12,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// The version of landlock whose rights are taken away, as far as the kernel knows them.
 const KNOWN: ABI = ABI::V7;
-/// Gives a network device of the host: the rest is up to the rights of the process.
-const TAP: &str = "/dev/net/tun";
 
 /// Folders of which files are read.
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
@@ -49,7 +48,8 @@ impl Files {
         let policies = [parent(path), parent(&real)].into_iter().map(|folder| (folder, READ));
         let captures = policy.captures().flatten().map(|path| (path.into(), CAPTURE));
         let all = folders.iter().map(|folder| (folder.clone(), WRITE)).chain(policies).chain(captures);
-        let all = all.chain([(TAP.into(), DEVICE)]);
+        // Which devices it gives is up to the rights of the process.
+        let all = all.chain([(TUN.into(), DEVICE)]);
         // What is not there is not left.
         let rules = all.filter_map(|(path, access)| Some(PathBeneath::new(PathFd::new(path).ok()?, access))).collect();
         Ok(Self { folders, rules, abi: 0 })
