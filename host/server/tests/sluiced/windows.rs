@@ -259,7 +259,7 @@ fn a_policy_is_read_again_while_a_process_sends() {
     // A policy without the window ends the process.
     lab.policy(&(vm('g', "ram_mib = 32") + &vm('b', "pairs = 2")));
     assert!(lab.ask(&["reload"]).status.success());
-    assert!(process.wait().is_ok());
+    assert_eq!(process.wait().expect("an end").signal(), Some(9));
 }
 
 /// Frames pass a process that passes on what arrives in its own queue.
