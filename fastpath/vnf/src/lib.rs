@@ -59,8 +59,8 @@
 //! ```
 //!
 //! The program needs a build script with one line, `sluice_build::image()`. For the target `x86_64-unknown-none` a
-//! `Vnf` is then a VM of a Sluice host; for Linux it is a process that `sluice-launcher` started, which shares its
-//! memory with its peers.
+//! `Vnf` is then a VM of a Sluice host; for Linux it is a process that `sluice-launcher` started, or that `sluiced`
+//! takes, whose socket the environment variable `SLUICE_SERVER` names. It shares memory with its peers.
 //!
 //! Reading order: [`Vnf`], [`Ports`], [`Outputs`], [`Error`]; then [`clock`] to tell time.
 #![cfg_attr(target_os = "none", no_std)]
