@@ -40,8 +40,8 @@
 //! ```
 //!
 //! Reading order: [`backend`] and [`frontend`] (the two ends), [`message`] (what a front-end may ask, pure), [`memory`]
-//! (mappings, and rings that keep them mapped), [`sealed`] (memory to share). Specification: "Vhost-user Protocol", QEMU
-//! documentation.
+//! (mappings, and rings that keep them mapped), [`sealed`] (memory to share). Specification: "Vhost-user Protocol",
+//! QEMU documentation.
 //!
 //! What the other end sends, and what it writes into rings, is hostile input: a session ends with an [`Error`] that
 //! says why, and nothing stays open or mapped. One thing is not kept from it: who cuts a file that it has given ends
