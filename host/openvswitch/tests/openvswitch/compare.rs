@@ -9,6 +9,7 @@ use sluice_memory::CacheLine;
 use sluice_openvswitch::{DatapathFlow, OpenVswitch};
 use sluice_switch::{ActionList, Head, Layers, Parsed, Reader, Seed, Shape, TableError, Verdict, Writer};
 use sluice_test_memory::zeroed;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Returns what the flow that matches the frame makes of it: the port, or nothing if it is dropped, and the frame;
@@ -30,7 +31,7 @@ pub fn ours<'f>(flows: impl Iterator<Item = &'f DatapathFlow>, port: u16, bytes:
     Some(vec![(port, after)])
 }
 
-/// A table, as a VM reads it, with those of the flows that it has masks for.
+/// A table, as a VM reads it, with the flows of the masks that most flows have: it has not as many as there are.
 struct Table<'m> {
     reader: Reader<'m>,
     epoch: u64,
@@ -45,7 +46,11 @@ impl<'m> Table<'m> {
         let seed = Seed::new([5, 7]);
         let mut writer = Writer::new(memory, SHAPE, seed).expect("a table");
         let mut lists = BTreeMap::new();
-        for flow in flows {
+        // The order of their names is by chance: another one each time that Open vSwitch starts.
+        let flows: Vec<_> = flows.collect();
+        let mut order = flows.clone();
+        order.sort_by_key(|flow| Reverse(flows.iter().filter(|it| it.mask == flow.mask).count()));
+        for flow in order {
             match writer.insert(&flow.key, &flow.mask, &flow.actions) {
                 Ok(id) => _ = lists.insert(id.index(), flow.actions),
                 Err(TableError::Masks | TableError::Duplicate(_)) => {}
