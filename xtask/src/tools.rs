@@ -187,7 +187,8 @@ fn target() -> Result<()> {
 /// Installs a cargo command if it is missing.
 fn program(name: &str) -> Result<()> {
     let there = || quiet(Command::new(name).arg("--version"));
-    let install = || quiet(Command::new("cargo").args(["install", "--locked", name]));
+    // Optimized they would take minutes to build, and have seconds of work.
+    let install = || quiet(Command::new("cargo").args(["install", "--debug", "--locked", name]));
     if there() || (step(&format!("cargo install {name}"), install) && there()) {
         return Ok(());
     }
