@@ -5,6 +5,10 @@
 //! the registers of its device; on the second the server places the memory of its peers, one [`Placement`] a packet,
 //! with `count` [`Place`]s behind it and as many descriptors beside it. The process answers each with a [`Placed`].
 //! All numbers are in the byte order of the machine.
+//!
+//! A program within a VM of QEMU can be given no descriptors. It gets the same by devices, which are ivshmem-plain but for
+//! the last: a file of the layout [`window_file`], the RAM of each of its peers, and a virtio-serial port in the place of
+//! the first socket.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -55,6 +59,20 @@ pub struct Placed {
     pub peer: u32,
     /// 0, or the number of the system's error for which nothing is mapped there.
     pub error: u32,
+}
+
+/// What a file has that is shared with a VM: window directory, request block and RAM, in this order.
+pub mod window_file {
+    use crate::map::{DIRECTORY_LEN, PAGE};
+
+    /// Offset of the window directory, which the server writes, in bytes.
+    pub const DIRECTORY: u64 = 0;
+    /// Offset of the request block, a page that the program in the VM writes, in bytes.
+    pub const REQUEST: u64 = DIRECTORY_LEN;
+    /// Offset of the RAM in bytes. All behind it is RAM.
+    pub const RAM: u64 = crate::run::RUN_ALIGN;
+
+    const _: () = assert!(REQUEST + PAGE <= RAM);
 }
 
 const _: () = assert!(size_of::<Welcome>() == 8 && size_of::<Placement>() == 8 && size_of::<Placed>() == 8);

@@ -3,7 +3,7 @@
 use crate::offered;
 use crate::process::Process;
 use crate::sockets::is_now;
-use crate::windows::Layout;
+use crate::windows::{Layout, Whole};
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::directory::{Queue, Region};
@@ -75,6 +75,7 @@ impl Connection {
     pub const fn kind(&self) -> &'static str {
         match &self.end {
             End::FrontEnd(_) => "front-end",
+            End::Process(process) if process.is_in_vm() => "VM",
             End::Process(_) => "process",
         }
     }
@@ -97,11 +98,11 @@ impl Connection {
 
     /// Returns the other descriptors to wait for: of a process that has to end, its end alone.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let sources = match &self.end {
-            End::FrontEnd(_) => None,
-            End::Process(process) => Some(process.sources()),
+        let (answers, exit) = match &self.end {
+            End::FrontEnd(_) => (None, None),
+            End::Process(process) => (process.sources().0, Some(process.sources().1)),
         };
-        sources.into_iter().flatten().skip(usize::from(self.fault.is_some()))
+        answers.filter(|_| self.fault.is_none()).into_iter().chain(exit)
     }
 
     /// Returns what comes next on the socket.
@@ -110,7 +111,7 @@ impl Connection {
             End::FrontEnd(session) => session.peek(Duration::ZERO).map_err(|error| error.to_string())?.map(takes),
             End::Process(process) => process.next()?.map(|[kind, register, ..]| match kind {
                 1 => register != reg::QUEUE_NOTIFY,
-                kind => kind == 3,
+                kind => kind == 3 || kind == 4,
             }),
         };
         Ok(taking.map_or(Next::Nothing, |taking| if taking { Next::Taking } else { Next::Message }))
@@ -187,6 +188,14 @@ impl Connection {
         }
     }
 
+    /// Returns the file that is all of a front-end's memory, if one is. See: [`Layout::whole`].
+    pub fn whole(&mut self) -> Option<Whole> {
+        match &mut self.end {
+            End::FrontEnd(session) => Layout::of(session.device().memory())?.whole(),
+            End::Process(_) => None,
+        }
+    }
+
     /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files.
     pub fn places(&mut self, base: u64) -> io::Result<Vec<(Place, OwnedFd)>> {
         match &mut self.end {
@@ -194,8 +203,8 @@ impl Connection {
                 Layout::of(session.device().memory()).map_or(Ok(Vec::new()), |layout| layout.places(base))
             }
             End::Process(process) => {
-                let (len, file) = process.ram();
-                Ok(vec![(Place { slot_offset: base, len, file_offset: 0 }, file.as_fd().try_clone_to_owned()?)])
+                let (len, file, file_offset) = process.ram();
+                Ok(vec![(Place { slot_offset: base, len, file_offset }, file.as_fd().try_clone_to_owned()?)])
             }
         }
     }

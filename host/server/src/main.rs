@@ -26,6 +26,7 @@ mod sockets;
 mod status;
 mod systemd;
 mod tap;
+mod window_file;
 mod windows;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};

@@ -1,16 +1,17 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
 //! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports
-//! that are no VMs), `parts` (what both have).
+//! that are no VMs), `parts` (what both have), `meaning` (all of it in words).
 
 mod file;
+mod meaning;
 mod parts;
 mod taps;
 
-use file::File;
-use parts::{Owner, check_limit, check_name, check_path, line, list, listed, named, write_rest};
-use serde::Serialize;
+use file::{Entry, File};
+use parts::{Owner, check_limit, check_name, check_path, line, listed, named};
 use sluice_abi::directory::MAX_PEERS;
+use sluice_abi::handover::window_file;
 use sluice_abi::map::PACKETS_LEN;
 use sluice_abi::run::RUN_ALIGN;
 use sluice_control::{Addresses, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
@@ -61,8 +62,10 @@ pub struct Vm {
     pub limit: Limit,
     /// The file to which its frames are captured.
     pub capture: Option<PathBuf>,
-    /// Length of its RAM in bytes, if it is a process; else a front-end has the VM's memory.
+    /// Length of its RAM in bytes, if it is a process, or a program in a VM; else a front-end has the VM's memory.
     pub ram_len: Option<u64>,
+    /// The file with that RAM, which a VM has as an ivshmem device, if it is a program in a VM.
+    pub window_file: Option<PathBuf>,
     /// The ids of the VMs into whose queues it may put frames by itself.
     pub peers: Vec<usize>,
 }
@@ -72,6 +75,11 @@ impl Vm {
     fn member(&self) -> Member {
         let Self { name, mac, mtu, pairs, macs, ram_len, peers, .. } = self.clone();
         Member { name, mac, mtu, pairs, macs, ram_len, peers }
+    }
+
+    /// Returns the file that the VM has as a device, if it has one, and its length in bytes.
+    pub fn window(&self) -> Option<(&Path, u64)> {
+        self.window_file.as_deref().zip(self.ram_len.map(|len| window_file::RAM + len))
     }
 
     /// Returns what the switch knows of the VM.
@@ -166,7 +174,8 @@ impl Policy {
         let parts = |policy: &Self, id: usize| {
             let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
             let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
-            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, vm.ram_len, peers, is_peer)
+            let memory = (vm.ram_len, vm.window_file.clone());
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer)
         };
         let wanted = parts(new, id);
         (0..self.vms.len()).find(|&old| parts(self, old) == wanted)
@@ -196,7 +205,8 @@ impl Policy {
             None => Ok(()),
         };
         for (vm, entry) in self.vms.iter().zip(&file.vms) {
-            for (key, path) in [("socket", Some(&vm.socket)), ("capture", vm.capture.as_ref())] {
+            let files = [("capture", vm.capture.as_ref()), ("window_file", vm.window_file.as_ref())];
+            for (key, path) in [("socket", Some(&vm.socket))].into_iter().chain(files) {
                 check(entry.at(key), format!("vm \"{}\"", vm.name), key, path)?;
             }
         }
@@ -259,84 +269,6 @@ impl Policy {
         let vms = self.vms.iter().map(|vm| vm.capture.as_deref());
         vms.chain(self.taps.iter().map(|tap| tap.capture.as_deref()))
     }
-
-    /// Returns what the policy means, for people and programs.
-    pub fn meaning(&self) -> Meaning {
-        let vm = |vm: &Vm| Means {
-            name: vm.name.clone(),
-            socket: vm.socket.clone(),
-            mac: vm.mac.to_string(),
-            macs: list(&vm.macs),
-            pairs: vm.pairs,
-            mtu: vm.mtu,
-            lan: self.names(&vm.lan).map(str::to_owned).collect(),
-            packets_per_second: vm.limit.packets_per_second,
-            bits_per_second: vm.limit.bits_per_second,
-            capture: vm.capture.clone(),
-            ram_bytes: vm.ram_len,
-            peers: self.names(&vm.peers).map(str::to_owned).collect(),
-        };
-        let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
-        let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
-        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps }
-    }
-}
-
-/// What a policy means.
-#[derive(Debug, Serialize)]
-pub struct Meaning {
-    control: PathBuf,
-    ageing_seconds: u64,
-    vms: Vec<Means>,
-    taps: Vec<taps::Means>,
-}
-
-#[derive(Debug, Serialize)]
-struct Means {
-    name: String,
-    socket: PathBuf,
-    mac: String,
-    macs: Vec<String>,
-    pairs: u16,
-    mtu: u16,
-    lan: Vec<String>,
-    packets_per_second: Option<u64>,
-    bits_per_second: Option<u64>,
-    capture: Option<PathBuf>,
-    ram_bytes: Option<u64>,
-    peers: Vec<String>,
-}
-
-impl std::fmt::Display for Meaning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "control socket {}, addresses age in {} s", self.control.display(), self.ageing_seconds)?;
-        for vm in &self.vms {
-            writeln!(f, "vm {}: {} at {}", vm.name, vm.mac, vm.socket.display())?;
-            writeln!(f, "    queue pairs: {}, MTU {}", vm.pairs, vm.mtu)?;
-            let list = |names: &[String]| if names.is_empty() { "nobody".into() } else { names.join(", ") };
-            writeln!(f, "    sends to {}", list(&vm.lan))?;
-            let is_mute = |name: &&String| {
-                self.vms.iter().any(|it| it.name == **name && !it.lan.contains(&vm.name))
-                    || self.taps.iter().any(|it| it.is_mute_to(name, &vm.name))
-            };
-            let mute: Vec<_> = vm.lan.iter().filter(is_mute).cloned().collect();
-            if !mute.is_empty() {
-                writeln!(f, "    gets no answer from {}: they may not send to it", mute.join(", "))?;
-            }
-            if !vm.macs.is_empty() {
-                writeln!(f, "    may also send from {}", vm.macs.join(", "))?;
-            }
-            if let Some(bytes) = vm.ram_bytes {
-                writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?;
-            }
-            if !vm.peers.is_empty() {
-                let peers = vm.peers.join(", ");
-                writeln!(f, "    writes into the memory of {peers}: nothing protects them from it")?;
-            }
-            write_rest(f, [vm.packets_per_second, vm.bits_per_second], vm.capture.as_deref())?;
-        }
-        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
-    }
 }
 
 /// Returns VM `id` of `file`, checked on its own.
@@ -363,22 +295,49 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     if let Err(what) = check_limit(limit) {
         return fail("limit", what);
     }
+    let owner = Owner { kind: "vm", name: &name };
+    let (ram_len, window_file) = ram(entry, &owner, folder)?;
+    let peers = peers(file, entry, &owner, ram_len.is_some(), window_file.is_some())?;
+    let lan = named(file, &owner, "lan", &entry.lan)?;
+    let capture = entry.capture().map(|path| folder.join(path));
+    let (mac, macs) = (entry.mac(), entry.macs());
+    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, window_file, peers })
+}
+
+/// Returns the length of the VM's RAM, and the file with that, if it is a program that sends by itself.
+fn ram(entry: &Entry, owner: &Owner<'_>, folder: &Path) -> Result<(Option<u64>, Option<PathBuf>), Wrong> {
+    let fail = |key: &str, what: String| wrong(entry.at(key), format!("vm \"{}\": {key}: {what}", owner.name));
     let ram_len = entry.ram_mib().map(|mib| u64::from(mib) << 20);
     if ram_len.is_some_and(|len| !len.is_multiple_of(RUN_ALIGN) || !(RUN_ALIGN..=PACKETS_LEN).contains(&len)) {
         return fail("ram_mib", format!("an even number from 2 to {} is needed", PACKETS_LEN >> 20));
     }
-    let owner = Owner { kind: "vm", name: &name };
-    let peers = named(file, &owner, "peers", &entry.peers)?;
-    if ram_len.is_none() && !peers.is_empty() {
-        return fail("peers", "only a process has some: a VM with ram_mib".into());
+    let window_file = entry.window_file().map(|path| folder.join(path));
+    match (ram_len, &window_file) {
+        (None, Some(_)) => fail("window_file", "only a program has one: a VM with ram_mib".into()),
+        // An ivshmem device of QEMU has such a length.
+        (Some(len), Some(_)) if !(len + window_file::RAM).is_power_of_two() => {
+            fail("ram_mib", "beside window_file a power of two less 2 is needed: 30, 62, 126 and so on".into())
+        }
+        _ => Ok((ram_len, window_file)),
+    }
+}
+
+/// Returns the VMs into whose queues the VM may put frames by itself: `is_process`, or `is_in_vm`.
+fn peers(file: &File, entry: &Entry, owner: &Owner<'_>, is_process: bool, is_in_vm: bool) -> Result<Vec<usize>, Wrong> {
+    let peers = named(file, owner, "peers", &entry.peers)?;
+    let fail = |what: String| wrong(entry.at("peers"), format!("vm \"{}\": peers: {what}", owner.name));
+    if !is_process && !peers.is_empty() {
+        return fail("only a process has some: a VM with ram_mib".into());
     }
     if peers.len() > MAX_PEERS {
-        return fail("peers", format!("{}; at most {MAX_PEERS} are possible", peers.len()));
+        return fail(format!("{}; at most {MAX_PEERS} are possible", peers.len()));
     }
-    let lan = named(file, &owner, "lan", &entry.lan)?;
-    let capture = entry.capture().map(|path| folder.join(path));
-    let (mac, macs) = (entry.mac(), entry.macs());
-    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, peers })
+    match peers.iter().find(|&&peer| is_in_vm && file.vms[peer].ram_mib().is_some()) {
+        Some(&peer) => {
+            fail(format!("\"{}\" is no VM whose memory could be an ivshmem device", file.vms[peer].name.get_ref()))
+        }
+        None => Ok(peers),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::tap::{TapDevice, TapRing};
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_control::Rings;
+use std::fs::File;
 use std::time::Instant;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -22,6 +23,8 @@ pub struct Port {
     pub connection: Option<Connection>,
     /// The device, if this is the port of a tap.
     pub tap: Option<TapDevice>,
+    /// The file that a VM has as a device, if this is the port of a program within it.
+    pub window_file: Option<File>,
     /// Number of sessions that began, or of times that the device was opened.
     pub connects: u64,
     /// Why the last session ended, or the device was lost.
@@ -67,6 +70,10 @@ impl Ports {
 
     pub fn iter(&self) -> impl Iterator<Item = &Port> {
         self.0.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.0.iter_mut()
     }
 
     pub fn connection(&mut self, vm: usize) -> Option<&mut Connection> {

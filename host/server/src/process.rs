@@ -1,7 +1,8 @@
-//! A process in the role of a VM: its memory, the registers of its device, and what it is shown of its peers.
+//! A process in the role of a VM, or a program within a VM: its memory, the registers of its device, and what it is
+//! shown of its peers.
 //!
 //! The process is as hostile as a guest, but for one thing: what it was shown of a peer it can write for as long as it
-//! lives. So a process that does not leave a peer in time is ended: see `server/windows.rs`.
+//! lives. So a process that does not leave a peer in time is ended: see `server/windows.rs`. A VM is not.
 
 use crate::sockets::is_now;
 use crate::windows::Window;
@@ -17,11 +18,11 @@ use rustix::thread::futex;
 use rustix::{cmsg_space, io};
 use sluice_abi::call::CALLS;
 use sluice_abi::directory::{Queue, word};
-use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome};
+use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome, window_file};
 use sluice_abi::map::{DIRECTORY_LEN, PAGE};
 use sluice_abi::{Gpa, PeerIdx};
 use sluice_control::{Call, Directory, publish};
-use sluice_memory::Table;
+use sluice_memory::{SharedWords, Table};
 use sluice_vhost_user::memory::{DeviceRing, GuestMemory, Mapping};
 use sluice_vhost_user::sealed::{resizable_by_nobody, written_here};
 use std::fs::File;
@@ -38,17 +39,18 @@ pub type Request = [u32; 4];
 /// A process that is connected.
 pub struct Process {
     socket: UnixStream,
-    /// The socket on which the memory of peers is placed.
-    places: OwnedFd,
-    /// The process, as a descriptor that becomes readable when it has ended.
+    /// The socket on which the memory of peers is placed; none if devices of a VM have it.
+    places: Option<OwnedFd>,
+    /// The process, or the VM's QEMU, as a descriptor that becomes readable when it has ended.
     exit: OwnedFd,
     /// The bytes of the request that comes, and how many there are.
     request: (Request, usize),
     directory: Mapping,
     block: Mapping,
-    /// The RAM, and the file that shares it.
+    /// The RAM, the file that shares it, and where it begins there, in bytes.
     ram: Mapping,
     file: File,
+    ram_at: u64,
     memory: Rc<GuestMemory>,
     /// The rings that are in use, each as the directory describes it.
     rings: Vec<(Queue, DeviceRing)>,
@@ -68,30 +70,66 @@ impl Process {
         let [file, block] =
             [("sluice RAM", ram_len), ("sluice request block", PAGE)].map(|(name, len)| resizable_by_nobody(name, len));
         let (file, block) = (file?, block?);
-        let map = |file: &File, len| Mapping::of_file(file, 0, len);
-        let memory = GuestMemory::new(vec![(Gpa(0), map(&file, ram_len)?)]);
-        let memory = memory.map_err(|clause| std::io::Error::other(format!("{clause:?}")))?;
+        let pages = [directory, Mapping::of_file(&block, 0, PAGE)?];
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (places, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         // The other end waits for packets.
         rustix::io::ioctl_fionbio(&theirs, false)?;
-        let process = Self {
-            places,
-            exit,
-            request: (Request::default(), 0),
-            directory,
-            ram: map(&file, ram_len)?,
-            block: map(&block, PAGE)?,
-            file,
-            memory: Rc::new(memory),
-            rings: Vec::new(),
-            windows: (0..peers).map(|_| Window::default()).collect(),
-            socket,
-        };
-        process.publish(&Directory::default());
+        let process = Self::new(socket, exit, pages, (file, 0, ram_len), peers)?;
+        let process = Self { places: Some(places), ..process };
         let files: [BorrowedFd<'_>; FILES] = [shown.as_fd(), process.file.as_fd(), block.as_fd(), theirs.as_fd()];
         send_with(&process.socket, Welcome { version: VERSION, reserved: 0 }.as_bytes(), &files)?;
         Ok(process)
+    }
+
+    /// Takes the VM whose QEMU is at the other end of `socket`, and has `file` with `ram_len` bytes of RAM as a device.
+    pub fn of_vm(socket: UnixStream, file: &File, ram_len: u64, peers: usize) -> std::io::Result<Self> {
+        let exit = pidfd_open(socket_peercred(&socket)?.pid, PidfdFlags::empty())?;
+        let page = |at, len| Mapping::of_file(file, at, len);
+        let pages = [page(window_file::DIRECTORY, DIRECTORY_LEN)?, page(window_file::REQUEST, PAGE)?];
+        Self::new(socket, exit, pages, (file.try_clone()?, window_file::RAM, ram_len), peers)
+    }
+
+    fn new(
+        socket: UnixStream,
+        exit: OwnedFd,
+        [directory, block]: [Mapping; 2],
+        (file, ram_at, ram_len): (File, u64, u64),
+        peers: usize,
+    ) -> std::io::Result<Self> {
+        let map = || Mapping::of_file(&file, ram_at, ram_len);
+        let memory = GuestMemory::new(vec![(Gpa(0), map()?)]);
+        let memory = memory.map_err(|clause| std::io::Error::other(format!("{clause:?}")))?;
+        let process = Self {
+            socket,
+            places: None,
+            exit,
+            request: (Request::default(), 0),
+            directory,
+            block,
+            ram: map()?,
+            file,
+            ram_at,
+            memory: Rc::new(memory),
+            rings: Vec::new(),
+            windows: (0..peers).map(|_| Window::default()).collect(),
+        };
+        process.publish(&Directory::default());
+        Ok(process)
+    }
+
+    /// Returns whether it is a program within a VM.
+    pub const fn is_in_vm(&self) -> bool {
+        self.places.is_none()
+    }
+
+    /// Forgets what a program within the VM was doing, as another one has begun.
+    pub fn begin_again(&mut self) {
+        if let Some(block) = table(&self.block, CALLS + 1) {
+            block.store(CALLS, 0);
+        }
+        self.rings.clear();
+        self.windows.fill(Window::default());
     }
 
     /// Returns the socket of requests.
@@ -99,14 +137,14 @@ impl Process {
         self.socket.as_fd()
     }
 
-    /// Returns the other descriptors to wait for: the answers to placements, and last the end of the process.
-    pub fn sources(&self) -> [BorrowedFd<'_>; 2] {
-        [self.places.as_fd(), self.exit.as_fd()]
+    /// Returns the other descriptors to wait for: the answers to placements, and the end of the process.
+    pub fn sources(&self) -> (Option<BorrowedFd<'_>>, BorrowedFd<'_>) {
+        (self.places.as_ref().map(AsFd::as_fd), self.exit.as_fd())
     }
 
-    /// Returns the length of the RAM in bytes, and the file that shares it.
-    pub const fn ram(&self) -> (u64, &File) {
-        (self.ram.slice().len(), &self.file)
+    /// Returns the length of the RAM in bytes, and the file that shares it, with the offset of the RAM there.
+    pub const fn ram(&self) -> (u64, &File, u64) {
+        (self.ram.slice().len(), &self.file, self.ram_at)
     }
 
     /// Returns the request that has come, if all of it has. It stays until it is [answered](Process::answer).
@@ -159,13 +197,14 @@ impl Process {
     pub fn place(&self, peer: PeerIdx, places: &[(Place, OwnedFd)]) -> io::Result<()> {
         let (places, files): (Vec<_>, Vec<_>) = places.iter().map(|(place, file)| (*place, file.as_fd())).unzip();
         let head = Placement { peer: peer.0.into(), count: places.len() as u32 };
-        send_with(&self.places, &[head.as_bytes(), places.as_bytes()].concat(), &files)
+        let socket = self.places.as_ref().ok_or(Errno::NOTSOCK)?;
+        send_with(socket, &[head.as_bytes(), places.as_bytes()].concat(), &files)
     }
 
     /// Returns the next answer to a placement, if one has come.
     pub fn placed(&self) -> Result<Option<Placed>, String> {
-        let mut placed = Placed::new_zeroed();
-        match recv(&self.places, placed.as_mut_bytes(), RecvFlags::DONTWAIT) {
+        let (mut placed, Some(socket)) = (Placed::new_zeroed(), &self.places) else { return Ok(None) };
+        match recv(socket, placed.as_mut_bytes(), RecvFlags::DONTWAIT) {
             Ok((len, _)) if len == size_of::<Placed>() => Ok(Some(placed)),
             Ok((len, _)) => Err(format!("an answer of {len} bytes to a placement")),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -175,7 +214,7 @@ impl Process {
 
     /// Returns whether the process has closed the socket of placements, as it does when it ends.
     pub fn has_hung_up(&self) -> bool {
-        is_now(&self.places, PollFlags::RDHUP)
+        is_now(self.places.as_ref().map_or(self.socket.as_fd(), AsFd::as_fd), PollFlags::RDHUP)
     }
 
     /// Returns the device side of `queue`, which the driver has in use.

@@ -54,6 +54,7 @@ impl Sandbox {
         match error {
             ServerError::Capture(error) => ServerError::Capture(explained(error)),
             ServerError::Socket { path, error } => ServerError::Socket { path, error: explained(error) },
+            ServerError::WindowFile { path, error } => ServerError::WindowFile { path, error: explained(error) },
             other => other,
         }
     }

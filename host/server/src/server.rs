@@ -20,11 +20,13 @@ use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
 use crate::systemd::{self, Handed};
+use crate::window_file;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use sluice_control::{Network, Switch};
 use sluice_memory::PeerSlice;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -55,6 +57,14 @@ pub enum ServerError {
     #[error("socket {}: {error}", path.display())]
     Socket {
         /// The socket.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The file that a VM is to have as a device can't be used.
+    #[error("window_file {}: {error}", path.display())]
+    WindowFile {
+        /// The file.
         path: PathBuf,
         /// Why not.
         error: io::Error,
@@ -112,6 +122,9 @@ impl Server {
         let control = Control::new(listen(&handed, &policy.control)?);
         let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket)).collect::<Result<_, _>>()?;
         let mut ports = Ports::new(policy.vms.len());
+        for (vm, port) in policy.vms.iter().zip(ports.iter_mut()) {
+            port.window_file = vm.window().map(|(path, len)| take_window_file(path, len)).transpose()?;
+        }
         for tap in &policy.taps {
             ports.add_tap(taps::open(path, tap)?);
         }
@@ -277,6 +290,11 @@ impl Server {
         let found = all.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(found.map(|((source, ..), _)| *source).collect())
     }
+}
+
+/// Makes the file at `path` that a VM has as a device, or takes the one that is there.
+fn take_window_file(path: &Path, len: u64) -> Result<File, ServerError> {
+    window_file::take(path, len).map_err(|error| ServerError::WindowFile { path: path.into(), error })
 }
 
 /// Makes the socket at `path`, or takes it from those that are `handed` over.

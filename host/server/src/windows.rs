@@ -25,9 +25,43 @@ pub struct Window {
     pub waits: bool,
     /// The memory of the peer that it has mapped.
     pub placed: Option<u64>,
+    /// The device that is the memory of the peer, if the window is that of a program within a VM.
+    pub bar: Option<Bar>,
     pub state: State,
     /// Number of frames that went by the window.
     pub frames: u64,
+}
+
+/// A device of a VM that is the memory of a peer: nobody can exchange it while the VM runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    /// Its length, bytes.
+    pub len: u64,
+    /// The file behind it, once a window has opened.
+    pub file: Option<Whole>,
+}
+
+impl Bar {
+    /// Returns whether the device can be `file`.
+    pub fn may_be(&self, file: &Whole) -> bool {
+        self.len == file.len && self.file.is_none_or(|known| known == *file)
+    }
+}
+
+/// A file that is all the memory of a front-end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    device: u64,
+    inode: u64,
+    /// Its length, bytes.
+    len: u64,
+}
+
+impl Whole {
+    fn of(file: &File) -> Option<Self> {
+        let stat = fstat(file).ok()?;
+        Some(Self { device: stat.st_dev, inode: stat.st_ino, len: u64::try_from(stat.st_size).ok()? })
+    }
 }
 
 /// How far a window is from open.
@@ -55,32 +89,60 @@ impl State {
 
 /// The memory of a front-end as windows have it: the regions, with slot offsets from the start of the peer, the longest
 /// first, and each with the file that shares it and where it begins there.
-pub struct Layout<'f>(Vec<(Region, u64, &'f File)>);
+pub struct Layout<'f> {
+    parts: Vec<(Region, u64, &'f File)>,
+    whole: Option<Whole>,
+}
 
 impl<'f> Layout<'f> {
-    /// Lays `memory` out without gaps of gigabytes. `None`: it is more than a peer has room for, which is 6.25 GiB less
-    /// 1 MiB, with each region at a large page.
+    /// Lays `memory` out as it lies in its file, if it is of one, so that a device with that file can be a window; else
+    /// without gaps of gigabytes. `None`: it is more than a peer has room for, which is 6.25 GiB less 1 MiB, with each
+    /// region at a large page.
     pub fn of(memory: &'f [(body::Region, File)]) -> Option<Self> {
         let mut parts: Vec<_> = memory.iter().collect();
         parts.sort_by_key(|(region, _)| (u64::MAX - region.len, region.gpa));
+        Self::as_in_file(&parts).or_else(|| Self::compact(parts))
+    }
+
+    fn as_in_file(parts: &[&'f (body::Region, File)]) -> Option<Self> {
+        let whole = Whole::of(&parts.first()?.1)?;
+        let mut parts_of_it = Vec::new();
+        for (index, (region, file)) in parts.iter().enumerate() {
+            let slot_offset = region.offset;
+            let end = slot_offset.checked_add(reach(index, region.len))?;
+            if Whole::of(file)? != whole || end > PEER_STRIDE {
+                return None;
+            }
+            parts_of_it.push((Region { gpa: Gpa(region.gpa), len: region.len, slot_offset }, region.offset, file));
+        }
+        let mut ranges: Vec<_> = parts_of_it.iter().map(|(it, ..)| (it.slot_offset, it.slot_offset + it.len)).collect();
+        ranges.sort_unstable();
+        let is_apart = ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+        is_apart.then_some(Self { parts: parts_of_it, whole: Some(whole) })
+    }
+
+    fn compact(parts: Vec<&'f (body::Region, File)>) -> Option<Self> {
         let (mut end, mut all) = (0_u64, Vec::new());
         for (index, (region, file)) in parts.into_iter().enumerate() {
             let page = fstat(file).map_or(ALIGN, |stat| (stat.st_blksize as u64).max(ALIGN));
             let slot_offset = end.checked_next_multiple_of(page)?;
-            let reach =
-                if index == 0 { SPECULATION_REACH.max(region.len + INDEX_REACH) } else { region.len + INDEX_REACH };
             end = slot_offset + region.len;
-            if slot_offset + reach > PEER_STRIDE {
+            if slot_offset + reach(index, region.len) > PEER_STRIDE {
                 return None;
             }
             all.push((Region { gpa: Gpa(region.gpa), len: region.len, slot_offset }, region.offset, file));
         }
-        Some(Self(all))
+        Some(Self { parts: all, whole: None })
+    }
+
+    /// Returns the file that is all of the memory, and lies in a window as it is; `None` if there is none.
+    pub const fn whole(&self) -> Option<Whole> {
+        self.whole
     }
 
     /// Returns the regions.
     pub fn regions(&self) -> Vec<Region> {
-        self.0.iter().map(|(region, ..)| *region).collect()
+        self.parts.iter().map(|(region, ..)| *region).collect()
     }
 
     /// Returns the regions as places in the slot, where the peer begins at `base`, with copies of their files.
@@ -89,8 +151,14 @@ impl<'f> Layout<'f> {
             let place = Place { slot_offset: base + slot_offset, len, file_offset };
             file.as_fd().try_clone_to_owned().map(|file| (place, file))
         };
-        self.0.iter().map(place).collect()
+        self.parts.iter().map(place).collect()
     }
+}
+
+/// Returns how far an access to region `index` may reach, bytes. See: [`sluice_abi::map`].
+const fn reach(index: usize, len: u64) -> u64 {
+    let reach = len.saturating_add(INDEX_REACH);
+    if index == 0 && reach < SPECULATION_REACH { SPECULATION_REACH } else { reach }
 }
 
 #[cfg(test)]

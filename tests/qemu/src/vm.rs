@@ -74,6 +74,8 @@ pub struct Vm {
     pub memory_mib: u32,
     /// How much of it is below 4 GiB, MiB: what is more is above, where Linux takes its buffers first.
     pub low_mib: u32,
+    /// The file that is the memory, if others are to have it as a device; else QEMU makes one that has no name.
+    pub memory_file: Option<PathBuf>,
     /// Network devices: eth0, eth1 and so on in the guest.
     pub nics: Vec<Nic>,
     /// Files for the guest, which may be run: path without a slash at the start, and contents.
@@ -86,7 +88,8 @@ impl Vm {
     /// Returns a VM with the installed QEMU, 256 MiB below 4 GiB, and the network devices `nics`.
     pub fn new(name: &str, nics: Vec<Nic>) -> Self {
         let (qemu, name) = (Qemu::installed(), name.to_owned());
-        Self { name, qemu, memory_mib: 256, low_mib: 2048, nics, files: Vec::new(), options: Vec::new() }
+        let (files, options) = (Vec::new(), Vec::new());
+        Self { name, qemu, memory_mib: 256, low_mib: 2048, memory_file: None, nics, files, options }
     }
 
     /// Returns the command that runs this VM with `kernel`. The other files are in `folder`: archive `initramfs`,
@@ -106,7 +109,11 @@ impl Vm {
             "-m",
             &format!("{}M", self.memory_mib),
         ]);
-        let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
+        let kind = match &self.memory_file {
+            Some(file) => format!("memory-backend-file,mem-path={}", file.display()),
+            None => "memory-backend-memfd".into(),
+        };
+        let memory = format!("{kind},id=memory,size={}M,share=on", self.memory_mib);
         command.args(["-object", &memory, "-numa", "node,memdev=memory"]);
         command.arg("-kernel").arg(kernel).args(["-initrd", &at("initramfs"), "-append", KERNEL_OPTIONS]);
         command.args(["-serial", &format!("file:{}", at("console"))]);

@@ -1,11 +1,11 @@
-//! Device registers over a socket: each access is one message to the host and one answer. See: docs/interfaces.md.
+//! Device registers over a socket, or a port that leads to one: each access is one message to the host and one answer. See: docs/interfaces.md.
 
 use rustix::fd::OwnedFd;
 use sluice_abi::call::Status;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_driver::Registers;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
 /// Descriptor of the control socket.
@@ -19,7 +19,7 @@ pub const REQUEST_FD: u16 = 6;
 /// Descriptor of the RAM of the peer at index 0. Those of the other peers follow.
 pub const FIRST_PEER_FD: u16 = 7;
 
-/// The control socket of this process.
+/// The control socket of this process, or the port that leads to it.
 static SOCKET: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Makes `socket` the control socket. The first one stays.
@@ -28,11 +28,11 @@ pub(super) fn connect(socket: OwnedFd) {
 }
 
 /// Registers of this process's network device.
-pub struct Control(Option<UnixStream>);
+pub struct Control(Option<File>);
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self(SOCKET.get().and_then(|socket| socket.try_clone().ok()).map(UnixStream::from))
+        Self(SOCKET.get().and_then(|socket| socket.try_clone().ok()).map(File::from))
     }
 
     /// Sends one message of four words, and returns the answer. Without a host every register reads 0, as where there

@@ -1,7 +1,8 @@
 //! The image as a Linux process: RAM is a memfd that its senders map, too.
 //!
 //! The launcher starts it, and hands over file descriptors of fixed numbers and a few environment variables. Of
-//! `sluiced`, whose socket the environment names, it gets the same by itself. docs/interfaces.md lists both.
+//! `sluiced`, whose socket the environment names, it gets the same by itself. Within a VM devices have all of it.
+//! docs/interfaces.md lists all three.
 
 mod clock;
 mod control;
@@ -9,6 +10,7 @@ mod files;
 mod server;
 mod shared;
 mod sleep;
+mod vm;
 
 pub use clock::{counter, host_time};
 pub use control::Control as Transport;
@@ -24,11 +26,15 @@ use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
 use std::io::Write;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub use std::thread::yield_now;
 use std::time::Duration;
 use std::{env, fs, io};
+
+/// Longest sleep of a program that nobody wakes.
+const TICK: Duration = Duration::from_millis(1);
 
 /// This process in the role of a VM.
 pub struct Vnf {
@@ -38,6 +44,8 @@ pub struct Vnf {
     files: PathBuf,
     out: PathBuf,
     slot: Slot,
+    /// Whether the host wakes this process when it sleeps.
+    is_woken: bool,
     packets: Runs,
     /// Flow table and records, if this VNF has them, until they are used.
     flows: Option<FlowPages>,
@@ -89,16 +97,22 @@ impl Vnf {
         }
     }
 
-    /// Connects to the server at `path`. The arguments are those of the command line, unless the environment has some.
+    /// Connects to the server at `path`: its socket, or within a VM a virtio-serial port that leads there. The arguments are those of the command line, unless the environment has some.
     fn from_server(path: &Path) -> io::Result<Self> {
+        let args = env::var("SLUICE_ARGS").unwrap_or_else(|_| env::args().skip(1).collect::<Vec<_>>().join(" "));
+        if fs::metadata(path).is_ok_and(|it| it.file_type().is_char_device()) {
+            let vm::Handed { port, slot, ram } = vm::connect(path)?;
+            vm::follow(port.try_clone()?)?;
+            control::connect(port);
+            return Ok(Self { is_woken: false, ..Self::new(args, slot, ram, None) });
+        }
         let handed = server::connect(path)?;
         let mut slot = Slot::reserve()?;
-        let ram = slot.map(map::PACKETS, &handed.ram)?;
-        slot.map_directory(&handed.directory)?;
-        slot.map_request(&handed.request)?;
+        let ram = slot.map(map::PACKETS, &handed.ram, 0)?;
+        slot.map_directory(&handed.directory, 0)?;
+        slot.map_request(&handed.request, 0)?;
         control::connect(handed.control);
         server::follow(handed.places, slot.peers())?;
-        let args = env::var("SLUICE_ARGS").unwrap_or_else(|_| env::args().skip(1).collect::<Vec<_>>().join(" "));
         Ok(Self::new(args, slot, ram, None))
     }
 
@@ -111,16 +125,16 @@ impl Vnf {
         })?;
         let mut slot = Slot::reserve()?;
         for index in 0..peers {
-            slot.map(map::peer_base(PeerIdx(index)), &inherited(control::FIRST_PEER_FD + u16::from(index))?)?;
+            slot.map(map::peer_base(PeerIdx(index)), &inherited(control::FIRST_PEER_FD + u16::from(index))?, 0)?;
         }
-        let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?)?;
-        slot.map_directory(&inherited(control::DIRECTORY_FD)?)?;
-        slot.map_request(&inherited(control::REQUEST_FD)?)?;
+        let ram = slot.map(map::PACKETS, &inherited(control::RAM_FD)?, 0)?;
+        slot.map_directory(&inherited(control::DIRECTORY_FD)?, 0)?;
+        slot.map_request(&inherited(control::REQUEST_FD)?, 0)?;
         control::connect(inherited(control::CONTROL_FD)?);
         let flows = match env::var_os("SLUICE_FLOWS") {
             Some(_) => Some(FlowPages {
                 table: slot.map_read_only(map::FLOWS, &inherited(control::FIRST_PEER_FD + u16::from(peers))?)?,
-                records: slot.map(map::FLOW_RECORDS, &inherited(control::FIRST_PEER_FD + u16::from(peers) + 1)?)?,
+                records: slot.map(map::FLOW_RECORDS, &inherited(control::FIRST_PEER_FD + u16::from(peers) + 1)?, 0)?,
             }),
             None => None,
         };
@@ -135,6 +149,7 @@ impl Vnf {
             files: folder("SLUICE_FILES"),
             out: folder("SLUICE_OUT"),
             slot,
+            is_woken: true,
             packets: Runs::new(Gpa(0), ram),
             flows,
         }
@@ -220,9 +235,14 @@ impl Vnf {
 }
 
 impl Wait for Vnf {
-    /// Sleeps on a futex at the word, which anyone who shares that memory may wake.
+    /// Sleeps on a futex at the word, which anyone who shares that memory may wake; within a VM that nobody wakes, for
+    /// [`TICK`] at most.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
-        sleep::until_changed(word, at_most);
+        if self.is_woken {
+            sleep::until_changed(word, at_most);
+        } else {
+            std::thread::sleep(at_most.min(TICK));
+        }
     }
 }
 
@@ -248,16 +268,17 @@ mod tests {
         let ram = PeerSlice::from_mut(vec![0u8; map::PAGE as usize].leak());
         let directory = memfd_create("directory", MemfdFlags::CLOEXEC).expect("a file");
         ftruncate(&directory, map::DIRECTORY_LEN).expect("room");
-        slot.map_directory(&directory).expect("room");
+        slot.map_directory(&directory, 0).expect("room");
         let request = memfd_create("request", MemfdFlags::CLOEXEC).expect("a file");
         ftruncate(&request, map::PAGE).expect("room");
-        slot.map_request(&request).expect("room");
+        slot.map_request(&request, 0).expect("room");
         let mut machine = Vnf {
             args: "",
             modules: Vec::new(),
             files: PathBuf::new(),
             out: PathBuf::new(),
             slot,
+            is_woken: true,
             packets: Runs::new(Gpa(0), ram),
             flows: None,
         };

@@ -8,9 +8,9 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use sluice::{Access, AccessMemory, PacketMemory, PeerSlice};
-use sluice_abi::PeerIdx;
 use sluice_abi::handover::Place;
-use sluice_abi::map::{self, PEER_STRIDE, SLOT_LEN};
+use sluice_abi::map::{self, DIRECTORY_LEN, PAGE, PEER_STRIDE, SLOT_LEN};
+use sluice_abi::{PeerIdx, directory};
 use std::io;
 use std::ptr::null_mut;
 
@@ -48,35 +48,52 @@ impl Slot {
         Ok(Self { all, directory: None, request: None, is_taken: false })
     }
 
-    /// Maps all of `file` at slot offset `offset`, for reading and writing.
-    pub fn map(&self, offset: u64, file: &impl AsFd) -> io::Result<PeerSlice<'static>> {
-        self.map_with(offset, file, ProtFlags::READ | ProtFlags::WRITE)
+    /// Maps what `file` has from byte `at` on at slot offset `offset`, for reading and writing.
+    pub fn map(&self, offset: u64, file: &impl AsFd, at: u64) -> io::Result<PeerSlice<'static>> {
+        self.map_with(offset, file, at, None, ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// Maps all of `file` at slot offset `offset`, for reading.
     pub fn map_read_only(&self, offset: u64, file: &impl AsFd) -> io::Result<PeerSlice<'static>> {
-        self.map_with(offset, file, ProtFlags::READ)
+        self.map_with(offset, file, 0, None, ProtFlags::READ)
     }
 
-    /// Maps the window directory, which is `file`, for reading.
-    pub fn map_directory(&mut self, file: &impl AsFd) -> io::Result<()> {
-        self.directory = Some(self.map_read_only(map::DIRECTORY, file)?);
+    /// Maps the window directory, which begins at byte `at` of `file`, for reading.
+    pub fn map_directory(&mut self, file: &impl AsFd, at: u64) -> io::Result<()> {
+        self.directory = Some(self.map_with(map::DIRECTORY, file, at, Some(DIRECTORY_LEN), ProtFlags::READ)?);
         Ok(())
     }
 
-    /// Maps the request block, which is `file`, for reading and writing.
-    pub fn map_request(&mut self, file: &impl AsFd) -> io::Result<()> {
-        self.request = Some(self.map(map::REQUEST, file)?);
+    /// Returns whether a host has written there.
+    pub fn has_directory(&self) -> bool {
+        self.directory.is_some_and(|it| it.read_own::<u64>(0).is_ok_and(|word| word == directory::MAGIC))
+    }
+
+    /// Maps the request block, which begins at byte `at` of `file`, for reading and writing.
+    pub fn map_request(&mut self, file: &impl AsFd, at: u64) -> io::Result<()> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        self.request = Some(self.map_with(map::REQUEST, file, at, Some(PAGE), access)?);
         Ok(())
     }
 
-    fn map_with(&self, offset: u64, file: &impl AsFd, access: ProtFlags) -> io::Result<PeerSlice<'static>> {
-        let len = fstat(file)?.st_size as u64;
+    /// Maps `len` bytes, or all that there are.
+    fn map_with(
+        &self,
+        offset: u64,
+        file: &impl AsFd,
+        at: u64,
+        len: Option<u64>,
+        access: ProtFlags,
+    ) -> io::Result<PeerSlice<'static>> {
+        let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
+        let most = size.checked_sub(at).filter(|most| len.is_none_or(|len| len <= *most));
+        let most = most.ok_or_else(|| io::Error::other(format!("a file of {size} bytes is too short")))?;
+        let len = len.unwrap_or(most);
         let part = self.all.sub(offset, len);
         let part = part.map_err(|_| io::Error::other(format!("{len} bytes do not fit at slot offset {offset:#x}")))?;
         let flags = MapFlags::SHARED | MapFlags::FIXED;
         // SAFETY: replaces a part of the reservation, to which only PeerSlices lead.
-        unsafe { mmap(part.as_ptr().cast(), len as usize, access, flags, file, 0) }?;
+        unsafe { mmap(part.as_ptr().cast(), len as usize, access, flags, file, at) }?;
         Ok(part)
     }
 

@@ -65,6 +65,7 @@ pub struct Entry {
     limit: Option<Spanned<Rates>>,
     capture: Option<Spanned<PathBuf>>,
     ram_mib: Option<Spanned<u32>>,
+    window_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub peers: Vec<Spanned<String>>,
 }
@@ -103,6 +104,10 @@ impl Entry {
         self.ram_mib.as_ref().map(|mib| *mib.get_ref())
     }
 
+    pub fn window_file(&self) -> Option<&Path> {
+        self.window_file.as_ref().map(|path| path.get_ref().as_path())
+    }
+
     pub fn mtu(&self) -> u16 {
         self.mtu.as_ref().map_or(DEFAULT_MTU, |mtu| *mtu.get_ref())
     }
@@ -125,6 +130,7 @@ impl Entry {
             "mtu" => self.mtu.as_ref().map(Spanned::span),
             "limit" => self.limit.as_ref().map(Spanned::span),
             "ram_mib" => self.ram_mib.as_ref().map(Spanned::span),
+            "window_file" => self.window_file.as_ref().map(Spanned::span),
             "peers" => self.peers.first().map(Spanned::span),
             "capture" => self.capture.as_ref().map(Spanned::span),
             _ => None,

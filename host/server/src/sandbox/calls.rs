@@ -24,6 +24,7 @@ const ANY: &[i64] = &[
     libc::SYS_eventfd2,
     libc::SYS_fchmod,
     libc::SYS_fcntl,
+    libc::SYS_flock,
     libc::SYS_fstat,
     libc::SYS_ftruncate,
     libc::SYS_getcwd,

@@ -1,17 +1,20 @@
 //! Another policy while the server runs: all of it, or nothing.
 
-use super::{Server, ServerError, listen};
+use super::{Server, ServerError, listen, take_window_file};
 use crate::captures::Captures;
 use crate::log::Quota;
 use crate::policy::{Policy, PolicyError};
 use crate::sockets::Socket;
 use crate::systemd;
 use crate::tap::TapDevice;
+use crate::window_file;
 use sluice_control::Network;
+use std::fs::File;
+use std::path::Path;
 use tracing::{info, warn};
 
-/// The sockets and devices that are new, each at the place of its VM or tap.
-type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>);
+/// The sockets and devices that are new, each at the place of its VM or tap, and the files that VMs have as devices.
+type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, Vec<Option<File>>);
 
 /// Why the policy stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +57,13 @@ impl Server {
         let before = self.policy.stay(&new);
         let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
         let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
+        let files = self.window_files(&new).map_err(|error| self.explain(error))?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
         let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
         let gone = self.policy.ports() - kept;
-        self.take_over(new, &before, (sockets, taps), captures);
+        self.take_over(new, &before, (sockets, taps, files), captures);
         let (new, what) =
             (self.policy.ports() - kept, if self.policy.taps.is_empty() { "VMs" } else { "VMs and taps" });
         Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
@@ -82,6 +86,20 @@ impl Server {
             .collect()
     }
 
+    /// Returns the files that the VMs of `new` have as devices: those that are open, and others.
+    fn window_files(&mut self, new: &Policy) -> Result<Vec<Option<File>>, ServerError> {
+        let Self { policy, switch, .. } = self;
+        let mut file = |path: &Path, len| {
+            let known = policy.vms.iter().position(|vm| vm.window_file.as_deref() == Some(path));
+            let Some(open) = known.and_then(|id| switch.rings().get(id)?.window_file.as_ref()) else {
+                return take_window_file(path, len);
+            };
+            let file = window_file::check(open, len).and_then(|()| open.try_clone());
+            file.map_err(|error| ServerError::WindowFile { path: path.into(), error })
+        };
+        new.vms.iter().map(|vm| vm.window().map(|(path, len)| file(path, len)).transpose()).collect()
+    }
+
     /// Returns `new` with the capture files alone that have to be made.
     fn new_captures(&self, new: &Policy, before: &[Option<usize>]) -> Policy {
         let mut new = new.clone();
@@ -93,7 +111,7 @@ impl Server {
         new
     }
 
-    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps): Made, captures: Captures) {
+    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps, files): Made, captures: Captures) {
         self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
@@ -112,6 +130,7 @@ impl Server {
         let ports = new.port_configs().zip(before.iter().copied());
         self.switch.change(ports, new.ageing.as_nanos() as u64);
         self.switch.rings().reorder(before);
+        self.switch.rings().iter_mut().zip(files).for_each(|(port, file)| port.window_file = file);
         self.policy = new;
         for vm in 0..self.policy.vms.len() {
             self.set_up(vm);

@@ -87,13 +87,13 @@ impl Server {
     }
 
     /// Ends the connection of VM `vm`. Its socket stays. `is_left` says whether the other end has closed its own. A
-    /// process is ended, and gone once it can write nothing more.
+    /// process is ended, and gone once it can write nothing more; a VM goes on.
     pub(super) fn close(&mut self, vm: usize, why: &str, is_left: bool) {
         self.close_windows_on(vm);
         let name = &self.policy.vms[vm].name;
         let Some(port) = self.switch.rings().get_mut(vm) else { return };
         let Some(connection) = &mut port.connection else { return };
-        if let Some(process) = connection.process().filter(|process| !process.has_ended()) {
+        if let Some(process) = connection.process().filter(|process| !process.is_in_vm() && !process.has_ended()) {
             match process.kill() {
                 Ok(()) => return connection.end(why.to_owned(), is_left),
                 Err(error) => port.log(Level::ERROR, || error!(vm = name, %error, "the process can't be ended")),

@@ -7,6 +7,10 @@
 //! | close | the directory shows the peer as absent |
 //! | drain | a call that began before that ends; a process that stays in one is ended itself |
 //!
+//! Of a VM, in which a program has the window, the memory of peers is a device: the program says how long it is, and
+//! nobody takes it away. A VM that stays in a call is not ended, since it may be paused: its queue is recovered after
+//! that time, and should it go on then, it writes what a process no longer can.
+//!
 //! Only then the message is handled that takes the ring or the memory away, and its sender answered. Nobody else waits.
 //!
 //! # Why the server does not wait for the memory to be unmapped
@@ -16,11 +20,11 @@
 use super::Server;
 use crate::connection::Connection;
 use crate::process::{Process, Request};
-use crate::windows::{State, Window};
+use crate::windows::{Bar, State, Whole, Window};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::Status;
 use sluice_abi::directory::{GateKind, Queue};
-use sluice_abi::map::peer_base;
+use sluice_abi::map::{PAGE, peer_base};
 use sluice_abi::net::F;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_abi::{Gpa, virtq};
@@ -44,7 +48,12 @@ pub(super) type Name = (usize, usize);
 impl Server {
     /// Takes the process at the other end of `stream` as VM `vm`.
     pub(super) fn welcome(&mut self, vm: usize, stream: UnixStream, ram_len: u64) -> Result<Connection, String> {
-        let process = Process::welcome(stream, ram_len, self.policy.vms[vm].peers.len());
+        let (file, peers) =
+            (self.switch.rings().get(vm).and_then(|port| port.window_file.as_ref()), &self.policy.vms[vm].peers);
+        let process = match file {
+            Some(file) => Process::of_vm(stream, file, ram_len, peers.len()),
+            None => Process::welcome(stream, ram_len, peers.len()),
+        };
         process.map(Connection::of_process).map_err(|error| format!("the process can't be taken: {error}"))
     }
 
@@ -52,7 +61,12 @@ impl Server {
     pub(super) fn request(&mut self, vm: usize) -> Result<(), String> {
         let Some(process) = self.switch.rings().process(vm) else { return Ok(()) };
         let Some(request) = process.next()? else { return Ok(()) };
-        let (answer, event) = self.carry_out(vm as u32, request)?;
+        let is_in_vm = process.is_in_vm();
+        let (answer, event) = match request {
+            [4, number, 0, 0] if is_in_vm => (self.begin_again(vm, number), None),
+            [5, peer, pages, 0] if is_in_vm => (self.has_device(vm, peer, pages)?, None),
+            request => self.carry_out(vm as u32, request)?,
+        };
         if let Some(process) = self.switch.rings().process(vm) {
             process.answer(answer)?;
         }
@@ -78,6 +92,26 @@ impl Server {
             3 => status(self.network.remove_run(vm, bytes(c), bytes(b))),
             kind => return Err(format!("a request of kind {kind}")),
         })
+    }
+
+    /// Begins anew with VM `vm`: another program in it has its window now. Returns `number`, by which the program knows
+    /// that all answers before are not its own.
+    fn begin_again(&mut self, vm: usize, number: u32) -> u32 {
+        self.forget_windows_of(vm);
+        self.network.remove(vm as u32);
+        if let Some(process) = self.switch.rings().process(vm) {
+            process.begin_again();
+        }
+        self.publish(vm);
+        self.tell_senders_to(vm);
+        number
+    }
+
+    /// Takes over that VM `vm` has a device of `pages` pages that is the memory of its peer `peer`.
+    fn has_device(&mut self, vm: usize, peer: u32, pages: u32) -> Result<u32, String> {
+        let window = self.window((vm, peer as usize)).ok_or_else(|| format!("a device for peer {peer}"))?;
+        window.bar = Some(Bar { len: u64::from(pages) * PAGE, file: None });
+        Ok(0)
     }
 
     /// Takes what the process that is VM `vm` says of the memory that it was told to map.
@@ -150,10 +184,19 @@ impl Server {
             let process = self.connection(vm).and_then(Connection::process);
             if process.is_none_or(|process| process.has_left(call) || process.has_ended()) {
                 self.settle(name);
-            } else if Instant::now() > until {
-                self.close(vm, "the process stays in a call that began before its peer was taken away", false);
-            } else {
+            } else if Instant::now() <= until {
                 draining = true;
+            } else if self.connection(vm).and_then(Connection::process).is_some_and(|process| process.is_in_vm()) {
+                self.log_of_window(name, Level::WARN, |vm, peer| {
+                    warn!(
+                        vm,
+                        peer,
+                        "the VM stays in a call that began before its peer was taken away: its queue is recovered"
+                    );
+                });
+                self.settle(name);
+            } else {
+                self.close(vm, "the process stays in a call that began before its peer was taken away", false);
             }
         }
         draining
@@ -168,13 +211,19 @@ impl Server {
         let Some(queue) = self.queue(name) else { return };
         let Some(connection) = self.switch.rings().connection(peer).filter(|peer| !peer.holds()) else { return };
         let Some(memory) = connection.memory() else { return };
-        if placed != Some(memory) {
+        let (whole, regions) = (connection.whole(), connection.regions());
+        let process = self.connection(vm).and_then(Connection::process);
+        if process.is_some_and(|process| process.is_in_vm()) {
+            if !self.has_as_device(name, whole) {
+                return;
+            }
+        } else if placed != Some(memory) {
             if !waits && asked != Some(memory) {
                 self.ask(name, memory);
             }
             return;
         }
-        if let Some(regions) = connection.regions() {
+        if let Some(regions) = regions {
             self.network.share(peer as u32, regions);
         }
         let Some(ring) = self.switch.rings().connection(peer).and_then(|peer| peer.ring(&queue)) else { return };
@@ -183,9 +232,28 @@ impl Server {
         self.network.show(peer as u32, vm as u32, Some(base));
         self.publish(vm);
         self.set_state(name, State::Open);
-        let (process, peer) = (&self.policy.vms[vm].name, &self.policy.vms[peer].name);
-        let Some(port) = self.switch.rings().get_mut(vm) else { return };
-        port.log(Level::DEBUG, || debug!(vm = process, peer, "the window is open"));
+        self.log_of_window(name, Level::DEBUG, |vm, peer| debug!(vm, peer, "the window is open"));
+    }
+
+    /// Returns whether the VM of a window has its peer's memory, which is `whole`, as a device.
+    fn has_as_device(&mut self, name: Name, whole: Option<Whole>) -> bool {
+        let Some(bar) = self.window(name).and_then(|window| window.bar.as_mut()) else { return false };
+        let found = whole.filter(|whole| bar.may_be(whole));
+        bar.file = found.or(bar.file);
+        if found.is_none() {
+            self.log_of_window(name, Level::WARN, |vm, peer| {
+                warn!(vm, peer, "the memory of the peer is no file, or not the one that the VM has as a device");
+            });
+        }
+        found.is_some()
+    }
+
+    /// Logs a line about a window by `line`, which gets the names of the VM that has it and of its peer.
+    fn log_of_window(&mut self, (vm, index): Name, level: Level, line: impl FnOnce(&str, &str)) {
+        let (name, peer) = (&self.policy.vms[vm].name, &self.policy.vms[self.policy.vms[vm].peers[index]].name);
+        if let Some(port) = self.switch.rings().get_mut(vm) {
+            port.log(level, || line(name, peer));
+        }
     }
 
     /// Has the process of a window map `memory`, which is its peer's.

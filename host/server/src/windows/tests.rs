@@ -82,3 +82,31 @@ fn places_are_the_regions_from_where_the_peer_begins_each_with_its_file() {
     let inode = |file: &dyn AsFd| fstat(file.as_fd()).expect("a file").st_ino;
     assert_eq!([inode(&places[0].1), inode(&places[1].1)], [inode(&memory[1].1), inode(&memory[0].1)]);
 }
+
+/// As QEMU has it: memory below and above 4 GiB is of one file.
+#[test]
+fn memory_of_one_file_lies_in_a_window_as_in_the_file() {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(3 * GIB).expect("sparse");
+    let parts = |parts: &[(u64, u64, u64)]| -> Vec<_> {
+        let part =
+            |&(gpa, len, offset)| (body::Region { gpa, len, user: 0, offset }, file.try_clone().expect("a copy"));
+        parts.iter().map(part).collect()
+    };
+    let two = parts(&[(0, GIB, 0), (4 * GIB, 2 * GIB, GIB)]);
+    let layout = Layout::of(&two).expect("it fits");
+    let of = |layout: &Layout<'_>| -> Vec<_> { layout.regions().iter().map(|it| (it.gpa.0, it.slot_offset)).collect() };
+    assert_eq!(of(&layout), [(4 * GIB, GIB), (0, 0)]);
+    let whole = layout.whole().expect("one file");
+    let bar = |len| Bar { len, file: None };
+    assert_eq!([2 * GIB, 3 * GIB, 4 * GIB].map(|len| bar(len).may_be(&whole)), [false, true, false]);
+    let other = Layout::of(&memory(&[(0, MIB)])).and_then(|it| it.whole()).expect("one file");
+    assert!(!Bar { len: 3 * GIB, file: Some(other) }.may_be(&whole));
+    assert!(Bar { len: 3 * GIB, file: Some(whole) }.may_be(&whole));
+    // What would lie twice in one place, or too far, lies as that of several files does.
+    for other in [&[(0, GIB, 0), (4 * GIB, GIB, GIB / 2)][..], &[(0, GIB, 3 * GIB)]] {
+        let memory = parts(other);
+        let layout = Layout::of(&memory).expect("it fits");
+        assert!(layout.whole().is_none() && layout.regions()[0].slot_offset == 0, "{other:?}");
+    }
+}

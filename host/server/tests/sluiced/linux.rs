@@ -3,10 +3,10 @@
 use crate::host::{Device, Namespace};
 use crate::lab::*;
 use crate::windows::{Killed, example, start};
-use anyhow::{Error, Result, ensure};
+use anyhow::{Result, ensure};
 use pcap_file::pcap::PcapReader;
 use serde_json::json;
-use sluice_tests_qemu::{Guest, Linux, Nic, Qemu, Vm};
+use sluice_tests_qemu::{Guest, Linux, Nic, Vm};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn boot(lab: &Lab, linux: &Linux, name: char, host: u8) -> Result<Guest> {
 }
 
 /// Returns where `cargo xtask test` fetches to.
-fn linux() -> Linux {
+pub fn linux() -> Linux {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
     Linux::fetch(&packages).expect("Linux for guests")
 }
@@ -35,7 +35,7 @@ fn ping(guest: &mut Guest, address: &str, count: u32, size: u32) -> Result<()> {
 }
 
 /// Returns what the guest's kernel counts: packets received, and packets sent.
-fn counted(guest: &mut Guest) -> Result<[u64; 2]> {
+pub fn counted(guest: &mut Guest) -> Result<[u64; 2]> {
     let said = guest.run("cd /sys/class/net/eth0/statistics; cat rx_packets tx_packets")?;
     let numbers: Vec<u64> = said.lines().map(str::parse).collect::<Result<_, _>>()?;
     Ok([numbers[0], numbers[1]])
@@ -168,70 +168,6 @@ fn a_guest_moves_to_another_server_with_all_that_it_received_with_qemu() -> Resu
     assert_eq!(moved.run("sha256sum </received")?, b.run("sha256sum </sent")?);
     there.until('a', |a| a["rings"].as_array().is_some_and(|rings| rings.len() == 2));
     Ok(())
-}
-
-/// Frames that a process puts into a guest's second queue.
-const FRAMES: u64 = 20_000;
-/// Frames that the switch forwards into the first queue meanwhile.
-const SWITCHED: u32 = 200;
-const LENGTHS: [usize; 3] = [64, 594, 1514];
-
-/// Two senders at once: a process by its window, and the switch. The guest's memory lies in two parts. Its driver
-/// sleeps when nothing comes.
-fn a_process_and_the_switch_fill_a_guest(qemu: Qemu) -> Result<()> {
-    let policy = vm('g', "ram_mib = 32\npeers = [\"a\"]") + &vm('a', "") + &vm('b', "lan = [\"a\"]");
-    let (lab, linux) = (Lab::new(&policy), linux());
-    let nic = Nic { socket: lab.socket('a'), mac: mac('a'), pairs: 2 };
-    let mut guest = Guest::start(&linux, &Vm { qemu, low_mib: 128, ..Vm::new("a", vec![nic]) })?;
-    guest.run("ethtool -L eth0 combined 2; ip link set eth0 up")?;
-    guest.wait_until("grep -q 1 /sys/class/net/eth0/carrier")?;
-    guest.run("tcpdump -i eth0 -U --immediate-mode -s 2048 -B 32768 -w /capture ether proto 0x88b5 2>/listening &")?;
-    guest.wait_until("grep -q listening /listening")?;
-    let before = counted(&mut guest)?[0];
-    let mut b = lab.connect('b', SPLIT);
-    // No faster than the emulated processor can take it.
-    let mut generator = example("generator");
-    generator.args(["a", "length=64,594,1514", "rate=40", &format!("count={FRAMES}")]);
-    let process = start(&lab, 'g', generator);
-    for number in 0..SWITCHED {
-        send(&mut b, mac('a'), mac('b'), number..number + 1);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    let output = process.wait_with_output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let size = |number: u64| 16 + LENGTHS[number as usize % 3] as u64;
-    let all = 24 + (0..FRAMES).map(size).sum::<u64>() + u64::from(SWITCHED) * (16 + 64);
-    guest.wait_until(&format!("[ $(stat -c %s /capture) -ge {all} ]"))?;
-    let received = counted(&mut guest)?[0] - before;
-    ensure!(received >= FRAMES + u64::from(SWITCHED), "{received} frames: {}", guest.run("cat /listening")?);
-    let (bytes, mut next, mut switched) = (guest.bytes("cat /capture")?, 0_u64, 0_u32);
-    let mut reader = PcapReader::new(&bytes[..])?;
-    while let Some(packet) = reader.next_packet() {
-        let frame = packet?.data.into_owned();
-        if frame[6..12] == mac('b') {
-            ensure!(frame[..] == crate::lab::frame(mac('a'), mac('b'), switched), "frame {switched} of the switch");
-            switched += 1;
-        } else {
-            let mut expected = vec![0; LENGTHS[next as usize % 3]];
-            expected[..14].copy_from_slice(&[&mac('a')[..], &mac('g'), &[0x88, 0xb5]].concat());
-            expected[14..22].copy_from_slice(&next.to_be_bytes());
-            ensure!(frame == expected, "frame {next} of the window");
-            next += 1;
-        }
-    }
-    assert_eq!((next, switched), (FRAMES, SWITCHED));
-    Ok(())
-}
-
-#[test]
-fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu() -> Result<()> {
-    a_process_and_the_switch_fill_a_guest(Qemu::installed())
-}
-
-#[test]
-fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu_10() -> Result<()> {
-    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
-    a_process_and_the_switch_fill_a_guest(Qemu::backport(&packages).map_err(Error::msg)?)
 }
 
 /// A window closes before the guest's memory is logged, so whatever a process has put there moves with the guest.

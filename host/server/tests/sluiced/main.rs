@@ -2,12 +2,14 @@
 
 mod closing;
 mod control;
+mod devices;
 mod drain;
 mod ends;
 mod exchange;
 mod host;
 mod hostile;
 mod hosts;
+mod inside;
 mod kernels;
 mod lab;
 mod linux;

@@ -11,7 +11,7 @@ use rustix::net::{
 };
 use sluice_abi::call::CALLS;
 use sluice_abi::directory::{Header, Peer, PeerState};
-use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, Welcome};
+use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, Welcome, window_file};
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write, stdin};
 use std::mem::MaybeUninit;
@@ -77,6 +77,8 @@ pub struct Stranger {
     pub directory: File,
     pub ram: File,
     pub block: File,
+    /// Where the request block begins in its file, bytes.
+    block_at: u64,
     pub places: OwnedFd,
 }
 
@@ -94,7 +96,18 @@ impl Stranger {
         let [directory, ram, block, places] = <[OwnedFd; FILES]>::try_from(files).expect("four descriptors");
         set_socket_timeout(&places, Timeout::Recv, Some(PATIENCE)).expect("set");
         let [directory, ram, block] = [directory, ram, block].map(File::from);
-        Some(Self { child, _life: life, socket, directory, ram, block, places })
+        Some(Self { child, _life: life, socket, directory, ram, block, block_at: 0, places })
+    }
+
+    /// Connects as a program within VM `vm`, whose window file is `file`. The child has the part of QEMU.
+    pub fn in_vm(lab: &Lab, vm: char, file: &str) -> Self {
+        lab.until(vm, |vm| vm["connected_seconds"].is_null());
+        let (child, life, socket) = child(lab, vm);
+        lab.until(vm, |vm| vm["connected_seconds"].is_number());
+        let open = || File::options().read(true).write(true).open(lab.file(file)).expect("a file of the server");
+        let places = life.try_clone().expect("a copy");
+        let [directory, ram, block] = [open(), open(), open()];
+        Self { child, _life: life, socket, directory, ram, block, block_at: window_file::REQUEST, places }
     }
 
     /// Connects as VM `vm`, once the one before has ended.
@@ -148,7 +161,7 @@ impl Stranger {
 
     /// Writes the word of the request block that tells whether a call is under way.
     pub fn call(&self, word: u64) {
-        self.block.write_all_at(&word.to_ne_bytes(), 8 * CALLS as u64).expect("written");
+        self.block.write_all_at(&word.to_ne_bytes(), self.block_at + 8 * CALLS as u64).expect("written");
     }
 
     /// Returns the entry of the peer at `index` in the directory.

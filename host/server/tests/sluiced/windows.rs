@@ -14,9 +14,20 @@ pub const PAIRS: Request = Request { features: SPLIT.union(F::MQ), pairs: 2, siz
 
 /// A program of examples/, built, as a command.
 pub fn example(name: &str) -> Command {
+    Command::new(built(name, &[]))
+}
+
+/// A program of examples/, built for any Linux: it needs no libraries.
+pub fn example_for_guests(name: &str) -> PathBuf {
+    let rustflags = "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static']";
+    built(name, &["--target=x86_64-unknown-linux-gnu", "--config", rustflags])
+}
+
+fn built(name: &str, options: &[&str]) -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root).args(["build", "--quiet", "--release", "--package", name, "--message-format=json"]);
+    cargo.args(options);
     let output = cargo.stderr(Stdio::inherit()).output().expect("cargo");
     assert!(output.status.success(), "{name} can't be built");
     let lines = String::from_utf8(output.stdout).expect("JSON");
@@ -24,7 +35,7 @@ pub fn example(name: &str) -> Command {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
         (value["target"]["name"] == name).then(|| value["executable"].as_str().map(PathBuf::from)).flatten()
     });
-    Command::new(path.expect("a program"))
+    path.expect("a program")
 }
 
 /// Starts `command` as the process of VM `vm`.

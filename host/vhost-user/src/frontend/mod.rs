@@ -61,6 +61,11 @@ impl Frontend {
         Ok(frontend)
     }
 
+    /// Returns the length in bytes of the memory that it shares, which is all of one file.
+    pub fn memory_len(&self) -> u64 {
+        self.memory.slice().len()
+    }
+
     /// Connects once more, to a back-end at `path` that took the place of one that went away. Its rings go on behind
     /// the last buffer that the old one published as used, so a frame that the old one had taken and not published is
     /// taken once more. Packed rings are refused: they do not show where that is.

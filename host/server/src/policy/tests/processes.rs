@@ -36,6 +36,9 @@ fn what_is_wrong_with_a_process_is_named_with_its_line() {
         ("ram_mib = 4294967295", 7, "ram_mib: an even number"),
         ("ram_mib = -2", 7, "invalid value"),
         ("peers = [\"b\"]", 7, "vm \"g\": peers: only a process has some: a VM with ram_mib"),
+        ("window_file = \"w\"", 7, "vm \"g\": window_file: only a program has one: a VM with ram_mib"),
+        ("ram_mib = 64\nwindow_file = \"w\"", 7, "ram_mib: beside window_file a power of two less 2 is needed: 30, 62"),
+        ("ram_mib = 62\nwindow_file = \"g.sock\"", 8, "window_file \"/f/g.sock\": it is the socket of vm \"g\""),
         (&format!("{RAM}\npeers = [\"b\",\n\"x\"]"), 9, "vm \"g\": peers \"x\": no such vm"),
         (&format!("{RAM}\npeers = [\"b\",\n\"g\"]"), 9, "peers \"g\": a vm can't be its own peer"),
         (&format!("{RAM}\npeers = [\n\"b\",\n\"b\"]"), 10, "peers \"b\": named twice"),
@@ -97,4 +100,14 @@ fn what_is_connected_goes_on_as_what_it_was() {
     // The same number of pairs, but packed rings are offered to it no more.
     let pairs = three("").replace("name = \"c\"\n", "name = \"c\"\npairs = 2\n");
     assert!(!goes_on(&pairs, 2));
+}
+
+#[test]
+fn a_program_in_a_vm_has_a_file_and_peers_whose_memory_can_be_a_device() {
+    let text = three("ram_mib = 62\nwindow_file = \"g.window\"\npeers = [\"b\"]");
+    let policy = Policy::parse(&text).expect("a policy");
+    assert_eq!(policy.vms[0].window(), Some((Path::new("/f/g.window"), 64 << 20)));
+    assert!(policy.meaning().to_string().contains("62 MiB of RAM: /f/g.window, 64 MiB"), "{}", policy.meaning());
+    let (line, what) = refused(&text.replace("name = \"b\"\n", "name = \"b\"\nram_mib = 2\n"));
+    assert_eq!((line, &*what), (9, "vm \"g\": peers: \"b\" is no VM whose memory could be an ivshmem device"));
 }
