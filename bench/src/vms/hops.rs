@@ -1,9 +1,9 @@
 //! The ways from one VM to the next, and the processes of each.
 //!
 //! With a switch, one process of testpmd is VMs a and b: it sends from a what b received, and the other way round, so
-//! that a fixed number of frames goes to and fro, and nobody makes or frees one. With a window, a process is VM g, which
-//! makes frames, and b of testpmd frees them; in the chain VM f, a process too, takes them from its own queue and puts
-//! them into b's.
+//! that a fixed number of frames goes to and fro, and nobody makes or frees one. With a window, a process is VM g,
+//! which makes frames, and b of testpmd frees them; in the chain VM f, a process too, takes them from its own queue and
+//! puts them into b's.
 
 use super::BURST;
 use crate::clock::pin_thread;

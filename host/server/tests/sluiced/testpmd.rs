@@ -52,7 +52,7 @@ fn start(lab: &Lab, pairs: u16, vms: &Vms) -> Testpmd {
 /// Frame `number`, whose length and every byte behind the addresses follow from its number.
 fn numbered(destination: char, source: char, number: u64) -> Vec<u8> {
     let len = [64, 1_514, 64, 128, 64, 594, 64, 128][number as usize % 8];
-    let word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let word = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let head = [&mac(destination)[..], &mac(source), &[0x88, 0xb5]].concat();
     let mut frame = [&head, &number.to_le_bytes()[..], [word; 187].as_flattened()].concat();
     frame.truncate(len);
