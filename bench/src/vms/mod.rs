@@ -2,10 +2,11 @@
 //! window, by which a process that is a VM puts frames into the next VM's receive queue itself.
 //!
 //! Each way has two processors, and processes of its own, which stand still but in their turn ([`Hops`]). All take
-//! turns (A B C A B C). A turn is a warm-up and a few windows of time, in which a VM of testpmd counts frames by its own
-//! counters and clock. The processors are looked at right before and after a turn ([`cores`]). A window of time counts
-//! if they were as fast as ever, and belonged to this way's processes alone. A row is the median of the windows that
-//! count; a ratio is the median of the ratios of turns of one round in which the processors were equally far apart.
+//! turns (A B C A B C). A turn is a warm-up and a few windows of time, in which a VM of testpmd counts frames by its
+//! own counters and clock. The processors are looked at right before and after a turn ([`cores`]). A window of time
+//! counts if they were as fast as ever, and belonged to this way's processes alone. A row is the median of the windows
+//! that count; a ratio is the median of the ratios of turns of one round in which the processors were equally far
+//! apart.
 //!
 //! Reading order: [`hops`] (what is measured), [`cores`], [`figures`] (what counts).
 
