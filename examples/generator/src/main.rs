@@ -1,10 +1,10 @@
 //! A generator of numbered frames, which are sent to a peer at a rate or as fast as possible.
 //!
-//! Arguments: `PEER [length=BYTES[,BYTES]...] [rate=MBIT] [count=FRAMES]`. Up to 16 lengths are taken in turn (default:
-//! 64), so that `length=64,64,594,1514` is a mix. A length counts from the destination address on, without a frame check
-//! sequence. The rate is in Mbit/s of such bytes. Without a count the program sends until the host takes the peer away.
-//! A frame holds its number, from 0, in eight bytes behind the Ethernet header, most significant byte first; the bytes
-//! behind are zeros.
+//! Arguments: `PEER [length=BYTES[,BYTES]...] [rate=MBIT] [count=FRAMES]`. Up to 16 lengths are taken in turn
+//! (default: 64), so that `length=64,64,594,1514` is a mix. A length counts from the destination address on, without a
+//! frame check sequence. The rate is in Mbit/s of such bytes. Without a count the program sends until the host takes
+//! the peer away. A frame holds its number, from 0, in eight bytes behind the Ethernet header, most significant byte
+//! first; the bytes behind are zeros.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use sluice_vnf::clock::{self, Counter};
