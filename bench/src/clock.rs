@@ -1,6 +1,7 @@
 //! The time-stamp counter, and threads that stay where they are.
 
 use anyhow::{Result, anyhow};
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Ticks so far. Everything before it has ended, stores on their way to memory excepted.
 pub use sluice_vnf::clock::now as ticks;
@@ -29,9 +30,14 @@ pub fn processors() -> Vec<usize> {
 
 /// Keeps the calling thread on processor `cpu`.
 pub fn pin(cpu: usize) -> Result<()> {
+    pin_thread(None, cpu)
+}
+
+/// Keeps a thread, or the calling one, on processor `cpu`.
+pub fn pin_thread(thread: Option<Pid>, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
-    sched_setaffinity(None, &set).map_err(|error| anyhow!("processor {cpu}: {error}"))
+    sched_setaffinity(thread, &set).map_err(|error| anyhow!("processor {cpu}: {error}"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Measures an enqueue: Sluice's ring code and others', side by side on one memory, for one driver. And, as `ring-bench
 //! switch`, look-ups in a table of flows; as `ring-bench chain`, hops of a service chain; as `ring-bench channel`,
-//! packets through a channel.
+//! packets through a channel;
+//! as `ring-bench vms`, hops between VMs.
 //!
 //! One row for each implementation, ring, number of processors, burst and frame size: ticks of the time-stamp counter a
 //! packet, the median of many short turns, in which all of them take turns (A B C A B C). `cargo xtask bench rings`
 //! builds what this needs and runs it.
 //!
 //! Reading order: [`device`] (the device sides), [`driver`] (the other side), [`series`] (the measurement); [`switch`],
-//! [`chain`] and [`channel`] stand apart, and share [`quiet`] and [`turns`].
+//! [`chain`] and [`channel`] stand apart, and share [`quiet`] and [`turns`]; [`vms`] measures other processes.
 
 mod arena;
 mod chain;
@@ -34,6 +35,7 @@ mod switch;
 mod turns;
 mod two_cores;
 mod virtio_queue;
+mod vms;
 mod world;
 
 use anyhow::Result;
@@ -106,6 +108,8 @@ enum What {
     Chain(turns::Options),
     /// Measures what a packet costs through a channel
     Channel(turns::Options),
+    /// Measures what a hop between two VMs costs
+    Vms(vms::Options),
 }
 
 fn frame(text: &str) -> Result<u16, String> {
@@ -140,6 +144,7 @@ fn main() -> Result<()> {
             What::Switch(options) => switch::run(options, &processors, print),
             What::Chain(options) => chain::run(options, print),
             What::Channel(options) => channel::run(options, print),
+            What::Vms(options) => vms::run(options, &processors, print),
         };
     }
     if processors.len() < 2 && options.cores.contains(&2) {

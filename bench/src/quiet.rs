@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
 /// A chunk counts if no reading beside it is more than this share of the best reading, in percent.
-const LIKE_THE_BEST: u64 = 115;
+pub const LIKE_THE_BEST: u64 = 115;
 /// Readings from which the first best one comes.
 const READINGS: usize = 100_000;
 
@@ -72,7 +72,7 @@ impl Quiet {
 /// busy, so that a busy thread beside this one shows: a single chain waits for itself, and leaves room for both. No
 /// memory is touched: a processor that forwards stores to loads in two ways (Intel's Golden Cove) takes 600 ticks, or
 /// 1,700, for a loop over a stack slot.
-fn work() -> u64 {
+pub fn work() -> u64 {
     let start = ticks();
     let mut chains = black_box([1u64, 2, 3, 4, 5, 6]);
     for step in 0..400 {

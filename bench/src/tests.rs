@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use xtask::artifacts;
 
 /// Returns the program that `xtask` built, if there is one.
-fn built(path: PathBuf) -> Option<PathBuf> {
+pub fn built(path: PathBuf) -> Option<PathBuf> {
     if !path.exists() {
         eprintln!("without {}", path.display());
     }

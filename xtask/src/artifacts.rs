@@ -111,6 +111,12 @@ pub fn build_ring_bench() -> Result<()> {
     step("building the ring benchmark", || cargo(&["ring-bench"], &[], &HOSTED_FOLDER))
 }
 
+/// Builds the ring benchmark, the server, and the processes that the benchmark starts.
+pub fn build_vms() -> Result<()> {
+    let packages = ["ring-bench", "sluice-server", "generator", "forward"];
+    step("building the benchmark, the server and VNFs", || cargo(&packages, &[], &HOSTED_FOLDER))
+}
+
 /// Builds the window image alone, and returns its path.
 pub fn build_window() -> Result<PathBuf> {
     step("building the window", || cargo(&["sluice-inside"], &["--target", TARGET], &BARE_FOLDER))?;

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures the cost of a packet.
 
 use crate::progress::step;
-use crate::{Host, Scenario, artifacts, chain, channel, rings, switch};
+use crate::{Host, Scenario, artifacts, chain, channel, rings, switch, vms};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use sluice_report::{IMIX, Report, Row, caption, frame_name, plot, table};
@@ -132,6 +132,22 @@ enum What {
     /// clock runs over both sides. Turns, chunks and ratios are those of `bench switch`. Every byte that comes through
     /// is compared, outside the clock.
     Channel(rings::Turns),
+    /// Measures how many frames a second go from one VM to the next: by a window, and by testpmd and sluiced as
+    /// switches
+    ///
+    /// VMs are DPDK's testpmd (virtio-user) and processes. With a switch, which is testpmd with two vhost ports, or
+    /// sluiced, one process of testpmd is VMs a and b: it sends from a what b received, and the other way round. With a
+    /// window, process g makes frames (examples/generator), which it puts into the receive queue of b, testpmd, by
+    /// itself; in the chain g-f-b process f (examples/forward) passes them on. A hop is the way from one VM to the
+    /// next; a switch copies a frame twice in it, a window once. Each row has two processors, and says who has which.
+    ///
+    /// All take turns of three windows of time, of 150 ms, and stand still in between. One counts if its processes had
+    /// at least 98 % of both processors, and a loop of fixed work took at most 15 % more than its best on each before
+    /// and after the turn. A row is the median of these, by counters of the VMs that receive. A ratio is the median of
+    /// the ratios of turns of one round before and after which a cache line took equally long from one processor to
+    /// the other and back, but for a quarter. Where a fixed number of frames goes to and fro, one that is lost or
+    /// doubled is an error. On a busy machine run it with `nice -n -20`.
+    Vms(vms::Options),
     /// Measures what receiving costs: rx_burst of 32 frames of 64 bytes, which gives the device new buffers, and
     /// freeing the frames
     ///
@@ -158,6 +174,7 @@ pub fn run(options: &Options) -> Result<()> {
         Some(What::Switch(options)) => return switch::run(options),
         Some(What::Chain(options)) => return chain::run(options),
         Some(What::Channel(options)) => return channel::run(options),
+        Some(What::Vms(options)) => return vms::run(options),
         Some(What::Rx(options)) => return rx(*options),
         None => {}
     }

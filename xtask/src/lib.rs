@@ -32,6 +32,7 @@ mod scenario;
 mod switch;
 pub mod test;
 pub mod tools;
+mod vms;
 
 pub use host::Host;
 pub use scenario::Scenario;

@@ -93,3 +93,14 @@ pub fn chain() -> String {
         cpu()
     )
 }
+
+/// Returns the caption of hops between VMs.
+pub fn vms() -> String {
+    format!(
+        "Millions of frames a second, of all hops together, by the receivers' own counters: medians of the windows of \
+         time that count, on this machine ({}), of which each row has two processors. A ratio is the median of the \
+         ratios of turns of one round in which the processors were equally far apart. Through a switch a fixed number \
+         of frames goes to and fro between a and b, and nobody makes or frees one; g makes frames, and b frees them.",
+        cpu()
+    )
+}

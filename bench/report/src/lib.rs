@@ -12,6 +12,7 @@
 //! | [`chain`] | the same for hops of a service chain |
 //! | [`channel`] | the same for packets through a channel |
 //! | [`switch`] | the same for the flow cache |
+//! | [`vms`] | the same for hops between VMs |
 //! | `machine` | [`cpu`]: the processor that figures were taken on |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod report;
 mod rows;
 pub mod switch;
 pub mod table;
+pub mod vms;
 
 pub use counters::Counters;
 pub use machine::cpu;

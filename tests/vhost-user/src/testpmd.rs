@@ -86,8 +86,18 @@ impl Testpmd {
 
     /// Waits until testpmd has printed `text`.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
+        self.wait_behind(0, text).map(drop)
+    }
+
+    /// Waits until testpmd has printed a line with `text`, behind the first `lines` lines. Returns all lines from
+    /// there on.
+    fn wait_behind(&mut self, lines: usize, text: &str) -> Result<String> {
         let start = Instant::now();
-        while !self.output().contains(text) {
+        loop {
+            let said = self.output.lock().unwrap_or_else(PoisonError::into_inner)[lines..].join("\n");
+            if said.contains(text) {
+                return Ok(said);
+            }
             if let Some(status) = self.child.try_wait()? {
                 bail!("testpmd ended ({status}):\n{}", self.output());
             }
@@ -96,20 +106,28 @@ impl Testpmd {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
+    }
+
+    /// Gives testpmd the command `command`, and returns what it prints up to a line with `end`.
+    pub fn ask(&mut self, command: &str, end: &str) -> Result<String> {
+        let lines = self.output.lock().unwrap_or_else(PoisonError::into_inner).len();
+        writeln!(self.input, "{command}")?;
+        self.wait_behind(lines, end)
     }
 
     /// Stops forwarding, and returns the counters.
     pub fn stop(&mut self) -> Result<Counters> {
-        writeln!(self.input, "stop")?;
-        self.wait_for("Accumulated forward statistics")?;
-        self.wait_for("\nDone.")?;
-        let output = self.output();
-        let total = output.split("Accumulated forward statistics").nth(1).unwrap_or_default();
+        let said = self.ask("stop", "Done.")?;
+        let total = said.split("Accumulated forward statistics").nth(1).unwrap_or_default();
         let number = |name: &str| -> Option<u64> { total.split(name).nth(1)?.split_whitespace().next()?.parse().ok() };
         let counters = number("RX-packets:").zip(number("TX-packets:")).zip(number("TX-dropped:"));
         let ((received, sent), dropped) = counters.with_context(|| format!("testpmd printed no counters:\n{total}"))?;
         Ok(Counters { received, sent, dropped })
+    }
+
+    /// Returns the number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the receive path that net_virtio_user says it takes, without the words "packed ring".
