@@ -1,12 +1,14 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
 //! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports
-//! that are no VMs), `parts` (what both have).
+//! that are no VMs), `channels`, `parts` (what several have).
 
+mod channels;
 mod file;
 mod parts;
 mod taps;
 
+pub use channels::{Access, Channel, Memory, OWN};
 use file::File;
 use parts::{Owner, check_limit, check_name, check_path, line, list, listed, named, write_rest};
 use serde::Serialize;
@@ -38,6 +40,8 @@ pub struct Policy {
     pub vms: Vec<Vm>,
     /// The taps; a tap's id is its index here, behind the ids of all VMs.
     pub taps: Vec<Tap>,
+    /// The channels.
+    pub channels: Vec<Channel>,
 }
 
 /// A VM that may connect.
@@ -136,7 +140,7 @@ impl Policy {
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
             Wrong { at: error.span().map_or(0, |span| span.start), what }
         })?;
-        if file.vms.is_empty() || file.vms.len() > MAX_VMS {
+        if file.vms.is_empty() && file.channels.is_empty() || file.vms.len() > MAX_VMS {
             return wrong(0, format!("[[vm]]: {} VMs; 1 to {MAX_VMS} are possible", file.vms.len()));
         }
         let folder = file.server.folder.clone();
@@ -144,7 +148,9 @@ impl Policy {
         check_path(0, "control", &control)?;
         let vms = (0..file.vms.len()).map(|id| vm(&file, id, &folder)).collect::<Result<Vec<_>, _>>()?;
         let taps = taps::read(&file, text, &folder)?;
-        let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms, taps };
+        let channels = channels::read(&file, &folder)?;
+        let ageing = Duration::from_secs(file.server.ageing_seconds);
+        let policy = Self { folder, control, ageing, vms, taps, channels };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
         policy.check_pairs(&file)?;
@@ -202,6 +208,10 @@ impl Policy {
         }
         for (tap, entry) in self.taps.iter().zip(&file.taps) {
             check(entry.at("capture"), format!("tap \"{}\"", tap.name), "capture", tap.capture.as_ref())?;
+        }
+        for (channel, entry) in self.channels.iter().zip(&file.channels) {
+            let owner = || format!("channel \"{}\"", channel.memory.name);
+            channel.files().try_for_each(|(key, path)| check(entry.at(key), owner(), key, Some(path)))?;
         }
         Ok(())
     }
@@ -278,7 +288,8 @@ impl Policy {
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
         let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
-        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps }
+        let channels = self.channels.iter().map(channels::Means::of).collect();
+        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps, channels }
     }
 }
 
@@ -289,6 +300,7 @@ pub struct Meaning {
     ageing_seconds: u64,
     vms: Vec<Means>,
     taps: Vec<taps::Means>,
+    channels: Vec<channels::Means>,
 }
 
 #[derive(Debug, Serialize)]
@@ -335,7 +347,8 @@ impl std::fmt::Display for Meaning {
             }
             write_rest(f, [vm.packets_per_second, vm.bits_per_second], vm.capture.as_deref())?;
         }
-        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))?;
+        self.channels.iter().try_for_each(|channel| write!(f, "{channel}"))
     }
 }
 

@@ -8,9 +8,7 @@ use crate::tap::{TapDevice, TapRing};
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_control::Rings;
-use std::time::Instant;
 use tracing::Level;
-use tracing::level_filters::LevelFilter;
 
 /// The ports of all VMs and taps, by id.
 #[derive(Default)]
@@ -40,7 +38,7 @@ impl Port {
 
     /// Logs a line of this VM or tap by `line`, unless nobody wants its level, or there were too many lately.
     pub fn log(&mut self, level: Level, line: impl FnOnce()) {
-        if level <= LevelFilter::current() && self.quota.takes(Instant::now()) {
+        if self.quota.wants(level) {
             line();
         }
     }

@@ -1,17 +1,17 @@
 //! Another policy while the server runs: all of it, or nothing.
 
-use super::{Server, ServerError, listen};
+use super::{Server, ServerError, channels, listen};
 use crate::captures::Captures;
 use crate::log::Quota;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{OWN, Policy, PolicyError};
 use crate::sockets::Socket;
 use crate::systemd;
 use crate::tap::TapDevice;
 use sluice_control::Network;
 use tracing::{info, warn};
 
-/// The sockets and devices that are new, each at the place of its VM or tap.
-type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>);
+/// The sockets and devices that are new, each at the place of its VM or tap, and what is new of channels.
+type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, channels::Made);
 
 /// Why the policy stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +54,13 @@ impl Server {
         let before = self.policy.stay(&new);
         let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
         let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
+        let channels = self.new_channels(&new).map_err(|error| self.explain(error))?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
         let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
         let gone = self.policy.ports() - kept;
-        self.take_over(new, &before, (sockets, taps), captures);
+        self.take_over(new, &before, (sockets, taps, channels), captures);
         let (new, what) =
             (self.policy.ports() - kept, if self.policy.taps.is_empty() { "VMs" } else { "VMs and taps" });
         Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
@@ -78,7 +79,7 @@ impl Server {
         let has = |path| self.sockets.iter().any(|socket| socket.path() == path);
         new.vms
             .iter()
-            .map(|vm| (!has(vm.socket.as_path())).then(|| listen(&self.handed, &vm.socket)).transpose())
+            .map(|vm| (!has(vm.socket.as_path())).then(|| listen(&self.handed, &vm.socket, OWN)).transpose())
             .collect()
     }
 
@@ -93,7 +94,7 @@ impl Server {
         new
     }
 
-    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps): Made, captures: Captures) {
+    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps, channels): Made, captures: Captures) {
         self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
@@ -106,6 +107,7 @@ impl Server {
             let kept = old.iter().position(found).map(|at| old.swap_remove(at));
             self.sockets.extend(made.or(kept));
         }
+        self.change_channels(&new, channels);
         self.captures.change(&self.policy, &new, before, captures);
         let mut old = std::mem::replace(&mut self.network, Network::of_members(&new.members()));
         self.network.take_over(&mut old, before);
