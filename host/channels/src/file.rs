@@ -84,8 +84,8 @@ pub struct Claims {
 }
 
 impl ChannelFile {
-    /// Makes an empty channel with a ring of `capacity` bytes. All of its memory is there: in the largest pages that can
-    /// be had up to `most`. The file is at least [`memory_len`] bytes long.
+    /// Makes an empty channel with a ring of `capacity` bytes. All of its memory is there, in the largest pages up to
+    /// `most` that can be had. The file is at least [`memory_len`] bytes long.
     ///
     /// # Errors
     /// [`ChannelFileError`].
@@ -93,9 +93,9 @@ impl ChannelFile {
         Self::of(name, capacity, |name| create(name, kind, capacity, most))
     }
 
-    /// Makes an empty channel in a new file `path`, or goes on with the channel that is there: it has to be this user's,
-    /// and as long. One whose header is another is made anew, in place. The file has a power of two bytes, as memory of
-    /// a device `ivshmem` has to, and stays when this is dropped.
+    /// Makes an empty channel in a new file `path`, or goes on with the channel that is there: the file has to be this
+    /// user's, and as long. A channel whose header is another one is made anew, in place. The file's length is a power of
+    /// two, as that of a device `ivshmem` has to be, and the file stays when this is dropped.
     ///
     /// It can't be sealed: whoever may write it can cut it, too, which ends processes that have it mapped.
     ///

@@ -4,7 +4,7 @@
 //! message without one is a refusal, and the line says why. Nobody sends anything else. A writer is the writer for as
 //! long as its socket is open.
 //!
-//! # Why so many bytes
+//! # Why it is that long
 //! Descriptors on their way count as the sender's, and the system has a bound for them. So a server wants to know who
 //! has not taken his. A socket is ready for more when three quarters of its buffer are free (unix(7), `POLLOUT`), and a
 //! message takes more than the rest of the smallest buffer: a socket that is ready has nothing on its way.

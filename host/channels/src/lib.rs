@@ -21,8 +21,8 @@
 //! ```
 //!
 //! A file has seals: nobody can cut it, which would end whoever has it mapped, or make it longer. Its memory is there
-//! from the start. A reader's descriptor is open for reading only, and so is every mapping by it. A channel that virtual
-//! machines have by a path ([`ChannelFile::at`]) has no seals.
+//! from the start. A reader's descriptor is open for reading only, and so is every mapping by it. A channel that has a
+//! path, for virtual machines, has no seals ([`ChannelFile::at`]).
 //!
 //! A process gets a channel of the server `sluiced` by the socket of its readers, or of its writer:
 //!

@@ -3,9 +3,9 @@
 //!
 //! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
 //! thread), `connection` and `process` (who is connected), `tap` (a port to the host's network), `ports` and `rings`
-//! (all of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves), `channels` (shared memory that is handed out),
-//! `sockets`, `control` and `status` (what a running server is asked), `client` and `prometheus` (who asks), `sandbox`
-//! (what it gives up), `systemd`, `captures`, `signals`, `log`.
+//! (all of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves),
+//! `channels` (shared memory that is handed out), `sockets`, `control` and `status` (what a running server is asked),
+//! `client` and `prometheus` (who asks), `sandbox` (what it gives up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
 mod channels;

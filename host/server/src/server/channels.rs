@@ -57,8 +57,8 @@ impl Server {
         new.channels.iter().map(make).collect()
     }
 
-    /// Goes over to the channels of `new`. Those with the same memory stay, with whoever has it; whoever has another one
-    /// keeps it, and is no longer known here.
+    /// Goes over to the channels of `new`. Those with the same memory stay, with whoever has it. Whoever has another
+    /// one's keeps it, and is no longer known here.
     pub(super) fn change_channels(&mut self, new: &Policy, made: Made) {
         let (mut old, mut sockets) = (Vec::new(), Vec::new());
         for (was, channel) in self.policy.channels.iter().zip(std::mem::take(&mut self.channels)) {

@@ -26,7 +26,7 @@ use std::time::Instant;
 const COUNT: u64 = 20_000;
 
 /// The table of a channel.
-fn channel(name: &str, kind: &str, keys: &str) -> String {
+pub fn channel(name: &str, kind: &str, keys: &str) -> String {
     format!("[[channel]]\nname = \"{name}\"\nkind = \"{kind}\"\nring_kib = 1024\n{keys}\n")
 }
 
@@ -36,17 +36,14 @@ fn lab() -> Lab {
     Lab::new(&(vms + &channel("p", "packets", "")))
 }
 
-/// Compiles channel.c with every warning as an error, once.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sluiced/channel.c");
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("channel-{}", std::process::id()));
-        let mut gcc = Command::new("gcc");
-        gcc.args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-o"]);
-        assert!(gcc.arg(&program).arg(source).status().expect("gcc").success());
-        program
-    })
+/// Compiles channel.c with every warning as an error, and linked as `how` says.
+pub fn program(how: &str) -> PathBuf {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sluiced/channel.c");
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("channel{how}-{}", std::process::id()));
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", how, "-o"]);
+    assert!(gcc.arg(&program).arg(source).status().expect("gcc").success());
+    program
 }
 
 /// A process with an end of channel p.
@@ -54,7 +51,8 @@ struct Peer(Child, BufReader<ChildStdout>);
 
 impl Peer {
     fn start(lab: &Lab, what: &str, socket: &str, count: u64) -> Self {
-        let mut command = Command::new(program());
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let mut command = Command::new(PROGRAM.get_or_init(|| program("-pie")));
         command.arg(what).arg(lab.file(socket)).arg(count.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = sluice_guard::tie(&mut command).spawn().expect("a process");
         let out = BufReader::new(child.stdout.take().expect("its output"));
@@ -85,14 +83,15 @@ fn writer(lab: &Lab, socket: &str, files: Files) -> Connected {
 }
 
 /// The state of a channel.
-fn state(lab: &Lab, name: &str) -> Value {
+pub fn state(lab: &Lab, name: &str) -> Value {
     let status: Value = serde_json::from_slice(&lab.ask(&["status", "--json"]).stdout).expect("JSON");
     let all = status["channels"].as_array().expect("a list");
     all.iter().find(|it| it["name"] == name).cloned().unwrap_or_default()
 }
 
+/// Waits until the state of a channel is as `is` wants.
 #[track_caller]
-fn until(lab: &Lab, name: &str, is: impl Fn(&Value) -> bool) {
+pub fn until(lab: &Lab, name: &str, is: impl Fn(&Value) -> bool) {
     let start = Instant::now();
     loop {
         let state = state(lab, name);

@@ -5,6 +5,7 @@ use crate::lab::*;
 use crate::windows::{Killed, example, start};
 use anyhow::{Error, Result, ensure};
 use pcap_file::pcap::PcapReader;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use sluice_tests_qemu::{Guest, Linux, Nic, Qemu, Vm};
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ fn boot(lab: &Lab, linux: &Linux, name: char, host: u8) -> Result<Guest> {
 }
 
 /// Returns where `cargo xtask test` fetches to.
-fn linux() -> Linux {
+pub fn linux() -> Linux {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
     Linux::fetch(&packages).expect("Linux for guests")
 }
@@ -178,7 +179,7 @@ const LENGTHS: [usize; 3] = [64, 594, 1514];
 
 /// Two senders at once: a process by its window, and the switch. The guest's memory lies in two parts. Its driver
 /// sleeps when nothing comes.
-fn a_process_and_the_switch_fill_a_guest(qemu: Qemu) -> Result<()> {
+fn a_process_and_the_switch_fill_a_guest(qemu: Qemu) -> Result<(Lab, Guest)> {
     let policy = vm('g', "ram_mib = 32\npeers = [\"a\"]") + &vm('a', "") + &vm('b', "lan = [\"a\"]");
     let (lab, linux) = (Lab::new(&policy), linux());
     let nic = Nic { socket: lab.socket('a'), mac: mac('a'), pairs: 2 };
@@ -220,18 +221,59 @@ fn a_process_and_the_switch_fill_a_guest(qemu: Qemu) -> Result<()> {
         }
     }
     assert_eq!((next, switched), (FRAMES, SWITCHED));
-    Ok(())
+    Ok((lab, guest))
+}
+
+/// Hundredths of a second for which `process` had a processor.
+fn ticks(process: &Killed) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", process.0.id()))?;
+    // See: proc(5), fields utime and stime of /proc/pid/stat.
+    let words = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(12).take(2);
+    Ok(words.map(str::parse::<u64>).sum::<Result<_, _>>()?)
+}
+
+/// A process fills the second queue of a guest whose driver sleeps, while the server stands still: so nobody notifies
+/// the driver, and no interrupt of another queue has it look. It takes all once the server goes on.
+fn a_sleeping_driver_takes_nothing_before_it_is_notified(lab: &Lab, guest: &mut Guest) -> Result<()> {
+    let before = counted(guest)?[0];
+    let mut generator = example("generator");
+    generator.args(["a", "rate=1"]);
+    let process = Killed(start(lab, 'g', generator));
+    let (server, sender) = (Pid::from_child(&lab.child), Pid::from_child(&process.0));
+    let has = |count: u64| format!("[ $(cat /sys/class/net/eth0/statistics/rx_packets) -ge {count} ]");
+    let brought = || before + lab.status('g')["windows"][0]["frames"].as_u64().unwrap_or(0);
+    lab.until('g', |g| g["windows"][0]["frames"].as_u64() > Some(100));
+    // The sender stops where the guest has all that it brought: not before it has notified.
+    let asleep = loop {
+        kill_process(sender, Signal::STOP)?;
+        let wanted = brought();
+        if guest.run(&format!("for at in $(seq 50); do {} && exit; usleep 10000; done; false", has(wanted))).is_ok() {
+            break counted(guest)?[0];
+        }
+        kill_process(sender, Signal::CONT)?;
+    };
+    kill_process(server, Signal::STOP)?;
+    let begin = ticks(&process)?;
+    kill_process(sender, Signal::CONT)?;
+    while ticks(&process)? < begin + 10 {
+        assert_eq!(counted(guest)?[0], asleep, "nobody has notified the driver");
+    }
+    kill_process(sender, Signal::STOP)?;
+    assert_eq!(counted(guest)?[0], asleep, "nobody has notified the driver");
+    kill_process(server, Signal::CONT)?;
+    guest.wait_until(&has(asleep + 50))
 }
 
 #[test]
 fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu() -> Result<()> {
-    a_process_and_the_switch_fill_a_guest(Qemu::installed())
+    a_process_and_the_switch_fill_a_guest(Qemu::installed()).map(drop)
 }
 
 #[test]
 fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu_10() -> Result<()> {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
-    a_process_and_the_switch_fill_a_guest(Qemu::backport(&packages).map_err(Error::msg)?)
+    let (lab, mut guest) = a_process_and_the_switch_fill_a_guest(Qemu::backport(&packages).map_err(Error::msg)?)?;
+    a_sleeping_driver_takes_nothing_before_it_is_notified(&lab, &mut guest)
 }
 
 /// A window closes before the guest's memory is logged, so whatever a process has put there moves with the guest.
