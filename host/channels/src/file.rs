@@ -94,8 +94,8 @@ impl ChannelFile {
     }
 
     /// Makes an empty channel in a new file `path`, or goes on with the channel that is there: the file has to be this
-    /// user's, and as long. A channel whose header is another one is made anew, in place. The file's length is a power of
-    /// two, as that of a device `ivshmem` has to be, and the file stays when this is dropped.
+    /// user's, and as long. A channel whose header is another one is made anew, in place. The file's length is a power
+    /// of two, as that of a device `ivshmem` has to be, and the file stays when this is dropped.
     ///
     /// It can't be sealed: whoever may write it can cut it, too, which ends processes that have it mapped.
     ///

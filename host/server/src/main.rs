@@ -42,7 +42,8 @@ use std::process::ExitCode;
 /// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
 ///
 /// Each VM sends to those alone that its `lan` names, and from its own address alone; the server copies every frame. A
-/// process with `peers` puts frames into their queues by itself, and can write all of their memory.
+/// process with `peers` puts frames into their queues by itself, and can write all of their memory. A channel is shared
+/// memory that the server hands out: to one writer, and to readers.
 #[derive(Parser)]
 #[command(
     name = "sluiced",

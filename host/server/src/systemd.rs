@@ -52,7 +52,7 @@ impl Handed {
     /// Warns of each socket of which `has` says that nobody has it: who connects there waits for another policy.
     pub fn warn_of_others(&self, has: impl Fn(&Path) -> bool) {
         for (path, _) in self.sockets.iter().filter(|(path, _)| !has(path)) {
-            warn!(socket = %path.display(), "systemd listens there, and no VM or channel of the policy has this socket");
+            warn!(socket = %path.display(), "systemd listens there, and no VM or channel in the policy does");
         }
     }
 }
