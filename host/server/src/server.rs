@@ -24,7 +24,7 @@ use crate::sockets::{Folder, Socket};
 use crate::systemd::{self, Handed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use sluice_channels::ChannelFileError;
+use sluice_channels::{ChannelFileError, Name};
 use sluice_control::{Network, Switch};
 use sluice_memory::PeerSlice;
 use std::collections::BTreeSet;
@@ -68,6 +68,9 @@ pub enum ServerError {
     /// A channel can't be made.
     #[error(transparent)]
     Channel(#[from] ChannelFileError),
+    /// The file of a channel has another one, which is in use.
+    #[error("channel {0}: its file is in use with another kind or ring: name another file, or start the server again")]
+    InUse(Name),
     /// A capture file can't be made.
     #[error("capture {0}")]
     Capture(io::Error),

@@ -101,6 +101,13 @@ pub struct Memory {
     pub file: Option<PathBuf>,
 }
 
+impl Memory {
+    /// Returns whether this lies in the file of `other`, and has another ring than that is to have.
+    pub fn is_file_of_another(&self, other: &Self) -> bool {
+        self.file.is_some() && self.file == other.file && (self.kind, self.capacity) != (other.kind, other.capacity)
+    }
+}
+
 /// A socket, and who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {

@@ -49,6 +49,9 @@ impl Server {
             (!has(&wanted.path)).then(|| listen(&self.handed, &wanted.path, wanted.mode)).transpose()
         };
         let make = |wanted: &policy::Channel| {
+            if self.policy.channels.iter().any(|old| old.memory.is_file_of_another(&wanted.memory)) {
+                return Err(ServerError::InUse(wanted.memory.name.clone()));
+            }
             let stays = self.policy.channels.iter().any(|old| old.memory == wanted.memory);
             let memory = (!stays).then(|| Shared::create(&wanted.memory)).transpose()?;
             let [reader, writer] = &wanted.sockets;

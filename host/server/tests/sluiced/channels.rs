@@ -281,6 +281,13 @@ fn a_channel_in_a_file_outlasts_its_server_and_is_taken_by_who_trusts_its_writer
     assert_eq!((reader.read(&mut bytes), &bytes), (Ok(Some(3)), b"one"));
     assert_eq!(reader.read(&mut bytes), Err(ReadError::NewWriter { generation: 2 }));
     assert_eq!((reader.read(&mut bytes), &bytes), (Ok(Some(3)), b"two"));
+    // Another kind of channel is not put over one that is in use.
+    lab.policy(&vms.replace("packets", "bytes"));
+    let output = lab.ask(&["reload"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.contains("channel f: its file is in use"), "{error}");
+    Writer::open(writer(&lab, "f.writer", Files::Any).memory()).expect("a channel").write(b"one").expect("written");
+    assert_eq!(reader.read(&mut bytes), Err(ReadError::NewWriter { generation: 3 }));
     // Whoever cuts it ends those who have it mapped, which the server has not.
     fs::File::options().write(true).open(&file.0).and_then(|file| file.set_len(0)).expect("cut");
     assert_eq!(state(&lab, "f")["written_bytes"], 0);
