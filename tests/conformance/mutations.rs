@@ -113,8 +113,8 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 /// What tests/house and xtask/tests/check.rs ask of the sources.
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
-/// What docs/interfaces.md promises of the server, and of processes and their windows.
-const SERVER: [&str; 12] = [
+/// What docs/interfaces.md promises of the server, of processes and their windows, and of channels.
+const SERVER: [&str; 17] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -127,6 +127,11 @@ const SERVER: [&str; 12] = [
     "a queue is gone on with where the last window left it",
     "no process keeps a peer from going",
     "a window is on what its process has mapped, and the server can follow",
+    "a channel has one writer at a time, and readers that write nothing",
+    "who has a channel holds nobody",
+    "what a channel's file holds is gone on with, if it is a channel",
+    "what the server says and hands over is checked",
+    "what is wrong in a policy is named with its line",
 ];
 
 /// What docs/interfaces.md and docs/operations.md promise of taps.

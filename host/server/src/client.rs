@@ -2,7 +2,7 @@
 
 use crate::control::{Answer, Request};
 use crate::prometheus::Metrics;
-use crate::status::{Status, counter};
+use crate::status::{ChannelStatus, Status, counter};
 use rustix::net::Shutdown;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -101,18 +101,24 @@ pub fn status(path: &Path, format: Format, watch: bool) -> Result<(), ClientErro
     }
 }
 
-/// Returns how many frames each VM and tap sent and got from `last` to `now`, a second later.
-fn rates(last: &Status, now: &Status) -> String {
+/// Returns how many frames each VM and tap sent and got from `last_of` to `now`, a second later, and what was written
+/// into each channel.
+fn rates(last_of: &Status, now: &Status) -> String {
     let mut text = String::from("a second:\n");
     let ports = |status: &'_ Status| {
         let vms = status.vms.iter().map(|vm| (vm.name.clone(), vm.counters.clone()));
         vms.chain(status.taps.iter().map(|tap| (tap.name.clone(), tap.counters.clone()))).collect::<Vec<_>>()
     };
-    let last: BTreeMap<_, _> = ports(last).into_iter().collect();
+    let last: BTreeMap<_, _> = ports(last_of).into_iter().collect();
     for (name, counters) in ports(now) {
         let before = last.get(&name).unwrap_or(&counters);
         let rate = |name| counter(&counters, name).saturating_sub(counter(before, name));
         text += &format!("{name:16} from it {}, to it {} frames\n", rate("taken"), rate("forwarded"));
+    }
+    let last: BTreeMap<_, _> = last_of.channels.iter().map(|it| (&it.name, it.written_bytes)).collect();
+    for ChannelStatus { name, written_bytes, .. } in &now.channels {
+        let written = written_bytes.saturating_sub(last.get(name).copied().unwrap_or(*written_bytes));
+        text += &format!("{name:16} written {written} bytes\n");
     }
     text
 }

@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// Lines that wait for standard error. More are lost, and counted.
@@ -49,6 +51,11 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// Counts a line of this level, unless nobody wants the level. Returns whether it is to be logged.
+    pub fn wants(&mut self, level: Level) -> bool {
+        level <= LevelFilter::current() && self.takes(Instant::now())
+    }
+
     /// Counts a line, and returns whether it is to be logged.
     pub fn takes(&mut self, now: Instant) -> bool {
         self.begin.get_or_insert(now);

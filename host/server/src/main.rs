@@ -4,10 +4,11 @@
 //! Reading order: [`policy`] (who may connect, and send to whom), [`run`] (from start to end), [`server`] (the one
 //! thread), `connection` and `process` (who is connected), `tap` (a port to the host's network), `ports` and `rings`
 //! (all of them, as the switch sees them), `windows` and `server/windows.rs` (processes that send by themselves),
-//! `sockets`, `control` and `status` (what a running server is asked), `client` and `prometheus` (who asks), `sandbox`
-//! (what it gives up), `systemd`, `captures`, `signals`, `log`.
+//! `channels` (shared memory that is handed out), `sockets`, `control` and `status` (what a running server is asked),
+//! `client` and `prometheus` (who asks), `sandbox` (what it gives up), `systemd`, `captures`, `signals`, `log`.
 
 mod captures;
+mod channels;
 mod client;
 mod connection;
 mod control;
@@ -42,7 +43,8 @@ use std::process::ExitCode;
 /// A network for virtual machines: a vhost-user socket for each VM of a policy file, and a learning switch between.
 ///
 /// Each VM sends to those alone that its `lan` names, and from its own address alone; the server copies every frame. A
-/// process with `peers` puts frames into their queues by itself, and can write all of their memory.
+/// process with `peers` puts frames into their queues by itself, and can write all of their memory. A channel is shared
+/// memory that the server hands out: to one writer, and to readers.
 #[derive(Parser)]
 #[command(
     name = "sluiced",

@@ -1,13 +1,15 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
 //! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports
-//! that are no VMs), `parts` (what both have), `meaning` (all of it in words).
+//! that are no VMs), `channels`, `parts` (what several have), `meaning` (all of it in words).
 
+mod channels;
 mod file;
 mod meaning;
 mod parts;
 mod taps;
 
+pub use channels::{Access, Channel, Memory, OWN};
 use file::{Entry, File};
 use parts::{Owner, check_limit, check_name, check_path, line, listed, named};
 use sluice_abi::directory::MAX_PEERS;
@@ -39,6 +41,8 @@ pub struct Policy {
     pub vms: Vec<Vm>,
     /// The taps; a tap's id is its index here, behind the ids of all VMs.
     pub taps: Vec<Tap>,
+    /// The channels.
+    pub channels: Vec<Channel>,
 }
 
 /// A VM that may connect.
@@ -144,7 +148,7 @@ impl Policy {
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
             Wrong { at: error.span().map_or(0, |span| span.start), what }
         })?;
-        if file.vms.is_empty() || file.vms.len() > MAX_VMS {
+        if file.vms.is_empty() && file.channels.is_empty() || file.vms.len() > MAX_VMS {
             return wrong(0, format!("[[vm]]: {} VMs; 1 to {MAX_VMS} are possible", file.vms.len()));
         }
         let folder = file.server.folder.clone();
@@ -152,7 +156,9 @@ impl Policy {
         check_path(0, "control", &control)?;
         let vms = (0..file.vms.len()).map(|id| vm(&file, id, &folder)).collect::<Result<Vec<_>, _>>()?;
         let taps = taps::read(&file, text, &folder)?;
-        let policy = Self { folder, control, ageing: Duration::from_secs(file.server.ageing_seconds), vms, taps };
+        let channels = channels::read(&file, &folder)?;
+        let ageing = Duration::from_secs(file.server.ageing_seconds);
+        let policy = Self { folder, control, ageing, vms, taps, channels };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
         policy.check_pairs(&file)?;
@@ -212,6 +218,10 @@ impl Policy {
         }
         for (tap, entry) in self.taps.iter().zip(&file.taps) {
             check(entry.at("capture"), format!("tap \"{}\"", tap.name), "capture", tap.capture.as_ref())?;
+        }
+        for (channel, entry) in self.channels.iter().zip(&file.channels) {
+            let owner = || format!("channel \"{}\"", channel.memory.name);
+            channel.files().try_for_each(|(key, path)| check(entry.at(key), owner(), key, Some(path)))?;
         }
         Ok(())
     }

@@ -9,9 +9,7 @@ use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_control::Rings;
 use std::fs::File;
-use std::time::Instant;
 use tracing::Level;
-use tracing::level_filters::LevelFilter;
 
 /// The ports of all VMs and taps, by id.
 #[derive(Default)]
@@ -43,7 +41,7 @@ impl Port {
 
     /// Logs a line of this VM or tap by `line`, unless nobody wants its level, or there were too many lately.
     pub fn log(&mut self, level: Level, line: impl FnOnce()) {
-        if level <= LevelFilter::current() && self.quota.takes(Instant::now()) {
+        if self.quota.wants(level) {
             line();
         }
     }

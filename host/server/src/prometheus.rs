@@ -1,6 +1,6 @@
 //! The state of a server for Prometheus. See: Prometheus documentation, "Exposition formats", text-based format.
 
-use crate::status::{Status, TapStatus, VmStatus, WindowStatus, counter};
+use crate::status::{ChannelStatus, Status, TapStatus, VmStatus, WindowStatus, counter};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -26,6 +26,21 @@ type OfWindow = (&'static str, &'static str, &'static str, fn(&WindowStatus) -> 
 const OF_WINDOWS: [OfWindow; 2] = [
     ("window_frames_total", "counter", "Frames that the process has put into the peer's queue.", |it| it.frames),
     ("window_open", "gauge", "Whether the process may send to the peer at any time.", |it| (it.state == "open").into()),
+];
+
+/// What is shown of each channel: name, type, help, and value.
+type OfChannel = (&'static str, &'static str, &'static str, fn(&ChannelStatus) -> u64);
+
+const OF_CHANNELS: [OfChannel; 7] = [
+    ("channel_ring_bytes", "gauge", "Length of the ring.", |it| it.ring_bytes),
+    ("channel_writer_connected", "gauge", "Whether there is a writer.", |it| it.writer_seconds.is_some().into()),
+    ("channel_readers", "gauge", "Readers that are connected, of the last 64.", |it| it.readers),
+    ("channel_reader_connects_total", "counter", "Readers that got a descriptor.", |it| it.reader_connects),
+    ("channel_writer_connects_total", "counter", "Writers that got a descriptor.", |it| it.writer_connects),
+    ("channel_refused_total", "counter", "Readers and writers that got none.", |it| it.refused),
+    ("channel_written_bytes_total", "counter", "Bytes of the ring that were written, as the writer claims.", |it| {
+        it.written_bytes
+    }),
 ];
 
 const METRICS: [Metric; 5] = [
@@ -68,6 +83,17 @@ impl Metrics<'_> {
     }
 }
 
+impl Metrics<'_> {
+    /// Writes a metric of each channel. Without one there is none to write.
+    fn each_channel(&self, f: &mut impl Write, (name, kind, help, value): &OfChannel) -> fmt::Result {
+        if !self.0.channels.is_empty() {
+            writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} {kind}")?;
+        }
+        let mut channels = self.0.channels.iter();
+        channels.try_for_each(|it| writeln!(f, "sluice_{name}{{channel=\"{}\"}} {}", label(&it.name), value(it)))
+    }
+}
+
 impl fmt::Display for Metrics<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# HELP sluice_uptime_seconds Time since the server began.\n# TYPE sluice_uptime_seconds gauge")?;
@@ -82,7 +108,8 @@ impl fmt::Display for Metrics<'_> {
             let of_tap = |tap: &TapStatus| Some(counter(&tap.counters, name));
             self.each(f, (&metric, "counter", &help), |vm| vm.counter(name), of_tap)?;
         }
-        OF_WINDOWS.iter().try_for_each(|metric| self.each_window(f, metric))
+        OF_WINDOWS.iter().try_for_each(|metric| self.each_window(f, metric))?;
+        OF_CHANNELS.iter().try_for_each(|metric| self.each_channel(f, metric))
     }
 }
 

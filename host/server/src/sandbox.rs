@@ -9,6 +9,7 @@ mod files;
 use crate::policy::Policy;
 use crate::server::ServerError;
 use files::Files;
+use sluice_channels::ChannelFileError;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -53,6 +54,9 @@ impl Sandbox {
         };
         match error {
             ServerError::Capture(error) => ServerError::Capture(explained(error)),
+            ServerError::Channel(ChannelFileError::Memory { name, source }) => {
+                ServerError::Channel(ChannelFileError::Memory { name, source: explained(source) })
+            }
             ServerError::Socket { path, error } => ServerError::Socket { path, error: explained(error) },
             ServerError::WindowFile { path, error } => ServerError::WindowFile { path, error: explained(error) },
             other => other,

@@ -3,6 +3,7 @@
 //! # Why one thread
 //! The switch has one table of addresses and the rings of all VMs. A second thread would wait for the first, or lock.
 
+mod channels;
 mod drain;
 mod reload;
 mod requests;
@@ -11,10 +12,11 @@ mod taps;
 mod windows;
 
 use crate::captures::Captures;
+use crate::channels::Channel;
 use crate::connection::Connection;
 use crate::control::Control;
 use crate::log::Quota;
-use crate::policy::Policy;
+use crate::policy::{OWN, Policy};
 use crate::ports::Ports;
 use crate::sandbox::Sandbox;
 use crate::signals::Signals;
@@ -23,6 +25,7 @@ use crate::systemd::{self, Handed};
 use crate::window_file;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use sluice_channels::{ChannelFileError, Name};
 use sluice_control::{Network, Switch};
 use sluice_memory::PeerSlice;
 use std::collections::BTreeSet;
@@ -72,6 +75,12 @@ pub enum ServerError {
     /// The device of a tap can't be opened.
     #[error(transparent)]
     Tap(#[from] taps::TapError),
+    /// A channel can't be made.
+    #[error(transparent)]
+    Channel(#[from] ChannelFileError),
+    /// The file of a channel has another one, which is in use.
+    #[error("channel {0}: its file is in use with another kind or ring: name another file, or start the server again")]
+    InUse(Name),
     /// A capture file can't be made.
     #[error("capture {0}")]
     Capture(io::Error),
@@ -91,6 +100,8 @@ pub struct Server {
     switch: Switch<Ports>,
     /// The socket of each VM, by id.
     sockets: Vec<Socket>,
+    /// The channels, in the order of the policy.
+    channels: Vec<Channel>,
     captures: Captures,
     control: Control,
     handed: Handed,
@@ -111,6 +122,7 @@ enum Source {
     Kick(usize, usize),
     /// Frames that wait at a tap are taken by its turn.
     Tap,
+    Channel(usize),
     Client,
 }
 
@@ -119,8 +131,9 @@ impl Server {
     pub fn new(path: &Path, policy: Policy, handed: Handed) -> Result<Self, ServerError> {
         let folder = Folder::take(&policy.folder);
         let folder = folder.map_err(|error| ServerError::Folder { path: policy.folder.clone(), error })?;
-        let control = Control::new(listen(&handed, &policy.control)?);
-        let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket)).collect::<Result<_, _>>()?;
+        let control = Control::new(listen(&handed, &policy.control, OWN)?);
+        let sockets = policy.vms.iter().map(|vm| listen(&handed, &vm.socket, OWN)).collect::<Result<_, _>>()?;
+        let channels = channels::create(&policy.channels, &handed)?;
         let mut ports = Ports::new(policy.vms.len());
         for (vm, port) in policy.vms.iter().zip(ports.iter_mut()) {
             port.window_file = vm.window().map(|(path, len)| take_window_file(path, len)).transpose()?;
@@ -136,8 +149,21 @@ impl Server {
         let network = Network::of_members(&policy.members());
         let (path, begin) = (path.into(), Instant::now());
         let (sandbox, retry, _folder) = (None, begin, folder);
-        let mut server =
-            Self { path, policy, network, switch, sockets, captures, control, handed, begin, sandbox, retry, _folder };
+        let mut server = Self {
+            path,
+            policy,
+            network,
+            switch,
+            sockets,
+            channels,
+            captures,
+            control,
+            handed,
+            begin,
+            sandbox,
+            retry,
+            _folder,
+        };
         server.set_up_taps();
         Ok(server)
     }
@@ -193,8 +219,10 @@ impl Server {
 
     /// Tells systemd that the server serves, and the log which sockets wait for a policy.
     fn say_ready(&self) {
-        let paths: Vec<_> = self.sockets.iter().map(Socket::path).chain([self.policy.control.as_path()]).collect();
+        let sockets = self.sockets.iter().chain(self.channels.iter().flat_map(Channel::sockets));
+        let paths: Vec<_> = sockets.map(Socket::path).chain([self.policy.control.as_path()]).collect();
         self.handed.warn_of_others(|handed| paths.iter().any(|path| systemd::is_same(handed, path)));
+        self.say_pages();
         systemd::ready(self.policy.vms.len());
     }
 
@@ -234,6 +262,7 @@ impl Server {
                     }
                 }
                 Source::Tap => {}
+                Source::Channel(index) => self.channels[index].turn(),
                 Source::Client => is_asked = true,
             }
         }
@@ -255,6 +284,11 @@ impl Server {
 
     /// Says of each VM and tap how many lines of it were left out of the log, by `count`.
     fn say_left_out(&mut self, count: impl Fn(&mut Quota) -> Option<u64>) {
+        for channel in &mut self.channels {
+            if let Some(lines) = count(&mut channel.shared.quota) {
+                warn!(channel = channel.shared.file.name().as_ref(), lines, "lines were left out here");
+            }
+        }
         for id in 0..self.policy.ports() {
             let left_out = self.switch.rings().get_mut(id).and_then(|port| count(&mut port.quota));
             if let Some(lines) = left_out {
@@ -280,6 +314,10 @@ impl Server {
             all.extend(kicks.map(|(index, kick)| (Source::Kick(vm, index), kick.as_fd(), PollFlags::IN)));
         }
         all.extend(ports.iter().filter_map(|port| Some((Source::Tap, port.tap.as_ref()?.as_fd(), PollFlags::IN))));
+        for (index, channel) in self.channels.iter().enumerate() {
+            let flags = |is_listener| if is_listener { PollFlags::IN } else { PollFlags::empty() };
+            all.extend(channel.sources().map(|(fd, is_listener)| (Source::Channel(index), fd, flags(is_listener))));
+        }
         let clients = self.control.sources(|id| captured.contains(&id));
         all.extend(clients.into_iter().map(|(fd, flags)| (Source::Client, fd, flags)));
         let mut fds: Vec<_> = all.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -297,7 +335,7 @@ fn take_window_file(path: &Path, len: u64) -> Result<File, ServerError> {
     window_file::take(path, len).map_err(|error| ServerError::WindowFile { path: path.into(), error })
 }
 
-/// Makes the socket at `path`, or takes it from those that are `handed` over.
-fn listen(handed: &Handed, path: &Path) -> Result<Socket, ServerError> {
-    handed.listen(path).map_err(|error| ServerError::Socket { path: path.into(), error })
+/// Makes the socket at `path`, with `mode`, or takes it from those that are `handed` over.
+fn listen(handed: &Handed, path: &Path, mode: u32) -> Result<Socket, ServerError> {
+    handed.listen(path, mode).map_err(|error| ServerError::Socket { path: path.into(), error })
 }

@@ -1,12 +1,12 @@
 //! Sockets in the file system: for their owner alone, gone with the server, and taken over from a server that is dead.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{FlockOperation, Mode, chmod, fchmod, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -42,8 +42,9 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens at `path`, where only the owner may connect. A socket there on which nobody listens is replaced.
-    pub fn listen(path: &Path) -> io::Result<Self> {
+    /// Listens at `path`, where those may connect whom `mode` lets write. A socket there on which nobody listens is
+    /// replaced.
+    pub fn listen(path: &Path, mode: u32) -> io::Result<Self> {
         if let Ok(found) = fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
                 return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
@@ -55,10 +56,12 @@ impl Socket {
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // The file gets the mode that the socket has before: it is for its owner from the first moment on.
+        // The file gets the mode that the socket has before, less what the umask takes away: it is for its owner from
+        // the first moment on.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
         let socket = Self { listener: socket.into(), path: path.into(), is_own: true };
+        socket.allow(mode)?;
         listen(&socket.listener, BACKLOG)?;
         Ok(socket)
     }
@@ -67,6 +70,14 @@ impl Socket {
     pub fn handed(listener: UnixListener, path: &Path) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path: path.into(), is_own: false })
+    }
+
+    /// Lets those connect whom `mode` lets write. A socket that somebody else has made stays as it is.
+    pub fn allow(&self, mode: u32) -> io::Result<()> {
+        if self.is_own && fs::metadata(&self.path)?.permissions().mode() & 0o777 != mode {
+            chmod(&self.path, Mode::from_raw_mode(mode))?;
+        }
+        Ok(())
     }
 
     /// Returns the path.
@@ -107,21 +118,20 @@ pub fn is_now(fd: impl AsFd, flags: PollFlags) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_socket_of_a_dead_server_is_replaced_and_a_live_one_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s");
-        let live = Socket::listen(&path).expect("a socket");
+        let live = Socket::listen(&path, 0o600).expect("a socket");
         assert_eq!(fs::metadata(&path).map(|found| found.permissions().mode() & 0o777).ok(), Some(0o600));
-        assert_eq!(Socket::listen(&path).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
+        assert_eq!(Socket::listen(&path, 0o600).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
         drop(live);
         assert!(!path.exists());
         drop(UnixListener::bind(&path).expect("a socket that stays behind"));
-        assert!(Socket::listen(&path).is_ok());
+        assert!(Socket::listen(&path, 0o600).is_ok());
         fs::write(&path, "text").expect("a file");
-        assert_eq!(Socket::listen(&path).err().map(|error| error.kind()), Some(ErrorKind::AlreadyExists));
+        assert_eq!(Socket::listen(&path, 0o600).err().map(|error| error.kind()), Some(ErrorKind::AlreadyExists));
         assert!(path.exists(), "a file that is no socket stays");
     }
 

@@ -16,6 +16,9 @@ pub struct Status {
     /// The taps, in the order of the policy.
     #[serde(default)]
     pub taps: Vec<TapStatus>,
+    /// The channels, in the order of the policy.
+    #[serde(default)]
+    pub channels: Vec<ChannelStatus>,
 }
 
 /// The state of one VM.
@@ -69,6 +72,39 @@ pub struct TapStatus {
     pub forwarded_bytes: u64,
     /// The counters of the tap's port. See: [`sluice_control::Counters`].
     pub counters: BTreeMap<String, u64>,
+}
+
+/// The state of one channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// The channel's name.
+    pub name: String,
+    /// `bytes` or `packets`.
+    pub kind: String,
+    /// Length of the ring in bytes.
+    pub ring_bytes: u64,
+    /// `huge`, `advised` (the kernel was asked for large pages), or `small`.
+    pub pages: String,
+    /// The file in which it lies, if it has one.
+    pub file: Option<PathBuf>,
+    /// The socket of readers.
+    pub reader: PathBuf,
+    /// The socket of the writer.
+    pub writer: PathBuf,
+    /// Time since the writer connected, seconds; none if there is none.
+    pub writer_seconds: Option<u64>,
+    /// Number of readers that are connected, of the last 64.
+    pub readers: u64,
+    /// Number of readers that got a descriptor.
+    pub reader_connects: u64,
+    /// Number of writers that got one.
+    pub writer_connects: u64,
+    /// Number of those who got none.
+    pub refused: u64,
+    /// Number of writers that have begun, as the last one claims.
+    pub writers: u64,
+    /// Number of bytes of the ring that were written, with what stands before each packet, as the writer claims.
+    pub written_bytes: u64,
 }
 
 /// A ring in use.
@@ -126,13 +162,30 @@ impl fmt::Display for TapStatus {
     }
 }
 
+impl fmt::Display for ChannelStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, kind, ring_bytes, pages, readers, written_bytes, writers, .. } = self;
+        let writer = self.writer_seconds.map_or("no writer".into(), |seconds| format!("a writer since {seconds} s"));
+        writeln!(
+            f,
+            "{name:16} channel of {kind}, {} KiB in {pages} pages, {writer}, {readers} readers",
+            ring_bytes >> 10
+        )?;
+        writeln!(f, "    written {written_bytes} bytes by {writers} writers; refused {}", self.refused)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let taps = match self.taps.len() {
             0 => String::new(),
             count => format!(", {count} taps"),
         };
-        writeln!(f, "up {} s, {} VMs{taps}", self.uptime_seconds, self.vms.len())?;
+        let channels = match self.channels.len() {
+            0 => String::new(),
+            count => format!(", {count} channels"),
+        };
+        writeln!(f, "up {} s, {} VMs{taps}{channels}", self.uptime_seconds, self.vms.len())?;
         for vm in &self.vms {
             let packed = F::from_bits_truncate(vm.features).contains(F::RING_PACKED);
             let format = if packed { "packed" } else { "split" };
@@ -155,6 +208,7 @@ impl fmt::Display for Status {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;
             }
         }
-        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))?;
+        self.channels.iter().try_for_each(|channel| write!(f, "{channel}"))
     }
 }

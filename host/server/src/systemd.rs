@@ -41,18 +41,18 @@ impl Handed {
         Ok(Self { sockets })
     }
 
-    /// Listens at `path`: by the socket that was handed over with this path, or by one that is made.
-    pub fn listen(&self, path: &Path) -> io::Result<Socket> {
+    /// Listens at `path`: by the socket that was handed over with this path, or by one that is made, with `mode`.
+    pub fn listen(&self, path: &Path, mode: u32) -> io::Result<Socket> {
         match self.sockets.iter().find(|(handed, _)| is_same(handed, path)) {
             Some((_, socket)) => Socket::handed(socket.try_clone()?, path),
-            None => Socket::listen(path),
+            None => Socket::listen(path, mode),
         }
     }
 
     /// Warns of each socket of which `has` says that nobody has it: who connects there waits for another policy.
     pub fn warn_of_others(&self, has: impl Fn(&Path) -> bool) {
         for (path, _) in self.sockets.iter().filter(|(path, _)| !has(path)) {
-            warn!(socket = %path.display(), "systemd listens there, and the policy has no VM with this socket");
+            warn!(socket = %path.display(), "systemd listens there, and no VM or channel in the policy does");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What stands in a policy file, before it is checked.
 
-use super::taps;
+use super::{channels, taps};
 use serde::Deserialize;
 use sluice_abi::net::DEFAULT_MTU;
 use sluice_control::{Addresses, Limit, Mac};
@@ -17,6 +17,8 @@ pub struct File {
     pub vms: Vec<Entry>,
     #[serde(rename = "tap", default)]
     pub taps: Vec<taps::Entry>,
+    #[serde(rename = "channel", default)]
+    pub channels: Vec<channels::Entry>,
 }
 
 impl File {

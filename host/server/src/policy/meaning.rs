@@ -1,7 +1,7 @@
 //! What a policy means, for people and programs.
 
 use super::parts::{list, write_rest};
-use super::{Policy, Vm, taps};
+use super::{Policy, Vm, channels, taps};
 use serde::Serialize;
 use sluice_abi::handover::window_file;
 use std::path::PathBuf;
@@ -26,7 +26,8 @@ impl Policy {
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
         let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
-        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps }
+        let channels = self.channels.iter().map(channels::Means::of).collect();
+        Meaning { control, ageing_seconds, vms: self.vms.iter().map(vm).collect(), taps, channels }
     }
 }
 
@@ -37,6 +38,7 @@ pub struct Meaning {
     ageing_seconds: u64,
     vms: Vec<Means>,
     taps: Vec<taps::Means>,
+    channels: Vec<channels::Means>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +91,7 @@ impl std::fmt::Display for Meaning {
             }
             write_rest(f, [vm.packets_per_second, vm.bits_per_second], vm.capture.as_deref())?;
         }
-        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))
+        self.taps.iter().try_for_each(|tap| write!(f, "{tap}"))?;
+        self.channels.iter().try_for_each(|channel| write!(f, "{channel}"))
     }
 }

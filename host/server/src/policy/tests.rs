@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod channels;
 mod processes;
 
 /// Two VMs that may send to each other, with these keys for the second.

@@ -41,7 +41,8 @@ impl Files {
             let found = fs::read_dir(path).map(drop);
             found.map_err(|error| ServerError::Folder { path: path.clone(), error })?;
         }
-        let sockets = policy.vms.iter().map(|vm| parent(&vm.socket)).chain([parent(&policy.control)]);
+        let channels = policy.channels.iter().flat_map(|channel| channel.sockets.iter().map(|it| parent(&it.path)));
+        let sockets = policy.vms.iter().map(|vm| parent(&vm.socket)).chain([parent(&policy.control)]).chain(channels);
         let folders: BTreeSet<_> = sockets.chain([policy.folder.clone()]).chain(more.iter().cloned()).collect();
         // An editor puts a new file in the place of the policy: the folder has it, and the one that a link leads to.
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.into());

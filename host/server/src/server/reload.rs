@@ -1,9 +1,9 @@
 //! Another policy while the server runs: all of it, or nothing.
 
-use super::{Server, ServerError, listen, take_window_file};
+use super::{Server, ServerError, channels, listen, take_window_file};
 use crate::captures::Captures;
 use crate::log::Quota;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{OWN, Policy, PolicyError};
 use crate::sockets::Socket;
 use crate::systemd;
 use crate::tap::TapDevice;
@@ -13,8 +13,9 @@ use std::fs::File;
 use std::path::Path;
 use tracing::{info, warn};
 
-/// The sockets and devices that are new, each at the place of its VM or tap, and the files that VMs have as devices.
-type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, Vec<Option<File>>);
+/// What is new, or stays: sockets and devices, each at the place of its VM or tap, files that VMs have as devices, and
+/// what is new of channels.
+type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, Vec<Option<File>>, channels::Made);
 
 /// Why the policy stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +59,13 @@ impl Server {
         let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
         let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
         let files = self.window_files(&new).map_err(|error| self.explain(error))?;
+        let channels = self.new_channels(&new).map_err(|error| self.explain(error))?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
         let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
         let gone = self.policy.ports() - kept;
-        self.take_over(new, &before, (sockets, taps, files), captures);
+        self.take_over(new, &before, (sockets, taps, files, channels), captures);
         let (new, what) =
             (self.policy.ports() - kept, if self.policy.taps.is_empty() { "VMs" } else { "VMs and taps" });
         Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
@@ -82,7 +84,7 @@ impl Server {
         let has = |path| self.sockets.iter().any(|socket| socket.path() == path);
         new.vms
             .iter()
-            .map(|vm| (!has(vm.socket.as_path())).then(|| listen(&self.handed, &vm.socket)).transpose())
+            .map(|vm| (!has(vm.socket.as_path())).then(|| listen(&self.handed, &vm.socket, OWN)).transpose())
             .collect()
     }
 
@@ -111,7 +113,8 @@ impl Server {
         new
     }
 
-    fn take_over(&mut self, new: Policy, before: &[Option<usize>], (made, taps, files): Made, captures: Captures) {
+    fn take_over(&mut self, new: Policy, before: &[Option<usize>], made: Made, captures: Captures) {
+        let (made, taps, files, channels) = made;
         self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
@@ -124,6 +127,7 @@ impl Server {
             let kept = old.iter().position(found).map(|at| old.swap_remove(at));
             self.sockets.extend(made.or(kept));
         }
+        self.change_channels(&new, channels);
         self.captures.change(&self.policy, &new, before, captures);
         let mut old = std::mem::replace(&mut self.network, Network::of_members(&new.members()));
         self.network.take_over(&mut old, before);

@@ -48,7 +48,8 @@ impl Server {
     fn status(&mut self) -> Status {
         let vms = (0..self.policy.vms.len()).map(|vm| self.vm_status(vm)).collect();
         let taps = (0..self.policy.taps.len()).map(|tap| self.tap_status(tap)).collect();
-        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms, taps }
+        let channels = (0..self.channels.len()).map(|channel| self.channel_status(channel)).collect();
+        Status { uptime_seconds: self.begin.elapsed().as_secs(), vms, taps, channels }
     }
 
     fn vm_status(&mut self, id: usize) -> VmStatus {

@@ -2,9 +2,10 @@
 
 use crate::lab::*;
 use crate::linux::{counted, linux};
-use crate::windows::{example, example_for_guests, start};
+use crate::windows::{Killed, example, example_for_guests, start};
 use anyhow::{Error, Result, ensure};
 use pcap_file::pcap::PcapReader;
+use rustix::process::{Pid, Signal, kill_process};
 use sluice_tests_qemu::{Guest, Linux, Nic, Qemu, Vm};
 use std::ffi::OsString;
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Receiver {
 
     /// Checks that all frames were received, byte for byte and in the order of each sender. `earlier` programs sent the
     /// first ones of theirs, `frames` together, before the last one sent all.
-    fn check(mut self, frames: u64, earlier: u32) -> Result<()> {
+    fn check(&mut self, frames: u64, earlier: u32) -> Result<()> {
         let guest = &mut self.guest;
         let size = |number: u64| 16 + LENGTHS[number as usize % 3] as u64;
         let sizes = (0..frames).chain(0..FRAMES).map(size).sum::<u64>();
@@ -98,17 +99,64 @@ fn switch(lab: &Lab) {
     lab.until('b', |b| b["counters"]["taken"] == SWITCHED);
 }
 
+/// Hundredths of a second for which `process` had a processor.
+fn ticks(process: &Killed) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", process.0.id()))?;
+    // See: proc(5), fields utime and stime of /proc/pid/stat.
+    let words = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(12).take(2);
+    Ok(words.map(str::parse::<u64>).sum::<Result<_, _>>()?)
+}
+
+/// A process fills the second queue of a guest whose driver sleeps, while the server stands still: so nobody notifies
+/// the driver, and no interrupt of another queue has it look. It takes all once the server goes on.
+fn a_sleeping_driver_takes_nothing_before_it_is_notified(lab: &Lab, guest: &mut Guest) -> Result<()> {
+    let before = counted(guest)?[0];
+    let mut generator = example("generator");
+    generator.args(["a", "rate=1"]);
+    let process = Killed(start(lab, 'g', generator));
+    let (server, sender) = (Pid::from_child(&lab.child), Pid::from_child(&process.0));
+    let has = |count: u64| format!("[ $(cat /sys/class/net/eth0/statistics/rx_packets) -ge {count} ]");
+    let brought = || before + lab.status('g')["windows"][0]["frames"].as_u64().unwrap_or(0);
+    lab.until('g', |g| g["windows"][0]["frames"].as_u64() > Some(100));
+    // The sender stops where the guest has all that it brought: not before it has notified.
+    let asleep = loop {
+        kill_process(sender, Signal::STOP)?;
+        let wanted = brought();
+        if guest.run(&format!("for at in $(seq 50); do {} && exit; usleep 10000; done; false", has(wanted))).is_ok() {
+            break counted(guest)?[0];
+        }
+        kill_process(sender, Signal::CONT)?;
+    };
+    kill_process(server, Signal::STOP)?;
+    let begin = ticks(&process)?;
+    kill_process(sender, Signal::CONT)?;
+    while ticks(&process)? < begin + 10 {
+        assert_eq!(counted(guest)?[0], asleep, "nobody has notified the driver");
+    }
+    kill_process(sender, Signal::STOP)?;
+    assert_eq!(counted(guest)?[0], asleep, "nobody has notified the driver");
+    kill_process(server, Signal::CONT)?;
+    guest.wait_until(&has(asleep + 50))
+}
+
 #[test]
-fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu() -> Result<()> {
+fn a_process_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu_10() -> Result<()> {
     let lab = Lab::new(&policy("ram_mib = 32"));
-    let receiver = Receiver::boot(&lab, &linux(), &Qemu::installed())?;
+    let mut receiver = Receiver::boot(&lab, &linux(), &qemu_10()?)?;
     let mut generator = example("generator");
     generator.args(ARGUMENTS).arg(format!("count={FRAMES}"));
     let process = start(&lab, 'g', generator);
     switch(&lab);
     let output = process.wait_with_output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    receiver.check(0, 0)
+    receiver.check(0, 0)?;
+    a_sleeping_driver_takes_nothing_before_it_is_notified(&lab, &mut receiver.guest)
+}
+
+/// Returns QEMU 10, whose devices have an interrupt for each queue.
+fn qemu_10() -> Result<Qemu> {
+    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
+    Qemu::backport(&packages).map_err(Error::msg)
 }
 
 /// Returns QEMU's options for a VM that has `files` as ivshmem devices, each with its length in MiB, and a port that
@@ -142,7 +190,7 @@ fn a_program_in_a_vm_and_the_switch_fill_a_guest(qemu: &Qemu) -> Result<()> {
     let lab = Lab::new(&policy("ram_mib = 62\nwindow_file = \"g.window\""));
     let linux = linux();
     let options = |memory: &Path| devices(&[(&lab.file("g.window"), 64), (memory, MEMORY_MIB)], &lab.socket('g'));
-    let receiver = Receiver::boot(&lab, &linux, qemu)?;
+    let mut receiver = Receiver::boot(&lab, &linux, qemu)?;
     let files = vec![("generator".to_owned(), std::fs::read(example_for_guests("generator"))?)];
     let vm = Vm { qemu: qemu.clone(), files, options: options(receiver.memory.path()), ..Vm::new("g", Vec::new()) };
     let mut sender = Guest::boot(&linux, &vm)?;
@@ -166,6 +214,5 @@ fn a_program_in_a_vm_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu()
 
 #[test]
 fn a_program_in_a_vm_and_the_switch_fill_two_queues_of_a_stock_guest_with_qemu_10() -> Result<()> {
-    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sluice").join("guests");
-    a_program_in_a_vm_and_the_switch_fill_a_guest(&Qemu::backport(&packages).map_err(Error::msg)?)
+    a_program_in_a_vm_and_the_switch_fill_a_guest(&qemu_10()?)
 }

@@ -1,5 +1,7 @@
 //! The server as a process: with our own front-ends, testpmd, the firmware of QEMU, and Linux in QEMU.
 
+mod channel_guests;
+mod channels;
 mod closing;
 mod control;
 mod devices;

@@ -42,7 +42,7 @@ pub fn play(path: &Path) {
 }
 
 /// Receives a message with its descriptors. Nothing: the other end has hung up.
-fn receive(socket: impl AsFd, bytes: &mut [u8], flags: RecvFlags) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+pub fn receive(socket: impl AsFd, bytes: &mut [u8], flags: RecvFlags) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_PLACES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let len = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags)?.bytes;

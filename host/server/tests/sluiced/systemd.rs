@@ -46,7 +46,7 @@ fn sockets_that_systemd_hands_over_are_served_and_stay() {
     drop(lab.connect('a', SPLIT));
     let (code, log) = lab.end(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
-    let warning = format!("the policy has no VM with this socket socket={}", lab.socket('a').display());
+    let warning = format!("no VM or channel in the policy does socket={}", lab.socket('a').display());
     assert_eq!(log.matches(&warning).count(), 1, "{log}");
     assert!(lab.socket('a').exists() && lab.file("control.sock").exists() && !lab.socket('b').exists());
     // Who connects while no server runs waits for the next one.
