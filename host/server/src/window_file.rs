@@ -1,6 +1,6 @@
 //! Files that VMs have as ivshmem devices. A file outlives the server: its VM keeps it, and goes on with the next server.
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, ftruncate, open};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -9,9 +9,10 @@ use std::path::Path;
 /// an operator can make one for another user's VM. No other server uses it for as long as the result is open.
 pub fn take(path: &Path, len: u64) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?);
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| io::Error::other("another server uses it"))?;
-    if file.metadata()?.is_file() && fstat(&file)?.st_size == 0 {
+    let found = file.metadata()?;
+    if found.is_file() && found.len() == 0 {
         ftruncate(&file, len)?;
     }
     check(&file, len)?;

@@ -182,9 +182,11 @@ fn a_policy_that_wants_another_length_of_a_window_file_is_refused() {
     let said = lab.ask(&["reload"]);
     let error = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(!said.status.success() && error.contains("it has 67108864 bytes; 33554432 are needed"), "{error}");
-    // Other keys of the VM may change: the file is kept.
-    lab.policy(&policy(62).replace("peers = [\"b\"]", "peers = []"));
+    // Other keys of the VM may change: the file is kept. Another one is made.
+    let more = vm('h', "ram_mib = 30\nwindow_file = \"h.window\"");
+    lab.policy(&(policy(62).replace("peers = [\"b\"]", "peers = []") + &more));
     assert!(lab.ask(&["reload"]).status.success());
+    assert_eq!(lab.file("h.window").metadata().expect("a file").len(), 32 << 20);
     let mut g = connect(&lab);
     assert_eq!(g.request([4, NUMBER, 0, 0]).expect("an answer"), NUMBER);
 }
