@@ -2,7 +2,7 @@
 //!
 //! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that
 //! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
-//! Pair 0 of a front-end always belongs to the switch.
+//! Pair 0 of a front-end always belongs to the switch. Senders without a pair of their own share it.
 
 use crate::device::is_multicast;
 use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
@@ -12,7 +12,7 @@ use sluice_abi::directory::{GateKind, Header, HostF, MAX_REGIONS, NAME_LEN, Peer
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
-use sluice_abi::{PeerIdx, map};
+use sluice_abi::{PeerIdx, map, queue_lock};
 
 /// The devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
@@ -154,8 +154,9 @@ impl Network {
         }
     }
 
-    /// Returns the receive queue of VM `vm` that belongs to the window of VM `sender`, if the driver has it in use,
-    /// whether it is shown or not.
+    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, if the driver has it in use, whether it
+    /// is shown or not. If it is also [`Network::switched_queue`], all its producers take its lock:
+    /// [`sluice_abi::queue_lock`].
     pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
         self.vms.get(vm as usize)?.queue_of(sender as usize)
     }
@@ -328,7 +329,9 @@ impl Network {
             Some(queue) => match node.base_for(sender) {
                 None => PeerState::Absent,
                 Some(base) => {
-                    (peer.queues[0], peer.queue_count) = (Queue { base, ..queue }, 1);
+                    let is_shared = self.switched_queue(id as u32) == Some(queue);
+                    let owner = if is_shared { queue_lock::number_of(sender) } else { 0 };
+                    (peer.queues[0], peer.queue_count) = (Queue { base, owner, ..queue }, 1);
                     node.memory.list(&mut peer, map::peer_base(index));
                     PeerState::Ready
                 }
@@ -342,13 +345,13 @@ impl Network {
 impl Node {
     /// Returns the receive queue that VM `sender` fills by a window, if the driver has it in use.
     fn queue_of(&self, sender: usize) -> Option<Queue> {
+        let (index, first) = (self.senders.iter().position(|&id| id == sender)?, self.device.queue(net::receiveq(0)));
+        if self.senders.len() == 1 && !self.keeps_first_pair() {
+            return first;
+        }
         let has_pairs = self.device.features().contains(F::MQ);
-        let pair = match self.senders.iter().position(|&id| id == sender)? {
-            index if has_pairs => 1 + index as u16,
-            _ if self.senders.len() == 1 && !self.keeps_first_pair() => 0,
-            _ => return None,
-        };
-        self.device.queue(net::receiveq(pair))
+        let own = if has_pairs { self.device.queue(net::receiveq(1 + index as u16)) } else { None };
+        own.or(first.filter(|_| matches!(self.memory, Memory::Shared(_))))
     }
 
     /// Returns whether pair 0 belongs to the switch, whoever else sends.

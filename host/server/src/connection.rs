@@ -2,6 +2,7 @@
 
 use crate::offered;
 use crate::process::Process;
+use crate::queue_lock::Lock;
 use crate::sockets::is_now;
 use crate::windows::Layout;
 use rustix::event::PollFlags;
@@ -9,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::directory::{Queue, Region};
 use sluice_abi::handover::Place;
 use sluice_abi::mmio::reg;
-use sluice_abi::net::F;
+use sluice_abi::net::{self, F};
 use sluice_control::Told;
 use sluice_vhost_user::memory::DeviceRing;
 use sluice_vhost_user::message::Message;
@@ -31,6 +32,8 @@ pub struct Connection {
     pub since: Instant,
     /// The number of the memory that the other end shares. No two memories of a server have the same.
     memory: u64,
+    /// The lock of the receive queue that windows share with the switch, once it is in one of them.
+    pub lock: Option<Lock>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VM has one")]
@@ -68,7 +71,7 @@ impl Connection {
     }
 
     fn new(end: End) -> Self {
-        Self { end, kicks: Vec::new(), fault: None, since: Instant::now(), memory: another_memory() }
+        Self { end, kicks: Vec::new(), fault: None, since: Instant::now(), memory: another_memory(), lock: None }
     }
 
     /// Returns what it is, for the log.
@@ -160,10 +163,17 @@ impl Connection {
 
     /// Returns the ring that is `queue`.
     pub fn ring(&mut self, queue: &Queue) -> Option<&mut DeviceRing> {
-        match &mut self.end {
+        Some(self.ring_and_lock(queue)?.0)
+    }
+
+    /// Returns the ring that is `queue`, and the lock that the switch needs to fill it.
+    pub fn ring_and_lock(&mut self, queue: &Queue) -> Option<(&mut DeviceRing, Option<&mut Lock>)> {
+        let ring = match &mut self.end {
             End::FrontEnd(session) => session.device().ring(queue.index),
             End::Process(process) => process.ring(queue),
-        }
+        };
+        let shared = self.lock.as_mut().filter(|lock| lock.is_used && queue.index == net::receiveq(0));
+        Some((ring?, shared))
     }
 
     /// Returns the number of the memory that windows may have; `None` while a front-end has it logged, or if a window
@@ -187,11 +197,17 @@ impl Connection {
         }
     }
 
-    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files.
+    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files: a
+    /// front-end's with the lock of its shared queue.
     pub fn places(&mut self, base: u64) -> io::Result<Vec<(Place, OwnedFd)>> {
         match &mut self.end {
             End::FrontEnd(session) => {
-                Layout::of(session.device().memory()).map_or(Ok(Vec::new()), |layout| layout.places(base))
+                let Some(layout) = Layout::of(session.device().memory()) else { return Ok(Vec::new()) };
+                let lock = match &self.lock {
+                    Some(lock) => lock,
+                    None => self.lock.insert(Lock::new()?),
+                };
+                Ok(layout.places(base)?.into_iter().chain([lock.place(base)?]).collect())
             }
             End::Process(process) => {
                 let (len, file) = process.ram();
@@ -234,7 +250,8 @@ fn another_memory() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Returns whether `message` takes away what a window may have: memory, or a ring. So does the begin of a log.
+/// Returns whether `message` takes away what a window may have: memory, or a ring. So does the begin of a log, and that
+/// of a ring, which a window that shared another one fills from then on.
 const fn takes(message: &Message) -> bool {
     matches!(
         message,
@@ -243,6 +260,7 @@ const fn takes(message: &Message) -> bool {
             | Message::SetVringBase(_)
             | Message::SetVringNum(_)
             | Message::SetVringAddr(_)
+            | Message::SetVringKick(_)
             | Message::SetVringEnable(_)
             | Message::SetFeatures(_)
             | Message::SetLogBase(_)

@@ -17,6 +17,7 @@ mod policy;
 mod ports;
 mod process;
 mod prometheus;
+mod queue_lock;
 mod rings;
 mod run;
 mod sandbox;

@@ -7,6 +7,7 @@ mod drain;
 mod reload;
 mod requests;
 mod sessions;
+mod shared;
 mod taps;
 mod windows;
 

@@ -28,6 +28,9 @@ pub struct Window {
     pub state: State,
     /// Number of frames that went by the window.
     pub frames: u64,
+    /// Number of buffers that its process had published, modulo 2^32, when the server looked last, if others fill the
+    /// queue, too.
+    pub published: u32,
 }
 
 /// How far a window is from open.
