@@ -32,6 +32,8 @@ pub struct Connection {
     pub since: Instant,
     /// The number of the memory that the other end shares. No two memories of a server have the same.
     memory: u64,
+    /// Number of queue pairs that a front-end has: up to the last ring that a message named.
+    pairs: u16,
     /// The lock of the receive queue that windows share with the switch, once it is in one of them.
     pub lock: Option<Lock>,
 }
@@ -71,7 +73,15 @@ impl Connection {
     }
 
     fn new(end: End) -> Self {
-        Self { end, kicks: Vec::new(), fault: None, since: Instant::now(), memory: another_memory(), lock: None }
+        Self {
+            end,
+            kicks: Vec::new(),
+            fault: None,
+            since: Instant::now(),
+            memory: another_memory(),
+            pairs: 0,
+            lock: None,
+        }
     }
 
     /// Returns what it is, for the log.
@@ -109,8 +119,13 @@ impl Connection {
 
     /// Returns what comes next on the socket.
     pub fn next(&mut self) -> Result<Next, String> {
+        let pairs = self.pairs;
         let taking = match &mut self.end {
-            End::FrontEnd(session) => session.peek(Duration::ZERO).map_err(|error| error.to_string())?.map(takes),
+            End::FrontEnd(session) => {
+                let message = session.peek(Duration::ZERO).map_err(|error| error.to_string())?;
+                // Whoever has shared the first pair so far may get one of its own.
+                message.map(|message| takes(message) || pairs_up_to(message) > pairs)
+            }
             End::Process(process) => process.next()?.map(|[kind, register, ..]| match kind {
                 1 => register != reg::QUEUE_NOTIFY,
                 kind => kind == 3,
@@ -130,8 +145,11 @@ impl Connection {
     /// Handles the next message, if the other end is a front-end. After an error the session is over.
     pub fn handle(&mut self) -> Result<(), String> {
         let End::FrontEnd(session) = &mut self.end else { return Ok(()) };
-        if matches!(session.peek(Duration::ZERO), Ok(Some(Message::SetMemTable(_)))) {
-            self.memory = another_memory();
+        if let Ok(Some(message)) = session.peek(Duration::ZERO) {
+            if matches!(message, Message::SetMemTable(_)) {
+                self.memory = another_memory();
+            }
+            self.pairs = self.pairs.max(pairs_up_to(message));
         }
         session.handle(Duration::ZERO).map_err(|error| error.to_string())?;
         // A copy that can't be made is one that nobody waits for: the rings are looked at from time to time.
@@ -152,6 +170,11 @@ impl Connection {
     /// Returns whether the other end has closed its socket.
     pub fn is_over(&self) -> bool {
         is_now(self.socket(), PollFlags::RDHUP)
+    }
+
+    /// Returns the number of queue pairs that a front-end has.
+    pub const fn pairs(&self) -> u16 {
+        self.pairs
     }
 
     /// Returns the features that a front-end accepted, and the rings that it has in use.
@@ -250,8 +273,7 @@ fn another_memory() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Returns whether `message` takes away what a window may have: memory, or a ring. So does the begin of a log, and that
-/// of a ring, which a window that shared another one fills from then on.
+/// Returns whether `message` takes away what a window may have: memory, or a ring. So does the begin of a log.
 const fn takes(message: &Message) -> bool {
     matches!(
         message,
@@ -260,11 +282,15 @@ const fn takes(message: &Message) -> bool {
             | Message::SetVringBase(_)
             | Message::SetVringNum(_)
             | Message::SetVringAddr(_)
-            | Message::SetVringKick(_)
             | Message::SetVringEnable(_)
             | Message::SetFeatures(_)
             | Message::SetLogBase(_)
     )
+}
+
+/// Returns the number of queue pairs up to the ring that `message` names; 0 if it names none.
+fn pairs_up_to(message: &Message) -> u16 {
+    message.ring().map_or(0, |ring| u16::try_from(ring / 2 + 1).unwrap_or(u16::MAX))
 }
 
 /// Takes what a driver has said by `kick`. Nobody waits for that, whatever kind of file it is.

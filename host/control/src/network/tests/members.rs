@@ -29,6 +29,7 @@ fn network() -> Network {
 fn set_up(network: &mut Network, features: F, queues: &[u16]) {
     let queue = |&index: &u16| Queue { index, size: 64, features: features.bits(), ..Queue::default() };
     let queues: Vec<_> = queues.iter().map(queue).collect();
+    network.set_pairs(2, queues.len() as u16 / 2);
     network.set_up(2, features, &queues);
 }
 
@@ -54,8 +55,9 @@ fn a_member_is_hidden_from_each_sender_until_it_is_shown() {
     }
     assert_eq!([state(&network, 0, 0), state(&network, 1, 0)], [PeerState::Absent as u32; 2]);
     network.show(2, 0, Some(0));
-    set_up(&mut network, PAIRS, &[0, 1]);
-    assert_eq!(network.window_queue(2, 0).map(|queue| queue.index), Some(0), "its own is not there any more");
+    network.set_pairs(2, 3);
+    network.set_up(2, PAIRS, &[]);
+    assert_eq!(state(&network, 0, 0), PeerState::Absent as u32, "its queue is not there any more");
 }
 
 #[test]
@@ -92,6 +94,14 @@ fn each_sender_has_a_pair_while_there_are_enough_and_else_shares_that_of_the_swi
     assert_eq!([0, 1, 3].map(|sender| index(network.window_queue(2, sender))), [Some(0), Some(0), None]);
     assert_eq!(owners(&mut network), [1, 2]);
     assert_eq!(network.window_queue(2, 0), network.switched_queue(2), "in the eyes of the host it is one queue");
+    let first = network.switched_queue(2).expect("a queue");
+    network.set_pairs(2, 2);
+    network.set_up(2, PAIRS, &[first]);
+    assert_eq!(
+        [0, 1].map(|sender| index(network.window_queue(2, sender))),
+        [None, Some(0)],
+        "its own is not in use yet"
+    );
 }
 
 /// Without pairs the only queue is shared with the switch, but that of a process is its only sender's.
@@ -154,7 +164,7 @@ fn members_that_stay_keep_device_and_memory() {
     ];
     let mut new = Network::of_members(&members);
     new.take_over(&mut network, &[None, Some(2), Some(0), Some(3)]);
-    assert_eq!(new.window_queue(1, 2), queue, "with its start number");
+    assert_eq!(new.window_queue(1, 2), queue, "with its start number, and pairs of its senders' own");
     assert_eq!(new.extents(3), [(0, 2 << 20)]);
     assert_eq!(state(&new, 2, 0), PeerState::Absent as u32, "nothing is shown before the host says so");
     new.show(1, 2, Some(6));
