@@ -192,3 +192,6 @@ impl PeerWindow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ fn count_of(b: &mut Frontend, from: char) -> usize {
 
 #[test]
 fn two_processes_and_the_switch_fill_the_one_queue_of_a_front_end() {
-    const EACH: u64 = 2_000;
+    const EACH: u64 = 1_000;
     let lab = lab();
     let (mut b, mut c) = (lab.connect('b', SPLIT), lab.connect('c', SPLIT));
     let load = ["rate=30"];

@@ -3,6 +3,7 @@
 use super::*;
 use alloc::string::ToString;
 use alloc::vec;
+use sluice_abi::directory::MAX_REGIONS;
 
 const RAM: u64 = 16 << 20;
 
