@@ -1,10 +1,10 @@
 //! The lock of a receive queue that several producers fill: an owner word, and what each owner has published.
 //!
 //! It lies in a page that the host shares with the producers, at [`crate::map::PEER_LOCK`] from the start of the peer's
-//! regions, as words of 32 bits: word 0 is the owner word, and word *n* counts the buffers that owner *n* has published,
-//! modulo 2^32. A producer takes the lock for one burst: it replaces [`FREE`] by its own [`word`], goes on at the index
-//! that is in the used ring, publishes by one store to that index, and writes [`FREE`]. So a producer that ends inside
-//! has published all of its burst or nothing, and the host frees the lock without a look at the ring.
+//! regions, as words of 32 bits: word 0 is the owner word, and word *n* counts the buffers that owner *n* has
+//! published, modulo 2^32. A producer takes the lock for one burst: it replaces [`FREE`] by its own [`word`], goes on
+//! at the index that is in the used ring, publishes by one store to that index, and writes [`FREE`]. So a producer that
+//! ends inside has published all of its burst or nothing, and the host frees the lock without a look at the ring.
 //!
 //! Every producer can write the whole page at any time.
 

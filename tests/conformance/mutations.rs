@@ -114,7 +114,7 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What docs/interfaces.md promises of the server, and of processes and their windows.
-const SERVER: [&str; 12] = [
+const SERVER: [&str; 13] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -127,6 +127,7 @@ const SERVER: [&str; 12] = [
     "a queue is gone on with where the last window left it",
     "no process keeps a peer from going",
     "a window is on what its process has mapped, and the server can follow",
+    "one producer at a time fills a queue",
 ];
 
 /// What docs/interfaces.md and docs/operations.md promise of taps.

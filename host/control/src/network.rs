@@ -126,8 +126,8 @@ impl Network {
         }
     }
 
-    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, if the driver has it in use, whether it
-    /// is shown or not. If it is also [`Network::switched_queue`], all its producers take its lock:
+    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, if the driver has it in use, whether
+    /// it is shown or not. If it is also [`Network::switched_queue`], all its producers take its lock:
     /// [`sluice_abi::queue_lock`].
     pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
         self.vms.get(vm as usize)?.queue_of(sender as usize)

@@ -220,8 +220,8 @@ impl Connection {
         }
     }
 
-    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files: a
-    /// front-end's with the lock of its shared queue.
+    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files:
+    /// a front-end's with the lock of its shared queue.
     pub fn places(&mut self, base: u64) -> io::Result<Vec<(Place, OwnedFd)>> {
         match &mut self.end {
             End::FrontEnd(session) => {

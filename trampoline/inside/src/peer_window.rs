@@ -53,8 +53,8 @@ pub(crate) enum Entry {
 }
 
 impl Shared {
-    /// Returns what `entry`, which has an owner number, says of its lock in `page`. Where another producer has come in a
-    /// packed ring is not to be seen in memory.
+    /// Returns what `entry`, which has an owner number, says of its lock in `page`. Where another producer has come in
+    /// a packed ring is not to be seen in memory.
     pub fn new(entry: &Queue, page: LockPage<'static>) -> Result<Self, Clause> {
         let can_be = entry.owner <= queue_lock::MAX_OWNER && entry.features & net::F::RING_PACKED.bits() == 0;
         let shared = Self { page, owner: entry.owner, is_held: false, target: None };

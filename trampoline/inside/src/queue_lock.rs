@@ -1,12 +1,12 @@
 //! The lock of a queue that several producers fill, each for one burst. Layout: [`sluice_abi::queue_lock`].
 //!
-//! A burst becomes visible by its one store to `used.idx`. So whoever ends with the lock has published all of a burst or
-//! nothing, the index in the ring says where the next producer goes on, and to free the lock of one that has ended is
-//! all that a host has to do.
+//! A burst becomes visible by its one store to `used.idx`. So whoever ends with the lock has published all of a burst
+//! or nothing, the index in the ring says where the next producer goes on, and to free the lock of one that has ended
+//! is all that a host has to do.
 //!
 //! # Why not a futex
-//! A producer that sleeps on the lock trusts its owner to wake it, and each owner would have to make sure. A burst takes
-//! about a microsecond; who does not get the lock in a few of them keeps the frames, as with a full ring.
+//! A producer that sleeps on the lock trusts its owner to wake it, and each owner would have to make sure. A burst
+//! takes about a microsecond; who does not get the lock in a few of them keeps the frames, as with a full ring.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use sluice_abi::queue_lock::{FREE, MAX_OWNER, counter};
@@ -53,8 +53,8 @@ impl<W: OwnerWord> QueueLock<W> {
         Self(word)
     }
 
-    /// Takes the lock by the owner word `mine`, if it is free within some microseconds. The owner then goes on where the
-    /// used ring says.
+    /// Takes the lock by the owner word `mine`, if it is free within some microseconds. The owner then goes on where
+    /// the used ring says.
     #[must_use = "the queue is another producer's without the lock"]
     pub fn take(&self, mine: u32) -> bool {
         let look = |_| {
@@ -83,8 +83,8 @@ impl<W: OwnerWord> QueueLock<W> {
         self.0.load()
     }
 
-    /// Frees the lock, whose owner by the word `holder` writes nothing any more. Returns `false` if the lock has another
-    /// owner by now.
+    /// Frees the lock, whose owner by the word `holder` writes nothing any more. Returns `false` if the lock has
+    /// another owner by now.
     pub fn take_over(&self, holder: u32) -> bool {
         self.0.replace(holder, FREE)
     }

@@ -42,8 +42,8 @@ impl Server {
         }
     }
 
-    /// Frees the lock of the queue of a window that has closed, if its process has it, and lets the switch do without if
-    /// nobody else shares the queue.
+    /// Frees the lock of the queue of a window that has closed, if its process has it, and lets the switch do without
+    /// if nobody else shares the queue.
     pub(super) fn unshare(&mut self, (vm, index): Name) {
         let peer = self.policy.vms[vm].peers[index];
         let shares = |server: &mut Self, name: Name| {

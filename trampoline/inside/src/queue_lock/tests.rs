@@ -1,5 +1,5 @@
-//! Two producers and a host under loom, which tries every order that they can run in and every old value that a load may
-//! still see.
+//! Two producers and a host under loom, which tries every order that they can run in and every old value that a load
+//! may still see.
 
 use super::*;
 use loom::sync::Arc;
