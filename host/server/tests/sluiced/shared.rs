@@ -72,7 +72,7 @@ fn two_processes_and_the_switch_fill_the_one_queue_of_a_front_end() {
     let (mut next, mut last, mut counts, mut changes, mut before) = ([0; 2], None, [0; 3], 0, 'b');
     let mut sent = 0;
     let mut arrive = |b: &mut Frontend| {
-        let Some((from, number)) = take_any(b) else { return None };
+        let (from, number) = take_any(b)?;
         match ['g', 'h'].iter().position(|&vm| vm == from) {
             Some(place) => {
                 assert_eq!(number, next[place], "{from}: in order, none lost, none twice");
