@@ -30,7 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First word of a directory: "SluiceWd".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SluiceWd");
 /// Version of this layout. A reader refuses any other.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Largest number of memory regions of one peer.
 pub const MAX_REGIONS: usize = 32;
 /// Largest number of queues of one peer that this VM may fill.
@@ -146,8 +146,11 @@ pub struct Queue {
     /// nobody has filled it, else the position in vhost-user's form (message `VHOST_USER_GET_VRING_BASE`), XOR
     /// [`virtq::start`].
     pub base: u32,
+    /// 0 if the queue is the directory's owner's alone. Else others fill it, too, and this is the owner's number in its
+    /// lock. See: [`crate::queue_lock`].
+    pub owner: u16,
     /// Reserved, 0.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 
 /// A peer: a VM that the directory's owner may send to.

@@ -16,8 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const VERSION: u32 = 1;
 /// Number of descriptors with a [`Welcome`].
 pub const FILES: usize = 4;
-/// Largest number of [`Place`]s of one placement.
-pub const MAX_PLACES: usize = crate::directory::MAX_REGIONS;
+/// Largest number of [`Place`]s of one placement: those of the regions, and the page of a lock
+/// ([`crate::map::PEER_LOCK`]).
+pub const MAX_PLACES: usize = crate::directory::MAX_REGIONS + 1;
 
 /// The first message of the server. The server writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -58,6 +58,7 @@ pub mod net;
 pub mod packed;
 pub mod pci;
 pub mod peer_idx;
+pub mod queue_lock;
 pub mod ring_idx;
 pub mod run;
 pub mod virtq;

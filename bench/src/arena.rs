@@ -4,7 +4,7 @@
 //! A buffer, or a frame, is an odd number of cache lines away from the next, as in any packet pool: at a power of two
 //! all of them would fight for the same few sets of the caches.
 
-use crate::slot::map_at;
+use crate::slot::{map_at, whole};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use sluice_abi::directory::Region;
@@ -51,6 +51,8 @@ pub struct Arena {
     pub packets: PeerSlice<'static>,
     /// Bytes of a buffer.
     pub buffer_len: u32,
+    /// Which of the process's arenas this is, from 0 on.
+    pub place: u8,
     rings: u64,
     more: u32,
 }
@@ -78,6 +80,7 @@ impl Arena {
             packets: map_at(map::PACKETS + u64::from(place) * PACKETS_STRIDE, all(FRAME_GAP), None)?,
             file,
             buffer_len,
+            place,
             rings: 0,
             more,
         };
@@ -116,6 +119,13 @@ impl Arena {
     /// The driver's memory as a directory lists it, and the slot that the entry refers to: the memory alone.
     pub fn region(&self) -> (Region, Slot) {
         (Region { gpa: Gpa(0), len: self.memory.len(), slot_offset: 0 }, Slot::of(self.memory))
+    }
+
+    /// The same, and the whole slot, in which the peer at `index` now has the page of a lock.
+    pub fn region_with_lock(&self, index: PeerIdx) -> Result<(Region, Slot)> {
+        map_at(map::peer_base(index) + map::PEER_LOCK, map::PAGE, None)?;
+        let slot_offset = map::peer_base(PeerIdx(self.place));
+        Ok((Region { gpa: Gpa(0), len: self.memory.len(), slot_offset }, whole()))
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Impl {
     SluiceWindow,
     /// The same code as a library for this processor
     SluiceNative,
+    /// The same for a queue that others fill, too: with its lock, which nobody else wants
+    SluiceShared,
     /// DPDK's vhost library
     #[value(name = "rte_vhost")]
     RteVhost,
@@ -47,6 +49,7 @@ impl Impl {
     pub const fn rings(self) -> &'static [Ring] {
         match self {
             Self::VirtioQueue => &[Ring::Split],
+            Self::SluiceShared => &[Ring::Split, Ring::InOrder],
             _ => &[Ring::Split, Ring::InOrder, Ring::Packed],
         }
     }

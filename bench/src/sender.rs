@@ -11,9 +11,9 @@ use sluice_abi::net::ETHERNET_HEADER;
 use sluice_inside::Window;
 use sluice_memory::PeerSlice;
 
-/// The rings of a window's peers, by place.
+/// The rings of a window's peers.
 pub struct RingSender {
-    rings: Vec<Ring>,
+    rings: Vec<(Ring, PeerIdx)>,
     offsets: Vec<u64>,
     /// The request block.
     pub request: PeerSlice<'static>,
@@ -29,16 +29,19 @@ impl RingSender {
         longest: u16,
     ) -> Result<Self> {
         window.set_packets(arena.packets);
-        for (place, (_, queue)) in queues.iter().enumerate() {
-            attach(window, PeerIdx(place as u8), arena, *queue, longest)?;
+        let mut rings = Vec::new();
+        for (place, &(ring, queue)) in (0..).zip(queues) {
+            // No two windows of this process have one lock.
+            let first = if queue.owner == 0 { 0 } else { 2 * arena.place };
+            attach(window, PeerIdx(first + place), arena, queue, longest)?;
+            rings.push((ring, PeerIdx(first + place)));
         }
-        let rings = queues.iter().map(|(ring, _)| *ring).collect();
         Ok(Self { rings, offsets: (0..SIZE).map(|index| arena.frame_at(index)).collect(), request })
     }
 
     /// Writes the request.
     pub fn prepare(&self, ring: Ring, count: u16, len: u16) -> Result<()> {
-        let peer = self.rings.iter().position(|&known| known == ring).and_then(PeerIdx::new).context("no such ring")?;
+        let (_, peer) = *self.rings.iter().find(|(known, _)| *known == ring).context("no such ring")?;
         for index in 0..usize::from(count) {
             let packet = Packet::new(self.offsets[index] as u32, imix::len(len, index as u64), peer);
             self.request.write(8 * index as u64, packet).map_err(|_| anyhow!("the request is too long"))?;
@@ -56,7 +59,7 @@ fn attach(window: &mut Window, index: PeerIdx, arena: &Arena, queue: Queue, long
         queue_count: 1,
         ..Default::default()
     };
-    let (region, slot) = arena.region();
+    let (region, slot) = if queue.owner == 0 { arena.region() } else { arena.region_with_lock(index)? };
     (peer.regions[0], peer.queues[0]) = (region, queue);
     let attached = window.attach_peer(index, &peer, slot);
     attached.map_err(|clause| anyhow!("our ring code refuses the queue: {clause:?}"))

@@ -10,7 +10,7 @@ use elf::endian::LittleEndian;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect};
 use sluice_abi::call::Status;
 use sluice_abi::map;
-use sluice_inside::Window;
+use sluice_inside::{Slot, Window};
 use sluice_memory::PeerSlice;
 use std::os::fd::OwnedFd;
 use vm_memory::MmapRegion;
@@ -42,6 +42,12 @@ pub fn map_at(offset: u64, len: u64, file: Option<&OwnedFd>) -> Result<PeerSlice
     // SAFETY: just mapped, never unmapped, and only slices lead into it; of a file that is cut off, an access beyond
     // its end ends the program.
     Ok(unsafe { PeerSlice::from_raw(mapped.cast(), len as u64) })
+}
+
+/// Returns the whole slot.
+pub fn whole() -> Slot {
+    // SAFETY: who attaches a peer with it maps the peer's memory before, for good, or the program ends.
+    unsafe { Slot::at(map::SLOT_VA as *mut u8) }
 }
 
 /// Bytes of a large page.

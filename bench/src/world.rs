@@ -11,6 +11,7 @@ use crate::sluice_window::SluiceWindow;
 use crate::virtio_queue::VirtioQueue;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use sluice_abi::directory::Queue;
 
 /// An implementation that is compared, its ring, and the driver at the ring's other side.
 pub struct Rival {
@@ -82,6 +83,10 @@ fn device(
             Box::new(SluiceWindow::new(image, arena, &queues, longest)?)
         }
         Impl::SluiceNative => Box::new(SluiceNative::new(arena, &queues, longest)?),
+        Impl::SluiceShared => {
+            let shared: Vec<_> = queues.iter().map(|&(ring, queue)| (ring, Queue { owner: 1, ..queue })).collect();
+            Box::new(SluiceNative::new(arena, &shared, longest)?)
+        }
         Impl::RteVhost => {
             let library = options.rte_vhost.as_deref().context("no library")?;
             Box::new(RteVhost::new(library, arena, &queues)?)

@@ -57,7 +57,8 @@ stats! {
     packets,
     /// Length of the frames delivered in bytes, without headers of virtio-net.
     bytes,
-    /// Frames left because their peer's ring was full, or because the call ended before them.
+    /// Frames left because their peer's ring was full, or another producer was filling it, or because the call ended
+    /// before them.
     full,
     /// Frames left because they are longer than their peer takes.
     too_long,

@@ -114,7 +114,7 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What docs/interfaces.md promises of the server, of processes and their windows, and of channels.
-const SERVER: [&str; 17] = [
+const SERVER: [&str; 18] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -132,6 +132,7 @@ const SERVER: [&str; 17] = [
     "what a channel's file holds is gone on with, if it is a channel",
     "what the server says and hands over is checked",
     "what is wrong in a policy is named with its line",
+    "one producer at a time fills a queue",
 ];
 
 /// What docs/interfaces.md and docs/operations.md promise of taps.

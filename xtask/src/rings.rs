@@ -18,7 +18,8 @@ pub struct Options {
     /// one processor) [default: both, or device with --impl]
     #[arg(long)]
     side: Option<String>,
-    /// Whose device side, with commas: sluice-window, sluice-native, rte_vhost, virtio-queue, copy [default: all]
+    /// Whose device side, with commas: sluice-window, sluice-native, sluice-shared, rte_vhost, virtio-queue, copy
+    /// [default: all]
     #[arg(long = "impl")]
     who: Option<String>,
     /// Ring formats, with commas: split, in-order, packed [default: all]

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The colour of each gate and implementation, in every picture.
-const COLOURS: [(&str, RGBColor); 21] = [
+const COLOURS: [(&str, RGBColor); 22] = [
     ("isolated", RGBColor(200, 40, 40)),
     ("hypercall", RGBColor(60, 60, 60)),
     ("guarded", RGBColor(30, 110, 190)),
     ("direct", RGBColor(40, 150, 80)),
     ("sluice-window", RGBColor(200, 40, 40)),
     ("sluice-native", RGBColor(225, 140, 40)),
+    ("sluice-shared", RGBColor(190, 150, 220)),
     ("rte_vhost", RGBColor(30, 110, 190)),
     ("virtio-queue", RGBColor(40, 150, 80)),
     ("copy", RGBColor(120, 120, 120)),

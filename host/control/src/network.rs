@@ -2,56 +2,25 @@
 //!
 //! If a driver negotiated several queue pairs, pair 0 belongs to the host's switch, and pair *k* to the *k*th VM that
 //! may send to it by a window. Otherwise pair 0 belongs to the sender if there is exactly one, and else to the switch.
-//! Pair 0 of a front-end always belongs to the switch.
+//! Pair 0 of a front-end always belongs to the switch, and senders for whom it has no pair share that.
+
+mod node;
 
 use crate::device::is_multicast;
-use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs, regions};
+use crate::{Addresses, Device, Directory, Event, Mac, Manifest, RunError, Runs};
 use alloc::string::String;
 use alloc::vec::Vec;
-use sluice_abi::directory::{GateKind, Header, HostF, MAX_REGIONS, NAME_LEN, Peer, PeerState, Queue, Region};
+use node::{Memory, Node};
+use sluice_abi::directory::{GateKind, Header, HostF, NAME_LEN, Peer, PeerState, Queue, Region};
 use sluice_abi::mmio::reg;
 use sluice_abi::net::{self, F, ctrl};
 use sluice_abi::run::Run;
-use sluice_abi::{PeerIdx, map};
+use sluice_abi::{PeerIdx, map, queue_lock};
 
 /// The devices of all VMs, and who may send to whom.
 #[derive(Clone, Debug)]
 pub struct Network {
     vms: Vec<Node>,
-}
-
-#[derive(Clone, Debug)]
-struct Node {
-    name: [u8; NAME_LEN],
-    memory: Memory,
-    gate: u32,
-    peers: Vec<usize>,
-    /// The VMs that may send to this one by a window.
-    senders: Vec<usize>,
-    /// Whether the driver may give the device another address.
-    sets_mac: bool,
-    /// Source addresses that the VM may use beside its device's own.
-    macs: Addresses,
-    device: Device,
-    /// Where the queue stands that is shown to each of the senders, in order, if the host shows peers one by one.
-    shown: Option<Vec<Option<u32>>>,
-    /// The queue pair that is the slow path of its in-VM switch, if it has one.
-    slow_pair: Option<u16>,
-    /// Whether the windows on its peers are closed.
-    closed: bool,
-    /// Whether the VM ended for good.
-    gone: bool,
-    /// Number of times that the VM may still start again.
-    restarts: u32,
-}
-
-/// What windows may show of a VM's memory.
-#[derive(Clone, Debug)]
-enum Memory {
-    /// RAM of this length in bytes from address 0 on, of which the driver registers runs.
-    Registered(u64, Runs),
-    /// All that a front-end shares. Slot offsets are from the start of the peer.
-    Shared(Vec<Region>),
 }
 
 /// A VM of a host that shows peers one by one, by [`Network::show`].
@@ -86,6 +55,7 @@ impl Network {
                 peers: manifest.peers_of(id).collect(),
                 device: Device::new(mac(id), vm.mtu, 1 + senders.len() as u16 + u16::from(vm.flows.is_some())),
                 slow_pair: vm.flows.is_some().then_some(1 + senders.len() as u16),
+                pairs: u16::MAX,
                 closed: false,
                 senders,
                 sets_mac: vm.set_mac,
@@ -112,6 +82,7 @@ impl Network {
                 gate: GateKind::Direct as u32,
                 peers: member.peers.clone(),
                 device: Device::new(member.mac.0, member.mtu, member.pairs),
+                pairs: if member.ram_len.is_some() { u16::MAX } else { 0 },
                 slow_pair: None,
                 closed: false,
                 shown: Some(alloc::vec![None; senders.len()]),
@@ -132,6 +103,7 @@ impl Network {
             if let Some(old) = before.and_then(|before| old.vms.get_mut(before)) {
                 core::mem::swap(&mut node.device, &mut old.device);
                 core::mem::swap(&mut node.memory, &mut old.memory);
+                node.pairs = old.pairs;
             }
         }
     }
@@ -154,10 +126,18 @@ impl Network {
         }
     }
 
-    /// Returns the receive queue of VM `vm` that belongs to the window of VM `sender`, if the driver has it in use,
-    /// whether it is shown or not.
+    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, if the driver has it in use, whether
+    /// it is shown or not. If it is also [`Network::switched_queue`], all its producers take its lock:
+    /// [`sluice_abi::queue_lock`].
     pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
         self.vms.get(vm as usize)?.queue_of(sender as usize)
+    }
+
+    /// Takes over that the front-end of VM `vm` has `pairs` queue pairs, in use or not.
+    pub fn set_pairs(&mut self, vm: u32, pairs: u16) {
+        if let Some(node) = self.vms.get_mut(vm as usize) {
+            node.pairs = pairs;
+        }
     }
 
     /// Sets VM `vm`'s device up as its front-end says. See: [`Device::set_up`]. The event concerns all
@@ -328,7 +308,9 @@ impl Network {
             Some(queue) => match node.base_for(sender) {
                 None => PeerState::Absent,
                 Some(base) => {
-                    (peer.queues[0], peer.queue_count) = (Queue { base, ..queue }, 1);
+                    let is_shared = self.switched_queue(id as u32) == Some(queue);
+                    let owner = if is_shared { queue_lock::number_of(sender) } else { 0 };
+                    (peer.queues[0], peer.queue_count) = (Queue { base, owner, ..queue }, 1);
                     node.memory.list(&mut peer, map::peer_base(index));
                     PeerState::Ready
                 }
@@ -336,47 +318,6 @@ impl Network {
         };
         peer.state = state as u32;
         peer
-    }
-}
-
-impl Node {
-    /// Returns the receive queue that VM `sender` fills by a window, if the driver has it in use.
-    fn queue_of(&self, sender: usize) -> Option<Queue> {
-        let has_pairs = self.device.features().contains(F::MQ);
-        let pair = match self.senders.iter().position(|&id| id == sender)? {
-            index if has_pairs => 1 + index as u16,
-            _ if self.senders.len() == 1 && !self.keeps_first_pair() => 0,
-            _ => return None,
-        };
-        self.device.queue(net::receiveq(pair))
-    }
-
-    /// Returns whether pair 0 belongs to the switch, whoever else sends.
-    fn keeps_first_pair(&self) -> bool {
-        self.device.features().contains(F::MQ) || matches!(self.memory, Memory::Shared(_))
-    }
-
-    /// Returns where the queue of VM `sender` stands, if that VM is shown this one.
-    fn base_for(&self, sender: usize) -> Option<u32> {
-        match &self.shown {
-            None => Some(0),
-            Some(shown) => *shown.get(self.senders.iter().position(|&id| id == sender)?)?,
-        }
-    }
-}
-
-impl Memory {
-    /// Lists in `peer` the regions that a window on the queues there has, from slot offset `base` on.
-    fn list(&self, peer: &mut Peer, base: u64) {
-        match self {
-            Self::Registered(ram_len, runs) => regions::list(peer, runs, *ram_len, base),
-            Self::Shared(shared) => {
-                peer.region_count = shared.len().min(MAX_REGIONS) as u32;
-                for (listed, region) in peer.regions.iter_mut().zip(shared) {
-                    *listed = Region { slot_offset: base + region.slot_offset, ..*region };
-                }
-            }
-        }
     }
 }
 

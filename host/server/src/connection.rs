@@ -2,6 +2,7 @@
 
 use crate::offered;
 use crate::process::Process;
+use crate::queue_lock::Lock;
 use crate::sockets::is_now;
 use crate::windows::{Layout, Whole};
 use rustix::event::PollFlags;
@@ -9,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::directory::{Queue, Region};
 use sluice_abi::handover::Place;
 use sluice_abi::mmio::reg;
-use sluice_abi::net::F;
+use sluice_abi::net::{self, F};
 use sluice_control::Told;
 use sluice_vhost_user::memory::DeviceRing;
 use sluice_vhost_user::message::Message;
@@ -31,6 +32,10 @@ pub struct Connection {
     pub since: Instant,
     /// The number of the memory that the other end shares. No two memories of a server have the same.
     memory: u64,
+    /// Number of queue pairs that a front-end has: up to the last ring that a message named.
+    pairs: u16,
+    /// The lock of the receive queue that windows share with the switch, once it is in one of them.
+    pub lock: Option<Lock>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VM has one")]
@@ -68,7 +73,15 @@ impl Connection {
     }
 
     fn new(end: End) -> Self {
-        Self { end, kicks: Vec::new(), fault: None, since: Instant::now(), memory: another_memory() }
+        Self {
+            end,
+            kicks: Vec::new(),
+            fault: None,
+            since: Instant::now(),
+            memory: another_memory(),
+            pairs: 0,
+            lock: None,
+        }
     }
 
     /// Returns what it is, for the log.
@@ -107,8 +120,13 @@ impl Connection {
 
     /// Returns what comes next on the socket.
     pub fn next(&mut self) -> Result<Next, String> {
+        let pairs = self.pairs;
         let taking = match &mut self.end {
-            End::FrontEnd(session) => session.peek(Duration::ZERO).map_err(|error| error.to_string())?.map(takes),
+            End::FrontEnd(session) => {
+                let message = session.peek(Duration::ZERO).map_err(|error| error.to_string())?;
+                // Whoever has shared the first pair so far may get one of its own.
+                message.map(|message| takes(message) || pairs_up_to(message) > pairs)
+            }
             End::Process(process) => process.next()?.map(|[kind, register, ..]| match kind {
                 1 => register != reg::QUEUE_NOTIFY,
                 kind => kind == 3 || kind == 4,
@@ -128,8 +146,11 @@ impl Connection {
     /// Handles the next message, if the other end is a front-end. After an error the session is over.
     pub fn handle(&mut self) -> Result<(), String> {
         let End::FrontEnd(session) = &mut self.end else { return Ok(()) };
-        if matches!(session.peek(Duration::ZERO), Ok(Some(Message::SetMemTable(_)))) {
-            self.memory = another_memory();
+        if let Ok(Some(message)) = session.peek(Duration::ZERO) {
+            if matches!(message, Message::SetMemTable(_)) {
+                self.memory = another_memory();
+            }
+            self.pairs = self.pairs.max(pairs_up_to(message));
         }
         session.handle(Duration::ZERO).map_err(|error| error.to_string())?;
         // A copy that can't be made is one that nobody waits for: the rings are looked at from time to time.
@@ -152,6 +173,11 @@ impl Connection {
         is_now(self.socket(), PollFlags::RDHUP)
     }
 
+    /// Returns the number of queue pairs that a front-end has.
+    pub const fn pairs(&self) -> u16 {
+        self.pairs
+    }
+
     /// Returns the features that a front-end accepted, and the rings that it has in use.
     pub fn set_up(&mut self) -> Option<(F, Vec<Queue>)> {
         let End::FrontEnd(session) = &mut self.end else { return None };
@@ -161,10 +187,17 @@ impl Connection {
 
     /// Returns the ring that is `queue`.
     pub fn ring(&mut self, queue: &Queue) -> Option<&mut DeviceRing> {
-        match &mut self.end {
+        Some(self.ring_and_lock(queue)?.0)
+    }
+
+    /// Returns the ring that is `queue`, and the lock that the switch needs to fill it.
+    pub fn ring_and_lock(&mut self, queue: &Queue) -> Option<(&mut DeviceRing, Option<&mut Lock>)> {
+        let ring = match &mut self.end {
             End::FrontEnd(session) => session.device().ring(queue.index),
             End::Process(process) => process.ring(queue),
-        }
+        };
+        let shared = self.lock.as_mut().filter(|lock| lock.is_used && queue.index == net::receiveq(0));
+        Some((ring?, shared))
     }
 
     /// Returns the number of the memory that windows may have; `None` while a front-end has it logged, or if a window
@@ -196,11 +229,17 @@ impl Connection {
         }
     }
 
-    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files.
+    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files:
+    /// a front-end's with the lock of its shared queue.
     pub fn places(&mut self, base: u64) -> io::Result<Vec<(Place, OwnedFd)>> {
         match &mut self.end {
             End::FrontEnd(session) => {
-                Layout::of(session.device().memory()).map_or(Ok(Vec::new()), |layout| layout.places(base))
+                let Some(layout) = Layout::of(session.device().memory()) else { return Ok(Vec::new()) };
+                let lock = match &self.lock {
+                    Some(lock) => lock,
+                    None => self.lock.insert(Lock::new()?),
+                };
+                Ok(layout.places(base)?.into_iter().chain([lock.place(base)?]).collect())
             }
             End::Process(process) => {
                 let (len, file, file_offset) = process.ram();
@@ -256,6 +295,11 @@ const fn takes(message: &Message) -> bool {
             | Message::SetFeatures(_)
             | Message::SetLogBase(_)
     )
+}
+
+/// Returns the number of queue pairs up to the ring that `message` names; 0 if it names none.
+fn pairs_up_to(message: &Message) -> u16 {
+    message.ring().map_or(0, |ring| u16::try_from(ring / 2 + 1).unwrap_or(u16::MAX))
 }
 
 /// Takes what a driver has said by `kick`. Nobody waits for that, whatever kind of file it is.

@@ -18,6 +18,7 @@ mod policy;
 mod ports;
 mod process;
 mod prometheus;
+mod queue_lock;
 mod rings;
 mod run;
 mod sandbox;

@@ -3,7 +3,7 @@
 use crate::connection::Connection;
 use crate::log::Quota;
 use crate::process::Process;
-use crate::rings::PortRing;
+use crate::rings::{PortRing, SharedRing};
 use crate::tap::{TapDevice, TapRing};
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -100,7 +100,10 @@ impl Rings for Ports {
             return tap.fault().is_none().then_some(PortRing::Tap(TapRing(tap)));
         }
         let connection = port.connection.as_mut().filter(|connection| connection.fault().is_none())?;
-        connection.ring(queue).map(PortRing::Device)
+        Some(match connection.ring_and_lock(queue)? {
+            (ring, None) => PortRing::Device(ring),
+            (ring, Some(lock)) => PortRing::Shared(SharedRing::new(ring, lock)),
+        })
     }
 
     fn blame(&mut self, vm: u32, index: u16, clause: Clause) {

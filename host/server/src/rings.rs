@@ -1,5 +1,6 @@
 //! A ring of any port: in the memory of a front-end or process, or a direction of a tap.
 
+use crate::queue_lock::Lock;
 use crate::tap::TapRing;
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
@@ -12,14 +13,41 @@ use sluice_vhost_user::memory::DeviceRing;
 /// A ring of a port.
 pub enum PortRing<'r> {
     Device(&'r mut DeviceRing),
+    Shared(SharedRing<'r>),
     Tap(TapRing<'r>),
+}
+
+/// A receive queue that windows fill, too. It has the lock for as long as it lives; if that is another's, the queue is
+/// as good as full.
+pub struct SharedRing<'r> {
+    ring: &'r mut DeviceRing,
+    lock: Option<&'r mut Lock>,
+}
+
+impl<'r> SharedRing<'r> {
+    /// Takes `lock`, if it can be had now, and goes on where the producer before came.
+    pub fn new(ring: &'r mut DeviceRing, lock: &'r mut Lock) -> Self {
+        let lock = lock.take().then_some(lock);
+        if lock.is_some() {
+            ring.catch_up();
+        }
+        Self { ring, lock }
+    }
+}
+
+impl Drop for SharedRing<'_> {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            lock.release();
+        }
+    }
 }
 
 /// Calls a function of the ring that `$ring` is.
 macro_rules! each {
     ($ring:expr, $inner:ident => $call:expr) => {
         match $ring {
-            PortRing::Device($inner) => $call,
+            PortRing::Device($inner) | PortRing::Shared(SharedRing { ring: $inner, .. }) => $call,
             PortRing::Tap($inner) => $call,
         }
     };
@@ -28,13 +56,16 @@ macro_rules! each {
 impl Ring for PortRing<'_> {
     fn next_used(&self) -> Gpa {
         match self {
-            Self::Device(ring) => ring.queue().next_used(),
+            Self::Device(ring) | Self::Shared(SharedRing { ring, .. }) => ring.queue().next_used(),
             Self::Tap(ring) => ring.next_used(),
         }
     }
 
     fn enqueue(&mut self, hdr: &Hdr, frame: PeerSlice<'_>, min_buffer: u32) -> Result<Enqueue, Clause> {
-        each!(self, ring => ring.enqueue(hdr, frame, min_buffer))
+        match self {
+            Self::Shared(SharedRing { lock: None, .. }) => Ok(Enqueue::Full),
+            ring => each!(ring, ring => ring.enqueue(hdr, frame, min_buffer)),
+        }
     }
 
     fn dequeue(&mut self, into: PeerSlice<'_>) -> Result<Dequeue, Clause> {
@@ -59,7 +90,7 @@ impl Ring for PortRing<'_> {
 
     fn available(&self) -> Result<u16, Clause> {
         match self {
-            Self::Device(ring) => ring.queue().available(),
+            Self::Device(ring) | Self::Shared(SharedRing { ring, .. }) => ring.queue().available(),
             Self::Tap(ring) => ring.available(),
         }
     }

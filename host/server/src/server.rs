@@ -8,6 +8,7 @@ mod drain;
 mod reload;
 mod requests;
 mod sessions;
+mod shared;
 mod taps;
 mod windows;
 

@@ -123,6 +123,9 @@ pub struct WindowStatus {
     pub peer: String,
     /// `open`, `closed`, or `draining`: closed once a call has ended.
     pub state: String,
+    /// Whether the switch, and perhaps other windows, fill the same queue.
+    #[serde(default)]
+    pub is_shared: bool,
     /// Number of frames that the process has put into the peer's queue since it connected.
     pub frames: u64,
 }
@@ -201,8 +204,9 @@ impl fmt::Display for Status {
                 None => writeln!(f, "{:16} {} not connected", vm.name, vm.mac)?,
             }
             write_traffic(f, &vm.counters, [vm.taken_bytes, vm.forwarded_bytes])?;
-            for WindowStatus { peer, state, frames } in &vm.windows {
-                writeln!(f, "    window on {peer} {state}: {frames} frames")?;
+            for WindowStatus { peer, state, is_shared, frames } in &vm.windows {
+                let shared = if *is_shared { ", on a shared queue" } else { "" };
+                writeln!(f, "    window on {peer} {state}{shared}: {frames} frames")?;
             }
             if let Some(end) = &vm.last_end {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;

@@ -30,6 +30,9 @@ pub struct Window {
     pub state: State,
     /// Number of frames that went by the window.
     pub frames: u64,
+    /// Number of buffers that its process had published, modulo 2^32, when the server looked last, if others fill the
+    /// queue, too.
+    pub published: u32,
 }
 
 /// A device of a VM that is the memory of a peer: nobody can exchange it while the VM runs.

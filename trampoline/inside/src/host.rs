@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "turns addresses that a host laid out into checked memory")]
 
 use crate::Regions;
-use crate::peer_window::{Known, PeerWindow};
+use crate::peer_window::{Known, PeerWindow, Shared};
 use crate::phase::Phase;
+use crate::queue_lock::LockPage;
 use crate::runs::Runs;
 use crate::window::Window;
 use sluice_abi::call::{Accepted, Clause};
@@ -25,8 +26,8 @@ impl Slot {
     ///
     /// # Safety
     /// Wherever a window uses a peer that was attached with this slot, the regions that the peer's entry lists are
-    /// mapped at `base` + their slot offsets, readable and writable, or an access to them ends the program. No Rust
-    /// reference leads into them.
+    /// mapped at `base` + their slot offsets, readable and writable, or an access to them ends the program. So is the
+    /// page at [`map::PEER_LOCK`] of a peer whose queue has an owner number. No Rust reference leads into them.
     pub const unsafe fn at(base: *mut u8) -> Self {
         // SAFETY: what is used of the slot is mapped there, by the contract above.
         Self(unsafe { PeerSlice::from_raw(base, map::SLOT_LEN) })
@@ -43,6 +44,12 @@ impl Slot {
             let memory = self.0.sub(region.slot_offset, region.len).map_err(|_| Clause::Layout)?;
             Ok((region.gpa, memory))
         }))
+    }
+
+    /// Returns the lock of the queue of the peer at `index`, which is mapped in this slot.
+    fn lock(self, index: PeerIdx) -> Result<LockPage<'static>, Clause> {
+        let page = self.0.sub(map::peer_base(index) + map::PEER_LOCK, map::PAGE).ok();
+        page.and_then(LockPage::new).ok_or(Clause::Layout)
     }
 }
 
@@ -80,10 +87,13 @@ impl Window {
         let extent = self.packets.extent();
         let place = self.peers.get_mut(index.get()).ok_or(Clause::Layout)?;
         let entry = peer.queues.first().filter(|_| peer.queue_count > 0).copied();
+        let shared = entry.filter(|entry| entry.owner != 0);
+        let shared = shared.map(|entry| Shared::new(&entry, slot.lock(index)?)).transpose()?;
         let known = place.as_ref().map(PeerWindow::known).or(self.left.get(index.get()).copied().flatten());
         let known = known.filter(|known| Some(known.entry) == entry);
         let regions = slot.regions(peer)?;
         let mut attached = PeerWindow::new(peer, entry.ok_or(Clause::Layout)?, regions, known)?;
+        attached.shared = shared;
         attached.retarget(extent);
         *place = Some(attached);
         Ok(())

@@ -50,6 +50,7 @@ mod host;
 mod peer_window;
 mod phase;
 mod queue;
+mod queue_lock;
 mod regions;
 mod runs;
 mod transmit;
@@ -63,6 +64,7 @@ pub const BUILD_ID: u64 = match u64::from_str_radix(env!("SLUICE_BUILD_ID"), 16)
 
 pub use host::Slot;
 pub use queue::{Dequeue, DeviceQueue, DirtyLog, Enqueue};
+pub use queue_lock::{LockPage, OwnerWord, QueueLock};
 pub use regions::Regions;
 pub use transmit::{tags, transmit};
 pub use window::Window;

@@ -1,10 +1,11 @@
 //! One peer, as its sender's window knows it: its memory, its queue, and where the fast path goes.
 
 use crate::queue::{DirtyLog, Target};
+use crate::queue_lock::LockPage;
 use crate::{DeviceQueue, Regions};
 use sluice_abi::call::{Clause, Packet};
 use sluice_abi::directory::{Peer, Queue};
-use sluice_abi::{PeerIdx, net};
+use sluice_abi::{PeerIdx, net, queue_lock};
 use sluice_memory::{Lanes, PeerSlice, Table, Transfer};
 
 /// What a sender knows of one peer.
@@ -24,6 +25,41 @@ pub(crate) struct PeerWindow {
     /// Where the fast path writes: the region of the last buffer that it filled. There is none if that region or packet
     /// memory is too short.
     pub target: Option<Target>,
+    /// The lock of a queue that others fill, too. `None`: the queue is this sender's alone.
+    pub shared: Option<Shared>,
+}
+
+/// A queue that several producers fill, each for one burst, under a lock.
+pub(crate) struct Shared {
+    page: LockPage<'static>,
+    /// This sender's number as owner of the lock.
+    owner: u16,
+    /// Whether the lock is this sender's.
+    is_held: bool,
+    /// Where the fast path writes while it is. [`PeerWindow::target`] has it then, and else nothing: without the lock
+    /// no path leads into the queue.
+    target: Option<Target>,
+}
+
+/// Whether a burst may fill a queue.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It could before.
+    Open,
+    /// It can now.
+    Entered,
+    /// Another producer has the lock.
+    Locked,
+}
+
+impl Shared {
+    /// Returns what `entry`, which has an owner number, says of its lock in `page`. Where another producer has come in
+    /// a packed ring is not to be seen in memory.
+    pub fn new(entry: &Queue, page: LockPage<'static>) -> Result<Self, Clause> {
+        let can_be = entry.owner <= queue_lock::MAX_OWNER && entry.features & net::F::RING_PACKED.bits() == 0;
+        let shared = Self { page, owner: entry.owner, is_held: false, target: None };
+        can_be.then_some(shared).ok_or(Clause::Layout)
+    }
 }
 
 /// What an earlier window on a peer knew of its queue.
@@ -58,7 +94,39 @@ impl PeerWindow {
         }
         // The entry that tells of a buffer's region may come behind the buffer.
         let quarantined = clause.filter(|&clause| clause != Clause::Region);
-        Ok(Self { regions, queue, quarantined, entry, max_frame, min_buffer, target: None })
+        Ok(Self { regions, queue, quarantined, entry, max_frame, min_buffer, target: None, shared: None })
+    }
+
+    /// Takes the lock of a shared queue for `burst`, and goes on where the producer before came.
+    pub fn enter(&mut self, burst: u64) -> Entry {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_held) else { return Entry::Open };
+        let mine = queue_lock::word(shared.owner, burst as u16);
+        if !shared.page.lock.take(mine) {
+            return Entry::Locked;
+        }
+        shared.is_held = true;
+        self.target = shared.target.take();
+        self.queue.catch_up();
+        Entry::Entered
+    }
+
+    /// Shows the driver what was filled, and leaves a shared queue to others.
+    pub fn publish(&mut self) {
+        let buffers = self.queue.pending();
+        self.queue.publish();
+        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_held) {
+            shared.page.count(shared.owner, buffers as u32);
+            self.leave();
+        }
+    }
+
+    /// Leaves a shared queue to others.
+    pub fn leave(&mut self) {
+        if let Some(shared) = self.shared.as_mut().filter(|shared| shared.is_held) {
+            shared.target = self.target.take();
+            shared.is_held = false;
+            shared.page.lock.release();
+        }
     }
 
     /// Fills the next buffers with the first of `packets`, as far as the fast path goes, and returns how many it
@@ -117,6 +185,13 @@ impl PeerWindow {
         let into =
             |(region, memory)| Some(Target { region, transfer: Transfer::new(extent?, memory, self.max_frame)? });
         // Only the general path knows of logs.
-        self.target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
+        let target = if self.queue.is_logged() { None } else { self.regions.all().find_map(into) };
+        match &mut self.shared {
+            Some(shared) => shared.target = target,
+            None => self.target = target,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! per burst.
 
 use crate::Enqueue;
-use crate::peer_window::PeerWindow;
+use crate::peer_window::{Entry, PeerWindow};
 use crate::phase::Phase;
 use crate::runs::Runs;
 use crate::window::{Window, bit};
@@ -102,6 +102,7 @@ impl<L: Lanes> Call<L> {
             return Err(());
         }
         window.touch(index);
+        let burst = window.calls();
         let (packets, Some(peer)) = window.packets_and_peer(index) else {
             self.report(Status::of_peer(Code::PeerNotReady, index).naming(at));
             return Ok(0);
@@ -109,9 +110,15 @@ impl<L: Lanes> Call<L> {
         if self.blocked & bit(index.get()) != 0 {
             return Ok(0);
         }
-        let filled = match peer.enqueue_more(request.from(at), index, self.lanes) {
-            0 => one(peer, packets, packet, self.lanes).map(|()| 1),
-            filled => Ok(filled),
+        let filled = loop {
+            match peer.enqueue_more(request.from(at), index, self.lanes) {
+                0 => match peer.enter(burst) {
+                    Entry::Open => break one(peer, packets, packet, self.lanes).map(|()| 1),
+                    Entry::Entered => {}
+                    Entry::Locked => break Err(Refused::Full),
+                },
+                filled => break Ok(filled),
+            }
         };
         match filled {
             Ok(filled) => {

@@ -175,7 +175,7 @@ impl Window {
     /// is interrupted.
     pub(crate) fn publish(&mut self) {
         self.phase.set(Phase::PARTIAL);
-        self.each_touched(|peer| peer.queue.publish());
+        self.each_touched(PeerWindow::publish);
     }
 
     /// Does `work` for each peer whose queue the call may have changed.
@@ -204,7 +204,10 @@ impl Window {
             }
         }
         self.phase.set(Phase::PARTIAL);
-        self.each_touched(|peer| peer.queue.publish_again());
+        self.each_touched(|peer| {
+            peer.queue.publish_again();
+            peer.leave();
+        });
         self.accepted
     }
 }

@@ -54,6 +54,7 @@ impl Server {
 
     fn vm_status(&mut self, id: usize) -> VmStatus {
         let (counters, bytes) = (self.switch.counters(id as u32), self.switch.bytes(id as u32));
+        let shared: Vec<_> = (0..self.policy.vms[id].peers.len()).map(|index| self.is_shared((id, index))).collect();
         let (vm, rings) = (&self.policy.vms[id], self.switch.rings());
         let set_up = rings.connection(id).and_then(Connection::set_up);
         let own = |device: &Device| (device.features(), device.queues().collect());
@@ -61,12 +62,13 @@ impl Server {
         let (features, queues) = set_up.unwrap_or_else(|| (F::empty(), Vec::new()));
         let windows = rings.connection(id).and_then(Connection::process).map_or(&[][..], |process| &process.windows);
         let peers = vm.peers.iter().map(|&peer| self.policy.vms[peer].name.clone());
-        let state = |(peer, window): (String, &Window)| WindowStatus {
+        let state = |((peer, is_shared), window): ((String, bool), &Window)| WindowStatus {
             peer,
             state: window.state.name().into(),
+            is_shared,
             frames: window.frames,
         };
-        let windows = peers.zip(windows).map(state).collect();
+        let windows = peers.zip(shared).zip(windows).map(state).collect();
         let port = rings.get(id);
         let connection = port.and_then(|port| port.connection.as_ref());
         VmStatus {

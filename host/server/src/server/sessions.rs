@@ -78,6 +78,8 @@ impl Server {
     fn learn_rings(&mut self, vm: usize) {
         let Some(connection) = self.connection(vm) else { return };
         let Some((features, queues)) = connection.set_up() else { return };
+        let pairs = connection.pairs();
+        self.network.set_pairs(vm as u32, pairs);
         if let Some(event) = self.network.set_up(vm as u32, features, &queues) {
             let (name, rings) = (&self.policy.vms[vm].name, queues.len());
             if let Some(port) = self.switch.rings().get_mut(vm) {

@@ -35,7 +35,7 @@ use tracing::{Level, debug, warn};
 
 /// Longest time that a call may take after its window closed. A call takes microseconds, but its process may not have a
 /// processor at once.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest sleep while a window is open: the server notifies the drivers of what the windows bring.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
@@ -164,6 +164,7 @@ impl Server {
     /// Goes on with windows that close, and notifies drivers of what came through those that are open. Returns whether
     /// any is open, and whether any is closing.
     pub(super) fn look_after_windows(&mut self) -> (bool, bool) {
+        self.look_after_locks();
         let (mut open, mut closing) = (false, self.drain_windows());
         for name in self.windows() {
             if self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
@@ -229,6 +230,7 @@ impl Server {
         let Some(ring) = self.switch.rings().connection(peer).and_then(|peer| peer.ring(&queue)) else { return };
         ring.catch_up();
         let base = ring.queue().base() ^ virtq::start(queue.features);
+        self.share(name);
         self.network.show(peer as u32, vm as u32, Some(base));
         self.publish(vm);
         self.set_state(name, State::Open);
@@ -301,6 +303,7 @@ impl Server {
     fn settle(&mut self, name: Name) {
         self.look_at(name);
         self.set_state(name, State::Closed);
+        self.unshare(name);
         self.release(name);
     }
 
@@ -315,6 +318,7 @@ impl Server {
             let word = ring.queue().next_used();
             connection.notify(&Told { vm: peer as u32, queue: queue.index, word });
         }
+        let frames = if self.is_shared(name) { self.take_published(name) } else { frames.into() };
         if let Some(window) = self.window(name) {
             window.frames += u64::from(frames);
         }
@@ -325,6 +329,8 @@ impl Server {
         for index in 0..self.policy.vms[vm].peers.len() {
             self.look_at((vm, index));
             self.network.show(self.policy.vms[vm].peers[index] as u32, vm as u32, None);
+            self.set_state((vm, index), State::Closed);
+            self.unshare((vm, index));
         }
     }
 
@@ -346,10 +352,12 @@ impl Server {
     }
 
     /// Returns the queue that a window fills, if the peer's driver has it in use.
-    fn queue(&self, (vm, index): Name) -> Option<Queue> {
-        let peer = *self.policy.vms[vm].peers.get(index)?;
-        let queue = self.network.window_queue(peer as u32, vm as u32);
-        queue.filter(|queue| queue.features & F::RING_PACKED.bits() == 0)
+    /// A program within a VM fills no queue that others fill: it has no device with the lock.
+    fn queue(&self, name @ (vm, index): Name) -> Option<Queue> {
+        let (peers, window_file) = (&self.policy.vms[vm].peers, &self.policy.vms[vm].window_file);
+        let queue = self.network.window_queue(*peers.get(index)? as u32, vm as u32);
+        let may = window_file.is_none() || !self.is_shared(name);
+        queue.filter(|queue| may && queue.features & F::RING_PACKED.bits() == 0)
     }
 
     pub(super) fn window(&mut self, (vm, index): Name) -> Option<&mut Window> {

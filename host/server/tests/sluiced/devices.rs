@@ -154,6 +154,21 @@ fn requests_that_say_nothing_end_the_session_of_a_vm_and_not_the_vm() {
     g.until_it_sees(0, true);
 }
 
+/// It could not take the lock, which is no device.
+#[test]
+fn a_program_within_a_vm_shares_no_queue() {
+    let lab = Lab::new(&policy(62));
+    let mut g = connect(&lab);
+    let one = lab.connect('b', SPLIT);
+    begin(&mut g, &one);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!g.sees(0) && lab.status('g')["windows"][0]["state"] == "closed");
+    drop(one);
+    let two = lab.connect_with('b', &PAIRS);
+    has_device(&mut g, two.memory_len());
+    g.until_it_sees(0, true);
+}
+
 #[test]
 fn a_process_has_no_devices() {
     let lab = Lab::new(&policy(62));

@@ -25,6 +25,8 @@ mod qemu;
 mod reconnect;
 mod reload;
 mod sandbox;
+mod shared;
+mod stepping;
 mod stranger;
 mod systemd;
 mod tap;

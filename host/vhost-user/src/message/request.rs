@@ -63,6 +63,17 @@ pub enum Message {
 }
 
 impl Message {
+    /// Returns the index of the ring that the message names, if it names one.
+    pub const fn ring(&self) -> Option<u32> {
+        match self {
+            Self::SetVringNum(state) | Self::SetVringBase(state) | Self::SetVringEnable(state) => Some(state.index),
+            Self::SetVringAddr(address) => Some(address.index),
+            Self::SetVringKick(event) | Self::SetVringCall(event) | Self::SetVringErr(event) => Some(event.index),
+            Self::GetVringBase(index) => Some(*index),
+            _ => None,
+        }
+    }
+
     /// Reads the message that `header` begins and `body` is all the rest of.
     ///
     /// # Errors

@@ -167,7 +167,7 @@ impl DeviceQueue {
     }
 
     /// Returns the number of entries or slots that are used and not published.
-    pub(super) fn pending(&self) -> u64 {
+    pub(crate) fn pending(&self) -> u64 {
         match &self.ring {
             Ring::Split(split) => split.pending(),
             Ring::Packed(packed) => packed.pending().into(),

@@ -3,6 +3,7 @@
 use super::*;
 use alloc::string::ToString;
 use alloc::vec;
+use sluice_abi::directory::MAX_REGIONS;
 
 const RAM: u64 = 16 << 20;
 
@@ -29,6 +30,7 @@ fn network() -> Network {
 fn set_up(network: &mut Network, features: F, queues: &[u16]) {
     let queue = |&index: &u16| Queue { index, size: 64, features: features.bits(), ..Queue::default() };
     let queues: Vec<_> = queues.iter().map(queue).collect();
+    network.set_pairs(2, queues.len() as u16 / 2);
     network.set_up(2, features, &queues);
 }
 
@@ -54,7 +56,8 @@ fn a_member_is_hidden_from_each_sender_until_it_is_shown() {
     }
     assert_eq!([state(&network, 0, 0), state(&network, 1, 0)], [PeerState::Absent as u32; 2]);
     network.show(2, 0, Some(0));
-    set_up(&mut network, PAIRS, &[0, 1]);
+    network.set_pairs(2, 3);
+    network.set_up(2, PAIRS, &[]);
     assert_eq!(state(&network, 0, 0), PeerState::Absent as u32, "its queue is not there any more");
 }
 
@@ -71,24 +74,40 @@ fn the_entry_of_a_member_says_where_its_queue_stands() {
     assert_eq!(network.window_queue(2, 0).map(|queue| queue.base), Some(0), "the base is of what is shown");
 }
 
-/// Pair 0 is the switch's, and the first sender has pair 1.
+/// Pair 0 is the switch's, the first sender has pair 1, and senders without one share pair 0.
 #[test]
-fn each_sender_has_a_pair_and_the_switch_the_first() {
+fn each_sender_has_a_pair_while_there_are_enough_and_else_shares_that_of_the_switch() {
     let index = |queue: Option<Queue>| queue.map(|queue| queue.index);
     let mut network = network();
     set_up(&mut network, PAIRS, &[0, 1, 2, 3, 4, 5]);
     assert_eq!([0, 1, 3].map(|sender| index(network.window_queue(2, sender))), [Some(2), Some(4), None]);
     assert_eq!(index(network.switched_queue(2)), Some(0));
     set_up(&mut network, PAIRS, &[0, 1, 2, 3]);
-    assert_eq!([0, 1].map(|sender| index(network.window_queue(2, sender))), [Some(2), None]);
+    assert_eq!([0, 1, 3].map(|sender| index(network.window_queue(2, sender))), [Some(2), Some(0), None]);
+    let owners = |network: &mut Network| {
+        [0, 1].map(|sender| {
+            network.show(2, sender, Some(0));
+            network.directory(sender).peers[0].queues[0].owner
+        })
+    };
+    assert_eq!(owners(&mut network), [0, 2]);
     set_up(&mut network, F::VERSION_1, &[0, 1]);
-    assert_eq!([0, 1].map(|sender| index(network.window_queue(2, sender))), [None, None]);
-    assert_eq!(index(network.switched_queue(2)), Some(0));
+    assert_eq!([0, 1, 3].map(|sender| index(network.window_queue(2, sender))), [Some(0), Some(0), None]);
+    assert_eq!(owners(&mut network), [1, 2]);
+    assert_eq!(network.window_queue(2, 0), network.switched_queue(2), "in the eyes of the host it is one queue");
+    let first = network.switched_queue(2).expect("a queue");
+    network.set_pairs(2, 2);
+    network.set_up(2, PAIRS, &[first]);
+    assert_eq!(
+        [0, 1].map(|sender| index(network.window_queue(2, sender))),
+        [None, Some(0)],
+        "its own is not in use yet"
+    );
 }
 
-/// Without pairs the only queue is the switch's, but that of a process is its only sender's.
+/// Without pairs the only queue is shared with the switch, but that of a process is its only sender's.
 #[test]
-fn the_only_sender_has_the_only_pair_of_a_process_and_none_of_a_front_end() {
+fn the_only_sender_has_the_only_pair_of_a_process_and_shares_that_of_a_front_end() {
     let to = |ram_len| {
         let mut network = Network::of_members(&[member("p", 1, Some(RAM), &[1]), member("f", 2, ram_len, &[])]);
         match ram_len {
@@ -101,7 +120,7 @@ fn the_only_sender_has_the_only_pair_of_a_process_and_none_of_a_front_end() {
         assert!(network.device(1).is_some_and(|device| device.queue(0).is_some()));
         [network.window_queue(1, 0), network.switched_queue(1)].map(|queue| queue.map(|queue| queue.index))
     };
-    assert_eq!([to(None), to(Some(RAM))], [[None, Some(0)], [Some(0), None]]);
+    assert_eq!([to(None), to(Some(RAM))], [[Some(0), Some(0)], [Some(0), None]]);
 }
 
 #[test]
@@ -146,7 +165,7 @@ fn members_that_stay_keep_device_and_memory() {
     ];
     let mut new = Network::of_members(&members);
     new.take_over(&mut network, &[None, Some(2), Some(0), Some(3)]);
-    assert_eq!(new.window_queue(1, 2), queue, "with its start number");
+    assert_eq!(new.window_queue(1, 2), queue, "with its start number, and pairs of its senders' own");
     assert_eq!(new.extents(3), [(0, 2 << 20)]);
     assert_eq!(state(&new, 2, 0), PeerState::Absent as u32, "nothing is shown before the host says so");
     new.show(1, 2, Some(6));

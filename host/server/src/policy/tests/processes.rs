@@ -52,10 +52,13 @@ fn what_is_wrong_with_a_process_is_named_with_its_line() {
 }
 
 #[test]
-fn a_vm_with_too_few_pairs_for_its_senders_is_refused() {
+fn a_process_with_too_few_pairs_for_its_senders_is_refused() {
     let text = three(&format!("{RAM}\npeers = [\"c\"]"));
+    let front_end = text.replace("name = \"c\"\n", "name = \"c\"\npairs = 1\n");
+    assert_eq!(Policy::parse(&front_end).expect("they share one").vms[2].pairs, 1);
     for (pairs, fits) in [(1, false), (2, true), (63, true)] {
-        let text = text.replace("name = \"c\"\n", &format!("name = \"c\"\npairs = {pairs}\n"));
+        let keys = format!("name = \"c\"\npairs = {pairs}\n{RAM}\n");
+        let text = text.replace("name = \"c\"\n", &keys);
         if fits {
             assert!(Policy::parse(&text).is_ok());
         } else {

@@ -1,0 +1,88 @@
+//! The lock of a front-end's queue that windows share with the switch, in memory of the server's own.
+
+use rustix::fd::AsFd;
+use sluice_abi::handover::Place;
+use sluice_abi::map::{PAGE, PEER_LOCK};
+use sluice_abi::queue_lock::{FREE, HOST, word};
+use sluice_inside::LockPage;
+use sluice_vhost_user::memory::Mapping;
+use sluice_vhost_user::sealed::resizable_by_nobody;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// The lock, for as long as a front-end is connected.
+pub struct Lock {
+    file: File,
+    page: Mapping,
+    /// Whether any window shares the queue, so that the switch needs the lock.
+    pub is_used: bool,
+    /// The owner word that the server found last, and since when it finds that.
+    seen: (u32, Option<Instant>),
+}
+
+impl Lock {
+    /// Makes a lock that nobody has.
+    pub fn new() -> io::Result<Self> {
+        let file = resizable_by_nobody("sluice queue lock", PAGE)?;
+        let page = Mapping::of_file(&file, 0, PAGE)?;
+        Ok(Self { file, page, is_used: false, seen: (FREE, None) })
+    }
+
+    /// Returns the place of the lock's page in a window on a peer that begins at slot offset `base`, with a copy of its
+    /// file.
+    pub fn place(&self, base: u64) -> io::Result<(Place, OwnedFd)> {
+        let place = Place { slot_offset: base + PEER_LOCK, len: PAGE, file_offset: 0 };
+        Ok((place, self.file.as_fd().try_clone_to_owned()?))
+    }
+
+    fn page(&self) -> Option<LockPage<'_>> {
+        LockPage::new(self.page.slice())
+    }
+
+    /// Takes the lock for the switch, if it is free within some microseconds. Nobody is waited for twice: who had it
+    /// when that was too short may have been stopped.
+    #[must_use = "the queue is a window's without the lock"]
+    pub fn take(&mut self) -> bool {
+        let Some(LockPage { lock, .. }) = self.page() else { return false };
+        let (mine, holder) = (word(HOST, 0), lock.holder());
+        let taken = if holder != FREE && holder == self.seen.0 { lock.take_now(mine) } else { lock.take(mine) };
+        if !taken {
+            self.find(holder);
+        }
+        taken
+    }
+
+    /// Leaves the queue to the windows.
+    pub fn release(&self) {
+        if let Some(page) = self.page() {
+            page.lock.release();
+        }
+    }
+
+    /// Returns the owner word, if somebody has the lock, and for how long the server has found the same word there.
+    pub fn holder(&mut self) -> Option<(u32, Duration)> {
+        let holder = self.page()?.lock.holder();
+        let since = self.find(holder);
+        (holder != FREE).then(|| (holder, since.elapsed()))
+    }
+
+    /// Notes that `holder` is the owner word. Returns since when it is.
+    fn find(&mut self, holder: u32) -> Instant {
+        if self.seen.0 != holder {
+            self.seen = (holder, None);
+        }
+        *self.seen.1.get_or_insert_with(Instant::now)
+    }
+
+    /// Frees the lock if it has still the owner word `holder`. Returns whether it had.
+    pub fn take_over(&self, holder: u32) -> bool {
+        self.page().is_some_and(|page| page.lock.take_over(holder))
+    }
+
+    /// Returns how many buffers `owner` has published, modulo 2^32, as it says itself.
+    pub fn published(&self, owner: u16) -> u32 {
+        self.page().map_or(0, |page| page.published(owner))
+    }
+}
