@@ -114,7 +114,7 @@ const PACKAGES: &str = "what is published is whole, and says what it is";
 const CHECK: &str = "what `cargo xtask check` asks of the sources";
 
 /// What docs/interfaces.md promises of the server, of processes and their windows, and of channels.
-const SERVER: [&str; 18] = [
+const SERVER: [&str; 19] = [
     "a session that errs is closed, and no other",
     "a reload changes all or nothing",
     "sockets are their owner's",
@@ -133,6 +133,7 @@ const SERVER: [&str; 18] = [
     "what the server says and hands over is checked",
     "what is wrong in a policy is named with its line",
     "one producer at a time fills a queue",
+    "a program in a VM is shown what its VM has, and its VM is not ended",
 ];
 
 /// What docs/interfaces.md and docs/operations.md promise of taps.

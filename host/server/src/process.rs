@@ -56,6 +56,8 @@ pub struct Process {
     rings: Vec<(Queue, DeviceRing)>,
     /// The windows of the process, by index of the peer.
     pub windows: Vec<Window>,
+    /// The call in which a VM stayed for too long: until it ends no window opens, since it goes by one of before.
+    pub stuck: Option<Call>,
 }
 
 impl Process {
@@ -113,6 +115,7 @@ impl Process {
             memory: Rc::new(memory),
             rings: Vec::new(),
             windows: (0..peers).map(|_| Window::default()).collect(),
+            stuck: None,
         };
         process.publish(&Directory::default());
         Ok(process)
@@ -130,6 +133,14 @@ impl Process {
         }
         self.rings.clear();
         self.windows.fill(Window::default());
+        self.stuck = None;
+    }
+
+    /// Returns whether the call in which the VM stayed has ended since this was asked last.
+    pub fn is_back(&mut self) -> bool {
+        let is_back = self.stuck.is_some_and(|call| self.has_left(call));
+        self.stuck = self.stuck.filter(|_| !is_back);
+        is_back
     }
 
     /// Returns the socket of requests.

@@ -165,6 +165,7 @@ impl Server {
     /// any is open, and whether any is closing.
     pub(super) fn look_after_windows(&mut self) -> (bool, bool) {
         self.look_after_locks();
+        self.look_after_vms();
         let (mut open, mut closing) = (false, self.drain_windows());
         for name in self.windows() {
             if self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
@@ -183,17 +184,16 @@ impl Server {
         for name @ (vm, _) in self.windows() {
             let Some(State::Draining(call, until)) = self.window(name).map(|window| window.state) else { continue };
             let process = self.connection(vm).and_then(Connection::process);
-            if process.is_none_or(|process| process.has_left(call) || process.has_ended()) {
+            let Some(process) = process.filter(|process| !process.has_left(call) && !process.has_ended()) else {
                 self.settle(name);
-            } else if Instant::now() <= until {
+                continue;
+            };
+            if Instant::now() < until {
                 draining = true;
-            } else if self.connection(vm).and_then(Connection::process).is_some_and(|process| process.is_in_vm()) {
+            } else if process.is_in_vm() {
+                process.stuck = Some(call);
                 self.log_of_window(name, Level::WARN, |vm, peer| {
-                    warn!(
-                        vm,
-                        peer,
-                        "the VM stays in a call that began before its peer was taken away: its queue is recovered"
-                    );
+                    warn!(vm, peer, "the VM stays in a call that began before: the queue of its peer is recovered");
                 });
                 self.settle(name);
             } else {
@@ -201,6 +201,15 @@ impl Server {
             }
         }
         draining
+    }
+
+    /// Opens windows of VMs that stayed in a call, and have left it.
+    fn look_after_vms(&mut self) {
+        for vm in 0..self.policy.vms.len() {
+            if self.connection(vm).and_then(Connection::process).is_some_and(|process| process.is_back()) {
+                self.open_windows(vm);
+            }
+        }
     }
 
     /// Has the process of a window map its peer's memory, or shows it the peer once it has.
@@ -213,9 +222,9 @@ impl Server {
         let Some(connection) = self.switch.rings().connection(peer).filter(|peer| !peer.holds()) else { return };
         let Some(memory) = connection.memory() else { return };
         let (whole, regions) = (connection.whole(), connection.regions());
-        let process = self.connection(vm).and_then(Connection::process);
-        if process.is_some_and(|process| process.is_in_vm()) {
-            if !self.has_as_device(name, whole) {
+        let Some(process) = self.connection(vm).and_then(Connection::process) else { return };
+        if process.is_in_vm() {
+            if process.stuck.is_some() || !self.has_as_device(name, whole) {
                 return;
             }
         } else if placed != Some(memory) {

@@ -91,8 +91,11 @@ fn a_vm_that_stays_in_a_call_loses_its_window_and_goes_on() {
     until_logged(&lab, "the VM stays in a call");
     assert!(g.child.try_wait().expect("a state").is_none(), "it goes on");
     assert_eq!(lab.status('g')["windows"][0]["state"], "closed");
-    g.call(42);
+    // As long as it has not left, it goes by the window of before.
     b.start().expect("rings");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!g.sees(0), "it is in the call");
+    g.call(42);
     g.until_it_sees(0, true);
 }
 
