@@ -144,8 +144,9 @@ pub fn bare_packages(command: &mut Command) {
 }
 
 fn named(command: &mut Command, packages: &[&str]) {
+    // A crate that somebody else made may have the name of one of ours.
     for package in packages {
-        command.args(["--package", package]);
+        command.args(["--package", &format!("{package}@{}", env!("CARGO_PKG_VERSION"))]);
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Two queue pairs: one for the switch, and one for a window.
@@ -211,26 +212,28 @@ fn a_process_that_stays_in_a_call_is_ended_and_the_ring_stops() {
     b.take_all(100);
     stop_in_a_call(&process);
     while b.take() {}
-    let (connected, is_connected) = std::sync::mpsc::channel();
-    let longest = std::thread::scope(|scope| {
-        let others = scope.spawn(|| {
+    let (done, has_stopped) = (AtomicU32::new(0), AtomicBool::new(false));
+    let meanwhile = std::thread::scope(|scope| {
+        scope.spawn(|| {
             let (mut c, mut d) = (lab.connect('c', SPLIT), lab.connect('d', SPLIT));
-            connected.send(()).expect("the test");
-            let exchange = |number| {
-                let start = Instant::now();
+            while !has_stopped.load(Ordering::Relaxed) {
+                let number = done.load(Ordering::Relaxed);
                 send(&mut c, mac('d'), mac('c'), number..number + 1);
                 assert_eq!(take_all(&mut d, 1), [number]);
-                std::thread::sleep(Duration::from_millis(5));
-                start.elapsed()
-            };
-            (0..100).map(exchange).max()
+                done.store(number + 1, Ordering::Release);
+            }
         });
-        is_connected.recv().expect("front-ends");
+        while done.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        let before = done.load(Ordering::Acquire);
         b.stop();
-        others.join().expect("no panic")
+        has_stopped.store(true, Ordering::Relaxed);
+        done.load(Ordering::Acquire) - before
     });
     assert_eq!(process.wait().expect("an end").signal(), Some(9));
-    assert!(longest < Some(Duration::from_millis(500)), "another VM waited for {longest:?}");
+    // The one that is under way when it stops, and the one after that, might be those of a server that waits.
+    assert!(meanwhile > 2, "others waited: {meanwhile} frames");
     lab.until('g', |g| g["last_end"].as_str().is_some_and(|why| why.contains("stays in a call")));
 }
 
