@@ -6,9 +6,9 @@
 //! with `count` [`Place`]s behind it and as many descriptors beside it. The process answers each with a [`Placed`].
 //! All numbers are in the byte order of the machine.
 //!
-//! A program within a VM of QEMU can be given no descriptors. It gets the same by devices, which are ivshmem-plain but for
-//! the last: a file of the layout [`window_file`], the RAM of each of its peers, and a virtio-serial port in the place of
-//! the first socket.
+//! A program within a VM of QEMU can be given no descriptors. It gets the same by devices: ivshmem-plain for a file of
+//! the layout [`window_file`] and for the RAM of each of its peers, and a virtio-serial port in the place of the first
+//! socket.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

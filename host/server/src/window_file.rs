@@ -1,4 +1,4 @@
-//! Files that VMs have as ivshmem devices. A file outlives the server: its VM keeps it, and goes on with the next server.
+//! Files that VMs have as ivshmem devices. A file outlives the server: its VM keeps it, and goes on with the next one.
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Device registers over a socket, or a port that leads to one: each access is one message to the host and one answer. See: docs/interfaces.md.
+//! Device registers over a socket, or a port that leads to one: each access is one message to the host and one answer.
+//! See: docs/interfaces.md.
 
 use rustix::fd::OwnedFd;
 use sluice_abi::call::Status;

@@ -27,7 +27,7 @@ fn policy(sender: &str) -> String {
     vm('g', &format!("{sender}\npeers = [\"a\"]")) + &vm('a', "") + &vm('b', "lan = [\"a\"]")
 }
 
-/// A stock guest that captures what it receives. Its driver sleeps when nothing comes, and its memory lies in two parts.
+/// A stock guest that captures what it receives. Its driver sleeps when nothing comes. Its memory lies in two parts.
 struct Receiver {
     guest: Guest,
     memory: NamedTempFile,
