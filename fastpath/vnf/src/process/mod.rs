@@ -97,8 +97,8 @@ impl Vnf {
         }
     }
 
-    /// Connects to the server at `path`: its socket, or within a VM a virtio-serial port that leads there. The arguments
-    /// are those of the command line, unless the environment has some.
+    /// Connects to the server at `path`: its socket, or within a VM a virtio-serial port that leads there. The
+    /// arguments are those of the command line, unless the environment has some.
     fn from_server(path: &Path) -> io::Result<Self> {
         let args = env::var("SLUICE_ARGS").unwrap_or_else(|_| env::args().skip(1).collect::<Vec<_>>().join(" "));
         if fs::metadata(path).is_ok_and(|it| it.file_type().is_char_device()) {
@@ -237,7 +237,7 @@ impl Vnf {
 
 impl Wait for Vnf {
     /// Sleeps on a futex at the word, which anyone who shares that memory may wake; within a VM that nobody wakes, for
-    /// [`TICK`] at most.
+    /// a millisecond at most.
     fn wait(&mut self, word: WatchWord, at_most: Duration) {
         if self.is_woken {
             sleep::until_changed(word, at_most);
