@@ -42,14 +42,12 @@ pub fn reconnect(lab: &Lab, vm: char, front: &mut Frontend) {
 
 /// A frame is in the server's own memory for a moment, taken and not forwarded. So each kill costs one frame at most,
 /// and no other is lost, doubled or out of order.
-#[test]
-fn a_server_that_is_killed_under_traffic_loses_no_frame_of_the_rings() {
-    const KILLS: u32 = 10;
+fn kill_servers(kills: u32) {
     let mut lab = Lab::new(&pair());
     let (mut a, mut b) = (lab.connect('a', SPLIT), lab.connect('b', SPLIT));
     let (mut sent, mut got, mut order) = (0, BTreeMap::<u32, u32>::new(), Vec::new());
-    for kill in 0..=KILLS {
-        let until = Instant::now() + Duration::from_millis(30 + u64::from(kill) * 7);
+    for kill in 0..=kills {
+        let until = Instant::now() + Duration::from_millis(30 + u64::from(kill % 10) * 7);
         while Instant::now() < until {
             // At most a receive queue is on its way, so that the server never has to drop a frame.
             if sent - (order.len() as u32) < 100 {
@@ -58,7 +56,7 @@ fn a_server_that_is_killed_under_traffic_loses_no_frame_of_the_rings() {
             }
             order.extend(take(&mut b));
         }
-        if kill < KILLS {
+        if kill < kills {
             lab.start_again(&pair());
             // The receiver first: what the sender has in its queue is forwarded as soon as it is there.
             reconnect(&lab, 'b', &mut b);
@@ -73,7 +71,19 @@ fn a_server_that_is_killed_under_traffic_loses_no_frame_of_the_rings() {
     order.iter().for_each(|&number| *got.entry(number).or_default() += 1);
     let lost = (0..sent).filter(|number| !got.contains_key(number)).count();
     let doubled = got.values().filter(|&&count| count > 1).count();
-    assert!(lost + doubled <= KILLS as usize, "{lost} lost and {doubled} doubled of {sent}");
+    assert!(lost + doubled <= kills as usize, "{lost} lost and {doubled} doubled of {sent}");
     assert!(order.is_sorted(), "in order");
     assert!(sent > 1_000, "{sent}");
+    println!("{kills} kills: {lost} frames lost and {doubled} doubled of {sent}");
+}
+
+#[test]
+fn a_server_that_is_killed_under_traffic_loses_no_frame_of_the_rings() {
+    kill_servers(10);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn killed_200_times_a_server_loses_no_frame_of_the_rings() {
+    kill_servers(200);
 }

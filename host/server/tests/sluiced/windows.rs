@@ -155,20 +155,35 @@ fn a_queue_that_is_stopped_while_a_process_fills_it_stands_behind_the_last_frame
     process.kill().and_then(|()| process.wait()).expect("killed");
 }
 
-#[test]
-fn a_process_that_is_killed_leaves_a_queue_that_the_next_one_fills() {
+/// Each process is killed after other frames than the last. None of them leaves anything open in the server.
+fn kill_processes(rounds: u64) {
     let lab = Lab::new(&policy());
-    let mut b = Receiver::new(&lab);
-    for round in 0..50 {
+    let (mut b, mut open) = (Receiver::new(&lab), Vec::new());
+    for round in 0..rounds {
         let mut process = generator(&lab, &[]);
-        b.take_all(100 + 37 * round);
+        b.take_all(100 + 37 * (round % 50));
         process.kill().and_then(|()| process.wait()).expect("killed");
         lab.until('g', |g| g["connected_seconds"].is_null());
         while b.take() {}
         b.next = 0;
+        if [4, rounds - 1].contains(&round) {
+            open.push(lab.open_at_rest());
+        }
     }
     b.stop();
-    assert_eq!(lab.status('g')["connects"], 50);
+    assert_eq!(lab.status('g')["connects"], rounds);
+    assert_eq!(open[0], open[1], "descriptors and mappings");
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_a_queue_that_the_next_one_fills() {
+    kill_processes(50);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn killed_200_times_a_process_leaves_a_queue_that_the_next_one_fills() {
+    kill_processes(200);
 }
 
 /// The words of /proc/PID/maps of the first mapping whose name has `name`: start and end.
@@ -296,12 +311,11 @@ fn a_process_fills_the_queue_of_another_that_fills_a_front_end() {
 }
 
 /// What is on its way to a front-end that goes is lost with it. The next one shares other memory.
-#[test]
-fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
+fn leave_a_process(rounds: u64) {
     let lab = Lab::new(&policy());
     let mut process = generator(&lab, &[]);
     let (mut next, mut open) = (0, Vec::new());
-    for round in 0..50 {
+    for round in 0..rounds {
         let mut b = Receiver::new(&lab);
         let start = Instant::now();
         let first = loop {
@@ -312,16 +326,27 @@ fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
         };
         assert!(first >= next, "frame {first} came before, as frame {next} did not");
         b.next = first + 1;
-        b.take_all(100 + 11 * round);
+        b.take_all(100 + 11 * (round % 50));
         next = b.next;
         drop(b);
         lab.until('b', |b| b["connected_seconds"].is_null());
-        if [4, 49].contains(&round) {
+        if [4, rounds - 1].contains(&round) {
             open.push(lab.open_at_rest());
         }
     }
     assert_eq!(open[0], open[1], "descriptors and mappings of the server");
     process.kill().and_then(|()| process.wait()).expect("killed");
+}
+
+#[test]
+fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
+    leave_a_process(50);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn killed_200_times_a_peer_has_a_sender_that_goes_on() {
+    leave_a_process(200);
 }
 
 /// A process can't outlive its server: another server would give the queue to somebody else.
