@@ -98,6 +98,11 @@ impl Guest {
         &mut self.qmp
     }
 
+    /// Returns the id of the guest's QEMU, a process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns what QEMU and the guest's kernel said.
     pub fn said(&self) -> String {
         said(&self.folder)

@@ -204,7 +204,21 @@ fn a_program_in_a_vm_and_the_switch_fill_a_guest(qemu: &Qemu) -> Result<()> {
     sender.wait_until("[ -e /code ]")?;
     ensure!(sender.run("cat /code")?.trim() == "0", "{}", sender.run("cat /said")?);
     lab.until('g', |g| g["windows"][0]["frames"] == FRAMES);
-    receiver.check(frames, 1)
+    receiver.check(frames, 1)?;
+    reaches_nobody_else(&lab, &mut sender)
+}
+
+/// The QEMU of the sender has nothing of b's memory mapped, and its program no window there.
+fn reaches_nobody_else(lab: &Lab, sender: &mut Guest) -> Result<()> {
+    let b = lab.connect('b', SPLIT);
+    let code = sender.run(&format!("SLUICE_SERVER={PORT} /generator b count=1 >/said; echo $?"))?;
+    let said = sender.run("cat /said")?;
+    ensure!(code.trim() != "0" && said.contains("error: peer \"b\": not in the window directory"), "{code} {said}");
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", sender.id()))?;
+    let has = |name: &str| maps.lines().any(|line| line.contains(name));
+    ensure!(has("g.window") && !has("sluice-vhost-user"), "{maps}");
+    drop(b);
+    Ok(())
 }
 
 #[test]
