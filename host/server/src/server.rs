@@ -10,6 +10,7 @@ mod requests;
 mod sessions;
 mod shared;
 mod taps;
+mod vms;
 mod windows;
 
 use crate::captures::Captures;

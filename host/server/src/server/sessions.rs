@@ -89,9 +89,13 @@ impl Server {
     }
 
     /// Ends the connection of VM `vm`. Its socket stays. `is_left` says whether the other end has closed its own. A
-    /// process is ended, and gone once it can write nothing more; a VM goes on.
+    /// process is ended, and gone once it can write nothing more; a VM goes on, without windows.
     pub(super) fn close(&mut self, vm: usize, why: &str, is_left: bool) {
         self.close_windows_on(vm);
+        if !self.close_windows_of(vm) {
+            // The windows are looked after, and then this is done once more.
+            return self.connection(vm).map_or((), |connection| connection.end(why.to_owned(), is_left));
+        }
         let name = &self.policy.vms[vm].name;
         let Some(port) = self.switch.rings().get_mut(vm) else { return };
         let Some(connection) = &mut port.connection else { return };

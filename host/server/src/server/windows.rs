@@ -7,9 +7,7 @@
 //! | close | the directory shows the peer as absent |
 //! | drain | a call that began before that ends; a process that stays in one is ended itself |
 //!
-//! Of a VM, in which a program has the window, the memory of peers is a device: the program says how long it is, and
-//! nobody takes it away. A VM that stays in a call is not ended, since it may be paused: its queue is recovered after
-//! that time, and should it go on then, it writes what a process no longer can.
+//! A program within a VM has windows, too: see `vms.rs`.
 //!
 //! Only then the message is handled that takes the ring or the memory away, and its sender answered. Nobody else waits.
 //!
@@ -20,11 +18,11 @@
 use super::Server;
 use crate::connection::Connection;
 use crate::process::{Process, Request};
-use crate::windows::{Bar, State, Whole, Window};
+use crate::windows::{State, Window};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::Status;
 use sluice_abi::directory::{GateKind, Queue};
-use sluice_abi::map::{PAGE, peer_base};
+use sluice_abi::map::peer_base;
 use sluice_abi::net::F;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_abi::{Gpa, virtq};
@@ -92,26 +90,6 @@ impl Server {
             3 => status(self.network.remove_run(vm, bytes(c), bytes(b))),
             kind => return Err(format!("a request of kind {kind}")),
         })
-    }
-
-    /// Begins anew with VM `vm`: another program in it has its window now. Returns `number`, by which the program knows
-    /// that all answers before are not its own.
-    fn begin_again(&mut self, vm: usize, number: u32) -> u32 {
-        self.forget_windows_of(vm);
-        self.network.remove(vm as u32);
-        if let Some(process) = self.switch.rings().process(vm) {
-            process.begin_again();
-        }
-        self.publish(vm);
-        self.tell_senders_to(vm);
-        number
-    }
-
-    /// Takes over that VM `vm` has a device of `pages` pages that is the memory of its peer `peer`.
-    fn has_device(&mut self, vm: usize, peer: u32, pages: u32) -> Result<u32, String> {
-        let window = self.window((vm, peer as usize)).ok_or_else(|| format!("a device for peer {peer}"))?;
-        window.bar = Some(Bar { len: u64::from(pages) * PAGE, file: None });
-        Ok(0)
     }
 
     /// Takes what the process that is VM `vm` says of the memory that it was told to map.
@@ -203,15 +181,6 @@ impl Server {
         draining
     }
 
-    /// Opens windows of VMs that stayed in a call, and have left it.
-    fn look_after_vms(&mut self) {
-        for vm in 0..self.policy.vms.len() {
-            if self.connection(vm).and_then(Connection::process).is_some_and(|process| process.is_back()) {
-                self.open_windows(vm);
-            }
-        }
-    }
-
     /// Has the process of a window map its peer's memory, or shows it the peer once it has.
     fn open(&mut self, name @ (vm, index): Name) {
         let Some(Window { state: State::Closed, asked, waits, placed, .. }) = self.window(name).copied() else {
@@ -246,21 +215,8 @@ impl Server {
         self.log_of_window(name, Level::DEBUG, |vm, peer| debug!(vm, peer, "the window is open"));
     }
 
-    /// Returns whether the VM of a window has its peer's memory, which is `whole`, as a device.
-    fn has_as_device(&mut self, name: Name, whole: Option<Whole>) -> bool {
-        let Some(bar) = self.window(name).and_then(|window| window.bar.as_mut()) else { return false };
-        let found = whole.filter(|whole| bar.may_be(whole));
-        bar.file = found.or(bar.file);
-        if found.is_none() {
-            self.log_of_window(name, Level::WARN, |vm, peer| {
-                warn!(vm, peer, "the memory of the peer is no file, or not the one that the VM has as a device");
-            });
-        }
-        found.is_some()
-    }
-
     /// Logs a line about a window by `line`, which gets the names of the VM that has it and of its peer.
-    fn log_of_window(&mut self, (vm, index): Name, level: Level, line: impl FnOnce(&str, &str)) {
+    pub(super) fn log_of_window(&mut self, (vm, index): Name, level: Level, line: impl FnOnce(&str, &str)) {
         let (name, peer) = (&self.policy.vms[vm].name, &self.policy.vms[self.policy.vms[vm].peers[index]].name);
         if let Some(port) = self.switch.rings().get_mut(vm) {
             port.log(level, || line(name, peer));
@@ -296,7 +252,7 @@ impl Server {
     }
 
     /// Shows the process of a window its peer no more.
-    fn hide(&mut self, name @ (vm, index): Name) {
+    pub(super) fn hide(&mut self, name @ (vm, index): Name) {
         if !self.window(name).is_some_and(|window| matches!(window.state, State::Open)) {
             return;
         }

@@ -7,9 +7,10 @@ use sluice_abi::call::CALLS;
 use sluice_abi::handover::window_file;
 use sluice_abi::map::PAGE;
 use sluice_vhost_user::Frontend;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
 
 /// A number by which a program knows the answer to its first message.
 const NUMBER: u32 = 77;
@@ -155,6 +156,22 @@ fn requests_that_say_nothing_end_the_session_of_a_vm_and_not_the_vm() {
     let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
     begin(&mut g, &b);
     g.until_it_sees(0, true);
+}
+
+/// The program may go on: what it was shown is taken back, as it is from one that keeps the rules.
+#[test]
+fn a_session_of_a_vm_ends_behind_its_last_call() {
+    let lab = Lab::new(&policy(62));
+    let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
+    begin(&mut g, &b);
+    g.until_it_sees(0, true);
+    g.call(41);
+    g.socket.write_all([6_u32, 0, 0, 0].as_bytes()).expect("sent");
+    g.until_it_sees(0, false);
+    assert!(lab.status('g')["connected_seconds"].is_number(), "a call is under way");
+    g.call(42);
+    lab.until('g', |g| g["connected_seconds"].is_null());
+    assert_eq!(lab.status('g')["last_end"], "a request of kind 6");
 }
 
 /// It could not take the lock, which is no device.

@@ -248,6 +248,18 @@ fn a_driver_that_writes_registers_in_any_order_holds_nobody() {
 /// Sets up a device with two queue pairs and a control queue, whose areas are 16 KiB apart, and puts both pairs into
 /// use.
 fn drive(f: &mut Stranger) {
+    // The ring is whole before it is in use: from then on the server may look there.
+    let (at, command) = (0x4000 * 4, 0x20_0000);
+    let flags = [DescF::NEXT, DescF::WRITE].map(|flag| flag.bits());
+    let parts = [(command, 4, flags[0], 1), (command + 8, 1, flags[1], 0)];
+    for (index, (addr, len, flags, next)) in (0..).zip(parts) {
+        let desc = Desc { addr: Gpa(addr), len, flags, next };
+        f.ram.write_all_at(desc.as_bytes(), at + 16 * index).expect("written");
+    }
+    let [class, number] = ctrl::MQ_VQ_PAIRS_SET;
+    f.ram.write_all_at(&[class, number, 2, 0], command).expect("written");
+    f.ram.write_all_at(&[0xff], command + 8).expect("written");
+    f.ram.write_all_at(&[0, 0, 1, 0, 0, 0], at + 0x1000).expect("written");
     let features = (F::CTRL_VQ | F::MQ).bits() as u32;
     f.write(&[(reg::DRIVER_FEATURES, features), (reg::DRIVER_FEATURES_SEL, 1), (reg::DRIVER_FEATURES, 1)]);
     f.write(&[(reg::STATUS, 11)]);
@@ -260,17 +272,6 @@ fn drive(f: &mut Stranger) {
         f.write(&[(reg::QUEUE_READY, 1)]);
     }
     f.write(&[(reg::STATUS, 15)]);
-    let (at, command) = (0x4000 * 4, 0x20_0000);
-    let flags = [DescF::NEXT, DescF::WRITE].map(|flag| flag.bits());
-    let parts = [(command, 4, flags[0], 1), (command + 8, 1, flags[1], 0)];
-    for (index, (addr, len, flags, next)) in (0..).zip(parts) {
-        let desc = Desc { addr: Gpa(addr), len, flags, next };
-        f.ram.write_all_at(desc.as_bytes(), at + 16 * index).expect("written");
-    }
-    let [class, number] = ctrl::MQ_VQ_PAIRS_SET;
-    f.ram.write_all_at(&[class, number, 2, 0], command).expect("written");
-    f.ram.write_all_at(&[0xff], command + 8).expect("written");
-    f.ram.write_all_at(&[0, 0, 1, 0, 0, 0], at + 0x1000).expect("written");
     f.write(&[(reg::QUEUE_NOTIFY, 4)]);
     let (start, mut answer) = (Instant::now(), [0xff]);
     while answer != [ctrl::OK] {
