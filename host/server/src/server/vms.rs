@@ -1,8 +1,8 @@
 //! Programs within VMs, which have windows as processes have.
 //!
-//! The memory of peers is a device of the VM: the program says how long it is, and nobody takes it away. A VM that stays
-//! in a call is not ended, since it may be paused: its windows close after a while, and none opens before it has left.
-//! Should it go on then, it writes what a process no longer can.
+//! The memory of peers is a device of the VM: the program says how long it is, and nobody takes it away. A VM that
+//! stays in a call is not ended, since it may be paused: its windows close after a while, and none opens before it has
+//! left. Should it go on then, it writes what a process no longer can.
 
 use super::Server;
 use super::windows::Name;
@@ -45,8 +45,8 @@ impl Server {
         found.is_some()
     }
 
-    /// Closes all windows of VM `vm`, if that is a VM, which goes on when its session ends. Returns whether no call of it
-    /// goes by one of them any more.
+    /// Closes all windows of VM `vm`, if a program within it has them, which goes on when its session ends. Returns
+    /// whether no call of it goes by one of them any more.
     pub(super) fn close_windows_of(&mut self, vm: usize) -> bool {
         let process = self.connection(vm).and_then(Connection::process);
         if !process.is_some_and(|process| process.is_in_vm() && !process.has_ended()) {
