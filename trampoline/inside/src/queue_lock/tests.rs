@@ -50,11 +50,13 @@ fn two_producers<const ORDERED: bool>() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "loom's threads can't be interpreted")]
 fn two_producers_are_never_inside_at_once() {
     two_producers::<true>();
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "loom's threads can't be interpreted")]
 #[should_panic(expected = "a burst is where another was")]
 fn without_an_order_a_burst_is_where_another_was() {
     two_producers::<false>();
