@@ -104,7 +104,7 @@ fn a_channel_says_what_pages_it_has() {
 }
 
 #[test]
-fn pages_that_were_set_aside_are_taken_by_a_channel_that_is_to_have_some() {
+fn a_channel_that_is_to_have_small_pages_has_no_others() {
     let small = ChannelFile::create("small".parse().unwrap(), Kind::BYTES, CAPACITY, Pages::Small).unwrap();
     assert_eq!((small.pages(), len(&small.writer()).unwrap()), (Pages::Small, memory_len(CAPACITY)));
 }

@@ -37,6 +37,16 @@ fn has_device(g: &mut Stranger, len: u64) {
     assert_eq!(g.request([5, 0, (len / PAGE) as u32, 0]).expect("an answer"), 0);
 }
 
+/// A server with a front-end b, and a program in VM g that has a window on it.
+#[track_caller]
+fn opened() -> (Lab, Frontend, Stranger) {
+    let lab = Lab::new(&policy(62));
+    let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
+    begin(&mut g, &b);
+    g.until_it_sees(0, true);
+    (lab, b, g)
+}
+
 /// Returns what the server has logged.
 fn log(lab: &Lab) -> String {
     std::fs::read_to_string(lab.file("log")).expect("a log")
@@ -55,10 +65,7 @@ fn until_logged(lab: &Lab, what: &str) {
 /// A window is the memory as it lies in its file: nothing else could be a device.
 #[test]
 fn a_program_is_shown_a_peer_that_its_vm_has_as_a_device() {
-    let lab = Lab::new(&policy(62));
-    let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
-    begin(&mut g, &b);
-    g.until_it_sees(0, true);
+    let (lab, b, g) = opened();
     let peer = g.peer(0);
     assert_eq!((peer.region_count, peer.regions[0].len), (1, b.memory_len()));
     assert_eq!(peer.regions[0].slot_offset, sluice_abi::map::PEERS);
@@ -82,10 +89,7 @@ fn a_device_of_another_length_is_not_the_memory_of_a_peer() {
 /// A VM may be paused: it is not ended. The queue of its peer is recovered, and it gets the window again.
 #[test]
 fn a_vm_that_stays_in_a_call_loses_its_window_and_goes_on() {
-    let lab = Lab::new(&policy(62));
-    let (mut b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
-    begin(&mut g, &b);
-    g.until_it_sees(0, true);
+    let (lab, mut b, mut g) = opened();
     g.call(41);
     b.stop().expect("positions");
     assert!(!g.sees(0));
@@ -103,10 +107,7 @@ fn a_vm_that_stays_in_a_call_loses_its_window_and_goes_on() {
 /// Whoever was in a call before is gone: nobody waits for it.
 #[test]
 fn a_program_that_begins_again_is_shown_windows_anew() {
-    let lab = Lab::new(&policy(62));
-    let (mut b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
-    begin(&mut g, &b);
-    g.until_it_sees(0, true);
+    let (lab, mut b, mut g) = opened();
     g.call(41);
     begin(&mut g, &b);
     g.until_it_sees(0, true);
@@ -120,10 +121,7 @@ fn a_program_that_begins_again_is_shown_windows_anew() {
 /// The VM keeps the device that it has: memory of before.
 #[test]
 fn a_peer_that_comes_back_with_other_memory_is_not_shown() {
-    let lab = Lab::new(&policy(62));
-    let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
-    begin(&mut g, &b);
-    g.until_it_sees(0, true);
+    let (lab, b, mut g) = opened();
     drop(b);
     g.until_it_sees(0, false);
     let b = lab.connect_with('b', &PAIRS);
@@ -161,10 +159,7 @@ fn requests_that_say_nothing_end_the_session_of_a_vm_and_not_the_vm() {
 /// The program may go on: what it was shown is taken back, as it is from one that keeps the rules.
 #[test]
 fn a_session_of_a_vm_ends_behind_its_last_call() {
-    let lab = Lab::new(&policy(62));
-    let (b, mut g) = (lab.connect_with('b', &PAIRS), connect(&lab));
-    begin(&mut g, &b);
-    g.until_it_sees(0, true);
+    let (lab, _b, mut g) = opened();
     g.call(41);
     g.socket.write_all([6_u32, 0, 0, 0].as_bytes()).expect("sent");
     g.until_it_sees(0, false);
