@@ -203,7 +203,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
     fn decide(&mut self, frame: &mut FrameMut<'_>, at: usize, origin: Origin, (now, lapsed): (u64, bool)) -> Fate {
         let hit = self.work.hits[at].take();
         if origin == Origin::Arrived && !self.hold.is_empty() && self.hold.holds(self.place(at)) {
-            return Fate::Hold;
+            return self.hold(at);
         }
         let Some(hit) = hit else {
             let cause = if lapsed { &mut self.stats.lapsed } else { &mut self.stats.missed };
@@ -211,7 +211,7 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
             return self.miss(frame, at, origin);
         };
         if origin != Origin::Again && self.order.is_open() && self.order.holds(self.place(at)) {
-            return if origin == Origin::Arrived { Fate::Hold } else { self.miss(frame, at, origin) };
+            return if origin == Origin::Arrived { self.hold(at) } else { self.miss(frame, at, origin) };
         }
         let refresh = self.flows.header().refresh;
         if origin != Origin::Again && refresh != 0 && self.statistics.take_due(&hit, now, refresh) {
@@ -240,6 +240,11 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
     fn drop(&mut self, cause: Cause) -> Fate {
         self.stats.dropped(cause);
         Fate::Drop
+    }
+
+    fn hold(&mut self, at: usize) -> Fate {
+        self.hold.announce(self.place(at));
+        Fate::Hold
     }
 
     fn place(&self, at: usize) -> usize {

@@ -19,20 +19,22 @@ const PATIENCE: u32 = 1 << 16;
 pub struct Hold<'p> {
     /// The first is the oldest. Between it and the last one with frames all are full.
     bursts: [Burst<'p>; BURSTS],
-    /// Number of frames of each place.
+    /// Number of frames of each place, with those that were announced.
     counts: [u16; PLACES],
+    /// The sum of `counts`.
+    total: u16,
     /// Number of calls since a frame was let go.
     calls: u32,
 }
 
 impl<'p> Hold<'p> {
     pub fn new(pool: &'p Mempool<'p>) -> Self {
-        Self { bursts: array::from_fn(|_| pool.burst()), counts: [0; PLACES], calls: 0 }
+        Self { bursts: array::from_fn(|_| pool.burst()), counts: [0; PLACES], total: 0, calls: 0 }
     }
 
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {
-        self.bursts[0].is_empty()
+        self.total == 0
     }
 
     /// Returns whether a frame of this place has to wait behind others.
@@ -41,19 +43,35 @@ impl<'p> Hold<'p> {
         self.counts[place % PLACES] > 0
     }
 
-    /// Takes frame `index` of `burst`, which is of `place`. Returns whether there was room.
+    /// Announces a frame of `place`, which [`Hold::push`] takes once the whole burst is decided: the frames behind it
+    /// in the burst have to wait, too.
+    pub fn announce(&mut self, place: usize) {
+        self.counts[place % PLACES] += 1;
+        self.total += 1;
+    }
+
+    fn forget(&mut self, place: usize) {
+        self.counts[place % PLACES] -= 1;
+        self.total -= 1;
+    }
+
+    /// Takes frame `index` of `burst`, which was announced as one of `place`. Returns whether there was room; if there
+    /// was none it is announced no more.
     pub fn push(&mut self, burst: &mut Burst<'_>, index: usize, place: usize) -> bool {
         // The first one may have room in front of those behind it: a part of it was let go.
         let last = self.bursts.iter().rposition(|burst| !burst.is_empty()).unwrap_or(0);
         let last = last + usize::from(self.bursts[last].room() == 0);
-        let Some((last, Ok(mut frame))) = self.bursts.get_mut(last).zip(Some(burst.frame_mut(index))) else {
-            return false;
-        };
-        let mark = frame.mark();
-        frame.set_mark(mark | (place as u32) << PLACE);
-        let taken = burst.move_to(index, last).is_ok();
-        self.counts[place % PLACES] += u16::from(taken);
-        taken
+        let is_taken = self.bursts.get_mut(last).is_some_and(|last| {
+            let marked = burst.frame_mut(index).map(|mut frame| {
+                let mark = frame.mark();
+                frame.set_mark(mark | (place as u32) << PLACE);
+            });
+            marked.is_ok() && burst.move_to(index, last).is_ok()
+        });
+        if !is_taken {
+            self.forget(place);
+        }
+        is_taken
     }
 
     /// Lets the first frames go that wait for nothing any more, at most `most`, to the end of `into`. Returns whether
@@ -67,9 +85,6 @@ impl<'p> Hold<'p> {
         let is_free = |mark: u32| !order.holds(place_of(mark));
         let free = self.bursts[0].frames().take(most).take_while(|frame| is_free(frame.mark())).count();
         let count = if asks { free.max(1) } else { free };
-        for frame in self.bursts[0].frames().take(count) {
-            self.counts[place_of(frame.mark())] -= 1;
-        }
         let before = into.len();
         if into.append(&mut self.bursts[0], count) != Ok(count) {
             return false;
@@ -78,6 +93,7 @@ impl<'p> Hold<'p> {
             if let Ok(mut frame) = into.frame_mut(index) {
                 let mark = frame.mark();
                 frame.set_mark(mark & ((1 << PLACE) - 1));
+                self.forget(place_of(mark));
             }
         }
         if count > 0 {
@@ -115,6 +131,7 @@ mod tests {
         let mut push = |hold: &mut Hold<'_>, count: usize| {
             for number in came.by_ref().take(count) {
                 burst.push_bytes(&[&number.to_be_bytes()[..], &[0; 60]].concat()).expect("room");
+                hold.announce(3);
                 assert!(hold.push(&mut burst, 0, 3), "no room for {number}");
             }
         };
