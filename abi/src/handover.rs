@@ -1,10 +1,11 @@
 //! How `sluiced` hands memory to a process in the role of a VM.
 //!
 //! The process connects to its socket, and gets a [`Welcome`] with [`FILES`] descriptors: window directory, RAM,
-//! request block, and a second socket of type `SOCK_SEQPACKET`. On the first socket the process then reads and writes
-//! the registers of its device; on the second the server places the memory of its peers, one [`Placement`] a packet,
-//! with `count` [`Place`]s behind it and as many descriptors beside it. The process answers each with a [`Placed`].
-//! All numbers are in the byte order of the machine.
+//! request block, and a second socket of type `SOCK_SEQPACKET`. If it has an in-VM switch there are [`FLOW_FILES`]
+//! more: the flow table, which it can only read, and the records ([`crate::flows`]). On the first socket the process
+//! then reads and writes the registers of its device; on the second the server places the memory of its peers, one
+//! [`Placement`] a packet, with `count` [`Place`]s behind it and as many descriptors beside it. The process answers
+//! each with a [`Placed`]. All numbers are in the byte order of the machine.
 //!
 //! A program within a VM of QEMU can be given no descriptors. It gets the same by devices: ivshmem-plain for a file of
 //! the layout [`window_file`] and for the RAM of each of its peers, and a virtio-serial port in the place of the first
@@ -16,6 +17,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const VERSION: u32 = 1;
 /// Number of descriptors with a [`Welcome`].
 pub const FILES: usize = 4;
+/// Number of further descriptors for a process with an in-VM switch.
+pub const FLOW_FILES: usize = 2;
 /// Largest number of [`Place`]s of one placement: those of the regions, and the page of a lock
 /// ([`crate::map::PEER_LOCK`]).
 pub const MAX_PLACES: usize = crate::directory::MAX_REGIONS + 1;
@@ -26,8 +29,8 @@ pub const MAX_PLACES: usize = crate::directory::MAX_REGIONS + 1;
 pub struct Welcome {
     /// [`VERSION`]
     pub version: u32,
-    /// Reserved, 0.
-    pub reserved: u32,
+    /// Number of descriptors of flow memory: 0 or [`FLOW_FILES`].
+    pub flow_files: u32,
 }
 
 /// A peer whose memory has these places from now on, and no others: the header of a packet. The server writes it.

@@ -22,7 +22,7 @@ mod switch;
 pub use calls::Call;
 pub use device::{Device, Event, MAX_PAIRS};
 pub use directory::Directory;
-pub use manifest::{Addresses, FlowsConfig, MAX_VMS, MTU, Mac, Manifest, ManifestError, VmConfig, VmError};
+pub use manifest::{Addresses, FlowsConfig, MAX_VMS, MTU, Mac, Manifest, ManifestError, VmConfig, VmError, flow_ports};
 pub use network::{Member, Network};
 pub use publish::publish;
 pub use runs::{RunError, Runs};

@@ -6,7 +6,7 @@ mod lan;
 use crate::device::MAX_PAIRS;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-pub use flows::FlowsConfig;
+pub use flows::{FlowsConfig, flow_ports};
 pub use lan::{Addresses, Mac};
 use serde::{Deserialize, Deserializer, de};
 use sluice_abi::boot::{ARGS_LEN, MAX_MODULES, Module};

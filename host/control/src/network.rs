@@ -40,6 +40,11 @@ pub struct Member {
     pub ram_len: Option<u64>,
     /// The members to which it may send by a window, by index.
     pub peers: Vec<usize>,
+    /// Whether it has an in-VM switch, whose slow path is the queue pair behind those of all senders.
+    pub has_flows: bool,
+    /// The member with the in-VM switch that all its frames go to, by index: it is a sender to that one, to which the
+    /// host's switch carries its frames.
+    pub uplink: Option<usize>,
 }
 
 impl Network {
@@ -72,8 +77,8 @@ impl Network {
     /// so.
     pub fn of_members(members: &[Member]) -> Self {
         let node = |(id, member): (usize, &Member)| {
-            let sends = |&sender: &usize| members[sender].peers.contains(&id);
-            let senders: Vec<_> = (0..members.len()).filter(sends).collect();
+            let sends = |sender: &Member| sender.peers.contains(&id) || sender.uplink == Some(id);
+            let senders: Vec<_> = (0..members.len()).filter(|&sender| sends(&members[sender])).collect();
             Node {
                 name: padded(&member.name),
                 memory: member
@@ -83,7 +88,7 @@ impl Network {
                 peers: member.peers.clone(),
                 device: Device::new(member.mac.0, member.mtu, member.pairs),
                 pairs: if member.ram_len.is_some() { u16::MAX } else { 0 },
-                slow_pair: None,
+                slow_pair: member.has_flows.then_some(1 + senders.len() as u16),
                 closed: false,
                 shown: Some(alloc::vec![None; senders.len()]),
                 senders,
@@ -126,9 +131,9 @@ impl Network {
         }
     }
 
-    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, if the driver has it in use, whether
-    /// it is shown or not. If it is also [`Network::switched_queue`], all its producers take its lock:
-    /// [`sluice_abi::queue_lock`].
+    /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, or that the host's switch fills with
+    /// what that one transmits ([`Member::uplink`]), if the driver has it in use, whether it is shown or not. If it is
+    /// also [`Network::switched_queue`], all its producers take its lock: [`sluice_abi::queue_lock`].
     pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
         self.vms.get(vm as usize)?.queue_of(sender as usize)
     }

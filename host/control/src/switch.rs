@@ -321,6 +321,10 @@ impl<R: Rings> Switch<R> {
             self.ports[from].counters.source_refused += 1;
             return 0;
         }
+        if let Some(to) = self.ports[from].uplink {
+            let queue = turn.network.window_queue(to as u32, from as u32);
+            return self.deliver(turn, from, (to, queue), &frame);
+        }
         let port = (from, self.ports[from].is_network);
         if turn.network.owner_of(frame.source).is_none() && !self.addresses.learn(frame.source, port, turn.now) {
             self.ports[from].counters.not_learned += 1;
@@ -329,7 +333,7 @@ impl<R: Rings> Switch<R> {
         if targets.is_empty() {
             self.ports[from].counters.denied += 1;
         }
-        targets.into_iter().map(|to| self.deliver(turn, from, to, &frame)).sum()
+        targets.into_iter().map(|to| self.switch_to(turn, from, to, &frame)).sum()
     }
 
     /// Returns the ports to which a frame from port `from` to `destination` goes; none if the manifest permits none of
@@ -341,15 +345,25 @@ impl<R: Rings> Switch<R> {
         lan.filter(|&to| known.is_none_or(|port| port == to)).collect()
     }
 
-    /// Puts `frame` into the receive queue of port `to`, in a form that its driver negotiated. Returns how many bytes
+    /// Puts `frame` into the queue of port `to` that the switch fills, if its driver wants it. Returns how many bytes
     /// went there.
-    fn deliver(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &TransmittedFrame) -> u64 {
-        let port = &mut self.ports[to];
-        let Some(device) = turn.network.device(to as u32).filter(|device| device.takes(frame.destination)) else {
-            port.counters.filtered += 1;
+    fn switch_to(&mut self, turn: &mut Turn<'_, impl Tap>, from: usize, to: usize, frame: &TransmittedFrame) -> u64 {
+        if !turn.network.device(to as u32).is_some_and(|device| device.takes(frame.destination)) {
+            self.ports[to].counters.filtered += 1;
             return 0;
-        };
-        let queue = turn.network.switched_queue(to as u32);
+        }
+        self.deliver(turn, from, (to, turn.network.switched_queue(to as u32)), frame)
+    }
+
+    /// Puts `frame` into `queue` of port `to`, in a form that its driver negotiated. Returns how many bytes went there.
+    fn deliver(
+        &mut self,
+        turn: &mut Turn<'_, impl Tap>,
+        from: usize,
+        (to, queue): (usize, Option<Queue>),
+        frame: &TransmittedFrame,
+    ) -> u64 {
+        let (Some(device), Some(port)) = (turn.network.device(to as u32), self.ports.get_mut(to)) else { return 0 };
         let (vm, rings, tap) = (to as u32, &mut self.rings, &mut *turn.tap);
         let mut delivery = Delivery { vm, port, rings, device, queue, tap, told: turn.told, copied: 0 };
         let made = delivery.send(&self.room, frame);

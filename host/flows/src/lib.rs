@@ -24,5 +24,5 @@ mod table;
 
 pub use file::FlowFileError;
 pub use rules::Rules;
-pub use switches::{FlowSetup, FlowSwitches, Outgoing, SetupError, Windows};
+pub use switches::{FlowSetup, FlowSwitches, Outgoing, SetupError, SwitchPorts, Windows};
 pub use table::{Flow, FlowTable, Limits, Turn};

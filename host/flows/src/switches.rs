@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::flows::{Header, MAX_PAIRS};
-use sluice_control::{Answer, FlowsConfig, Manifest, Missed, SlowPath};
+use sluice_control::{Answer, FlowsConfig, Manifest, Missed, SlowPath, flow_ports};
 use sluice_memory::PeerSlice;
 use sluice_switch::{Counts, FlowMemory, FlowMemoryError, HEAD, Shape, ShapeError, SwitchStats};
 
@@ -32,6 +32,43 @@ pub enum SetupError {
     /// This host can't have this full switch.
     #[error("flows: switch \"{0}\": not with this host")]
     Switch(String),
+}
+
+/// The ports of an in-VM switch.
+#[derive(Clone, Debug)]
+pub struct SwitchPorts<'a> {
+    /// The number of each, and the name of the VM there.
+    names: Vec<(u16, &'a str)>,
+    /// The port of each sender: the first one's frames come in by queue pair 1.
+    senders: Vec<u16>,
+}
+
+impl<'a> SwitchPorts<'a> {
+    /// Returns the ports of an in-VM switch that sends to the VMs `peers`, and to which `senders` send. VM *id* is
+    /// called `name(id)`.
+    pub fn new(peers: &[usize], senders: &[usize], name: impl Fn(usize) -> &'a str) -> Self {
+        let ports = flow_ports(peers, senders);
+        let port = |sender| ports.iter().find(|(_, vm)| vm == sender).map_or(0, |(port, _)| *port);
+        Self {
+            senders: senders.iter().map(port).collect(),
+            names: ports.iter().map(|(port, vm)| (*port, name(*vm))).collect(),
+        }
+    }
+
+    /// Returns the ports to which frames can go, by bits.
+    fn outputs(&self) -> u64 {
+        let outputs = self.names.iter().filter(|(port, _)| usize::from(*port) < MAX_PEERS);
+        outputs.fold(0, |bits, (port, _)| bits | 1 << port)
+    }
+
+    /// Returns the header of flow memory of this shape.
+    fn header(&self, shape: Shape, seed: [u64; 2]) -> Header {
+        let mut pairs = [0; MAX_PAIRS];
+        // Pair 0 is the host's own switch.
+        pairs[1..].iter_mut().zip(&self.senders).for_each(|(pair, port)| *pair = *port);
+        let (Shape { entries, lists }, slow_pair) = (shape, 1 + self.senders.len() as u16);
+        Header { entries, lists, slow_pair, seed, ports: pairs, ..Header::default() }
+    }
 }
 
 /// What an in-VM switch is made of.
@@ -125,24 +162,35 @@ impl FlowSwitches {
     /// [`SetupError`].
     pub fn add(&mut self, manifest: &Manifest, id: usize, setup: FlowSetup<'_>) -> Result<(), SetupError> {
         let Some(config) = manifest.vms.get(id).and_then(|vm| vm.flows.as_ref()) else { return Ok(()) };
+        let (peers, senders): (Vec<_>, Vec<_>) = (manifest.peers_of(id).collect(), manifest.senders_to(id).collect());
+        let ports = SwitchPorts::new(&peers, &senders, |id| &manifest.vms[id].name);
+        self.put(id, (config, manifest.ageing_ticks), &ports, setup)
+    }
+
+    /// Makes `config` the switch of VM `id`, between `ports`. If its full switch learns addresses, it forgets one from
+    /// which no frame came for `ageing`.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn put(
+        &mut self,
+        id: usize,
+        (config, ageing): (&FlowsConfig, u64),
+        ports: &SwitchPorts<'_>,
+        setup: FlowSetup<'_>,
+    ) -> Result<(), SetupError> {
         let shape = shape(config);
-        let ports: Vec<_> = manifest.ports_of(id).collect();
         let (table, records) = setup.memory;
-        let mut header = header(manifest, id, shape, setup.seed, &ports);
+        let mut header = ports.header(shape, setup.seed);
         header.refresh = if config.folder.is_some() { REFRESH } else { 0 };
         let memory = FlowMemory::create(table, records, header)?;
         let limits = Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
-        let names: Vec<_> = ports.iter().map(|(port, vm)| (*port, manifest.vms[*vm].name.as_str())).collect();
         let full = match (config.file(), setup.file) {
             (Some(name), Some(text)) => {
-                let rules = Rules::parse(text, &names, shape.lists);
+                let rules = Rules::parse(text, &ports.names, shape.lists);
                 Full::Rules(rules.map_err(|error| SetupError::File(name.to_string(), error))?)
             }
-            (None, _) if config.switch == "learning" => {
-                let outputs = ports.iter().filter(|(port, _)| usize::from(*port) < MAX_PEERS);
-                let bits = outputs.fold(0, |bits, (port, _)| bits | 1 << port);
-                Full::Learning(Learning::new(bits, manifest.ageing_ticks))
-            }
+            (None, _) if config.switch == "learning" => Full::Learning(Learning::new(ports.outputs(), ageing)),
             (None, _) if setup.has_outside => Full::Outside(Vec::new()),
             _ => return Err(SetupError::Switch(config.switch.clone())),
         };
@@ -151,6 +199,22 @@ impl FlowSwitches {
             *place = Some(switch);
         }
         Ok(())
+    }
+
+    /// Puts the switches into another order: each was at the place that `before` has, or is not there yet. The others
+    /// end.
+    pub fn reorder(&mut self, before: &[Option<usize>]) {
+        let mut old = core::mem::take(&mut self.0);
+        self.0 = before.iter().map(|before| before.and_then(|before| old.get_mut(before)?.take())).collect();
+    }
+
+    /// Takes over the switches of `new`, each at its place.
+    pub fn join(&mut self, new: Self) {
+        let places = self.0.len().max(new.0.len());
+        self.0.resize_with(places, || None);
+        for (place, switch) in self.0.iter_mut().zip(new.0) {
+            *place = switch.or(place.take());
+        }
     }
 
     /// Notes that VM `vm` starts at time `now`, with windows.
@@ -206,20 +270,31 @@ impl FlowSwitches {
         }
     }
 
-    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`: what it holds,
-    /// what was counted for all its flows, and what the in-VM switch counted, as its VM says.
-    pub fn line(&mut self, vm: u32, name: &str, now: u64) -> Option<String> {
+    /// Returns what is to be said of the table of VM `vm` at time `now`, by name: what it holds, what was counted for
+    /// all its flows, and what the in-VM switch counted, as its VM says, as far as that is not 0.
+    pub fn numbers(&mut self, vm: u32, now: u64) -> Option<Vec<(&'static str, u64)>> {
         let table = self.table_mut(vm)?;
         table.collect_all();
         let ([epoch, done], Counts { packets, bytes, .. }) = (table.epochs(), table.total());
-        let mut line = format!(
-            "flows {name} entries={} epoch={epoch} done={done} age={} lease={} packets={packets} bytes={bytes} lies={}",
-            table.len(),
-            table.age(now),
-            table.lease_left(now),
-            table.lies()
-        );
-        for (name, count) in SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0) {
+        let (entries, age, lease, lies) = (table.len() as u64, table.age(now), table.lease_left(now), table.lies());
+        let of_table = [
+            ("entries", entries),
+            ("epoch", epoch),
+            ("done", done),
+            ("age", age),
+            ("lease", lease),
+            ("packets", packets),
+            ("bytes", bytes),
+            ("lies", lies),
+        ];
+        let of_switch = SwitchStats::copied(table.memory().counters()).filter(|(_, count)| *count > 0);
+        Some(of_table.into_iter().chain(of_switch).collect())
+    }
+
+    /// Returns the line that is said of the table of VM `vm`, which is called `name`, at time `now`.
+    pub fn line(&mut self, vm: u32, name: &str, now: u64) -> Option<String> {
+        let mut line = format!("flows {name}");
+        for (name, count) in self.numbers(vm, now)? {
             // Writing to a String does not fail.
             let _ = write!(line, " {name}={count}");
         }
@@ -239,18 +314,6 @@ impl FlowSwitches {
     fn get_mut(&mut self, vm: u32) -> Option<&mut FlowSwitch> {
         self.0.get_mut(vm as usize)?.as_mut()
     }
-}
-
-/// Returns the header of VM `id`'s flow memory.
-fn header(manifest: &Manifest, id: usize, shape: Shape, seed: [u64; 2], ports: &[(u16, usize)]) -> Header {
-    let mut pairs = [0; MAX_PAIRS];
-    // Pair 0 is the host's own switch, and pair k the kth sender's.
-    let senders: Vec<_> = manifest.senders_to(id).collect();
-    for (pair, sender) in pairs[1..].iter_mut().zip(&senders) {
-        *pair = ports.iter().find(|(_, vm)| vm == sender).map_or(0, |(port, _)| *port);
-    }
-    let (Shape { entries, lists }, slow_pair) = (shape, 1 + senders.len() as u16);
-    Header { entries, lists, slow_pair, seed, ports: pairs, ..Header::default() }
 }
 
 impl FlowSwitch {

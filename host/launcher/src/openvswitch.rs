@@ -115,7 +115,7 @@ impl Bridge {
     pub fn open(manifest: &Manifest, id: usize) -> Result<Option<Self>, Error> {
         let VmConfig { name, flows: Some(flows), .. } = &manifest.vms[id] else { return Ok(None) };
         let Some(folder) = flows.folder.as_ref().map(PathBuf::from) else { return Ok(None) };
-        let ports = manifest.ports_of(id).map(|(number, vm)| {
+        let ports = manifest.ports_of(id).into_iter().map(|(number, vm)| {
             let name = manifest.vms[vm].name.clone();
             PortConfig { number, socket: folder.join(&name), name }
         });

@@ -1,12 +1,13 @@
 //! The policy file: which VMs there are, and who may send to whom. See: docs/interfaces.md.
 //!
 //! Reading order: [`Policy::read`], [`Policy`] (what the file means), `file` (what stands in it), `taps` (the ports
-//! that are no VMs), `channels`, `parts` (what several have), `meaning` (all of it in words).
+//! that are no VMs), `channels`, `switches`, `parts` (what several have), `meaning` (all of it in words).
 
 mod channels;
 mod file;
 mod meaning;
 mod parts;
+mod switches;
 mod taps;
 
 pub use channels::{Access, Channel, Memory, OWN};
@@ -16,7 +17,7 @@ use sluice_abi::directory::MAX_PEERS;
 use sluice_abi::handover::window_file;
 use sluice_abi::map::PACKETS_LEN;
 use sluice_abi::run::RUN_ALIGN;
-use sluice_control::{Addresses, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
+use sluice_control::{Addresses, FlowsConfig, Limit, MAX_PAIRS, MTU, Mac, Member, PortConfig};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -72,13 +73,17 @@ pub struct Vm {
     pub window_file: Option<PathBuf>,
     /// The ids of the VMs into whose queues it may put frames by itself.
     pub peers: Vec<usize>,
+    /// The flow table of its in-VM switch, if it has one.
+    pub flows: Option<FlowsConfig>,
+    /// The id of the VM with the in-VM switch to which all its frames go.
+    pub uplink: Option<usize>,
 }
 
 impl Vm {
     /// Returns what the network knows of the VM.
     fn member(&self) -> Member {
-        let Self { name, mac, mtu, pairs, macs, ram_len, peers, .. } = self.clone();
-        Member { name, mac, mtu, pairs, macs, ram_len, peers }
+        let Self { name, mac, mtu, pairs, macs, ram_len, peers, flows, uplink, .. } = self.clone();
+        Member { name, mac, mtu, pairs, macs, ram_len, peers, has_flows: flows.is_some(), uplink }
     }
 
     /// Returns the file that the VM has as a device, if it has one, and its length in bytes.
@@ -88,7 +93,7 @@ impl Vm {
 
     /// Returns what the switch knows of the VM.
     pub fn port(&self) -> PortConfig {
-        PortConfig { lan: self.lan.clone(), limit: self.limit, is_network: false }
+        PortConfig { lan: self.lan.clone(), uplink: self.uplink, limit: self.limit, is_network: false }
     }
 }
 
@@ -162,6 +167,7 @@ impl Policy {
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
         policy.check_pairs(&file)?;
+        policy.check_switches(&file)?;
         Ok(policy)
     }
 
@@ -175,30 +181,27 @@ impl Policy {
         self.vms.iter().any(|vm| vm.peers.contains(&id))
     }
 
+    /// Returns the ids of the VMs that send to VM `id` by queue pairs of their own: by windows, or by an uplink.
+    pub fn senders_to(&self, id: usize) -> Vec<usize> {
+        let sends = |vm: &Vm| vm.peers.contains(&id) || vm.uplink == Some(id);
+        (0..self.vms.len()).filter(|&sender| sends(&self.vms[sender])).collect()
+    }
+
     /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
     fn before(&self, new: &Self, id: usize) -> Option<usize> {
         let parts = |policy: &Self, id: usize| {
             let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
             let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
             let memory = (vm.ram_len, vm.window_file.clone());
-            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer)
+            // The ports of an in-VM switch are those of its peers and senders.
+            let flows = vm.flows.clone().map(|flows| {
+                let senders = policy.senders_to(id);
+                (flows, policy.names(&senders).map(str::to_owned).collect::<Vec<_>>())
+            });
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer, flows)
         };
         let wanted = parts(new, id);
         (0..self.vms.len()).find(|&old| parts(self, old) == wanted)
-    }
-
-    /// Checks that a process has a queue pair for each VM that puts frames into its queues by itself. Those that do so
-    /// with a front-end's share one where it has too few.
-    fn check_pairs(&self, file: &File) -> Result<(), Wrong> {
-        for (id, vm) in self.vms.iter().enumerate() {
-            let senders = self.vms.iter().filter(|other| other.peers.contains(&id)).count();
-            if vm.ram_len.is_some() && usize::from(vm.pairs) <= senders {
-                let (name, pairs, needed) = (&vm.name, vm.pairs, senders + 1);
-                let what = format!("pairs: {pairs}; {needed} are needed: one for the switch, and one for each sender");
-                return wrong(file.vms[id].at("pairs"), format!("vm \"{name}\": {what}"));
-            }
-        }
-        Ok(())
     }
 
     /// Checks that no two parts have one socket or file.
@@ -293,7 +296,8 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     if file.vms[..id].iter().any(|other| *other.name.get_ref() == name) {
         return fail("name", "used twice".into());
     }
-    let (pairs, mtu) = (entry.pairs().unwrap_or_else(|| 1 + file.senders_to(&name)), entry.mtu());
+    let (pairs, mtu) =
+        (entry.pairs().unwrap_or_else(|| 1 + file.senders_to(&name) + u16::from(entry.flows().is_some())), entry.mtu());
     if !(1..=MAX_PAIRS).contains(&pairs) {
         return fail("pairs", format!("{pairs}; 1 to {MAX_PAIRS} are possible"));
     }
@@ -310,9 +314,10 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let (ram_len, window_file) = ram(entry, &owner, folder)?;
     let peers = peers(file, entry, &owner, ram_len.is_some(), window_file.is_some())?;
     let lan = named(file, &owner, "lan", &entry.lan)?;
+    let uplink = named(file, &owner, "uplink", entry.uplink.as_slice())?.first().copied();
     let capture = entry.capture().map(|path| folder.join(path));
-    let (mac, macs) = (entry.mac(), entry.macs());
-    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, window_file, peers })
+    let (mac, macs, flows) = (entry.mac(), entry.macs(), entry.flows().cloned());
+    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, window_file, peers, flows, uplink })
 }
 
 /// Returns the length of the VM's RAM, and the file with that, if it is a program that sends by itself.

@@ -4,6 +4,7 @@ use crate::connection::Connection;
 use crate::log::Quota;
 use crate::process::Process;
 use crate::rings::{PortRing, SharedRing};
+use crate::server::FlowFiles;
 use crate::tap::{TapDevice, TapRing};
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -23,6 +24,8 @@ pub struct Port {
     pub tap: Option<TapDevice>,
     /// The file that a VM has as a device, if this is the port of a program within it.
     pub window_file: Option<File>,
+    /// The flow memory of its in-VM switch, if it has one.
+    pub flows: Option<FlowFiles>,
     /// Number of sessions that began, or of times that the device was opened.
     pub connects: u64,
     /// Why the last session ended, or the device was lost.

@@ -4,6 +4,7 @@
 //! The process is as hostile as a guest, but for one thing: what it was shown of a peer it can write for as long as it
 //! lives. So a process that does not leave a peer in time is ended: see `server/windows.rs`. A VM is not.
 
+use crate::server::FlowFiles;
 use crate::sockets::is_now;
 use crate::windows::Window;
 use rustix::event::PollFlags;
@@ -62,8 +63,8 @@ pub struct Process {
 
 impl Process {
     /// Takes the process at the other end of `socket`, and hands it `ram_len` bytes of RAM, a window directory and a
-    /// request block.
-    pub fn welcome(socket: UnixStream, ram_len: u64, peers: usize) -> std::io::Result<Self> {
+    /// request block, and the flow memory of its in-VM switch, if it has one.
+    pub fn welcome(socket: UnixStream, ram_len: u64, peers: usize, flows: Option<&FlowFiles>) -> std::io::Result<Self> {
         let pid = socket_peercred(&socket)?.pid;
         let exit = pidfd_open(pid, PidfdFlags::empty())?;
         // Who could not be ended could keep a peer waiting for ever.
@@ -80,7 +81,9 @@ impl Process {
         let process = Self::new(socket, exit, pages, (file, 0, ram_len), peers)?;
         let process = Self { places: Some(places), ..process };
         let files: [BorrowedFd<'_>; FILES] = [shown.as_fd(), process.file.as_fd(), block.as_fd(), theirs.as_fd()];
-        send_with(&process.socket, Welcome { version: VERSION, reserved: 0 }.as_bytes(), &files)?;
+        let flows = flows.map_or(&[][..], |flows| flows);
+        let files: Vec<_> = files.into_iter().chain(flows.iter().map(AsFd::as_fd)).collect();
+        send_with(&process.socket, Welcome { version: VERSION, flow_files: flows.len() as u32 }.as_bytes(), &files)?;
         Ok(process)
     }
 

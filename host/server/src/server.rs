@@ -5,6 +5,7 @@
 
 mod channels;
 mod drain;
+mod flows;
 mod reload;
 mod requests;
 mod sessions;
@@ -25,10 +26,13 @@ use crate::signals::Signals;
 use crate::sockets::{Folder, Socket};
 use crate::systemd::{self, Handed};
 use crate::window_file;
+use flows::FlowError;
+pub use flows::FlowFiles;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use sluice_channels::{ChannelFileError, Name};
 use sluice_control::{Network, Switch};
+use sluice_flows::FlowSwitches;
 use sluice_memory::PeerSlice;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -74,6 +78,14 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// An in-VM switch can't be made.
+    #[error("vm \"{vm}\": {error}")]
+    Flows {
+        /// The VM.
+        vm: String,
+        /// Why not.
+        error: FlowError,
+    },
     /// The device of a tap can't be opened.
     #[error(transparent)]
     Tap(#[from] taps::TapError),
@@ -100,6 +112,8 @@ pub struct Server {
     policy: Policy,
     network: Network,
     switch: Switch<Ports>,
+    /// The in-VM switches of processes.
+    flows: FlowSwitches,
     /// The socket of each VM, by id.
     sockets: Vec<Socket>,
     /// The channels, in the order of the policy.
@@ -140,6 +154,8 @@ impl Server {
         for (vm, port) in policy.vms.iter().zip(ports.iter_mut()) {
             port.window_file = vm.window().map(|(path, len)| take_window_file(path, len)).transpose()?;
         }
+        let (flows, files) = flows::create(&policy, |_| true)?;
+        ports.iter_mut().zip(files).for_each(|(port, files)| port.flows = files);
         for tap in &policy.taps {
             ports.add_tap(taps::open(path, tap)?);
         }
@@ -156,6 +172,7 @@ impl Server {
             policy,
             network,
             switch,
+            flows,
             sockets,
             channels,
             captures,
@@ -199,6 +216,7 @@ impl Server {
                 continue;
             }
             let (open, closing) = self.look_after_windows();
+            let open = self.look_after_flows() | open;
             // Whoever sends from here on notifies; whoever has sent before is found.
             if is_busy || closing || self.ask_for_notifications(true) {
                 self.wait(signals, Duration::ZERO)?;

@@ -43,6 +43,9 @@ pub struct VmStatus {
     /// The windows on its peers, of a process that is connected.
     #[serde(default)]
     pub windows: Vec<WindowStatus>,
+    /// What is known of its in-VM switch, if it has one: docs/interfaces.md, "The in-VM switch".
+    #[serde(default)]
+    pub flows: BTreeMap<String, u64>,
     /// Bytes of the frames that are counted as `taken`.
     pub taken_bytes: u64,
     /// Bytes of the frames that are counted as `forwarded`.
@@ -207,6 +210,10 @@ impl fmt::Display for Status {
             for WindowStatus { peer, state, is_shared, frames } in &vm.windows {
                 let shared = if *is_shared { ", on a shared queue" } else { "" };
                 writeln!(f, "    window on {peer} {state}{shared}: {frames} frames")?;
+            }
+            if !vm.flows.is_empty() {
+                let flows: String = vm.flows.iter().map(|(name, number)| format!(" {name}={number}")).collect();
+                writeln!(f, "    in-VM switch:{flows}")?;
             }
             if let Some(end) = &vm.last_end {
                 writeln!(f, "    {} sessions; the last that ended: {end}", vm.connects)?;

@@ -19,9 +19,11 @@ pub use files::{FileError, Module, Output};
 use crate::ports::Store;
 use crate::runs::{FIRST_LEN, Runs};
 use crate::{FlowPages, SetupError};
+use rustix::fd::OwnedFd;
 use rustix::thread::CpuSet;
 use shared::{Slot, inherited};
 use sluice::{Access, PacketMemory, PeerSlice, Wait, WatchWord};
+use sluice_abi::handover::FLOW_FILES;
 use sluice_abi::run::Run;
 use sluice_abi::{Gpa, PeerIdx, map};
 use std::fmt::{Arguments, Display};
@@ -113,8 +115,9 @@ impl Vnf {
         slot.map_directory(&handed.directory, 0)?;
         slot.map_request(&handed.request, 0)?;
         control::connect(handed.control);
+        let flows = handed.flows.map(|files| map_flows(&mut slot, &files)).transpose()?;
         server::follow(handed.places, slot.peers())?;
-        Ok(Self::new(args, slot, ram, None))
+        Ok(Self::new(args, slot, ram, flows))
     }
 
     fn from_launcher() -> io::Result<Self> {
@@ -133,10 +136,10 @@ impl Vnf {
         slot.map_request(&inherited(control::REQUEST_FD)?, 0)?;
         control::connect(inherited(control::CONTROL_FD)?);
         let flows = match env::var_os("SLUICE_FLOWS") {
-            Some(_) => Some(FlowPages {
-                table: slot.map_read_only(map::FLOWS, &inherited(control::FIRST_PEER_FD + u16::from(peers))?)?,
-                records: slot.map(map::FLOW_RECORDS, &inherited(control::FIRST_PEER_FD + u16::from(peers) + 1)?, 0)?,
-            }),
+            Some(_) => {
+                let first = control::FIRST_PEER_FD + u16::from(peers);
+                Some(map_flows(&mut slot, &[inherited(first)?, inherited(first + 1)?])?)
+            }
             None => None,
         };
         Ok(Self::new(env::var("SLUICE_ARGS").unwrap_or_default(), slot, ram, flows))
@@ -245,6 +248,11 @@ impl Wait for Vnf {
             std::thread::sleep(at_most.min(TICK));
         }
     }
+}
+
+/// Maps the flow table, for reading, and the records.
+fn map_flows(slot: &mut Slot, [table, records]: &[OwnedFd; FLOW_FILES]) -> io::Result<FlowPages> {
+    Ok(FlowPages { table: slot.map_read_only(map::FLOWS, table)?, records: slot.map(map::FLOW_RECORDS, records, 0)? })
 }
 
 /// Stays on the processor that the manifest names. The launcher passes no number of a processor that does not exist.

@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send};
 use sluice_abi::PeerIdx;
-use sluice_abi::handover::{FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome};
+use sluice_abi::handover::{FILES, FLOW_FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
@@ -26,6 +26,8 @@ pub struct Handed {
     pub request: OwnedFd,
     /// The socket on which the server places the memory of peers.
     pub places: OwnedFd,
+    /// The flow table and the records, if this VM has an in-VM switch.
+    pub flows: Option<[OwnedFd; FLOW_FILES]>,
 }
 
 /// Connects to the server at `path`, in the role of the VM whose socket that is.
@@ -33,14 +35,18 @@ pub fn connect(path: &Path) -> io::Result<Handed> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let socket = UnixStream::connect(path).map_err(named)?;
     let mut bytes = [0; size_of::<Welcome>()];
-    let (len, files) = receive(&socket, &mut bytes).map_err(|error| named(error.into()))?;
+    let (len, mut files) = receive(&socket, &mut bytes).map_err(|error| named(error.into()))?;
     let welcome = Welcome::read_from_bytes(&bytes[..len]);
+    let flows = <[OwnedFd; FLOW_FILES]>::try_from(files.split_off(files.len().min(FILES))).ok();
+    let count = flows.as_ref().map_or(0, |flows| flows.len() as u32);
     let files = <[OwnedFd; FILES]>::try_from(files);
     match (welcome, files) {
-        (Ok(Welcome { version: VERSION, .. }), Ok([directory, ram, request, places])) => {
-            Ok(Handed { control: socket.into(), directory, ram, request, places })
+        (Ok(Welcome { version: VERSION, flow_files }), Ok([directory, ram, request, places]))
+            if flow_files == count =>
+        {
+            Ok(Handed { control: socket.into(), directory, ram, request, places, flows })
         }
-        (Ok(Welcome { version, .. }), Ok(_)) => {
+        (Ok(Welcome { version, .. }), Ok(_)) if version != VERSION => {
             Err(named(io::Error::other(format!("the server speaks version {version}; {VERSION} is known here"))))
         }
         _ => Err(named(io::Error::other("no server that takes a process, or it has one for this VM already"))),

@@ -2,6 +2,7 @@
 
 use super::{MAX_SENDERS, Manifest, VmError};
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::Deserialize;
 
 /// Largest number of entries, and of lists of actions: what the sluice slot has room for.
@@ -9,7 +10,7 @@ const MOST: u64 = 1 << 20;
 
 /// The flow table of a VM, and the full switch behind it. Times are in ticks of the time-stamp counter, with the
 /// launcher in nanoseconds.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowsConfig {
     /// The full switch: `learning`, `openvswitch`, or the name of a file with flows.
@@ -38,11 +39,60 @@ pub struct FlowsConfig {
     pub bridge: String,
 }
 
+impl Default for FlowsConfig {
+    fn default() -> Self {
+        Self {
+            switch: default_switch(),
+            entries: default_entries(),
+            lists: default_lists(),
+            lease_ticks: default_lease(),
+            revoke_ticks: default_revoke(),
+            idle_ticks: default_idle(),
+            folder: None,
+            bridge: default_bridge(),
+        }
+    }
+}
+
 impl FlowsConfig {
     /// Returns the name of the file with flows, if the full switch is one.
     pub fn file(&self) -> Option<&str> {
         self.switch.ends_with(".toml").then_some(&self.switch)
     }
+
+    /// Checks all values, for a table with `senders` VMs that send to its VM.
+    ///
+    /// # Errors
+    /// [`VmError`].
+    pub fn check(&self, senders: usize) -> Result<(), VmError> {
+        let power = |least: u64, number: u64| number.is_power_of_two() && (least..=MOST).contains(&number);
+        if !power(4, self.entries) {
+            return Err(VmError::Flows("entries", self.entries, "a power of two from 4 to 1048576 is needed"));
+        }
+        if !power(1, self.lists) {
+            return Err(VmError::Flows("lists", self.lists, "a power of two up to 1048576 is needed"));
+        }
+        let times =
+            [("lease_ticks", self.lease_ticks), ("revoke_ticks", self.revoke_ticks), ("idle_ticks", self.idle_ticks)];
+        if let Some((key, value)) = times.into_iter().find(|(_, value)| *value == 0 || *value > u64::MAX / 4) {
+            return Err(VmError::Flows(key, value, "1 to 2^62 are possible"));
+        }
+        if self.file().is_none() && !["learning", "openvswitch"].contains(&self.switch.as_str()) {
+            return Err(VmError::FlowsSwitch(self.switch.clone()));
+        }
+        if (self.switch == "openvswitch") != self.folder.is_some() {
+            return Err(VmError::FlowsFolder);
+        }
+        if senders >= MAX_SENDERS { Err(VmError::FlowsSenders(senders)) } else { Ok(()) }
+    }
+}
+
+/// Returns the ids of the VMs at the ports of an in-VM switch, with the number of each port: `peers` by their index,
+/// and behind those the `senders` that only send to it.
+pub fn flow_ports(peers: &[usize], senders: &[usize]) -> Vec<(u16, usize)> {
+    let others = senders.iter().filter(|sender| !peers.contains(sender));
+    let all = (0..).zip(peers).chain((sluice_abi::directory::MAX_PEERS as u16..).zip(others));
+    all.map(|(port, id)| (port, *id)).collect()
 }
 
 fn default_switch() -> String {
@@ -76,36 +126,13 @@ const fn default_idle() -> u64 {
 impl Manifest {
     pub(super) fn check_flows(&self, id: usize) -> Result<(), VmError> {
         let Some(flows) = &self.vms[id].flows else { return Ok(()) };
-        let power = |least: u64, number: u64| number.is_power_of_two() && (least..=MOST).contains(&number);
-        if !power(4, flows.entries) {
-            return Err(VmError::Flows("entries", flows.entries, "a power of two from 4 to 1048576 is needed"));
-        }
-        if !power(1, flows.lists) {
-            return Err(VmError::Flows("lists", flows.lists, "a power of two up to 1048576 is needed"));
-        }
-        let times = [
-            ("lease_ticks", flows.lease_ticks),
-            ("revoke_ticks", flows.revoke_ticks),
-            ("idle_ticks", flows.idle_ticks),
-        ];
-        if let Some((key, value)) = times.into_iter().find(|(_, value)| *value == 0 || *value > u64::MAX / 4) {
-            return Err(VmError::Flows(key, value, "1 to 2^62 are possible"));
-        }
-        if flows.file().is_none() && !["learning", "openvswitch"].contains(&flows.switch.as_str()) {
-            return Err(VmError::FlowsSwitch(flows.switch.clone()));
-        }
-        if (flows.switch == "openvswitch") != flows.folder.is_some() {
-            return Err(VmError::FlowsFolder);
-        }
-        let senders = self.senders_to(id).count();
-        if senders >= MAX_SENDERS { Err(VmError::FlowsSenders(senders)) } else { Ok(()) }
+        flows.check(self.senders_to(id).count())
     }
 
     /// Returns the ids of the VMs at the ports of VM `id`'s in-VM switch, with the number of each port: its peers by
     /// their index, and behind those the VMs that only send to it.
-    pub fn ports_of(&self, id: usize) -> impl Iterator<Item = (u16, usize)> {
-        let peers = (0..).zip(self.peers_of(id));
-        let others = self.senders_to(id).filter(move |&sender| self.peers_of(id).all(|peer| peer != sender));
-        peers.chain((sluice_abi::directory::MAX_PEERS as u16..).zip(others))
+    pub fn ports_of(&self, id: usize) -> Vec<(u16, usize)> {
+        let (peers, senders): (Vec<_>, Vec<_>) = (self.peers_of(id).collect(), self.senders_to(id).collect());
+        flow_ports(&peers, &senders)
     }
 }

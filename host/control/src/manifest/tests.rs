@@ -33,7 +33,7 @@ fn a_vm_has_a_flow_table_if_the_manifest_says_so() {
     let text = format!("{A}peers = [\"b\"]\nflows = {{ switch = \"f.toml\" }}\n{c}{B}peers = [\"a\"]");
     let manifest = Manifest::parse(&text).unwrap();
     assert_eq!(manifest.vms[0].flows.as_ref().unwrap().file(), Some("f.toml"));
-    assert_eq!(manifest.ports_of(0).collect::<Vec<_>>(), [(0, 2), (64, 1)]);
+    assert_eq!(manifest.ports_of(0), [(0, 2), (64, 1)]);
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(super) struct Delivery<'d, R, T> {
     pub port: &'d mut Port,
     pub rings: &'d mut R,
     pub device: &'d Device,
-    /// The receive queue that the switch fills.
+    /// The receive queue that is to be filled.
     pub queue: Option<Queue>,
     pub tap: &'d mut T,
     /// The notifications to send.

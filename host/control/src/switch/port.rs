@@ -10,6 +10,9 @@ use alloc::vec::Vec;
 pub struct PortConfig {
     /// The VMs to which the frames of the port's VM may be forwarded.
     pub lan: Vec<usize>,
+    /// The VM with the in-VM switch to which all frames of the port's VM go, and nowhere else. See:
+    /// [`crate::Member::uplink`].
+    pub uplink: Option<usize>,
     /// How many frames the port's VM may transmit.
     pub limit: Limit,
     /// Whether a network of many stations is behind the port, so that there is room for more addresses.
@@ -22,6 +25,8 @@ pub(super) struct Port {
     first: u16,
     /// The ports to which its frames may be forwarded.
     pub lan: Vec<usize>,
+    /// The VM with the in-VM switch to which they go instead.
+    pub uplink: Option<usize>,
     pub is_network: bool,
     pub limiter: Limiter,
     pub counters: Counters,
@@ -32,13 +37,14 @@ pub(super) struct Port {
 impl Port {
     pub fn new(config: PortConfig) -> Self {
         let (counters, limiter) = (Counters::default(), Limiter::new(config.limit));
-        Self { first: 0, lan: config.lan, is_network: config.is_network, limiter, counters, bytes: [0; 2] }
+        let PortConfig { lan, uplink, is_network, .. } = config;
+        Self { first: 0, lan, uplink, is_network, limiter, counters, bytes: [0; 2] }
     }
 
     /// Returns the port with another configuration. It keeps its place in a limit that stays the same.
     pub fn changed(self, config: PortConfig) -> Self {
         let limiter = if self.limiter.limit() == config.limit { self.limiter } else { Limiter::new(config.limit) };
-        Self { lan: config.lan, is_network: config.is_network, limiter, ..self }
+        Self { lan: config.lan, uplink: config.uplink, is_network: config.is_network, limiter, ..self }
     }
 
     /// Returns the queue pair, of `pairs`, whose frames a service takes first. Each pair has its turn, so one that

@@ -8,6 +8,7 @@ mod multiqueue;
 mod notify;
 mod offload;
 mod slow;
+mod uplink;
 
 use sluice_abi::Gpa;
 use sluice_abi::net::{self, F, HDR_LEN, Hdr};

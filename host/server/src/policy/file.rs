@@ -3,7 +3,7 @@
 use super::{channels, taps};
 use serde::Deserialize;
 use sluice_abi::net::DEFAULT_MTU;
-use sluice_control::{Addresses, Limit, Mac};
+use sluice_control::{Addresses, FlowsConfig, Limit, Mac};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -22,9 +22,9 @@ pub struct File {
 }
 
 impl File {
-    /// Returns how many VMs put frames into the queues of the VM of this name by themselves.
+    /// Returns how many VMs have a queue pair of their own at the VM of this name.
     pub fn senders_to(&self, name: &str) -> u16 {
-        let sends = |vm: &&Entry| vm.peers.iter().any(|peer| peer.get_ref() == name);
+        let sends = |vm: &&Entry| vm.peers.iter().chain(&vm.uplink).any(|peer| peer.get_ref() == name);
         self.vms.iter().filter(sends).count() as u16
     }
 }
@@ -70,6 +70,8 @@ pub struct Entry {
     window_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub peers: Vec<Spanned<String>>,
+    flows: Option<Spanned<FlowsConfig>>,
+    pub uplink: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -110,6 +112,10 @@ impl Entry {
         self.window_file.as_ref().map(|path| path.get_ref().as_path())
     }
 
+    pub fn flows(&self) -> Option<&FlowsConfig> {
+        self.flows.as_ref().map(Spanned::get_ref)
+    }
+
     pub fn mtu(&self) -> u16 {
         self.mtu.as_ref().map_or(DEFAULT_MTU, |mtu| *mtu.get_ref())
     }
@@ -134,6 +140,9 @@ impl Entry {
             "ram_mib" => self.ram_mib.as_ref().map(Spanned::span),
             "window_file" => self.window_file.as_ref().map(Spanned::span),
             "peers" => self.peers.first().map(Spanned::span),
+            "lan" => self.lan.first().map(Spanned::span),
+            "flows" => self.flows.as_ref().map(Spanned::span),
+            "uplink" => self.uplink.as_ref().map(Spanned::span),
             "capture" => self.capture.as_ref().map(Spanned::span),
             _ => None,
         };

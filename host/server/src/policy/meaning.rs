@@ -23,6 +23,8 @@ impl Policy {
             ram_bytes: vm.ram_len,
             window_file: vm.window_file.clone(),
             peers: self.names(&vm.peers).map(str::to_owned).collect(),
+            flow_entries: vm.flows.as_ref().map(|flows| flows.entries),
+            uplink: vm.uplink.and_then(|id| self.name(id)).map(str::to_owned),
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
         let taps = self.taps.iter().map(|tap| taps::Means::of(self, tap)).collect();
@@ -56,6 +58,8 @@ struct Means {
     ram_bytes: Option<u64>,
     window_file: Option<PathBuf>,
     peers: Vec<String>,
+    flow_entries: Option<u64>,
+    uplink: Option<String>,
 }
 
 impl std::fmt::Display for Meaning {
@@ -64,8 +68,11 @@ impl std::fmt::Display for Meaning {
         for vm in &self.vms {
             writeln!(f, "vm {}: {} at {}", vm.name, vm.mac, vm.socket.display())?;
             writeln!(f, "    queue pairs: {}, MTU {}", vm.pairs, vm.mtu)?;
-            let list = |names: &[String]| if names.is_empty() { "nobody".into() } else { names.join(", ") };
-            writeln!(f, "    sends to {}", list(&vm.lan))?;
+            match &vm.uplink {
+                Some(uplink) => writeln!(f, "    sends all to the in-VM switch {uplink}")?,
+                None if vm.lan.is_empty() => writeln!(f, "    sends to nobody")?,
+                None => writeln!(f, "    sends to {}", vm.lan.join(", "))?,
+            }
             let is_mute = |name: &&String| {
                 self.vms.iter().any(|it| it.name == **name && !it.lan.contains(&vm.name))
                     || self.taps.iter().any(|it| it.is_mute_to(name, &vm.name))
@@ -84,6 +91,9 @@ impl std::fmt::Display for Meaning {
                 }
                 (Some(bytes), None) => writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?,
                 (None, _) => {}
+            }
+            if let Some(entries) = vm.flow_entries {
+                writeln!(f, "    an in-VM switch with a flow table of {entries} entries")?;
             }
             if !vm.peers.is_empty() {
                 let peers = vm.peers.join(", ");

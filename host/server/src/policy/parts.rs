@@ -74,7 +74,9 @@ pub fn named(file: &File, owner: &Owner<'_>, key: &str, names: &[Spanned<String>
             Some(_) if name == owner.name && is_lan => {
                 return fail("the switch forwards nothing to the port that it comes from");
             }
-            Some(_) if name == owner.name => return fail("a vm can't be its own peer"),
+            Some(_) if name == owner.name => {
+                return fail(&format!("a vm can't be its own {}", key.trim_end_matches('s')));
+            }
             Some(other) if found.contains(&other) => return fail("named twice"),
             Some(other) => found.push(other),
         }

@@ -77,12 +77,22 @@ impl Tap {
     /// Returns what the network knows of the tap.
     pub fn member(&self) -> Member {
         let (name, macs) = (self.name.clone(), self.macs.clone());
-        Member { name, mac: Mac::NONE, mtu: self.mtu, pairs: 1, macs, ram_len: None, peers: Vec::new() }
+        Member {
+            name,
+            mac: Mac::NONE,
+            mtu: self.mtu,
+            pairs: 1,
+            macs,
+            ram_len: None,
+            peers: Vec::new(),
+            has_flows: false,
+            uplink: None,
+        }
     }
 
     /// Returns what the switch knows of the tap.
     pub fn port(&self) -> PortConfig {
-        PortConfig { lan: self.lan.clone(), limit: self.limit, is_network: true }
+        PortConfig { lan: self.lan.clone(), uplink: None, limit: self.limit, is_network: true }
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 
 mod channels;
 mod processes;
+mod switches;
 
 /// Two VMs that may send to each other, with these keys for the second.
 fn two(keys: &str) -> String {

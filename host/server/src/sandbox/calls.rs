@@ -97,6 +97,9 @@ const OLD: &[i64] = &[libc::SYS_poll, libc::SYS_readlink, libc::SYS_time, libc::
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
+/// An option of prctl: the auxiliary vector. See: Linux, include/uapi/linux/prctl.h.
+const PR_GET_AUXV: i32 = 0x4155_5856;
+
 /// Commands of the server's descriptors: not to wait, and those of a tap. See: Linux, include/uapi/linux/if_tun.h.
 const COMMANDS: [u32; 6] = [
     FIONBIO as u32,
@@ -145,7 +148,9 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     // The question whether a process may be signalled at all.
     rules.insert(libc::SYS_kill, vec![when(1, Dword, Eq, 0)?]);
     rules.insert(libc::SYS_tgkill, vec![when(0, Dword, Eq, process::id().into())?]);
-    rules.insert(libc::SYS_prctl, vec![when(0, Dword, Eq, PR_SET_NAME as u64)?]);
+    // The name of a thread, and where the kernel's clock is found.
+    let options: Result<_, _> = [PR_SET_NAME, PR_GET_AUXV].iter().map(|&it| when(0, Dword, Eq, it as u64)).collect();
+    rules.insert(libc::SYS_prctl, options?);
     Ok(rules)
 }
 

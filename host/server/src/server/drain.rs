@@ -2,6 +2,7 @@
 //! taken.
 
 use super::Server;
+use super::flows::now;
 use crate::ports::Port;
 use std::collections::BTreeMap;
 
@@ -14,9 +15,8 @@ impl Server {
         if !self.switch.rings().get(id).is_some_and(Port::is_there) {
             return false;
         }
-        let now = self.begin.elapsed().as_nanos() as u64;
-        let Self { network, switch, captures, .. } = self;
-        let served = switch.poll(network, id as u32, now, captures, &mut ());
+        let Self { network, switch, captures, flows, .. } = self;
+        let served = switch.poll(network, id as u32, now(), captures, flows);
         // Of one queue the driver is told once, by the last word.
         let told: BTreeMap<_, _> = served.told.iter().map(|told| ((told.vm, told.queue), told)).collect();
         for told in told.into_values() {

@@ -1,6 +1,6 @@
 //! Another policy while the server runs: all of it, or nothing.
 
-use super::{Server, ServerError, channels, listen, take_window_file};
+use super::{Server, ServerError, channels, flows, listen, take_window_file};
 use crate::captures::Captures;
 use crate::log::Quota;
 use crate::policy::{OWN, Policy, PolicyError};
@@ -14,8 +14,8 @@ use std::path::Path;
 use tracing::{info, warn};
 
 /// What is new, or stays: sockets and devices, each at the place of its VM or tap, files that VMs have as devices, and
-/// what is new of channels.
-type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, Vec<Option<File>>, channels::Made);
+/// what is new of in-VM switches and of channels.
+type Made = (Vec<Option<Socket>>, Vec<Option<TapDevice>>, Vec<Option<File>>, flows::Made, channels::Made);
 
 /// Why the policy stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +59,14 @@ impl Server {
         let sockets = self.new_sockets(&new).map_err(|error| self.explain(error))?;
         let taps = self.new_taps(&new, &before).map_err(|error| self.explain(ServerError::Tap(error)))?;
         let files = self.window_files(&new).map_err(|error| self.explain(error))?;
+        let flows = flows::create(&new, |id| before[id].is_none()).map_err(|error| self.explain(error))?;
         let channels = self.new_channels(&new).map_err(|error| self.explain(error))?;
         let captures = Captures::create(&self.new_captures(&new, &before)).map_err(ServerError::Capture);
         let captures = captures.map_err(|error| self.explain(error))?;
         // Nothing fails from here on.
         let kept = before.iter().flatten().count();
         let gone = self.policy.ports() - kept;
-        self.take_over(new, &before, (sockets, taps, files, channels), captures);
+        self.take_over(new, &before, (sockets, taps, files, flows, channels), captures);
         let (new, what) =
             (self.policy.ports() - kept, if self.policy.taps.is_empty() { "VMs" } else { "VMs and taps" });
         Ok(format!("the policy was read again: {kept} {what} stay, {new} are new, {gone} are gone"))
@@ -114,7 +115,7 @@ impl Server {
     }
 
     fn take_over(&mut self, new: Policy, before: &[Option<usize>], made: Made, captures: Captures) {
-        let (made, taps, files, channels) = made;
+        let (made, taps, files, (flows, flow_files), channels) = made;
         self.close_all_windows();
         for vm in (0..self.policy.vms.len()).filter(|vm| !before.contains(&Some(*vm))) {
             self.close(vm, "the policy has changed", false);
@@ -135,6 +136,11 @@ impl Server {
         self.switch.change(ports, new.ageing.as_nanos() as u64);
         self.switch.rings().reorder(before);
         self.switch.rings().iter_mut().zip(files).for_each(|(port, file)| port.window_file = file);
+        self.flows.reorder(before);
+        self.flows.join(flows);
+        for (port, made) in self.switch.rings().iter_mut().zip(flow_files) {
+            port.flows = made.or(port.flows.take());
+        }
         self.policy = new;
         for vm in 0..self.policy.vms.len() {
             self.set_up(vm);

@@ -1,6 +1,7 @@
 //! What clients of the control socket ask for.
 
 use super::Server;
+use super::flows::now;
 use crate::connection::Connection;
 use crate::control::{Answer, Request};
 use crate::status::{RingStatus, Status, VmStatus, WindowStatus};
@@ -53,6 +54,7 @@ impl Server {
     }
 
     fn vm_status(&mut self, id: usize) -> VmStatus {
+        let flows = self.flows.numbers(id as u32, now());
         let (counters, bytes) = (self.switch.counters(id as u32), self.switch.bytes(id as u32));
         let shared: Vec<_> = (0..self.policy.vms[id].peers.len()).map(|index| self.is_shared((id, index))).collect();
         let (vm, rings) = (&self.policy.vms[id], self.switch.rings());
@@ -81,6 +83,7 @@ impl Server {
             features: features.bits(),
             rings: queues.iter().map(|queue| RingStatus { queue: queue.index, size: queue.size }).collect(),
             windows,
+            flows: flows.into_iter().flatten().map(|(name, number)| (name.to_owned(), number)).collect(),
             taken_bytes: bytes[0],
             forwarded_bytes: bytes[1],
             counters: counters.named().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),

@@ -1,5 +1,6 @@
 //! What is connected to the sockets of VMs: accepted, listened to, and closed.
 
+use super::flows::now;
 use super::{MESSAGES, Server};
 use crate::connection::{Connection, Next};
 use sluice_abi::net::F;
@@ -33,6 +34,7 @@ impl Server {
                 port.log(Level::INFO, || info!(vm = name, "a {} has connected", connection.kind()));
                 port.connects += 1;
                 port.connection = Some(connection);
+                self.flows.start(vm as u32, now());
             }
             Err(why) => port.log(Level::WARN, || warn!(vm = name, why, "a process is refused")),
         }
@@ -120,6 +122,7 @@ impl Server {
             None => drop(self.network.set_up(vm as u32, F::empty(), &[])),
             Some(_) => self.network.remove(vm as u32),
         }
+        self.flows.end(vm as u32);
         self.windows_on(vm).into_iter().for_each(|window| self.release(window));
     }
 

@@ -46,11 +46,13 @@ pub(super) type Name = (usize, usize);
 impl Server {
     /// Takes the process at the other end of `stream` as VM `vm`.
     pub(super) fn welcome(&mut self, vm: usize, stream: UnixStream, ram_len: u64) -> Result<Connection, String> {
-        let (file, peers) =
-            (self.switch.rings().get(vm).and_then(|port| port.window_file.as_ref()), &self.policy.vms[vm].peers);
-        let process = match file {
+        let (port, peers) = (self.switch.rings().get(vm), &self.policy.vms[vm].peers);
+        let process = match port.and_then(|port| port.window_file.as_ref()) {
             Some(file) => Process::of_vm(stream, file, ram_len, peers.len()),
-            None => Process::welcome(stream, ram_len, peers.len()),
+            None => {
+                let flows = port.and_then(|port| port.flows.as_ref());
+                Process::welcome(stream, ram_len, peers.len(), flows)
+            }
         };
         process.map(Connection::of_process).map_err(|error| format!("the process can't be taken: {error}"))
     }

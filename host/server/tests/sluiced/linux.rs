@@ -28,7 +28,7 @@ pub fn linux() -> Linux {
 }
 
 /// Sends `count` echo requests with `size` bytes to `address`, and fails unless each is answered once.
-fn ping(guest: &mut Guest, address: &str, count: u32, size: u32) -> Result<()> {
+pub fn ping(guest: &mut Guest, address: &str, count: u32, size: u32) -> Result<()> {
     let said = guest.run(&format!("ping -c {count} -i 0.05 -W 30 -s {size} {address}"))?;
     ensure!(said.contains(&format!("{count} packets received, 0% packet loss")), "{said}");
     Ok(())

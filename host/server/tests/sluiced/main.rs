@@ -28,6 +28,7 @@ mod sandbox;
 mod shared;
 mod stepping;
 mod stranger;
+mod switches;
 mod systemd;
 mod tap;
 mod tap_opens;

@@ -17,6 +17,8 @@ fn member(name: &str, pairs: u16, ram_len: Option<u64>, peers: &[usize]) -> Memb
         macs: Addresses::These(Vec::new()),
         ram_len,
         peers: peers.to_vec(),
+        has_flows: false,
+        uplink: None,
     }
 }
 
@@ -175,4 +177,22 @@ fn members_that_stay_keep_device_and_memory() {
     new.set_up(1, F::empty(), &[]);
     new.set_up(1, PAIRS, &[queue.expect("a queue")]);
     assert_ne!(new.window_queue(1, 2).map(|queue| queue.start), queue.map(|queue| queue.start));
+}
+
+/// VMs 1 and 2 of front-ends have the in-VM switch of process 0 as uplink, which sends to both.
+#[test]
+fn an_in_vm_switch_has_a_pair_for_each_uplink_and_one_behind_them_for_frames_without_a_flow() {
+    let switch = Member { has_flows: true, ..member("s", 4, Some(RAM), &[1, 2]) };
+    let below = |name| Member { uplink: Some(0), ..member(name, 2, None, &[]) };
+    let mut network = Network::of_members(&[switch, below("a"), below("b"), member("c", 2, None, &[])]);
+    let senders = |vm| network.senders_to(vm).collect::<Vec<_>>();
+    assert_eq!([senders(0), senders(1), senders(3)], [vec![1, 2], vec![0], vec![]]);
+    assert_eq!([0, 1].map(|vm| network.slow_pair(vm)), [Some(3), None]);
+    assert!(HostF::from_bits_truncate(network.directory(0).header.features).contains(HostF::FLOWS));
+    let queue = |index| Queue { index, size: 64, features: PAIRS.bits(), ..Queue::default() };
+    network.set_up(0, PAIRS, &Vec::from_iter((0..8).map(queue)));
+    let fills = |sender| network.window_queue(0, sender).map(|queue| queue.index);
+    assert_eq!([1, 2, 3].map(fills), [Some(2), Some(4), None]);
+    // They are no peers of each other, nor the switch theirs.
+    assert_eq!([1, 2].map(|vm| network.directory(vm).peers.len()), [0, 0]);
 }
