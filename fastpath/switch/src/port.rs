@@ -174,8 +174,8 @@ impl<'m, 'p, N: Receive + Transmit> Switch<'m, 'p, N> {
 
     /// Forwards the first `count` frames of `burst`, at most [`BURST`].
     fn forward(&mut self, burst: &mut Burst<'_>, count: usize, origin: Origin) {
-        let now = (self.clock)();
         self.queue.send(&mut self.peers, self.gate, &mut self.stats);
+        let now = (self.clock)();
         let epoch = self.table.begin(&mut self.report, now);
         self.queue.begin(epoch, &mut self.stats);
         self.work.load(burst, count, &self.flows);

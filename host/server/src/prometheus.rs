@@ -84,6 +84,19 @@ impl Metrics<'_> {
 }
 
 impl Metrics<'_> {
+    /// Writes what each in-VM switch counts. Without one there is nothing to write.
+    fn in_vm_switches(&self, f: &mut impl Write) -> fmt::Result {
+        let (name, help) = ("in_vm_switch", "What an in-VM switch says of itself and of its flow table, by name.");
+        let all = self.0.vms.iter().flat_map(|vm| vm.flows.iter().map(move |(what, count)| (&vm.name, what, count)));
+        let mut all = all.peekable();
+        if all.peek().is_some() {
+            writeln!(f, "# HELP sluice_{name} {help}\n# TYPE sluice_{name} gauge")?;
+        }
+        all.try_for_each(|(vm, what, count)| {
+            writeln!(f, "sluice_{name}{{vm=\"{}\",name=\"{what}\"}} {count}", label(vm))
+        })
+    }
+
     /// Writes a metric of each channel. Without one there is none to write.
     fn each_channel(&self, f: &mut impl Write, (name, kind, help, value): &OfChannel) -> fmt::Result {
         if !self.0.channels.is_empty() {
@@ -108,6 +121,7 @@ impl fmt::Display for Metrics<'_> {
             let of_tap = |tap: &TapStatus| Some(counter(&tap.counters, name));
             self.each(f, (&metric, "counter", &help), |vm| vm.counter(name), of_tap)?;
         }
+        self.in_vm_switches(f)?;
         OF_WINDOWS.iter().try_for_each(|metric| self.each_window(f, metric))?;
         OF_CHANNELS.iter().try_for_each(|metric| self.each_channel(f, metric))
     }

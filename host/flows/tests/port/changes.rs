@@ -50,6 +50,32 @@ fn consistency_c1_frames_that_wait_are_gone_with_their_entry() {
     assert_eq!(bench.receivers[1].take().len(), 0);
 }
 
+/// C1: frames that wait by an entry that goes in the middle of their burst are gone before the change is reported.
+#[test]
+fn consistency_c1_frames_of_a_burst_are_not_sent_once_a_change_within_it_is_done() {
+    let mut bench = established();
+    (0..300).for_each(|number| bench.net.arrive(B, frame(2, 1, 5, number)));
+    bench.turn();
+    bench.turn();
+    // A frame of another port has no entry, and goes to the host behind those that wait.
+    bench.net.arrive(C, frame(1, 2, 5, 0));
+    bench.net.0.borrow_mut().meanwhile = Some(|host| {
+        let table = host.table_mut(0).expect("a table");
+        assert_eq!(table.remove_all(|_| true), 1);
+        table.publish();
+    });
+    bench.turn();
+    let is_done = bench.net.host(|host| {
+        host.turn(now(), |_, _| ());
+        let table = host.table(0).expect("a table");
+        table.is_done(table.epochs()[0])
+    });
+    assert!(is_done && bench.net.0.borrow().meanwhile.is_none());
+    assert_eq!(bench.receivers[1].take().len(), 256);
+    bench.turn();
+    assert_eq!((bench.receivers[1].take().len(), bench.stat("stale")), (0, 44));
+}
+
 /// Frames that wait hold no change for ever: they are sent first if there is room.
 #[test]
 fn consistency_c2_frames_that_wait_go_before_a_change_if_their_peer_has_room() {

@@ -34,9 +34,14 @@ const IDLE: u64 = 10_000;
 thread_local! {
     /// The time of switch and host.
     static NOW: Cell<u64> = const { Cell::new(1) };
+    /// What somebody else does when the switch looks at the time: in a burst, behind the frames that waited.
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 fn now() -> u64 {
+    if let Some(act) = MEANWHILE.take() {
+        act();
+    }
     NOW.get()
 }
 
@@ -54,6 +59,8 @@ struct Device {
     /// Largest number of frames in `sent`.
     room: usize,
     host: FlowSwitches,
+    /// What the host does when the next frame is sent to it, in the middle of a burst.
+    meanwhile: Option<fn(&mut FlowSwitches)>,
 }
 
 #[derive(Clone, Default)]
@@ -64,9 +71,11 @@ impl Receive for Net {
         let (mut device, before) = (self.0.borrow_mut(), into.len());
         while into.len() - before < most
             && into.room() > 0
-            && let Some((mark, bytes)) = device.arrived.pop_front()
+            && let Some((mark, bytes)) = device.arrived.front()
+            && let Ok(mut frame) = into.push_bytes(bytes)
         {
-            into.push_bytes(&bytes).expect("room").set_mark(mark);
+            frame.set_mark(*mark);
+            device.arrived.pop_front();
         }
         Ok(into.len() - before)
     }
@@ -81,6 +90,9 @@ impl Transmit for Net {
         let mut device = self.0.borrow_mut();
         let taken = most.min(burst.len()).min(device.room - device.sent.len());
         device.sent.extend(contents(burst).into_iter().take(taken));
+        if let Some(act) = device.meanwhile.take() {
+            act(&mut device.host);
+        }
         burst.drop_front(taken);
         Ok(taken)
     }

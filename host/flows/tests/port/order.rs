@@ -1,10 +1,13 @@
 //! C8: frames of one flow leave in order, across miss, entry and hit.
 
-use crate::{B, Bench, C, frame, now, number_of};
+use crate::{B, Bench, C, MEANWHILE, frame, now, number_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sluice::{Receive, Transmit};
 use sluice_switch::{Action, ActionList, Key, Mask, Parsed};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 #[test]
 fn stations_are_learned_and_their_frames_are_hits_from_then_on() {
@@ -39,6 +42,8 @@ fn a_station_that_moves_is_found_at_its_new_port() {
     // Station 1 sends from where c is: nothing goes to b for it any more.
     bench.net.arrive(C, frame(9, 1, 5, 3));
     bench.settle();
+    bench.net.arrive(C, frame(1, 2, 5, 5));
+    assert_eq!(bench.settle(), [Vec::<Vec<u8>>::new(), vec![]]);
     bench.net.arrive(B, frame(1, 7, 5, 4));
     assert_eq!(bench.settle(), [vec![], vec![frame(1, 7, 5, 4)]]);
 }
@@ -73,6 +78,33 @@ fn consistency_c8_a_miss_does_not_overtake_a_frame_of_its_burst_that_waits() {
     assert_eq!(arrived, Vec::from_iter(0..9));
 }
 
+/// c takes a frame while a burst goes on: there is room for the frames of that burst, and those that waited come first.
+#[test]
+fn consistency_c8_frames_that_wait_for_their_peer_are_not_overtaken_when_it_has_room_again() {
+    let Bench { net, mut switch, pool, receivers: [_b, c], .. } = Bench::new(Some(FLOWS));
+    let (c, received) = (Rc::new(RefCell::new(c)), Rc::new(RefCell::new(Vec::new())));
+    let mut burst = pool.burst();
+    let mut turn = |numbers: std::ops::Range<u16>| {
+        numbers.for_each(|number| net.arrive(B, frame(2, 1, 1, number)));
+        switch.rx_burst(&mut burst, 256).expect("frames");
+        let count = burst.len();
+        assert_eq!(switch.tx_burst(&mut burst, 256), Ok(count));
+        net.serve(usize::MAX);
+    };
+    // The first frame has an entry made; two more than c has room for wait.
+    turn(0..1);
+    turn(1..2);
+    turn(2..258);
+    let (take, taken) = (c.clone(), received.clone());
+    MEANWHILE.set(Some(Box::new(move || taken.borrow_mut().extend(take.borrow_mut().take()))));
+    turn(258..260);
+    assert!(MEANWHILE.take().is_none());
+    turn(260..260);
+    received.borrow_mut().extend(c.borrow_mut().take());
+    let numbers: Vec<_> = received.borrow().iter().map(|frame| number_of(frame)).collect();
+    assert_eq!(numbers, Vec::from_iter(0..260));
+}
+
 /// The flows of the proptest: all to one peer, a few with an entry, a few without.
 const FLOWS: &str = r#"
     [[flow]]
@@ -91,7 +123,7 @@ proptest! {
     /// c wants to: each flow's frames arrive in order, and none twice.
     #[test]
     fn consistency_c8_frames_of_a_flow_leave_in_order_across_miss_and_hit(
-        steps in vec((0u8..6, 0u16..4, 1u16..9), 1..200),
+        steps in vec((0u8..6, 0u16..4, 1u16..16), 1..200),
     ) {
         let mut bench = Bench::new(Some(FLOWS));
         let (mut number, mut last, mut received) = (0, BTreeMap::new(), 0);
@@ -121,12 +153,12 @@ proptest! {
                 }),
             }
         }
-        for _ in 0..4 {
+        for _ in 0..16 {
             bench.turn();
             bench.net.serve(usize::MAX);
             take(&mut bench, &mut last)?;
         }
-        let lost = ["full", "stale", "again_lost"].map(|name| bench.stat(name));
+        let lost = ["full", "stale", "again_lost", "hold_full", "slow_full"].map(|name| bench.stat(name));
         prop_assert_eq!(received + lost.iter().sum::<u64>(), u64::from(number), "{:?}", lost);
     }
 }

@@ -73,6 +73,8 @@ fn frames_of_an_uplink_go_through_the_in_vm_switch_and_the_server_forwards_none(
         assert_eq!(lab.counter(name, "forwarded"), 0, "{name} gets its frames by the window");
     }
     assert_eq!(lab.counter('a', "taken"), 1_001);
+    let metrics = String::from_utf8(lab.ask(&["status", "--prometheus"]).stdout).expect("text");
+    assert!(metrics.contains("sluice_in_vm_switch{vm=\"s\",name=\"entries\"} 2\n"), "{metrics}");
 }
 
 /// Sends `numbers` from a to b, after b has sent frames until one arrived: so b is known, and the switch has buffers.
