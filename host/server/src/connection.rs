@@ -129,7 +129,7 @@ impl Connection {
             }
             End::Process(process) => process.next()?.map(|[kind, register, ..]| match kind {
                 1 => register != reg::QUEUE_NOTIFY,
-                kind => kind == 3 || kind == 4,
+                kind => [3, 4, 6].contains(&kind),
             }),
         };
         Ok(taking.map_or(Next::Nothing, |taking| if taking { Next::Taking } else { Next::Message }))
@@ -211,6 +211,11 @@ impl Connection {
             End::Process(_) => true,
         };
         may.then_some(self.memory)
+    }
+
+    /// Notes that the other end shares other memory than before.
+    pub fn renew_memory(&mut self) {
+        self.memory = another_memory();
     }
 
     /// Returns the regions of a front-end's memory. See: [`sluice_control::Network::share`].

@@ -8,11 +8,12 @@ use crate::server::FlowFiles;
 use crate::sockets::is_now;
 use crate::windows::Window;
 use rustix::event::PollFlags;
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
-    send, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 use rustix::thread::futex;
@@ -27,7 +28,7 @@ use sluice_memory::{SharedWords, Table};
 use sluice_vhost_user::memory::{DeviceRing, GuestMemory, Mapping};
 use sluice_vhost_user::sealed::{resizable_by_nobody, written_here};
 use std::fs::File;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -46,6 +47,8 @@ pub struct Process {
     exit: OwnedFd,
     /// The bytes of the request that comes, and how many there are.
     request: (Request, usize),
+    /// The file that came with them.
+    given: Option<OwnedFd>,
     directory: Mapping,
     block: Mapping,
     /// The RAM, the file that shares it, and where it begins there, in bytes.
@@ -110,6 +113,7 @@ impl Process {
             places: None,
             exit,
             request: (Request::default(), 0),
+            given: None,
             directory,
             block,
             ram: map()?,
@@ -163,16 +167,43 @@ impl Process {
 
     /// Returns the request that has come, if all of it has. It stays until it is [answered](Process::answer).
     pub fn next(&mut self) -> Result<Option<Request>, String> {
-        let (request, have) = &mut self.request;
-        while *have < size_of::<Request>() {
-            match recv(&self.socket, &mut request.as_mut_bytes()[*have..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Err("the process has hung up".into()),
-                Ok((count, _)) => *have += count,
+        while self.request.1 < size_of::<Request>() {
+            match self.receive() {
+                Ok(0) | Err(Errno::CONNRESET) => return Err("the process has hung up".into()),
+                Ok(count) => self.request.1 += count,
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+                Err(Errno::MFILE) => return Err("a request with more than one descriptor".into()),
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Ok(Some(*request))
+        Ok(Some(self.request.0))
+    }
+
+    /// Receives some of a request, and the descriptor that it may have. Returns the number of bytes.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let (mut control, (request, have)) = (RecvAncillaryBuffer::new(&mut space), &mut self.request);
+        let rest = &mut [IoSliceMut::new(&mut request.as_mut_bytes()[*have..])];
+        let received = recvmsg(&self.socket, rest, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)?;
+        let mut is_one = !received.flags.contains(ReturnFlags::CTRUNC);
+        for message in control.drain() {
+            let RecvAncillaryMessage::ScmRights(files) = message else { continue };
+            files.for_each(|file| is_one &= self.given.replace(file).is_none());
+        }
+        if is_one { Ok(received.bytes) } else { Err(Errno::MFILE) }
+    }
+
+    /// Makes the file that came with the request the RAM, which is of the same length, from byte `at` on. Its memory is
+    /// there from then on, so that the server can touch it.
+    pub fn take_ram(&mut self, at: u64) -> io::Result<()> {
+        let file = File::from(self.given.take().ok_or(Errno::BADF)?);
+        let len = self.ram.slice().len();
+        let refused = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+        let map = || Mapping::of_file(&file, at, len).map_err(refused);
+        let (ram, memory) = (map()?, GuestMemory::new(vec![(Gpa(0), map()?)]).map_err(|_| Errno::INVAL)?);
+        fallocate(&file, FallocateFlags::KEEP_SIZE, at, len)?;
+        (self.ram, self.memory, self.file, self.ram_at) = (ram, Rc::new(memory), file, at);
+        Ok(())
     }
 
     /// Returns whether a request has come, at least in part, and is not answered.
@@ -182,7 +213,7 @@ impl Process {
 
     /// Answers the request.
     pub fn answer(&mut self, answer: u32) -> Result<(), String> {
-        self.request.1 = 0;
+        (self.request.1, self.given) = (0, None);
         match send(&self.socket, answer.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(4) => Ok(()),
             Ok(_) | Err(Errno::AGAIN) => Err("the process reads no answers".into()),

@@ -6,6 +6,7 @@
 mod channels;
 mod drain;
 mod flows;
+mod ram;
 mod reload;
 mod requests;
 mod sessions;

@@ -110,6 +110,10 @@ impl Vnf {
             return Ok(Self { is_woken: false, ..Self::new(args, slot, ram, None) });
         }
         let handed = server::connect(path)?;
+        let handed = match env::var_os("SLUICE_RAM") {
+            Some(path) => server::give_ram(handed, Path::new(&path))?,
+            None => handed,
+        };
         let mut slot = Slot::reserve()?;
         let ram = slot.map(map::PACKETS, &handed.ram, 0)?;
         slot.map_directory(&handed.directory, 0)?;

@@ -5,11 +5,17 @@ use super::print;
 use super::shared::Peers;
 use rustix::cmsg_space;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, send, sendmsg,
+};
 use sluice_abi::PeerIdx;
 use sluice_abi::handover::{FILES, FLOW_FILES, MAX_PLACES, Place, Placed, Placement, VERSION, Welcome};
-use std::io::{self, IoSliceMut};
+use sluice_abi::run::RUN_ALIGN;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -50,6 +56,27 @@ pub fn connect(path: &Path) -> io::Result<Handed> {
             Err(named(io::Error::other(format!("the server speaks version {version}; {VERSION} is known here"))))
         }
         _ => Err(named(io::Error::other("no server that takes a process, or it has one for this VM already"))),
+    }
+}
+
+/// Has the server take the file at `path` for the RAM that it has handed over, which has as many bytes.
+pub fn give_ram(handed: Handed, path: &Path) -> io::Result<Handed> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("SLUICE_RAM: {}: {error}", path.display()));
+    let file = File::options().read(true).write(true).open(path).map_err(named)?;
+    let [len, wanted] = [fstat(&file)?, fstat(&handed.ram)?].map(|stat| stat.st_size);
+    if len != wanted {
+        return Err(named(io::Error::other(format!("{len} bytes; ram_mib of this VM is {} MiB", wanted >> 20))));
+    }
+    let request = [6, (len as u64 / RUN_ALIGN) as u32, 0, 0];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let (mut control, files) = (SendAncillaryBuffer::new(&mut space), [file.as_fd()]);
+    control.push(SendAncillaryMessage::ScmRights(&files));
+    sendmsg(&handed.control, &[IoSlice::new(request.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+    let mut answer = [0; 4];
+    File::from(handed.control.try_clone()?).read_exact(&mut answer)?;
+    match u32::from_ne_bytes(answer) {
+        0 => Ok(Handed { ram: file.into(), ..handed }),
+        error => Err(named(io::Error::from_raw_os_error(error as i32))),
     }
 }
 

@@ -65,6 +65,7 @@ impl Server {
         let (answer, event) = match request {
             [4, number, 0, 0] if is_in_vm => (self.begin_again(vm, number), None),
             [5, peer, pages, 0] if is_in_vm => (self.has_device(vm, peer, pages)?, None),
+            [6, units, at, 0] if !is_in_vm => (self.take_ram(vm, units, at), None),
             request => self.carry_out(vm as u32, request)?,
         };
         if let Some(process) = self.switch.rings().process(vm) {

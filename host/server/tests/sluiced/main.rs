@@ -18,6 +18,7 @@ mod linux;
 mod log;
 mod manual;
 mod openvswitch;
+mod own_ram;
 mod package;
 mod processes;
 mod prometheus;

@@ -247,7 +247,7 @@ fn a_driver_that_writes_registers_in_any_order_holds_nobody() {
 
 /// Sets up a device with two queue pairs and a control queue, whose areas are 16 KiB apart, and puts both pairs into
 /// use.
-fn drive(f: &mut Stranger) {
+pub fn drive(f: &mut Stranger) {
     // The ring is whole before it is in use: from then on the server may look there.
     let (at, command) = (0x4000 * 4, 0x20_0000);
     let flags = [DescF::NEXT, DescF::WRITE].map(|flag| flag.bits());

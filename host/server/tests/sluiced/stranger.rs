@@ -124,6 +124,17 @@ impl Stranger {
         self.socket.read_exact(&mut answer).map(|()| u32::from_ne_bytes(answer))
     }
 
+    /// Makes a request with these descriptors, and returns the answer.
+    pub fn request_with(&mut self, request: [u32; 4], files: &[&File]) -> std::io::Result<u32> {
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_PLACES))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+        sendmsg(&self.socket, &[IoSlice::new(request.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        let mut answer = [0; 4];
+        self.socket.read_exact(&mut answer).map(|()| u32::from_ne_bytes(answer))
+    }
+
     /// Writes registers.
     #[track_caller]
     pub fn write(&mut self, registers: &[(u32, u32)]) {
