@@ -5,7 +5,7 @@ use crate::learning::Learning;
 use crate::rules::Rules;
 use crate::table::{FlowTable, Limits};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use sluice_abi::directory::MAX_PEERS;
@@ -53,6 +53,19 @@ impl<'a> SwitchPorts<'a> {
             senders: senders.iter().map(port).collect(),
             names: ports.iter().map(|(port, vm)| (*port, name(*vm))).collect(),
         }
+    }
+
+    /// Checks the file with flows of `config`, whose text is `text`.
+    ///
+    /// # Errors
+    /// [`SetupError::File`].
+    pub fn check(&self, config: &FlowsConfig, text: &str) -> Result<(), SetupError> {
+        self.rules(config, text).map(drop)
+    }
+
+    fn rules(&self, config: &FlowsConfig, text: &str) -> Result<Rules, SetupError> {
+        let rules = Rules::parse(text, &self.names, shape(config).lists);
+        rules.map_err(|error| SetupError::File(config.switch.clone(), error))
     }
 
     /// Returns the ports to which frames can go, by bits.
@@ -186,10 +199,7 @@ impl FlowSwitches {
         let memory = FlowMemory::create(table, records, header)?;
         let limits = Limits { lease: config.lease_ticks, revoke: config.revoke_ticks, idle: config.idle_ticks };
         let full = match (config.file(), setup.file) {
-            (Some(name), Some(text)) => {
-                let rules = Rules::parse(text, &ports.names, shape.lists);
-                Full::Rules(rules.map_err(|error| SetupError::File(name.to_string(), error))?)
-            }
+            (Some(_), Some(text)) => Full::Rules(ports.rules(config, text)?),
             (None, _) if config.switch == "learning" => Full::Learning(Learning::new(ports.outputs(), ageing)),
             (None, _) if setup.has_outside => Full::Outside(Vec::new()),
             _ => return Err(SetupError::Switch(config.switch.clone())),

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use taps::Tap;
 
-/// Largest length of a policy file, bytes.
+/// Largest length of a policy file, and of a file with flows, bytes.
 const MAX_LEN: u64 = 1 << 20;
 /// Largest number of VMs.
 pub const MAX_VMS: usize = 256;
@@ -75,6 +75,8 @@ pub struct Vm {
     pub peers: Vec<usize>,
     /// The flow table of its in-VM switch, if it has one.
     pub flows: Option<FlowsConfig>,
+    /// The text of the file with flows that decides about frames without an entry there, if one does.
+    pub rules: Option<String>,
     /// The id of the VM with the in-VM switch to which all its frames go.
     pub uplink: Option<usize>,
 }
@@ -135,13 +137,7 @@ fn wrong<T>(at: usize, what: String) -> Result<T, Wrong> {
 impl Policy {
     /// Reads and checks the file at `path`.
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
-        let read = || -> io::Result<String> {
-            let (mut file, mut text) = (std::fs::File::open(path)?.take(MAX_LEN + 1), String::new());
-            file.read_to_string(&mut text)?;
-            let long = || io::Error::other(format!("longer than {MAX_LEN} bytes"));
-            if text.len() as u64 > MAX_LEN { Err(long()) } else { Ok(text) }
-        };
-        let text = read().map_err(|error| PolicyError::Read { path: path.into(), error })?;
+        let text = text_of(path).map_err(|error| PolicyError::Read { path: path.into(), error })?;
         let named =
             |wrong: Wrong| PolicyError::Line { path: path.into(), line: line(&text, wrong.at), what: wrong.what };
         Self::parse(&text).map_err(named)
@@ -163,7 +159,7 @@ impl Policy {
         let taps = taps::read(&file, text, &folder)?;
         let channels = channels::read(&file, &folder)?;
         let ageing = Duration::from_secs(file.server.ageing_seconds);
-        let policy = Self { folder, control, ageing, vms, taps, channels };
+        let mut policy = Self { folder, control, ageing, vms, taps, channels };
         policy.check_files(&file)?;
         policy.check_macs(&file)?;
         policy.check_pairs(&file)?;
@@ -196,7 +192,7 @@ impl Policy {
             // The ports of an in-VM switch are those of its peers and senders.
             let flows = vm.flows.clone().map(|flows| {
                 let senders = policy.senders_to(id);
-                (flows, policy.names(&senders).map(str::to_owned).collect::<Vec<_>>())
+                (flows, vm.rules.clone(), policy.names(&senders).map(str::to_owned).collect::<Vec<_>>())
             });
             (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer, flows)
         };
@@ -285,6 +281,14 @@ impl Policy {
     }
 }
 
+/// Returns what the file at `path` has.
+fn text_of(path: &Path) -> io::Result<String> {
+    let (mut file, mut text) = (std::fs::File::open(path)?.take(MAX_LEN + 1), String::new());
+    file.read_to_string(&mut text)?;
+    let long = || io::Error::other(format!("longer than {MAX_LEN} bytes"));
+    if text.len() as u64 > MAX_LEN { Err(long()) } else { Ok(text) }
+}
+
 /// Returns VM `id` of `file`, checked on its own.
 fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let entry = &file.vms[id];
@@ -316,8 +320,24 @@ fn vm(file: &File, id: usize, folder: &Path) -> Result<Vm, Wrong> {
     let lan = named(file, &owner, "lan", &entry.lan)?;
     let uplink = named(file, &owner, "uplink", entry.uplink.as_slice())?.first().copied();
     let capture = entry.capture().map(|path| folder.join(path));
-    let (mac, macs, flows) = (entry.mac(), entry.macs(), entry.flows().cloned());
-    Ok(Vm { name, socket, mac, macs, pairs, mtu, lan, limit, capture, ram_len, window_file, peers, flows, uplink })
+    let (mac, macs, flows, rules) = (entry.mac(), entry.macs(), entry.flows().cloned(), None);
+    Ok(Vm {
+        name,
+        socket,
+        mac,
+        macs,
+        pairs,
+        mtu,
+        lan,
+        limit,
+        capture,
+        ram_len,
+        window_file,
+        peers,
+        flows,
+        rules,
+        uplink,
+    })
 }
 
 /// Returns the length of the VM's RAM, and the file with that, if it is a program that sends by itself.

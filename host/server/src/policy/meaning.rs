@@ -24,6 +24,7 @@ impl Policy {
             window_file: vm.window_file.clone(),
             peers: self.names(&vm.peers).map(str::to_owned).collect(),
             flow_entries: vm.flows.as_ref().map(|flows| flows.entries),
+            full_switch: vm.flows.as_ref().map(|flows| flows.switch.clone()),
             uplink: vm.uplink.and_then(|id| self.name(id)).map(str::to_owned),
         };
         let (control, ageing_seconds) = (self.control.clone(), self.ageing.as_secs());
@@ -59,6 +60,7 @@ struct Means {
     window_file: Option<PathBuf>,
     peers: Vec<String>,
     flow_entries: Option<u64>,
+    full_switch: Option<String>,
     uplink: Option<String>,
 }
 
@@ -92,8 +94,8 @@ impl std::fmt::Display for Meaning {
                 (Some(bytes), None) => writeln!(f, "    a process with {} MiB of RAM", bytes >> 20)?,
                 (None, _) => {}
             }
-            if let Some(entries) = vm.flow_entries {
-                writeln!(f, "    an in-VM switch with a flow table of {entries} entries")?;
+            if let Some((entries, switch)) = vm.flow_entries.zip(vm.full_switch.as_ref()) {
+                writeln!(f, "    an in-VM switch with a flow table of {entries} entries, by {switch}")?;
             }
             if !vm.peers.is_empty() {
                 let peers = vm.peers.join(", ");

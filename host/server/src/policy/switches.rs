@@ -1,7 +1,8 @@
 //! In-VM switches, and the queue pairs that they and all others need.
 
 use super::file::File;
-use super::{Policy, Vm, Wrong, wrong};
+use super::{Policy, Vm, Wrong, text_of, wrong};
+use sluice_flows::SwitchPorts;
 
 impl Policy {
     /// Checks that a process has a queue pair for each VM that puts frames into its queues by itself. Those that do so
@@ -20,30 +21,43 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks the flow tables of in-VM switches, and who has such a switch as uplink.
-    pub(super) fn check_switches(&self, file: &File) -> Result<(), Wrong> {
-        for (id, (vm, entry)) in self.vms.iter().zip(&file.vms).enumerate() {
-            if let Err(what) = self.check_flows(id) {
-                return wrong(entry.at("flows"), format!("vm \"{}\": {what}", vm.name));
+    /// Checks the flow tables of in-VM switches, whose files with flows are read, and who has such a switch as uplink.
+    pub(super) fn check_switches(&mut self, file: &File) -> Result<(), Wrong> {
+        for (id, entry) in file.vms.iter().enumerate() {
+            let named = |what| format!("vm \"{}\": {what}", entry.name.get_ref());
+            match self.check_flows(id) {
+                Ok(rules) => self.vms[id].rules = rules,
+                Err(what) => return wrong(entry.at("flows"), named(what)),
             }
+            let vm = &self.vms[id];
             if let Some((key, what)) = self.wrong_uplink(vm) {
-                return wrong(entry.at(key), format!("vm \"{}\": {key}: {what}", vm.name));
+                return wrong(entry.at(key), named(format!("{key}: {what}")));
             }
         }
         Ok(())
     }
 
-    fn check_flows(&self, id: usize) -> Result<(), String> {
+    /// Checks the flow table of VM `id`, if it has one. Returns the text of its file with flows.
+    fn check_flows(&self, id: usize) -> Result<Option<String>, String> {
         let vm = &self.vms[id];
-        let Some(flows) = &vm.flows else { return Ok(()) };
+        let Some(flows) = &vm.flows else { return Ok(None) };
         if vm.ram_len.is_none() || vm.window_file.is_some() {
             return Err("flows: only a process has an in-VM switch: a VM with ram_mib, and without window_file".into());
         }
         flows.check(self.senders_to(id).len()).map_err(|error| error.to_string())?;
-        if flows.switch != "learning" {
-            return Err(format!("flows: switch \"{}\": only \"learning\" is possible here", flows.switch));
-        }
-        Ok(())
+        let Some(name) = flows.file() else {
+            let is_known = flows.switch == "learning";
+            let what = "only \"learning\", and a file with flows, are possible here";
+            return if is_known { Ok(None) } else { Err(format!("flows: switch \"{}\": {what}", flows.switch)) };
+        };
+        let text = text_of(&self.folder.join(name)).map_err(|error| format!("flows: {name}: {error}"))?;
+        self.switch_ports(id).check(flows, &text).map_err(|error| error.to_string())?;
+        Ok(Some(text))
+    }
+
+    /// Returns the ports of VM `id`'s in-VM switch.
+    pub fn switch_ports(&self, id: usize) -> SwitchPorts<'_> {
+        SwitchPorts::new(&self.vms[id].peers, &self.senders_to(id), |id| &self.vms[id].name)
     }
 
     /// Returns what is wrong with the uplink of a VM, if it has one, and the key.

@@ -1,4 +1,5 @@
-//! In-VM switches: their flow tables, which the server writes, and the full switch behind each, which learns addresses.
+//! In-VM switches: their flow tables, which the server writes, and the full switch behind each, which learns addresses
+//! or goes by a file with flows.
 //!
 //! A VM whose uplink is an in-VM switch sends all its frames there: the server carries them into the queue pair that
 //! the VM has at that switch. The switch puts them into the queues of its peers by windows, as its table says, and
@@ -12,7 +13,7 @@ use crate::policy::Policy;
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
 use sluice_abi::handover::FLOW_FILES;
-use sluice_flows::{FlowSetup, FlowSwitches, SetupError, SwitchPorts, Windows};
+use sluice_flows::{FlowSetup, FlowSwitches, SetupError, Windows};
 use sluice_vhost_user::memory::Mapping;
 use sluice_vhost_user::sealed::{resizable_by_nobody, written_here};
 use std::fs::File;
@@ -62,11 +63,15 @@ fn add(switches: &mut FlowSwitches, policy: &Policy, id: usize) -> Result<Option
     let records = Mapping::of_file(&records_file, 0, records_len)?;
     let mut seed = [[0; 8]; 2];
     getrandom(seed.as_flattened_mut(), GetRandomFlags::empty()).map_err(io::Error::from)?;
-    let ports = SwitchPorts::new(&policy.vms[id].peers, &policy.senders_to(id), |id| &policy.vms[id].name);
     let [table, records]: [&'static Mapping; 2] = [table, records].map(|mapping| &*Box::leak(Box::new(mapping)));
     let memory = (table.slice(), records.slice());
-    let setup = FlowSetup { memory, seed: seed.map(u64::from_ne_bytes), file: None, has_outside: false };
-    switches.put(id, (config, policy.ageing.as_nanos() as u64), &ports, setup)?;
+    let setup = FlowSetup {
+        memory,
+        seed: seed.map(u64::from_ne_bytes),
+        file: policy.vms[id].rules.as_deref(),
+        has_outside: false,
+    };
+    switches.put(id, (config, policy.ageing.as_nanos() as u64), &policy.switch_ports(id), setup)?;
     Ok(Some([table_file, records_file]))
 }
 

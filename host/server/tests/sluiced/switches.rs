@@ -77,16 +77,22 @@ fn frames_of_an_uplink_go_through_the_in_vm_switch_and_the_server_forwards_none(
     assert!(metrics.contains("sluice_in_vm_switch{vm=\"s\",name=\"entries\"} 2\n"), "{metrics}");
 }
 
-/// Sends `numbers` from a to b, after b has sent frames until one arrived: so b is known, and the switch has buffers.
+/// Has the VM that `names` has second send to the first until a frame arrives: then the switch is there, with buffers.
 #[track_caller]
-fn exchange([a, b]: &mut [Frontend; 2], numbers: std::ops::Range<u32>) {
+fn until_one_arrives(to: &mut Frontend, from: &mut Frontend, names: [char; 2]) {
     let (start, mut bytes) = (Instant::now(), [0; 2_048]);
-    while a.receive(1, &mut bytes).expect("a receive queue").is_none() {
+    while to.receive(1, &mut bytes).expect("a receive queue").is_none() {
         assert!(start.elapsed() < PATIENCE, "nothing arrives");
-        send(b, mac('a'), mac('b'), IS_THERE..IS_THERE + 1);
+        send(from, mac(names[0]), mac(names[1]), IS_THERE..IS_THERE + 1);
         std::thread::sleep(Duration::from_millis(10));
     }
-    a.flush(1).expect("published");
+    to.flush(1).expect("published");
+}
+
+/// Sends `numbers` from a to b, which is known then.
+#[track_caller]
+fn exchange([a, b]: &mut [Frontend; 2], numbers: std::ops::Range<u32>) {
+    until_one_arrives(a, b, ['a', 'b']);
     send(a, mac('b'), mac('a'), numbers.clone());
     assert_eq!(take_all(b, numbers.len()), Vec::from_iter(numbers));
 }
@@ -162,6 +168,43 @@ fn an_uplink_comes_and_goes_with_the_policy() {
     for name in ['a', 'b'] {
         assert_eq!(lab.status(name)["connects"], 1, "{name} is connected all the time");
     }
+}
+
+/// The first port may send to the second, and nothing else goes anywhere.
+const ONE_WAY: &str = "[[flow]]\nin_port = \"a\"\neth_type = 0x88b5\nactions = [\"output b\"]\n";
+
+/// A file with flows decides. Another text of the file is another switch.
+#[test]
+fn an_in_vm_switch_goes_by_a_file_with_flows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = |text: &str| std::fs::write(folder.path().join("rules.toml"), text).expect("a file");
+    let policy = policy(16, &format!("switch = \"{}\"", folder.path().join("rules.toml").display()));
+    rules(ONE_WAY);
+    let words = ["--writes", folder.path().to_str().expect("text")];
+    let lab = Lab::with_words(&policy, &words);
+    let mut fronts = ['a', 'b'].map(|name| lab.connect_with(name, &PAIRS));
+    let s = switch(&lab, &[]);
+    let [a, b] = &mut fronts;
+    until_one_arrives(b, a, ['b', 'a']);
+    send(a, mac('b'), mac('a'), 0..100);
+    assert_eq!(take_all(b, 100), Vec::from_iter(0..100));
+    send(b, mac('a'), mac('b'), 0..10);
+    lab.until('s', |s| s["flows"]["no_output"].as_u64() >= Some(1));
+    assert_eq!(a.receive(1, &mut [0; 2_048]).expect("a receive queue"), None);
+    // What is wrong is said, and changes nothing.
+    rules("[[flow]]\nin_port = \"x\"\nactions = []\n");
+    let output = lab.ask(&["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("rules.toml: line 2: in_port: \"x\""), "{said}");
+    assert_eq!(lab.status('s')["connects"], 1);
+    rules(&ONE_WAY.replace("\"a\"", "\"b\"").replace("output b", "output a"));
+    assert!(lab.ask(&["reload"]).status.success());
+    drop(s);
+    let _s = switch(&lab, &[]);
+    until_one_arrives(a, b, ['a', 'b']);
+    send(a, mac('b'), mac('a'), 0..10);
+    lab.until('s', |s| s["flows"]["no_output"].as_u64() >= Some(1));
+    assert_eq!(b.receive(1, &mut [0; 2_048]).expect("a receive queue"), None);
 }
 
 /// Boots VM `name` of `lab`, with the address 10.0.0.`host` and two queue pairs.

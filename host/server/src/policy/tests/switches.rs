@@ -22,7 +22,7 @@ fn an_in_vm_switch_has_a_pair_for_each_uplink_and_one_for_frames_without_a_flow(
     let entries = s.flows.as_ref().map(|flows| (flows.entries, flows.lists));
     assert_eq!(entries, Some((4_096, 256)));
     let meaning = policy.meaning().to_string();
-    assert!(meaning.contains("an in-VM switch with a flow table of 4096 entries"), "{meaning}");
+    assert!(meaning.contains("an in-VM switch with a flow table of 4096 entries, by learning\n"), "{meaning}");
     assert!(meaning.contains("sends all to the in-VM switch s"), "{meaning}");
 }
 
@@ -36,8 +36,14 @@ fn what_is_wrong_with_an_in_vm_switch_or_an_uplink_is_named_with_its_line() {
         (&with("flows = { entries = 5 }"), a, 9, "flows: entries = 5: a power of two from 4 to 1048576 is needed"),
         (&with("flows = { lists = 3 }"), a, 9, "lists = 3: a power of two"),
         (&with("flows = { idle_ticks = 0 }"), a, 9, "idle_ticks = 0: 1 to 2^62 are possible"),
-        (&with("flows = { switch = \"x.toml\" }"), a, 9, "switch \"x.toml\": only \"learning\" is possible here"),
-        (&with("flows = { switch = \"openvswitch\", folder = \"/o\" }"), a, 9, "only \"learning\" is possible here"),
+        (&with("flows = { switch = \"x.toml\" }"), a, 9, "vm \"s\": flows: x.toml: No such file or directory"),
+        (&with("flows = { switch = \"other\" }"), a, 9, "\"other\""),
+        (
+            &with("flows = { switch = \"openvswitch\", folder = \"/o\" }"),
+            a,
+            9,
+            "only \"learning\", and a file with flows, are possible here",
+        ),
         (&with("flows = { size = 5 }"), a, 9, "unknown field `size`"),
         (
             &with("flows = {}\npairs = 3"),
