@@ -170,18 +170,13 @@ impl Policy {
         self.vms.iter().map(Vm::member).chain(self.taps.iter().map(Tap::member)).collect()
     }
 
-    /// Returns whether another VM puts frames into the queues of VM `id` by itself.
-    pub fn is_peer(&self, id: usize) -> bool {
-        self.vms.iter().any(|vm| vm.peers.contains(&id))
-    }
-
     /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
     fn before(&self, new: &Self, id: usize) -> Option<usize> {
         let parts = |policy: &Self, id: usize| {
-            let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
+            let vm = &policy.vms[id];
             let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
             let memory = (vm.ram_len, vm.window_file.clone());
-            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer)
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers)
         };
         let wanted = parts(new, id);
         (0..self.vms.len()).find(|&old| parts(self, old) == wanted)

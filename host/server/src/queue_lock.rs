@@ -1,22 +1,23 @@
-//! The lock of a front-end's queue that windows share with the switch, in memory of the server's own.
+//! The lock of a queue that windows fill together with the switch, or whose ring is packed, in memory of the server's
+//! own.
 
 use rustix::fd::AsFd;
 use sluice_abi::handover::Place;
 use sluice_abi::map::{PAGE, PEER_LOCK};
 use sluice_abi::queue_lock::{FREE, HOST, word};
 use sluice_inside::LockPage;
-use sluice_vhost_user::memory::Mapping;
+use sluice_vhost_user::memory::{DeviceRing, Mapping};
 use sluice_vhost_user::sealed::resizable_by_nobody;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// The lock, for as long as a front-end is connected.
+/// The lock, for as long as its front-end or process is connected.
 pub struct Lock {
     file: File,
     page: Mapping,
-    /// Whether any window shares the queue, so that the switch needs the lock.
+    /// Whether any window takes the lock, so that the switch needs it, too.
     pub is_used: bool,
     /// The owner word that the server found last, and since when it finds that.
     seen: (u32, Option<Instant>),
@@ -37,27 +38,41 @@ impl Lock {
         Ok((place, self.file.as_fd().try_clone_to_owned()?))
     }
 
-    fn page(&self) -> Option<LockPage<'_>> {
+    /// Returns the page with the lock, which whoever has it mapped can write at any time.
+    pub fn page(&self) -> Option<LockPage<'_>> {
         LockPage::new(self.page.slice())
     }
 
-    /// Takes the lock for the switch, if it is free within some microseconds. Nobody is waited for twice: who had it
-    /// when that was too short may have been stopped.
+    /// Takes the lock of `ring` for the switch, if it is free within some microseconds, and goes on where the producer
+    /// before came. Nobody is waited for twice: who had it when that was too short may have been stopped.
     #[must_use = "the queue is a window's without the lock"]
-    pub fn take(&mut self) -> bool {
-        let Some(LockPage { lock, .. }) = self.page() else { return false };
-        let (mine, holder) = (word(HOST, 0), lock.holder());
+    pub fn take(&mut self, ring: &mut DeviceRing) -> bool {
+        let Some(page) = self.page() else { return false };
+        let (lock, mine, holder) = (page.lock, word(HOST, 0), page.lock.holder());
         let taken = if holder != FREE && holder == self.seen.0 { lock.take_now(mine) } else { lock.take(mine) };
         if !taken {
             self.find(holder);
+        } else if ring.enter(&page).is_err() {
+            // Who looks after the window finds the same.
+            lock.release();
+            return false;
         }
         taken
     }
 
-    /// Leaves the queue to the windows.
-    pub fn release(&self) {
+    /// Leaves `ring` to the windows, where it stands.
+    pub fn release(&self, ring: &DeviceRing) {
         if let Some(page) = self.page() {
+            ring.queue().leave(&page);
             page.lock.release();
+        }
+    }
+
+    /// Begins with `ring`, which no window fills yet.
+    pub fn begin(&mut self, ring: &DeviceRing) {
+        self.is_used = true;
+        if let Some(page) = self.page() {
+            ring.queue().leave(&page);
         }
     }
 
@@ -76,9 +91,16 @@ impl Lock {
         *self.seen.1.get_or_insert_with(Instant::now)
     }
 
-    /// Frees the lock if it has still the owner word `holder`. Returns whether it had.
-    pub fn take_over(&self, holder: u32) -> bool {
-        self.page().is_some_and(|page| page.lock.take_over(holder))
+    /// Frees the lock if it has still the owner word `holder`, whose owner writes nothing any more, and completes in
+    /// `ring` what that has begun to publish. Returns whether it had.
+    pub fn take_over(&self, holder: u32, ring: &mut DeviceRing) -> bool {
+        let page = self.page().filter(|page| page.lock.take_over(holder, word(HOST, 0)));
+        page.is_some_and(|page| {
+            // Whoever looks at the page finds the same fault.
+            let _ = ring.enter(&page);
+            page.lock.release();
+            true
+        })
     }
 
     /// Returns how many buffers `owner` has published, modulo 2^32, as it says itself.
