@@ -64,7 +64,8 @@ impl Frontend {
         let memory = Rc::new(memory);
         let pairs =
             (0..request.pairs).map(|pair| Pair::new(pair, &memory, GPA, request, len)).collect::<Result<Vec<_>>>()?;
-        let mut frontend = Self { pairs, messages, socket, rounds: 0, memory, file, request: *request, stood: Vec::new() };
+        let mut frontend =
+            Self { pairs, messages, socket, rounds: 0, memory, file, request: *request, stood: Vec::new() };
         frontend.start()?;
         Ok(frontend)
     }
