@@ -19,8 +19,29 @@ pub struct Lock {
     page: Mapping,
     /// Whether any window takes the lock, so that the switch needs it, too.
     pub is_used: bool,
-    /// The owner word that the server found last, and since when it finds that.
-    seen: (u32, Option<Instant>),
+    seen: Seen,
+}
+
+/// The longest time between two looks that counts. In a longer one the server stood still, and those whom it serves may
+/// have, too.
+const MOST: Duration = Duration::from_millis(100);
+
+/// The owner word that the server found last.
+struct Seen {
+    word: u32,
+    /// For how long it has found that, and when it did last.
+    age: Duration,
+    last: Instant,
+}
+
+impl Seen {
+    /// Notes that `word` is found `now`. Returns for how long it is.
+    fn find(&mut self, word: u32, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.last).min(MOST);
+        let age = if word == self.word { self.age + since } else { Duration::ZERO };
+        *self = Self { word, age, last: now };
+        age
+    }
 }
 
 impl Lock {
@@ -28,7 +49,8 @@ impl Lock {
     pub fn new() -> io::Result<Self> {
         let file = resizable_by_nobody("sluice queue lock", PAGE)?;
         let page = Mapping::of_file(&file, 0, PAGE)?;
-        Ok(Self { file, page, is_used: false, seen: (FREE, None) })
+        let seen = Seen { word: FREE, age: Duration::ZERO, last: Instant::now() };
+        Ok(Self { file, page, is_used: false, seen })
     }
 
     /// Returns the place of the lock's page in a window on a peer that begins at slot offset `base`, with a copy of its
@@ -49,9 +71,9 @@ impl Lock {
     pub fn take(&mut self, ring: &mut DeviceRing) -> bool {
         let Some(page) = self.page() else { return false };
         let (lock, mine, holder) = (page.lock, word(HOST, 0), page.lock.holder());
-        let taken = if holder != FREE && holder == self.seen.0 { lock.take_now(mine) } else { lock.take(mine) };
+        let taken = if holder != FREE && holder == self.seen.word { lock.take_now(mine) } else { lock.take(mine) };
         if !taken {
-            self.find(holder);
+            self.seen.find(holder, Instant::now());
         } else if ring.enter(&page).is_err() {
             // Who looks after the window finds the same.
             lock.release();
@@ -79,16 +101,8 @@ impl Lock {
     /// Returns the owner word, if somebody has the lock, and for how long the server has found the same word there.
     pub fn holder(&mut self) -> Option<(u32, Duration)> {
         let holder = self.page()?.lock.holder();
-        let since = self.find(holder);
-        (holder != FREE).then(|| (holder, since.elapsed()))
-    }
-
-    /// Notes that `holder` is the owner word. Returns since when it is.
-    fn find(&mut self, holder: u32) -> Instant {
-        if self.seen.0 != holder {
-            self.seen = (holder, None);
-        }
-        *self.seen.1.get_or_insert_with(Instant::now)
+        let age = self.seen.find(holder, Instant::now());
+        (holder != FREE).then_some((holder, age))
     }
 
     /// Frees the lock if it has still the owner word `holder`, whose owner writes nothing any more, and completes in
@@ -106,5 +120,20 @@ impl Lock {
     /// Returns how many buffers `owner` has published, modulo 2^32, as it says itself.
     pub fn published(&self, owner: u16) -> u32 {
         self.page().map_or(0, |page| page.published(owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_word_ages_while_the_server_looks_and_no_longer() {
+        let (begin, ms) = (Instant::now(), Duration::from_millis);
+        let mut seen = Seen { word: FREE, age: Duration::ZERO, last: begin };
+        let ages =
+            [(7, 5_000), (7, 5_001), (7, 5_050), (7, 65_000), (8, 65_001), (8, 65_002), (7, 65_003), (7, 65_010)];
+        let ages = ages.map(|(word, at)| seen.find(word, begin + ms(at)));
+        assert_eq!(ages, [0, 1, 50, 150, 0, 1, 0, 7].map(ms));
     }
 }

@@ -3,6 +3,7 @@
 use crate::lab::*;
 use crate::watch::{Watch, count_of, generator, lab, program, take_any, until_any};
 use crate::windows::Killed;
+use rustix::process::{Pid, Signal, kill_process};
 use sluice_abi::queue_lock::{FREE, HOST, counter, number_of, word};
 use sluice_abi::virtq::used;
 use sluice_vhost_user::{Frontend, Request};
@@ -127,6 +128,27 @@ fn a_process_that_is_stopped_in_a_burst_is_ended_and_others_go_on() {
     assert_eq!(until_any(&mut b), ('g', 0), "and so does another process of it");
     drop(next);
     assert!(watch.h.sees(0));
+}
+
+/// A machine that stands still for a while, with all that runs on it, has stopped nobody in a burst.
+#[test]
+fn a_process_in_a_burst_has_its_time_however_long_the_server_stood_still() {
+    let lab = lab();
+    let mut b = lab.connect('b', SPLIT);
+    let watch = Watch::new(&lab);
+    let g = watch.stop_before_a_burst(&lab, &["count=2"]);
+    watch.step_into_a_burst(&g);
+    std::thread::sleep(Duration::from_millis(50));
+    let signal = |signal| kill_process(Pid::from_child(&lab.child), signal).expect("sent");
+    signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1_500));
+    signal(Signal::CONT);
+    std::thread::sleep(Duration::from_millis(50));
+    g.leave();
+    assert_eq!([until_any(&mut b), until_any(&mut b)], [('g', 0), ('g', 1)]);
+    lab.until('g', |g| g["connected_seconds"].is_null());
+    let log = std::fs::read_to_string(lab.file("log")).expect("a log");
+    assert!(!log.contains("stays in a burst"), "{log}");
 }
 
 /// What stands in the owner word is everybody's to write who shares the queue.
