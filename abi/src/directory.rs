@@ -146,8 +146,8 @@ pub struct Queue {
     /// nobody has filled it, else the position in vhost-user's form (message `VHOST_USER_GET_VRING_BASE`), XOR
     /// [`virtq::start`].
     pub base: u32,
-    /// 0 if the queue is the directory's owner's alone. Else others fill it, too, and this is the owner's number in its
-    /// lock. See: [`crate::queue_lock`].
+    /// The number of the directory's owner in the lock of the queue; 0 if it needs none: then the queue is its own, and
+    /// split, or nobody follows how far it came. See: [`crate::queue_lock`].
     pub owner: u16,
     /// Reserved, 0.
     pub reserved: u16,

@@ -77,7 +77,7 @@ pub const PEERS: u64 = 0xa_f000_0000;
 /// Distance from one peer's regions to the next peer's: 6.25 GiB. A peer's first region may begin anywhere below 2 GiB,
 /// and a speculative access may reach more than 4 GiB behind its start.
 pub const PEER_STRIDE: u64 = 0x1_9000_0000;
-/// Distance from the start of a peer's regions to the page with the lock of its shared queue, bytes: the last page
+/// Distance from the start of a peer's regions to the page with the lock of its queue, bytes: the last page
 /// before the next peer's, behind the distance that no region comes near ([`INDEX_REACH`]). See: [`crate::queue_lock`].
 pub const PEER_LOCK: u64 = PEER_STRIDE - PAGE;
 /// Largest RAM of a VM in bytes.

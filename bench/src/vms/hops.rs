@@ -34,29 +34,27 @@ pub enum Way {
     /// Through `sluiced`, which has the same VMs.
     Sluiced(Format),
     /// From a process, through its window.
-    Window,
-    /// The same, with a process in between that passes frames on.
-    Chain,
+    Window(Format),
+    /// The same, with a process in between that passes frames on. The rings are those of the last VM.
+    Chain(Format),
 }
 
 /// All ways.
-pub const WAYS: [Way; 6] = [
+pub const WAYS: [Way; 8] = [
     Way::Testpmd(Format::Split),
     Way::Sluiced(Format::Split),
-    Way::Window,
-    Way::Chain,
+    Way::Window(Format::Split),
+    Way::Chain(Format::Split),
     Way::Testpmd(Format::Packed),
     Way::Sluiced(Format::Packed),
+    Way::Window(Format::Packed),
+    Way::Chain(Format::Packed),
 ];
-
-/// Why there is no row of windows on packed rings.
-const NOT_SHOWN: &str = "sluiced shows a process no packed queue of a front-end";
 
 impl Way {
     const fn format(self) -> Format {
         match self {
-            Self::Testpmd(format) | Self::Sluiced(format) => format,
-            Self::Window | Self::Chain => Format::Split,
+            Self::Testpmd(format) | Self::Sluiced(format) | Self::Window(format) | Self::Chain(format) => format,
         }
     }
 
@@ -70,8 +68,8 @@ impl Way {
         let (by, path, cores, hops, copies) = match self {
             Self::Testpmd(_) => ("testpmd", "a-switch-b", "a+b | switch", 2, 2),
             Self::Sluiced(_) => ("sluiced", "a-switch-b", "a+b | switch", 2, 2),
-            Self::Window => ("window", "g-b", "g | b", 1, 1),
-            Self::Chain => ("window", "g-f-b", "g+f | b", 2, 1),
+            Self::Window(_) => ("window", "g-b", "g | b", 1, 1),
+            Self::Chain(_) => ("window", "g-f-b", "g+f | b", 2, 1),
         };
         VmsRow {
             r#impl: by.into(),
@@ -84,11 +82,6 @@ impl Way {
             copies,
             ..VmsRow::default()
         }
-    }
-
-    /// Returns the rows of what can't be measured.
-    pub fn absent(frame: u16) -> [VmsRow; 1] {
-        [VmsRow { ring: "packed".into(), absent: Some(NOT_SHOWN.into()), ..Self::Window.row(frame) }]
     }
 }
 
@@ -125,18 +118,20 @@ impl Hops {
         }
         let mut vms = match way {
             Way::Testpmd(format) | Way::Sluiced(format) => two_vms(at, format, frame)?,
-            Way::Window | Way::Chain => receiver(at)?,
+            Way::Window(format) | Way::Chain(format) => receiver(at, format)?,
         };
         match way {
             Way::Testpmd(_) | Way::Sluiced(_) => send_first(&mut vms)?,
-            Way::Window => running.push(process(at, 'g', programs, "generator", &["b", &format!("length={frame}")])?),
-            Way::Chain => {
+            Way::Window(_) => {
+                running.push(process(at, 'g', programs, "generator", &["b", &format!("length={frame}")])?)
+            }
+            Way::Chain(_) => {
                 running.push(process(at, 'f', programs, "forward", &["b"])?);
                 running.push(process(at, 'g', programs, "generator", &["f", &format!("length={frame}")])?);
             }
         }
         let mut hops = Self { way, vms, switch, programs: running, _folder: folder };
-        let is_window = matches!(way, Way::Window | Way::Chain);
+        let is_window = matches!(way, Way::Window(_) | Way::Chain(_));
         pin_process(hops.vms.id(), if is_window { second } else { first })?;
         hops.switch.iter().try_for_each(|switch| pin_process(switch.id(), second))?;
         hops.programs.iter().try_for_each(|it| pin_process(it.0.id(), if is_window { first } else { second }))?;
@@ -183,7 +178,7 @@ impl Hops {
             let said = self.vms.ask(&format!("show port stats {port}"), "Tx-bps:")?;
             sum += rate(&said).with_context(|| format!("testpmd said no rate:\n{said}"))?;
         }
-        Ok(if self.way == Way::Chain { 2.0 * sum } else { sum })
+        Ok(if matches!(self.way, Way::Chain(_)) { 2.0 * sum } else { sum })
     }
 
     /// Returns the time that all threads of all processes had a processor for.
@@ -222,8 +217,8 @@ fn testpmd_switch(folder: &Path) -> Result<Testpmd> {
 fn sluiced(way: Way, folder: &Path, programs: &Path) -> Result<Program> {
     let vm = |name: char, keys: &str| format!("[[vm]]\nname = \"{name}\"\nmac = \"{}\"\n{keys}\n", mac(name));
     let vms = match way {
-        Way::Window => vm('g', "ram_mib = 32\npeers = [\"b\"]") + &vm('b', ""),
-        Way::Chain => {
+        Way::Window(_) => vm('g', "ram_mib = 32\npeers = [\"b\"]") + &vm('b', ""),
+        Way::Chain(_) => {
             vm('g', "ram_mib = 32\npeers = [\"f\"]") + &vm('f', "ram_mib = 32\npeers = [\"b\"]") + &vm('b', "")
         }
         _ => vm('a', "lan = [\"b\"]") + &vm('b', "lan = [\"a\"]"),
@@ -258,8 +253,8 @@ fn send_first(vms: &mut Testpmd) -> Result<()> {
 }
 
 /// Starts testpmd as VM b, which receives frames, and frees them.
-fn receiver(folder: &Path) -> Result<Testpmd> {
-    let vdev = virtio_user(0, folder, 'b', Format::Split, ",queues=2,cq=1");
+fn receiver(folder: &Path, format: Format) -> Result<Testpmd> {
+    let vdev = virtio_user(0, folder, 'b', format, ",queues=2,cq=1");
     let mut vm = start(vec![vdev], Forward::Back, 2, vec!["--forward-mode=rxonly".into()])?;
     vm.wait_for("Start automatic packet forwarding")?;
     Ok(vm)

@@ -82,7 +82,6 @@ fn measure(
             row(way.row(frame), ours, theirs, cores.best)
         });
         rows.into_iter().try_for_each(|row| print(&row))?;
-        Way::absent(frame).iter().try_for_each(&mut print)?;
     }
     Ok(())
 }

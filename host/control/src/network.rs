@@ -132,10 +132,20 @@ impl Network {
     }
 
     /// Returns the receive queue of VM `vm` that the window of VM `sender` fills, or that the host's switch fills with
-    /// what that one transmits ([`Member::uplink`]), if the driver has it in use, whether it is shown or not. If it is
-    /// also [`Network::switched_queue`], all its producers take its lock: [`sluice_abi::queue_lock`].
+    /// what that one transmits ([`Member::uplink`]), if the driver has it in use, whether it is shown or not.
     pub fn window_queue(&self, vm: u32, sender: u32) -> Option<Queue> {
         self.vms.get(vm as usize)?.queue_of(sender as usize)
+    }
+
+    /// Returns the number by which VM `sender` takes the lock of that queue; 0 if it needs none. All producers take it if
+    /// the queue is also [`Network::switched_queue`], and if it is packed and somebody follows who shows it: its ring
+    /// does not say how far they came. See: [`sluice_abi::queue_lock`].
+    pub fn lock_owner(&self, vm: u32, sender: u32) -> u16 {
+        let Some(queue) = self.window_queue(vm, sender) else { return 0 };
+        let is_followed = self.vms.get(vm as usize).is_some_and(|node| node.shown.is_some());
+        let is_packed = queue.features & F::RING_PACKED.bits() != 0;
+        let has_lock = self.switched_queue(vm) == Some(queue) || is_packed && is_followed;
+        if has_lock { queue_lock::number_of(sender as usize) } else { 0 }
     }
 
     /// Takes over that the front-end of VM `vm` has `pairs` queue pairs, in use or not.
@@ -313,8 +323,7 @@ impl Network {
             Some(queue) => match node.base_for(sender) {
                 None => PeerState::Absent,
                 Some(base) => {
-                    let is_shared = self.switched_queue(id as u32) == Some(queue);
-                    let owner = if is_shared { queue_lock::number_of(sender) } else { 0 };
+                    let owner = self.lock_owner(id as u32, sender as u32);
                     (peer.queues[0], peer.queue_count) = (Queue { base, owner, ..queue }, 1);
                     node.memory.list(&mut peer, map::peer_base(index));
                     PeerState::Ready

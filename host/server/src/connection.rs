@@ -10,11 +10,13 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sluice_abi::directory::{Queue, Region};
 use sluice_abi::handover::Place;
 use sluice_abi::mmio::reg;
-use sluice_abi::net::{self, F};
+use sluice_abi::net::F;
 use sluice_control::Told;
 use sluice_vhost_user::memory::DeviceRing;
 use sluice_vhost_user::message::Message;
 use sluice_vhost_user::{Offer, Session};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,8 +36,8 @@ pub struct Connection {
     memory: u64,
     /// Number of queue pairs that a front-end has: up to the last ring that a message named.
     pairs: u16,
-    /// The lock of the receive queue that windows share with the switch, once it is in one of them.
-    pub lock: Option<Lock>,
+    /// The locks of receive queues, by their index, that are in a window.
+    locks: BTreeMap<u16, Lock>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a VM has one")]
@@ -55,12 +57,9 @@ pub enum Next {
 }
 
 impl Connection {
-    /// Begins the session of the front-end at the other end of `socket`. Others may have windows on it if its rings are
-    /// `split`.
-    pub fn front_end(socket: UnixStream, pairs: u16, split: bool) -> Self {
-        let features = offered::features(pairs);
-        let features = if split { features - F::RING_PACKED } else { features };
-        let mut session = Session::new(socket, Offer { features, pairs });
+    /// Begins the session of the front-end at the other end of `socket`.
+    pub fn front_end(socket: UnixStream, pairs: u16) -> Self {
+        let mut session = Session::new(socket, Offer { features: offered::features(pairs), pairs });
         // Whoever writes into the guest's memory is the session, or a window, which closes for a migration. Its address
         // is known by the policy, so nobody is told of it.
         session.offer_migration();
@@ -80,7 +79,7 @@ impl Connection {
             since: Instant::now(),
             memory: another_memory(),
             pairs: 0,
-            lock: None,
+            locks: BTreeMap::new(),
         }
     }
 
@@ -185,19 +184,23 @@ impl Connection {
         Some((device.features(), device.queues().copied().collect()))
     }
 
-    /// Returns the ring that is `queue`.
-    pub fn ring(&mut self, queue: &Queue) -> Option<&mut DeviceRing> {
-        Some(self.ring_and_lock(queue)?.0)
-    }
-
-    /// Returns the ring that is `queue`, and the lock that the switch needs to fill it.
+    /// Returns the ring that is `queue`, and its lock, if it is in a window.
     pub fn ring_and_lock(&mut self, queue: &Queue) -> Option<(&mut DeviceRing, Option<&mut Lock>)> {
         let ring = match &mut self.end {
             End::FrontEnd(session) => session.device().ring(queue.index),
             End::Process(process) => process.ring(queue),
         };
-        let shared = self.lock.as_mut().filter(|lock| lock.is_used && queue.index == net::receiveq(0));
-        Some((ring?, shared))
+        Some((ring?, self.locks.get_mut(&queue.index)))
+    }
+
+    /// Returns the lock of the receive queue at `index`, if that is in a window.
+    pub fn lock(&mut self, index: u16) -> Option<&mut Lock> {
+        self.locks.get_mut(&index)
+    }
+
+    /// Returns the locks that windows take, by the index of the queue.
+    pub fn used_locks(&mut self) -> impl Iterator<Item = (u16, &mut Lock)> {
+        self.locks.iter_mut().map(|(index, lock)| (*index, lock)).filter(|(_, lock)| lock.is_used)
     }
 
     /// Returns the number of the memory that windows may have; `None` while a front-end has it logged, or if a window
@@ -234,23 +237,24 @@ impl Connection {
         }
     }
 
-    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with copies of its files:
-    /// a front-end's with the lock of its shared queue.
-    pub fn places(&mut self, base: u64) -> io::Result<Vec<(Place, OwnedFd)>> {
-        match &mut self.end {
-            End::FrontEnd(session) => {
-                let Some(layout) = Layout::of(session.device().memory()) else { return Ok(Vec::new()) };
-                let lock = match &self.lock {
-                    Some(lock) => lock,
-                    None => self.lock.insert(Lock::new()?),
-                };
-                Ok(layout.places(base)?.into_iter().chain([lock.place(base)?]).collect())
-            }
+    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with the lock of the queue
+    /// at `index`, and copies of the files.
+    pub fn places(&mut self, base: u64, index: u16) -> io::Result<Vec<(Place, OwnedFd)>> {
+        let memory = match &mut self.end {
+            End::FrontEnd(session) => match Layout::of(session.device().memory()) {
+                Some(layout) => layout.places(base)?,
+                None => return Ok(Vec::new()),
+            },
             End::Process(process) => {
                 let (len, file, file_offset) = process.ram();
-                Ok(vec![(Place { slot_offset: base, len, file_offset }, file.as_fd().try_clone_to_owned()?)])
+                vec![(Place { slot_offset: base, len, file_offset }, file.as_fd().try_clone_to_owned()?)]
             }
-        }
+        };
+        let lock = match self.locks.entry(index) {
+            Entry::Occupied(lock) => lock.into_mut(),
+            Entry::Vacant(place) => place.insert(Lock::new()?),
+        };
+        Ok(memory.into_iter().chain([lock.place(base)?]).collect())
     }
 
     /// Returns the events by which the driver notifies of frames.

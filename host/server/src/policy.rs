@@ -172,11 +172,6 @@ impl Policy {
         self.vms.iter().map(Vm::member).chain(self.taps.iter().map(Tap::member)).collect()
     }
 
-    /// Returns whether another VM puts frames into the queues of VM `id` by itself.
-    pub fn is_peer(&self, id: usize) -> bool {
-        self.vms.iter().any(|vm| vm.peers.contains(&id))
-    }
-
     /// Returns the ids of the VMs that send to VM `id` by queue pairs of their own: by windows, or by an uplink.
     pub fn senders_to(&self, id: usize) -> Vec<usize> {
         let sends = |vm: &Vm| vm.peers.contains(&id) || vm.uplink == Some(id);
@@ -186,7 +181,7 @@ impl Policy {
     /// Returns the id here of VM `id` of `new`, if what is connected may go on as that.
     fn before(&self, new: &Self, id: usize) -> Option<usize> {
         let parts = |policy: &Self, id: usize| {
-            let (vm, is_peer) = (&policy.vms[id], policy.is_peer(id));
+            let vm = &policy.vms[id];
             let peers: Vec<_> = policy.names(&vm.peers).map(str::to_owned).collect();
             let memory = (vm.ram_len, vm.window_file.clone());
             // The ports of an in-VM switch are those of its peers and senders.
@@ -194,7 +189,7 @@ impl Policy {
                 let senders = policy.senders_to(id);
                 (flows, vm.rules.clone(), policy.names(&senders).map(str::to_owned).collect::<Vec<_>>())
             });
-            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, is_peer, flows)
+            (vm.name.clone(), vm.socket.clone(), vm.mac, vm.pairs, vm.mtu, memory, peers, flows)
         };
         let wanted = parts(new, id);
         (0..self.vms.len()).find(|&old| parts(self, old) == wanted)

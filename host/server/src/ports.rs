@@ -104,8 +104,8 @@ impl Rings for Ports {
         }
         let connection = port.connection.as_mut().filter(|connection| connection.fault().is_none())?;
         Some(match connection.ring_and_lock(queue)? {
-            (ring, None) => PortRing::Device(ring),
-            (ring, Some(lock)) => PortRing::Shared(SharedRing::new(ring, lock)),
+            (ring, Some(lock)) if lock.is_used => PortRing::Shared(SharedRing::new(ring, lock)),
+            (ring, _) => PortRing::Device(ring),
         })
     }
 

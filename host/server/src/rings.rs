@@ -27,10 +27,7 @@ pub struct SharedRing<'r> {
 impl<'r> SharedRing<'r> {
     /// Takes `lock`, if it can be had now, and goes on where the producer before came.
     pub fn new(ring: &'r mut DeviceRing, lock: &'r mut Lock) -> Self {
-        let lock = lock.take().then_some(lock);
-        if lock.is_some() {
-            ring.catch_up();
-        }
+        let lock = lock.take(ring).then_some(lock);
         Self { ring, lock }
     }
 }
@@ -38,7 +35,7 @@ impl<'r> SharedRing<'r> {
 impl Drop for SharedRing<'_> {
     fn drop(&mut self) {
         if let Some(lock) = &self.lock {
-            lock.release();
+            lock.release(self.ring);
         }
     }
 }

@@ -15,23 +15,27 @@ use std::time::Instant;
 /// The smallest distance between the starts of two regions is a multiple of this, bytes: a large page of x86-64.
 const ALIGN: u64 = 2 << 20;
 
+/// What a process has mapped of a peer: the number of its memory, and the queue whose lock lies beside it.
+pub type Placed = (u64, u16);
+
 /// The window of one process on one peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
-    /// The memory of the peer that the process was told to map.
-    pub asked: Option<u64>,
+    /// The memory of the peer that the process was told to map; of a program within a VM the one of which the log says
+    /// that it has no lock for it.
+    pub asked: Option<Placed>,
     /// Whether the process has not answered to that. It is told of no other memory until it has, so that its answer is
     /// to the last, and a peer whose memory changes all the time fills nobody's socket.
     pub waits: bool,
     /// The memory of the peer that it has mapped.
-    pub placed: Option<u64>,
+    pub placed: Option<Placed>,
     /// The device that is the memory of the peer, if the window is that of a program within a VM.
     pub bar: Option<Bar>,
     pub state: State,
     /// Number of frames that went by the window.
     pub frames: u64,
-    /// Number of buffers that its process had published, modulo 2^32, when the server looked last, if others fill the
-    /// queue, too.
+    /// Number of buffers that its process had published, modulo 2^32, when the server looked last, if its queue has a
+    /// lock.
     pub published: u32,
 }
 

@@ -14,7 +14,7 @@ use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
 use sluice_driver::{DeviceFault, DriverQueue, QueueError, Received};
-use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions};
+use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, LockPage, Regions};
 use sluice_memory::{PeerSlice, Words};
 use std::fs::File;
 use std::io;
@@ -132,8 +132,13 @@ impl DeviceRing {
     }
 
     /// See: [`DeviceQueue::catch_up`].
-    pub fn catch_up(&mut self) -> u16 {
-        self.queue.catch_up()
+    pub fn catch_up(&mut self, page: Option<&LockPage<'_>>) -> Result<u32, Clause> {
+        self.queue.catch_up(page)
+    }
+
+    /// See: [`DeviceQueue::enter`].
+    pub fn enter(&mut self, page: &LockPage<'_>) -> Result<(), Clause> {
+        self.queue.enter(page)
     }
 
     /// Returns what the ring was made of.

@@ -25,11 +25,11 @@ pub(crate) struct PeerWindow {
     /// Where the fast path writes: the region of the last buffer that it filled. There is none if that region or packet
     /// memory is too short.
     pub target: Option<Target>,
-    /// The lock of a queue that others fill, too. `None`: the queue is this sender's alone.
+    /// The lock of a queue that has one. `None`: the queue is this sender's alone, and no host follows.
     pub shared: Option<Shared>,
 }
 
-/// A queue that several producers fill, each for one burst, under a lock.
+/// A queue that is filled under a lock, by each of its producers for one burst.
 pub(crate) struct Shared {
     page: LockPage<'static>,
     /// This sender's number as owner of the lock.
@@ -50,15 +50,15 @@ pub(crate) enum Entry {
     Entered,
     /// Another producer has the lock.
     Locked,
+    /// Another producer left no position.
+    Broken(Clause),
 }
 
 impl Shared {
-    /// Returns what `entry`, which has an owner number, says of its lock in `page`. Where another producer has come in
-    /// a packed ring is not to be seen in memory.
+    /// Returns what `entry`, which has an owner number, says of its lock in `page`.
     pub fn new(entry: &Queue, page: LockPage<'static>) -> Result<Self, Clause> {
-        let can_be = entry.owner <= queue_lock::MAX_OWNER && entry.features & net::F::RING_PACKED.bits() == 0;
         let shared = Self { page, owner: entry.owner, is_held: false, target: None };
-        can_be.then_some(shared).ok_or(Clause::Layout)
+        (entry.owner <= queue_lock::MAX_OWNER).then_some(shared).ok_or(Clause::Layout)
     }
 }
 
@@ -97,7 +97,7 @@ impl PeerWindow {
         Ok(Self { regions, queue, quarantined, entry, max_frame, min_buffer, target: None, shared: None })
     }
 
-    /// Takes the lock of a shared queue for `burst`, and goes on where the producer before came.
+    /// Takes the lock of the queue for `burst`, and goes on where the producer before came.
     pub fn enter(&mut self, burst: u64) -> Entry {
         let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_held) else { return Entry::Open };
         let mine = queue_lock::word(shared.owner, burst as u16);
@@ -106,21 +106,34 @@ impl PeerWindow {
         }
         shared.is_held = true;
         self.target = shared.target.take();
-        self.queue.catch_up();
-        Entry::Entered
+        match self.queue.enter(&shared.page) {
+            Ok(()) => Entry::Entered,
+            Err(clause) => {
+                self.leave();
+                Entry::Broken(clause)
+            }
+        }
     }
 
-    /// Shows the driver what was filled, and leaves a shared queue to others.
+    /// Shows the driver what was filled, and leaves a queue with a lock to others.
     pub fn publish(&mut self) {
         let buffers = self.queue.pending();
-        self.queue.publish();
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_held) else { return self.queue.publish() };
+        self.queue.publish_under(&shared.page);
+        shared.page.count(shared.owner, buffers as u32);
+        self.leave();
+    }
+
+    /// Shows the driver what was filled, where that may have been interrupted, and leaves a queue with a lock to others.
+    pub fn publish_again(&mut self) {
+        self.queue.publish_again();
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_held) {
-            shared.page.count(shared.owner, buffers as u32);
+            self.queue.leave(&shared.page);
             self.leave();
         }
     }
 
-    /// Leaves a shared queue to others.
+    /// Leaves a queue with a lock to others.
     pub fn leave(&mut self) {
         if let Some(shared) = self.shared.as_mut().filter(|shared| shared.is_held) {
             shared.target = self.target.take();

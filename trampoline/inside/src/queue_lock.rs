@@ -1,16 +1,18 @@
 //! The lock of a queue that several producers fill, each for one burst. Layout: [`sluice_abi::queue_lock`].
 //!
-//! A burst becomes visible by its one store to `used.idx`. So whoever ends with the lock has published all of a burst
-//! or nothing, the index in the ring says where the next producer goes on, and to free the lock of one that has ended
-//! is all that a host has to do.
+//! A burst in a split ring becomes visible by its one store to `used.idx`. So whoever ends with the lock has published
+//! all of a burst or nothing, the index in the ring says where the next producer goes on, and to free the lock of one
+//! that has ended is all that a host has to do. Of a packed ring the page says where that is, and who has the lock next
+//! completes the burst: `queue/packed/shared.rs`.
 //!
 //! # Why not a futex
 //! A producer that sleeps on the lock trusts its owner to wake it, and each owner would have to make sure. A burst
 //! takes about a microsecond; who does not get the lock in a few of them keeps the frames, as with a full ring.
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use sluice_abi::queue_lock::{FREE, MAX_OWNER, counter};
-use sluice_memory::PeerSlice;
+use sluice_abi::call::MAX_BURST;
+use sluice_abi::queue_lock::{FREE, MAX_OWNER, PROGRESS, Progress, counter};
+use sluice_memory::{PeerSlice, SharedWords, Table};
 
 /// How many times a producer looks whether the lock is free. (Tests look fewer times, as loom tries every order.)
 const LOOKS: u32 = if cfg!(test) { 2 } else { 256 };
@@ -54,7 +56,7 @@ impl<W: OwnerWord> QueueLock<W> {
     }
 
     /// Takes the lock by the owner word `mine`, if it is free within some microseconds. The owner then goes on where
-    /// the used ring says.
+    /// the one before came: [`crate::DeviceQueue::enter`].
     #[must_use = "the queue is another producer's without the lock"]
     pub fn take(&self, mine: u32) -> bool {
         let look = |_| {
@@ -84,10 +86,11 @@ impl<W: OwnerWord> QueueLock<W> {
         self.0.load()
     }
 
-    /// Frees the lock, whose owner by the word `holder` writes nothing any more. Returns `false` if the lock has
-    /// another owner by now.
-    pub fn take_over(&self, holder: u32) -> bool {
-        self.0.replace(holder, FREE)
+    /// Takes the lock by the owner word `mine` from its owner by the word `holder`, who writes nothing any more. Returns
+    /// `false` if the lock has another owner by now.
+    #[must_use = "the queue is another producer's without the lock"]
+    pub fn take_over(&self, holder: u32, mine: u32) -> bool {
+        self.0.replace(holder, mine)
     }
 }
 
@@ -97,18 +100,43 @@ pub struct LockPage<'m> {
     /// The lock.
     pub lock: QueueLock<&'m AtomicU32>,
     page: PeerSlice<'m>,
+    /// The word with the progress, and the journal.
+    words: Table<'m, u64>,
 }
 
 impl<'m> LockPage<'m> {
     /// Returns the lock in `page`; `None` if that is no page.
     pub fn new(page: PeerSlice<'m>) -> Option<Self> {
-        page.atomic32(counter(MAX_OWNER))?;
-        Some(Self { lock: QueueLock::new(page.atomic32(0)?), page })
+        let words = page.table(PROGRESS, 1 + MAX_BURST as u16)?;
+        Some(Self { lock: QueueLock::new(page.atomic32(0)?), page, words })
+    }
+
+    /// Returns how far the producers of a packed queue came, read once. What was noted before is seen after that.
+    pub fn progress(&self) -> Progress {
+        let word = self.words.load(0);
+        Table::acquire();
+        Progress::from_word(word)
+    }
+
+    /// Writes how far the producers of a packed queue came, after all that its owner has written.
+    pub fn set_progress(&self, progress: Progress) {
+        Table::release();
+        self.words.store(0, progress.to_word());
+    }
+
+    /// Returns the word of the journal for the slot at `place` of the burst, or 0 if no burst has so many.
+    pub fn noted(&self, place: u16) -> u64 {
+        self.words.load(1 + usize::from(place))
+    }
+
+    /// Writes the word of the journal for the slot at `place` of the burst, or nothing if no burst has so many.
+    pub fn note(&self, place: u16, word: u64) {
+        self.words.store(1 + usize::from(place), word);
     }
 
     /// Adds `buffers` to what `owner` has published.
     pub fn count(&self, owner: u16, buffers: u32) {
-        if let Some(count) = self.page.atomic32(counter(owner)) {
+        if let Some(count) = self.counter(owner) {
             // Only this owner writes here, or who spoils it.
             count.store(count.load(Ordering::Relaxed).wrapping_add(buffers), Ordering::Relaxed);
         }
@@ -116,7 +144,11 @@ impl<'m> LockPage<'m> {
 
     /// Returns how many buffers `owner` has published, modulo 2^32.
     pub fn published(&self, owner: u16) -> u32 {
-        self.page.atomic32(counter(owner)).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.counter(owner).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn counter(&self, owner: u16) -> Option<&AtomicU32> {
+        self.page.atomic32(counter(owner)).filter(|_| owner <= MAX_OWNER)
     }
 }
 

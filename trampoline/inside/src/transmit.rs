@@ -116,6 +116,7 @@ impl<L: Lanes> Call<L> {
                     Entry::Open => break one(peer, packets, packet, self.lanes).map(|()| 1),
                     Entry::Entered => {}
                     Entry::Locked => break Err(Refused::Full),
+                    Entry::Broken(clause) => break Err(Refused::Fault(clause)),
                 },
                 filled => break Ok(filled),
             }

@@ -204,10 +204,7 @@ impl Window {
             }
         }
         self.phase.set(Phase::PARTIAL);
-        self.each_touched(|peer| {
-            peer.queue.publish_again();
-            peer.leave();
-        });
+        self.each_touched(PeerWindow::publish_again);
         self.accepted
     }
 }

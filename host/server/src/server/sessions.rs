@@ -25,7 +25,7 @@ impl Server {
                 .log(Level::WARN, || warn!(vm = name, "a second front-end is refused while the first is connected"));
         }
         let connection = match self.policy.vms[vm].ram_len {
-            None => Ok(Connection::front_end(stream, self.policy.vms[vm].pairs, self.policy.is_peer(vm))),
+            None => Ok(Connection::front_end(stream, self.policy.vms[vm].pairs)),
             Some(ram_len) => self.welcome(vm, stream, ram_len),
         };
         let (name, Some(port)) = (&self.policy.vms[vm].name, self.switch.rings().get_mut(vm)) else { return };

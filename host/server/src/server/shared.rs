@@ -1,4 +1,4 @@
-//! Queues that windows share with the switch: who has their locks, and for how long.
+//! Queues with locks, which windows share with the switch or whose rings are packed: who has a lock, and for how long.
 //!
 //! The switch takes such a lock for each of its frames, if it is free, and counts the frame as one for which the ring
 //! was full if it is not. Nobody else's turn depends on a lock: the server looks at the owner words now and then.
@@ -10,14 +10,16 @@
 //! | of nobody who may fill the queue | a line in the log, and the lock is free again |
 //!
 //! # Why nothing is undone
-//! What a process had published is in the used ring, and what it had not is in buffers that the next producer fills
-//! again: [`sluice_abi::queue_lock`].
+//! What a process had published is in the ring, and what it had not is in buffers that the next producer fills again. Of
+//! a burst into a packed ring that was being published the rest is written by whoever has the lock next, which is the
+//! server here: [`sluice_abi::queue_lock`].
 
 use super::Server;
 use super::windows::{Name, PATIENCE};
 use crate::connection::Connection;
 use crate::queue_lock::Lock;
-use crate::windows::State;
+use crate::windows::{Placed, State};
+use sluice_abi::directory::Queue;
 use sluice_abi::queue_lock::{number_of, owner};
 use std::time::Duration;
 use tracing::{Level, warn};
@@ -30,80 +32,128 @@ impl Server {
         queue.is_some() && queue == self.network.switched_queue(peer as u32)
     }
 
-    /// Has the switch take the lock of the queue of a window that is about to open, if that shares it.
-    pub(super) fn share(&mut self, name @ (vm, index): Name) {
-        let peer = self.policy.vms[vm].peers[index];
-        let is_shared = self.is_shared(name);
-        let Some(lock) = self.lock(peer).filter(|_| is_shared) else { return };
-        lock.is_used = true;
-        let published = lock.published(number_of(vm));
+    /// Returns whether a window fills a queue with a lock.
+    pub(super) fn has_lock(&self, (vm, index): Name) -> bool {
+        let peer = self.policy.vms[vm].peers.get(index);
+        peer.is_some_and(|&peer| self.network.lock_owner(peer as u32, vm as u32) != 0)
+    }
+
+    /// Returns whether a window of a program within a VM needs no lock, for which it has no device. If it needs one, the
+    /// log says so once for each memory of the peer.
+    pub(super) fn needs_no_lock(&mut self, name: Name, memory: Placed) -> bool {
+        let has_lock = self.has_lock(name);
+        let Some(window) = self.window(name).filter(|_| has_lock) else { return true };
+        if window.asked.replace(memory) != Some(memory) {
+            self.log_of_window(name, Level::WARN, |vm, peer| {
+                warn!(
+                    vm,
+                    peer, "the queue of the peer is packed, or others fill it: a program in a VM has no lock for it"
+                );
+            });
+        }
+        false
+    }
+
+    /// Goes on where `queue`, which a window is about to fill, stands, and has whoever fills it take its lock, if it has
+    /// one. Returns the position.
+    pub(super) fn begin(&mut self, name @ (vm, index): Name, queue: &Queue) -> Option<u32> {
+        let (peer, has_lock) = (self.policy.vms[vm].peers[index], self.has_lock(name));
+        let connection = self.switch.rings().connection(peer)?;
+        let (ring, mut lock) = connection.ring_and_lock(queue)?;
+        match lock.as_mut().filter(|_| has_lock) {
+            Some(lock) if !lock.is_used => lock.begin(ring),
+            _ => {
+                let page = lock.as_ref().and_then(|lock| lock.page());
+                // Nonsense in the page ends the session where it is looked for.
+                ring.catch_up(page.as_ref()).ok()?;
+            }
+        }
+        let (base, published) = (ring.queue().base(), lock.map_or(0, |lock| lock.published(number_of(vm))));
         if let Some(window) = self.window(name) {
             window.published = published;
         }
+        Some(base)
     }
 
-    /// Frees the lock of the queue of a window that has closed, if its process has it, and lets the switch do without
-    /// if nobody else shares the queue.
-    pub(super) fn unshare(&mut self, (vm, index): Name) {
-        let peer = self.policy.vms[vm].peers[index];
-        let shares = |server: &mut Self, name: Name| {
-            server.is_shared(name) && !matches!(server.window(name).map(|it| it.state), None | Some(State::Closed))
-        };
-        let is_used = self.windows_on(peer).into_iter().any(|name| shares(self, name));
-        let Some(lock) = self.lock(peer) else { return };
-        lock.is_used = is_used;
-        if let Some((word, _)) = lock.holder().filter(|(word, _)| owner(*word) == number_of(vm)) {
-            self.free_lock(peer, word, &format!("process {}, which fills it no more", self.policy.vms[vm].name));
+    /// Takes the lock of the queue of a window from its process, which fills the queue no more, and completes what that
+    /// has begun to publish.
+    pub(super) fn take_lock_from(&mut self, name @ (vm, index): Name) {
+        let (peer, has_lock) = (self.policy.vms[vm].peers[index], self.has_lock(name));
+        let Some(queue) = self.queue(name).filter(|_| has_lock) else { return };
+        let holder = self.lock(peer, queue.index).and_then(Lock::holder);
+        if let Some((word, _)) = holder.filter(|(word, _)| owner(*word) == number_of(vm)) {
+            let whom = format!("process {}, which fills it no more", self.policy.vms[vm].name);
+            self.free_lock(peer, &queue, word, &whom);
         }
     }
 
-    /// Returns how many buffers came through a window that shares its queue since this was asked last.
+    /// Lets the switch do without the locks of queues of which no window is left, now that one on VM `peer` has closed.
+    pub(super) fn unshare(&mut self, (vm, index): Name) {
+        let peer = self.policy.vms[vm].peers[index];
+        let is_open = |server: &mut Self, name: Name| {
+            !matches!(server.window(name).map(|it| it.state), None | Some(State::Closed)) && server.has_lock(name)
+        };
+        let open: Vec<_> = self.windows_on(peer).into_iter().filter(|&name| is_open(self, name)).collect();
+        let used: Vec<_> = open.into_iter().filter_map(|name| Some(self.queue(name)?.index)).collect();
+        let Some(connection) = self.connection(peer) else { return };
+        connection.used_locks().for_each(|(index, lock)| lock.is_used = used.contains(&index));
+    }
+
+    /// Returns how many buffers came through a window whose queue has a lock since this was asked last.
     pub(super) fn take_published(&mut self, name @ (vm, index): Name) -> u32 {
         let peer = self.policy.vms[vm].peers[index];
-        let now = self.lock(peer).map_or(0, |lock| lock.published(number_of(vm)));
+        let lock = self.queue(name).and_then(|queue| self.lock(peer, queue.index));
+        let now = lock.map_or(0, |lock| lock.published(number_of(vm)));
         let before = self.window(name).map_or(now, |window| std::mem::replace(&mut window.published, now));
         now.wrapping_sub(before)
     }
 
-    /// Looks who has the locks of shared queues.
+    /// Looks who has the locks of queues.
     pub(super) fn look_after_locks(&mut self) {
         for vm in 0..self.policy.vms.len() {
-            let lock = self.lock(vm).filter(|lock| lock.is_used);
-            if let Some((word, age)) = lock.and_then(Lock::holder) {
-                self.look_at_holder(vm, word, age);
+            let Some(connection) = self.connection(vm) else { continue };
+            let held = connection.used_locks().filter_map(|(index, lock)| Some((index, lock.holder()?)));
+            for (index, (word, age)) in held.collect::<Vec<_>>() {
+                self.look_at_holder(vm, index, word, age);
             }
         }
     }
 
-    /// Looks at the owner of the lock of VM `vm`, whose owner word has been `word` for `age`.
-    fn look_at_holder(&mut self, vm: usize, word: u32, age: Duration) {
-        let of = |&(sender, _): &Name| number_of(sender) == owner(word);
-        let name = self.windows_on(vm).into_iter().find(of).filter(|&name| self.is_shared(name));
-        let state = name.and_then(|name| self.window(name)).map(|window| window.state);
-        match (name, state) {
+    /// Looks at the owner of the lock of queue `index` of VM `vm`, whose owner word has been `word` for `age`.
+    fn look_at_holder(&mut self, vm: usize, index: u16, word: u32, age: Duration) {
+        let fills = |name: Name| self.has_lock(name).then(|| self.queue(name)).flatten().filter(|it| it.index == index);
+        let all = self.windows_on(vm).into_iter().filter_map(|name| Some((name, fills(name)?)));
+        let all: Vec<_> = all.collect();
+        let owner = all.iter().find(|((sender, _), _)| number_of(*sender) == owner(word)).map(|(name, _)| *name);
+        let state = owner.and_then(|name| self.window(name)).map(|window| window.state);
+        match (owner, state) {
             (Some((sender, _)), Some(State::Open | State::Draining(..))) => {
                 let process = self.connection(sender).and_then(Connection::process);
                 if process.is_some_and(|process| process.has_ended()) {
                     self.process(sender);
                 } else if age > PATIENCE {
-                    self.close(sender, "the process stays in a burst for a queue that others fill, too", false);
+                    self.close(sender, "the process stays in a burst for a queue with a lock", false);
                 }
             }
-            _ => self.free_lock(vm, word, &format!("owner word {word:#x}, which nobody writes who fills it")),
+            _ => {
+                let Some((_, queue)) = all.first() else { return };
+                self.free_lock(vm, queue, word, &format!("owner word {word:#x}, which nobody writes who fills it"));
+            }
         }
     }
 
-    /// Frees the lock of VM `vm` from `whom`, who had it by the owner word `word`.
-    fn free_lock(&mut self, vm: usize, word: u32, whom: &str) {
+    /// Frees the lock of `queue` of VM `vm` from `whom`, who had it by the owner word `word`.
+    fn free_lock(&mut self, vm: usize, queue: &Queue, word: u32, whom: &str) {
         let name = &self.policy.vms[vm].name;
         let Some(port) = self.switch.rings().get_mut(vm) else { return };
-        let lock = port.connection.as_ref().and_then(|connection| connection.lock.as_ref());
-        if lock.is_some_and(|lock| lock.take_over(word)) {
-            port.log(Level::WARN, || warn!(vm = name, "the lock of the shared queue is taken over from {whom}"));
+        let ring_and_lock = port.connection.as_mut().and_then(|connection| connection.ring_and_lock(queue));
+        let Some((ring, Some(lock))) = ring_and_lock else { return };
+        if lock.take_over(word, ring) {
+            port.log(Level::WARN, || warn!(vm = name, "the lock of a queue is taken over from {whom}"));
         }
     }
 
-    fn lock(&mut self, vm: usize) -> Option<&mut Lock> {
-        self.connection(vm)?.lock.as_mut()
+    fn lock(&mut self, vm: usize, index: u16) -> Option<&mut Lock> {
+        self.connection(vm)?.lock(index)
     }
 }

@@ -18,12 +18,11 @@
 use super::Server;
 use crate::connection::Connection;
 use crate::process::{Process, Request};
-use crate::windows::{State, Window};
+use crate::windows::{Placed, State, Window};
 use sluice_abi::PeerIdx;
 use sluice_abi::call::Status;
 use sluice_abi::directory::{GateKind, Queue};
 use sluice_abi::map::peer_base;
-use sluice_abi::net::F;
 use sluice_abi::run::{RUN_ALIGN, Run};
 use sluice_abi::{Gpa, virtq};
 use sluice_control::{Event, RunError, Told};
@@ -37,8 +36,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest sleep while a window is open: the server notifies the drivers of what the windows bring.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// The number of no memory.
-const NO_MEMORY: u64 = u64::MAX;
+/// No memory.
+const NO_MEMORY: Placed = (u64::MAX, 0);
 
 /// A window: the process that has it, and the index of the peer in its directory.
 pub(super) type Name = (usize, usize);
@@ -192,11 +191,11 @@ impl Server {
         let peer = self.policy.vms[vm].peers[index];
         let Some(queue) = self.queue(name) else { return };
         let Some(connection) = self.switch.rings().connection(peer).filter(|peer| !peer.holds()) else { return };
-        let Some(memory) = connection.memory() else { return };
+        let Some(memory) = connection.memory().map(|memory| (memory, queue.index)) else { return };
         let (whole, regions) = (connection.whole(), connection.regions());
         let Some(process) = self.connection(vm).and_then(Connection::process) else { return };
         if process.is_in_vm() {
-            if process.stuck.is_some() || !self.has_as_device(name, whole) {
+            if process.stuck.is_some() || !self.needs_no_lock(name, memory) || !self.has_as_device(name, whole) {
                 return;
             }
         } else if placed != Some(memory) {
@@ -208,11 +207,8 @@ impl Server {
         if let Some(regions) = regions {
             self.network.share(peer as u32, regions);
         }
-        let Some(ring) = self.switch.rings().connection(peer).and_then(|peer| peer.ring(&queue)) else { return };
-        ring.catch_up();
-        let base = ring.queue().base() ^ virtq::start(queue.features);
-        self.share(name);
-        self.network.show(peer as u32, vm as u32, Some(base));
+        let Some(base) = self.begin(name, &queue) else { return };
+        self.network.show(peer as u32, vm as u32, Some(base ^ virtq::start(queue.features)));
         self.publish(vm);
         self.set_state(name, State::Open);
         self.log_of_window(name, Level::DEBUG, |vm, peer| debug!(vm, peer, "the window is open"));
@@ -227,10 +223,10 @@ impl Server {
     }
 
     /// Has the process of a window map `memory`, which is its peer's.
-    fn ask(&mut self, name @ (vm, index): Name, memory: u64) {
+    fn ask(&mut self, name @ (vm, index): Name, memory: Placed) {
         let (peer, Some(idx)) = (self.policy.vms[vm].peers[index], PeerIdx::new(index)) else { return };
         let ports = self.switch.rings();
-        let places = ports.connection(peer).map_or(Ok(Vec::new()), |peer| peer.places(peer_base(idx)));
+        let places = ports.connection(peer).map_or(Ok(Vec::new()), |peer| peer.places(peer_base(idx), memory.1));
         let Some(process) = ports.process(vm) else { return };
         match places.and_then(|places| Ok(process.place(idx, &places)?)) {
             Ok(()) => {
@@ -269,6 +265,7 @@ impl Server {
 
     /// Notes that no call goes by a window any more: its queue stands where the last one left it.
     fn settle(&mut self, name: Name) {
+        self.take_lock_from(name);
         self.look_at(name);
         self.set_state(name, State::Closed);
         self.unshare(name);
@@ -280,13 +277,16 @@ impl Server {
         let Some(queue) = self.queue(name) else { return };
         let peer = self.policy.vms[vm].peers[index];
         let Some(connection) = self.switch.rings().connection(peer) else { return };
-        let Some(ring) = connection.ring(&queue) else { return };
-        let frames = ring.catch_up();
-        if frames > 0 && ring.needs_notification() {
+        let Some((ring, lock)) = connection.ring_and_lock(&queue) else { return };
+        let page = lock.as_ref().filter(|lock| lock.is_used).and_then(|lock| lock.page());
+        let Ok(frames) = ring.catch_up(page.as_ref()) else {
+            return connection.end(format!("ring {}: a window left no position in its lock", queue.index), false);
+        };
+        if ring.needs_notification() {
             let word = ring.queue().next_used();
             connection.notify(&Told { vm: peer as u32, queue: queue.index, word });
         }
-        let frames = if self.is_shared(name) { self.take_published(name) } else { frames.into() };
+        let frames = if self.has_lock(name) { self.take_published(name) } else { frames };
         if let Some(window) = self.window(name) {
             window.frames += u64::from(frames);
         }
@@ -295,7 +295,10 @@ impl Server {
     /// Shows the windows of VM `vm`, which has ended, to nobody.
     pub(super) fn forget_windows_of(&mut self, vm: usize) {
         for index in 0..self.policy.vms[vm].peers.len() {
-            self.look_at((vm, index));
+            if self.window((vm, index)).is_some_and(|window| !matches!(window.state, State::Closed)) {
+                self.take_lock_from((vm, index));
+                self.look_at((vm, index));
+            }
             self.network.show(self.policy.vms[vm].peers[index] as u32, vm as u32, None);
             self.set_state((vm, index), State::Closed);
             self.unshare((vm, index));
@@ -320,12 +323,9 @@ impl Server {
     }
 
     /// Returns the queue that a window fills, if the peer's driver has it in use.
-    /// A program within a VM fills no queue that others fill: it has no device with the lock.
-    fn queue(&self, name @ (vm, index): Name) -> Option<Queue> {
-        let (peers, window_file) = (&self.policy.vms[vm].peers, &self.policy.vms[vm].window_file);
-        let queue = self.network.window_queue(*peers.get(index)? as u32, vm as u32);
-        let may = window_file.is_none() || !self.is_shared(name);
-        queue.filter(|queue| may && queue.features & F::RING_PACKED.bits() == 0)
+    pub(super) fn queue(&self, (vm, index): Name) -> Option<Queue> {
+        let peer = *self.policy.vms[vm].peers.get(index)?;
+        self.network.window_queue(peer as u32, vm as u32)
     }
 
     pub(super) fn window(&mut self, (vm, index): Name) -> Option<&mut Window> {

@@ -8,10 +8,9 @@ use crate::windows::PAIRS;
 use rustix::cmsg_space;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sluice_abi::directory::Queue;
-use sluice_abi::mmio::reg;
 use sluice_abi::net::F;
 use sluice_abi::virtq::used;
-use sluice_vhost_user::{Frontend, Request};
+use sluice_vhost_user::Request;
 use std::fs::File;
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -203,33 +202,6 @@ fn a_ring_that_stops_and_starts_at_once_is_another_one() {
     while !g.sees(0) || g.peer(0).queues[0].start == seen.queue.start {
         assert!(start.elapsed() < PATIENCE, "it is the same, and who filled it would go on: {:?}", g.peer(0).queues[0]);
     }
-}
-
-/// Where the rings of a packed queue stand is not to be seen in memory.
-#[test]
-fn a_packed_queue_is_shown_to_nobody() {
-    let lab = Lab::new(&(vm('g', "ram_mib = 4\npeers = [\"f\"]") + &vm('f', "ram_mib = 4")));
-    let (g, mut f) = (Stranger::connect(&lab, 'g'), Stranger::connect(&lab, 'f'));
-    let mut start = |features: F| {
-        f.write(&[(reg::STATUS, 0), (reg::DRIVER_FEATURES_SEL, 1)]);
-        f.write(&[(reg::DRIVER_FEATURES, (features.bits() >> 32) as u32), (reg::STATUS, 11), (reg::QUEUE_SIZE, 64)]);
-        f.write(&[(reg::QUEUE_DRIVER_LOW, 0x1000), (reg::QUEUE_DEVICE_LOW, 0x2000)]);
-        f.write(&[(reg::QUEUE_READY, 1), (reg::STATUS, 15)]);
-        assert_eq!(f.request([0, reg::STATUS, 0, 0]).ok(), Some(15));
-    };
-    start(F::VERSION_1 | F::RING_PACKED);
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(100) {
-        assert!(!g.has_placement() && !g.sees(0));
-    }
-    start(F::VERSION_1);
-    g.open();
-    let refused = |features| {
-        let request = Request { features, ..PAIRS };
-        let lab = crate::processes::lab();
-        Frontend::connect(&lab.socket('b'), &request).is_err()
-    };
-    assert!(refused(PAIRS.features | F::RING_PACKED) && !refused(PAIRS.features), "nor is it offered");
 }
 
 /// What a process says of its calls is its own, and holds nobody for longer than one does.

@@ -28,6 +28,11 @@ impl Stepped {
         assert!(matches!(waitpid(self.pid(), None), Ok(WaitStatus::Stopped(_, Signal::SIGTRAP))));
     }
 
+    /// Leaves the process alone, which goes on, and is killed as before.
+    pub fn leave(&self) {
+        ptrace::detach(self.pid(), None).expect("detached");
+    }
+
     /// Leaves the process alone, as SIGSTOP leaves it.
     pub fn leave_stopped(&self) {
         ptrace::detach(self.pid(), Signal::SIGSTOP).expect("detached");

@@ -198,6 +198,16 @@ impl Stranger {
         }
     }
 
+    /// Waits until it is shown the peer at `index`, or told to map something. Returns whether it is shown the peer.
+    pub fn comes_to_see(&self, index: usize) -> bool {
+        let start = Instant::now();
+        while !self.sees(index) && !self.has_placement() {
+            assert!(start.elapsed() < PATIENCE, "peer {index}");
+            std::thread::yield_now();
+        }
+        self.sees(index)
+    }
+
     /// Maps nothing, but says that it did, and waits until it sees its first peer.
     #[track_caller]
     pub fn open(&self) {

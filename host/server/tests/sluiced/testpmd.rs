@@ -23,6 +23,9 @@ const VMS: [(char, &str); 3] = [
     ('z', "packed_vq=0,mrg_rxbuf=0,in_order=0,vectorized=1"),
 ];
 
+/// The same, where the window is on packed rings.
+const PACKED_VMS: [(char, &str); 3] = [('x', "packed_vq=1,mrg_rxbuf=1,in_order=0"), VMS[1], VMS[2]];
+
 /// Starts testpmd with `pairs` queue pairs as each of `vms`, which send every frame on, on the pair that it came from:
 /// x to y, y to z, z to a.
 fn start(lab: &Lab, pairs: u16, vms: &Vms) -> Testpmd {
@@ -83,9 +86,9 @@ fn go_round(lab: &Lab, frames: u64, window: u64, first: char) {
     assert_eq!((lab.counter('a', "taken"), lab.counter('a', "forwarded")), (frames, frames));
 }
 
-/// Starts x, y and z, each process of testpmd with as many of them.
-fn start_all(lab: &Lab, pairs: u16, of_a_process: usize) -> Vec<Testpmd> {
-    VMS.chunks(of_a_process).map(|vms| start(lab, pairs, vms)).collect()
+/// Starts `vms`, each process of testpmd with as many of them.
+fn start_all(lab: &Lab, pairs: u16, vms: &Vms, of_a_process: usize) -> Vec<Testpmd> {
+    vms.chunks(of_a_process).map(|vms| start(lab, pairs, vms)).collect()
 }
 
 /// Fails unless all VMs together count `frames` frames.
@@ -103,7 +106,7 @@ fn all_count(testpmds: Vec<Testpmd>, frames: u64) {
 fn frames_pass_three_vms(frames: u64, of_a_process: usize) {
     let next = |name, next: char| vm(name, &format!("lan = [\"{next}\"]"));
     let lab = Lab::new(&[next('a', 'x'), next('x', 'y'), next('y', 'z'), next('z', 'a')].concat());
-    let testpmds = start_all(&lab, 1, of_a_process);
+    let testpmds = start_all(&lab, 1, &VMS, of_a_process);
     go_round(&lab, frames, WINDOW, 'x');
     for (vm, _) in VMS {
         assert_eq!((lab.counter(vm, "taken"), lab.counter(vm, "forwarded")), (frames, frames), "{vm}");
@@ -112,11 +115,11 @@ fn frames_pass_three_vms(frames: u64, of_a_process: usize) {
 }
 
 /// The same, with a process between the first and x, which has a window on x.
-fn frames_pass_a_window_and_three_vms(frames: u64) {
+fn frames_pass_a_window_and_three_vms(frames: u64, vms: &Vms) {
     let next = |name, next: char| vm(name, &format!("lan = [\"{next}\"]\npairs = 2"));
     let f = vm('f', "ram_mib = 32\npeers = [\"x\"]");
     let lab = Lab::new(&[next('a', 'f'), f, next('x', 'y'), next('y', 'z'), next('z', 'a')].concat());
-    let testpmds = start_all(&lab, 2, VMS.len());
+    let testpmds = start_all(&lab, 2, vms, VMS.len());
     let mut forward = example("forward");
     forward.arg("x");
     let _forward = Killed(start_process(&lab, 'f', forward));
@@ -135,7 +138,12 @@ fn a_hundred_thousand_frames_pass_three_vms_and_each_is_counted_with_testpmd() {
 
 #[test]
 fn a_hundred_thousand_frames_pass_a_window_and_three_vms_with_testpmd() {
-    frames_pass_a_window_and_three_vms(FRAMES.into());
+    frames_pass_a_window_and_three_vms(FRAMES.into(), &VMS);
+}
+
+#[test]
+fn a_hundred_thousand_frames_pass_a_window_on_packed_rings_and_three_vms_with_testpmd() {
+    frames_pass_a_window_and_three_vms(FRAMES.into(), &PACKED_VMS);
 }
 
 /// Each VM has a process of testpmd.
@@ -148,7 +156,13 @@ fn ten_million_frames_pass_three_vms_and_each_is_counted_with_testpmd() {
 #[test]
 #[ignore = "minutes"]
 fn ten_million_frames_pass_a_window_and_three_vms_with_testpmd() {
-    frames_pass_a_window_and_three_vms(10_000_000);
+    frames_pass_a_window_and_three_vms(10_000_000, &VMS);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn ten_million_frames_pass_a_window_on_packed_rings_and_three_vms_with_testpmd() {
+    frames_pass_a_window_and_three_vms(10_000_000, &PACKED_VMS);
 }
 
 #[test]
@@ -173,11 +187,11 @@ fn a_vm_with_four_queue_pairs_sends_on_all_of_them_with_testpmd() {
     lab.until('x', |x| x["connected_seconds"].is_null());
 }
 
-/// Frames of a process, in testpmd's second queue.
-#[test]
-fn a_process_fills_a_queue_of_a_dpdk_application_and_both_count_alike_with_testpmd() {
+/// Frames of a process, in testpmd's second queue, whose device has these features.
+fn a_process_fills_a_queue_of_testpmd(features: &str) {
     let lab = Lab::new(&(vm('g', "ram_mib = 32\npeers = [\"x\"]") + &vm('x', "")));
-    let vdev = format!("net_virtio_user0,path={},mac=02:00:00:00:00:78,queues=2,cq=1", lab.socket('x').display());
+    let path = lab.socket('x');
+    let vdev = format!("net_virtio_user0,path={},mac=02:00:00:00:00:78,queues=2,cq=1{features}", path.display());
     let mut peer = Testpmd::start(&Options {
         vdevs: vec![vdev],
         forward: Forward::Back,
@@ -190,11 +204,25 @@ fn a_process_fills_a_queue_of_a_dpdk_application_and_both_count_alike_with_testp
     peer.wait_for("Start automatic packet forwarding").expect("forwarding");
     for _ in 0..2 {
         let mut generator = example("generator");
-        generator.args(["x", &format!("count={FRAMES}")]);
+        generator.args(["x", "length=64,594,1514", &format!("count={FRAMES}")]);
         let output = start_process(&lab, 'g', generator).wait_with_output().expect("an end");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        lab.until('g', |g| g["connected_seconds"].is_null());
     }
-    lab.until('g', |g| g["connected_seconds"].is_null());
+    let packed = lab.status('x')["features"].as_u64().expect("features") & F::RING_PACKED.bits() != 0;
+    assert_eq!(packed, features.contains("packed_vq=1"));
     let counters = peer.stop().expect("counters");
     assert_eq!((counters.received, counters.dropped), (2 * u64::from(FRAMES), 0));
+}
+
+#[test]
+fn a_process_fills_a_queue_of_a_dpdk_application_and_both_count_alike_with_testpmd() {
+    a_process_fills_a_queue_of_testpmd("");
+}
+
+#[test]
+fn a_process_fills_packed_queues_of_a_dpdk_application_and_both_count_alike_with_testpmd() {
+    for features in ["mrg_rxbuf=1,in_order=1", "mrg_rxbuf=0,in_order=0", "mrg_rxbuf=0,in_order=1,vectorized=1"] {
+        a_process_fills_a_queue_of_testpmd(&format!(",packed_vq=1,{features}"));
+    }
 }

@@ -56,18 +56,19 @@ impl Drop for Killed {
 }
 
 /// A sender of frames to b.
-fn generator(lab: &Lab, arguments: &[&str]) -> Child {
+pub fn generator(lab: &Lab, arguments: &[&str]) -> Child {
     let mut command = example("generator");
     command.arg("b").args(arguments);
     start(lab, 'g', command)
 }
 
-fn policy() -> String {
+/// The process g, which may fill a queue of b.
+pub fn policy() -> String {
     vm('g', "ram_mib = 32\npeers = [\"b\"]") + &vm('b', "")
 }
 
 /// Takes the next frame of the window's queue, and returns its number and length.
-fn take_from_window(front: &mut Frontend) -> Option<(u64, usize)> {
+pub fn take_from_window(front: &mut Frontend) -> Option<(u64, usize)> {
     let mut bytes = [0; 2_048];
     let len = front.receive(1, &mut bytes).expect("a receive queue")?;
     front.flush(1).expect("published");
@@ -99,8 +100,9 @@ fn a_process_fills_a_queue_of_a_front_end_by_itself() {
 }
 
 /// A receiver that sees whether each frame is the next of its sender.
-struct Receiver {
-    front: Frontend,
+pub struct Receiver {
+    pub front: Frontend,
+    request: Request,
     next: u64,
     /// Number of all frames.
     all: u64,
@@ -108,20 +110,29 @@ struct Receiver {
 
 impl Receiver {
     fn new(lab: &Lab) -> Self {
-        Self { front: lab.connect_with('b', &PAIRS), next: 0, all: 0 }
+        Self::with(lab, &PAIRS)
+    }
+
+    pub fn with(lab: &Lab, request: &Request) -> Self {
+        Self { front: lab.connect_with('b', request), request: *request, next: 0, all: 0 }
     }
 
     /// Takes a frame, if there is one.
-    fn take(&mut self) -> bool {
+    pub fn take(&mut self) -> bool {
         let Some((number, _)) = take_from_window(&mut self.front) else { return false };
         assert_eq!(number, self.next, "in order, none lost, none twice");
         (self.next, self.all) = (self.next + 1, self.all + 1);
         true
     }
 
+    /// The next frame is the first of another sender.
+    pub const fn begin_again(&mut self) {
+        self.next = 0;
+    }
+
     /// Takes `count` frames.
     #[track_caller]
-    fn take_all(&mut self, count: u64) {
+    pub fn take_all(&mut self, count: u64) {
         let (start, end) = (Instant::now(), self.all + count);
         while self.all < end {
             if !self.take() {
@@ -132,19 +143,22 @@ impl Receiver {
     }
 
     /// Stops the rings, and sees that nothing came or comes behind where they stand.
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let stands = self.front.stop().expect("positions");
         std::thread::sleep(Duration::from_millis(1));
         while self.take() {}
-        assert_eq!(stands[2], u32::from(self.all as u16), "the position is behind the last frame");
+        let (size, is_packed) = (u64::from(self.request.size), self.request.features.contains(F::RING_PACKED));
+        // Slot and wrap counter, twice.
+        let packed = (self.all % size) as u32 | u32::from(self.all / size % 2 == 0) << 15;
+        let behind = if is_packed { packed << 16 | packed } else { u32::from(self.all as u16) };
+        assert_eq!(stands[2], behind, "the position is behind the last frame");
     }
 }
 
 /// The answer to GET_VRING_BASE says how far the window's sender came, and after it nothing is written.
-#[test]
-fn a_queue_that_is_stopped_while_a_process_fills_it_stands_behind_the_last_frame() {
+pub fn stop_while_a_process_fills(request: &Request) {
     let lab = Lab::new(&policy());
-    let mut b = Receiver::new(&lab);
+    let mut b = Receiver::with(&lab, request);
     let mut process = generator(&lab, &[]);
     for round in 0..200 {
         b.take_all(200 + round % 7);
@@ -155,10 +169,15 @@ fn a_queue_that_is_stopped_while_a_process_fills_it_stands_behind_the_last_frame
     process.kill().and_then(|()| process.wait()).expect("killed");
 }
 
+#[test]
+fn a_queue_that_is_stopped_while_a_process_fills_it_stands_behind_the_last_frame() {
+    stop_while_a_process_fills(&PAIRS);
+}
+
 /// Each process is killed after other frames than the last. None of them leaves anything open in the server.
-fn kill_processes(rounds: u64) {
+pub fn kill_processes(rounds: u64, request: &Request) {
     let lab = Lab::new(&policy());
-    let (mut b, mut open) = (Receiver::new(&lab), Vec::new());
+    let (mut b, mut open) = (Receiver::with(&lab, request), Vec::new());
     for round in 0..rounds {
         let mut process = generator(&lab, &[]);
         b.take_all(100 + 37 * (round % 50));
@@ -177,13 +196,13 @@ fn kill_processes(rounds: u64) {
 
 #[test]
 fn a_process_that_is_killed_leaves_a_queue_that_the_next_one_fills() {
-    kill_processes(50);
+    kill_processes(50, &PAIRS);
 }
 
 #[test]
 #[ignore = "minutes"]
 fn killed_200_times_a_process_leaves_a_queue_that_the_next_one_fills() {
-    kill_processes(200);
+    kill_processes(200, &PAIRS);
 }
 
 /// The words of /proc/PID/maps of the first mapping whose name has `name`: start and end.
@@ -311,12 +330,12 @@ fn a_process_fills_the_queue_of_another_that_fills_a_front_end() {
 }
 
 /// What is on its way to a front-end that goes is lost with it. The next one shares other memory.
-fn leave_a_process(rounds: u64) {
+pub fn leave_a_process(rounds: u64, request: &Request) {
     let lab = Lab::new(&policy());
     let mut process = generator(&lab, &[]);
     let (mut next, mut open) = (0, Vec::new());
     for round in 0..rounds {
-        let mut b = Receiver::new(&lab);
+        let mut b = Receiver::with(&lab, request);
         let start = Instant::now();
         let first = loop {
             if let Some((number, _)) = take_from_window(&mut b.front) {
@@ -340,13 +359,13 @@ fn leave_a_process(rounds: u64) {
 
 #[test]
 fn a_process_goes_on_with_the_next_front_end_of_its_peer() {
-    leave_a_process(50);
+    leave_a_process(50, &PAIRS);
 }
 
 #[test]
 #[ignore = "minutes"]
 fn killed_200_times_a_peer_has_a_sender_that_goes_on() {
-    leave_a_process(200);
+    leave_a_process(200, &PAIRS);
 }
 
 /// A process can't outlive its server: another server would give the queue to somebody else.

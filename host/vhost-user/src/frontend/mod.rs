@@ -6,7 +6,7 @@ use crate::error::receive;
 use crate::memory::Mapping;
 use crate::wait::is_readable;
 use crate::{Error, ROUNDS, Result};
-use pair::{PAIR_LEN, Pair};
+use pair::{PAIR_LEN, Pair, RECEIVE_LEN};
 use sluice_abi::Gpa;
 use sluice_abi::net::{F, receiveq, transmitq};
 use std::fs::File;
@@ -46,17 +46,26 @@ pub struct Frontend {
     memory: Rc<Mapping>,
     file: File,
     request: Request,
+    /// Where packed rings stood when they were stopped.
+    stood: Vec<u32>,
 }
 
 impl Frontend {
     /// Connects to the back-end at `path` and starts the device.
     pub fn connect(path: &Path, request: &Request) -> Result<Self> {
+        Self::connect_with_buffers(path, request, RECEIVE_LEN)
+    }
+
+    /// Connects as [`Frontend::connect`] does, with receive buffers of `len` bytes, if that is less than 2,048: with
+    /// [`F::MRG_RXBUF`] a frame takes several.
+    pub fn connect_with_buffers(path: &Path, request: &Request, len: u32) -> Result<Self> {
         let (messages, socket) = open(path, request)?;
         let (memory, file) = Mapping::shared(PAIR_LEN * u64::from(request.pairs))?;
         let memory = Rc::new(memory);
         let pairs =
-            (0..request.pairs).map(|pair| Pair::new(pair, &memory, GPA, request)).collect::<Result<Vec<_>>>()?;
-        let mut frontend = Self { pairs, messages, socket, rounds: 0, memory, file, request: *request };
+            (0..request.pairs).map(|pair| Pair::new(pair, &memory, GPA, request, len)).collect::<Result<Vec<_>>>()?;
+        let mut frontend =
+            Self { pairs, messages, socket, rounds: 0, memory, file, request: *request, stood: Vec::new() };
         frontend.start()?;
         Ok(frontend)
     }
@@ -84,11 +93,16 @@ impl Frontend {
     /// Stops all rings. Returns where the back-end says that each stands, by its number: receive and transmit queue of
     /// each pair. [`Frontend::start`] has them go on.
     pub fn stop(&mut self) -> Result<Vec<u32>> {
-        (0..2 * self.pairs.len()).map(|index| Ok(self.messages.get_vring_base(index)?)).collect()
+        let stands = (0..2 * self.pairs.len()).map(|index| Ok(self.messages.get_vring_base(index)?));
+        let stands = stands.collect::<Result<Vec<_>>>()?;
+        if self.is_packed() {
+            self.stood.clone_from(&stands);
+        }
+        Ok(stands)
     }
 
-    /// Shares the memory with the back-end, sets up every ring there, and enables it. A packed ring starts with a wrap
-    /// counter of 1, a split one behind the used buffers.
+    /// Shares the memory with the back-end, sets up every ring there, and enables it. A packed ring starts where
+    /// it stopped, at first with a wrap counter of 1, a split one behind the used buffers.
     pub fn start(&mut self) -> Result<()> {
         let packed = self.is_packed();
         let (slice, messages) = (self.memory.slice(), &mut self.messages);
@@ -105,8 +119,12 @@ impl Frontend {
             for (index, ring, event) in [(receiveq(number), &pair.receive, 0), (transmitq(number), &pair.transmit, 1)] {
                 let (index, at) = (usize::from(index), ring.queue().addresses());
                 messages.set_vring_num(index, ring.queue().size())?;
-                let base =
-                    if packed { 1 << 15 } else { used(ring).map_err(|error| receive(number, format!("{error:?}")))? };
+                let base = match self.stood.get(index) {
+                    // Both positions are the same, and one is enough.
+                    Some(stood) => *stood as u16,
+                    None if packed => 1 << 15,
+                    None => used(ring).map_err(|error| receive(number, format!("{error:?}")))?,
+                };
                 messages.set_vring_base(index, base)?;
                 let config = VringConfigData {
                     desc_table_addr: user(at.desc),

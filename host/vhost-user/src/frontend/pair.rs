@@ -16,8 +16,8 @@ use zerocopy::IntoBytes;
 
 /// The largest number of entries of a queue.
 const MAX_SIZE: usize = 1_024;
-/// The length of a receive buffer, bytes.
-const RECEIVE_LEN: u32 = 2_048;
+/// The length of a receive buffer, bytes, unless it is to be shorter.
+pub const RECEIVE_LEN: u32 = 2_048;
 /// The length of a transmit buffer, which holds a header and a frame, bytes.
 const TRANSMIT_LEN: u64 = 8_192;
 /// The longest frame that can be sent, bytes.
@@ -42,6 +42,8 @@ pub struct Pair {
     /// missing.
     partial: Option<(usize, u16)>,
     mergeable: bool,
+    /// The length of a receive buffer, bytes.
+    receive_len: u32,
     memory: Rc<Mapping>,
     /// Where the pair starts in the memory, bytes.
     start: u64,
@@ -54,9 +56,9 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Makes pair `number` in its part of `memory`, which the device knows as `gpa`, and gives all receive buffers to
-    /// the device.
-    pub fn new(number: u16, memory: &Rc<Mapping>, gpa: u64, request: &Request) -> Result<Self> {
+    /// Makes pair `number` in its part of `memory`, which the device knows as `gpa`, and gives all receive buffers, of
+    /// `receive_len` bytes, to the device.
+    pub fn new(number: u16, memory: &Rc<Mapping>, gpa: u64, request: &Request, receive_len: u32) -> Result<Self> {
         let start = PAIR_LEN * u64::from(number);
         let ring = |at| {
             let ring = Ring::new(memory, (at, QUEUE_LEN), Gpa(gpa + at), request.size, request.features);
@@ -71,6 +73,7 @@ impl Pair {
             free: (0..u32::from(request.size)).collect(),
             partial: None,
             mergeable: request.features.contains(F::MRG_RXBUF),
+            receive_len: receive_len.min(RECEIVE_LEN),
             memory: memory.clone(),
             start,
             gpa,
@@ -91,7 +94,7 @@ impl Pair {
     }
 
     fn give(&mut self, token: u32) {
-        let given = self.receive.give(Gpa(self.gpa + self.receive_at(token)), RECEIVE_LEN, token);
+        let given = self.receive.give(Gpa(self.gpa + self.receive_at(token)), self.receive_len, token);
         debug_assert!(given, "a queue holds as many buffers as it has entries");
     }
 

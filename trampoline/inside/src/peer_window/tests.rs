@@ -1,9 +1,12 @@
 //! Queues that several windows fill by turns.
 
 use super::*;
-use crate::peer::{BUFFER_LEN, WindowSender, read, with_header};
-use sluice_abi::call::{Code, Packet, Status};
+use crate::driver::Driver;
+use crate::peer::{BUFFER_LEN, Memory, WindowSender, read, with_header};
+use crate::{Slot, Window, transmit};
+use sluice_abi::call::{Code, Outcome, Packet, Status};
 use sluice_abi::queue_lock::{FREE, MAX_OWNER, word};
+use sluice_memory::Words;
 
 fn page() -> LockPage<'static> {
     LockPage::new(PeerSlice::from_mut(vec![0_u64; 512].leak())).expect("a page")
@@ -83,6 +86,78 @@ fn a_call_that_finds_a_fault_leaves_the_lock() {
     assert_eq!((too_long.status.code(), too_long.accepted, page.lock.holder()), (Code::TooLong, vec![1], FREE));
 }
 
+/// A window on the packed ring of `driver`, as owner `owner` of the lock in `page`, with its packets and its request.
+fn on_a_packed_ring(driver: &Driver, page: LockPage<'static>, owner: u16) -> (Box<Window>, [Memory; 2]) {
+    let (mut window, packets, request) = (Box::new(Window::new()), Memory::new(&[0x4000]), Memory::new(&[4096]));
+    assert_eq!(window.attach_peer(PeerIdx(0), &driver.entry(1500), Slot::of(driver.ram())), Ok(()));
+    window.set_packets(packets.run(0));
+    packets.run(0).copy_from_slice(0, &[owner as u8; 0x4000]).expect("inside");
+    let peer = window.peers[0].as_mut().expect("attached");
+    (peer.shared, peer.target) = (Shared::new(&Queue { owner, ..peer.entry }, page).ok(), None);
+    window.set_packets(packets.run(0));
+    (window, [packets, request])
+}
+
+fn send_lines(window: &mut Window, request: &Memory, count: u64) -> Outcome {
+    (0..count).for_each(|at| request.run(0).write(8 * at, Packet::new(0, 64, PeerIdx(0))).expect("inside"));
+    transmit(window, request.run(0), count, Words)
+}
+
+#[test]
+fn producers_fill_a_packed_queue_by_turns_and_a_page_of_nonsense_is_a_fault() {
+    let (mut driver, page) = (Driver::new(8, net::F::RING_PACKED), page());
+    driver.device().0.leave(&page);
+    let [(mut a, a_memory), (mut b, b_memory)] = [1, 2].map(|owner| on_a_packed_ring(&driver, page, owner));
+    let mut turn = |window: &mut Window, [_, request]: &[Memory; 2], owner: u8, count| {
+        for _ in 0..count {
+            let piece = driver.piece(100, true);
+            driver.give(&[piece], false);
+        }
+        assert_eq!(send_lines(window, request, count).status, Status::OK);
+        for _ in 0..count {
+            assert_eq!(driver.take().map(|(_, bytes)| bytes), Some(with_header(&[owner; 64])));
+        }
+        assert_eq!((driver.take(), page.lock.holder(), page.progress().burst), (None, FREE, 0));
+    };
+    for round in 0..if cfg!(miri) { 4 } else { 30 } {
+        turn(&mut a, &a_memory, 1, 1 + round % 5);
+        turn(&mut b, &b_memory, 2, 1 + round % 3);
+    }
+    page.set_progress(queue_lock::Progress { position: 8, ..page.progress() });
+    assert_eq!(send_lines(&mut a, &a_memory[1], 1).status.code(), Code::PeerFault);
+    assert_eq!((page.lock.holder(), a.is_quarantined(PeerIdx(0))), (FREE, true));
+}
+
+/// A call that is ended for good while it publishes leaves the queue behind its burst.
+#[test]
+fn a_burst_in_a_packed_queue_that_was_interrupted_is_published_once_and_the_queue_left() {
+    let (mut driver, page) = (Driver::new(8, net::F::RING_PACKED), page());
+    driver.device().0.leave(&page);
+    let [(mut a, a_memory), (mut b, b_memory)] = [1, 2].map(|owner| on_a_packed_ring(&driver, page, owner));
+    for (is_begun, sender) in [(false, 2), (true, 1)] {
+        for _ in 0..3 {
+            let piece = driver.piece(100, true);
+            driver.give(&[piece], false);
+        }
+        (0..3).for_each(|at| a_memory[1].run(0).write(8 * at, Packet::new(0, 64, PeerIdx(0))).expect("inside"));
+        let packets = a_memory[1].run(0).table(0, 3).expect("aligned");
+        a.begin(3, 0);
+        let peer = a.peer(0).expect("attached");
+        assert!(peer.enter(1) == Entry::Entered && peer.enqueue_more(packets, PeerIdx(0), Words) == 3);
+        if is_begun {
+            a.phase.set(crate::phase::Phase::WHOLE);
+        }
+        a.recover();
+        assert_eq!((page.lock.holder(), page.progress().burst), (FREE, 0));
+        if !is_begun {
+            assert_eq!(send_lines(&mut b, &b_memory[1], 3).status, Status::OK);
+        }
+        for _ in 0..3 {
+            assert_eq!(driver.take().map(|(_, bytes)| bytes), Some(with_header(&[sender; 64])), "{is_begun}");
+        }
+    }
+}
+
 #[test]
 fn a_queue_that_can_not_be_shared_is_refused() {
     let (page, queue) =
@@ -93,7 +168,8 @@ fn a_queue_that_can_not_be_shared_is_refused() {
         (MAX_OWNER, split, true),
         (MAX_OWNER + 1, split, false),
         (queue_lock::HOST, split, false),
-        (1, split | net::F::RING_PACKED, false),
+        (1, split | net::F::RING_PACKED, true),
+        (MAX_OWNER + 1, split | net::F::RING_PACKED, false),
     ] {
         assert_eq!(Shared::new(&queue(owner, features), page).is_ok(), fits, "{owner} {features:?}");
     }

@@ -11,7 +11,7 @@ use super::chain::Chain;
 use super::log::DirtyLog;
 use super::packed::Packed;
 use super::split::Split;
-use crate::Regions;
+use crate::{LockPage, Regions};
 use sluice_abi::Gpa;
 use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
@@ -64,13 +64,33 @@ impl DeviceQueue {
         }
     }
 
-    /// Goes on behind what another device side has published in the same split ring since this one looked last, and
-    /// returns how many entries that are, modulo 65,536. The driver can write that position: it is its own queue that
-    /// it spoils. A packed ring does not tell, and stays where it is.
-    pub fn catch_up(&mut self) -> u16 {
+    /// Goes on behind what another device side has published in the same ring since this one looked last, and returns
+    /// how many entries (modulo 65,536) or slots (modulo 2^32) that are. Where it came a split ring says, and of a
+    /// packed ring `page`, in which its progress is. Whoever writes there can spoil the queue, and nothing else. An
+    /// error: it is no position of the ring.
+    pub fn catch_up(&mut self, page: Option<&LockPage<'_>>) -> Result<u32, Clause> {
         match &mut self.ring {
-            Ring::Split(split) => split.catch_up(),
-            Ring::Packed(_) => 0,
+            Ring::Split(split) => Ok(split.catch_up().into()),
+            Ring::Packed(packed) => packed.catch_up(page.ok_or(Clause::Layout)?),
+        }
+    }
+
+    /// Goes on as [`DeviceQueue::catch_up`] does, as the owner of the lock in `page`, and completes a burst that the
+    /// owner before has begun to publish.
+    pub fn enter(&mut self, page: &LockPage<'_>) -> Result<(), Clause> {
+        match &mut self.ring {
+            Ring::Split(split) => {
+                split.catch_up();
+                Ok(())
+            }
+            Ring::Packed(packed) => packed.enter(page),
+        }
+    }
+
+    /// Leaves the position of what is published to the next owner of the lock in `page`.
+    pub fn leave(&self, page: &LockPage<'_>) {
+        if let Ring::Packed(packed) = &self.ring {
+            packed.leave(page);
         }
     }
 
@@ -138,6 +158,18 @@ impl DeviceQueue {
         match &mut self.ring {
             Ring::Split(split) => split.publish(),
             Ring::Packed(packed) => packed.publish(),
+        }
+    }
+
+    /// Publishes as [`DeviceQueue::publish`] does, as the owner of the lock in `page`: should this one end meanwhile,
+    /// everything is published or nothing once another has the lock.
+    pub(crate) fn publish_under(&mut self, page: &LockPage<'_>) {
+        if let Some(log) = &self.log {
+            self.log_used(log);
+        }
+        match &mut self.ring {
+            Ring::Split(split) => split.publish(),
+            Ring::Packed(packed) => packed.publish_under(page),
         }
     }
 

@@ -3,6 +3,8 @@
 //! A used descriptor is written over the available one, so what a burst uses is noted in a shadow and written when it
 //! is published. The first slot is written last, as the driver looks at no slot behind one that is not used.
 
+mod shared;
+
 use super::chain::Chain;
 use super::position::Position;
 use crate::Regions;
@@ -94,6 +96,8 @@ pub(super) struct Packed {
     chains: bool,
     /// Slots published since the driver was last considered for a notification.
     considered: u64,
+    /// Slots that others have published under the lock so far, modulo 2^32, when this one looked last.
+    seen: u32,
     /// What will be the last word of each descriptor, by slots behind `published`.
     pub shadow: [Cell<u64>; MAX_BURST],
 }
@@ -117,6 +121,7 @@ impl Packed {
             cursor: Cursor::new(position(base, size)?),
             chains: false,
             considered: 0,
+            seen: 0,
             shadow: [const { Cell::new(SKIP) }; MAX_BURST],
         })
     }

@@ -69,8 +69,9 @@ fn a_lock_is_taken_over_from_the_burst_that_was_seen_and_no_other() {
     let (first, next) = (word(7, 0xffff), word(7, 0));
     assert!(page.lock.take(first) && !page.lock.take(next) && !page.lock.take_now(first));
     assert_eq!(page.lock.holder(), first);
-    assert!(!page.lock.take_over(next), "it left, and is in another burst");
-    assert!(page.lock.take_over(first) && page.lock.take_now(next));
+    assert!(!page.lock.take_over(next, word(8, 0)), "it left, and is in another burst");
+    assert!(page.lock.take_over(first, word(8, 0)) && !page.lock.take_now(next));
+    assert_eq!(page.lock.holder(), word(8, 0));
     page.lock.release();
     assert_eq!(page.lock.holder(), FREE);
 }
@@ -83,6 +84,7 @@ fn each_owner_has_a_counter_that_wraps() {
         page.count(owner, buffers);
     }
     assert_eq!([1, 2, MAX_OWNER, MAX_OWNER + 1].map(|owner| page.published(owner)), [3, 0, 4, 0]);
-    assert_eq!((page.lock.holder(), memory[511] >> 32), (FREE, 4));
+    assert_eq!((page.lock.holder(), memory[PROGRESS as usize / 8 - 1] >> 32), (FREE, 4));
+    assert_eq!(memory[PROGRESS as usize / 8..], [0; 257], "what is behind the counters is no owner's");
     assert!(LockPage::new(PeerSlice::from_mut(&mut [0_u64; 511])).is_none());
 }

@@ -107,6 +107,25 @@ fn each_sender_has_a_pair_while_there_are_enough_and_else_shares_that_of_the_swi
     );
 }
 
+/// A packed ring does not say where a window came, and the monitor, which shows all without a call, follows none.
+#[test]
+fn a_packed_queue_has_a_lock_where_its_windows_are_followed() {
+    let packed = PAIRS | F::RING_PACKED;
+    let mut network = network();
+    set_up(&mut network, packed, &[0, 1, 2, 3, 4, 5]);
+    assert_eq!([0, 1, 3].map(|sender| network.lock_owner(2, sender)), [1, 2, 0]);
+    network.show(2, 1, Some(0));
+    assert_eq!(network.directory(1).peers[0].queues[0].owner, 2);
+    set_up(&mut network, PAIRS, &[0, 1, 2, 3, 4, 5]);
+    assert_eq!([0, 1].map(|sender| network.lock_owner(2, sender)), [0, 0]);
+    let text = "[[vm]]\nname = \"a\"\nram_mib = 4\nimage = \"i\"\ngate = \"direct\"\npeers = [\"b\"]\n";
+    let text = text.to_owned() + &text.replace("\"a\"", "\"b\"").replace("[\"b\"]", "[]");
+    let mut network = Network::new(&Manifest::parse(&text).expect("a manifest"));
+    let queue = |index| Queue { index, size: 64, features: (F::VERSION_1 | F::RING_PACKED).bits(), ..Queue::default() };
+    network.set_up(1, F::VERSION_1 | F::RING_PACKED, &[queue(0), queue(1)]);
+    assert!(network.window_queue(1, 0).is_some() && network.lock_owner(1, 0) == 0);
+}
+
 /// Without pairs the only queue is shared with the switch, but that of a process is its only sender's.
 #[test]
 fn the_only_sender_has_the_only_pair_of_a_process_and_shares_that_of_a_front_end() {
