@@ -110,6 +110,12 @@ impl Vnf {
             return Ok(Self { is_woken: false, ..Self::new(args, slot, ram, None) });
         }
         let handed = server::connect(path)?;
+        let sockets = [handed.control.try_clone()?, handed.places.try_clone()?];
+        // The server ends who hangs up: an error has to be said before.
+        Self::from_handed(args, handed).inspect_err(|_| std::mem::forget(sockets))
+    }
+
+    fn from_handed(args: String, handed: server::Handed) -> io::Result<Self> {
         let handed = match env::var_os("SLUICE_RAM") {
             Some(path) => server::give_ram(handed, Path::new(&path))?,
             None => handed,

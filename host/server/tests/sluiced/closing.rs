@@ -149,6 +149,8 @@ fn memory_that_is_logged_is_shown_to_nobody() {
     sendmsg(&b.socket, &[IoSlice::new(&message)], &mut control, SendFlags::empty()).expect("sent");
     b.socket.set_read_timeout(Some(PATIENCE)).expect("set");
     b.socket.read_exact(&mut [0; 12]).expect("an answer");
+    // Nothing is logged yet.
+    g.until_it_sees(0, true);
     let all = features.bits() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
     b.messages.set_features(all | VhostUserVirtioFeatures::LOG_ALL.bits()).expect("sent");
     g.until_it_sees(0, false);
