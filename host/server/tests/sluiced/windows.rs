@@ -149,7 +149,7 @@ impl Receiver {
         while self.take() {}
         let (size, is_packed) = (u64::from(self.request.size), self.request.features.contains(F::RING_PACKED));
         // Slot and wrap counter, twice.
-        let packed = (self.all % size) as u32 | u32::from(self.all / size % 2 == 0) << 15;
+        let packed = (self.all % size) as u32 | u32::from((self.all / size).is_multiple_of(2)) << 15;
         let behind = if is_packed { packed << 16 | packed } else { u32::from(self.all as u16) };
         assert_eq!(stands[2], behind, "the position is behind the last frame");
     }
