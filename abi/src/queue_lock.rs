@@ -11,12 +11,12 @@
 //! It lies in a page that the host shares with the producers, at [`crate::map::PEER_LOCK`] from the start of the peer's
 //! regions. A producer takes the lock for one burst: it replaces [`FREE`] by its own [`word`], goes on where the one
 //! before came, publishes, and writes [`FREE`]. Where that is a split ring says by the index in its used ring, and to
-//! publish is one store to that index. So a producer that ends inside has published all of its burst or nothing, and the
-//! host frees the lock without a look at the ring.
+//! publish is one store to that index. So a producer that ends inside has published all of its burst or nothing, and
+//! the host frees the lock without a look at the ring.
 //!
-//! A packed ring does not say where its device side is, and a burst is written over several descriptors of it, the first
-//! one last. So the progress says where the producer before came, and while it writes a burst what that is: whoever takes
-//! the lock completes a burst of which the first descriptor is still available.
+//! A packed ring does not say where its device side is, and a burst is written over several descriptors of it, the
+//! first one last. So the progress says where the producer before came, and while it writes a burst what that is:
+//! whoever takes the lock completes a burst of which the first descriptor is still available.
 //!
 //! # Why what will be written, and not what was there
 //! A burst that is begun could as well be taken back. But to complete it is what the producer itself does next, and

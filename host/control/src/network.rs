@@ -137,9 +137,9 @@ impl Network {
         self.vms.get(vm as usize)?.queue_of(sender as usize)
     }
 
-    /// Returns the number by which VM `sender` takes the lock of that queue; 0 if it needs none. All producers take it if
-    /// the queue is also [`Network::switched_queue`], and if it is packed and somebody follows who shows it: its ring
-    /// does not say how far they came. See: [`sluice_abi::queue_lock`].
+    /// Returns the number by which VM `sender` takes the lock of that queue; 0 if it needs none. All producers take it
+    /// if the queue is also [`Network::switched_queue`], and if it is packed and somebody follows who shows it: its
+    /// ring does not say how far they came. See: [`sluice_abi::queue_lock`].
     pub fn lock_owner(&self, vm: u32, sender: u32) -> u16 {
         let Some(queue) = self.window_queue(vm, sender) else { return 0 };
         let is_followed = self.vms.get(vm as usize).is_some_and(|node| node.shown.is_some());

@@ -237,8 +237,8 @@ impl Connection {
         }
     }
 
-    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with the lock of the queue
-    /// at `index`, and copies of the files.
+    /// Returns where the memory lies in a window on a peer that begins at slot offset `base`, with the lock of the
+    /// queue at `index`, and copies of the files.
     pub fn places(&mut self, base: u64, index: u16) -> io::Result<Vec<(Place, OwnedFd)>> {
         let memory = match &mut self.end {
             End::FrontEnd(session) => match Layout::of(session.device().memory()) {

@@ -6,6 +6,8 @@
 //! what it lies in, and gives none away.
 #![allow(unsafe_code, reason = "maps memory, and vouches for how long it stays mapped")]
 
+mod shared;
+
 use rustix::fd::AsFd;
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
@@ -14,7 +16,7 @@ use sluice_abi::call::Clause;
 use sluice_abi::directory::Queue;
 use sluice_abi::net::{F, Hdr};
 use sluice_driver::{DeviceFault, DriverQueue, QueueError, Received};
-use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, LockPage, Regions};
+use sluice_inside::{Dequeue, DeviceQueue, DirtyLog, Enqueue, Regions};
 use sluice_memory::{PeerSlice, Words};
 use std::fs::File;
 use std::io;
@@ -129,16 +131,6 @@ impl DeviceRing {
     /// Returns the queue, to be looked at.
     pub const fn queue(&self) -> &DeviceQueue {
         &self.queue
-    }
-
-    /// See: [`DeviceQueue::catch_up`].
-    pub fn catch_up(&mut self, page: Option<&LockPage<'_>>) -> Result<u32, Clause> {
-        self.queue.catch_up(page)
-    }
-
-    /// See: [`DeviceQueue::enter`].
-    pub fn enter(&mut self, page: &LockPage<'_>) -> Result<(), Clause> {
-        self.queue.enter(page)
     }
 
     /// Returns what the ring was made of.

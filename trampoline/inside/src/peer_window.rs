@@ -124,7 +124,8 @@ impl PeerWindow {
         self.leave();
     }
 
-    /// Shows the driver what was filled, where that may have been interrupted, and leaves a queue with a lock to others.
+    /// Shows the driver what was filled, where that may have been interrupted, and leaves a queue with a lock to
+    /// others.
     pub fn publish_again(&mut self) {
         self.queue.publish_again();
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_held) {

@@ -86,8 +86,8 @@ impl<W: OwnerWord> QueueLock<W> {
         self.0.load()
     }
 
-    /// Takes the lock by the owner word `mine` from its owner by the word `holder`, who writes nothing any more. Returns
-    /// `false` if the lock has another owner by now.
+    /// Takes the lock by the owner word `mine` from its owner by the word `holder`, who writes nothing any more.
+    /// Returns `false` if the lock has another owner by now.
     #[must_use = "the queue is another producer's without the lock"]
     pub fn take_over(&self, holder: u32, mine: u32) -> bool {
         self.0.replace(holder, mine)
@@ -124,12 +124,12 @@ impl<'m> LockPage<'m> {
         self.words.store(0, progress.to_word());
     }
 
-    /// Returns the word of the journal for the slot at `place` of the burst, or 0 if no burst has so many.
+    /// Returns the word of the journal for the slot at `place` of the burst, or 0 if the journal is shorter.
     pub fn noted(&self, place: u16) -> u64 {
         self.words.load(1 + usize::from(place))
     }
 
-    /// Writes the word of the journal for the slot at `place` of the burst, or nothing if no burst has so many.
+    /// Writes the word of the journal for the slot at `place` of the burst, or nothing if the journal is shorter.
     pub fn note(&self, place: u16, word: u64) {
         self.words.store(1 + usize::from(place), word);
     }

@@ -10,9 +10,9 @@
 //! | of nobody who may fill the queue | a line in the log, and the lock is free again |
 //!
 //! # Why nothing is undone
-//! What a process had published is in the ring, and what it had not is in buffers that the next producer fills again. Of
-//! a burst into a packed ring that was being published the rest is written by whoever has the lock next, which is the
-//! server here: [`sluice_abi::queue_lock`].
+//! What a process had published is in the ring, and what it had not is in buffers that the next producer fills again.
+//! Of a burst into a packed ring that was being published the rest is written by whoever has the lock next, which is
+//! the server here: [`sluice_abi::queue_lock`].
 
 use super::Server;
 use super::windows::{Name, PATIENCE};
@@ -38,8 +38,8 @@ impl Server {
         peer.is_some_and(|&peer| self.network.lock_owner(peer as u32, vm as u32) != 0)
     }
 
-    /// Returns whether a window of a program within a VM needs no lock, for which it has no device. If it needs one, the
-    /// log says so once for each memory of the peer.
+    /// Returns whether a window of a program within a VM needs no lock, for which it has no device. If it needs one,
+    /// the log says so once for each memory of the peer.
     pub(super) fn needs_no_lock(&mut self, name: Name, memory: Placed) -> bool {
         let has_lock = self.has_lock(name);
         let Some(window) = self.window(name).filter(|_| has_lock) else { return true };
@@ -54,8 +54,8 @@ impl Server {
         false
     }
 
-    /// Goes on where `queue`, which a window is about to fill, stands, and has whoever fills it take its lock, if it has
-    /// one. Returns the position.
+    /// Goes on where `queue`, which a window is about to fill, stands, and has whoever fills it take its lock, if it
+    /// has one. Returns the position.
     pub(super) fn begin(&mut self, name @ (vm, index): Name, queue: &Queue) -> Option<u32> {
         let (peer, has_lock) = (self.policy.vms[vm].peers[index], self.has_lock(name));
         let connection = self.switch.rings().connection(peer)?;

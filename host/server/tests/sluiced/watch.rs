@@ -1,5 +1,5 @@
-//! The one queue of a front-end, which two processes and the switch fill, as one of the processes sees it, and stops the
-//! other at any store.
+//! The one queue of a front-end, which two processes and the switch fill, as one of the processes sees it, which stops
+//! the other at any store.
 
 use crate::lab::*;
 use crate::stepping::Stepped;

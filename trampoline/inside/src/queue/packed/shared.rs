@@ -5,12 +5,12 @@
 //! |---|---|---|
 //! | the journal is written | position before the burst | has published nothing |
 //! | the progress is written | the same, and the number of slots | has published all: the next owner writes them |
-//! | the slots are written, the first one last | the same | the same; if the first one is used, nothing is to be written |
+//! | the slots are written, the first one last | the same | the same; if the first is used, nothing is to be written |
 //! | the progress is written | position behind the burst | has published all |
 //!
-//! Whoever shares the page can write it at any time. What it says is read once, and bounded: no slot outside of the ring
-//! is written, and none gets what is no used descriptor. Beyond that it is the ring of the peer that is spoiled, which
-//! who can write the page can do without.
+//! Whoever shares the page can write it at any time. What it says is read once, and bounded: no slot outside of the
+//! ring is written, and none gets what is no used descriptor. Beyond that it is the ring of the peer that is spoiled,
+//! which who can write the page can do without it.
 
 use super::{Packed, SKIP};
 use crate::LockPage;
