@@ -108,10 +108,7 @@ impl PeerWindow {
         self.target = shared.target.take();
         match self.queue.enter(&shared.page) {
             Ok(()) => Entry::Entered,
-            Err(clause) => {
-                self.leave();
-                Entry::Broken(clause)
-            }
+            Err(clause) => Entry::Broken(clause),
         }
     }
 

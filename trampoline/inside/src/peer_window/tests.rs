@@ -156,6 +156,10 @@ fn a_burst_in_a_packed_queue_that_was_interrupted_is_published_once_and_the_queu
             assert_eq!(driver.take().map(|(_, bytes)| bytes), Some(with_header(&[sender; 64])), "{is_begun}");
         }
     }
+    let piece = driver.piece(100, true);
+    driver.give(&[piece], false);
+    assert_eq!(send_lines(&mut b, &b_memory[1], 1).status, Status::OK);
+    assert_eq!(driver.take().map(|(_, bytes)| bytes), Some(with_header(&[2; 64])), "behind it");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn a_packed_queue_has_a_lock_where_its_windows_are_followed() {
     set_up(&mut network, PAIRS, &[0, 1, 2, 3, 4, 5]);
     assert_eq!([0, 1].map(|sender| network.lock_owner(2, sender)), [0, 0]);
     let text = "[[vm]]\nname = \"a\"\nram_mib = 4\nimage = \"i\"\ngate = \"direct\"\npeers = [\"b\"]\n";
-    let text = text.to_owned() + &text.replace("\"a\"", "\"b\"").replace("[\"b\"]", "[]");
+    let text = text.to_string() + &text.replace("\"a\"", "\"b\"").replace("[\"b\"]", "[]");
     let mut network = Network::new(&Manifest::parse(&text).expect("a manifest"));
     let queue = |index| Queue { index, size: 64, features: (F::VERSION_1 | F::RING_PACKED).bits(), ..Queue::default() };
     network.set_up(1, F::VERSION_1 | F::RING_PACKED, &[queue(0), queue(1)]);
