@@ -112,7 +112,7 @@ fn a_burst_in_a_packed_queue_whose_process_is_killed_at_any_store_is_there_as_a_
         assert!(!is_over || at.burst == 0 && at != before, "what is filled is published before the lock is left");
         assert!(at.burst == 0 || at.published == before.published);
         completed |= at.burst > 0;
-        assert!(is_begun || watch.is_available(before.position), "the ring is written behind the journal");
+        assert!(is_begun || watch.are_available(before.position, FRAMES), "the ring is written behind the journal");
         g.kill();
         watch.until_free();
         lab.until('g', |g| g["connected_seconds"].is_null());

@@ -173,11 +173,15 @@ impl Watch {
         self.buffer_of(self.desc(slot))
     }
 
-    /// Whether the descriptor of a packed ring at `position`, a slot (14:0) and its wrap counter (15), is available.
-    pub fn is_available(&self, position: u16) -> bool {
-        let flags = u16::from_le_bytes(self.read(self.desc(position & 0x7fff) + 14));
-        let state = DescF::AVAIL | DescF::USED;
-        DescF::from_bits_retain(flags) & state == DescF::available(position >> 15 == 1)
+    /// Whether the `count` descriptors of a packed ring from `position` on, a slot (14:0) and its wrap counter (15), are
+    /// available.
+    pub fn are_available(&self, position: u16, count: u16) -> bool {
+        let size = self.queue().size;
+        (position & 0x7fff..).take(count.into()).all(|slot| {
+            let (slot, wrap) = (slot % size, (position >> 15 == 1) ^ (slot >= size));
+            let flags = DescF::from_bits_retain(u16::from_le_bytes(self.read(self.desc(slot) + 14)));
+            flags & (DescF::AVAIL | DescF::USED) == DescF::available(wrap)
+        })
     }
 
     /// Watches the next `count` buffers, which are given other bytes, so that every store of a burst changes some.
