@@ -173,8 +173,8 @@ impl Watch {
         self.buffer_of(self.desc(slot))
     }
 
-    /// Whether the `count` descriptors of a packed ring from `position` on, a slot (14:0) and its wrap counter (15), are
-    /// available.
+    /// Whether `count` descriptors of a packed ring are available, from `position` on: a slot (14:0) and its wrap
+    /// counter (15).
     pub fn are_available(&self, position: u16, count: u16) -> bool {
         let size = self.queue().size;
         (position & 0x7fff..).take(count.into()).all(|slot| {
