@@ -47,6 +47,15 @@ pub struct Member {
     pub uplink: Option<usize>,
 }
 
+impl Member {
+    /// Returns a member with one queue pair, whose front-end says what memory it has, and which sends by no window.
+    /// `mtu` is in bytes.
+    pub fn front_end(name: String, mac: Mac, mtu: u16, macs: Addresses) -> Self {
+        let (peers, has_flows, uplink) = (Vec::new(), false, None);
+        Self { name, mac, mtu, pairs: 1, macs, ram_len: None, peers, has_flows, uplink }
+    }
+}
+
 impl Network {
     /// Returns the network of all VMs of `manifest`, before any driver started.
     pub fn new(manifest: &Manifest) -> Self {

@@ -43,7 +43,8 @@ pub struct VmStatus {
     /// The windows on its peers, of a process that is connected.
     #[serde(default)]
     pub windows: Vec<WindowStatus>,
-    /// What is known of its in-VM switch, if it has one: docs/interfaces.md, "The in-VM switch".
+    /// What is known of its in-VM switch, if it has one: docs/interfaces.md, "An in-VM switch". Times are in
+    /// nanoseconds.
     #[serde(default)]
     pub flows: BTreeMap<String, u64>,
     /// Bytes of the frames that are counted as `taken`.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 const MOST: u64 = 1 << 20;
 
 /// The flow table of a VM, and the full switch behind it. Times are in ticks of the time-stamp counter, with the
-/// launcher in nanoseconds.
+/// launcher and the server in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowsConfig {
@@ -37,21 +37,6 @@ pub struct FlowsConfig {
     /// With `openvswitch`: the bridge.
     #[serde(default = "default_bridge")]
     pub bridge: String,
-}
-
-impl Default for FlowsConfig {
-    fn default() -> Self {
-        Self {
-            switch: default_switch(),
-            entries: default_entries(),
-            lists: default_lists(),
-            lease_ticks: default_lease(),
-            revoke_ticks: default_revoke(),
-            idle_ticks: default_idle(),
-            folder: None,
-            bridge: default_bridge(),
-        }
-    }
 }
 
 impl FlowsConfig {

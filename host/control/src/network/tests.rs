@@ -113,17 +113,7 @@ fn runs_of_a_peer_that_is_ready_are_in_the_directory() {
 
 #[test]
 fn a_port_to_a_network_has_no_address_of_its_own() {
-    let member = |mac, macs| Member {
-        name: String::new(),
-        mac,
-        mtu: 1500,
-        pairs: 1,
-        macs,
-        ram_len: None,
-        peers: Vec::new(),
-        has_flows: false,
-        uplink: None,
-    };
+    let member = |mac, macs| Member::front_end(String::new(), mac, 1500, macs);
     let vm = Mac([2, 0, 0, 0, 0, 1]);
     let listed = Mac([2, 0, 0, 0, 0, 3]);
     let members = [

@@ -76,18 +76,7 @@ impl Tap {
 
     /// Returns what the network knows of the tap.
     pub fn member(&self) -> Member {
-        let (name, macs) = (self.name.clone(), self.macs.clone());
-        Member {
-            name,
-            mac: Mac::NONE,
-            mtu: self.mtu,
-            pairs: 1,
-            macs,
-            ram_len: None,
-            peers: Vec::new(),
-            has_flows: false,
-            uplink: None,
-        }
+        Member::front_end(self.name.clone(), Mac::NONE, self.mtu, self.macs.clone())
     }
 
     /// Returns what the switch knows of the tap.

@@ -96,16 +96,8 @@ fn a_burst_in_a_packed_queue_whose_process_is_killed_at_any_store_is_there_as_a_
     let (mut published, mut completed, mut rounds, mut is_over) = ([false; 2], false, 0, false);
     while !is_over {
         rounds += 1;
-        watch.watch(FRAMES);
         let before = watch.progress();
-        let g = watch.stop_before_a_burst(&lab, &[&format!("count={FRAMES}")]);
-        watch.step_into_a_burst(&g);
-        let mut bytes = Vec::new();
-        watch.look(&mut bytes);
-        // Taking the lock was the first store.
-        for _ in 1..rounds {
-            bytes = watch.step_to_a_store(&g, &bytes);
-        }
+        let g = watch.stop_behind_a_store(&lab, FRAMES, rounds);
         is_over = watch.owner() == FREE;
         let at = watch.progress();
         let is_begun = at.burst > 0 || at != before;

@@ -74,16 +74,8 @@ fn a_burst_whose_process_is_killed_at_any_store_is_there_as_a_whole_or_not_at_al
     let (mut published, mut rounds, mut is_over) = ([false; 2], 0, false);
     while !is_over {
         rounds += 1;
-        watch.watch(FRAMES);
         let before = watch.used_idx();
-        let g = watch.stop_before_a_burst(&lab, &[&format!("count={FRAMES}")]);
-        watch.step_into_a_burst(&g);
-        let mut bytes = Vec::new();
-        watch.look(&mut bytes);
-        // Taking the lock was the first store.
-        for _ in 1..rounds {
-            bytes = watch.step_to_a_store(&g, &bytes);
-        }
+        let g = watch.stop_behind_a_store(&lab, FRAMES, rounds);
         is_over = watch.owner() == FREE;
         assert!(!is_over || watch.used_idx() != before, "what is filled is published before the lock is left");
         g.kill();
@@ -93,7 +85,7 @@ fn a_burst_whose_process_is_killed_at_any_store_is_there_as_a_whole_or_not_at_al
         assert!([0, FRAMES].contains(&filled), "{filled} frames of {FRAMES} after {rounds} stores");
         assert_eq!(watch.used_idx().wrapping_sub(before), filled, "the server leaves it as it is");
         // Others go on behind it.
-        send(&mut c, mac('b'), mac('c'), u32::from(rounds)..u32::from(rounds) + 1);
+        send(&mut c, mac('b'), mac('c'), rounds..rounds + 1);
         let all: Vec<_> = (0..=filled).map(|_| until_any(&mut b)).collect();
         let whole: Vec<_> = (0..u64::from(filled)).map(|number| ('g', number)).chain([('c', rounds.into())]).collect();
         assert_eq!(all, whole, "after {rounds} stores");
@@ -101,7 +93,7 @@ fn a_burst_whose_process_is_killed_at_any_store_is_there_as_a_whole_or_not_at_al
     }
     assert_eq!(published, [true; 2], "it was killed before and behind the store that publishes");
     assert!(
-        rounds >= 4 + 3 * FRAMES,
+        rounds >= 4 + 3 * u32::from(FRAMES),
         "{rounds} stores: the lock, frames, used elements, the index, and the lock again"
     );
     assert_eq!(lab.counter('b', "full"), 0, "nobody found the lock taken by who had ended");

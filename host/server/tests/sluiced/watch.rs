@@ -251,6 +251,20 @@ impl Watch {
         self.set_owner(word(number_of(vm), burst.wrapping_add(1)));
     }
 
+    /// Starts a process that sends `count` frames, and stops it behind store number `store` of the burst, from 1 on.
+    pub fn stop_behind_a_store(&mut self, lab: &Lab, count: u16, store: u32) -> Stepped {
+        self.watch(count);
+        let process = self.stop_before_a_burst(lab, &[&format!("count={count}")]);
+        self.step_into_a_burst(&process);
+        let mut bytes = Vec::new();
+        self.look(&mut bytes);
+        // Taking the lock was the first store.
+        for _ in 1..store {
+            bytes = self.step_to_a_store(&process, &bytes);
+        }
+        process
+    }
+
     /// Lets g, a generator of `words`, try in vain to take the lock, stops it, and frees the lock.
     pub fn stop_before_a_burst(&self, lab: &Lab, words: &[&str]) -> Stepped {
         self.in_another_burst(1);

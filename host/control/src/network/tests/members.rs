@@ -9,17 +9,8 @@ const RAM: u64 = 16 << 20;
 
 fn member(name: &str, pairs: u16, ram_len: Option<u64>, peers: &[usize]) -> Member {
     let mac = Mac(mac(usize::from(name.as_bytes()[0])));
-    Member {
-        name: name.to_string(),
-        mac,
-        mtu: 1500,
-        pairs,
-        macs: Addresses::These(Vec::new()),
-        ram_len,
-        peers: peers.to_vec(),
-        has_flows: false,
-        uplink: None,
-    }
+    let front_end = Member::front_end(name.to_string(), mac, 1500, Addresses::These(Vec::new()));
+    Member { pairs, ram_len, peers: peers.to_vec(), ..front_end }
 }
 
 /// Processes 0 and 1, which may send to VM 2 of a front-end and to process 3.
